@@ -1,0 +1,394 @@
+"""A collection of documents for late interaction: created, filled and searched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+from uuid import UUID
+
+from qdrant_client import models
+
+from colbert_qdrant.config import CollectionConfig
+from colbert_qdrant.errors import (
+    ClosedError,
+    CollectionExistsError,
+    CollectionNotFoundError,
+    ConfigurationError,
+    InvalidQueryError,
+)
+from colbert_qdrant.fde import MuveraEncoder
+from colbert_qdrant.fingerprint import Fingerprint, canary_tokens
+from colbert_qdrant.ingest import DocumentWriter, ingest
+from colbert_qdrant.ingest.progress import Silence
+from colbert_qdrant.qdrant.capabilities import Capabilities
+from colbert_qdrant.qdrant.edge import EdgeClient
+from colbert_qdrant.qdrant.ids import point_id
+from colbert_qdrant.qdrant.metadata import (
+    documents_only,
+    has_fingerprint,
+    read_fingerprint,
+    to_metadata,
+    write_to_reserved_point,
+)
+from colbert_qdrant.qdrant.points import to_document, to_hits
+from colbert_qdrant.qdrant.queries import SearchMode, SearchPlan
+from colbert_qdrant.qdrant.schema import check_schema, creation_arguments
+from colbert_qdrant.tokens import TokenEmbeddings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from types import TracebackType
+
+    from colbert_qdrant.documents import Document, DocumentId, IngestReport, SearchHit
+    from colbert_qdrant.encoders import LateInteractionEncoder
+    from colbert_qdrant.ingest import ProgressReporter
+    from colbert_qdrant.qdrant.capabilities import Client
+
+
+class ColbertCollection:
+    """A Qdrant collection whose points hold a document's encoding and its token embeddings.
+
+    Made with `create`, `open` or `open_or_create`. The client stays the caller's: it is never closed here.
+
+    Example:
+        >>> from qdrant_client import QdrantClient
+        >>> from colbert_qdrant import ColbertCollection, Document, TransformerTokenEncoder
+        >>> def index(path):
+        ...     encoder = TransformerTokenEncoder.from_pretrained(path)
+        ...     with ColbertCollection.create("docs", client=QdrantClient(":memory:"), encoder=encoder) as docs:
+        ...         docs.upsert([Document("a", "How to parse a date")])
+        ...         return docs.search("dates", limit=1)
+    """
+
+    def __init__(self, name: str, *, client: Client, encoder: LateInteractionEncoder, config: CollectionConfig) -> None:
+        """Used by `create` and `open`, which make sure that the collection is as ``config`` says."""
+        self.name = name
+        self.encoder = encoder
+        self.config = config
+        self.fde = MuveraEncoder(config.fde, token_dim=encoder.dim)
+        self._open_client = client
+        self._send_params = Capabilities.of(client).search_params
+        self._closed = False
+
+    @classmethod
+    def create(
+        cls,
+        name: str,
+        *,
+        client: Client,
+        encoder: LateInteractionEncoder,
+        config: CollectionConfig | None = None,
+    ) -> Self:
+        """Create an empty collection.
+
+        Args:
+            name: The collection's name.
+            client: A ``QdrantClient`` (server, ``path=`` or ``":memory:"``) or an `EdgeClient`.
+            encoder: Makes the token embeddings of documents and queries.
+            config: Layout and FDE; the defaults are `CollectionConfig`'s.
+
+        Raises:
+            CollectionExistsError: There is a collection of that name already.
+            CapabilityError: The server is too old.
+        """
+        config = config or CollectionConfig()
+        capabilities = Capabilities.of(client)
+        if client.collection_exists(name):
+            raise CollectionExistsError(
+                f"collection {name!r} exists already: use ColbertCollection.open, or drop it first"
+            )
+        fingerprint = _fingerprint(config, encoder)
+        arguments = creation_arguments(config, fde_dim=config.fde.dim, token_dim=encoder.dim)
+        if capabilities.collection_metadata:
+            client.create_collection(name, metadata=to_metadata(fingerprint), **arguments)
+        else:
+            client.create_collection(name, **arguments)
+            write_to_reserved_point(client, name, fingerprint)
+        return cls(name, client=client, encoder=encoder, config=config)
+
+    @classmethod
+    def open(
+        cls,
+        name: str,
+        *,
+        client: Client,
+        encoder: LateInteractionEncoder,
+        config: CollectionConfig | None = None,
+    ) -> Self:
+        """Open a collection, and make sure that it was built with this encoder and these settings.
+
+        Args:
+            name: The collection's name.
+            client: The client of the engine it is in.
+            encoder: The encoder that it was built with.
+            config: Only to insist on settings; without it the stored ones are used.
+
+        Raises:
+            CollectionNotFoundError: There is no such collection.
+            SchemaMismatchError: Its vectors are laid out in another way, or it is not one of this library's.
+            FingerprintMismatchError: It was built with another encoder or other settings.
+        """
+        stored = _check(name, client, encoder, config)
+        return cls(name, client=client, encoder=encoder, config=stored)
+
+    @classmethod
+    def open_or_create(
+        cls,
+        name: str,
+        *,
+        client: Client,
+        encoder: LateInteractionEncoder,
+        config: CollectionConfig | None = None,
+    ) -> Self:
+        """Open the collection if there is one, else create it; arguments and errors are those of the two."""
+        method = cls.open if client.collection_exists(name) else cls.create
+        return method(name, client=client, encoder=encoder, config=config)
+
+    def upsert(self, documents: Iterable[Document]) -> None:
+        """Store documents; one that is stored under the same id is replaced whole.
+
+        All of them are checked and encoded before the first is written, so they are held in memory: use `ingest`
+        for many.
+
+        Raises:
+            InvalidDocumentError: A document cannot be stored; nothing was written.
+            InvalidTokensError: A document's token embeddings cannot be stored; nothing was written.
+        """
+        self._writer().write(list(documents), Silence())
+
+    def ingest(self, documents: Iterable[Document], *, progress: bool | ProgressReporter = False) -> IngestReport:
+        """Stream documents of any number into the collection, in bounded memory.
+
+        Documents are read, encoded and written some hundred at a time, and each request is acknowledged before
+        the next. A document is replaced by a later one with the same id.
+
+        Args:
+            documents: Any iterable.
+            progress: ``True`` for a live bar where stderr is a terminal (needs the ``progress`` extra), or an
+                object of your own that is told of every acknowledged batch.
+
+        Returns:
+            What was written.
+
+        Raises:
+            InvalidDocumentError: A document cannot be stored; those acknowledged before it are.
+            InvalidTokensError: A document's token embeddings cannot be stored; likewise.
+        """
+        return ingest(self._writer(), documents, progress=progress)
+
+    def get(self, ids: DocumentId | Iterable[DocumentId]) -> list[Document]:
+        """Fetch documents.
+
+        Args:
+            ids: One id or several.
+
+        Returns:
+            The documents in the order of their ids; those that are not stored are left out.
+        """
+        points = [point_id(id) for id in _as_ids(ids)]
+        records = self._client.retrieve(self.name, ids=points, with_payload=True)
+        found = {str(record.id): record.payload for record in records}
+        return [to_document(payload, self.config) for point in points if (payload := found.get(point)) is not None]
+
+    def delete(
+        self, *, ids: DocumentId | Iterable[DocumentId] | None = None, filter: models.Filter | None = None
+    ) -> None:
+        """Delete documents, by their ids or by a filter on their payload; what is not stored is no error.
+
+        Raises:
+            ConfigurationError: Not exactly one of the two is given.
+        """
+        if (ids is None) == (filter is None):
+            raise ConfigurationError("delete needs either ids=… or filter=…, and not both")
+        if ids is not None:
+            selector = models.PointIdsList(points=[point_id(id) for id in _as_ids(ids)])
+            self._client.delete(self.name, points_selector=selector, wait=True)
+        else:
+            matching = models.FilterSelector(filter=documents_only(filter))
+            self._client.delete(self.name, points_selector=matching, wait=True)
+
+    def count(self, *, filter: models.Filter | None = None) -> int:
+        """The exact number of documents, or of those that match a filter."""
+        return self._client.count(self.name, count_filter=documents_only(filter), exact=True).count
+
+    def search(
+        self,
+        query: str | TokenEmbeddings,
+        *,
+        limit: int = 10,
+        candidates: int | None = None,
+        mode: SearchMode = "two-stage",
+        filter: models.Filter | None = None,
+        params: models.SearchParams | None = None,
+        with_payload: bool = True,
+    ) -> list[SearchHit]:
+        """Find the best documents for a query, in one request.
+
+        Args:
+            query: A text, or the token embeddings of one query.
+            limit: Most hits.
+            candidates: Documents that the encodings hand on to MaxSim; by default 10 × ``limit``, at least 100.
+                A cluster takes that many from each shard.
+            mode: ``"two-stage"`` (the nearest encodings, ranked by MaxSim), ``"fde"`` (the encodings alone) or
+                ``"exact"`` (MaxSim over every document: slow, and the reference).
+            filter: Only documents whose payload matches; passed on as it is.
+            params: Of the search over the encodings; by default ``hnsw_ef = max(128, 2 × candidates)``.
+            with_payload: Whether hits carry text and payload.
+
+        Returns:
+            Hits by falling score; ties by id.
+
+        Raises:
+            InvalidQueryError: The query is empty, or not one query.
+            ConfigurationError: A parameter is out of range, or ``candidates < limit``.
+        """
+        if not isinstance(query, str) and len(query) != 1:
+            raise InvalidQueryError(f"search takes one query, got {len(query)}: use search_batch")
+        return self.search_batch(
+            [query] if isinstance(query, str) else query,
+            limit=limit,
+            candidates=candidates,
+            mode=mode,
+            filter=filter,
+            params=params,
+            with_payload=with_payload,
+        )[0]
+
+    def search_batch(
+        self,
+        queries: Sequence[str] | TokenEmbeddings,
+        *,
+        limit: int = 10,
+        candidates: int | None = None,
+        mode: SearchMode = "two-stage",
+        filter: models.Filter | None = None,
+        params: models.SearchParams | None = None,
+        with_payload: bool = True,
+    ) -> list[list[SearchHit]]:
+        """Find the best documents for several queries, encoded together and sent in one request.
+
+        Args:
+            queries: Texts, or the token embeddings of queries.
+            limit: As for `search`, and so are the others.
+            candidates: See `search`.
+            mode: See `search`.
+            filter: See `search`.
+            params: See `search`.
+            with_payload: See `search`.
+
+        Returns:
+            One list of hits per query, in the order of the queries.
+
+        Raises:
+            InvalidQueryError: A query is empty, or its vectors are not of this collection's dimensions.
+            ConfigurationError: A parameter is out of range, or ``candidates < limit``.
+        """
+        plan = SearchPlan(
+            limit=limit,
+            candidates=candidates,
+            mode=mode,
+            filter=filter,
+            params=params,
+            with_payload=with_payload,
+        )
+        tokens = self._encode_queries(queries)
+        if not len(tokens):
+            return []
+        requests = [
+            plan.request(self.config, tokens=matrix, fde=fde, send_params=self._send_params)
+            for matrix, fde in zip(tokens, self.fde.encode_queries(tokens), strict=True)
+        ]
+        responses = self._client.query_batch_points(self.name, requests=requests)
+        return [to_hits(response.points, self.config, with_payload=with_payload) for response in responses]
+
+    def check(self) -> None:
+        """Make sure that the stored collection still is the one that was opened.
+
+        Raises:
+            CollectionNotFoundError: It is gone.
+            SchemaMismatchError: Its vectors are laid out in another way.
+            FingerprintMismatchError: It was built with another encoder or other settings.
+        """
+        _check(self.name, self._client, self.encoder, self.config)
+
+    def optimize(self) -> None:
+        """Build the graphs of an embedded store now, and wait for it; servers do so by themselves."""
+        if isinstance(self._client, EdgeClient):
+            self._client.optimize(self.name)
+
+    def drop(self) -> None:
+        """Delete the collection with all its documents, and close it."""
+        self._client.delete_collection(self.name)
+        self.close()
+
+    def close(self) -> None:
+        """Refuse further use. The client stays open: it is the caller's."""
+        self._closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, fde_dim={self.fde.dim}, token_dim={self.encoder.dim})"
+
+    @property
+    def _client(self) -> Client:
+        if self._closed:
+            raise ClosedError(f"collection {self.name!r} is closed: open it again")
+        return self._open_client
+
+    def _writer(self) -> DocumentWriter:
+        return DocumentWriter(
+            client=self._client, collection=self.name, encoder=self.encoder, fde=self.fde, config=self.config
+        )
+
+    def _encode_queries(self, queries: Sequence[str] | TokenEmbeddings) -> TokenEmbeddings:
+        if isinstance(queries, str):
+            raise InvalidQueryError("search_batch takes a list of queries, got one string: use search")
+        if not isinstance(queries, TokenEmbeddings):
+            for number, query in enumerate(queries):
+                if not isinstance(query, str) or not query.strip():
+                    raise InvalidQueryError(f"query {number} is {query!r}: a query is a text that is not empty")
+            queries = self.encoder.encode_queries(queries)
+        if queries.dim != self.encoder.dim:
+            raise InvalidQueryError(
+                f"the query's token vectors have {queries.dim} dimensions, those of collection {self.name!r} have "
+                f"{self.encoder.dim}: encode it with the collection's encoder"
+            )
+        return queries
+
+
+def _as_ids(ids: DocumentId | Iterable[DocumentId]) -> list[DocumentId]:
+    return [ids] if isinstance(ids, str | int | UUID) else list(ids)
+
+
+def _fingerprint(config: CollectionConfig, encoder: LateInteractionEncoder) -> Fingerprint:
+    fde = MuveraEncoder(config.fde, token_dim=encoder.dim)
+    return Fingerprint.of(
+        encoder=encoder.fingerprint(),
+        fde=fde.fingerprint(),
+        config=config,
+        canary=fde.encode_documents(canary_tokens(encoder.dim)),
+    )
+
+
+def _check(
+    name: str, client: Client, encoder: LateInteractionEncoder, config: CollectionConfig | None
+) -> CollectionConfig:
+    """Compare a stored collection with what it is to be used with; returns its settings."""
+    if not client.collection_exists(name):
+        raise CollectionNotFoundError(f"there is no collection {name!r}: create it with ColbertCollection.create")
+    info = client.get_collection(name)
+    if not has_fingerprint(client, name, info):
+        # a layout that could never work says more than the missing fingerprint
+        wanted = config or CollectionConfig()
+        check_schema(info, wanted, fde_dim=wanted.fde.dim, token_dim=encoder.dim, collection=name)
+    stored = read_fingerprint(client, name, info)
+    settings = stored.config
+    check_schema(info, settings, fde_dim=settings.fde.dim, token_dim=stored.token_dim, collection=name)
+    stored.require_equal(_fingerprint(config or settings, encoder), collection=name)
+    return settings

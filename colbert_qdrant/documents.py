@@ -1,0 +1,71 @@
+"""What goes into a collection and what comes back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+from uuid import UUID
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DocumentId: TypeAlias = str | int | UUID
+"""An id as the user knows it. ``1``, ``"1"`` and a UUID are three different documents."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """A text to be found, under an id of the user's own.
+
+    Args:
+        id: Any string, a whole number or a UUID.
+        text: What is encoded and searched. It must not be empty.
+        payload: Anything JSON can hold; its keys can be filtered on and come back with every hit.
+    """
+
+    id: DocumentId
+    text: str
+    payload: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SearchHit:
+    """A found document.
+
+    Attributes:
+        id: The id the document was stored under, with its type.
+        score: MaxSim, the sum over query tokens of the best match in the document (not normalised by the number
+            of query tokens); in mode ``"fde"`` the inner product of the encodings, which estimates MaxSim.
+        text: The document's text; ``None`` if the search was asked for no payload.
+        payload: The document's payload, without this library's own keys.
+    """
+
+    id: DocumentId
+    score: float
+    text: str | None = None
+    payload: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestReport:
+    """What an ingest did.
+
+    Attributes:
+        documents: Documents written and acknowledged.
+        tokens: Token vectors written.
+        seconds: Wall time from the first document read to the last acknowledgement.
+    """
+
+    documents: int
+    tokens: int
+    seconds: float
+
+    @property
+    def documents_per_second(self) -> float:
+        """Documents written per second of wall time."""
+        return self.documents / self.seconds if self.seconds > 0 else 0.0
+
+
+def id_sort_key(id: DocumentId) -> tuple[str, int | str]:
+    """A total order over ids of mixed types: by type, then by value."""
+    return type(id).__name__, id if isinstance(id, int) else str(id)

@@ -1,0 +1,102 @@
+"""Every error that this library raises on purpose.
+
+::
+
+    ColbertQdrantError
+    ├── ConfigurationError (ValueError)       a parameter or a combination of parameters is wrong
+    ├── InvalidTokensError (ValueError)       token embeddings with NaN, no rows, a wrong shape or too many values
+    ├── InvalidDocumentError (ValueError)     a document that cannot be stored: empty text, bad id, bad payload
+    ├── InvalidQueryError (ValueError)        a query that cannot be searched for
+    ├── CheckpointError (ValueError)          a model that cannot be loaded as an encoder
+    ├── MissingExtraError (ImportError)       an optional package is not installed
+    ├── CapabilityError                       the engine is too old, or does not have the feature
+    ├── SchemaMismatchError                   a collection's vectors are not laid out as this library needs
+    ├── FingerprintMismatchError              a collection was built with another model or other settings
+    └── EngineError                           the engine refused or failed
+        ├── CollectionNotFoundError (LookupError)
+        ├── CollectionExistsError
+        ├── StoreLockedError                  another process or client has the embedded store open
+        ├── ForkedProcessError                an embedded store was carried through ``fork()``
+        └── ClosedError                       used after ``close()``
+
+Messages say what is wrong, where, and what to do about it. They never contain keys.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class ColbertQdrantError(Exception):
+    """Base of every error of this library."""
+
+
+class ConfigurationError(ColbertQdrantError, ValueError):
+    """A parameter, or a combination of parameters, is wrong."""
+
+
+class InvalidTokensError(ColbertQdrantError, ValueError):
+    """Token embeddings that no engine could store: NaN, no rows, a wrong shape or too many values."""
+
+
+class InvalidDocumentError(ColbertQdrantError, ValueError):
+    """A document that cannot be stored: empty text, an id of a wrong type, a payload that is not JSON."""
+
+
+class InvalidQueryError(ColbertQdrantError, ValueError):
+    """A query that cannot be searched for."""
+
+
+class CheckpointError(ColbertQdrantError, ValueError):
+    """A model that cannot be loaded as an encoder."""
+
+
+class MissingExtraError(ColbertQdrantError, ImportError):
+    """An optional package is not installed."""
+
+
+class CapabilityError(ColbertQdrantError):
+    """The engine is too old for a feature, or does not have it."""
+
+
+class SchemaMismatchError(ColbertQdrantError):
+    """A collection's vectors are not laid out as this library needs them."""
+
+
+class FingerprintMismatchError(ColbertQdrantError):
+    """A collection was built with another model or other settings than it is opened with.
+
+    Attributes:
+        differences: Differing field → (value stored with the collection, value it is opened with).
+    """
+
+    def __init__(self, message: str, differences: Mapping[str, tuple[Any, Any]]) -> None:
+        super().__init__(message)
+        self.differences = dict(differences)
+
+
+class EngineError(ColbertQdrantError):
+    """The engine refused an operation or failed at it."""
+
+
+class CollectionNotFoundError(EngineError, LookupError):
+    """There is no such collection."""
+
+
+class CollectionExistsError(EngineError):
+    """There is such a collection already."""
+
+
+class StoreLockedError(EngineError):
+    """Another process or client has the embedded store open."""
+
+
+class ForkedProcessError(EngineError):
+    """An embedded store that was opened before ``fork()`` is used in the child process."""
+
+
+class ClosedError(EngineError):
+    """Something is used after ``close()``."""

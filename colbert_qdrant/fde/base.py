@@ -1,0 +1,39 @@
+"""The seam between fixed dimensional encodings and everything else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from colbert_qdrant.tokens import TokenEmbeddings
+
+
+@runtime_checkable
+class FixedDimensionalEncoder(Protocol):
+    """Token embeddings → one vector each, whose inner product ranks like MaxSim."""
+
+    @property
+    def dim(self) -> int:
+        """Dimensions of the encoding."""
+        ...
+
+    def encode_documents(self, tokens: TokenEmbeddings) -> NDArray[np.float32]:
+        """Encode documents: float32, shape ``(len(tokens), dim)``."""
+        ...
+
+    def encode_queries(self, tokens: TokenEmbeddings) -> NDArray[np.float32]:
+        """Encode queries: float32, shape ``(len(tokens), dim)``."""
+        ...
+
+    def fingerprint(self) -> Mapping[str, Any]:
+        """What decides the encodings, as JSON values.
+
+        ``"config"`` is the `to_dict` of its settings, from which it can be made again; ``"version"`` that of the
+        algorithm; ``"token_dim"`` the dimensions of the token vectors it takes.
+        """
+        ...

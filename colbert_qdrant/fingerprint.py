@@ -1,0 +1,182 @@
+"""What a collection was built with, so that it is never searched or filled with anything else."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import numpy as np
+
+from colbert_qdrant.config import CollectionConfig
+from colbert_qdrant.errors import FingerprintMismatchError, SchemaMismatchError
+from colbert_qdrant.tokens import TokenEmbeddings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+FORMAT: Final = 1
+_CANARY_NUMBERS: Final = 32
+_CANARY_LENGTHS: Final = (3, 5)
+_CANARY_TOLERANCE: Final = 1e-3
+"""Relative. Matmuls differ between machines by some 1e-6; another hyperplane or projection changes everything."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fingerprint:
+    """The facts that decide a collection's points.
+
+    Attributes:
+        encoder: The model's own fingerprint.
+        fde: Settings, version and token dimensions of the fixed dimensional encoding.
+        layout: The rest of the collection's settings: names of vectors and payload keys, storage, graph.
+        id_scheme: How ids become point ids; ``"uuid5"`` derives them from a document's id and its type.
+        canary: The encoding of a fixed token matrix, folded to a few numbers: it catches an algorithm that
+            changed without saying so.
+    """
+
+    encoder: Mapping[str, Any]
+    fde: Mapping[str, Any]
+    layout: Mapping[str, Any]
+    id_scheme: str = "uuid5"
+    canary: tuple[float, ...]
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        encoder: Mapping[str, Any],
+        fde: Mapping[str, Any],
+        config: CollectionConfig,
+        canary: NDArray[np.float32],
+    ) -> Self:
+        """Gather a fingerprint.
+
+        Args:
+            encoder: The encoder's fingerprint.
+            fde: The FDE's fingerprint.
+            config: The collection's settings.
+            canary: The FDE's document encoding of `canary_tokens`.
+        """
+        layout = {key: value for key, value in config.to_dict().items() if key != "fde"}
+        return cls(encoder=dict(encoder), fde=dict(fde), layout=layout, canary=_fold(canary))
+
+    @property
+    def config(self) -> CollectionConfig:
+        """The collection's settings.
+
+        Raises:
+            ConfigurationError: They were written by a newer version.
+        """
+        return CollectionConfig.from_dict({**self.layout, "fde": self.fde["config"]})
+
+    @property
+    def token_dim(self) -> int:
+        """Dimensions of the token vectors."""
+        return int(self.fde["token_dim"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fingerprint as JSON values."""
+        return {"format": FORMAT, **asdict(self), "canary": list(self.canary)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`.
+
+        Raises:
+            SchemaMismatchError: The data is not a fingerprint, or of a newer format.
+        """
+        if data.get("format") != FORMAT:
+            raise SchemaMismatchError(
+                f"the collection's fingerprint has format {data.get('format')!r}, this version reads {FORMAT}: "
+                "upgrade colbert-qdrant"
+            )
+        names = {each.name for each in fields(cls)}
+        if missing := names - set(data):
+            raise SchemaMismatchError(
+                f"the collection's fingerprint lacks {sorted(missing)}: its metadata was changed by hand; restore it, "
+                "or create the collection anew"
+            )
+        return cls(**{name: data[name] for name in names - {"canary"}}, canary=tuple(data["canary"]))
+
+    def differences(self, other: Fingerprint) -> dict[str, tuple[Any, Any]]:
+        """Every field in which two fingerprints differ: dotted name → (own value, other value)."""
+        found = {
+            name: values
+            for part in ("encoder", "fde", "layout", "id_scheme")
+            for name, values in _differences(part, getattr(self, part), getattr(other, part))
+        }
+        # other parameters give another canary anyway: it tells something only where they are all the same
+        if not any(name.startswith("fde.") for name in found) and not _close(self.canary, other.canary):
+            found["canary"] = (self.canary, other.canary)
+        return found
+
+    def require_equal(self, current: Fingerprint, *, collection: str) -> None:
+        """Raise unless what a collection is opened with is what it was built with.
+
+        Raises:
+            FingerprintMismatchError: Lists every differing field, both values and the remedy.
+        """
+        differences = self.differences(current)
+        if not differences:
+            return
+        lines = [
+            f"collection {collection!r} was built with other settings than it is opened with:",
+            *_describe(differences),
+            *_remedies(differences),
+        ]
+        raise FingerprintMismatchError("\n".join(lines), differences)
+
+
+def canary_tokens(dim: int) -> TokenEmbeddings:
+    """A fixed batch of two unit-length token matrices, the same on every machine."""
+    total = sum(_CANARY_LENGTHS)
+    values = np.sin(np.arange(1, total * dim + 1) ** 1.5).reshape(total, dim)
+    return TokenEmbeddings(values / np.linalg.norm(values, axis=1, keepdims=True), _CANARY_LENGTHS)
+
+
+def _fold(encoded: NDArray[np.float32]) -> tuple[float, ...]:
+    """Fold encodings to a few numbers that depend on every value and its position."""
+    flat = encoded.astype(np.float64).ravel()
+    parts = np.array_split(flat * np.cos(np.arange(len(flat))), _CANARY_NUMBERS)
+    return tuple(round(float(part.sum()), 6) for part in parts)
+
+
+def _close(first: tuple[float, ...], second: tuple[float, ...]) -> bool:
+    if len(first) != len(second):
+        return False
+    scale = max(np.abs(first).max(initial=0), np.abs(second).max(initial=0))
+    return bool(np.abs(np.subtract(first, second)).max(initial=0) <= _CANARY_TOLERANCE * scale)
+
+
+def _differences(name: str, own: Any, other: Any) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    if isinstance(own, dict) and isinstance(other, dict):
+        inner = [
+            difference
+            for key in sorted({*own, *other} - {"name"})
+            for difference in _differences(f"{name}.{key}", own.get(key), other.get(key))
+        ]
+        if inner and own.get("name") != other.get("name"):
+            yield f"{name}.name", (own.get("name"), other.get("name"))
+        yield from inner
+    elif own != other:
+        yield name, (own, other)
+
+
+def _describe(differences: Mapping[str, tuple[Any, Any]]) -> Iterator[str]:
+    for name, (stored, given) in differences.items():
+        if name == "canary":
+            yield "  canary: the same parameters encode a fixed matrix to other numbers than when it was built"
+        else:
+            yield f"  {name}: built with {stored!r}, opened with {given!r}"
+
+
+def _remedies(differences: Mapping[str, tuple[Any, Any]]) -> Iterator[str]:
+    parts = {name.partition(".")[0] for name in differences}
+    if "encoder" in parts:
+        yield "Open it with the encoder it was built with, or ingest the documents into a new collection."
+    if parts & {"fde", "layout", "id_scheme"}:
+        yield "Open it without a config, to use the stored one, or ingest the documents into a new collection."
+    if "canary" in parts:
+        yield "Install the version of colbert-qdrant (and numpy) it was built with, or ingest into a new collection."

@@ -1,0 +1,129 @@
+"""Documents → encoder → FDE → points → batches that fit into a request."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sized
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from colbert_qdrant.documents import IngestReport
+from colbert_qdrant.errors import InvalidDocumentError
+from colbert_qdrant.ingest.progress import ProgressReporter, reporter
+from colbert_qdrant.qdrant.points import check_documents, make_point, request_bytes, split_by_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from qdrant_client import models
+
+    from colbert_qdrant.config import CollectionConfig
+    from colbert_qdrant.documents import Document
+    from colbert_qdrant.encoders import LateInteractionEncoder
+    from colbert_qdrant.fde import FixedDimensionalEncoder
+    from colbert_qdrant.qdrant.capabilities import Client
+    from colbert_qdrant.qdrant.points import Payload
+    from colbert_qdrant.tokens import TokenEmbeddings
+
+MAX_BATCH_BYTES: Final = 8 * 2**20
+"""Of one request. Servers refuse more than 32 MiB over REST by default (``service.max_request_size_mb``)."""
+
+_CHUNK_DOCUMENTS: Final = 256
+"""Documents encoded together: enough to sort by length, few enough to hold."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocumentWriter:
+    """Writes documents to one collection: everything is checked and encoded before anything is sent.
+
+    Args:
+        client: The engine's client.
+        collection: The collection's name.
+        encoder: Text → token embeddings.
+        fde: Token embeddings → encoding.
+        config: The collection's settings.
+    """
+
+    client: Client
+    collection: str
+    encoder: LateInteractionEncoder
+    fde: FixedDimensionalEncoder
+    config: CollectionConfig
+
+    def write(self, documents: Sequence[Document], progress: ProgressReporter) -> int:
+        """Write documents, and wait until the engine has them.
+
+        Args:
+            documents: Documents with distinct ids.
+            progress: Told about every acknowledged batch.
+
+        Returns:
+            The number of token vectors written.
+
+        Raises:
+            InvalidDocumentError: A document cannot be stored; nothing was written.
+            InvalidTokensError: The encoder gave token embeddings that cannot be stored; nothing was written.
+        """
+        if not documents:
+            return 0
+        payloads = check_documents(documents, self.config)
+        tokens = self._encode(documents)
+        for batch in split_by_bytes(self._points(documents, payloads, tokens), MAX_BATCH_BYTES):
+            self.client.upsert(self.collection, points=batch, wait=True)
+            progress.advance(len(batch))
+        return len(tokens.values)
+
+    def _encode(self, documents: Sequence[Document]) -> TokenEmbeddings:
+        tokens = self.encoder.encode_documents([document.text for document in documents])
+        if len(tokens) != len(documents) or tokens.dim != self.encoder.dim:
+            raise InvalidDocumentError(
+                f"the encoder gave {len(tokens)} matrices of {tokens.dim} dimensions for {len(documents)} documents "
+                f"of {self.encoder.dim}: it must return one matrix per text, of its own dim"
+            )
+        return tokens
+
+    def _points(
+        self, documents: Sequence[Document], payloads: Sequence[Payload], tokens: TokenEmbeddings
+    ) -> Iterator[tuple[models.PointStruct, int]]:
+        """Points and their size in a request, made one at a time: as lists of numbers they are large."""
+        encoded = self.fde.encode_documents(tokens)
+        for document, payload, matrix, fde in zip(documents, payloads, tokens, encoded, strict=True):
+            point = make_point(document.id, payload, tokens=matrix, fde=fde, config=self.config)
+            yield point, request_bytes(payload, values=matrix.size + fde.size)
+
+
+def ingest(writer: DocumentWriter, documents: Iterable[Document], *, progress: bool | ProgressReporter) -> IngestReport:
+    """Stream documents into a collection in bounded memory.
+
+    Args:
+        writer: Where they go.
+        documents: Any iterable; it is read as the writing goes on, some hundred documents ahead at most.
+        progress: A bar, silence, or a reporter of the caller's own.
+
+    Returns:
+        What was written.
+
+    Raises:
+        InvalidDocumentError: A document cannot be stored. It and the others read with it are not written, the
+            ones before are.
+    """
+    started = time.perf_counter()
+    count = tokens = 0
+    stream = iter(documents)
+    with _reporting(progress, total=len(documents) if isinstance(documents, Sized) else None) as report:
+        while chunk := list(islice(stream, _CHUNK_DOCUMENTS)):
+            tokens += writer.write(chunk, report)
+            count += len(chunk)
+    return IngestReport(documents=count, tokens=tokens, seconds=time.perf_counter() - started)
+
+
+@contextmanager
+def _reporting(progress: bool | ProgressReporter, *, total: int | None) -> Iterator[ProgressReporter]:  # noqa: FBT001
+    report = reporter(progress)
+    report.start(total)
+    try:
+        yield report
+    finally:
+        report.stop()

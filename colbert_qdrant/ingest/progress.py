@@ -1,0 +1,88 @@
+"""Progress of long work."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Protocol
+
+from colbert_qdrant.errors import ConfigurationError, MissingExtraError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+
+class ProgressReporter(Protocol):
+    """Told how far an ingest is. Anything with these three methods is one."""
+
+    def start(self, total: int | None) -> None:
+        """Called once before the first document; ``total`` is ``None`` if nobody knows it."""
+        ...
+
+    def advance(self, documents: int) -> None:
+        """Called after every acknowledged batch with the number of its documents."""
+        ...
+
+    def stop(self) -> None:
+        """Called once, also after an error."""
+        ...
+
+
+class Silence:
+    """Reports nothing."""
+
+    def start(self, total: int | None) -> None:
+        """Ignored."""
+
+    def advance(self, documents: int) -> None:
+        """Ignored."""
+
+    def stop(self) -> None:
+        """Ignored."""
+
+
+class _RichBar:
+    """A live bar on stderr with documents per second and the time left."""
+
+    def __init__(self) -> None:
+        try:
+            from rich.console import Console  # noqa: PLC0415
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+        except ImportError as error:
+            raise MissingExtraError(
+                "progress=True draws its bar with rich: pip install 'colbert-qdrant[progress]'"
+            ) from error
+        self._progress: Progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+
+    def start(self, total: int | None) -> None:
+        self._task = self._progress.add_task("ingest", total=total, rate="")
+        self._progress.start()
+
+    def advance(self, documents: int) -> None:
+        self._progress.advance(self._task, documents)
+        task = self._progress.tasks[0]
+        if task.elapsed:
+            self._progress.update(self._task, rate=f"{task.completed / task.elapsed:,.0f} documents/s")
+
+    def stop(self) -> None:
+        self._progress.stop()
+
+
+def reporter(progress: bool | ProgressReporter) -> ProgressReporter:  # noqa: FBT001
+    """The reporter asked for; ``True`` is a live bar where stderr is a terminal, and nothing elsewhere.
+
+    Raises:
+        MissingExtraError: A bar is wanted and rich is not installed.
+        ConfigurationError: ``progress`` is neither a boolean nor a reporter.
+    """
+    if isinstance(progress, bool):
+        return _RichBar() if progress and sys.stderr.isatty() else Silence()
+    if not all(callable(getattr(progress, name, None)) for name in ("start", "advance", "stop")):
+        raise ConfigurationError("progress must be True, False or an object with start, advance and stop")
+    return progress

@@ -1,0 +1,76 @@
+"""Which engine a client speaks to, and what may be sent to it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal, Self, TypeAlias
+
+from qdrant_client import QdrantClient
+
+from colbert_qdrant.errors import CapabilityError, ConfigurationError
+from colbert_qdrant.qdrant.edge import EdgeClient
+
+Client: TypeAlias = QdrantClient | EdgeClient
+"""What every part of this library that does I/O takes: the two have the same method names."""
+
+_MULTIVECTORS_SINCE = (1, 10)
+_METADATA_SINCE = (1, 16)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """What an engine can do, as far as this library needs to know.
+
+    Attributes:
+        engine: A Qdrant server or cluster, the client's local mode, or the embedded engine.
+        version: Major and minor version of a server; ``None`` for the others.
+        collection_metadata: Whether collections carry metadata (servers since 1.16); if not, the fingerprint is
+            kept in the payload of a reserved point.
+        search_params: Whether search parameters mean anything; local mode always scans and warns about them.
+    """
+
+    engine: Literal["server", "local", "edge"]
+    version: tuple[int, int] | None
+    collection_metadata: bool
+    search_params: bool
+
+    @classmethod
+    def of(cls, client: Client) -> Self:
+        """Find out about the engine behind a client; a server is asked for its version.
+
+        Raises:
+            ConfigurationError: It is not a client that this library knows.
+            CapabilityError: The server is older than 1.10, the first one with multivectors.
+        """
+        if isinstance(client, EdgeClient):
+            return cls(engine="edge", version=None, collection_metadata=True, search_params=True)
+        if not isinstance(client, QdrantClient):
+            raise ConfigurationError(
+                f"client must be a qdrant_client.QdrantClient or an EdgeClient, got {type(client).__name__}"
+            )
+        if _is_local(client):
+            return cls(engine="local", version=None, collection_metadata=True, search_params=False)
+        version = _parse(client.info().version)
+        if version < _MULTIVECTORS_SINCE:
+            raise CapabilityError(
+                f"the Qdrant server is version {version[0]}.{version[1]}, but multivectors need 1.10: upgrade it"
+            )
+        return cls(
+            engine="server",
+            version=version,
+            collection_metadata=version >= _METADATA_SINCE,
+            search_params=True,
+        )
+
+
+def _is_local(client: QdrantClient) -> bool:
+    options = client.init_options
+    return options.get("location") == ":memory:" or options.get("path") is not None
+
+
+def _parse(version: str) -> tuple[int, int]:
+    found = re.match(r"(\d+)\.(\d+)", version)
+    if not found:
+        raise CapabilityError(f"the Qdrant server calls itself version {version!r}: expected a number such as 1.16.0")
+    return int(found[1]), int(found[2])

@@ -1,0 +1,349 @@
+"""`EdgeClient`: QdrantClient's methods over the embedded engine."""
+# ruff: noqa: ARG002 - `wait` is QdrantClient's parameter; this engine has always applied a write when it returns
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qdrant_client import models
+
+from colbert_qdrant.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from os import PathLike
+    from types import TracebackType
+    from typing import Self
+
+    import numpy as np
+    from qdrant_client.conversions.common_types import PointId
+    from qdrant_client.http.models import QueryResponse
+
+    from colbert_qdrant.qdrant.edge.collection import Selector
+    from colbert_qdrant.qdrant.edge.store import Store
+
+    WithVectors = bool | Sequence[str]
+    AnyQuery = models.QueryInterface | np.ndarray[Any, Any]
+
+
+class EdgeClient:
+    """Qdrant in this process: no server, the data in a folder, QdrantClient's methods and models.
+
+    Only one client can have a folder open. Every method raises `ClosedError` after `close()`,
+    `ForkedProcessError` in a process that was forked from the one that opened it, and
+    `CollectionNotFoundError` for a collection that does not exist.
+
+    Args:
+        path: The folder of the store; it is created if it does not exist.
+
+    Raises:
+        MissingExtraError: qdrant-edge-py is not installed.
+        StoreLockedError: Another client, here or in another process, has the folder open.
+    """
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self._store = _open_store(Path(path).absolute())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):
+            self.close()
+
+    def close(self) -> None:
+        """Writes everything to disk and releases the folder; in a forked child it does nothing."""
+        self._store.close()
+
+    def create_collection(
+        self,
+        collection_name: str,
+        vectors_config: models.VectorParams | Mapping[str, models.VectorParams] | None = None,
+        *,
+        sparse_vectors_config: Mapping[str, models.SparseVectorParams] | None = None,
+        hnsw_config: models.HnswConfigDiff | None = None,
+        optimizers_config: models.OptimizersConfigDiff | None = None,
+        quantization_config: models.QuantizationConfig | None = None,
+        metadata: models.Payload | None = None,
+    ) -> bool:
+        """Creates an empty collection.
+
+        Args:
+            collection_name: A name that is no collection's yet.
+            vectors_config: The dense vectors and multivectors, by name.
+            sparse_vectors_config: The sparse vectors, by name.
+            hnsw_config: HNSW parameters of the vectors that have none of their own.
+            optimizers_config: How segments are built; by default one per CPU core, at most 8.
+            quantization_config: Quantization of the vectors that have none of their own.
+            metadata: JSON that is kept with the collection.
+
+        Returns:
+            True.
+
+        Raises:
+            CollectionExistsError: There is such a collection.
+            CapabilityError: The embedded engine does not have one of the parameters.
+            ConfigurationError: The name cannot be one.
+        """
+        self._store.create(
+            collection_name,
+            {
+                "vectors": vectors_config,
+                "sparse_vectors": sparse_vectors_config,
+                "hnsw_config": hnsw_config,
+                "optimizers_config": optimizers_config,
+                "quantization_config": quantization_config,
+            },
+            metadata,
+        )
+        return True
+
+    def collection_exists(self, collection_name: str) -> bool:
+        """Says if there is such a collection."""
+        return self._store.exists(collection_name)
+
+    def get_collections(self) -> models.CollectionsResponse:
+        """Lists the collections."""
+        return models.CollectionsResponse(
+            collections=[models.CollectionDescription(name=name) for name in self._store.names()]
+        )
+
+    def get_collection(self, collection_name: str) -> models.CollectionInfo:
+        """Describes a collection: its parameters, its metadata and how much is in it."""
+        return self._store.collection(collection_name).info()
+
+    def update_collection(self, collection_name: str, *, metadata: models.Payload | None = None) -> bool:
+        """Merges metadata into a collection's, by top-level keys; a value of None deletes its key."""
+        self._store.collection(collection_name).update_metadata(metadata or {})
+        return True
+
+    def delete_collection(self, collection_name: str) -> bool:
+        """Deletes a collection and its data; False if there is none of that name."""
+        return self._store.delete(collection_name)
+
+    def upsert(
+        self, collection_name: str, points: Sequence[models.PointStruct], *, wait: bool = True
+    ) -> models.UpdateResult:
+        """Inserts points, or replaces them as a whole. A batch is refused before anything of it is written.
+
+        Raises:
+            SchemaMismatchError: A vector is not in the collection or has another size.
+        """
+        self._store.collection(collection_name).upsert(points)
+        return _done()
+
+    def update_vectors(
+        self, collection_name: str, points: Sequence[models.PointVectors], *, wait: bool = True
+    ) -> models.UpdateResult:
+        """Replaces the given vectors of points; their payload and other vectors stay.
+
+        Raises:
+            SchemaMismatchError: A vector is not in the collection or has another size.
+            EngineError: A point does not exist.
+        """
+        self._store.collection(collection_name).update_vectors(points)
+        return _done()
+
+    def set_payload(
+        self,
+        collection_name: str,
+        payload: models.Payload,
+        points: Selector,
+        key: str | None = None,
+        *,
+        wait: bool = True,
+    ) -> models.UpdateResult:
+        """Merges a payload into that of points, or into the object under `key` of it."""
+        self._store.collection(collection_name).set_payload(payload, points, key)
+        return _done()
+
+    def overwrite_payload(
+        self, collection_name: str, payload: models.Payload, points: Selector, *, wait: bool = True
+    ) -> models.UpdateResult:
+        """Replaces the whole payload of points."""
+        self._store.collection(collection_name).overwrite_payload(payload, points)
+        return _done()
+
+    def delete_payload(
+        self, collection_name: str, keys: Sequence[str], points: Selector, *, wait: bool = True
+    ) -> models.UpdateResult:
+        """Removes fields from the payload of points."""
+        self._store.collection(collection_name).delete_payload(keys, points)
+        return _done()
+
+    def delete(self, collection_name: str, points_selector: Selector, *, wait: bool = True) -> models.UpdateResult:
+        """Deletes points by id or by filter."""
+        self._store.collection(collection_name).delete(points_selector)
+        return _done()
+
+    def query_points(
+        self,
+        collection_name: str,
+        query: AnyQuery | None = None,
+        *,
+        using: str | None = None,
+        prefetch: models.Prefetch | list[models.Prefetch] | None = None,
+        query_filter: models.Filter | None = None,
+        search_params: models.SearchParams | None = None,
+        limit: int = 10,
+        offset: int | None = None,
+        with_payload: models.WithPayloadInterface = True,
+        with_vectors: WithVectors = False,
+        score_threshold: float | None = None,
+    ) -> QueryResponse:
+        """Searches a collection.
+
+        Args:
+            collection_name: The collection.
+            query: A vector, a list of vectors (a multivector), a sparse vector, or a nearest, fusion or RRF
+                query; None lists points.
+            using: The vector that is searched.
+            prefetch: Searches whose results are the candidates of this one; they can be nested. A prefetch
+                without a limit gives 10 points.
+            query_filter: Only points that match are found, by the prefetches too.
+            search_params: How the search is carried out.
+            limit: The number of points to return.
+            offset: The number of points to skip.
+            with_payload: Whether to return payloads, or which fields of them.
+            with_vectors: Whether to return vectors, or which.
+            score_threshold: The score that a point needs to be returned.
+
+        Returns:
+            The points found, best first.
+
+        Raises:
+            CapabilityError: The embedded engine does not have the query or a parameter of it.
+            SchemaMismatchError: The vector is not in the collection or has another size.
+        """
+        # Not validated: that looks at every float of the query, and the engine does it again.
+        request = models.QueryRequest.model_construct(
+            query=query,
+            using=using,
+            prefetch=prefetch,
+            filter=query_filter,
+            params=search_params,
+            limit=limit,
+            offset=offset,
+            with_payload=with_payload,
+            with_vector=with_vectors,
+            score_threshold=score_threshold,
+        )
+        return self._store.collection(collection_name).query_batch("query_points", [request])[0]
+
+    def query_batch_points(self, collection_name: str, requests: Sequence[models.QueryRequest]) -> list[QueryResponse]:
+        """Answers several queries at once, which is faster than one by one.
+
+        Raises:
+            CapabilityError: The embedded engine does not have one of the queries.
+            SchemaMismatchError: A vector is not in the collection or has another size.
+        """
+        return self._store.collection(collection_name).query_batch("query_batch_points", requests)
+
+    def scroll(
+        self,
+        collection_name: str,
+        scroll_filter: models.Filter | None = None,
+        limit: int = 10,
+        order_by: str | models.OrderBy | None = None,
+        offset: PointId | None = None,
+        *,
+        with_payload: models.WithPayloadInterface = True,
+        with_vectors: WithVectors = False,
+    ) -> tuple[list[models.Record], int | str | None]:
+        """Lists points by id, or by a payload field that has an index, page by page.
+
+        Returns:
+            The points, and the offset of the next page or None.
+        """
+        return self._store.collection(collection_name).scroll(
+            scroll_filter,
+            limit=limit,
+            order_by=order_by,
+            offset=offset,
+            with_payload=with_payload,
+            with_vectors=with_vectors,
+        )
+
+    def retrieve(
+        self,
+        collection_name: str,
+        ids: Sequence[PointId],
+        *,
+        with_payload: models.WithPayloadInterface = True,
+        with_vectors: WithVectors = False,
+    ) -> list[models.Record]:
+        """Reads points by id; ids that do not exist are left out."""
+        return self._store.collection(collection_name).retrieve(
+            ids, with_payload=with_payload, with_vectors=with_vectors
+        )
+
+    def count(
+        self, collection_name: str, count_filter: models.Filter | None = None, *, exact: bool = True
+    ) -> models.CountResult:
+        """Counts points, all or those that match a filter."""
+        return models.CountResult(count=self._store.collection(collection_name).count(count_filter, exact=exact))
+
+    def create_payload_index(
+        self,
+        collection_name: str,
+        field_name: str,
+        field_schema: models.PayloadSchemaType | models.PayloadSchemaParams | str | None = None,
+        *,
+        wait: bool = True,
+    ) -> models.UpdateResult:
+        """Indexes a payload field, which makes filters on it fast.
+
+        Raises:
+            ConfigurationError: The schema is missing or names no type.
+        """
+        self._store.collection(collection_name).create_payload_index(field_name, field_schema)
+        return _done()
+
+    def delete_payload_index(self, collection_name: str, field_name: str, *, wait: bool = True) -> models.UpdateResult:
+        """Removes the index of a payload field."""
+        self._store.collection(collection_name).delete_payload_index(field_name)
+        return _done()
+
+    def optimize(self, collection_name: str) -> bool:
+        """Builds the vector indexes (HNSW) and merges segments; only the embedded engine has this.
+
+        It blocks, and it holds Python's global lock: no other thread runs until it is done.
+
+        Returns:
+            True if there was something to do.
+        """
+        return self._store.collection(collection_name).optimize()
+
+    def flush(self, collection_name: str) -> None:
+        """Writes everything of a collection to disk; only the embedded engine has this.
+
+        Points are safe without it: they are in a log before a write returns.
+        """
+        self._store.collection(collection_name).flush()
+
+
+def _done() -> models.UpdateResult:
+    return models.UpdateResult(status=models.UpdateStatus.COMPLETED)
+
+
+def _open_store(path: Path) -> Store:
+    try:
+        importlib.import_module("qdrant_edge")
+    except ImportError as error:
+        raise MissingExtraError(
+            "the embedded engine is not installed; install it with: pip install 'colbert-qdrant[edge]'"
+        ) from error
+    from colbert_qdrant.qdrant.edge.store import Store  # noqa: PLC0415 - its engine is an optional extra
+
+    return Store(path)

@@ -1,0 +1,229 @@
+"""One collection: an engine shard and its manifest."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import TYPE_CHECKING, Any
+
+import qdrant_edge as edge
+from pydantic import BaseModel
+from qdrant_client import models
+from qdrant_client.http.models import QueryResponse  # `models.QueryResponse` is another class
+
+from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.qdrant.edge import payload_index
+from colbert_qdrant.qdrant.edge.describe import collection_info, vector_params
+from colbert_qdrant.qdrant.edge.failures import engine_errors
+from colbert_qdrant.qdrant.edge.fields import given, unsupported
+from colbert_qdrant.qdrant.edge.filters import to_filter
+from colbert_qdrant.qdrant.edge.manifest import dumped
+from colbert_qdrant.qdrant.edge.points import (
+    from_id,
+    from_record,
+    from_scored,
+    to_names,
+    to_payload,
+    to_selector,
+    to_vectors,
+)
+from colbert_qdrant.qdrant.edge.queries import to_order, to_request
+from colbert_qdrant.qdrant.edge.shapes import check_depth, check_vectors, layout_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from qdrant_client.conversions.common_types import PointId
+
+    from colbert_qdrant.qdrant.edge.manifest import Manifest
+
+    Selector = Sequence[PointId] | models.Filter | models.FilterSelector | models.PointIdsList
+
+
+class Collection:
+    """A loaded collection. Every method takes and gives qdrant-client's models."""
+
+    def __init__(self, name: str, folder: Path, manifest: Manifest, shard: edge.EdgeShard) -> None:
+        self.name = name
+        self.shard = shard
+        self._folder = folder
+        self._manifest = manifest
+        self._manifest_guard = threading.Lock()
+        params = vector_params(manifest)
+        self._layout = layout_of(params.vectors, params.sparse_vectors)
+
+    def close(self) -> None:
+        """Writes everything to disk and lets go of the files."""
+        with self._engine("close"):
+            try:
+                self.shard.flush()
+            finally:
+                self.shard.close()
+
+    def flush(self) -> None:
+        """Writes everything to disk."""
+        with self._engine("flush"):
+            self.shard.flush()
+
+    def optimize(self) -> bool:
+        """Builds the indexes; True if there was something to do."""
+        with self._engine("optimize"):
+            return self.shard.optimize()
+
+    def info(self) -> models.CollectionInfo:
+        """Describes the collection."""
+        with self._engine("get_collection"):
+            return collection_info(self._manifest, self.shard.info())
+
+    def update_metadata(self, metadata: Mapping[str, Any]) -> None:
+        """Merges metadata by top-level keys; None deletes a key."""
+        with self._manifest_guard:
+            self._manifest.merge(metadata)
+            self._manifest.write(self._folder)
+
+    def upsert(self, points: Sequence[models.PointStruct]) -> None:
+        """Inserts points, or replaces them as a whole."""
+        with self._engine("upsert"):
+            self._update(edge.UpdateOperation.upsert_points([self._point(point) for point in points]))
+
+    def update_vectors(self, points: Sequence[models.PointVectors]) -> None:
+        """Replaces the given vectors of points."""
+        with self._engine("update_vectors"):
+            changes = [edge.PointVectors(point.id, self._vectors(point)) for point in points]
+            self._update(edge.UpdateOperation.update_vectors(changes))
+
+    def set_payload(self, payload: models.Payload, points: Selector, key: str | None) -> None:
+        """Merges a payload into the payload of points."""
+        operations = edge.UpdateOperation
+        with self._engine("set_payload"):
+            self._select(points, operations.set_payload, operations.set_payload_by_filter, to_payload(payload), key)
+
+    def overwrite_payload(self, payload: models.Payload, points: Selector) -> None:
+        """Replaces the payload of points."""
+        operations = edge.UpdateOperation
+        with self._engine("overwrite_payload"):
+            self._select(
+                points,
+                operations.overwrite_payload,
+                operations.overwrite_payload_by_filter,
+                to_payload(payload),
+            )
+
+    def delete_payload(self, keys: Sequence[str], points: Selector) -> None:
+        """Removes fields from the payload of points."""
+        operations = edge.UpdateOperation
+        with self._engine("delete_payload"):
+            self._select(points, operations.delete_payload, operations.delete_payload_by_filter, list(keys))
+
+    def delete(self, points: Selector) -> None:
+        """Deletes points."""
+        with self._engine("delete"):
+            self._select(points, edge.UpdateOperation.delete_points, edge.UpdateOperation.delete_points_by_filter)
+
+    def query_batch(self, operation: str, requests: Sequence[models.QueryRequest]) -> list[QueryResponse]:
+        """Answers queries in one pass over the collection."""
+        with self._engine(operation):
+            batch = edge.QueryBatchRequest([to_request(request) for request in requests])
+            answers = self.shard.query_batch(batch)
+        return [QueryResponse(points=[from_scored(point) for point in points]) for points in answers]
+
+    def scroll(
+        self,
+        scroll_filter: models.Filter | None,
+        *,
+        limit: int,
+        order_by: str | models.OrderBy | None,
+        offset: PointId | None,
+        with_payload: models.WithPayloadInterface,
+        with_vectors: bool | Sequence[str],
+    ) -> tuple[list[models.Record], int | str | None]:
+        """Lists points by id or by a payload field, and the offset to go on at."""
+        with self._engine("scroll"):
+            request = edge.ScrollRequest(
+                offset=offset,
+                limit=limit,
+                filter=None if scroll_filter is None else to_filter(scroll_filter),
+                with_payload=to_selector(with_payload),
+                with_vector=to_names(with_vectors),
+                order_by=None if order_by is None else to_order(order_by),
+            )
+            records, following = self.shard.scroll(request)
+        return [from_record(record) for record in records], None if following is None else from_id(following)
+
+    def retrieve(
+        self,
+        ids: Sequence[PointId],
+        *,
+        with_payload: models.WithPayloadInterface,
+        with_vectors: bool | Sequence[str],
+    ) -> list[models.Record]:
+        """Reads points by id; ids that do not exist are left out."""
+        with self._engine("retrieve"):
+            records = self.shard.retrieve(list(ids), to_selector(with_payload), to_names(with_vectors))
+        return [from_record(record) for record in records]
+
+    def count(self, count_filter: models.Filter | None, *, exact: bool) -> int:
+        """Counts points."""
+        with self._engine("count"):
+            chosen = None if count_filter is None else to_filter(count_filter)
+            return self.shard.count(edge.CountRequest(exact=exact, filter=chosen))
+
+    def create_payload_index(
+        self, field_name: str, schema: models.PayloadSchemaType | models.PayloadSchemaParams | str | None
+    ) -> None:
+        """Indexes a payload field."""
+        with self._engine("create_payload_index"):
+            self._update(edge.UpdateOperation.create_field_index(field_name, payload_index.edge_schema(schema)))
+        described = dumped(schema) if isinstance(schema, BaseModel) else payload_index.schema_type(schema).value
+        with self._manifest_guard:
+            self._manifest.indexes[field_name] = described
+            self._manifest.write(self._folder)
+
+    def delete_payload_index(self, field_name: str) -> None:
+        """Removes the index of a payload field."""
+        with self._engine("delete_payload_index"):
+            self._update(edge.UpdateOperation.delete_field_index(field_name))
+        with self._manifest_guard:
+            if self._manifest.indexes.pop(field_name, None) is not None:
+                self._manifest.write(self._folder)
+
+    @contextlib.contextmanager
+    def _engine(self, operation: str) -> Iterator[None]:
+        with engine_errors(operation, self.name):
+            yield
+
+    def _update(self, operation: edge.UpdateOperation) -> None:
+        self.shard.update(operation)
+
+    def _point(self, point: models.PointStruct) -> edge.Point:
+        vectors = self._vectors(point)
+        payload = None if point.payload is None else to_payload(point.payload)
+        check_depth(payload, f"collection {self.name!r}, point {point.id}: the payload")
+        return edge.Point(point.id, vectors, payload)
+
+    def _vectors(self, point: models.PointStruct | models.PointVectors) -> dict[str, edge.NamedVector]:
+        if not isinstance(point, (models.PointStruct, models.PointVectors)):
+            raise unsupported(f"`{type(point).__name__}` as a point")
+        vectors = to_vectors(point.vector)
+        check_vectors(self._layout, f"collection {self.name!r}, point {point.id}", vectors)
+        return vectors
+
+    def _select(
+        self,
+        points: Selector,
+        by_ids: Callable[..., edge.UpdateOperation],
+        by_filter: Callable[..., edge.UpdateOperation],
+        *arguments: object,
+    ) -> None:
+        if isinstance(points, (models.FilterSelector, models.PointIdsList)):
+            points = next(iter(given(points, "filter", "points").values()))
+        for argument in arguments:
+            check_depth(argument, "the payload")
+        if isinstance(points, models.Filter):
+            check_depth(points.model_dump(exclude_none=True), "the filter")
+            self._update(by_filter(to_filter(points), *arguments))
+        elif isinstance(points, (list, tuple)):
+            self._update(by_ids(list(points), *arguments))
+        else:
+            raise ConfigurationError(f"points are chosen by a list of ids or a filter, not by {points!r}")

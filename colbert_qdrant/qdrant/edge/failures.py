@@ -1,0 +1,56 @@
+"""Edge's exceptions → this library's. Edge raises bare `Exception`, so the message has to tell them apart."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from colbert_qdrant.errors import (
+    ClosedError,
+    ColbertQdrantError,
+    EngineError,
+    SchemaMismatchError,
+    StoreLockedError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_KINDS: tuple[tuple[str, type[ColbertQdrantError], str], ...] = (
+    ("Not existing vector name", SchemaMismatchError, ""),
+    ("Vector dimension error", SchemaMismatchError, ""),
+    ("Wrong usage of", SchemaMismatchError, ""),
+    ("WouldBlock", StoreLockedError, "; another process has its files open, perhaps a child that was forked"),
+    ("Shard is not initialized", ClosedError, "; the collection was closed meanwhile"),
+)
+
+
+@contextlib.contextmanager
+def engine_errors(operation: str, collection: str) -> Iterator[None]:
+    """Raises the errors of this library instead of Edge's.
+
+    Args:
+        operation: The method that was called, for the message.
+        collection: The collection that it was called for, for the message.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not _from_edge(error):
+            raise
+        raise _translated(error, operation, collection) from error
+
+
+def _from_edge(error: BaseException) -> bool:
+    # A panic of the Rust code is no `Exception`; for values that Edge cannot read it raises Python's errors.
+    panic = type(error).__module__ == "pyo3_runtime"
+    refused = isinstance(error, (ValueError, TypeError, OverflowError, OSError))
+    return (type(error) is Exception or panic or refused) and not isinstance(error, ColbertQdrantError)
+
+
+def _translated(error: BaseException, operation: str, collection: str) -> ColbertQdrantError:
+    text = str(error).strip()
+    for part, kind, remedy in _KINDS:
+        if part in text:
+            return kind(f"{operation} on collection {collection!r}: {text}{remedy}")
+    return EngineError(f"{operation} on collection {collection!r} failed: {text}")

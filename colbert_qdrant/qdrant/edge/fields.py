@@ -1,0 +1,61 @@
+"""Reading qdrant-client's models without losing anything: what Edge does not have is refused, not dropped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from colbert_qdrant.errors import CapabilityError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from enum import Enum
+
+    from pydantic import BaseModel
+
+T = TypeVar("T")
+
+
+def unsupported(what: str) -> CapabilityError:
+    """Returns the error for something that only a Qdrant server has."""
+    return CapabilityError(f"the embedded engine does not support {what}; use a Qdrant server for it")
+
+
+def given(
+    model: BaseModel, *names: str, enums: Mapping[str, type[Any]] | None = None, drop: str | None = None
+) -> dict[str, Any]:
+    """Returns the fields of a model that are set.
+
+    Args:
+        model: A model of qdrant-client.
+        names: The fields that the caller can pass on.
+        enums: Field → enumeration of Edge that its value is translated to; adds to `names`.
+        drop: A field that carries no information (the `type` tag of a union).
+
+    Raises:
+        CapabilityError: Another field is set.
+    """
+    enums = enums or {}
+    fields = {name: getattr(model, name) for name in type(model).model_fields if name != drop}
+    values = {name: value for name, value in fields.items() if value is not None}
+    unknown = values.keys() - set(names) - enums.keys()
+    if unknown:
+        raise unsupported(f"`{type(model).__name__}.{min(unknown)}`")
+    return {name: same_member(enums[name], v) if name in enums else v for name, v in values.items()}
+
+
+def same_member(kind: type[Any], member: Enum) -> Any:
+    """Returns the member of an enumeration of Edge that means the same as qdrant-client's."""
+    wanted = _plain(str(member.value))
+    for name in dir(kind):
+        if _plain(name) == wanted:
+            return getattr(kind, name)
+    raise unsupported(f"`{type(member).__name__}.{member.name}`")
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
+def as_list(value: T | list[T] | None) -> list[T] | None:
+    """Returns a list: qdrant-client's models take one value where they take a list of them."""
+    return value if value is None or isinstance(value, list) else [value]

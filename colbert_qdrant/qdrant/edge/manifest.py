@@ -1,0 +1,97 @@
+"""`collection.json`: what the engine itself does not keep about a collection."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, TypeAdapter
+from pydantic_core import PydanticSerializationError, to_jsonable_python
+from qdrant_client import models
+
+from colbert_qdrant.errors import CapabilityError, ConfigurationError, EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+FORMAT = 1
+FILE_NAME = "collection.json"
+
+
+@dataclass
+class Manifest:
+    """A collection's creation parameters, its metadata and its payload indexes, all as plain JSON values.
+
+    Attributes:
+        config: The parameters of `create_collection` that are set.
+        metadata: The metadata of the collection.
+        indexes: Payload field → the schema that its index was created with.
+    """
+
+    config: dict[str, Any]
+    metadata: dict[str, Any] = field(default_factory=dict)
+    indexes: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Reads the manifest of a collection's folder."""
+        path = folder / FILE_NAME
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            version = values.pop("format")
+            if version == FORMAT:
+                return cls(**values)
+        except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+            raise EngineError(f"{path} cannot be read: {error}") from error
+        raise CapabilityError(
+            f"{path} has format {version}, this version reads {FORMAT}; upgrade colbert-qdrant to open it"
+        )
+
+    def write(self, folder: Path) -> None:
+        """Writes the manifest. A crash leaves the old file or the new one, nothing in between."""
+        temporary = folder / f"{FILE_NAME}.tmp"
+        try:
+            with temporary.open("w", encoding="utf-8") as file:
+                json.dump({"format": FORMAT, **asdict(self)}, file, ensure_ascii=False, indent=2)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(folder / FILE_NAME)
+        except OSError as error:
+            raise EngineError(f"{folder / FILE_NAME} cannot be written: {error}") from error
+
+    def merge(self, metadata: Mapping[str, Any]) -> None:
+        """Merges metadata by top-level keys; None deletes a key."""
+        merged = self.metadata | to_json(metadata)
+        self.metadata = {key: value for key, value in merged.items() if value is not None}
+
+    def index_params(self, field_name: str) -> models.PayloadSchemaParams | None:
+        """Returns the parameters of a payload index, None if only its type was given."""
+        schema = self.indexes.get(field_name)
+        if not isinstance(schema, dict):
+            return None
+        adapter: TypeAdapter[models.PayloadSchemaParams] = TypeAdapter(models.PayloadSchemaParams)
+        return adapter.validate_python(schema)
+
+
+def to_json(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns metadata as plain JSON values.
+
+    Raises:
+        ConfigurationError: Something in it is not JSON.
+    """
+    try:
+        plain: dict[str, Any] = to_jsonable_python(dict(value))
+        json.dumps(plain, allow_nan=False)
+    except (PydanticSerializationError, ValueError, TypeError) as error:
+        raise ConfigurationError(f"metadata has to be JSON: {error}") from error
+    return plain
+
+
+def dumped(value: BaseModel | Mapping[str, BaseModel] | None) -> Any:
+    """Returns a model, or a dict of models, as plain JSON values."""
+    if value is None or isinstance(value, BaseModel):
+        return value and value.model_dump(mode="json", exclude_none=True)
+    return {name: dumped(model) for name, model in value.items()}

@@ -1,0 +1,202 @@
+"""A folder of collections: `<path>/.lock` and `<path>/collections/<name>/{collection.json, shard/}`."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import qdrant_edge as edge
+
+from colbert_qdrant.errors import (
+    ClosedError,
+    CollectionExistsError,
+    CollectionNotFoundError,
+    ConfigurationError,
+    EngineError,
+    ForkedProcessError,
+)
+from colbert_qdrant.qdrant.edge.collection import Collection
+from colbert_qdrant.qdrant.edge.failures import engine_errors
+from colbert_qdrant.qdrant.edge.lock import StoreLock
+from colbert_qdrant.qdrant.edge.manifest import FILE_NAME, Manifest, dumped, to_json
+from colbert_qdrant.qdrant.edge.params import CreateParams, edge_config, with_segments
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+_FORBIDDEN = frozenset('<>:"/\\|?*') | {chr(code) for code in range(32)}
+_MAX_NAME_BYTES = 255
+
+
+class Store:
+    """The collections of one folder, open in this process alone."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._pid = os.getpid()
+        self._closed = False
+        self._guard = threading.RLock()
+        self._loaded: dict[str, Collection] = {}
+        try:
+            self._collections.mkdir(parents=True, exist_ok=True)
+            self._lock = StoreLock(path / ".lock")
+        except OSError as error:
+            raise EngineError(f"store {path} cannot be opened: {error}") from error
+        _STORES.add(self)
+
+    @property
+    def _collections(self) -> Path:
+        return self.path / "collections"
+
+    def close(self) -> None:
+        """Closes all collections and gives the folder back. Does nothing in a forked child."""
+        if os.getpid() != self._pid:
+            return
+        with self._guard:
+            if self._closed:
+                return
+            self._closed = True
+            try:
+                self._close_all()
+            finally:
+                self._lock.release()
+
+    def _close_all(self) -> None:
+        problems = []
+        while self._loaded:
+            try:
+                self._loaded.popitem()[1].close()
+            except EngineError as error:
+                problems.append(error)
+        if problems:
+            raise problems[0]
+
+    def names(self) -> list[str]:
+        """Returns the names of the collections."""
+        self._check()
+        return sorted(found.parent.name for found in self._collections.glob(f"*/{FILE_NAME}"))
+
+    def exists(self, name: str) -> bool:
+        """Says if there is such a collection."""
+        self._check()
+        return (self._folder(name) / FILE_NAME).exists()
+
+    def create(self, name: str, params: CreateParams, metadata: Mapping[str, Any] | None) -> None:
+        """Creates a collection.
+
+        Raises:
+            CollectionExistsError: There is one of that name.
+        """
+        folder = self._folder(name)
+        params["optimizers_config"] = with_segments(params["optimizers_config"])
+        manifest = Manifest({key: dumped(value) for key, value in params.items() if value})  # type: ignore[arg-type]
+        manifest.merge(to_json(metadata or {}))
+        with self._exclusively():
+            if (folder / FILE_NAME).exists():
+                raise CollectionExistsError(f"collection {name!r} exists already in {self.path}")
+            _remove(folder)  # what a crash left behind
+            with engine_errors("create_collection", name):
+                config = edge_config(params)
+                folder.mkdir()
+                shard = edge.EdgeShard.create(str(folder / "shard"), config)
+            collection = Collection(name, folder, manifest, shard)
+            try:
+                manifest.write(folder)  # last: only now it is a collection
+            except EngineError:
+                collection.close()
+                raise
+            self._loaded[name] = collection
+
+    def delete(self, name: str) -> bool:
+        """Deletes a collection; False if there is none of that name."""
+        folder = self._folder(name)
+        with self._exclusively(), engine_errors("delete_collection", name):
+            existed = (folder / FILE_NAME).exists()
+            loaded = self._loaded.pop(self._resolve(name), None)
+            if loaded is not None:
+                loaded.close()
+            (folder / FILE_NAME).unlink(missing_ok=True)  # first: a crash leaves no half collection
+            _remove(folder)
+        return existed
+
+    def collection(self, name: str) -> Collection:
+        """Returns a collection, loading it when it is used for the first time.
+
+        Raises:
+            CollectionNotFoundError: There is none of that name.
+        """
+        name = self._resolve(name)
+        with self._exclusively():
+            if name not in self._loaded:
+                self._loaded[name] = self._load(name)
+            return self._loaded[name]
+
+    def keep_shards(self) -> None:
+        """Makes sure that this process never destroys the shards that its parent has open."""
+        for collection in self._loaded.values():
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(collection.shard))
+
+    def _load(self, name: str) -> Collection:
+        folder = self._folder(name)
+        if not (folder / FILE_NAME).exists():
+            raise CollectionNotFoundError(f"there is no collection {name!r} in {self.path}")
+        manifest = Manifest.read(folder)
+        with engine_errors("load", name):
+            shard = edge.EdgeShard.load(str(folder / "shard"))
+        return Collection(name, folder, manifest, shard)
+
+    @contextlib.contextmanager
+    def _exclusively(self) -> Iterator[None]:
+        self._check()  # before the guard: in a forked child nobody would ever give it back
+        with self._guard:
+            self._check()
+            yield
+
+    def _check(self) -> None:
+        if os.getpid() != self._pid:
+            raise ForkedProcessError(
+                f"store {self.path} was opened by process {self._pid} before fork(); the engine does not "
+                "survive that. Open the EdgeClient after the fork, or start processes with the 'spawn' method"
+            )
+        if self._closed:
+            raise ClosedError(f"store {self.path} is closed; open a new EdgeClient")
+
+    def _resolve(self, name: str) -> str:
+        """Returns the collection that a name stands for."""
+        return name
+
+    def _folder(self, name: str) -> Path:
+        name = self._resolve(name)
+        if not name or name in {".", ".."} or _FORBIDDEN & set(name):
+            raise ConfigurationError(f"{name!r} cannot be the name of a collection: it becomes the name of a folder")
+        if len(os.fsencode(name)) > _MAX_NAME_BYTES:
+            raise ConfigurationError(f"the collection name {name[:20]!r}... is longer than {_MAX_NAME_BYTES} bytes")
+        return self._collections / name
+
+
+_STORES: weakref.WeakSet[Store] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for store in _STORES:
+        store.keep_shards()
+
+
+# Destroying a shard writes to its files, and a forked child's garbage collector would do it to its parent's.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _remove(folder: Path) -> None:
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise EngineError(f"{folder} cannot be deleted: {error}") from error

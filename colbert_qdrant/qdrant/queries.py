@@ -1,0 +1,106 @@
+"""Searches as requests: pure builders, no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+
+from qdrant_client import models
+
+from colbert_qdrant.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from colbert_qdrant.config import CollectionConfig
+
+SearchMode = Literal["two-stage", "fde", "exact"]
+"""``"two-stage"``: the nearest encodings are the candidates, MaxSim ranks them; ``"fde"``: the encodings alone;
+``"exact"``: MaxSim over every document."""
+
+_MIN_CANDIDATES: Final = 100
+_MIN_HNSW_EF: Final = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchPlan:
+    """A checked search without its query.
+
+    Args:
+        limit: Hits to return.
+        candidates: Documents that the first stage hands to MaxSim, per shard; by default 10 × ``limit``, and at
+            least 100.
+        mode: Which stages run.
+        filter: Applied to both stages.
+        params: Of the search over the encodings. By default ``hnsw_ef = max(128, 2 × candidates)``: with the
+            server's own default the graph misses several of the nearest hundred encodings.
+        with_payload: Whether hits carry text and payload.
+
+    Raises:
+        ConfigurationError: An unknown mode, ``limit < 1``, or ``candidates < limit``.
+    """
+
+    limit: int
+    candidates: int | None = None
+    mode: SearchMode = "two-stage"
+    filter: models.Filter | None = None
+    params: models.SearchParams | None = None
+    with_payload: bool = True
+
+    def __post_init__(self) -> None:
+        if self.mode not in get_args(SearchMode):
+            raise ConfigurationError(f"unknown mode {self.mode!r}: use one of {', '.join(get_args(SearchMode))}")
+        if self.limit < 1:
+            raise ConfigurationError(f"limit must be at least 1, got {self.limit}")
+        if self.candidates is not None and self.candidates < self.limit:
+            raise ConfigurationError(
+                f"candidates={self.candidates} is less than limit={self.limit}: the first stage must find at least "
+                "as many documents as are to be returned; raise candidates"
+            )
+
+    @property
+    def first_stage_limit(self) -> int:
+        """How many encodings the first stage looks for."""
+        if self.mode == "fde":
+            return self.limit
+        return self.candidates or max(_MIN_CANDIDATES, 10 * self.limit)
+
+    def request(
+        self,
+        config: CollectionConfig,
+        *,
+        tokens: NDArray[np.float32],
+        fde: NDArray[np.float32],
+        send_params: bool,
+    ) -> models.QueryRequest:
+        """The one request that answers a query.
+
+        Args:
+            config: The collection's settings.
+            tokens: The query's token matrix.
+            fde: The query's encoding.
+            send_params: Whether the engine knows search parameters.
+        """
+        params = self._params() if send_params else None
+        common: dict[str, Any] = {
+            "filter": self.filter,
+            "limit": self.limit,
+            "with_payload": True if self.with_payload else [config.id_key],
+        }
+        if self.mode == "fde":
+            return models.QueryRequest(query=fde.tolist(), using=config.fde_vector, params=params, **common)
+        rank: dict[str, Any] = {"query": tokens.tolist(), "using": config.token_vector, **common}
+        if self.mode == "exact":
+            return models.QueryRequest(**rank)
+        prefetch = models.Prefetch(
+            query=fde.tolist(),
+            using=config.fde_vector,
+            filter=self.filter,
+            params=params,
+            limit=self.first_stage_limit,
+        )
+        return models.QueryRequest(prefetch=prefetch, **rank)
+
+    def _params(self) -> models.SearchParams:
+        return self.params or models.SearchParams(hnsw_ef=max(_MIN_HNSW_EF, 2 * self.first_stage_limit))

@@ -1,0 +1,195 @@
+"""Token embeddings: the one currency between encoders, FDEs, scoring and Qdrant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, overload
+
+import numpy as np
+
+from colbert_qdrant.errors import InvalidTokensError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+MAX_VALUES_PER_DOCUMENT: Final = 1_048_575
+"""Most numbers (tokens × dim) that one multivector may hold: the server refuses 2**20 and more
+(``MAX_MULTIVECTOR_FLATTENED_LEN`` in ``lib/common/common/src/validation.rs``). The embedded engine and the
+client's local mode accept more, so the limit is enforced here, for every engine alike."""
+
+
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class TokenEmbeddings:
+    """A ragged batch of token matrices, one per text, in one flat array.
+
+    Checked once, when it is made; everything behind that border relies on it. Slices share memory with the
+    batch they come from.
+
+    Args:
+        values: Shape ``(total_tokens, dim)``, the token vectors of all texts one after another. Kept as float32
+            and C-contiguous; an array that is both already is not copied.
+        lengths: Shape ``(n_texts,)``, the number of tokens of each text.
+
+    Raises:
+        InvalidTokensError: A value is NaN or infinite (also when it only overflows float32), a text has no tokens,
+            the shapes do not fit together, or a text has more than 1,048,575 values.
+
+    Example:
+        >>> import numpy as np
+        >>> batch = TokenEmbeddings(np.eye(3), [1, 2])
+        >>> len(batch), batch.dim, batch[1].shape
+        (2, 3, (2, 3))
+        >>> batch[1:].lengths.tolist()
+        [2]
+    """
+
+    values: NDArray[np.float32]
+    lengths: NDArray[np.int64]
+
+    def __init__(self, values: ArrayLike, lengths: ArrayLike) -> None:
+        with np.errstate(over="ignore"):
+            flat = np.ascontiguousarray(values, dtype=np.float32)
+        counts = _counts(lengths)
+        _validate(flat, counts)
+        object.__setattr__(self, "values", flat)
+        object.__setattr__(self, "lengths", counts)
+
+    @classmethod
+    def from_matrices(cls, matrices: Iterable[ArrayLike], *, dim: int | None = None) -> TokenEmbeddings:
+        """Make a batch of one matrix per text.
+
+        Args:
+            matrices: Arrays of shape ``(n_tokens, dim)``, anything that numpy can read.
+            dim: Needed only when there may be no matrix at all.
+
+        Raises:
+            InvalidTokensError: As the constructor, and when the matrices differ in ``dim``.
+        """
+        arrays = [np.asarray(matrix, dtype=np.float32) for matrix in matrices]
+        for number, array in enumerate(arrays):
+            if array.ndim != 2:
+                raise InvalidTokensError(
+                    f"text {number}: token embeddings must be a matrix (n_tokens, dim), got shape {array.shape}"
+                )
+            if dim is not None and array.shape[1] != dim:
+                raise InvalidTokensError(
+                    f"text {number}: token vectors have {array.shape[1]} dimensions, expected {dim}"
+                )
+            dim = array.shape[1]
+        if dim is None:
+            raise InvalidTokensError("no matrices given: pass dim=… to make an empty batch")
+        flat = np.concatenate(arrays) if arrays else np.empty((0, dim), np.float32)
+        return cls(flat, np.fromiter((len(array) for array in arrays), np.int64, len(arrays)))
+
+    @classmethod
+    def concatenate(cls, batches: Sequence[TokenEmbeddings]) -> TokenEmbeddings:
+        """Join batches in order; one batch alone is returned as it is.
+
+        Raises:
+            InvalidTokensError: No batch is given, or the batches differ in ``dim``.
+        """
+        if len(batches) == 1:
+            return batches[0]
+        if len({batch.dim for batch in batches}) != 1:
+            raise InvalidTokensError(f"cannot join batches of dims {[batch.dim for batch in batches]}")
+        return cls._trusted(
+            np.concatenate([batch.values for batch in batches]),
+            np.concatenate([batch.lengths for batch in batches]),
+        )
+
+    @classmethod
+    def _trusted(cls, values: NDArray[np.float32], lengths: NDArray[np.int64]) -> TokenEmbeddings:
+        """A batch out of parts of batches that were checked when they were made."""
+        batch = cls.__new__(cls)
+        object.__setattr__(batch, "values", values)
+        object.__setattr__(batch, "lengths", lengths)
+        return batch
+
+    @property
+    def dim(self) -> int:
+        """Dimensions of a token vector."""
+        return int(self.values.shape[1])
+
+    @cached_property
+    def offsets(self) -> NDArray[np.int64]:
+        """Shape ``(n_texts + 1,)``: text ``i`` owns rows ``offsets[i]`` to ``offsets[i + 1]`` of ``values``."""
+        return np.concatenate([np.zeros(1, np.int64), np.cumsum(self.lengths)])
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @overload
+    def __getitem__(self, index: int) -> NDArray[np.float32]: ...
+    @overload
+    def __getitem__(self, index: slice) -> TokenEmbeddings: ...
+    def __getitem__(self, index: int | slice) -> NDArray[np.float32] | TokenEmbeddings:
+        """One text's matrix, or a batch of consecutive texts; neither copies."""
+        if not isinstance(index, slice):
+            number = range(len(self))[index]
+            matrix: NDArray[np.float32] = self.values[self.offsets[number] : self.offsets[number + 1]]
+            return matrix
+        start, stop, step = index.indices(len(self))
+        if step != 1:
+            raise InvalidTokensError("a batch is sliced in steps of 1: take single texts with batch[i]")
+        stop = max(start, stop)
+        return self._trusted(self.values[self.offsets[start] : self.offsets[stop]], self.lengths[start:stop])
+
+    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+        return (self[number] for number in range(len(self)))
+
+    def blocks(self, max_tokens: int) -> Iterator[tuple[int, int]]:
+        """Cut the batch into runs of whole texts, to work through it in bounded memory.
+
+        Args:
+            max_tokens: Most tokens in a run, unless a single text has more.
+
+        Yields:
+            ``(start, stop)`` of each run, in order.
+        """
+        start = 0
+        while start < len(self):
+            limit = self.offsets[start] + max_tokens
+            stop = max(start + 1, int(np.searchsorted(self.offsets, limit, side="right")) - 1)
+            yield start, stop
+            start = stop
+
+    def __repr__(self) -> str:
+        return f"TokenEmbeddings(texts={len(self)}, tokens={len(self.values)}, dim={self.dim})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TokenEmbeddings, (self.values, self.lengths)
+
+
+def _counts(lengths: ArrayLike) -> NDArray[np.int64]:
+    counts = np.asarray(lengths)
+    if counts.ndim != 1 or not (np.issubdtype(counts.dtype, np.integer) or counts.size == 0):
+        raise InvalidTokensError(f"lengths must be a list of whole numbers, got shape {counts.shape}, {counts.dtype}")
+    return counts.astype(np.int64)
+
+
+def _validate(values: NDArray[np.float32], lengths: NDArray[np.int64]) -> None:
+    if values.ndim != 2 or values.shape[1] == 0:
+        raise InvalidTokensError(f"token values must have shape (total_tokens, dim) with dim >= 1, got {values.shape}")
+    if np.any(lengths <= 0):
+        number = int(np.argmax(lengths <= 0))
+        raise InvalidTokensError(f"text {number} has no tokens: leave it out, or encode it to at least one")
+    if lengths.sum() != len(values):
+        raise InvalidTokensError(f"lengths add up to {lengths.sum()} tokens, but there are {len(values)} rows")
+    dim = values.shape[1]
+    if np.any(lengths * dim > MAX_VALUES_PER_DOCUMENT):
+        number = int(np.argmax(lengths * dim > MAX_VALUES_PER_DOCUMENT))
+        raise InvalidTokensError(
+            f"text {number} has {lengths[number]:,} tokens × {dim} dimensions = {lengths[number] * dim:,} values; "
+            f"Qdrant stores at most {MAX_VALUES_PER_DOCUMENT:,} per document, so {MAX_VALUES_PER_DOCUMENT // dim:,} "
+            "tokens: split the text, or lower the encoder's document length"
+        )
+    # min and max carry NaN and infinities along without a temporary array of booleans
+    if len(values) and not (np.isfinite(values.min()) and np.isfinite(values.max())):
+        row = int(np.argmin(np.isfinite(values).all(axis=1)))
+        number = int(np.searchsorted(np.cumsum(lengths), row, side="right"))
+        raise InvalidTokensError(
+            f"text {number} has NaN or infinite values (row {row} of the batch): check the encoder and its dtype"
+        )

@@ -1,0 +1,123 @@
+"""A collection is only ever opened with what it was built with, on every engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from qdrant_client import models
+
+from colbert_qdrant import (
+    ColbertCollection,
+    CollectionConfig,
+    Document,
+    FingerprintMismatchError,
+    HnswConfig,
+    MuveraConfig,
+    SchemaMismatchError,
+)
+from tests.encoders import WordEncoder
+
+if TYPE_CHECKING:
+    from colbert_qdrant.qdrant import Client
+    from tests.contract.conftest import Engine
+
+CONFIG = CollectionConfig(fde=MuveraConfig(k_sim=2, dim_proj=4, r_reps=2))
+
+
+@pytest.fixture
+def name(engine: Engine, client: Client, encoder: WordEncoder) -> str:
+    collection = ColbertCollection.create(engine.name, client=client, encoder=encoder, config=CONFIG)
+    collection.upsert([Document("a", "river bridge")])
+    return engine.name
+
+
+def test_another_model_is_refused_with_both_names(name: str, client: Client) -> None:
+    with pytest.raises(FingerprintMismatchError) as caught:
+        ColbertCollection.open(name, client=client, encoder=WordEncoder(salt="other"))
+    assert caught.value.differences["encoder.salt"] == ("", "other")
+    message = str(caught.value)
+    assert name in message
+    assert "encoder.name: built with 'words', opened with 'words other'" in message
+    assert "encoder.salt: built with '', opened with 'other'" in message
+    assert "Open it with the encoder it was built with" in message
+
+
+def test_another_dimension_is_refused(name: str, client: Client) -> None:
+    with pytest.raises(FingerprintMismatchError) as caught:
+        ColbertCollection.open(name, client=client, encoder=WordEncoder(dim=8))
+    assert caught.value.differences["encoder.dim"] == (32, 8)
+
+
+def test_every_other_setting_is_listed(name: str, client: Client, encoder: WordEncoder) -> None:
+    other = CollectionConfig(
+        fde=MuveraConfig(k_sim=2, dim_proj=4, r_reps=2, seed=7, fill_empty=False),
+        hnsw=HnswConfig(m=32),
+        text_key="body",
+    )
+    with pytest.raises(FingerprintMismatchError) as caught:
+        ColbertCollection.open_or_create(name, client=client, encoder=encoder, config=other)
+    assert caught.value.differences == {
+        "fde.config.seed": (42, 7),
+        "fde.config.fill_empty": (True, False),
+        "layout.hnsw.m": (16, 32),
+        "layout.text_key": ("text", "body"),
+    }
+    assert "Open it without a config" in str(caught.value)
+
+
+def test_without_a_config_the_stored_one_is_used(name: str, client: Client, encoder: WordEncoder) -> None:
+    assert ColbertCollection.open(name, client=client, encoder=encoder).config == CONFIG
+    assert ColbertCollection.open(name, client=client, encoder=encoder, config=CONFIG).config == CONFIG
+
+
+def test_an_algorithm_that_changed_silently_is_refused(
+    name: str, client: Client, encoder: WordEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from colbert_qdrant import MuveraEncoder
+
+    original = MuveraEncoder.encode_documents
+    monkeypatch.setattr(MuveraEncoder, "encode_documents", lambda self, tokens: original(self, tokens)[:, ::-1])
+    with pytest.raises(FingerprintMismatchError, match="encode a fixed matrix to other numbers"):
+        ColbertCollection.open(name, client=client, encoder=encoder)
+
+
+def test_a_foreign_collection_is_refused(engine: Engine, client: Client, encoder: WordEncoder) -> None:
+    vectors: dict[str, models.VectorParams] = {"dense": models.VectorParams(size=4, distance=models.Distance.COSINE)}
+    client.create_collection(engine.name, vectors_config=vectors)
+    with pytest.raises(SchemaMismatchError) as caught:
+        ColbertCollection.open(engine.name, client=client, encoder=encoder)
+    assert "its dense vectors: 'dense'" in str(caught.value)
+    assert "vector 'fde' is missing" in str(caught.value)
+    assert "vector 'colbert' is missing" in str(caught.value)
+
+
+def test_a_look_alike_without_a_fingerprint_is_refused(name: str, engine: Engine, client: Client) -> None:
+    config = CollectionConfig()
+    look_alike = f"{name}-look-alike"
+    vectors: dict[str, Any] = {
+        "fde": models.VectorParams(size=config.fde.dim, distance=models.Distance.DOT),
+        "colbert": models.VectorParams(
+            size=32,
+            distance=models.Distance.DOT,
+            multivector_config=models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM),
+        ),
+    }
+    client.create_collection(look_alike, vectors_config=vectors)
+    with pytest.raises(SchemaMismatchError, match="was not created by colbert-qdrant"):
+        ColbertCollection.open(look_alike, client=client, encoder=WordEncoder())
+    client.delete_collection(look_alike)
+
+
+def test_a_cosine_fde_is_refused(engine: Engine, client: Client, encoder: WordEncoder) -> None:
+    vectors: dict[str, models.VectorParams] = {
+        "fde": models.VectorParams(size=CollectionConfig().fde.dim, distance=models.Distance.COSINE),
+        "colbert": models.VectorParams(
+            size=32,
+            distance=models.Distance.DOT,
+            multivector_config=models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM),
+        ),
+    }
+    client.create_collection(engine.name, vectors_config=vectors)
+    with pytest.raises(SchemaMismatchError, match="distance Cosine, Dot is needed: the norm of an encoding"):
+        ColbertCollection.open(engine.name, client=client, encoder=encoder)
