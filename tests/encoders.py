@@ -69,10 +69,33 @@ class MatrixEncoder:
         return WordEncoder(dim=self.dim).fingerprint()
 
 
-WORDS = (
-    "anchor bridge candle desert engine forest garden harbor island jungle kitchen ladder market needle orange "
-    "palace quarry river saddle temple umbrella valley window yellow zebra"
-).split()
+WORDS = [
+    "anchor",
+    "bridge",
+    "candle",
+    "desert",
+    "engine",
+    "forest",
+    "garden",
+    "harbor",
+    "island",
+    "jungle",
+    "kitchen",
+    "ladder",
+    "market",
+    "needle",
+    "orange",
+    "palace",
+    "quarry",
+    "river",
+    "saddle",
+    "temple",
+    "umbrella",
+    "valley",
+    "window",
+    "yellow",
+    "zebra",
+]
 
 
 def random_texts(count: int, *, seed: int = 0, words: tuple[int, int] = (3, 12)) -> list[str]:
