@@ -139,6 +139,9 @@ class CollectionConfig:
     id_key: str = "_id"
 
     def __post_init__(self) -> None:
+        for name, kind in (("fde", MuveraConfig), ("hnsw", HnswConfig)):
+            if not isinstance(getattr(self, name), kind):
+                raise ConfigurationError(f"{name} must be a {kind.__name__}, got {getattr(self, name)!r}")
         for name in ("fde_datatype", "token_datatype"):
             if getattr(self, name) not in ("float32", "float16"):
                 raise ConfigurationError(f"{name}={getattr(self, name)!r}: use 'float16' or 'float32'")

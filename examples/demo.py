@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 from stdlib_docs import iter_documents
+from transformers.utils import logging as transformers_logging
 
 from colbert_qdrant import ColbertCollection, EdgeClient, TransformerTokenEncoder
 from colbert_qdrant.errors import ColbertQdrantError
@@ -44,6 +45,8 @@ that was. Any encoder model of yours does, as a folder or by its name on the Hug
 """
 
 console = Console()
+if not console.is_terminal:
+    console = Console(width=140)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,6 +79,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _run(options: argparse.Namespace) -> None:
     if options.model is None:
         console.print(STAND_IN)
+    transformers_logging.disable_progress_bar()
     encoder = TransformerTokenEncoder.from_pretrained(options.model or _minilm())
     with EdgeClient(options.store) as client:
         docs = ColbertCollection.open_or_create(_collection_name(encoder), client=client, encoder=encoder)

