@@ -56,7 +56,8 @@ def main() -> None:
             started = time.perf_counter()
             docs.optimize()
             print(
-                f"\n{dataset.name}: {report.documents:,} documents, {report.tokens / report.documents:.0f} tokens each, "
+                f"\n{dataset.name}: {report.documents:,} documents, "
+                f"{report.tokens / report.documents:.0f} tokens each, "
                 f"{report.documents_per_second:.0f} documents/s; graph built in {time.perf_counter() - started:.0f} s; "
                 f"{len(dataset.queries)} queries"
             )

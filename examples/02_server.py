@@ -1,0 +1,29 @@
+"""The same on a Qdrant server, filtered: `QDRANT_URL=http://localhost:6333 python examples/02_server.py [MODEL]`."""
+
+import os
+import sys
+from collections.abc import Iterator
+
+from qdrant_client import QdrantClient, models
+
+from colbert_qdrant import ColbertCollection, Document, TransformerTokenEncoder
+
+model = sys.argv[1] if len(sys.argv) > 1 else "sentence-transformers/all-MiniLM-L6-v2"
+
+client = QdrantClient(url=os.environ["QDRANT_URL"], api_key=os.environ.get("QDRANT_API_KEY"), timeout=60)
+encoder = TransformerTokenEncoder.from_pretrained(model)
+docs = ColbertCollection.open_or_create("docs", client=client, encoder=encoder)
+
+
+def read_documents() -> Iterator[Document]:
+    """Stands for a database cursor, a file, a crawl: anything that yields documents."""
+    for number in range(1000):
+        yield Document(number, f"Report {number} on the bridges of the river", {"year": 2000 + number % 25})
+
+
+report = docs.ingest(read_documents(), progress=True)
+print(f"{report.documents} documents, {report.documents_per_second:.0f} per second")
+
+recent = models.Filter(must=[models.FieldCondition(key="year", range=models.Range(gte=2020))])
+for hit in docs.search("bridge report", limit=3, candidates=200, filter=recent):
+    print(f"{hit.score:.2f}  {hit.id}  {hit.payload['year']}  {hit.text}")

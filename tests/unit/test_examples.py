@@ -1,0 +1,81 @@
+"""The examples run, with a tiny model in place of a real one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.checkpoints import tiny_bert
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_bert(tmp_path_factory.mktemp("model"), positions=512)
+
+
+def run(script: str, *arguments: object) -> str:
+    command: Sequence[str] = [sys.executable, str(EXAMPLES / script), *map(str, arguments)]
+    environment = {**os.environ, "COLUMNS": "200"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_edge(model: Path, tmp_path: Path) -> None:
+    for _ in range(2):  # a second run opens the store of the first
+        lines = run("01_edge.py", model, tmp_path / "store").splitlines()
+        assert len(lines) == 2
+        assert all(line.split()[1] in {"a/1", "a/2", "a/3"} for line in lines)
+
+
+@pytest.mark.skipif(not os.environ.get("QDRANT_URL"), reason="no server: set QDRANT_URL to run it against one")
+def test_server(model: Path) -> None:
+    assert run("02_server.py", model).startswith("1000 documents")
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    folder = tmp_path / "sources"
+    folder.mkdir()
+    words = "parse a date from a string and give back what the clock would show in another place " * 2
+    for name in ("clocks", "dates", "zones"):
+        (folder / f"{name}.py").write_text(
+            f'def first():\n    """{name} {words}."""\n\n\ndef second():\n    """Short."""\n'
+        )
+    return folder
+
+
+def test_demo_embeds_nothing_the_second_time(model: Path, tmp_path: Path, sources: Path) -> None:
+    arguments = ["--model", model, "--store", tmp_path / "store", "--sources", sources]
+    first = run("demo.py", *arguments)
+    assert "3 documents: embedded 3 documents" in first
+    for mode in ("exact", "fde", "two-stage"):
+        assert first.count(f"┃ {mode} ") == 5
+    second = run("demo.py", *arguments, "how do I parse a date")
+    assert "3 documents: embedded 0 documents" in second
+    assert "how do I parse a date" in second
+    assert "dates.first" in second
+
+
+def test_demo_embeds_only_what_changed(model: Path, tmp_path: Path, sources: Path) -> None:
+    arguments = ["--model", model, "--store", tmp_path / "store", "--sources", sources]
+    run("demo.py", *arguments)
+    source = sources / "dates.py"
+    source.write_text(source.read_text().replace("dates parse", "dates read"))
+    assert "3 documents: embedded 1 documents" in run("demo.py", *arguments)
+
+
+def test_demo_help_teaches() -> None:
+    printed = run("demo.py", "--help")
+    assert "make demo QUERY=" in printed
+    assert "a folder, or a name on the Hugging Face hub" in printed
