@@ -14,6 +14,7 @@ from colbert_qdrant.errors import (
     CollectionNotFoundError,
     ConfigurationError,
     InvalidQueryError,
+    SchemaMismatchError,
 )
 from colbert_qdrant.fde import MuveraEncoder
 from colbert_qdrant.fingerprint import Fingerprint, canary_tokens
@@ -24,7 +25,6 @@ from colbert_qdrant.qdrant.edge import EdgeClient
 from colbert_qdrant.qdrant.ids import point_id
 from colbert_qdrant.qdrant.metadata import (
     documents_only,
-    has_fingerprint,
     read_fingerprint,
     to_metadata,
     write_to_reserved_point,
@@ -383,11 +383,15 @@ def _check(
     if not client.collection_exists(name):
         raise CollectionNotFoundError(f"there is no collection {name!r}: create it with ColbertCollection.create")
     info = client.get_collection(name)
-    if not has_fingerprint(client, name, info):
+    stored = read_fingerprint(client, name, info)
+    if stored is None:
         # a layout that could never work says more than the missing fingerprint
         wanted = config or CollectionConfig()
         check_schema(info, wanted, fde_dim=wanted.fde.dim, token_dim=encoder.dim, collection=name)
-    stored = read_fingerprint(client, name, info)
+        raise SchemaMismatchError(
+            f"collection {name!r} was not created by colbert-qdrant: its metadata has no fingerprint. Create a new "
+            "collection with ColbertCollection.create and ingest the documents into it."
+        )
     settings = stored.config
     check_schema(info, settings, fde_dim=settings.fde.dim, token_dim=stored.token_dim, collection=name)
     stored.require_equal(_fingerprint(config or settings, encoder), collection=name)

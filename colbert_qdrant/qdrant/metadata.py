@@ -7,7 +7,6 @@ from uuid import uuid5
 
 from qdrant_client import models
 
-from colbert_qdrant.errors import SchemaMismatchError
 from colbert_qdrant.fingerprint import Fingerprint
 from colbert_qdrant.qdrant.ids import NAMESPACE
 
@@ -26,24 +25,18 @@ def to_metadata(fingerprint: Fingerprint) -> dict[str, Any]:
     return {KEY: fingerprint.to_dict()}
 
 
-def has_fingerprint(client: Client, collection: str, info: models.CollectionInfo) -> bool:
-    """Whether this library created the collection."""
-    return _find(client, collection, info) is not None
-
-
-def read_fingerprint(client: Client, collection: str, info: models.CollectionInfo) -> Fingerprint:
-    """The fingerprint of a collection, from wherever it is kept.
+def read_fingerprint(client: Client, collection: str, info: models.CollectionInfo) -> Fingerprint | None:
+    """The fingerprint of a collection, from wherever it is kept; ``None`` if this library did not create it.
 
     Raises:
-        SchemaMismatchError: The collection was not created by this library.
+        SchemaMismatchError: There is one, but it cannot be read.
     """
-    found = _find(client, collection, info)
-    if found is None:
-        raise SchemaMismatchError(
-            f"collection {collection!r} was not created by colbert-qdrant: its metadata has no {KEY!r} entry. "
-            "Create a new collection with ColbertCollection.create and ingest the documents into it."
-        )
-    return Fingerprint.from_dict(found)
+    metadata = info.config.metadata
+    if not metadata or KEY not in metadata:
+        points = client.retrieve(collection, ids=[RESERVED_POINT], with_payload=True)
+        metadata = points[0].payload if points else None
+    entry = (metadata or {}).get(KEY)
+    return Fingerprint.from_dict(entry) if isinstance(entry, dict) else None
 
 
 def write_to_reserved_point(client: Client, collection: str, fingerprint: Fingerprint) -> None:
@@ -58,12 +51,3 @@ def documents_only(filter: models.Filter | None) -> models.Filter:
         must=None if filter is None else [filter],
         must_not=[models.HasIdCondition(has_id=[RESERVED_POINT])],
     )
-
-
-def _find(client: Client, collection: str, info: models.CollectionInfo) -> dict[str, Any] | None:
-    metadata = info.config.metadata
-    if not metadata or KEY not in metadata:
-        points = client.retrieve(collection, ids=[RESERVED_POINT], with_payload=True)
-        metadata = points[0].payload if points else None
-    entry = (metadata or {}).get(KEY)
-    return entry if isinstance(entry, dict) else None
