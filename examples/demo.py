@@ -79,7 +79,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _run(options: argparse.Namespace) -> None:
     if options.model is None:
         console.print(STAND_IN)
-    transformers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     encoder = TransformerTokenEncoder.from_pretrained(options.model or _minilm())
     with EdgeClient(options.store) as client:
         docs = ColbertCollection.open_or_create(_collection_name(encoder), client=client, encoder=encoder)

@@ -34,7 +34,7 @@ from tests.benchmarks.common import Dataset, load_beir, machine, minilm
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from colbert_qdrant import SearchHit, SearchMode, TokenEmbeddings
+    from colbert_qdrant import DocumentId, SearchHit, SearchMode, TokenEmbeddings
 
 DEPTHS = (50, 100, 200, 500)
 BATCH = 50
@@ -114,7 +114,7 @@ def _search(
 def _recall(
     docs: ColbertCollection,
     tokens: TokenEmbeddings,
-    best: Sequence[set[object]],
+    best: Sequence[set[DocumentId]],
     depth: int,
     params: models.SearchParams | None,
 ) -> float:

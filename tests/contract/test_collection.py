@@ -26,7 +26,7 @@ from tests.encoders import WordEncoder, random_texts
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from colbert_qdrant import SearchHit, SearchMode
+    from colbert_qdrant import DocumentId, SearchHit, SearchMode
     from colbert_qdrant.qdrant import Client
     from tests.contract.conftest import Engine
 
@@ -142,7 +142,7 @@ def test_hits_carry_text_and_payload_only_when_wanted(filled: ColbertCollection)
 
 
 def test_ties_come_in_the_order_of_their_ids(empty: ColbertCollection) -> None:
-    ids = ["b", 10, "a", 9, uuid.UUID(int=5), uuid.UUID(int=4)]
+    ids: list[DocumentId] = ["b", 10, "a", 9, uuid.UUID(int=5), uuid.UUID(int=4)]
     empty.upsert(Document(id, "river bridge") for id in ids)
     by_type_and_value = [uuid.UUID(int=4), uuid.UUID(int=5), 9, 10, "a", "b"]
     assert [hit.id for hit in empty.search("river")] == by_type_and_value

@@ -28,7 +28,7 @@ def test_is_frozen_and_keyword_only() -> None:
     with pytest.raises(FrozenInstanceError):
         CONFIG.segments = 1  # type: ignore[misc]
     with pytest.raises(TypeError):
-        MuveraConfig(5)  # type: ignore[misc]
+        MuveraConfig(5)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(

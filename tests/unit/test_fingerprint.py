@@ -16,12 +16,12 @@ CONFIG = CollectionConfig(fde=MuveraConfig(k_sim=3, dim_proj=4, r_reps=3))
 def fingerprint(*, change: float = 0.0, **encoder: Any) -> Fingerprint:
     fde = MuveraEncoder(CONFIG.fde, token_dim=16)
     canary = fde.encode_documents(canary_tokens(16))
-    canary = canary + change * np.random.default_rng(0).standard_normal(canary.shape)
+    canary += change * np.random.default_rng(0).standard_normal(canary.shape, np.float32)
     return Fingerprint.of(
         encoder={"name": "m", "dim": 16, **encoder},
         fde=fde.fingerprint(),
         config=CONFIG,
-        canary=canary.astype(np.float32),
+        canary=canary,
     )
 
 

@@ -27,7 +27,8 @@ SMALL = MuveraConfig(k_sim=3, dim_proj=6, r_reps=4)
 
 
 def unit(values: np.ndarray) -> np.ndarray:
-    return values / np.linalg.norm(values, axis=-1, keepdims=True)
+    normalised: np.ndarray = values / np.linalg.norm(values, axis=-1, keepdims=True)
+    return normalised
 
 
 def random_batch(lengths: list[int], seed: int = 0, dim: int = DIM) -> TokenEmbeddings:

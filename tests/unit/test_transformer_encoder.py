@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import string
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from colbert_qdrant import (
 from tests.checkpoints import tiny_bert, tiny_roberta
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -230,13 +232,24 @@ def test_batch_size_is_not_in_the_fingerprint(bert: Path) -> None:
     assert load(bert, batch_size=1).fingerprint() == load(bert, batch_size=7).fingerprint()
 
 
+@pytest.fixture
+def _hasty_threads() -> Iterator[None]:
+    """Threads take turns after every few instructions."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("_hasty_threads")
 def test_two_threads_get_what_one_gets(checkpoint: Path, encoder: TransformerTokenEncoder) -> None:
+    # lengths differ between documents and queries, and a tokenizer keeps the length that it truncates to
     documents, queries = encoder.encode_documents(TEXTS), encoder.encode_queries(TEXTS)
     fresh = load(checkpoint)
     with ThreadPoolExecutor(2) as threads:
         runs = [
             threads.submit(encode, TEXTS)
-            for _ in range(50)
+            for _ in range(100)
             for encode in (fresh.encode_documents, fresh.encode_queries)
         ]
     for run in runs[::2]:
