@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import shutil
 import string
-import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast
 
 from colbert_qdrant import (
     CheckpointError,
@@ -25,7 +26,6 @@ from colbert_qdrant import (
 from tests.checkpoints import tiny_bert, tiny_roberta
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -232,24 +232,26 @@ def test_batch_size_is_not_in_the_fingerprint(bert: Path) -> None:
     assert load(bert, batch_size=1).fingerprint() == load(bert, batch_size=7).fingerprint()
 
 
-@pytest.fixture
-def _hasty_threads() -> Iterator[None]:
-    """Threads take turns after every few instructions."""
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(interval)
-
-
-@pytest.mark.usefixtures("_hasty_threads")
-def test_two_threads_get_what_one_gets(checkpoint: Path, encoder: TransformerTokenEncoder) -> None:
-    # lengths differ between documents and queries, and a tokenizer keeps the length that it truncates to
+def test_two_threads_get_what_one_gets(
+    checkpoint: Path, encoder: TransformerTokenEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A tokenizer keeps the length that it truncates to, which differs between documents and queries. Where both
+    # threads can set it before either tokenizes, they do; where they cannot, the barrier breaks and they go on.
     documents, queries = encoder.encode_documents(TEXTS), encoder.encode_queries(TEXTS)
+    both_have_set = threading.Barrier(2)
+    set_length = PreTrainedTokenizerFast.set_truncation_and_padding
+
+    def set_length_and_meet(*arguments: Any, **named: Any) -> None:
+        set_length(*arguments, **named)
+        with suppress(threading.BrokenBarrierError):
+            both_have_set.wait(timeout=0.2)
+
     fresh = load(checkpoint)
+    monkeypatch.setattr(PreTrainedTokenizerFast, "set_truncation_and_padding", set_length_and_meet)
     with ThreadPoolExecutor(2) as threads:
         runs = [
             threads.submit(encode, TEXTS)
-            for _ in range(100)
+            for _ in range(20)
             for encode in (fresh.encode_documents, fresh.encode_queries)
         ]
     for run in runs[::2]:
