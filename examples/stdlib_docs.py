@@ -33,7 +33,7 @@ def iter_documents(root: Path | None = None) -> Iterator[Document]:
     seen: set[str] = set()
     for path in sorted(root.rglob("*.py")):
         relative = path.relative_to(root)
-        if _SKIPPED_FOLDERS.isdisjoint(relative.parts[:-1]):
+        if path.is_file() and _SKIPPED_FOLDERS.isdisjoint(relative.parts[:-1]):
             yield from _documents_of(path, relative, seen)
 
 
@@ -42,7 +42,7 @@ def _documents_of(path: Path, relative: Path, seen: set[str]) -> Iterator[Docume
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # old sources use what newer Pythons warn about
             tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError):
         return
     parts = relative.with_suffix("").parts
     module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _SUBWORD_MARKERS: Final = ("##", "▁", "Ġ")
+_LABELS: Final = {"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"}
+"""Entries of a model's config that change no vector."""
+
 _NO_LENGTH_LIMIT: Final = 10**9
 """Tokenizers without a limit of their own say a number above this."""
 
@@ -89,12 +92,20 @@ class TransformerTokenEncoder:
         source = {"revision": revision, "local_files_only": local_files_only}
         try:
             tokenizer = AutoTokenizer.from_pretrained(str(name_or_path), **source)
-            model = AutoModel.from_pretrained(str(name_or_path), dtype=torch.float32, **source)
+            model, loading = AutoModel.from_pretrained(
+                str(name_or_path), dtype=torch.float32, output_loading_info=True, **source
+            )
         except Exception as error:
             raise CheckpointError(
                 f"cannot load an encoder model from {str(name_or_path)!r} ({type(error).__name__}: {error}); give a "
                 "folder with config.json, weights and tokenizer, or a model's name on the Hugging Face hub"
             ) from error
+        missing = sorted(key for key in loading["missing_keys"] if not _is_pooler(key))
+        if missing:
+            raise CheckpointError(
+                f"the weights in {str(name_or_path)!r} lack {len(missing)} of the model's tensors, such as "
+                f"{missing[0]!r}: they would be random; get the checkpoint's files again"
+            )
         _check_lengths(model, tokenizer, query_length=query_length, document_length=document_length)
         if batch_size < 1:
             raise ConfigurationError(f"batch_size must be at least 1, got {batch_size}")
@@ -145,7 +156,7 @@ class TransformerTokenEncoder:
         return self._encode(texts, self.document_length, [self._skipped_ids, self._special_ids])
 
     def fingerprint(self) -> dict[str, Any]:
-        """Digests of weights and vocabulary, dimensions and lengths: the same for a copy in another place."""
+        """Digests of weights, model settings and tokenizer, dimensions and lengths: the same for a copy elsewhere."""
         return {
             "type": "transformer",
             "name": self._name,
@@ -209,13 +220,16 @@ class TransformerTokenEncoder:
     def _digests(self) -> dict[str, str]:
         weights = hashlib.sha256()
         for name, tensor in sorted(self._model.state_dict().items()):
+            if _is_pooler(name):
+                continue  # random where a checkpoint has none, and no part of the last hidden states
             array = np.ascontiguousarray(tensor.cpu().numpy())
             weights.update(f"{name} {array.dtype} {array.shape}\n".encode())
             weights.update(array.data)
-        vocabulary = json.dumps(sorted(self._tokenizer.get_vocab().items()), separators=(",", ":"))
+        settings = self._model.config.to_diff_dict()
         return {
             "weights": f"sha256:{weights.hexdigest()}",
-            "vocabulary": f"sha256:{hashlib.sha256(vocabulary.encode()).hexdigest()}",
+            "settings": _digest({key: value for key, value in settings.items() if key not in _LABELS}),
+            "tokenizer": _digest(_tokenizer_settings(self._tokenizer)),
         }
 
 
@@ -229,11 +243,33 @@ def _check_texts(texts: Sequence[str], error: type[InvalidQueryError | InvalidDo
 
 def _check_lengths(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, **lengths: int) -> None:
     limits = [getattr(model.config, "max_position_embeddings", None), tokenizer.model_max_length]
+    positions = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
+    padding: int | None = getattr(positions, "padding_idx", None)
+    if limits[0] is not None and padding is not None:
+        limits[0] -= padding + 1  # RoBERTa counts its positions from there
     longest = min((limit for limit in limits if limit is not None and limit < _NO_LENGTH_LIMIT), default=None)
     shortest = tokenizer.num_special_tokens_to_add() + 1
     for name, length in lengths.items():
         if length < shortest or (longest is not None and length > longest):
             raise ConfigurationError(f"{name}={length}: this model takes from {shortest} to {longest} tokens")
+
+
+def _is_pooler(name: str) -> bool:
+    return "pooler" in name.split(".")
+
+
+def _tokenizer_settings(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """All that decides the tokens of a text; truncation and padding are set anew for every call."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return {"type": type(tokenizer).__name__, "vocabulary": tokenizer.get_vocab()}
+    settings: dict[str, Any] = json.loads(backend.to_str())
+    return {key: value for key, value in settings.items() if key not in {"version", "truncation", "padding"}}
+
+
+def _digest(value: dict[str, Any]) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def _kept(ids: NDArray[np.int64], dropped: Sequence[NDArray[np.int64]]) -> NDArray[np.bool_]:
@@ -253,5 +289,5 @@ def _padded(rows: Sequence[NDArray[Any]], fill: int | Literal[False]) -> NDArray
 
 def _is_punctuation(token: str) -> bool:
     for marker in _SUBWORD_MARKERS:
-        token = token.removeprefix(marker)
+        token = token.removeprefix(marker) or token
     return bool(token) and all(character in string.punctuation for character in token)

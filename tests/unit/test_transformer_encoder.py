@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast
 
 from colbert_qdrant import (
@@ -291,3 +292,48 @@ def test_refuses_lengths_without_room_for_text(bert: Path) -> None:
 def test_refuses_a_batch_size_of_zero(bert: Path) -> None:
     with pytest.raises(ConfigurationError, match="batch_size must be at least 1, got 0"):
         load(bert, batch_size=0)
+
+
+def test_fingerprint_of_a_checkpoint_without_pooler_is_the_same_at_every_load(tmp_path: Path) -> None:
+    path = tiny_bert(tmp_path / "model")
+    remove_weights(path, "pooler.")
+    first, second = (TransformerTokenEncoder.from_pretrained(path, query_length=32, document_length=48) for _ in "ab")
+    assert first.fingerprint() == second.fingerprint()
+
+
+def test_weights_that_are_missing_are_refused(tmp_path: Path) -> None:
+    path = tiny_bert(tmp_path / "model")
+    remove_weights(path, "encoder.layer.1.")
+    with pytest.raises(CheckpointError, match=r"lack \d+ of the model's tensors, such as 'encoder\.layer\.1\."):
+        TransformerTokenEncoder.from_pretrained(path, query_length=32, document_length=48)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "field"),
+    [
+        ("config.json", '"num_attention_heads": 2', '"num_attention_heads": 1', "settings"),
+        ("tokenizer.json", '"lowercase": true', '"lowercase": false', "tokenizer"),
+    ],
+)
+def test_fingerprint_tells_settings_apart(tmp_path: Path, file: str, old: str, new: str, field: str) -> None:
+    path = tiny_bert(tmp_path / "model")
+    before = TransformerTokenEncoder.from_pretrained(path, query_length=32, document_length=48).fingerprint()
+    text = (path / file).read_text()
+    assert old in text
+    (path / file).write_text(text.replace(old, new))
+    after = TransformerTokenEncoder.from_pretrained(path, query_length=32, document_length=48).fingerprint()
+    assert {key for key in before if before[key] != after[key]} == {field}
+
+
+def test_positions_that_begin_after_the_padding_bound_the_length(tmp_path: Path) -> None:
+    path = tiny_roberta(tmp_path / "model")
+    config = path / "tokenizer_config.json"
+    config.write_text(config.read_text().replace('"model_max_length": 64', '"model_max_length": 1000000000000'))
+    with pytest.raises(ConfigurationError, match="takes from 3 to 64 tokens"):
+        TransformerTokenEncoder.from_pretrained(path, query_length=32, document_length=65)
+
+
+def remove_weights(path: Path, prefix: str) -> None:
+    weights = path / "model.safetensors"
+    kept = {name: tensor for name, tensor in load_file(weights).items() if not name.startswith(prefix)}
+    save_file(kept, weights, metadata={"format": "pt"})
