@@ -9,7 +9,7 @@ import logging
 from colbert_qdrant.collection import ColbertCollection
 from colbert_qdrant.config import CollectionConfig, HnswConfig, MuveraConfig
 from colbert_qdrant.documents import Document, DocumentId, IngestReport, SearchHit
-from colbert_qdrant.encoders import LateInteractionEncoder, TransformerTokenEncoder
+from colbert_qdrant.encoders import ColbertEncoder, LateInteractionEncoder
 from colbert_qdrant.errors import (
     CapabilityError,
     CheckpointError,
@@ -31,6 +31,7 @@ from colbert_qdrant.errors import (
 from colbert_qdrant.fde import FixedDimensionalEncoder, MuveraEncoder
 from colbert_qdrant.ingest import ProgressReporter
 from colbert_qdrant.qdrant import EdgeClient, SearchMode
+from colbert_qdrant.rerank import ColbertReranker, Reranker
 from colbert_qdrant.scoring import maxsim
 from colbert_qdrant.tokens import TokenEmbeddings
 
@@ -41,7 +42,9 @@ __all__ = [
     "CheckpointError",
     "ClosedError",
     "ColbertCollection",
+    "ColbertEncoder",
     "ColbertQdrantError",
+    "ColbertReranker",
     "CollectionConfig",
     "CollectionExistsError",
     "CollectionNotFoundError",
@@ -63,12 +66,12 @@ __all__ = [
     "MuveraConfig",
     "MuveraEncoder",
     "ProgressReporter",
+    "Reranker",
     "SchemaMismatchError",
     "SearchHit",
     "SearchMode",
     "StoreLockedError",
     "TokenEmbeddings",
-    "TransformerTokenEncoder",
     "maxsim",
 ]
 

@@ -51,9 +51,9 @@ class ColbertCollection:
 
     Example:
         >>> from qdrant_client import QdrantClient
-        >>> from colbert_qdrant import ColbertCollection, Document, TransformerTokenEncoder
+        >>> from colbert_qdrant import ColbertCollection, Document, ColbertEncoder
         >>> def index(path):
-        ...     encoder = TransformerTokenEncoder.from_pretrained(path)
+        ...     encoder = ColbertEncoder.from_pretrained(path)
         ...     with ColbertCollection.create("docs", client=QdrantClient(":memory:"), encoder=encoder) as docs:
         ...         docs.upsert([Document("a", "How to parse a date")])
         ...         return docs.search("dates", limit=1)

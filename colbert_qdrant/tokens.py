@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final, overload
 
 import numpy as np
@@ -32,6 +32,8 @@ class TokenEmbeddings:
         values: Shape ``(total_tokens, dim)``, the token vectors of all texts one after another. Kept as float32
             and C-contiguous; an array that is both already is not copied.
         lengths: Shape ``(n_texts,)``, the number of tokens of each text.
+        truncated: Shape ``(n_texts,)``, which texts were longer than the encoder takes and lost their end; by
+            default none.
 
     Raises:
         InvalidTokensError: A value is NaN or infinite (also when it only overflows float32), a text has no tokens,
@@ -48,14 +50,17 @@ class TokenEmbeddings:
 
     values: NDArray[np.float32]
     lengths: NDArray[np.int64]
+    truncated: NDArray[np.bool_]
 
-    def __init__(self, values: ArrayLike, lengths: ArrayLike) -> None:
+    def __init__(self, values: ArrayLike, lengths: ArrayLike, *, truncated: ArrayLike | None = None) -> None:
         with np.errstate(over="ignore"):
             flat = np.ascontiguousarray(values, dtype=np.float32)
         counts = _counts(lengths)
         _validate(flat, counts)
-        object.__setattr__(self, "values", flat)
-        object.__setattr__(self, "lengths", counts)
+        flags = np.zeros(len(counts), np.bool_) if truncated is None else np.asarray(truncated, np.bool_)
+        if flags.shape != counts.shape:
+            raise InvalidTokensError(f"truncated has shape {flags.shape}, but there are {len(counts)} texts")
+        self._set(flat, counts, flags)
 
     @classmethod
     def from_matrices(cls, matrices: Iterable[ArrayLike], *, dim: int | None = None) -> TokenEmbeddings:
@@ -98,15 +103,22 @@ class TokenEmbeddings:
         return cls._trusted(
             np.concatenate([batch.values for batch in batches]),
             np.concatenate([batch.lengths for batch in batches]),
+            np.concatenate([batch.truncated for batch in batches]),
         )
 
     @classmethod
-    def _trusted(cls, values: NDArray[np.float32], lengths: NDArray[np.int64]) -> TokenEmbeddings:
+    def _trusted(
+        cls, values: NDArray[np.float32], lengths: NDArray[np.int64], truncated: NDArray[np.bool_]
+    ) -> TokenEmbeddings:
         """A batch out of parts of batches that were checked when they were made."""
         batch = cls.__new__(cls)
-        object.__setattr__(batch, "values", values)
-        object.__setattr__(batch, "lengths", lengths)
+        batch._set(values, lengths, truncated)  # noqa: SLF001
         return batch
+
+    def _set(self, values: NDArray[np.float32], lengths: NDArray[np.int64], truncated: NDArray[np.bool_]) -> None:
+        object.__setattr__(self, "values", values)
+        object.__setattr__(self, "lengths", lengths)
+        object.__setattr__(self, "truncated", truncated)
 
     @property
     def dim(self) -> int:
@@ -135,7 +147,8 @@ class TokenEmbeddings:
         if step != 1:
             raise InvalidTokensError("a batch is sliced in steps of 1: take single texts with batch[i]")
         stop = max(start, stop)
-        return self._trusted(self.values[self.offsets[start] : self.offsets[stop]], self.lengths[start:stop])
+        rows = slice(self.offsets[start], self.offsets[stop])
+        return self._trusted(self.values[rows], self.lengths[start:stop], self.truncated[start:stop])
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         return (self[number] for number in range(len(self)))
@@ -157,10 +170,11 @@ class TokenEmbeddings:
             start = stop
 
     def __repr__(self) -> str:
-        return f"TokenEmbeddings(texts={len(self)}, tokens={len(self.values)}, dim={self.dim})"
+        truncated = f", truncated={self.truncated.sum()}" if self.truncated.any() else ""
+        return f"TokenEmbeddings(texts={len(self)}, tokens={len(self.values)}, dim={self.dim}{truncated})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return TokenEmbeddings, (self.values, self.lengths)
+        return partial(TokenEmbeddings, truncated=self.truncated), (self.values, self.lengths)
 
 
 def _counts(lengths: ArrayLike) -> NDArray[np.int64]:

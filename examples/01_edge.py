@@ -2,12 +2,12 @@
 
 import sys
 
-from colbert_qdrant import ColbertCollection, Document, EdgeClient, TransformerTokenEncoder
+from colbert_qdrant import ColbertCollection, ColbertEncoder, Document, EdgeClient
 
 model = sys.argv[1] if len(sys.argv) > 1 else "sentence-transformers/all-MiniLM-L6-v2"
 folder = sys.argv[2] if len(sys.argv) > 2 else "quickstart-store"
 
-encoder = TransformerTokenEncoder.from_pretrained(model)
+encoder = ColbertEncoder.from_pretrained(model)
 with EdgeClient(folder) as client:
     docs = ColbertCollection.open_or_create("docs", client=client, encoder=encoder)
     docs.upsert(

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from qdrant_client import QdrantClient, models
 
-from colbert_qdrant import ColbertCollection, Document, TransformerTokenEncoder
+from colbert_qdrant import ColbertCollection, ColbertEncoder, Document
 
 model = sys.argv[1] if len(sys.argv) > 1 else "sentence-transformers/all-MiniLM-L6-v2"
 
 client = QdrantClient(url=os.environ["QDRANT_URL"], api_key=os.environ.get("QDRANT_API_KEY"), timeout=60)
-encoder = TransformerTokenEncoder.from_pretrained(model)
+encoder = ColbertEncoder.from_pretrained(model)
 docs = ColbertCollection.open_or_create("docs", client=client, encoder=encoder)
 
 

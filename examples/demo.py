@@ -19,7 +19,7 @@ from rich.table import Table
 from stdlib_docs import iter_documents
 from transformers.utils import logging as transformers_logging
 
-from colbert_qdrant import ColbertCollection, EdgeClient, TransformerTokenEncoder
+from colbert_qdrant import ColbertCollection, ColbertEncoder, EdgeClient
 from colbert_qdrant.errors import ColbertQdrantError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _run(options: argparse.Namespace) -> None:
     if options.model is None:
         console.print(STAND_IN)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    encoder = TransformerTokenEncoder.from_pretrained(options.model or _minilm())
+    encoder = ColbertEncoder.from_pretrained(options.model or _minilm())
     with EdgeClient(options.store) as client:
         docs = ColbertCollection.open_or_create(_collection_name(encoder), client=client, encoder=encoder)
         _index(docs, list(iter_documents(options.sources)))
@@ -95,7 +95,7 @@ def _minilm() -> Path:
     return Path(spec.origin).parent / "model"
 
 
-def _collection_name(encoder: TransformerTokenEncoder) -> str:
+def _collection_name(encoder: ColbertEncoder) -> str:
     """One collection per model, so that models can be tried in turn."""
     digest = hashlib.sha256(json.dumps(encoder.fingerprint(), sort_keys=True).encode()).hexdigest()
     return f"python-stdlib-{digest[:8]}"

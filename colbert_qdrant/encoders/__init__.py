@@ -1,6 +1,9 @@
-"""Text → token embeddings. The only package besides ``fde`` that imports torch, and only inside functions."""
+"""Text → token embeddings.
+
+The modules that need torch or transformers are imported inside functions: importing this package loads neither.
+"""
 
 from colbert_qdrant.encoders.base import LateInteractionEncoder
-from colbert_qdrant.encoders.transformer import TransformerTokenEncoder
+from colbert_qdrant.encoders.colbert import ColbertEncoder
 
-__all__ = ["LateInteractionEncoder", "TransformerTokenEncoder"]
+__all__ = ["ColbertEncoder", "LateInteractionEncoder"]

@@ -23,11 +23,11 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from colbert_qdrant import (
     ColbertCollection,
+    ColbertEncoder,
     CollectionConfig,
     EdgeClient,
     HnswConfig,
     MuveraConfig,
-    TransformerTokenEncoder,
 )
 from tests.benchmarks.common import Dataset, load_beir, machine, minilm
 
@@ -42,7 +42,7 @@ BATCH = 50
 
 def main() -> None:
     options = _options()
-    encoder = TransformerTokenEncoder.from_pretrained(options.model or minilm())
+    encoder = ColbertEncoder.from_pretrained(options.model or minilm())
     config = CollectionConfig(
         fde=MuveraConfig(r_reps=options.r_reps, fill_empty=not options.no_fill_empty),
         hnsw=HnswConfig(full_scan_threshold=10),

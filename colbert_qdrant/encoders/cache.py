@@ -1,0 +1,103 @@
+"""Token embeddings kept on disk, under the digest of what they were made of."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from colbert_qdrant.tokens import TokenEmbeddings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+_LOG: Final = logging.getLogger(__name__)
+_Entry = tuple["NDArray[np.float32]", bool]
+
+
+class EmbeddingCache:
+    """One file for each text, named by its content: the text, the side and the encoder.
+
+    Files appear whole or not at all, so several processes may share a cache. A damaged one is made anew. Deleting
+    files, or all of the folder, is safe at any time.
+
+    Args:
+        folder: Where the files are kept; it is made if need be.
+        encoder: Digest of the encoder's fingerprint.
+    """
+
+    def __init__(self, folder: str | Path, *, encoder: str) -> None:
+        self._folder = Path(folder)
+        self._encoder = encoder
+
+    def encode(
+        self, side: str, texts: Sequence[str], encode: Callable[[Sequence[str]], TokenEmbeddings]
+    ) -> TokenEmbeddings:
+        """Encode texts that are not in the cache, and put them there.
+
+        Args:
+            side: ``"query"`` or ``"document"``.
+            texts: Texts, at least one.
+            encode: Makes the token embeddings of those that are missing.
+
+        Returns:
+            The token embeddings of all texts, in their order.
+        """
+        paths = [self._path(side, text) for text in texts]
+        entries = [_read(path) for path in paths]
+        missing = list(dict.fromkeys(path for path, entry in zip(paths, entries, strict=True) if entry is None))
+        if missing:
+            by_path = dict(zip(paths, texts, strict=True))
+            encoded = encode([by_path[path] for path in missing])
+            made = {
+                path: (matrix, bool(truncated))
+                for path, matrix, truncated in zip(missing, encoded, encoded.truncated, strict=True)
+            }
+            for path, entry in made.items():
+                _write(path, entry)
+            entries = [entry or made[path] for path, entry in zip(paths, entries, strict=True)]
+        matrices, truncated = zip(*(entry for entry in entries if entry is not None), strict=True)
+        return TokenEmbeddings(
+            np.concatenate(matrices), [len(matrix) for matrix in matrices], truncated=np.array(truncated)
+        )
+
+    def _path(self, side: str, text: str) -> Path:
+        name = hashlib.sha256(f"{self._encoder}\n{side}\n{text}".encode("utf-8", "surrogatepass")).hexdigest()
+        return self._folder / name[:2] / f"{name[2:]}.emb"
+
+
+def _read(path: Path) -> _Entry | None:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    digest, flag, body = content[:32], content[32:33], content[33:]
+    if hashlib.sha256(flag + body).digest() != digest:
+        _LOG.warning("cache entry %s is damaged: the text is encoded again", path)
+        return None
+    matrix: NDArray[np.float32] = np.load(io.BytesIO(body), allow_pickle=False)
+    return matrix, flag == b"\1"
+
+
+def _write(path: Path, entry: _Entry) -> None:
+    matrix, truncated = entry
+    buffer = io.BytesIO()
+    np.save(buffer, matrix, allow_pickle=False)
+    body = (b"\1" if truncated else b"\0") + buffer.getvalue()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(hashlib.sha256(body).digest() + body)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,185 @@
+"""Loads the transformer of a checkpoint, and accounts for every tensor in its files."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from transformers import MODEL_MAPPING, AutoConfig, BertConfig, BertModel
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
+from transformers.utils import logging
+
+from colbert_qdrant.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    from transformers import PretrainedConfig, PreTrainedModel
+
+    from colbert_qdrant.encoders.checkpoint.files import CheckpointFiles
+    from colbert_qdrant.encoders.checkpoint.spec import Layout
+
+BERT_HASH: Final = "bert_hash"
+"""Model type of ``NeuML/bert-hash-*`` and of the ColBERT models made of them."""
+
+_logging: Any = logging  # its functions have no types
+_Tensors = dict[str, torch.Tensor]
+
+
+def load_backbone(
+    files: CheckpointFiles, folder: str, tensors: _Tensors, *, layout: Layout, trust_remote_code: bool
+) -> PreTrainedModel:
+    """Build the transformer and fill it with the weights, in float32.
+
+    Args:
+        files: The checkpoint.
+        folder: The transformer's folder in it.
+        tensors: The weights in that folder.
+        layout: In a plain encoder, heads beside the transformer (of language models, say) are left out; in a ColBERT
+            checkpoint every tensor must have its place.
+        trust_remote_code: Run the model's own code.
+
+    Raises:
+        CheckpointError: The architecture is unknown, or the weights are not exactly those that it needs.
+    """
+    settings = files.settings(f"{folder}/config.json" if folder else "config.json")
+    try:
+        if settings.get("model_type") == BERT_HASH and not trust_remote_code:
+            return _load_bert_hash(files, settings, tensors)
+        return _load_known(files, folder, tensors, layout=layout, trust_remote_code=trust_remote_code)
+    except CheckpointError:
+        raise
+    except Exception as error:
+        raise CheckpointError(
+            f"cannot build the transformer of {files.name} from its config.json and weights "
+            f"({type(error).__name__}: {error}); get the checkpoint's files again"
+        ) from error
+
+
+def _load_known(
+    files: CheckpointFiles, folder: str, tensors: _Tensors, *, layout: Layout, trust_remote_code: bool
+) -> PreTrainedModel:
+    path = str(files.path(folder))
+    try:
+        config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code, local_files_only=True)
+    except ValueError as error:
+        raise CheckpointError(
+            f"{path}/config.json: transformers does not know this model ({error}); if you trust its code, pass "
+            "trust_remote_code=True and the commit you have read as revision=…"
+        ) from error
+    cls = _model_class(config, path, trust_remote_code=trust_remote_code)
+    with _quiet():
+        model, report = cls.from_pretrained(
+            None,
+            config=config,
+            state_dict=tensors,
+            dtype=torch.float32,
+            output_loading_info=True,
+            # not flash attention, which drops tokens that nobody attends to: the expansion of queries
+            attn_implementation="sdpa" if cls._supports_sdpa else "eager",
+        )
+    _check_complete(files, folder, [key for key in report["missing_keys"] if not is_pooler(key)])
+    leftover = [key for key in report["unexpected_keys"] if not _may_be_left(key)]
+    if layout == "plain":
+        own = {name for name, _ in model.named_children()}
+        leftover = [key for key in leftover if key.removeprefix(f"{model.base_model_prefix}.").split(".")[0] in own]
+    _check_used(files, folder, leftover)
+    loaded: PreTrainedModel = model
+    return loaded
+
+
+def _model_class(config: PretrainedConfig, path: str, *, trust_remote_code: bool) -> Any:
+    reference = getattr(config, "auto_map", {}).get("AutoModel")
+    if trust_remote_code and reference:
+        return get_class_from_dynamic_module(reference, path, local_files_only=True)
+    return MODEL_MAPPING[type(config)]
+
+
+def _load_bert_hash(files: CheckpointFiles, settings: dict[str, Any], tensors: _Tensors) -> PreTrainedModel:
+    """A BERT whose word embedding is a narrow table and a projection to the hidden size.
+
+    Read from the description in the model card of ``NeuML/bert-hash-nano``, since the model's own code was not at
+    hand: standard BERT tensors keep their names, and the others are told by their shapes, (vocabulary, projections),
+    (hidden, projections) and perhaps (hidden,), a bias.
+    """
+    config = BertConfig(**{key: value for key, value in settings.items() if key not in {"model_type", "auto_map"}})
+    config._attn_implementation = "sdpa"  # noqa: SLF001
+    model: Any = BertModel(config, add_pooling_layer=False)
+    names = {key: key.removeprefix("bert.") for key in tensors if not _may_be_left(key)}
+    standard = set(model.state_dict()) - {"embeddings.word_embeddings.weight"}
+    _check_complete(files, "", standard - set(names.values()))
+    rest = {key: tensors[key] for key, name in names.items() if name not in standard}
+    table = _take(
+        files, rest, lambda shape: len(shape) == 2 and shape[0] == config.vocab_size, "(vocabulary, projections)"
+    )
+    width = table.shape[1]
+    projection = _take(files, rest, lambda shape: shape == (config.hidden_size, width), "(hidden, projections)")
+    bias = (
+        _take(files, rest, lambda shape: shape == (config.hidden_size,), "(hidden,)")
+        if any(tensor.ndim == 1 for tensor in rest.values())
+        else None
+    )
+    _check_used(files, "", rest)
+
+    embedding = torch.nn.Embedding(*table.shape)
+    embedding.load_state_dict({"weight": table})
+    linear = torch.nn.Linear(width, config.hidden_size, bias=bias is not None)
+    linear.load_state_dict({"weight": projection} | ({} if bias is None else {"bias": bias}))
+    model.embeddings.word_embeddings = torch.nn.Sequential(embedding, linear)
+    model.load_state_dict({name: tensors[key] for key, name in names.items() if name in standard}, strict=False)
+    loaded: PreTrainedModel = model
+    return loaded
+
+
+def _take(
+    files: CheckpointFiles, tensors: _Tensors, fits: Callable[[tuple[int, ...]], bool], wanted: str
+) -> torch.Tensor:
+    """Remove the one tensor of a shape."""
+    found = [key for key, tensor in tensors.items() if fits(tuple(tensor.shape))]
+    if len(found) != 1:
+        shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+        raise CheckpointError(
+            f"{files.name}: a bert_hash model needs exactly one more tensor of shape {wanted}, but beside the standard "
+            f"ones its weights are {shapes}; pass trust_remote_code=True to run the model's own code"
+        )
+    return tensors.pop(found[0])
+
+
+def _check_complete(files: CheckpointFiles, folder: str, missing: Collection[str]) -> None:
+    if missing:
+        raise CheckpointError(
+            f"the weights in {files.path(folder)} lack {len(missing)} of the model's tensors, such as "
+            f"{min(missing)!r}: they would be random; get the checkpoint's files again"
+        )
+
+
+def _check_used(files: CheckpointFiles, folder: str, leftover: Collection[str]) -> None:
+    if leftover:
+        raise CheckpointError(
+            f"the weights in {files.path(folder)} hold {len(leftover)} tensors that the model has no place for, such "
+            f"as {min(leftover)!r}: config.json and weights are not of the same model; get both again"
+        )
+
+
+def is_pooler(name: str) -> bool:
+    """Whether a tensor belongs to the pooler, which token vectors do not pass through."""
+    return "pooler" in name.split(".")
+
+
+def _may_be_left(name: str) -> bool:
+    return is_pooler(name) or name.endswith("position_ids")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers' own report of missing tensors off the terminal: ours is an error."""
+    verbosity, bar = _logging.get_verbosity(), _logging.is_progress_bar_enabled()
+    _logging.set_verbosity_error()
+    _logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        _logging.set_verbosity(verbosity)
+        if bar:
+            _logging.enable_progress_bar()

@@ -1,0 +1,190 @@
+"""The files of a checkpoint: a folder on disk, or a snapshot of a model on the Hugging Face hub."""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+import torch
+from huggingface_hub import snapshot_download
+from safetensors.torch import load_file
+
+from colbert_qdrant.errors import CheckpointError
+
+_SAFETENSORS: Final = "model.safetensors"
+_PICKLED: Final = "pytorch_model.bin"
+_SETTINGS: Final = ("*.json", "*.txt", "*.model", "*.metadata")
+_IGNORED: Final = ("onnx/*", "openvino/*", "checkpoint-*/*", "runs/*", "*.onnx")
+_COMMIT: Final = re.compile("[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointFiles:
+    """Reads the files of one checkpoint.
+
+    Args:
+        name: The checkpoint as the user named it.
+        folder: Where its files are.
+    """
+
+    name: str
+    folder: Path
+
+    def path(self, file: str) -> Path:
+        """A file of the checkpoint; one that would lie outside of it is refused.
+
+        Raises:
+            CheckpointError: The name leads out of the checkpoint's folder.
+        """
+        parts = PurePosixPath(file)
+        if parts.is_absolute() or ".." in parts.parts:
+            raise CheckpointError(f"{self.name}: the file name {file!r} leads out of the checkpoint: do not trust it")
+        return self.folder / parts
+
+    def json(self, file: str) -> Any:
+        """The content of a JSON file, ``None`` if there is no such file.
+
+        Raises:
+            CheckpointError: It is not JSON.
+        """
+        path = self.path(file)
+        if not path.is_file():
+            return None
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise CheckpointError(f"{path} is not valid JSON ({error}): download the file again") from error
+
+    def settings(self, file: str) -> dict[str, Any]:
+        """The object in a JSON file, empty if there is no such file.
+
+        Raises:
+            CheckpointError: It is not a JSON object.
+        """
+        content = self.json(file)
+        if content is None:
+            return {}
+        if not isinstance(content, dict):
+            raise CheckpointError(f"{self.path(file)} must hold a JSON object: download the file again")
+        return content
+
+    def tensors(self, subfolder: str = "") -> dict[str, torch.Tensor]:
+        """The weights in a folder, by name, as they are stored.
+
+        Safetensors are preferred. An old ``pytorch_model.bin`` is read with ``weights_only=True``: nothing else in
+        it is ever unpickled.
+
+        Raises:
+            CheckpointError: There are none, a file cannot be read, or a tensor is quantised.
+        """
+        prefix = f"{subfolder}/" if subfolder else ""
+        for file in (_SAFETENSORS, _PICKLED):
+            if self.path(prefix + file).is_file():
+                return _read(self.path(prefix + file))
+            index = self.settings(f"{prefix}{file}.index.json")
+            if index:
+                shards = sorted(set(index.get("weight_map", {}).values()))
+                return {name: tensor for shard in shards for name, tensor in _read(self.path(prefix + shard)).items()}
+        raise CheckpointError(
+            f"{self.path(subfolder)} has no weights ({_SAFETENSORS} or {_PICKLED}): get the checkpoint's files again"
+        )
+
+
+def open_checkpoint(
+    name_or_path: str | Path,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+    trust_remote_code: bool = False,
+) -> CheckpointFiles:
+    """Find a checkpoint's folder, or download the model from the hub.
+
+    Args:
+        name_or_path: A folder, or a name on the Hugging Face hub.
+        revision: Branch, tag or commit on the hub.
+        token: Access token for the hub; by default the one that ``hf auth login`` stored.
+        local_files_only: Never ask the hub.
+        trust_remote_code: Whether Python files are fetched as well.
+
+    Raises:
+        CheckpointError: There is no such folder, and no such model within reach.
+    """
+    name = str(name_or_path)
+    if Path(name).is_dir():
+        return CheckpointFiles(name=name, folder=Path(name))
+    if trust_remote_code and not (revision and _COMMIT.fullmatch(revision)):
+        warnings.warn(
+            f"trust_remote_code=True runs the code of {name!r} as it is today: pass the commit that you have read as "
+            "revision=…",
+            stacklevel=4,
+        )
+    return CheckpointFiles(
+        name=name,
+        folder=_download(
+            name,
+            revision=revision,
+            token=token,
+            local_files_only=local_files_only,
+            code=trust_remote_code,
+        ),
+    )
+
+
+def _download(name: str, *, revision: str | None, token: str | bool | None, local_files_only: bool, code: bool) -> Path:
+    def fetch(*patterns: str) -> Path:
+        return Path(
+            snapshot_download(
+                name,
+                revision=revision,
+                token=token,
+                local_files_only=local_files_only,
+                allow_patterns=list(patterns),
+                ignore_patterns=list(_IGNORED),
+            )
+        )
+
+    try:
+        folder = fetch(*_SETTINGS, "*.safetensors", *(["*.py"] if code else []))
+        if not all(any((folder / holder).glob("*.safetensors")) for holder in _folders_of_weights(folder)):
+            fetch("*.bin")
+    except Exception as error:
+        raise CheckpointError(
+            f"{name!r} is no folder, and cannot be had from the Hugging Face hub ({type(error).__name__}: {error}); "
+            "give a folder with config.json, weights and tokenizer, or check name, revision, token and network"
+        ) from error
+    return folder
+
+
+def _folders_of_weights(folder: Path) -> set[str]:
+    path = folder / "modules.json"
+    modules = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    return {module["path"] for module in modules if module["type"].endswith(("Transformer", "Dense"))} or {""}
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            tensors = load_file(path)
+        else:
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointError(
+            f"{path} cannot be read ({type(error).__name__}: {error}): it is damaged or incomplete; download it again"
+        ) from error
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, torch.Tensor) or not _is_readable(tensor):
+            raise CheckpointError(
+                f"{path}: tensor {name!r} is {getattr(tensor, 'dtype', type(tensor).__name__)}, not float32, float16 "
+                "or bfloat16: quantised checkpoints are not supported; take the original one"
+            )
+    return tensors
+
+
+def _is_readable(tensor: torch.Tensor) -> bool:
+    # whole numbers are positions that old versions of transformers saved beside the weights
+    return tensor.dtype in {torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64}

@@ -1,0 +1,85 @@
+"""The projections between a transformer's hidden states and token vectors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from colbert_qdrant.encoders.checkpoint.spec import DenseSpec
+from colbert_qdrant.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from colbert_qdrant.encoders.checkpoint.files import CheckpointFiles
+
+
+def load_head(files: CheckpointFiles, specs: Sequence[DenseSpec]) -> torch.nn.Sequential:
+    """Build the projections of a checkpoint, in float32.
+
+    Raises:
+        CheckpointError: An activation is unknown, or the weights are not exactly those that a projection needs.
+    """
+    return torch.nn.Sequential(*[_dense(files, spec, files.tensors(spec.folder)) for spec in specs])
+
+
+def linear_head(files: CheckpointFiles, weight: torch.Tensor | None) -> torch.nn.Sequential:
+    """The one projection without bias that Stanford's checkpoints keep beside the transformer.
+
+    Raises:
+        CheckpointError: It is not there.
+    """
+    if weight is None:
+        raise CheckpointError(
+            f"the weights in {files.folder} lack 'linear.weight', the projection to token vectors: get the "
+            "checkpoint's files again"
+        )
+    spec = DenseSpec(folder="", in_features=weight.shape[1], out_features=weight.shape[0], bias=False)
+    return torch.nn.Sequential(_dense(files, spec, {"linear.weight": weight}))
+
+
+class _Dense(torch.nn.Module):
+    def __init__(self, spec: DenseSpec, activation: torch.nn.Module) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(spec.in_features, spec.out_features, bias=spec.bias)
+        self.activation = activation
+        self.residual: torch.nn.Module | None = None
+        if spec.residual and spec.in_features != spec.out_features:
+            self.residual = torch.nn.Linear(spec.in_features, spec.out_features, bias=False)
+        elif spec.residual:
+            self.residual = torch.nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        projected: torch.Tensor = self.activation(self.linear(x))
+        return projected if self.residual is None else projected + self.residual(x)
+
+
+def _dense(files: CheckpointFiles, spec: DenseSpec, tensors: Mapping[str, torch.Tensor]) -> torch.nn.Module:
+    dense = _Dense(spec, _activation(files, spec))
+    try:
+        dense.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"the weights in {files.path(spec.folder)} do not fit its config.json ({error}): get both files again"
+        ) from error
+    return dense
+
+
+def _activation(files: CheckpointFiles, spec: DenseSpec) -> torch.nn.Module:
+    """One of torch's own activations: a name from a file never imports anything else."""
+    name = spec.activation.rpartition(".")[2]
+    cls = getattr(torch.nn.modules.activation, name, None) or (torch.nn.Identity if name == "Identity" else None)
+    if not spec.activation.startswith("torch.nn.") or not isinstance(cls, type) or not issubclass(cls, torch.nn.Module):
+        raise CheckpointError(
+            f"{files.path(spec.folder)}/config.json: unknown activation_function {spec.activation!r}: only those of "
+            "torch.nn are known, such as 'torch.nn.modules.activation.GELU'"
+        )
+    try:
+        activation: torch.nn.Module = cls()
+    except TypeError as error:
+        raise CheckpointError(
+            f"{files.path(spec.folder)}/config.json: activation_function {spec.activation!r} needs settings that the "
+            "file does not give"
+        ) from error
+    return activation

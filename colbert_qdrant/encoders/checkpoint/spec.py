@@ -1,0 +1,145 @@
+"""What a checkpoint says about how texts become token vectors, whatever layout it is written in."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Literal
+
+from colbert_qdrant.errors import ConfigurationError
+
+Layout = Literal["pylate", "stanford", "sentence-transformers", "plain"]
+"""``"sentence-transformers"`` is that of its `MultiVectorEncoder` (6.0 and later); ``"plain"`` any other encoder."""
+
+IDENTITY: Final = "torch.nn.modules.linear.Identity"
+"""The activation of a projection that is only linear."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryExpansion:
+    """Short queries are filled up with [MASK] tokens, whose vectors are scored like the others (ColBERT, section 3.2).
+
+    Args:
+        length: Tokens of a query after the expansion, special tokens included.
+        attend: Whether the model attends to the expansion tokens.
+        token: What is filled in; by default the tokenizer's mask token, else its end-of-sequence token.
+        strategy: ``"fixed"`` cuts longer queries at ``length``, ``"min"`` does not.
+    """
+
+    length: int
+    attend: bool = False
+    token: str | None = None
+    strategy: Literal["fixed", "min"] = "fixed"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.length, int) or self.length < 1:
+            raise ConfigurationError(f"query expansion: length must be at least 1, got {self.length!r}")
+        if self.strategy not in {"fixed", "min"}:
+            raise ConfigurationError(f"query expansion: strategy must be 'fixed' or 'min', got {self.strategy!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pooling:
+    """Similar token vectors of a text are merged, so that fewer are stored.
+
+    Args:
+        factor: About how many tokens become one.
+        protected: Leading tokens that are never merged.
+        normalize: Whether the merged vectors get unit length again.
+    """
+
+    factor: float
+    protected: int = 1
+    normalize: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.factor >= 1:
+            raise ConfigurationError(f"pool_factor must be at least 1, got {self.factor!r}")
+        if self.protected < 0:
+            raise ConfigurationError(f"pooling: protected must be at least 0, got {self.protected!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """How the texts of one side, queries or documents, become model inputs, and which tokens are kept.
+
+    Args:
+        length: Most tokens of a text, special tokens and prefix included.
+        prefix: A token of the vocabulary that is inserted at position 1.
+        prompt: Put in front of every text.
+        expansion: Fills up short texts.
+        skiplist: Tokens that are left out.
+        keep_only: Token ids beside which everything is left out.
+        skip_special: Leave special tokens out.
+        skip_punctuation: Leave out tokens of nothing but punctuation.
+        pooling: Merges similar vectors.
+    """
+
+    length: int
+    prefix: str | None = None
+    prompt: str = ""
+    expansion: QueryExpansion | None = None
+    skiplist: tuple[str, ...] = ()
+    keep_only: tuple[int, ...] = ()
+    skip_special: bool = False
+    skip_punctuation: bool = False
+    pooling: Pooling | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.length, int) or isinstance(self.length, bool) or self.length < 1:
+            raise ConfigurationError(f"a length is a number of tokens, at least 1, got {self.length!r}")
+        if self.expansion and self.expansion.strategy == "fixed" and self.length != self.expansion.length:
+            raise ConfigurationError(
+                f"the query expansion fills up to {self.expansion.length} tokens: length cannot be {self.length}"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Settings as JSON values; those at their default are left out."""
+        values = asdict(self)
+        return {key: value for key, value in values.items() if value not in (None, "", (), False)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseSpec:
+    """A projection of token vectors: ``activation(linear(x))``, plus the input if there is a residual.
+
+    Args:
+        folder: Where its weights are.
+        in_features: Dimensions of its input.
+        out_features: Dimensions of its output.
+        bias: Whether the linear layer has a bias.
+        activation: Dotted name of a class in ``torch.nn``.
+        residual: Whether the input is added to the output, projected where the dimensions differ.
+    """
+
+    folder: str
+    in_features: int
+    out_features: int
+    bias: bool
+    activation: str = IDENTITY
+    residual: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointSpec:
+    """A checkpoint, read but not loaded.
+
+    Args:
+        layout: Which library's files these are.
+        backbone: Folder of the transformer inside the checkpoint.
+        dense: Projections, in order.
+        query: How queries are encoded.
+        document: How documents are encoded.
+        normalize: Whether token vectors get unit length.
+        strip: Whether white space around a text is removed.
+        lowercase: Who lower-cases: nobody beyond the tokenizer's own rules, ``"text"`` the whole text before it is
+            tokenized (special tokens in it included), ``"tokenizer"`` the tokenizer (special tokens excluded).
+    """
+
+    layout: Layout
+    backbone: str = ""
+    dense: tuple[DenseSpec, ...] = field(default=())
+    query: Side
+    document: Side
+    normalize: bool = True
+    strip: bool = False
+    lowercase: Literal["text", "tokenizer"] | None = None

@@ -1,0 +1,357 @@
+"""Texts → token ids, as the checkpoint was trained: prompt, prefix, truncation, expansion, and which tokens count."""
+
+from __future__ import annotations
+
+import string
+import threading
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+from tokenizers import Encoding, Tokenizer, normalizers
+
+from colbert_qdrant.errors import CheckpointError, ConfigurationError, InvalidDocumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from transformers import PreTrainedTokenizerBase
+
+    from colbert_qdrant.encoders.checkpoint.spec import CheckpointSpec, Side
+
+LongTexts = Literal["truncate", "split"]
+"""What happens to documents longer than the encoder takes."""
+
+_SUBWORD_MARKERS: Final = ("##", "▁", "Ġ")
+_OVERLAP: Final = 4
+"""Windows of a split document overlap by the length of a window divided by this."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizedTexts:
+    """A ragged batch of token ids: windows one after another in flat arrays.
+
+    A text is one window, or several if it was split.
+
+    Args:
+        ids: Token ids of all windows, expansion included.
+        lengths: Tokens of each window.
+        attended: Leading tokens of each window that the model attends to.
+        kept: Which of ``ids`` give a vector.
+        text: Which text each window belongs to.
+        truncated: Which texts lost their end.
+    """
+
+    ids: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    attended: NDArray[np.int64]
+    kept: NDArray[np.bool_]
+    text: NDArray[np.int64]
+    truncated: NDArray[np.bool_]
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Vectors of each text."""
+        owners = np.repeat(self.text, self.lengths)
+        return np.bincount(owners[self.kept], minlength=len(self.truncated))
+
+
+@dataclass(frozen=True)
+class TokenSpan:
+    """The piece of a text that a vector stands for.
+
+    Args:
+        token: The token as the vocabulary has it.
+        start: Its first character in the text; special tokens and prompts are at 0.
+        end: The character after its last; ``start`` for special tokens and prompts.
+    """
+
+    token: str
+    start: int
+    end: int
+
+
+class SideTokenizer:
+    """Tokenizes the texts of one side of a checkpoint. Safe to use from several threads.
+
+    Args:
+        tokenizer: The checkpoint's tokenizer; it is left as it is.
+        spec: What the checkpoint says of itself.
+        side: The queries' or the documents' part of it.
+        long_texts: Whether long texts lose their end, or become overlapping windows.
+
+    Raises:
+        CheckpointError: A token that the checkpoint names is not in the vocabulary.
+        ConfigurationError: The length leaves no room for text, or the tokenizer cannot split.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        spec: CheckpointSpec,
+        side: Side,
+        *,
+        long_texts: LongTexts = "truncate",
+    ) -> None:
+        self._spec = spec
+        self._side = side
+        self._tokenizer = tokenizer
+        self._slow = threading.Lock()
+        self._prefix = None if side.prefix is None else token_id(tokenizer, side.prefix, "prefix")
+        self._filler = _filler(tokenizer, side)
+        self._length = side.length - (self._prefix is not None)
+        specials = tokenizer.num_special_tokens_to_add()
+        if self._length <= specials:
+            raise ConfigurationError(
+                f"a length of {side.length} tokens leaves no room for text beside the special ones: use at least "
+                f"{specials + 1 + side.length - self._length}"
+            )
+        self._overlap = max(1, (self._length - specials) // _OVERLAP) if long_texts == "split" else 0
+        self._fast = _fast_tokenizer(tokenizer, spec)
+        if self._fast is not None:
+            self._fast.enable_truncation(self._length, stride=self._overlap)
+            self._front, self._back = _special_positions(self._fast)
+        elif self._overlap:
+            raise ConfigurationError(
+                f"long_documents='split' needs a tokenizer with a tokenizer.json, but {type(tokenizer).__name__} has "
+                "none: use 'truncate'"
+            )
+        self._dropped = _dropped(tokenizer, side)
+
+    def __call__(self, texts: Sequence[str]) -> TokenizedTexts:
+        """Tokenize texts, in their order.
+
+        Raises:
+            InvalidDocumentError: The tokenizer gives no token at all for a text.
+        """
+        windows, text, truncated = self._windows([self._prepare(each) for each in texts])
+        raw = np.fromiter(map(len, windows), np.int64, len(windows))
+        attended = raw + (self._prefix is not None)
+        if np.any(attended == 0):
+            number = int(text[np.argmax(attended == 0)])
+            raise InvalidDocumentError(f"text {number} ({texts[number]!r}) has no tokens: leave it out")
+        expansion = self._side.expansion
+        lengths = attended if expansion is None else np.maximum(attended, expansion.length)
+        ids = self._ids(windows, raw, lengths)
+        tokenized = TokenizedTexts(
+            ids=ids,
+            lengths=lengths,
+            attended=lengths if expansion is not None and expansion.attend else attended,
+            kept=self._inside(raw, lengths, text),
+            text=text,
+            truncated=truncated,
+        )
+        return self._without_dropped(tokenized)
+
+    def spans(self, texts: Sequence[str]) -> list[list[TokenSpan]]:
+        """Which piece of its text each kept token is, in the order of the vectors.
+
+        Raises:
+            ConfigurationError: The tokenizer knows no positions.
+        """
+        if self._fast is None:
+            raise ConfigurationError(f"{type(self._tokenizer).__name__} knows no positions: it has no tokenizer.json")
+        tokenized = self(texts)
+        encodings: list[Encoding] = []
+        for encoding in self._fast.encode_batch([self._prepare(text) for text in texts]):
+            encodings += [encoding, *(encoding.overflowing if self._overlap else [])]
+        raw = np.fromiter((len(encoding.ids) for encoding in encodings), np.int64, len(encodings))
+        offsets = np.zeros((len(tokenized.ids), 2), np.int64)
+        offsets[self._place(raw, tokenized.lengths)] = list(chain.from_iterable(each.offsets for each in encodings))
+        owners = np.repeat(tokenized.text, tokenized.lengths)
+        shift = np.array([self._shift(text) for text in texts])
+        offsets = np.maximum(offsets + shift[owners, None], 0)
+        offsets[offsets[:, 1] == 0] = 0
+        tokens = self._tokenizer.convert_ids_to_tokens(tokenized.ids[tokenized.kept].tolist())
+        spans: list[list[TokenSpan]] = [[] for _ in texts]
+        for token, (start, end), owner in zip(
+            tokens, offsets[tokenized.kept].tolist(), owners[tokenized.kept].tolist(), strict=True
+        ):
+            spans[owner].append(TokenSpan(token, start, end))
+        return spans
+
+    def _shift(self, text: str) -> int:
+        """What to add to a position in the prepared text to get that in the text itself."""
+        whole = self._side.prompt + text
+        stripped = len(whole) - len(whole.lstrip()) if self._spec.strip else 0
+        return stripped - len(self._side.prompt)
+
+    def _prepare(self, text: str) -> str:
+        text = self._side.prompt + text
+        if self._spec.strip:
+            text = text.strip()
+        return text.lower() if self._spec.lowercase == "text" else text
+
+    def _windows(self, texts: list[str]) -> tuple[list[list[int]], NDArray[np.int64], NDArray[np.bool_]]:
+        if self._fast is None:
+            return self._windows_slowly(texts)
+        encodings: list[Encoding] = self._fast.encode_batch_fast(texts)
+        full = [len(encoding.ids) == self._length for encoding in encodings]
+        rest = [encoding.overflowing if is_full else [] for encoding, is_full in zip(encodings, full, strict=True)]
+        longer = np.array([bool(each) for each in rest], np.bool_)
+        if not self._overlap:
+            return [encoding.ids for encoding in encodings], np.arange(len(texts)), longer
+        windows = [[encoding, *more] for encoding, more in zip(encodings, rest, strict=True)]
+        text = np.repeat(np.arange(len(texts)), [len(each) for each in windows])
+        return [window.ids for window in chain.from_iterable(windows)], text, np.zeros(len(texts), np.bool_)
+
+    def _windows_slowly(self, texts: list[str]) -> tuple[list[list[int]], NDArray[np.int64], NDArray[np.bool_]]:
+        with self._slow:
+            call: Any = self._tokenizer
+            windows = call(texts, truncation="longest_first", max_length=self._length, padding=False)["input_ids"]
+            truncated = [
+                len(ids) == self._length and len(call(text)["input_ids"]) > self._length
+                for text, ids in zip(texts, windows, strict=True)
+            ]
+        return windows, np.arange(len(texts)), np.array(truncated, np.bool_)
+
+    def _ids(
+        self, windows: Sequence[Sequence[int]], raw: NDArray[np.int64], lengths: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Flat ids with the prefix at position 1 of every window and the expansion at its end."""
+        ids = np.full(lengths.sum(), self._filler, np.int64)
+        if self._prefix is not None:
+            ids[np.cumsum(lengths) - lengths + np.minimum(raw, 1)] = self._prefix
+        ids[self._place(raw, lengths)] = np.fromiter(chain.from_iterable(windows), np.int64, raw.sum())
+        return ids
+
+    def _place(self, raw: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where the tokenizer's own tokens are in the flat ids: around the prefix, before the expansion."""
+        place = _ranges(raw)
+        if self._prefix is not None:
+            place += place > 0
+        return place + np.repeat(np.cumsum(lengths) - lengths, raw)
+
+    def _inside(self, raw: NDArray[np.int64], lengths: NDArray[np.int64], text: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """All but what windows repeat: of an overlap, each window gives the half that lies deeper inside it.
+
+        The special tokens between windows are left out too, so that a split text has the tokens of one long window.
+        """
+        kept = np.ones(lengths.sum(), np.bool_)
+        if len(text) == 0 or not self._overlap:
+            return kept
+        position = _ranges(lengths)
+        has_previous = np.diff(text, prepend=-1) == 0
+        has_next = np.append(has_previous[1:], False)
+        front = self._front + (self._prefix is not None)
+        first = np.where(has_previous, front + self._overlap - self._overlap // 2, 0)
+        last = np.where(has_next, raw + (self._prefix is not None) - self._back - self._overlap // 2, lengths)
+        kept &= (position >= np.repeat(first, lengths)) & (position < np.repeat(last, lengths))
+        return kept
+
+    def _without_dropped(self, tokenized: TokenizedTexts) -> TokenizedTexts:
+        """Leave out what is on the lists, the first of them that leaves a text any token."""
+        owners = np.repeat(tokenized.text, tokenized.lengths)
+        kept = np.zeros_like(tokenized.kept)
+        left_empty = np.ones(len(tokenized.truncated), np.bool_)
+        for table in self._dropped:
+            allowed = tokenized.kept & ~table[tokenized.ids]
+            kept |= allowed & left_empty[owners]
+            left_empty &= np.bincount(owners[kept], minlength=len(left_empty)) == 0
+            if not left_empty.any():
+                break
+        else:
+            kept |= tokenized.kept & left_empty[owners]
+        return TokenizedTexts(
+            ids=tokenized.ids,
+            lengths=tokenized.lengths,
+            attended=tokenized.attended,
+            kept=kept,
+            text=tokenized.text,
+            truncated=tokenized.truncated,
+        )
+
+
+def token_id(tokenizer: PreTrainedTokenizerBase, token: str, role: str) -> int:
+    """The id of a token that has to be in the vocabulary.
+
+    Raises:
+        CheckpointError: It is not there: its vector would be random.
+    """
+    found = tokenizer.convert_tokens_to_ids(token)
+    if not isinstance(found, int) or (found == tokenizer.unk_token_id and token != tokenizer.unk_token):
+        raise CheckpointError(
+            f"the {role} {token!r} is not in the tokenizer's vocabulary, so its vector would be random: get "
+            "tokenizer.json again, or correct the name in the checkpoint's settings"
+        )
+    return found
+
+
+def _filler(tokenizer: PreTrainedTokenizerBase, side: Side) -> int:
+    if side.expansion is None:
+        return 0
+    if side.expansion.token is not None:
+        return token_id(tokenizer, side.expansion.token, "expansion token")
+    for found in (tokenizer.mask_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id):
+        if isinstance(found, int):
+            return found
+    raise CheckpointError(
+        "the checkpoint expands queries, but its tokenizer has no mask token: get tokenizer_config.json again"
+    )
+
+
+def _fast_tokenizer(tokenizer: PreTrainedTokenizerBase, spec: CheckpointSpec) -> Tokenizer | None:
+    """A tokenizer of our own, so that its truncation can be set once and for all."""
+    backend: Tokenizer | None = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return None
+    own: Tokenizer = Tokenizer.from_str(backend.to_str())
+    own.no_padding()
+    # where a text spells a prefix out, the references read the token: they add it to the tokenizer in any case
+    own.add_tokens([side.prefix for side in (spec.query, spec.document) if side.prefix])
+    if spec.lowercase == "tokenizer" and not _lowercases(own.normalizer):
+        own.normalizer = normalizers.Sequence([normalizers.Lowercase(), *_parts(own.normalizer)])
+    return own
+
+
+def _lowercases(normalizer: Any) -> bool:
+    return any(isinstance(part, normalizers.Lowercase) for part in _parts(normalizer))
+
+
+def _parts(normalizer: Any) -> list[Any]:
+    if normalizer is None:
+        return []
+    sequence: Any = normalizer  # which lists its parts, though its types do not say so
+    return list(sequence) if isinstance(normalizer, normalizers.Sequence) else [normalizer]
+
+
+def _special_positions(tokenizer: Tokenizer) -> tuple[int, int]:
+    """How many special tokens come before and after a text."""
+    specials = tokenizer.encode("a").special_tokens_mask
+    front = specials.index(0) if 0 in specials else len(specials)
+    return front, specials[::-1].index(0) if 0 in specials else 0
+
+
+def _dropped(tokenizer: PreTrainedTokenizerBase, side: Side) -> list[NDArray[np.bool_]]:
+    """Tables over the vocabulary of what is left out, from the strictest on."""
+    size = max(tokenizer.get_vocab().values()) + 1
+    special = set(tokenizer.all_special_ids) if side.skip_special else set()
+    listed = {tokenizer.convert_tokens_to_ids(word) for word in side.skiplist}
+    # a word that is no token must not drop every unknown token of a document
+    listed -= {None} if tokenizer.unk_token in side.skiplist else {None, tokenizer.unk_token_id}
+    if side.skip_punctuation:
+        listed |= {id for token, id in tokenizer.get_vocab().items() if _is_punctuation(token)}
+    tables = []
+    for ids in (special | listed, special):
+        table = np.zeros(size, np.bool_)
+        table[list(ids)] = True
+        tables.append(table)
+    if side.keep_only:
+        table = np.ones(size, np.bool_)
+        table[list(side.keep_only)] = False
+        tables.insert(0, tables[0] | table)
+    return tables
+
+
+def _is_punctuation(token: str) -> bool:
+    for marker in _SUBWORD_MARKERS:
+        token = token.removeprefix(marker) or token
+    return bool(token) and all(character in string.punctuation for character in token)
+
+
+def _ranges(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """``0, 1, … length − 1`` for every length, one after another."""
+    starts = np.cumsum(lengths) - lengths
+    return np.arange(lengths.sum()) - np.repeat(starts, lengths)
