@@ -9,7 +9,12 @@ import logging
 from colbert_qdrant.collection import ColbertCollection
 from colbert_qdrant.config import CollectionConfig, HnswConfig, MuveraConfig
 from colbert_qdrant.documents import Document, DocumentId, IngestReport, SearchHit
-from colbert_qdrant.encoders import ColbertEncoder, LateInteractionEncoder
+from colbert_qdrant.encoders import (
+    ColbertEncoder,
+    LateInteractionEncoder,
+    PylateEncoder,
+    SentenceTransformersEncoder,
+)
 from colbert_qdrant.errors import (
     CapabilityError,
     CheckpointError,
@@ -30,6 +35,7 @@ from colbert_qdrant.errors import (
 )
 from colbert_qdrant.fde import FixedDimensionalEncoder, MuveraEncoder
 from colbert_qdrant.ingest import ProgressReporter
+from colbert_qdrant.inspection import Inspection, MuveraFitness, inspect, muvera_fitness
 from colbert_qdrant.qdrant import EdgeClient, SearchMode
 from colbert_qdrant.rerank import ColbertReranker, Reranker
 from colbert_qdrant.scoring import maxsim
@@ -58,6 +64,7 @@ __all__ = [
     "ForkedProcessError",
     "HnswConfig",
     "IngestReport",
+    "Inspection",
     "InvalidDocumentError",
     "InvalidQueryError",
     "InvalidTokensError",
@@ -65,14 +72,19 @@ __all__ = [
     "MissingExtraError",
     "MuveraConfig",
     "MuveraEncoder",
+    "MuveraFitness",
     "ProgressReporter",
+    "PylateEncoder",
     "Reranker",
     "SchemaMismatchError",
     "SearchHit",
     "SearchMode",
+    "SentenceTransformersEncoder",
     "StoreLockedError",
     "TokenEmbeddings",
+    "inspect",
     "maxsim",
+    "muvera_fitness",
 ]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

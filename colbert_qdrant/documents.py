@@ -53,11 +53,13 @@ class IngestReport:
     Attributes:
         documents: Documents written and acknowledged.
         tokens: Token vectors written.
+        truncated: Documents that were longer than the encoder takes, and lost their end.
         seconds: Wall time from the first document read to the last acknowledgement.
     """
 
     documents: int
     tokens: int
+    truncated: int = 0
     seconds: float
 
     @property

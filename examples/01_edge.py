@@ -4,7 +4,7 @@ import sys
 
 from colbert_qdrant import ColbertCollection, ColbertEncoder, Document, EdgeClient
 
-model = sys.argv[1] if len(sys.argv) > 1 else "sentence-transformers/all-MiniLM-L6-v2"
+model = sys.argv[1] if len(sys.argv) > 1 else "NeuML/colbert-muvera-micro"
 folder = sys.argv[2] if len(sys.argv) > 2 else "quickstart-store"
 
 encoder = ColbertEncoder.from_pretrained(model)

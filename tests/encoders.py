@@ -26,6 +26,7 @@ class WordEncoder:
 
     dim: int = 32
     salt: str = ""
+    longest: int | None = None
     calls: int = 0
     encoded: int = 0
 
@@ -42,9 +43,12 @@ class WordEncoder:
         return {"type": "words", "name": f"words {self.salt}".strip(), "dim": self.dim, "salt": self.salt}
 
     def _encode(self, texts: Sequence[str]) -> TokenEmbeddings:
-        return TokenEmbeddings.from_matrices(
-            [np.stack([self._word(word) for word in text.split()]) for text in texts], dim=self.dim
+        words = [text.split() for text in texts]
+        tokens = TokenEmbeddings.from_matrices(
+            [np.stack([self._word(word) for word in each[: self.longest]]) for each in words], dim=self.dim
         )
+        truncated = [self.longest is not None and len(each) > self.longest for each in words]
+        return TokenEmbeddings(tokens.values, tokens.lengths, truncated=truncated)
 
     def _word(self, word: str) -> NDArray[np.float32]:
         seed = int.from_bytes(hashlib.sha256(f"{self.salt}{word}".encode()).digest()[:4])

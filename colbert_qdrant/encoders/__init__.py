@@ -5,5 +5,6 @@ The modules that need torch or transformers are imported inside functions: impor
 
 from colbert_qdrant.encoders.base import LateInteractionEncoder
 from colbert_qdrant.encoders.colbert import ColbertEncoder
+from colbert_qdrant.encoders.wrappers import PylateEncoder, SentenceTransformersEncoder
 
-__all__ = ["ColbertEncoder", "LateInteractionEncoder"]
+__all__ = ["ColbertEncoder", "LateInteractionEncoder", "PylateEncoder", "SentenceTransformersEncoder"]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from colbert_qdrant.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from colbert_qdrant.errors import InvalidDocumentError, InvalidQueryError
     from colbert_qdrant.tokens import TokenEmbeddings
 
 
@@ -24,7 +27,10 @@ class LateInteractionEncoder(Protocol):
         ...
 
     def encode_documents(self, texts: Sequence[str]) -> TokenEmbeddings:
-        """Encode documents, one token matrix per text, in the order given."""
+        """Encode documents, one token matrix per text, in the order given.
+
+        Texts that are longer than the encoder takes are marked in ``TokenEmbeddings.truncated``.
+        """
         ...
 
     def fingerprint(self) -> Mapping[str, Any]:
@@ -33,3 +39,19 @@ class LateInteractionEncoder(Protocol):
         The key ``"name"`` is a label for people: it is shown when something else differs, never compared.
         """
         ...
+
+
+def checked_texts(texts: Sequence[str], error: type[InvalidQueryError | InvalidDocumentError]) -> list[str]:
+    """Texts as a list of strings.
+
+    Raises:
+        ConfigurationError: They are a single string.
+        InvalidQueryError, InvalidDocumentError: One of them is not a string; which of the two is up to the caller.
+    """
+    if isinstance(texts, str):
+        raise ConfigurationError("expected a list of texts, got one string: put it into a list")
+    checked = list(texts)
+    for number, text in enumerate(checked):
+        if not isinstance(text, str):
+            raise error(f"text {number} is {text!r:.80}: only strings can be encoded")
+    return checked

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
@@ -32,10 +33,15 @@ class EmbeddingCache:
     Args:
         folder: Where the files are kept; it is made if need be.
         encoder: Digest of the encoder's fingerprint.
+
+    Raises:
+        ConfigurationError: The folder is a file.
     """
 
     def __init__(self, folder: str | Path, *, encoder: str) -> None:
         self._folder = Path(folder)
+        if self._folder.exists() and not self._folder.is_dir():
+            raise ConfigurationError(f"cache={str(folder)!r} is a file: give a folder, which need not exist")
         self._encoder = encoder
 
     def encode(

@@ -9,6 +9,7 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, overload
 
+from colbert_qdrant.encoders.base import checked_texts
 from colbert_qdrant.encoders.cache import EmbeddingCache
 from colbert_qdrant.encoders.checkpoint.spec import Pooling
 from colbert_qdrant.encoders.digests import json_digest, settings_digest, tokenizer_digest, weights_digest
@@ -45,9 +46,8 @@ class ColbertEncoder:
 
     Attributes:
         spec: What the checkpoint says of itself, with the changes asked for.
+        checkpoint: The checkpoint as it was loaded.
     """
-
-    spec: CheckpointSpec
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class ColbertEncoder:
         self._dtype = str(dtype).removeprefix("torch.")
         self._queries = SideTokenizer(checkpoint.tokenizer, spec, spec.query)
         self._documents = SideTokenizer(checkpoint.tokenizer, spec, spec.document, long_texts=long_documents)
-        self._checkpoint = checkpoint
+        self.checkpoint = checkpoint
         if self._dtype != "float32":
             self._digests  # noqa: B018  (while the weights are as they are stored)
         self._model = TokenModel(
@@ -187,7 +187,7 @@ class ColbertEncoder:
         Raises:
             InvalidQueryError: A text is not a string.
         """
-        return self._encode(_checked(texts, InvalidQueryError), "query", self._queries, self.spec.query)
+        return self._encode(checked_texts(texts, InvalidQueryError), "query", self._queries, self.spec.query)
 
     @overload
     def encode_documents(self, texts: Sequence[str]) -> TokenEmbeddings: ...
@@ -208,7 +208,7 @@ class ColbertEncoder:
         """
         if isinstance(texts, Iterator):
             return self._stream(texts)
-        return self._encode(_checked(texts, InvalidDocumentError), "document", self._documents, self.spec.document)
+        return self._encode(checked_texts(texts, InvalidDocumentError), "document", self._documents, self.spec.document)
 
     def document_tokens(self, texts: Sequence[str]) -> list[list[TokenSpan]]:
         """Which piece of a document each of its vectors stands for.
@@ -225,12 +225,12 @@ class ColbertEncoder:
         """
         if self.spec.document.pooling:
             raise ConfigurationError("pooled vectors stand for several tokens each: load the encoder without pooling")
-        return self._documents.spans(_checked(texts, InvalidDocumentError))
+        return self._documents.spans(checked_texts(texts, InvalidDocumentError))
 
     def fingerprint(self) -> dict[str, Any]:
         """What decides the vectors: digests of weights, settings and tokenizer, and how texts are treated.
 
-        The same for a copy of the checkpoint in another place, layout or precision.
+        The same for a copy of the checkpoint in another place or layout, and whatever ``dtype`` it is loaded with.
         """
         return {
             "type": "colbert",
@@ -240,6 +240,7 @@ class ColbertEncoder:
             "query": self.spec.query.to_dict(),
             "document": self.spec.document.to_dict(),
             "long_documents": self._long_documents,
+            "projections": self.checkpoint.projections,
             "normalize": self.spec.normalize,
             "strip": self.spec.strip,
             "lowercase": self.spec.lowercase,
@@ -280,7 +281,7 @@ class ColbertEncoder:
 
     @cached_property
     def _digests(self) -> dict[str, str]:
-        checkpoint = self._checkpoint
+        checkpoint = self.checkpoint
         return {
             "weights": weights_digest(
                 {**checkpoint.backbone.state_dict(), **checkpoint.head.state_dict(prefix="head.")}
@@ -328,12 +329,3 @@ def _check_lengths(checkpoint: Checkpoint, spec: CheckpointSpec) -> None:
             raise ConfigurationError(
                 f"{name}_length={side.length}: this model takes at most {longest} tokens; pass a shorter one"
             )
-
-
-def _checked(texts: Sequence[str], error: type[InvalidQueryError | InvalidDocumentError]) -> list[str]:
-    if isinstance(texts, str):
-        raise ConfigurationError("expected a list of texts, got one string: put it into a list")
-    for number, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise error(f"text {number} is {text!r}: only strings can be encoded")
-    return list(texts)

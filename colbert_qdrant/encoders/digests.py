@@ -17,6 +17,10 @@ _LABELS: Final = {"_name_or_path", "architectures", "auto_map", "dtype", "torch_
 _PER_CALL: Final = {"version", "truncation", "padding"}
 """Entries of a tokenizer that are set anew for every call."""
 
+_ROLES: Final = ("bos_token", "cls_token", "eos_token", "mask_token", "sep_token", "unk_token")
+"""Which tokens fill queries up and which are left out. Not the padding token: it changes no vector, and PyLate saves
+``[MASK]`` there."""
+
 
 def weights_digest(state: Mapping[str, Any]) -> str:
     """A digest of tensors and their names, without the pooler: that is random where a checkpoint has none."""
@@ -36,12 +40,13 @@ def settings_digest(config: Any) -> str:
 
 
 def tokenizer_digest(tokenizer: Any) -> str:
-    """A digest of all that decides the tokens of a text."""
+    """A digest of all that decides the tokens of a text, and what they are taken for."""
+    roles = {role: getattr(tokenizer, role) for role in _ROLES}
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        return json_digest({"type": type(tokenizer).__name__, "vocabulary": tokenizer.get_vocab()})
+        return json_digest({"type": type(tokenizer).__name__, "vocabulary": tokenizer.get_vocab(), "roles": roles})
     settings: dict[str, Any] = json.loads(backend.to_str())
-    return json_digest({key: value for key, value in settings.items() if key not in _PER_CALL})
+    return json_digest({**{key: value for key, value in settings.items() if key not in _PER_CALL}, "roles": roles})
 
 
 def json_digest(value: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from colbert_qdrant.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
 BATCH_TOKENS: Final = {"cpu": 2_048, "cuda": 65_536}
 """Tokens that go through the model together: on a CPU few enough for the caches, on a GPU enough to fill it."""
+
+_MAX_WORKERS: Final = 8
+"""Batches under way at once on a CPU: more would only compete for its caches."""
+
+_WIDTH: Final = 8
+"""Batches are as wide as a multiple of this: torch prepares itself anew for every shape that it has not seen yet."""
 
 _DTYPES: Final = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -45,7 +52,9 @@ class TokenModel:
         self.dim = checkpoint.dim
         self.device = _device(device)
         self._normalize = checkpoint.spec.normalize
-        self._padding = checkpoint.tokenizer.pad_token_id or 0
+        # not the tokenizer's: PyLate saves [MASK] there, which RoBERTa would count as one more position
+        self._padding = getattr(checkpoint.backbone.config, "pad_token_id", None) or 0
+        self._longest = checkpoint.longest
         self._head = checkpoint.head.to(self.device, _DTYPES[dtype])
         backbone = checkpoint.backbone.to(self.device, _DTYPES[dtype])  # type: ignore[arg-type]
         self._backbone: Any = torch.compile(backbone, dynamic=True) if compile else backbone
@@ -57,28 +66,51 @@ class TokenModel:
         Returns:
             float32, shape ``(tokens kept, dim)``, in the order of the texts.
         """
-        starts = np.cumsum(tokenized.lengths) - tokenized.lengths
-        place = np.cumsum(tokenized.kept) - 1
-        values = np.empty((place[-1] + 1, self.dim), np.float32)
-        pending: tuple[NDArray[np.int64], torch.Tensor] | None = None
-        with torch.inference_mode():
-            for windows in pack(tokenized.lengths, self._batch_tokens):
-                launched = self._launch(tokenized, starts, windows)
-                if pending is not None:  # a GPU is already busy with the next batch while the last one is fetched
-                    values[place[pending[0]]] = pending[1].cpu().numpy()
-                pending = launched
-            if pending is not None:
-                values[place[pending[0]]] = pending[1].cpu().numpy()
+        values = np.empty((tokenized.kept.sum(), self.dim), np.float32)
+        batches = list(pack(tokenized.lengths, self._batch_tokens))
+        if self.device.type == "cpu" and len(batches) > 1:
+            self._run_in_threads(tokenized, batches, values)
+        else:
+            self._run_in_turn(tokenized, batches, values)
         return values
 
-    def _launch(
-        self, tokenized: TokenizedTexts, starts: NDArray[np.int64], windows: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], torch.Tensor]:
-        """Start a batch; returns which of the flat positions its rows belong to, and the rows."""
+    def _run_in_turn(
+        self, tokenized: TokenizedTexts, batches: Sequence[NDArray[np.int64]], values: NDArray[np.float32]
+    ) -> None:
+        """Fetch the rows of a batch only when the next one is under way: so a GPU never waits."""
+        pending: tuple[NDArray[np.int64], torch.Tensor] | None = None
+        for windows in batches:
+            launched = self._launch(tokenized, windows)
+            if pending is not None:
+                values[pending[0]] = pending[1].cpu().numpy()
+            pending = launched
+        if pending is not None:
+            values[pending[0]] = pending[1].cpu().numpy()
+
+    def _run_in_threads(
+        self, tokenized: TokenizedTexts, batches: Sequence[NDArray[np.int64]], values: NDArray[np.float32]
+    ) -> None:
+        """Several batches at once, each on few cores: small models cannot keep all cores busy with one."""
+        cores = torch.get_num_threads()
+        workers = min(cores, _MAX_WORKERS)
+
+        def run(windows: NDArray[np.int64]) -> None:
+            place, rows = self._launch(tokenized, windows)
+            values[place] = rows.numpy()
+
+        # a thread's own setting, so that nobody else's torch slows down
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(cores // workers,)) as pool:
+            for _ in pool.map(run, batches):
+                pass
+        torch.set_num_threads(cores)  # MKL keeps one setting for all threads
+
+    @torch.inference_mode()
+    def _launch(self, tokenized: TokenizedTexts, windows: NDArray[np.int64]) -> tuple[NDArray[np.int64], torch.Tensor]:
+        """Start a batch; returns its rows, and which rows of the result they are."""
         lengths = tokenized.lengths[windows]
-        column = np.arange(lengths.max())
+        column = np.arange(self._width(int(lengths.max())))
         real = column < lengths[:, None]
-        flat = np.minimum(starts[windows][:, None] + column, len(tokenized.ids) - 1)
+        flat = np.minimum(tokenized.starts[windows][:, None] + column, len(tokenized.ids) - 1)
         ids = np.where(real, tokenized.ids[flat], self._padding)
         attention = (column < tokenized.attended[windows][:, None]).astype(np.int64)
         kept = real & tokenized.kept[flat]
@@ -89,7 +121,11 @@ class TokenModel:
         rows = self._head(rows).float()
         if self._normalize:
             rows = torch.nn.functional.normalize(rows, dim=-1)
-        return flat[kept], rows
+        return tokenized.place[flat[kept]], rows
+
+    def _width(self, longest: int) -> int:
+        width = -(-longest // _WIDTH) * _WIDTH
+        return width if self._longest is None else min(width, self._longest)
 
     def _send(self, array: NDArray[np.int64]) -> torch.Tensor:
         tensor = torch.from_numpy(array)
@@ -124,6 +160,10 @@ def _device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        return torch.device(name)
-    except RuntimeError as error:
-        raise ConfigurationError(f"device={name!r}: not a torch device such as 'cpu' or 'cuda:0'") from error
+        device = torch.device(name)
+        torch.empty(1, device=device).cpu()
+    # torch has no error of its own for this: a CPU build asserts, other builds and names give several kinds
+    except (AssertionError, NotImplementedError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigurationError(f"device={name!r} cannot be used by torch ({reason}): try 'cpu' or 'auto'") from error
+    return device

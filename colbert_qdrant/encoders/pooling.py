@@ -63,7 +63,7 @@ def pool(tokens: TokenEmbeddings, *, factor: float, protected: int = 1, normaliz
     if normalize:
         values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
     lengths = np.diff(np.concatenate([[0], np.cumsum(remains)])[tokens.offsets])
-    return TokenEmbeddings(values, lengths)
+    return TokenEmbeddings(values, lengths, truncated=tokens.truncated)
 
 
 def _merges(

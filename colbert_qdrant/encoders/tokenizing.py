@@ -5,13 +5,14 @@ from __future__ import annotations
 import string
 import threading
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from tokenizers import Encoding, Tokenizer, normalizers
 
-from colbert_qdrant.errors import CheckpointError, ConfigurationError, InvalidDocumentError
+from colbert_qdrant.errors import CheckpointError, ConfigurationError, InvalidDocumentError, InvalidQueryError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +51,16 @@ class TokenizedTexts:
     kept: NDArray[np.bool_]
     text: NDArray[np.int64]
     truncated: NDArray[np.bool_]
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """Where each window begins in ``ids``."""
+        return np.cumsum(self.lengths) - self.lengths
+
+    @cached_property
+    def place(self) -> NDArray[np.int64]:
+        """Which row of the result each kept token gives."""
+        return np.cumsum(self.kept) - 1
 
     @property
     def rows(self) -> NDArray[np.int64]:
@@ -99,6 +110,7 @@ class SideTokenizer:
         self._side = side
         self._tokenizer = tokenizer
         self._slow = threading.Lock()
+        self._error = InvalidQueryError if side is spec.query else InvalidDocumentError
         self._prefix = None if side.prefix is None else token_id(tokenizer, side.prefix, "prefix")
         self._filler = _filler(tokenizer, side)
         self._length = side.length - (self._prefix is not None)
@@ -109,6 +121,11 @@ class SideTokenizer:
                 f"{specials + 1 + side.length - self._length}"
             )
         self._overlap = max(1, (self._length - specials) // _OVERLAP) if long_texts == "split" else 0
+        if self._length - specials <= self._overlap:
+            raise ConfigurationError(
+                f"long_documents='split' needs windows that can overlap: a length of {side.length} leaves room for one "
+                f"token beside the special ones, use at least {side.length + 1}"
+            )
         self._fast = _fast_tokenizer(tokenizer, spec)
         if self._fast is not None:
             self._fast.enable_truncation(self._length, stride=self._overlap)
@@ -124,14 +141,24 @@ class SideTokenizer:
         """Tokenize texts, in their order.
 
         Raises:
-            InvalidDocumentError: The tokenizer gives no token at all for a text.
+            InvalidDocumentError, InvalidQueryError: The tokenizer gives no token at all for a text, or cannot read it.
         """
-        windows, text, truncated = self._windows([self._prepare(each) for each in texts])
+        prepared = [self._prepare(each) for each in texts]
+        try:
+            windows, text, truncated = self._windows(prepared)
+        except (TypeError, UnicodeEncodeError) as error:
+            number = next((number for number, each in enumerate(texts) if not _is_unicode(each)), None)
+            if number is None:
+                raise
+            raise self._error(
+                f"text {number} ({texts[number]!r}) has a lone surrogate, which is no character: decode the text anew, "
+                "or replace it"
+            ) from error
         raw = np.fromiter(map(len, windows), np.int64, len(windows))
         attended = raw + (self._prefix is not None)
         if np.any(attended == 0):
             number = int(text[np.argmax(attended == 0)])
-            raise InvalidDocumentError(f"text {number} ({texts[number]!r}) has no tokens: leave it out")
+            raise self._error(f"text {number} ({texts[number]!r}) has no tokens: leave it out")
         expansion = self._side.expansion
         lengths = attended if expansion is None else np.maximum(attended, expansion.length)
         ids = self._ids(windows, raw, lengths)
@@ -153,6 +180,8 @@ class SideTokenizer:
         """
         if self._fast is None:
             raise ConfigurationError(f"{type(self._tokenizer).__name__} knows no positions: it has no tokenizer.json")
+        if not texts:
+            return []
         tokenized = self(texts)
         encodings: list[Encoding] = []
         for encoding in self._fast.encode_batch([self._prepare(text) for text in texts]):
@@ -161,9 +190,12 @@ class SideTokenizer:
         offsets = np.zeros((len(tokenized.ids), 2), np.int64)
         offsets[self._place(raw, tokenized.lengths)] = list(chain.from_iterable(each.offsets for each in encodings))
         owners = np.repeat(tokenized.text, tokenized.lengths)
-        shift = np.array([self._shift(text) for text in texts])
-        offsets = np.maximum(offsets + shift[owners, None], 0)
-        offsets[offsets[:, 1] == 0] = 0
+        origins = [self._origins(text) for text in texts]
+        begin = np.cumsum([len(each) for each in origins]) - [len(each) for each in origins]
+        origin, real = np.concatenate(origins), offsets[:, 1] > offsets[:, 0]
+        offsets[real] += begin[owners[real], None]
+        offsets[real, 0], offsets[real, 1] = origin[offsets[real, 0]], origin[offsets[real, 1] - 1] + 1
+        offsets = np.where(real[:, None], np.maximum(offsets, 0), 0)
         tokens = self._tokenizer.convert_ids_to_tokens(tokenized.ids[tokenized.kept].tolist())
         spans: list[list[TokenSpan]] = [[] for _ in texts]
         for token, (start, end), owner in zip(
@@ -172,11 +204,17 @@ class SideTokenizer:
             spans[owner].append(TokenSpan(token, start, end))
         return spans
 
-    def _shift(self, text: str) -> int:
-        """What to add to a position in the prepared text to get that in the text itself."""
+    def _origins(self, text: str) -> NDArray[np.int64]:
+        """Where each character of the prepared text is in the text itself; those of the prompt are before 0."""
         whole = self._side.prompt + text
-        stripped = len(whole) - len(whole.lstrip()) if self._spec.strip else 0
-        return stripped - len(self._side.prompt)
+        origins = np.arange(len(whole)) - len(self._side.prompt)
+        if self._spec.strip:
+            first = len(whole) - len(whole.lstrip())
+            whole = whole.strip()
+            origins = origins[first : first + len(whole)]
+        if self._spec.lowercase == "text":  # which makes two characters of an İ
+            origins = np.repeat(origins, [len(character.lower()) for character in whole])
+        return origins
 
     def _prepare(self, text: str) -> str:
         text = self._side.prompt + text
@@ -188,7 +226,7 @@ class SideTokenizer:
         if self._fast is None:
             return self._windows_slowly(texts)
         encodings: list[Encoding] = self._fast.encode_batch_fast(texts)
-        full = [len(encoding.ids) == self._length for encoding in encodings]
+        full = [len(encoding) == self._length for encoding in encodings]
         rest = [encoding.overflowing if is_full else [] for encoding, is_full in zip(encodings, full, strict=True)]
         longer = np.array([bool(each) for each in rest], np.bool_)
         if not self._overlap:
@@ -273,8 +311,8 @@ def token_id(tokenizer: PreTrainedTokenizerBase, token: str, role: str) -> int:
     found = tokenizer.convert_tokens_to_ids(token)
     if not isinstance(found, int) or (found == tokenizer.unk_token_id and token != tokenizer.unk_token):
         raise CheckpointError(
-            f"the {role} {token!r} is not in the tokenizer's vocabulary, so its vector would be random: get "
-            "tokenizer.json again, or correct the name in the checkpoint's settings"
+            f"the {role} {token!r} is not in the vocabulary of the tokenizer in {tokenizer.name_or_path}, so its "
+            "vector would be random: get tokenizer.json again, or correct the name in the checkpoint's settings"
         )
     return found
 
@@ -340,7 +378,7 @@ def _dropped(tokenizer: PreTrainedTokenizerBase, side: Side) -> list[NDArray[np.
         tables.append(table)
     if side.keep_only:
         table = np.ones(size, np.bool_)
-        table[list(side.keep_only)] = False
+        table[[id for id in side.keep_only if id < size]] = False
         tables.insert(0, tables[0] | table)
     return tables
 
@@ -349,6 +387,10 @@ def _is_punctuation(token: str) -> bool:
     for marker in _SUBWORD_MARKERS:
         token = token.removeprefix(marker) or token
     return bool(token) and all(character in string.punctuation for character in token)
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _ranges(lengths: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -35,6 +35,14 @@ _CHUNK_DOCUMENTS: Final = 256
 
 
 @dataclass(frozen=True, kw_only=True)
+class Written:
+    """Token vectors written, and documents that lost their end."""
+
+    tokens: int = 0
+    truncated: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class DocumentWriter:
     """Writes documents to one collection: everything is checked and encoded before anything is sent.
 
@@ -52,7 +60,7 @@ class DocumentWriter:
     fde: FixedDimensionalEncoder
     config: CollectionConfig
 
-    def write(self, documents: Sequence[Document], progress: ProgressReporter) -> int:
+    def write(self, documents: Sequence[Document], progress: ProgressReporter) -> Written:
         """Write documents, and wait until the engine has them.
 
         Args:
@@ -60,20 +68,20 @@ class DocumentWriter:
             progress: Told about every acknowledged batch.
 
         Returns:
-            The number of token vectors written.
+            What was written.
 
         Raises:
             InvalidDocumentError: A document cannot be stored; nothing was written.
             InvalidTokensError: The encoder gave token embeddings that cannot be stored; nothing was written.
         """
         if not documents:
-            return 0
+            return Written()
         payloads = check_documents(documents, self.config)
         tokens = self._encode(documents)
         for batch in split_by_bytes(self._points(documents, payloads, tokens), MAX_BATCH_BYTES):
             self.client.upsert(self.collection, points=batch, wait=True)
             progress.advance(len(batch))
-        return len(tokens.values)
+        return Written(tokens=len(tokens.values), truncated=int(tokens.truncated.sum()))
 
     def _encode(self, documents: Sequence[Document]) -> TokenEmbeddings:
         tokens = self.encoder.encode_documents([document.text for document in documents])
@@ -110,13 +118,15 @@ def ingest(writer: DocumentWriter, documents: Iterable[Document], *, progress: b
             ones before are.
     """
     started = time.perf_counter()
-    count = tokens = 0
+    count = tokens = truncated = 0
     stream = iter(documents)
     with _reporting(progress, total=len(documents) if isinstance(documents, Sized) else None) as report:
         while chunk := list(islice(stream, _CHUNK_DOCUMENTS)):
-            tokens += writer.write(chunk, report)
+            written = writer.write(chunk, report)
             count += len(chunk)
-    return IngestReport(documents=count, tokens=tokens, seconds=time.perf_counter() - started)
+            tokens += written.tokens
+            truncated += written.truncated
+    return IngestReport(documents=count, tokens=tokens, truncated=truncated, seconds=time.perf_counter() - started)
 
 
 @contextmanager

@@ -220,6 +220,14 @@ def test_ingest_streams_a_generator_and_reports(empty: ColbertCollection) -> Non
     assert [document.text for document in empty.get([0, 299, 599])] == [texts[0], texts[299], texts[599]]
 
 
+def test_ingest_reports_how_many_documents_lost_their_end(client: Client, engine: Engine) -> None:
+    collection = ColbertCollection.create(engine.name, client=client, encoder=WordEncoder(longest=4), config=CONFIG)
+    texts = ["one two three four", "one two three four five", "one"] * 200
+    report = collection.ingest(Document(number, text) for number, text in enumerate(texts))
+    assert report.truncated == 200
+    assert report.tokens == 200 * (4 + 4 + 1)
+
+
 def test_reopened_collection_is_the_same(engine: Engine, encoder: WordEncoder) -> None:
     if not engine.persistent:
         pytest.skip(":memory: keeps nothing")

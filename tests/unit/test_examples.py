@@ -10,10 +10,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from colbert_qdrant import ColbertEncoder, maxsim
 from tests.checkpoints import tiny_bert
+from tests.parity.checkpoints import build
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -41,6 +46,22 @@ def test_edge(model: Path, tmp_path: Path) -> None:
 @pytest.mark.skipif(not os.environ.get("QDRANT_URL"), reason="no server: set QDRANT_URL to run it against one")
 def test_server(model: Path) -> None:
     assert run("02_server.py", model).startswith("1000 documents")
+
+
+def test_rerank(tmp_path: Path) -> None:
+    model = build("pylate-bert", tmp_path / "model")
+    lines = run("03_rerank.py", model).splitlines()
+    encoder = ColbertEncoder.from_pretrained(model)
+    texts = ["document 1", "document C", "document B"]
+    scores = maxsim(encoder.encode_queries(["query A", "query B"]), encoder.encode_documents(texts))
+    assert len(lines) == 2 + len(texts)
+    assert lines[1] == "  ".join(["query B", *ranked(scores[1], ["1", "3", "2"], "{1}: {0:.2f}")])
+    assert lines[2:] == ranked(scores[0], texts, "{0:.2f}  {1}")
+
+
+def ranked(scores: NDArray[np.float32], names: list[str], line: str) -> list[str]:
+    best_first = sorted(zip(scores.tolist(), names, strict=True), key=lambda pair: -pair[0])
+    return [line.format(score, name) for score, name in best_first]
 
 
 @pytest.fixture

@@ -45,6 +45,22 @@ def test_blocks_cover_every_text_once_within_the_bound(lengths: list[int], max_t
     assert all(stop - start == 1 or sum(lengths[start:stop]) <= max_tokens for start, stop in blocks)
 
 
+def test_truncated_flags_go_where_their_texts_go() -> None:
+    batch = TokenEmbeddings(np.ones((6, 2)), [1, 2, 3], truncated=[True, False, True])
+    assert batch[1:].truncated.tolist() == [False, True]
+    assert TokenEmbeddings.concatenate([batch[2:], batch[:2]]).truncated.tolist() == [True, True, False]
+    assert pickle.loads(pickle.dumps(batch)).truncated.tolist() == [True, False, True]
+    assert copy.deepcopy(batch).truncated.tolist() == [True, False, True]
+    assert "truncated=2" in repr(batch)
+    assert "truncated" not in repr(batch[1:2])
+    assert not TokenEmbeddings(np.ones((6, 2)), [1, 2, 3]).truncated.any()
+
+
+def test_refuses_flags_for_another_number_of_texts() -> None:
+    with pytest.raises(InvalidTokensError, match="there are 2 texts"):
+        TokenEmbeddings(np.ones((3, 2)), [1, 2], truncated=[True])
+
+
 def test_neither_slices_nor_matrices_copy() -> None:
     batch, _ = batch_of([2, 3, 4])
     assert np.shares_memory(batch[1:].values, batch.values)

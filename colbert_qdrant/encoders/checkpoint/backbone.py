@@ -6,14 +6,21 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from transformers import MODEL_MAPPING, AutoConfig, BertConfig, BertModel
+from transformers import (
+    CONFIG_MAPPING,
+    MODEL_FOR_TEXT_ENCODING_MAPPING,
+    MODEL_MAPPING,
+    AutoConfig,
+    BertConfig,
+    BertModel,
+)
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 from transformers.utils import logging
 
 from colbert_qdrant.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from transformers import PretrainedConfig, PreTrainedModel
 
@@ -22,6 +29,9 @@ if TYPE_CHECKING:
 
 BERT_HASH: Final = "bert_hash"
 """Model type of ``NeuML/bert-hash-*`` and of the ColBERT models made of them."""
+
+_BERT_HEADS: Final = ("cls.", "classifier.", "qa_outputs.")
+"""How the tensors begin that models for masked words, classes and answers have beside a BERT."""
 
 _logging: Any = logging  # its functions have no types
 _Tensors = dict[str, torch.Tensor]
@@ -46,7 +56,7 @@ def load_backbone(
     settings = files.settings(f"{folder}/config.json" if folder else "config.json")
     try:
         if settings.get("model_type") == BERT_HASH and not trust_remote_code:
-            return _load_bert_hash(files, settings, tensors)
+            return _load_bert_hash(files, settings, tensors, layout=layout)
         return _load_known(files, folder, tensors, layout=layout, trust_remote_code=trust_remote_code)
     except CheckpointError:
         raise
@@ -55,6 +65,16 @@ def load_backbone(
             f"cannot build the transformer of {files.name} from its config.json and weights "
             f"({type(error).__name__}: {error}); get the checkpoint's files again"
         ) from error
+
+
+def needs_remote_code(settings: Mapping[str, Any]) -> bool:
+    """Whether a model brings code of its own that neither transformers nor this library can do without.
+
+    Args:
+        settings: The content of ``config.json``.
+    """
+    model_type = settings.get("model_type")
+    return bool(settings.get("auto_map")) and model_type != BERT_HASH and model_type not in CONFIG_MAPPING
 
 
 def _load_known(
@@ -69,16 +89,18 @@ def _load_known(
             "trust_remote_code=True and the commit you have read as revision=…"
         ) from error
     cls = _model_class(config, path, trust_remote_code=trust_remote_code)
-    with _quiet():
+    with quiet():
         model, report = cls.from_pretrained(
             None,
             config=config,
             state_dict=tensors,
             dtype=torch.float32,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # the report names them
             # not flash attention, which drops tokens that nobody attends to: the expansion of queries
             attn_implementation="sdpa" if cls._supports_sdpa else "eager",
         )
+    _check_shapes(files, folder, [each for each in report["mismatched_keys"] if not is_pooler(each[0])])
     _check_complete(files, folder, [key for key in report["missing_keys"] if not is_pooler(key)])
     leftover = [key for key in report["unexpected_keys"] if not _may_be_left(key)]
     if layout == "plain":
@@ -93,10 +115,14 @@ def _model_class(config: PretrainedConfig, path: str, *, trust_remote_code: bool
     reference = getattr(config, "auto_map", {}).get("AutoModel")
     if trust_remote_code and reference:
         return get_class_from_dynamic_module(reference, path, local_files_only=True)
+    if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING:
+        return MODEL_FOR_TEXT_ENCODING_MAPPING[type(config)]  # of a T5, the half that encodes
     return MODEL_MAPPING[type(config)]
 
 
-def _load_bert_hash(files: CheckpointFiles, settings: dict[str, Any], tensors: _Tensors) -> PreTrainedModel:
+def _load_bert_hash(
+    files: CheckpointFiles, settings: dict[str, Any], tensors: _Tensors, *, layout: Layout
+) -> PreTrainedModel:
     """A BERT whose word embedding is a narrow table and a projection to the hidden size.
 
     Read from the description in the model card of ``NeuML/bert-hash-nano``, since the model's own code was not at
@@ -106,7 +132,8 @@ def _load_bert_hash(files: CheckpointFiles, settings: dict[str, Any], tensors: _
     config = BertConfig(**{key: value for key, value in settings.items() if key not in {"model_type", "auto_map"}})
     config._attn_implementation = "sdpa"  # noqa: SLF001
     model: Any = BertModel(config, add_pooling_layer=False)
-    names = {key: key.removeprefix("bert.") for key in tensors if not _may_be_left(key)}
+    heads = _BERT_HEADS if layout == "plain" else ()
+    names = {key: key.removeprefix("bert.") for key in tensors if not _may_be_left(key) and not key.startswith(heads)}
     standard = set(model.state_dict()) - {"embeddings.word_embeddings.weight"}
     _check_complete(files, "", standard - set(names.values()))
     rest = {key: tensors[key] for key, name in names.items() if name not in standard}
@@ -154,6 +181,15 @@ def _check_complete(files: CheckpointFiles, folder: str, missing: Collection[str
         )
 
 
+def _check_shapes(files: CheckpointFiles, folder: str, mismatched: Collection[tuple[str, Any, Any]]) -> None:
+    if mismatched:
+        name, found, needed = min(mismatched)
+        raise CheckpointError(
+            f"the weights in {files.path(folder)} have {name!r} in shape {tuple(found)}, but config.json asks for "
+            f"{tuple(needed)}: they are not of the same model; get both again"
+        )
+
+
 def _check_used(files: CheckpointFiles, folder: str, leftover: Collection[str]) -> None:
     if leftover:
         raise CheckpointError(
@@ -172,8 +208,8 @@ def _may_be_left(name: str) -> bool:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers' own report of missing tensors off the terminal: ours is an error."""
+def quiet() -> Iterator[None]:
+    """Keep transformers' reports off the terminal, of missing tensors and of unknown model types: ours are errors."""
     verbosity, bar = _logging.get_verbosity(), _logging.is_progress_bar_enabled()
     _logging.set_verbosity_error()
     _logging.disable_progress_bar()

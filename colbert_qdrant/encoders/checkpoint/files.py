@@ -85,13 +85,20 @@ class CheckpointFiles:
         for file in (_SAFETENSORS, _PICKLED):
             if self.path(prefix + file).is_file():
                 return _read(self.path(prefix + file))
-            index = self.settings(f"{prefix}{file}.index.json")
-            if index:
-                shards = sorted(set(index.get("weight_map", {}).values()))
+            shards = self._shards(f"{prefix}{file}.index.json")
+            if shards:
                 return {name: tensor for shard in shards for name, tensor in _read(self.path(prefix + shard)).items()}
         raise CheckpointError(
             f"{self.path(subfolder)} has no weights ({_SAFETENSORS} or {_PICKLED}): get the checkpoint's files again"
         )
+
+    def _shards(self, file: str) -> list[str]:
+        """The files that weights in several files are in, none if there is no such index."""
+        index = self.settings(file)
+        shards = index.get("weight_map") if index else {}
+        if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):
+            raise CheckpointError(f"{self.path(file)} must give a file for every tensor: download it again")
+        return sorted(set(shards.values()))
 
 
 def open_checkpoint(
@@ -115,13 +122,16 @@ def open_checkpoint(
         CheckpointError: There is no such folder, and no such model within reach.
     """
     name = str(name_or_path)
-    if Path(name).is_dir():
-        return CheckpointFiles(name=name, folder=Path(name))
+    if not name:
+        raise CheckpointError("the checkpoint's name is empty: give a folder, or a name on the Hugging Face hub")
+    folder = Path(name)
+    if folder.is_dir():
+        return CheckpointFiles(name=str(folder), folder=folder)
     if trust_remote_code and not (revision and _COMMIT.fullmatch(revision)):
         warnings.warn(
             f"trust_remote_code=True runs the code of {name!r} as it is today: pass the commit that you have read as "
             "revision=…",
-            stacklevel=4,
+            stacklevel=3,
         )
     return CheckpointFiles(
         name=name,
@@ -162,8 +172,11 @@ def _download(name: str, *, revision: str | None, token: str | bool | None, loca
 
 def _folders_of_weights(folder: Path) -> set[str]:
     path = folder / "modules.json"
-    modules = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    return {module["path"] for module in modules if module["type"].endswith(("Transformer", "Dense"))} or {""}
+    try:
+        modules = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+        return {module["path"] for module in modules if module["type"].endswith(("Transformer", "Dense"))} or {""}
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return {""}  # whoever reads the file next says what is wrong with it
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
@@ -176,6 +189,8 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         raise CheckpointError(
             f"{path} cannot be read ({type(error).__name__}: {error}): it is damaged or incomplete; download it again"
         ) from error
+    if not isinstance(tensors, dict) or not all(isinstance(name, str) for name in tensors):
+        raise CheckpointError(f"{path} does not hold tensors by name: get the checkpoint's files again")
     for name, tensor in tensors.items():
         if not isinstance(tensor, torch.Tensor) or not _is_readable(tensor):
             raise CheckpointError(

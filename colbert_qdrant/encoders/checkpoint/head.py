@@ -28,12 +28,17 @@ def linear_head(files: CheckpointFiles, weight: torch.Tensor | None) -> torch.nn
     """The one projection without bias that Stanford's checkpoints keep beside the transformer.
 
     Raises:
-        CheckpointError: It is not there.
+        CheckpointError: It is not there, or no matrix.
     """
     if weight is None:
         raise CheckpointError(
             f"the weights in {files.folder} lack 'linear.weight', the projection to token vectors: get the "
             "checkpoint's files again"
+        )
+    if weight.ndim != 2:
+        raise CheckpointError(
+            f"the weights in {files.folder} have a 'linear.weight' of shape {tuple(weight.shape)}, which is no "
+            "projection: get the checkpoint's files again"
         )
     spec = DenseSpec(folder="", in_features=weight.shape[1], out_features=weight.shape[0], bias=False)
     return torch.nn.Sequential(_dense(files, spec, {"linear.weight": weight}))
@@ -69,17 +74,16 @@ def _dense(files: CheckpointFiles, spec: DenseSpec, tensors: Mapping[str, torch.
 def _activation(files: CheckpointFiles, spec: DenseSpec) -> torch.nn.Module:
     """One of torch's own activations: a name from a file never imports anything else."""
     name = spec.activation.rpartition(".")[2]
-    cls = getattr(torch.nn.modules.activation, name, None) or (torch.nn.Identity if name == "Identity" else None)
-    if not spec.activation.startswith("torch.nn.") or not isinstance(cls, type) or not issubclass(cls, torch.nn.Module):
+    if not spec.activation.startswith("torch.nn.") or name not in {"Identity", *torch.nn.modules.activation.__all__}:
         raise CheckpointError(
             f"{files.path(spec.folder)}/config.json: unknown activation_function {spec.activation!r}: only those of "
-            "torch.nn are known, such as 'torch.nn.modules.activation.GELU'"
+            "torch.nn are known, such as 'torch.nn.modules.activation.GELU'; get the file again"
         )
     try:
-        activation: torch.nn.Module = cls()
+        activation: torch.nn.Module = getattr(torch.nn, name)()
     except TypeError as error:
         raise CheckpointError(
             f"{files.path(spec.folder)}/config.json: activation_function {spec.activation!r} needs settings that the "
-            "file does not give"
+            "file does not give: take one without, such as 'torch.nn.modules.activation.GELU'"
         ) from error
     return activation

@@ -21,7 +21,7 @@ from colbert_qdrant.encoders.checkpoint.spec import (
 from colbert_qdrant.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from colbert_qdrant.encoders.checkpoint.files import CheckpointFiles
 
@@ -67,7 +67,16 @@ def read_spec(files: CheckpointFiles) -> CheckpointSpec:
     Raises:
         CheckpointError: A file is missing or broken, or asks for something that is not known here.
     """
-    return _READERS[detect(files)](files)
+    layout = detect(files)
+    try:
+        return _READERS[layout](files)
+    except CheckpointError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{files.path(_SETTINGS_OF[layout])}, or a file that it goes with, has a value that cannot be "
+            f"({type(error).__name__}: {error}): get the checkpoint's settings again"
+        ) from error
 
 
 def _read_stanford(files: CheckpointFiles) -> CheckpointSpec:
@@ -145,8 +154,7 @@ def _read_sentence_transformers(files: CheckpointFiles) -> CheckpointSpec:
     mask: Mapping[str, Any] = {}
     normalize = False
     poolings: dict[str, Pooling] = {}
-    for module in _modules(files)[1:]:
-        config = files.settings(f"{module['path']}/config.json")
+    for module, config in _modules_on_tokens(files):
         kind = _kind(module)
         if poolings or (normalize and kind == "Dense"):
             raise _unknown(files, module, "after what comes before it")
@@ -206,6 +214,12 @@ _READERS: Final[dict[Layout, Callable[[CheckpointFiles], CheckpointSpec]]] = {
     "sentence-transformers": _read_sentence_transformers,
     "plain": _read_plain,
 }
+_SETTINGS_OF: Final[dict[Layout, str]] = {
+    "stanford": STANFORD_SETTINGS,
+    "pylate": SETTINGS,
+    "sentence-transformers": TRANSFORMER_SETTINGS,
+    "plain": "config.json",
+}
 
 
 def _modules(files: CheckpointFiles) -> Sequence[dict[str, str]]:
@@ -213,11 +227,30 @@ def _modules(files: CheckpointFiles) -> Sequence[dict[str, str]]:
     if modules is None:
         return []
     if not isinstance(modules, list) or not all(
-        isinstance(each.get("path"), str) and each.get("type") for each in modules
+        isinstance(each, dict)
+        and isinstance(each.get("path"), str)
+        and isinstance(each.get("type"), str)
+        and isinstance(each.get("idx", 0), int)
+        for each in modules
     ):
         raise CheckpointError(f"{files.path(MODULES)} must list modules with path and type: download the file again")
-    ordered: list[dict[str, str]] = sorted(modules, key=lambda module: int(module.get("idx", 0)))
+    ordered: list[dict[str, str]] = sorted(modules, key=lambda module: module.get("idx", 0))
     return ordered
+
+
+def _modules_on_tokens(files: CheckpointFiles) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
+    """What comes after the transformer of a `MultiVectorEncoder`, with its settings."""
+    modules = _modules(files)
+    if not modules or _kind(modules[0]) != "Transformer":
+        raise CheckpointError(
+            f"{files.path(MODULES)} must begin with a Transformer module: without it, projections and normalisation "
+            "would be left out; get the file again"
+        )
+    for module in modules[1:]:
+        config = files.settings(f"{module['path']}/config.json")
+        if not config and _kind(module) in {"Dense", "HierarchicalTokenPooling", "MultiVectorMask"}:
+            raise CheckpointError(f"{files.path(module['path'])}/config.json is missing or empty: get the file again")
+        yield module, config
 
 
 def _kind(module: Mapping[str, str]) -> str:
@@ -245,12 +278,18 @@ def _transformer_settings(files: CheckpointFiles) -> dict[str, Any]:
 def _dense(files: CheckpointFiles, folder: str, *, activation: str) -> DenseSpec:
     config = files.settings(f"{folder}/config.json")
     try:
+        sizes = [config[key] for key in ("in_features", "out_features")]
+        if not all(isinstance(size, int) and size > 0 for size in sizes):
+            raise CheckpointError(
+                f"{files.path(folder)}/config.json: in_features and out_features are numbers of dimensions, got "
+                f"{sizes}: download it again"
+            )
         return DenseSpec(
             folder=folder,
             in_features=config["in_features"],
             out_features=config["out_features"],
             bias=config.get("bias", True),
-            activation=config.get("activation_function") or activation,
+            activation=str(config.get("activation_function") or activation),
             residual=config.get("use_residual", False),
         )
     except KeyError as error:

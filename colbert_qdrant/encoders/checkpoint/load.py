@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from transformers import AutoTokenizer
 
-from colbert_qdrant.encoders.checkpoint.backbone import load_backbone
+from colbert_qdrant.encoders.checkpoint.backbone import load_backbone, quiet
 from colbert_qdrant.encoders.checkpoint.head import linear_head, load_head
 from colbert_qdrant.encoders.checkpoint.layouts import read_spec
 from colbert_qdrant.errors import CheckpointError
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from colbert_qdrant.encoders.checkpoint.files import CheckpointFiles
-    from colbert_qdrant.encoders.checkpoint.spec import CheckpointSpec
+    from colbert_qdrant.encoders.checkpoint.spec import CheckpointSpec, Side
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,15 +46,17 @@ class Checkpoint:
         return int(self.backbone.config.hidden_size)
 
     @property
+    def projections(self) -> list[dict[str, Any]]:
+        """What the projections do that is not in their weights."""
+        return [
+            {"activation": type(dense.activation).__name__, "residual": dense.residual is not None}
+            for dense in self.head
+        ]
+
+    @property
     def longest(self) -> int | None:
         """Most tokens that the model has positions for, ``None`` if it has no limit."""
-        config = self.backbone.config
-        longest: int | None = getattr(config, "max_position_embeddings", None)
-        positions = getattr(getattr(self.backbone, "embeddings", None), "position_embeddings", None)
-        padding: int | None = getattr(positions, "padding_idx", None)
-        if longest is not None and padding is not None:
-            return longest - padding - 1  # RoBERTa counts its positions from there
-        return longest
+        return _longest(self.backbone)
 
 
 def load_checkpoint(files: CheckpointFiles, *, trust_remote_code: bool = False) -> Checkpoint:
@@ -72,8 +74,11 @@ def load_checkpoint(files: CheckpointFiles, *, trust_remote_code: bool = False) 
         head = load_head(files, spec.dense)
     backbone = load_backbone(files, spec.backbone, tensors, layout=spec.layout, trust_remote_code=trust_remote_code)
     _check_widths(files, backbone.config.hidden_size, head)
+    if spec.layout in {"plain", "sentence-transformers"}:  # which need not say how long a text may be
+        longest = _longest(backbone)
+        spec = replace(spec, query=_within(spec.query, longest), document=_within(spec.document, longest))
     return Checkpoint(
-        name=files.folder.name if files.name == str(files.folder) else files.name,
+        name=files.folder.absolute().name if files.name == str(files.folder) else files.name,
         spec=spec,
         backbone=backbone.train(mode=False),
         head=head.eval(),
@@ -81,19 +86,41 @@ def load_checkpoint(files: CheckpointFiles, *, trust_remote_code: bool = False) 
     )
 
 
+def _longest(backbone: PreTrainedModel) -> int | None:
+    longest: int | None = getattr(backbone.config, "max_position_embeddings", None)
+    positions = getattr(getattr(backbone, "embeddings", None), "position_embeddings", None)
+    padding: int | None = getattr(positions, "padding_idx", None)
+    if longest is not None and padding is not None:
+        return longest - padding - 1  # RoBERTa counts its positions from there
+    return longest
+
+
+def _within(side: Side, longest: int | None) -> Side:
+    if longest is None or side.length <= longest or side.expansion is not None:
+        return side
+    return replace(side, length=longest)
+
+
 def _load_tokenizer(
     files: CheckpointFiles, spec: CheckpointSpec, *, trust_remote_code: bool
 ) -> PreTrainedTokenizerBase:
     folder = files.path(spec.backbone)
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            str(folder), trust_remote_code=trust_remote_code, local_files_only=True
-        )
+        with quiet():
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+                str(folder), trust_remote_code=trust_remote_code, local_files_only=True
+            )
     except Exception as error:
         raise CheckpointError(
             f"cannot load the tokenizer in {folder} ({type(error).__name__}: {error}): get tokenizer.json and "
             "tokenizer_config.json again"
         ) from error
+    # a class that finds none of its files makes a tokenizer that knows no word, and says nothing
+    needed = set(tokenizer.vocab_files_names.values())
+    if needed and not any((folder / file).is_file() for file in needed):
+        raise CheckpointError(
+            f"{folder} has none of the tokenizer's files ({', '.join(sorted(needed))}): get them again"
+        )
     return tokenizer
 
 

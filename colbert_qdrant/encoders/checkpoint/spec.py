@@ -87,6 +87,10 @@ class Side:
     def __post_init__(self) -> None:
         if not isinstance(self.length, int) or isinstance(self.length, bool) or self.length < 1:
             raise ConfigurationError(f"a length is a number of tokens, at least 1, got {self.length!r}")
+        if not isinstance(self.prompt, str):
+            raise ConfigurationError(f"a prompt is a text, got {self.prompt!r}")
+        if not isinstance(self.prefix, str | None):
+            raise ConfigurationError(f"a prefix is a token, got {self.prefix!r}")
         if self.expansion and self.expansion.strategy == "fixed" and self.length != self.expansion.length:
             raise ConfigurationError(
                 f"the query expansion fills up to {self.expansion.length} tokens: length cannot be {self.length}"
@@ -94,8 +98,8 @@ class Side:
 
     def to_dict(self) -> dict[str, Any]:
         """Settings as JSON values; those at their default are left out."""
-        values = asdict(self)
-        return {key: value for key, value in values.items() if value not in (None, "", (), False)}
+        values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return {key: value for key, value in values.items() if value not in (None, "", [], False)}
 
 
 @dataclass(frozen=True, kw_only=True)

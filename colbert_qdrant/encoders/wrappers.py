@@ -1,0 +1,336 @@
+"""Models that another library has loaded, as encoders."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from colbert_qdrant.encoders.base import checked_texts
+from colbert_qdrant.encoders.digests import json_digest, settings_digest, tokenizer_digest, weights_digest
+from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, InvalidQueryError
+from colbert_qdrant.tokens import TokenEmbeddings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Side = Literal["query", "document"]
+
+_ERRORS: Final[dict[Side, type[InvalidQueryError | InvalidDocumentError]]] = {
+    "query": InvalidQueryError,
+    "document": InvalidDocumentError,
+}
+_LOCKS: Final[WeakKeyDictionary[Any, threading.Lock]] = WeakKeyDictionary()
+"""One for each model, however many encoders hold it: every call sets the length of its tokenizer anew."""
+
+
+class _Wrapper(ABC):
+    """What the encoders of both libraries have in common.
+
+    Everything that is known of a library is asked of the model itself, so that neither needs to be installed.
+    """
+
+    _type: ClassVar[str]
+    _members: ClassVar[tuple[str, ...]]
+    _remedy: ClassVar[str]
+
+    def __init__(self, model: Any, *, batch_size: int = 32) -> None:
+        if batch_size < 1:
+            raise ConfigurationError(f"batch_size must be at least 1, got {batch_size}")
+        if isinstance(model, type) or not all(hasattr(model, name) for name in self._members):
+            raise self._refusal(model)
+        backend = model.get_backend() if hasattr(model, "get_backend") else "torch"
+        if backend != "torch":
+            raise ConfigurationError(
+                f"the weights of a model with backend={backend!r} cannot be read, so that no collection could tell it "
+                "from another one: load it with backend='torch'"
+            )
+        self._model = model
+        self._batch_size = batch_size
+        self._lock = _LOCKS.setdefault(model, threading.Lock())
+        self._dim = self._measured_dim()
+
+    @property
+    def dim(self) -> int:
+        """Dimensions of a token vector."""
+        return self._dim
+
+    def encode_queries(self, texts: Sequence[str]) -> TokenEmbeddings:
+        """Encode queries.
+
+        Args:
+            texts: Queries.
+
+        Returns:
+            One matrix per text, in their order.
+
+        Raises:
+            InvalidQueryError: A text is not a string, or the model keeps no token of it.
+        """
+        return self._encode(texts, "query")
+
+    def encode_documents(self, texts: Sequence[str]) -> TokenEmbeddings:
+        """Encode documents.
+
+        Args:
+            texts: Documents.
+
+        Returns:
+            One matrix per text, in their order.
+
+        Raises:
+            InvalidDocumentError: A text is not a string, or the model keeps no token of it.
+        """
+        return self._encode(texts, "document")
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides the vectors: digests of weights, tokenizer and settings.
+
+        Computed once. The same wherever the model was loaded from, but another one for a model in half precision, whose
+        weights are rounded, and possibly for another release of the library, if that has other settings.
+        """
+        return dict(self._fingerprint)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._name!r}, dim={self.dim})"
+
+    @abstractmethod
+    def _matrices(self, texts: list[str], side: Side) -> Sequence[NDArray[Any]]:
+        """Encode with the library; not called by two threads at once."""
+
+    @abstractmethod
+    def _prompt(self, side: Side) -> str:
+        """What the library puts in front of a text."""
+
+    @abstractmethod
+    def _prepared(self, text: str) -> str:
+        """What the library makes of a text with its prompt before it gives it to the tokenizer."""
+
+    @abstractmethod
+    def _settings(self) -> dict[str, Any]:
+        """What decides the vectors beside prompts, modules and tokenizers, and is no weight."""
+
+    def _refusal(self, model: Any) -> ConfigurationError:
+        kind = model if isinstance(model, type) else type(model)
+        name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
+        what = f"the class {name}" if kind is model else f"an object of type {name}"
+        return ConfigurationError(f"{type(self).__name__} cannot encode with {what}: {self._remedy}")
+
+    def _measured_dim(self) -> int:
+        """The dimensions of a vector; also the proof that the model is of the right kind."""
+        try:
+            with self._lock:
+                matrix = np.asarray(self._matrices(["a"], "document")[0])
+        except (TypeError, ValueError) as error:
+            raise self._refusal(self._model) from error
+        if matrix.ndim != 2 or matrix.shape[1] == 0:
+            raise self._refusal(self._model)
+        return int(matrix.shape[1])
+
+    def _encode(self, texts: Sequence[str], side: Side) -> TokenEmbeddings:
+        texts = checked_texts(texts, _ERRORS[side])
+        if not texts:
+            return TokenEmbeddings.from_matrices([], dim=self.dim)
+        with self._lock:
+            matrices = self._matrices(texts, side)
+            truncated = self._truncated(texts, side)
+        lengths = [len(matrix) for matrix in matrices]
+        if 0 in lengths:
+            number = lengths.index(0)
+            raise _ERRORS[side](
+                f"the model keeps no token of text {number} ({texts[number]!r:.80}): leave it out, or load the model "
+                "with a shorter skiplist"
+            )
+        values = np.concatenate([np.asarray(matrix, np.float32) for matrix in matrices])
+        return TokenEmbeddings(values, lengths, truncated=truncated)
+
+    def _truncated(self, texts: list[str], side: Side) -> list[bool] | None:
+        """Which texts have just lost their end: tokenized once more, to the length that the library has set."""
+        backend = self._backend
+        if backend is None or backend.truncation is None:
+            return None
+        length, padding = backend.truncation["max_length"], backend.padding
+        prompt = self._prompt(side)
+        backend.no_padding()
+        try:
+            encodings = backend.encode_batch_fast([self._prepared(prompt + text) for text in texts])
+        finally:
+            if padding is not None:
+                backend.enable_padding(**padding)
+        # reading what overflows copies it
+        return [len(encoding) >= length and bool(encoding.overflowing) for encoding in encodings]
+
+    @cached_property
+    def _backend(self) -> Any:
+        """The tokenizer in Rust, where it is certain that it gets the texts as they are given here."""
+        has_chat_template = "message" in getattr(self._model, "modalities", ())
+        has_routes = hasattr(self._model[0], "sub_modules")
+        return None if has_chat_template or has_routes else getattr(self._model.tokenizer, "backend_tokenizer", None)
+
+    @cached_property
+    def _fingerprint(self) -> dict[str, Any]:
+        model = self._model
+        settings = {
+            **self._settings(),
+            "prompts": [self._prompt("query"), self._prompt("document")],
+            "modules": [
+                [name, type(module).__name__, _without_defaults(module.get_config_dict())]
+                for name, module in model.named_modules()
+                if hasattr(module, "get_config_dict")
+            ],
+            "configs": [settings_digest(config) for config in self._parts("config") if hasattr(config, "to_diff_dict")],
+            "sides": [_sides(tokenizer) for tokenizer in self._parts("tokenizer")],
+        }
+        return {
+            "type": self._type,
+            "name": self._name,
+            "weights": weights_digest(model.state_dict()),
+            "tokenizer": json_digest({"all": [tokenizer_digest(tokenizer) for tokenizer in self._parts("tokenizer")]}),
+            "settings": json_digest(settings),
+            "dim": self.dim,
+        }
+
+    def _parts(self, name: str) -> list[Any]:
+        """The objects that modules, however deep, have under a name, each once."""
+        found = (getattr(module, name, None) for module in self._model.modules())
+        return list({id(part): part for part in found if part is not None}.values())
+
+    @property
+    def _name(self) -> str:
+        """A label: the name on the hub, or that of the folder."""
+        names = (str(getattr(config, "_name_or_path", None) or "") for config in self._parts("config"))
+        name = next(filter(None, names), type(self._model).__name__)
+        return Path(name).name if Path(name).is_dir() or Path(name).is_absolute() else name
+
+
+class SentenceTransformersEncoder(_Wrapper):
+    """Encodes texts with a `MultiVectorEncoder` of Sentence Transformers that is loaded already.
+
+    Vectors are those of its ``encode_query`` and ``encode_document``, in float32. Encoding is safe from several threads
+    and with several of these for one model, as long as nothing else uses the model meanwhile.
+
+    The library cuts long texts without a word. Which ones it has cut is found out by tokenizing once more (some 0.2 ms
+    for a passage) and noted in `TokenEmbeddings.truncated`; not with slow tokenizers, chat templates or routers.
+
+    Args:
+        model: The model, of Sentence Transformers 6 or later. It must not be changed afterwards.
+        batch_size: Texts that go through the model together.
+
+    Raises:
+        ConfigurationError: The model is something else, or has a backend other than torch.
+    """
+
+    _type = "sentence-transformers"
+    _members = ("encode_query", "encode_document", "preprocess", "prompts", "tokenizer", "named_modules", "state_dict")
+    _remedy = (
+        "give it a loaded sentence_transformers.MultiVectorEncoder (release 6 or later), which has one vector per "
+        "token; or load the checkpoint with ColbertEncoder.from_pretrained; a model of PyLate goes into PylateEncoder"
+    )
+    _prompt_names: Final[dict[Side, tuple[str, ...]]] = {
+        "query": ("query",),
+        "document": ("document", "passage", "corpus"),
+    }
+
+    def _matrices(self, texts: list[str], side: Side) -> Sequence[NDArray[Any]]:
+        encode = self._model.encode_query if side == "query" else self._model.encode_document
+        matrices: Sequence[NDArray[Any]] = encode(
+            texts, batch_size=self._batch_size, show_progress_bar=False, convert_to_numpy=True
+        )
+        return matrices
+
+    def _prompt(self, side: Side) -> str:
+        prompts = self._model.prompts
+        default = getattr(self._model, "default_prompt_name", None)
+        name = next((name for name in self._prompt_names[side] if name in prompts), default)
+        return prompts.get(name) or ""
+
+    def _prepared(self, text: str) -> str:
+        return text
+
+    def _settings(self) -> dict[str, Any]:
+        return {"longest": getattr(self._model, "max_seq_length", None)}
+
+
+class PylateEncoder(_Wrapper):
+    """Encodes texts with a `ColBERT` model of PyLate that is loaded already.
+
+    Vectors are those of its ``encode``, in float32. Prompts saved with the model are used, under the names ``"query"``
+    and ``"document"``; PyLate itself leaves them out unless they are named in each call. Encoding is safe from several
+    threads and with several of these for one model, as long as nothing else uses the model meanwhile.
+
+    PyLate cuts long texts without a word. Which ones it has cut is found out by tokenizing once more (some 0.2 ms for a
+    passage) and noted in `TokenEmbeddings.truncated`; not with slow tokenizers.
+
+    Args:
+        model: The model. It must not be changed afterwards.
+        batch_size: Texts that go through the model together.
+
+    Raises:
+        ConfigurationError: The model is something else, or has a backend other than torch.
+    """
+
+    _type = "pylate"
+    _members = ("encode", "query_length", "document_length", "skiplist", "tokenizer", "named_modules", "state_dict")
+    _remedy = (
+        "give it a loaded pylate.models.ColBERT; or load the checkpoint with ColbertEncoder.from_pretrained; a "
+        "MultiVectorEncoder of Sentence Transformers goes into SentenceTransformersEncoder"
+    )
+    _attributes: Final = (
+        "query_length",
+        "document_length",
+        "query_prefix",
+        "document_prefix",
+        "query_prefix_id",
+        "document_prefix_id",
+        "do_query_expansion",
+        "attend_to_expansion_tokens",
+    )
+
+    def _matrices(self, texts: list[str], side: Side) -> Sequence[NDArray[Any]]:
+        matrices: Sequence[NDArray[Any]] = self._model.encode(
+            texts,
+            prompt_name=side if self._model.prompts.get(side) else None,
+            batch_size=self._batch_size,
+            is_query=side == "query",
+            show_progress_bar=False,
+        )
+        return matrices
+
+    def _prompt(self, side: Side) -> str:
+        prompts = self._model.prompts
+        return prompts.get(side) or prompts.get(self._model.default_prompt_name) or ""
+
+    def _prepared(self, text: str) -> str:
+        text = text.strip()
+        return text.lower() if getattr(self._model[0], "do_lower_case", False) else text
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            **{name: getattr(self._model, name, None) for name in self._attributes},
+            "skiplist": sorted(map(str, set(self._model.skiplist))),
+            # PyLate expands with it
+            "pad_token_id": self._model.tokenizer.pad_token_id,
+        }
+
+
+def _without_defaults(config: Any) -> Any:
+    """A module's settings as JSON values, without what is off or empty.
+
+    So that a release that only adds a setting changes no fingerprint. PyLate sets ``max_seq_length`` with every call.
+    """
+    if isinstance(config, dict):
+        kept = {str(key): _without_defaults(value) for key, value in config.items() if key != "max_seq_length"}
+        return {key: value for key, value in kept.items() if value or (value == 0 and value is not False)}
+    return [_without_defaults(value) for value in config] if isinstance(config, list | tuple) else config
+
+
+def _sides(tokenizer: Any) -> dict[str, Any]:
+    """Settings of a tokenizer that only some of the library's paths make use of."""
+    return {name: getattr(tokenizer, name, None) for name in ("padding_side", "truncation_side", "chat_template")}

@@ -1,0 +1,6 @@
+"""What a checkpoint is, and whether MUVERA suits its token vectors."""
+
+from colbert_qdrant.inspection.checkpoint import Inspection, inspect
+from colbert_qdrant.inspection.fitness import MuveraFitness, muvera_fitness
+
+__all__ = ["Inspection", "MuveraFitness", "inspect", "muvera_fitness"]

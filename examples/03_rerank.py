@@ -1,0 +1,27 @@
+"""Rerank without a database, as PyLate does and as txtai does: `python examples/03_rerank.py [MODEL]`."""
+
+import sys
+
+from colbert_qdrant import ColbertEncoder, ColbertReranker, rank
+
+model = sys.argv[1] if len(sys.argv) > 1 else "NeuML/colbert-muvera-pico"
+
+queries = ["query A", "query B"]
+documents = [["document A", "document B"], ["document 1", "document C", "document B"]]
+documents_ids = [[1, 2], [1, 3, 2]]
+
+encoder = ColbertEncoder.from_pretrained(model)
+
+# token embeddings that are there already: PyLate's function, its shapes and its results
+reranked_documents = rank.rerank(
+    documents_ids=documents_ids,
+    queries_embeddings=encoder.encode_queries(queries),
+    documents_embeddings=[encoder.encode_documents(texts) for texts in documents],
+)
+for query, results in zip(queries, reranked_documents, strict=True):
+    print(query, *(f"{result['id']}: {result['score']:.2f}" for result in results), sep="  ")
+
+# texts: called like txtai's Similarity(lateencode=True)
+reranker = ColbertReranker(encoder)
+for index, score in reranker("query A", documents[1]):
+    print(f"{score:.2f}  {documents[1][index]}")
