@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,9 +24,6 @@ BATCH_TOKENS: Final = {"cpu": 2_048, "cuda": 65_536}
 
 _MAX_WORKERS: Final = 8
 """Batches under way at once on a CPU: more would only compete for its caches."""
-
-_WIDTH: Final = 8
-"""Batches are as wide as a multiple of this: torch prepares itself anew for every shape that it has not seen yet."""
 
 _DTYPES: Final = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -54,10 +52,10 @@ class TokenModel:
         self._normalize = checkpoint.spec.normalize
         # not the tokenizer's: PyLate saves [MASK] there, which RoBERTa would count as one more position
         self._padding = getattr(checkpoint.backbone.config, "pad_token_id", None) or 0
-        self._longest = checkpoint.longest
         self._head = checkpoint.head.to(self.device, _DTYPES[dtype])
         backbone = checkpoint.backbone.to(self.device, _DTYPES[dtype])  # type: ignore[arg-type]
         self._backbone: Any = torch.compile(backbone, dynamic=True) if compile else backbone
+        self._pool: tuple[tuple[int, int], ThreadPoolExecutor] | None = None
         self._batch_tokens = batch_tokens or BATCH_TOKENS.get(self.device.type, BATCH_TOKENS["cuda"])
 
     def __call__(self, tokenized: TokenizedTexts) -> NDArray[np.float32]:
@@ -68,7 +66,7 @@ class TokenModel:
         """
         values = np.empty((tokenized.kept.sum(), self.dim), np.float32)
         batches = list(pack(tokenized.lengths, self._batch_tokens))
-        if self.device.type == "cpu" and len(batches) > 1:
+        if self.device.type == "cpu" and min(len(batches), torch.get_num_threads()) > 1:
             self._run_in_threads(tokenized, batches, values)
         else:
             self._run_in_turn(tokenized, batches, values)
@@ -92,23 +90,30 @@ class TokenModel:
     ) -> None:
         """Several batches at once, each on few cores: small models cannot keep all cores busy with one."""
         cores = torch.get_num_threads()
-        workers = min(cores, _MAX_WORKERS)
 
         def run(windows: NDArray[np.int64]) -> None:
             place, rows = self._launch(tokenized, windows)
             values[place] = rows.numpy()
 
-        # a thread's own setting, so that nobody else's torch slows down
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(cores // workers,)) as pool:
-            for _ in pool.map(run, batches):
-                pass
+        for _ in self._workers(cores).map(run, batches):
+            pass
         torch.set_num_threads(cores)  # MKL keeps one setting for all threads
+
+    def _workers(self, cores: int) -> ThreadPoolExecutor:
+        """Threads that share the cores; a forked process has none of its parent's, and gets its own."""
+        owner = (os.getpid(), cores)
+        if self._pool is None or self._pool[0] != owner:
+            workers = min(cores, _MAX_WORKERS)
+            # the number is a thread's own setting, so that nobody else's torch slows down
+            pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(cores // workers,))
+            self._pool = owner, pool
+        return self._pool[1]
 
     @torch.inference_mode()
     def _launch(self, tokenized: TokenizedTexts, windows: NDArray[np.int64]) -> tuple[NDArray[np.int64], torch.Tensor]:
         """Start a batch; returns its rows, and which rows of the result they are."""
         lengths = tokenized.lengths[windows]
-        column = np.arange(self._width(int(lengths.max())))
+        column = np.arange(lengths.max())
         real = column < lengths[:, None]
         flat = np.minimum(tokenized.starts[windows][:, None] + column, len(tokenized.ids) - 1)
         ids = np.where(real, tokenized.ids[flat], self._padding)
@@ -120,12 +125,8 @@ class TokenModel:
         rows = hidden.flatten(0, 1).index_select(0, self._send(np.flatnonzero(kept)))
         rows = self._head(rows).float()
         if self._normalize:
-            rows = torch.nn.functional.normalize(rows, dim=-1)
+            rows = torch.nn.functional.normalize(rows, dim=-1, out=rows)
         return tokenized.place[flat[kept]], rows
-
-    def _width(self, longest: int) -> int:
-        width = -(-longest // _WIDTH) * _WIDTH
-        return width if self._longest is None else min(width, self._longest)
 
     def _send(self, array: NDArray[np.int64]) -> torch.Tensor:
         tensor = torch.from_numpy(array)

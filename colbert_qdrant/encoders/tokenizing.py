@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import string
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -292,14 +292,7 @@ class SideTokenizer:
                 break
         else:
             kept |= tokenized.kept & left_empty[owners]
-        return TokenizedTexts(
-            ids=tokenized.ids,
-            lengths=tokenized.lengths,
-            attended=tokenized.attended,
-            kept=kept,
-            text=tokenized.text,
-            truncated=tokenized.truncated,
-        )
+        return replace(tokenized, kept=kept)
 
 
 def token_id(tokenizer: PreTrainedTokenizerBase, token: str, role: str) -> int:

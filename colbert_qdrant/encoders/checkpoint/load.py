@@ -74,6 +74,7 @@ def load_checkpoint(files: CheckpointFiles, *, trust_remote_code: bool = False) 
         head = load_head(files, spec.dense)
     backbone = load_backbone(files, spec.backbone, tensors, layout=spec.layout, trust_remote_code=trust_remote_code)
     _check_widths(files, backbone.config.hidden_size, head)
+    _check_rows(files, spec, tokenizer, backbone.config.vocab_size)
     if spec.layout in {"plain", "sentence-transformers"}:  # which need not say how long a text may be
         longest = _longest(backbone)
         spec = replace(spec, query=_within(spec.query, longest), document=_within(spec.document, longest))
@@ -122,6 +123,17 @@ def _load_tokenizer(
             f"{folder} has none of the tokenizer's files ({', '.join(sorted(needed))}): get them again"
         )
     return tokenizer
+
+
+def _check_rows(files: CheckpointFiles, spec: CheckpointSpec, tokenizer: PreTrainedTokenizerBase, rows: int) -> None:
+    """The tokens that a checkpoint itself puts into texts must have a row among the embeddings."""
+    for token in (spec.query.prefix, spec.document.prefix, spec.query.expansion and spec.query.expansion.token):
+        number = tokenizer.convert_tokens_to_ids(token) if token else 0
+        if isinstance(number, int) and number >= rows:
+            raise CheckpointError(
+                f"{files.path(spec.backbone)}: token {token!r} has number {number} in the tokenizer, but the weights "
+                f"hold vectors for {rows} tokens only: tokenizer and weights are of two models; get both again"
+            )
 
 
 def _check_widths(files: CheckpointFiles, hidden: int, head: torch.nn.Sequential) -> None:

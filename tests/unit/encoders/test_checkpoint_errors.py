@@ -548,3 +548,13 @@ def test_no_such_model_in_reach(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
     assert "hf_secret" not in text
     assert name in text
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_prefix_that_the_weights_have_no_row_for(copied: Callable[[str], Path]) -> None:
+    path = copied("pylate-bert")
+    table = "embeddings.word_embeddings.weight"
+    weights = load_file(path / WEIGHTS)
+    rows = len(weights[table]) - 2  # the prefixes are the last two
+    save_file({**weights, table: weights[table][:rows].contiguous()}, path / WEIGHTS, metadata={"format": "pt"})
+    edit_json(path / "config.json", vocab_size=rows)
+    refused(path, repr("[Q] "), f"{rows} tokens only")

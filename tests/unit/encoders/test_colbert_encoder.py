@@ -12,9 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from qdrant_client import QdrantClient
 from safetensors.torch import load_file, save_file
 
-from colbert_qdrant import ConfigurationError, InvalidDocumentError
+from colbert_qdrant import (
+    ColbertCollection,
+    CollectionConfig,
+    ConfigurationError,
+    Document,
+    FingerprintMismatchError,
+    InvalidDocumentError,
+    MuveraConfig,
+)
 from tests.parity.checkpoints import NAMES
 from tests.unit.encoders.reference import (
     WEIGHTS,
@@ -377,3 +386,33 @@ def test_compiled_models_give_the_same(copied: Callable[[str], Path]) -> None:
     plain, compiled = load(path), load(path, compile=True)
     assert_same(compiled.encode_documents(texts), plain.encode_documents(texts))
     assert compiled.fingerprint() == plain.fingerprint()
+
+
+def test_several_batches_at_once_give_the_same_and_leave_torch_as_it_was(built: Callable[[str], Path]) -> None:
+    before = torch.get_num_threads()
+    expected = load(built("pylate-bert")).encode_documents(TEXTS * 20)
+    torch.set_num_threads(4)
+    try:
+        found = load(built("pylate-bert"), batch_size=1).encode_documents(TEXTS * 20)
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
+    assert_same(found, expected)
+
+
+# --- Collections ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["pylate-bert", "stanford-bert", "mve-min", "mve-pooling"])
+def test_a_collection_opens_with_a_copy_of_the_model_and_with_no_other(
+    built: Callable[[str], Path], copied: Callable[[str], Path], name: str
+) -> None:
+    client = QdrantClient(":memory:")
+    config = CollectionConfig(fde=MuveraConfig(k_sim=2, dim_proj=4, r_reps=2))
+    docs = ColbertCollection.create("docs", client=client, encoder=load(built(name)), config=config)
+    docs.upsert([Document("a", "the cat"), Document("b", "a river, and a tree!")])
+    encoder = load(copied(name), dtype="bfloat16")
+    again = ColbertCollection.open("docs", client=client, encoder=encoder)
+    assert {hit.id for hit in again.search("the cat")} == {"a", "b"}
+    with pytest.raises(FingerprintMismatchError, match=r"document\.length"):
+        ColbertCollection.open("docs", client=client, encoder=load(built(name), document_length=12))
