@@ -55,6 +55,7 @@ class TokenModel:
         self._head = checkpoint.head.to(self.device, _DTYPES[dtype])
         backbone = checkpoint.backbone.to(self.device, _DTYPES[dtype])  # type: ignore[arg-type]
         self._backbone: Any = torch.compile(backbone, dynamic=True) if compile else backbone
+        self._shares_cores = self.device.type == "cpu" and not compile
         self._pool: tuple[tuple[int, int], ThreadPoolExecutor] | None = None
         self._batch_tokens = batch_tokens or BATCH_TOKENS.get(self.device.type, BATCH_TOKENS["cuda"])
 
@@ -66,7 +67,7 @@ class TokenModel:
         """
         values = np.empty((tokenized.kept.sum(), self.dim), np.float32)
         batches = list(pack(tokenized.lengths, self._batch_tokens))
-        if self.device.type == "cpu" and min(len(batches), torch.get_num_threads()) > 1:
+        if self._shares_cores and min(len(batches), torch.get_num_threads()) > 1:
             self._run_in_threads(tokenized, batches, values)
         else:
             self._run_in_turn(tokenized, batches, values)
