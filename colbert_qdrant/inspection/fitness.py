@@ -184,7 +184,10 @@ def _warnings(correlation: float, centred: float, crowding: float, spread: float
         advice += f"; centring the tokens does not help here ({centred:.2f})"
     else:
         more = f"; also {advice}" if centred < LOW_CORRELATION else ""
-        advice = f"centre the tokens, which raises the correlation to {centred:.2f}{more}"
+        advice = (
+            "subtract the mean document token from the tokens of both sides before they are encoded (centring), which "
+            f"raises the correlation to {centred:.2f}{more}"
+        )
     return (f"{what} ({numbers}): {advice}",)
 
 

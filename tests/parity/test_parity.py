@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from colbert_qdrant import ColbertEncoder, TokenEmbeddings, maxsim
+from colbert_qdrant import ColbertEncoder, TokenEmbeddings, maxsim, rank
 from colbert_qdrant.encoders.pooling import pool
 from tests.parity import differences
 from tests.parity.checkpoints import NAMES, build
@@ -115,6 +115,18 @@ def test_scores_are_pylates(load: Callable[..., ColbertEncoder], checkpoint: str
     scores = maxsim(encoder.encode_queries(QUERIES), encoder.encode_documents(DOCUMENTS))
     pairs = np.logical_and.outer(*same)
     np.testing.assert_allclose(scores[pairs], expected[pairs], rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("checkpoint", READ_BY["pylate"])
+def test_reranking_pylates_embeddings_gives_pylates_scores(checkpoint: str) -> None:
+    expected = golden(checkpoint, "pylate")
+    queries = [expected[f"query_{index:02}"] for index in range(len(QUERIES))]
+    documents = [expected[f"document_{index:02}"] for index in range(len(DOCUMENTS))]
+    ids = list(range(len(documents)))
+    for number, results in enumerate(rank.rerank([ids] * len(queries), queries, [documents] * len(queries))):
+        scores = {result["id"]: result["score"] for result in results}
+        np.testing.assert_allclose([scores[id] for id in ids], expected["scores"][number], rtol=0, atol=2e-5)
+        assert [result["score"] for result in results] == sorted(scores.values(), reverse=True)
 
 
 def test_pooled_documents_are_pylates(load: Callable[..., ColbertEncoder]) -> None:
