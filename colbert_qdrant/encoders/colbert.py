@@ -58,6 +58,8 @@ class ColbertEncoder:
         batch_size: int | None = None,
         query_length: int | None = None,
         document_length: int | None = None,
+        query_prefix: str | None = None,
+        document_prefix: str | None = None,
         prompts: Mapping[str, str] | None = None,
         pool_factor: float | None = None,
         long_documents: LongTexts = "truncate",
@@ -75,6 +77,8 @@ class ColbertEncoder:
             checkpoint.spec,
             query_length=query_length,
             document_length=document_length,
+            query_prefix=query_prefix,
+            document_prefix=document_prefix,
             prompts=prompts or {},
             pool_factor=pool_factor,
         )
@@ -112,6 +116,8 @@ class ColbertEncoder:
         batch_size: int | None = None,
         query_length: int | None = None,
         document_length: int | None = None,
+        query_prefix: str | None = None,
+        document_prefix: str | None = None,
         prompts: Mapping[str, str] | None = None,
         pool_factor: float | None = None,
         long_documents: LongTexts = "truncate",
@@ -134,6 +140,9 @@ class ColbertEncoder:
             query_length: Tokens of a query, special tokens included, beyond which it is truncated; with query expansion
                 also those it is filled up to. By default the checkpoint's.
             document_length: Tokens of a document beyond which it is truncated or split.
+            query_prefix: Token of the vocabulary that is inserted after a query's first; by default the checkpoint's,
+                ``""`` for none.
+            document_prefix: The same of a document.
             prompts: Put in front of every text, under ``"query"`` and ``"document"``; by default the checkpoint's.
             pool_factor: About how many token vectors of a document become one (hierarchical clustering, the first
                 token protected). Fewer vectors are stored and compared, at some loss of quality.
@@ -163,6 +172,8 @@ class ColbertEncoder:
             batch_size=batch_size,
             query_length=query_length,
             document_length=document_length,
+            query_prefix=query_prefix,
+            document_prefix=document_prefix,
             prompts=prompts,
             pool_factor=pool_factor,
             long_documents=long_documents,
@@ -299,6 +310,8 @@ def _changed(
     *,
     query_length: int | None,
     document_length: int | None,
+    query_prefix: str | None,
+    document_prefix: str | None,
     prompts: Mapping[str, str],
     pool_factor: float | None,
 ) -> CheckpointSpec:
@@ -313,6 +326,10 @@ def _changed(
         query = replace(query, length=query_length, expansion=expansion)
     if document_length is not None:
         document = replace(document, length=document_length)
+    if query_prefix is not None:
+        query = replace(query, prefix=query_prefix or None)
+    if document_prefix is not None:
+        document = replace(document, prefix=document_prefix or None)
     if pool_factor is not None:
         document = replace(document, pooling=Pooling(factor=pool_factor) if pool_factor != 1 else None)
     return replace(

@@ -305,7 +305,9 @@ def token_id(tokenizer: PreTrainedTokenizerBase, token: str, role: str) -> int:
     if not isinstance(found, int) or (found == tokenizer.unk_token_id and token != tokenizer.unk_token):
         raise CheckpointError(
             f"the {role} {token!r} is not in the vocabulary of the tokenizer in {tokenizer.name_or_path}, so its "
-            "vector would be random: get tokenizer.json again, or correct the name in the checkpoint's settings"
+            "vector would be random: get tokenizer.json again, or correct the name in the checkpoint's settings (where "
+            "PyLate could not add its prefixes, models were trained with the unknown token in their place: pass "
+            f"query_prefix and document_prefix={tokenizer.unk_token!r})"
         )
     return found
 

@@ -349,6 +349,17 @@ def test_threads_get_what_one_gets(built: Callable[[str], Path], name: str) -> N
         list(threads.map(encode, range(48)))
 
 
+def test_other_prefixes(built: Callable[[str], Path]) -> None:
+    path = built("pylate-bert")
+    tokenizer = tokenizer_of(path)
+    projection = load_file(path / "1_Dense" / WEIGHTS)["linear.weight"].numpy()
+    for prefix, inserted in (("[UNK]", ["[UNK]"]), ("", [])):
+        ids = tokenizer.convert_tokens_to_ids(["[CLS]", *inserted, "the", "cat", "[SEP]"])
+        encoder = load(path, query_prefix=prefix, document_prefix=prefix)
+        assert_same(encoder.encode_documents(["the cat"]), [unit(hidden_states(model_of(path), ids) @ projection.T)])
+        assert encoder.fingerprint()["query"] != load(path).fingerprint()["query"]
+
+
 def test_several_batches_at_once_leave_torchs_threads_alone(built: Callable[[str], Path]) -> None:
     before = torch.get_num_threads()
     try:
