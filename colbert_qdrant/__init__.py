@@ -6,6 +6,7 @@ hits ranked by MaxSim. Importing this package loads neither torch nor transforme
 
 import logging
 
+from colbert_qdrant import rank
 from colbert_qdrant.collection import ColbertCollection
 from colbert_qdrant.config import CollectionConfig, HnswConfig, MuveraConfig
 from colbert_qdrant.documents import Document, DocumentId, IngestReport, SearchHit
@@ -85,6 +86,7 @@ __all__ = [
     "inspect",
     "maxsim",
     "muvera_fitness",
+    "rank",
 ]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

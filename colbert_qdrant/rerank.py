@@ -56,13 +56,13 @@ class ColbertReranker:
         self.device = device
 
     @overload
-    def __call__(self, query: str, texts: Iterable[str] | TokenEmbeddings, limit: int | None = None) -> Ranking: ...
+    def __call__(self, query: str, texts: Iterable[str] | TokenEmbeddings, *, limit: int | None = None) -> Ranking: ...
     @overload
     def __call__(
-        self, query: Queries, texts: Iterable[str] | TokenEmbeddings, limit: int | None = None
+        self, query: Queries, texts: Iterable[str] | TokenEmbeddings, *, limit: int | None = None
     ) -> list[Ranking]: ...
     def __call__(
-        self, query: str | Queries, texts: Iterable[str] | TokenEmbeddings, limit: int | None = None
+        self, query: str | Queries, texts: Iterable[str] | TokenEmbeddings, *, limit: int | None = None
     ) -> Ranking | list[Ranking]:
         """Rank texts for one query or several.
 

@@ -31,16 +31,22 @@ if TYPE_CHECKING:
 Dtype = Literal["float32", "float16", "bfloat16"]
 
 _LOG: Final = logging.getLogger(__name__)
+_VERSION: Final = 1
+"""Raised when the same settings give other vectors than before: stored collections and caches depend on it."""
+
 _STREAM_TEXTS: Final = 1_024
 """Texts of a stream that are encoded together: enough to sort by length, few enough to hold."""
 
 
 class ColbertEncoder:
-    """Encodes texts with a ColBERT checkpoint, exactly as the library it was trained with.
+    """Encodes texts with a ColBERT checkpoint, as the library it was trained with does.
 
     Reads checkpoints of PyLate, Stanford's ColBERT and sentence-transformers' ``MultiVectorEncoder``. Any other encoder
     model works too, through its last hidden states: its queries lose their special tokens, its documents also tokens of
     nothing but punctuation, and it ranks worse than one that was trained for late interaction.
+
+    Two things are as in sentence-transformers and not as in PyLate: prompts that were saved with the model are always
+    used, and a skiplist word that is no token drops nothing (in PyLate, every unknown token of a document).
 
     Made with `from_pretrained`. Encoding is safe from several threads.
 
@@ -245,6 +251,7 @@ class ColbertEncoder:
         """
         return {
             "type": "colbert",
+            "version": _VERSION,
             "name": self._name,
             **self._digests,
             "dim": self.dim,
@@ -252,6 +259,7 @@ class ColbertEncoder:
             "document": self.spec.document.to_dict(),
             "long_documents": self._long_documents,
             "projections": self.checkpoint.projections,
+            "code": self.checkpoint.code,
             "normalize": self.spec.normalize,
             "strip": self.spec.strip,
             "lowercase": self.spec.lowercase,
@@ -331,7 +339,8 @@ def _changed(
     if document_prefix is not None:
         document = replace(document, prefix=document_prefix or None)
     if pool_factor is not None:
-        document = replace(document, pooling=Pooling(factor=pool_factor) if pool_factor != 1 else None)
+        pooling = replace(document.pooling or Pooling(factor=1), factor=pool_factor)
+        document = replace(document, pooling=pooling if pool_factor != 1 else None)
     return replace(
         spec,
         query=replace(query, prompt=prompts.get("query", query.prompt)),
@@ -342,7 +351,8 @@ def _changed(
 def _check_lengths(checkpoint: Checkpoint, spec: CheckpointSpec) -> None:
     longest = checkpoint.longest
     for name, side in (("query", spec.query), ("document", spec.document)):
-        if longest is not None and side.length > longest:
+        length = max(side.length, side.expansion.length if side.expansion else 0)
+        if longest is not None and length > longest:
             raise ConfigurationError(
-                f"{name}_length={side.length}: this model takes at most {longest} tokens; pass a shorter one"
+                f"{name}_length={length}: this model takes at most {longest} tokens; pass a shorter one"
             )

@@ -17,9 +17,9 @@ _LABELS: Final = {"_name_or_path", "architectures", "auto_map", "dtype", "torch_
 _PER_CALL: Final = {"version", "truncation", "padding"}
 """Entries of a tokenizer that are set anew for every call."""
 
-_ROLES: Final = ("bos_token", "cls_token", "eos_token", "mask_token", "sep_token", "unk_token")
-"""Which tokens fill queries up and which are left out. Not the padding token: it changes no vector, and PyLate saves
-``[MASK]`` there."""
+_ROLES: Final = ("bos_token", "cls_token", "eos_token", "mask_token", "sep_token", "truncation_side", "unk_token")
+"""Which tokens fill queries up, which are left out, and which end is cut. Not the padding token: it changes no vector,
+and PyLate saves ``[MASK]`` there."""
 
 
 def weights_digest(state: Mapping[str, Any]) -> str:

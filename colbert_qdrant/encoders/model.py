@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
 
-from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.errors import CheckpointError, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,22 +53,33 @@ class TokenModel:
         self._normalize = checkpoint.spec.normalize
         # not the tokenizer's: PyLate saves [MASK] there, which RoBERTa would count as one more position
         self._padding = getattr(checkpoint.backbone.config, "pad_token_id", None) or 0
+        self._rows: int | None = getattr(checkpoint.backbone.config, "vocab_size", None)
         self._head = checkpoint.head.to(self.device, _DTYPES[dtype])
         backbone = checkpoint.backbone.to(self.device, _DTYPES[dtype])  # type: ignore[arg-type]
         self._backbone: Any = torch.compile(backbone, dynamic=True) if compile else backbone
-        self._shares_cores = self.device.type == "cpu" and not compile
-        self._pool: tuple[tuple[int, int], ThreadPoolExecutor] | None = None
-        self._batch_tokens = batch_tokens or BATCH_TOKENS.get(self.device.type, BATCH_TOKENS["cuda"])
+        self._cores = torch.get_num_threads()
+        self._shares_cores = self.device.type == "cpu" and not compile and self._cores > 1
+        self._starting = threading.Lock()
+        self._pool: tuple[int, ThreadPoolExecutor] | None = None
+        self._batch_tokens = batch_tokens or BATCH_TOKENS.get(self.device.type, BATCH_TOKENS["cpu"])
 
     def __call__(self, tokenized: TokenizedTexts) -> NDArray[np.float32]:
         """Encode.
 
         Returns:
             float32, shape ``(tokens kept, dim)``, in the order of the texts.
+
+        Raises:
+            CheckpointError: The model has no vector for a token.
         """
+        if self._rows is not None and tokenized.ids.max(initial=0) >= self._rows:
+            raise CheckpointError(
+                f"a text has token number {tokenized.ids.max()}, but the weights hold vectors for {self._rows} tokens "
+                "only: tokenizer and weights are of two models; get both again"
+            )
         values = np.empty((tokenized.kept.sum(), self.dim), np.float32)
         batches = list(pack(tokenized.lengths, self._batch_tokens))
-        if self._shares_cores and min(len(batches), torch.get_num_threads()) > 1:
+        if self._shares_cores and len(batches) > 1:
             self._run_in_threads(tokenized, batches, values)
         else:
             self._run_in_turn(tokenized, batches, values)
@@ -90,25 +102,20 @@ class TokenModel:
         self, tokenized: TokenizedTexts, batches: Sequence[NDArray[np.int64]], values: NDArray[np.float32]
     ) -> None:
         """Several batches at once, each on few cores: small models cannot keep all cores busy with one."""
-        cores = torch.get_num_threads()
 
         def run(windows: NDArray[np.int64]) -> None:
             place, rows = self._launch(tokenized, windows)
             values[place] = rows.numpy()
 
-        for _ in self._workers(cores).map(run, batches):
+        for _ in self._workers().map(run, batches):
             pass
-        torch.set_num_threads(cores)  # MKL keeps one setting for all threads
 
-    def _workers(self, cores: int) -> ThreadPoolExecutor:
+    def _workers(self) -> ThreadPoolExecutor:
         """Threads that share the cores; a forked process has none of its parent's, and gets its own."""
-        owner = (os.getpid(), cores)
-        if self._pool is None or self._pool[0] != owner:
-            workers = min(cores, _MAX_WORKERS)
-            # the number is a thread's own setting, so that nobody else's torch slows down
-            pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(cores // workers,))
-            self._pool = owner, pool
-        return self._pool[1]
+        with self._starting:
+            if self._pool is None or self._pool[0] != os.getpid():
+                self._pool = os.getpid(), _start_workers(min(self._cores, _MAX_WORKERS), self._cores)
+            return self._pool[1]
 
     @torch.inference_mode()
     def _launch(self, tokenized: TokenizedTexts, windows: NDArray[np.int64]) -> tuple[NDArray[np.int64], torch.Tensor]:
@@ -156,6 +163,27 @@ def pack(lengths: NDArray[np.int64], max_tokens: int) -> Iterator[NDArray[np.int
         stop = start + max(1, int(max_tokens // lengths[order[start]]))
         yield order[start:stop]
         start = stop
+
+
+def _start_workers(workers: int, cores: int) -> ThreadPoolExecutor:
+    """Threads that use their share of the cores each.
+
+    Torch keeps the number for each thread, but gives new threads the number that was set last: so all workers are
+    started here, and the number is put back before anyone else begins.
+    """
+    pool = ThreadPoolExecutor(workers)
+    barrier = threading.Barrier(workers)
+
+    def start() -> None:
+        torch.set_num_threads(cores // workers)
+        barrier.wait()
+
+    try:
+        for started in [pool.submit(start) for _ in range(workers)]:
+            started.result()
+    finally:
+        torch.set_num_threads(cores)
+    return pool
 
 
 def _device(name: str) -> torch.device:

@@ -128,7 +128,8 @@ class SideTokenizer:
             )
         self._fast = _fast_tokenizer(tokenizer, spec)
         if self._fast is not None:
-            self._fast.enable_truncation(self._length, stride=self._overlap)
+            direction = "right" if self._overlap else tokenizer.truncation_side
+            self._fast.enable_truncation(self._length, stride=self._overlap, direction=direction)
             self._front, self._back = _special_positions(self._fast)
         elif self._overlap:
             raise ConfigurationError(

@@ -141,10 +141,16 @@ def _from_settings(name: str, spec: CheckpointSpec, config: dict[str, Any]) -> I
         parameters=None,
         dtype=None,
         vocab_size=config.get("vocab_size"),
-        dim=spec.dense[-1].out_features if spec.dense else config.get("hidden_size"),
+        dim=_dim(spec, config),
         remote_code=needs_remote_code(config),
         fitness=None,
     )
+
+
+def _dim(spec: CheckpointSpec, config: dict[str, Any]) -> int | None:
+    if spec.dense:
+        return spec.dense[-1].out_features
+    return None if spec.layout == "stanford" else config.get("hidden_size")
 
 
 def _from_files(files: CheckpointFiles) -> Inspection:

@@ -76,7 +76,7 @@ class TestColbertReranker:
     @pytest.mark.parametrize("limit", [1, 3, 40, 100, None])
     def test_limit_keeps_the_best(self, limit: int | None) -> None:
         texts = random_texts(40)
-        same(ColbertReranker(WordEncoder())("river zebra", texts, limit), expected("river zebra", texts)[:limit])
+        same(ColbertReranker(WordEncoder())("river zebra", texts, limit=limit), expected("river zebra", texts)[:limit])
 
     def test_ties_are_by_index(self) -> None:
         assert [index for index, _ in ColbertReranker(WordEncoder())("river", ["zebra", "river"] * 300)][:3] == [
@@ -127,7 +127,7 @@ class TestColbertReranker:
     @pytest.mark.parametrize("limit", [0, -1])
     def test_a_limit_below_one_is_refused(self, limit: int) -> None:
         with pytest.raises(ConfigurationError, match="limit must be at least 1"):
-            ColbertReranker(WordEncoder())("river", ["river"], limit)
+            ColbertReranker(WordEncoder())("river", ["river"], limit=limit)
 
     def test_token_embeddings_of_another_model_are_refused(self) -> None:
         with pytest.raises(InvalidTokensError, match="queries have 32 dimensions and documents 8"):

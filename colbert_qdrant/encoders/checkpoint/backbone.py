@@ -58,8 +58,13 @@ def load_backbone(
         if settings.get("model_type") == BERT_HASH and not trust_remote_code:
             return _load_bert_hash(files, settings, tensors, layout=layout)
         return _load_known(files, folder, tensors, layout=layout, trust_remote_code=trust_remote_code)
-    except CheckpointError:
-        raise
+    except CheckpointError as error:
+        if not settings.get("auto_map") or trust_remote_code:
+            raise
+        raise CheckpointError(
+            f"{error}; or else the model needs the code that it comes with: if you trust that, pass "
+            "trust_remote_code=True and the commit you have read as revision=…"
+        ) from error
     except Exception as error:
         raise CheckpointError(
             f"cannot build the transformer of {files.name} from its config.json and weights "

@@ -41,7 +41,7 @@ class CheckpointFiles:
             CheckpointError: The name leads out of the checkpoint's folder.
         """
         parts = PurePosixPath(file)
-        if parts.is_absolute() or ".." in parts.parts:
+        if parts.is_absolute() or ".." in parts.parts or set(file) & {"\\", ":"}:
             raise CheckpointError(f"{self.name}: the file name {file!r} leads out of the checkpoint: do not trust it")
         return self.folder / parts
 

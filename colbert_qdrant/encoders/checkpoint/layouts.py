@@ -52,11 +52,12 @@ def detect(files: CheckpointFiles) -> Layout:
         raise CheckpointError(
             f"{files.path(backbone)} has no config.json: give a folder with config.json, weights and tokenizer"
         )
-    if "HF_ColBERT" in (config.get("architectures") or []):
+    if "HF_ColBERT" in (config.get("architectures") or []) or files.path(STANFORD_SETTINGS).is_file():
         return "stanford"
     if settings.get("model_type") == "MultiVectorEncoder":
         return "sentence-transformers"
-    if settings.get("model_type") == "ColBERT" or _PYLATE_KEYS & set(settings):
+    is_pylates = any(module["type"].startswith("pylate.") for module in _modules(files))
+    if is_pylates or settings.get("model_type") == "ColBERT" or _PYLATE_KEYS & set(settings):
         return "pylate"
     return "plain"
 
@@ -85,6 +86,7 @@ def _read_stanford(files: CheckpointFiles) -> CheckpointSpec:
     attend = bool(metadata.get("attend_to_mask_tokens"))
     return CheckpointSpec(
         layout="stanford",
+        backbone=_backbone_folder(files),
         query=Side(
             length=length,
             prefix=metadata.get("query_token_id") or "[unused0]",
@@ -106,6 +108,9 @@ def _read_pylate(files: CheckpointFiles) -> CheckpointSpec:
         found = settings.get(key)
         return default if found is None else found
 
+    for module in _modules(files)[1:]:
+        if _kind(module) not in {"Dense", "Normalize", "Pooling"}:  # of which PyLate leaves out the last two
+            raise _unknown(files, module, "in a checkpoint of PyLate")
     dense = tuple(
         _dense(files, module["path"], activation=IDENTITY) for module in _modules(files) if _kind(module) == "Dense"
     )

@@ -10,6 +10,7 @@ from transformers import AutoTokenizer
 from colbert_qdrant.encoders.checkpoint.backbone import load_backbone, quiet
 from colbert_qdrant.encoders.checkpoint.head import linear_head, load_head
 from colbert_qdrant.encoders.checkpoint.layouts import read_spec
+from colbert_qdrant.encoders.digests import json_digest
 from colbert_qdrant.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Checkpoint:
         backbone: The transformer, text tokens → hidden states.
         head: Projections, hidden states → token vectors.
         tokenizer: The tokenizer.
+        code: Digest of the Python code that came with the model, if it runs.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Checkpoint:
     backbone: PreTrainedModel
     head: torch.nn.Sequential
     tokenizer: PreTrainedTokenizerBase
+    code: str | None = None
 
     @property
     def dim(self) -> int:
@@ -74,7 +77,7 @@ def load_checkpoint(files: CheckpointFiles, *, trust_remote_code: bool = False) 
         head = load_head(files, spec.dense)
     backbone = load_backbone(files, spec.backbone, tensors, layout=spec.layout, trust_remote_code=trust_remote_code)
     _check_widths(files, backbone.config.hidden_size, head)
-    _check_rows(files, spec, tokenizer, backbone.config.vocab_size)
+    _check_rows(files, spec, tokenizer, getattr(backbone.config, "vocab_size", None))
     if spec.layout in {"plain", "sentence-transformers"}:  # which need not say how long a text may be
         longest = _longest(backbone)
         spec = replace(spec, query=_within(spec.query, longest), document=_within(spec.document, longest))
@@ -84,7 +87,13 @@ def load_checkpoint(files: CheckpointFiles, *, trust_remote_code: bool = False) 
         backbone=backbone.train(mode=False),
         head=head.eval(),
         tokenizer=tokenizer,
+        code=_code_digest(files) if trust_remote_code else None,
     )
+
+
+def _code_digest(files: CheckpointFiles) -> str | None:
+    sources = {path.name: path.read_text(encoding="utf-8") for path in sorted(files.folder.rglob("*.py"))}
+    return json_digest(sources) if sources else None
 
 
 def _longest(backbone: PreTrainedModel) -> int | None:
@@ -125,11 +134,13 @@ def _load_tokenizer(
     return tokenizer
 
 
-def _check_rows(files: CheckpointFiles, spec: CheckpointSpec, tokenizer: PreTrainedTokenizerBase, rows: int) -> None:
+def _check_rows(
+    files: CheckpointFiles, spec: CheckpointSpec, tokenizer: PreTrainedTokenizerBase, rows: int | None
+) -> None:
     """The tokens that a checkpoint itself puts into texts must have a row among the embeddings."""
     for token in (spec.query.prefix, spec.document.prefix, spec.query.expansion and spec.query.expansion.token):
         number = tokenizer.convert_tokens_to_ids(token) if token else 0
-        if isinstance(number, int) and number >= rows:
+        if rows is not None and isinstance(number, int) and number >= rows:
             raise CheckpointError(
                 f"{files.path(spec.backbone)}: token {token!r} has number {number} in the tokenizer, but the weights "
                 f"hold vectors for {rows} tokens only: tokenizer and weights are of two models; get both again"

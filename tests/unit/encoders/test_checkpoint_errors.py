@@ -24,6 +24,7 @@ PICKLED = "pytorch_model.bin"
 LAYER = "encoder.layer.1.output.dense.weight"
 DENSE = "1_Dense"
 SETTINGS = "config_sentence_transformers.json"
+TRANSFORMER_SETTINGS = "sentence_bert_config.json"
 TRANSFORMER = {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}
 
 
@@ -558,3 +559,49 @@ def test_a_prefix_that_the_weights_have_no_row_for(copied: Callable[[str], Path]
     save_file({**weights, table: weights[table][:rows].contiguous()}, path / WEIGHTS, metadata={"format": "pt"})
     edit_json(path / "config.json", vocab_size=rows)
     refused(path, repr("[Q] "), f"{rows} tokens only")
+
+
+def test_a_token_that_the_weights_have_no_row_for(copied: Callable[[str], Path]) -> None:
+    path = copied("pylate-bert")
+    tokenizer = json.loads((path / "tokenizer.json").read_text())
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": True, "special": False}
+    rows = json.loads((path / "config.json").read_text())["vocab_size"]
+    tokenizer["added_tokens"].append({"id": rows, "content": "zebra", **flags})
+    (path / "tokenizer.json").write_text(json.dumps(tokenizer))
+    encoder = load(path)
+    assert len(encoder.encode_documents(["the cat"])) == 1
+    with pytest.raises(CheckpointError, match=f"token number {rows}"):
+        encoder.encode_documents(["the cat", "a zebra"])
+
+
+# --- Checkpoints that lost the file which says what they are ----------------------------------------------------------
+
+
+def test_pylate_without_its_settings_keeps_its_projection(copied: Callable[[str], Path]) -> None:
+    path = copied("pylate-bert")
+    (path / SETTINGS).unlink()
+    encoder = load(path, document_length=24)
+    assert encoder.spec.layout == "pylate"
+    assert encoder.dim == 8
+
+
+def test_stanford_with_another_architecture_keeps_its_projection(copied: Callable[[str], Path]) -> None:
+    path = copied("stanford-bert")
+    expected = load(path).encode_documents(TEXTS)
+    edit_json(path / "config.json", architectures=["BertModel"])
+    assert_same(load(path).encode_documents(TEXTS), expected)
+
+
+def test_pylate_with_a_module_that_is_not_known(copied: Callable[[str], Path]) -> None:
+    path = copied("pylate-bert")
+    modules = json.loads((path / "modules.json").read_text())
+    write_modules(path, *modules, {"idx": 2, "path": "2_Norm", "type": "sentence_transformers.models.LayerNorm"})
+    refused(path, path / "modules.json", "LayerNorm")
+
+
+def test_an_expansion_longer_than_the_model_takes(copied: Callable[[str], Path]) -> None:
+    path = copied("mve-min")
+    settings = json.loads((path / TRANSFORMER_SETTINGS).read_text())
+    edit_json(path / TRANSFORMER_SETTINGS, query_expansion={**settings["query_expansion"], "length": 600})
+    with pytest.raises(ConfigurationError, match="query_length=600"):
+        load(path)
