@@ -176,6 +176,7 @@ def _start_workers(workers: int, cores: int) -> ThreadPoolExecutor:
 
     def start() -> None:
         torch.set_num_threads(cores // workers)
+        torch.get_num_threads()  # now this thread has taken the number over, and keeps it
         barrier.wait()
 
     try:
