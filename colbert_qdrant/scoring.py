@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from colbert_qdrant.errors import ConfigurationError, InvalidTokensError
+from colbert_qdrant.devices import require_device
+from colbert_qdrant.errors import InvalidTokensError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +55,7 @@ def maxsim(queries: TokenEmbeddings, documents: TokenEmbeddings, *, device: str 
         raise InvalidTokensError(f"queries have {queries.dim} dimensions and documents {documents.dim}")
     if device is None or str(device) == "cpu":
         return _in_blocks(queries, documents, _numpy_matcher)
-    target = _checked_device(str(device))
+    target = require_device(str(device), remedy="leave device out to score on the CPU")
     return _in_blocks(queries, documents, lambda block: _torch_matcher(block, target))
 
 
@@ -104,17 +105,3 @@ def _torch_matcher(documents: TokenEmbeddings, device: str) -> Callable[[NDArray
         return matches
 
     return best_matches
-
-
-def _checked_device(device: str) -> str:
-    import torch  # noqa: PLC0415
-
-    try:
-        torch.empty(1, device=device).cpu()
-    # torch has no error of its own for this: a CPU build asserts, other builds and names give several kinds
-    except (AssertionError, NotImplementedError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ConfigurationError(
-            f"device {device!r} cannot be used by torch ({reason}): leave device out to score on the CPU"
-        ) from error
-    return device

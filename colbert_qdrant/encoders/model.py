@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
 
+from colbert_qdrant.devices import require_device
 from colbert_qdrant.errors import CheckpointError, ConfigurationError
+from colbert_qdrant.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -57,10 +56,8 @@ class TokenModel:
         self._head = checkpoint.head.to(self.device, _DTYPES[dtype])
         backbone = checkpoint.backbone.to(self.device, _DTYPES[dtype])  # type: ignore[arg-type]
         self._backbone: Any = torch.compile(backbone, dynamic=True) if compile else backbone
-        self._cores = torch.get_num_threads()
-        self._shares_cores = self.device.type == "cpu" and not compile and self._cores > 1
-        self._starting = threading.Lock()
-        self._pool: tuple[int, ThreadPoolExecutor] | None = None
+        self._shares_cores = self.device.type == "cpu" and not compile and torch.get_num_threads() > 1
+        self._workers = Workers(_MAX_WORKERS)
         self._batch_tokens = batch_tokens or BATCH_TOKENS.get(self.device.type, BATCH_TOKENS["cpu"])
 
     def __call__(self, tokenized: TokenizedTexts) -> NDArray[np.float32]:
@@ -107,15 +104,7 @@ class TokenModel:
             place, rows = self._launch(tokenized, windows)
             values[place] = rows.numpy()
 
-        for _ in self._workers().map(run, batches):
-            pass
-
-    def _workers(self) -> ThreadPoolExecutor:
-        """Threads that share the cores; a forked process has none of its parent's, and gets its own."""
-        with self._starting:
-            if self._pool is None or self._pool[0] != os.getpid():
-                self._pool = os.getpid(), _start_workers(min(self._cores, _MAX_WORKERS), self._cores)
-            return self._pool[1]
+        self._workers.run(run, batches)
 
     @torch.inference_mode()
     def _launch(self, tokenized: TokenizedTexts, windows: NDArray[np.int64]) -> tuple[NDArray[np.int64], torch.Tensor]:
@@ -165,36 +154,7 @@ def pack(lengths: NDArray[np.int64], max_tokens: int) -> Iterator[NDArray[np.int
         start = stop
 
 
-def _start_workers(workers: int, cores: int) -> ThreadPoolExecutor:
-    """Threads that use their share of the cores each.
-
-    Torch keeps the number for each thread, but gives new threads the number that was set last: so all workers are
-    started here, and the number is put back before anyone else begins.
-    """
-    pool = ThreadPoolExecutor(workers)
-    barrier = threading.Barrier(workers)
-
-    def start() -> None:
-        torch.set_num_threads(cores // workers)
-        torch.get_num_threads()  # now this thread has taken the number over, and keeps it
-        barrier.wait()
-
-    try:
-        for started in [pool.submit(start) for _ in range(workers)]:
-            started.result()
-    finally:
-        torch.set_num_threads(cores)
-    return pool
-
-
 def _device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device).cpu()
-    # torch has no error of its own for this: a CPU build asserts, other builds and names give several kinds
-    except (AssertionError, NotImplementedError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ConfigurationError(f"device={name!r} cannot be used by torch ({reason}): try 'cpu' or 'auto'") from error
-    return device
+    return torch.device(require_device(name, remedy="try 'cpu' or 'auto'"))

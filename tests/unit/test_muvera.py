@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from colbert_qdrant import (
-    ConfigurationError,
     FixedDimensionalEncoder,
     InvalidTokensError,
     MuveraConfig,
@@ -20,7 +19,9 @@ from colbert_qdrant import (
     TokenEmbeddings,
     maxsim,
 )
-from colbert_qdrant.fde import muvera
+from colbert_qdrant.fde.muvera import cells, encoder
+from colbert_qdrant.fde.muvera.aggregated import AggregatedCells
+from tests.unit.muvera_reference import reference
 
 DIM = 24
 SMALL = MuveraConfig(k_sim=3, dim_proj=6, r_reps=4)
@@ -45,42 +46,63 @@ def clustered(texts: int, seed: int, words: int, *, length: tuple[int, int]) -> 
     return TokenEmbeddings(unit(values), lengths)
 
 
-def reference(encoder: MuveraEncoder, tokens: np.ndarray, *, document: bool) -> np.ndarray:
-    """The definition, token by token and cell by cell, from the encoder's own hyperplanes and projections."""
-    config = encoder.config
-    blocks = []
-    for rep in range(config.r_reps):
-        normals = encoder._matrix[:, rep * config.k_sim : (rep + 1) * config.k_sim]
-        start = config.r_reps * config.k_sim + rep * config.dim_proj
-        projection = encoder._matrix[:, start : start + config.dim_proj]
-        codes = [sum(1 << bit for bit in range(config.k_sim) if token @ normals[:, bit] > 0) for token in tokens]
-        for cell in range(config.cells):
-            members = [index for index, code in enumerate(codes) if code == cell]
-            if not members and document and config.fill_empty:
-                distances = [(code ^ cell).bit_count() for code in codes]
-                members = [index for index, distance in enumerate(distances) if distance == min(distances)]
-            total = sum((tokens[index] @ projection for index in members), np.zeros(config.dim_proj))
-            blocks.append(total / max(len(members), 1) if document else total)
-    return np.concatenate(blocks)
-
-
+@pytest.mark.parametrize("device", [None, "cpu"])
 @pytest.mark.parametrize("fill_empty", [True, False])
-@pytest.mark.parametrize("k_sim", [0, 1, 3])
-def test_equals_the_definition(k_sim: int, *, fill_empty: bool) -> None:
-    encoder = MuveraEncoder(replace(SMALL, k_sim=k_sim, fill_empty=fill_empty), token_dim=DIM)
-    batch = random_batch([1, 2, 7, 30])
+@pytest.mark.parametrize("k_sim", [0, 1, 3, 6])
+def test_equals_the_definition(k_sim: int, device: str | None, *, fill_empty: bool) -> None:
+    config = replace(SMALL, k_sim=k_sim, fill_empty=fill_empty)
+    encoder = MuveraEncoder(config, token_dim=DIM, device=device)
+    batch = random_batch([1, 2, 7, 30, 1])
     for encoded, tokens in zip(encoder.encode_documents(batch), batch, strict=True):
-        np.testing.assert_allclose(encoded, reference(encoder, tokens, document=True), atol=1e-6)
+        np.testing.assert_allclose(encoded, reference(config, tokens, document=True), atol=1e-6)
     for encoded, tokens in zip(encoder.encode_queries(batch), batch, strict=True):
-        np.testing.assert_allclose(encoded, reference(encoder, tokens, document=False), atol=1e-6)
+        np.testing.assert_allclose(encoded, reference(config, tokens, document=False), atol=1e-6)
 
 
-def test_projections_are_signs_that_keep_inner_products_on_average() -> None:
-    config = MuveraConfig(k_sim=2, dim_proj=8, r_reps=400)
-    projection = MuveraEncoder(config, token_dim=DIM)._matrix[:, config.r_reps * config.k_sim :]
-    np.testing.assert_allclose(np.abs(projection), 1 / np.sqrt(8 * 400), rtol=1e-6)
-    x, y = random_batch([2])[0]
-    assert (x @ projection) @ (y @ projection) == pytest.approx(float(x @ y), abs=0.05)
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.integers(1, 12), min_size=1, max_size=6),
+    st.builds(
+        MuveraConfig,
+        k_sim=st.integers(0, 4),
+        dim_proj=st.integers(1, 5),
+        r_reps=st.integers(1, 3),
+        fill_empty=st.booleans(),
+        final_projection=st.none() | st.integers(1, 40),
+    ),
+    st.sampled_from([None, "cpu"]),
+    st.booleans(),
+)
+def test_every_ragged_batch_equals_the_definition(
+    lengths: list[int], config: MuveraConfig, device: str | None, documents: bool
+) -> None:
+    encoder = MuveraEncoder(config, token_dim=DIM, device=device)
+    batch = random_batch(lengths)
+    encoded = encoder.encode_documents(batch) if documents else encoder.encode_queries(batch)
+    expected = [reference(config, tokens, document=documents) for tokens in batch]
+    np.testing.assert_allclose(encoded, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_a_zero_vector_and_a_very_long_document(device: str | None) -> None:
+    config = replace(SMALL, r_reps=2)
+    lengths = [1, 8_000, 1]
+    values = random_batch(lengths).values
+    values[0] = 0
+    batch = TokenEmbeddings(values, lengths)
+    encoder = MuveraEncoder(config, token_dim=DIM, device=device)
+    for encoded, tokens in zip(encoder.encode_documents(batch), batch, strict=True):
+        np.testing.assert_allclose(encoded, reference(config, tokens, document=True), atol=1e-6)
+    for encoded, tokens in zip(encoder.encode_queries(batch), batch, strict=True):
+        np.testing.assert_allclose(encoded, reference(config, tokens, document=False), atol=2e-3)
+
+
+def test_one_cell_and_one_token_keep_inner_products_on_average() -> None:
+    encoder = MuveraEncoder(MuveraConfig(k_sim=0, dim_proj=8, r_reps=400), token_dim=DIM)
+    x, y = TokenEmbeddings(random_batch([2]).values, [1, 1])
+    batch = TokenEmbeddings(np.concatenate([x, y]), [1, 1])
+    products = encoder.encode_queries(batch) @ encoder.encode_documents(batch).T
+    np.testing.assert_allclose(products, batch.values @ batch.values.T, atol=0.06)
 
 
 def rank_correlation(exact: np.ndarray, approximate: np.ndarray) -> float:
@@ -130,16 +152,35 @@ def test_the_order_of_the_tokens_does_not_matter(order: list[int]) -> None:
         )
 
 
-@settings(deadline=None)
-@given(st.lists(st.integers(1, 20), min_size=1, max_size=10), st.integers(1, 40), st.integers(0, 10))
-def test_a_text_is_encoded_alike_in_any_batch(lengths: list[int], tile: int, cut: int) -> None:
-    encoder = MuveraEncoder(SMALL, token_dim=DIM)
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.integers(1, 20), min_size=1, max_size=10),
+    st.integers(1, 40),
+    st.integers(1, 1_000),
+    st.integers(1, 200),
+    st.integers(0, 10),
+)
+def test_a_text_is_encoded_alike_in_any_batch(
+    lengths: list[int], tokens: int, numbers: int, pairs: int, cut: int
+) -> None:
+    muvera = MuveraEncoder(SMALL, token_dim=DIM)
     batch = random_batch(lengths)
-    expected = encoder.encode_documents(batch)
+    expected = muvera.encode_documents(batch)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(muvera, "_TILE_TOKENS", tile)
-        parts = [encoder.encode_documents(part) for part in (batch[:cut], batch[cut:])]
+        patch.setattr(AggregatedCells, "TILE_TOKENS", tokens)
+        patch.setattr(encoder, "_TILE_NUMBERS", numbers)
+        patch.setattr(cells, "_PAIRS", pairs)
+        parts = [muvera.encode_documents(part) for part in (batch[:cut], batch[cut:])]
     np.testing.assert_allclose(np.concatenate(parts), expected, atol=1e-6)
+
+
+def test_read_only_tokens_are_encoded() -> None:
+    batch = random_batch([3, 4])
+    expected = MuveraEncoder(SMALL, token_dim=DIM).encode_documents(batch)
+    batch.values.flags.writeable = False
+    for device in (None, "cpu"):
+        muvera = MuveraEncoder(SMALL, token_dim=DIM, device=device)
+        np.testing.assert_allclose(muvera.encode_documents(batch), expected, atol=1e-6)
 
 
 def test_another_process_encodes_the_same() -> None:
@@ -167,30 +208,6 @@ def test_shapes_and_dtypes_also_of_nothing() -> None:
         assert encode(TokenEmbeddings.from_matrices([], dim=DIM)).shape == (0, encoder.dim)
 
 
-def test_a_zero_vector_and_a_very_long_document_stay_finite() -> None:
-    encoder = MuveraEncoder(SMALL, token_dim=DIM)
-    batch = TokenEmbeddings(np.concatenate([np.zeros((1, DIM)), random_batch([20_000]).values]), [1, 20_000])
-    assert np.isfinite(encoder.encode_documents(batch)).all()
-
-
 def test_tokens_of_another_dimension_are_refused() -> None:
     with pytest.raises(InvalidTokensError, match="have 8 dimensions, but this encoding was made for 24"):
         MuveraEncoder(SMALL, token_dim=DIM).encode_documents(random_batch([2], dim=8))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"k_sim": -1}, "k_sim must be between 0 and 12, got -1"),
-        ({"k_sim": 13}, "k_sim must be between 0 and 12"),
-        ({"k_sim": 2.0}, "k_sim must be a whole number, got 2.0"),
-        ({"dim_proj": 0}, "dim_proj must be at least 1"),
-        ({"r_reps": True}, "r_reps must be a whole number"),
-        ({"seed": -1}, "seed must be between 0 and 4294967295"),
-        ({"fill_empty": 1}, "fill_empty must be True or False"),
-        ({"r_reps": 128}, "= 65,536 dimensions, but a Qdrant vector has at most 65,535"),
-    ],
-)
-def test_bad_parameters_are_refused(arguments: dict[str, int], message: str) -> None:
-    with pytest.raises(ConfigurationError, match=message):
-        MuveraConfig(**arguments)  # type: ignore[arg-type]

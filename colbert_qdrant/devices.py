@@ -1,0 +1,29 @@
+"""Torch's devices: whether one that is asked for can be used."""
+
+from __future__ import annotations
+
+from colbert_qdrant.errors import ConfigurationError
+
+
+def require_device(device: str, *, remedy: str) -> str:
+    """Make sure that torch can compute on a device.
+
+    Args:
+        device: Its name, such as ``"cuda:1"`` or ``"mps"``.
+        remedy: What to do if it cannot be used, for the message.
+
+    Returns:
+        The name.
+
+    Raises:
+        ConfigurationError: Torch has no such device.
+    """
+    import torch  # noqa: PLC0415
+
+    try:
+        torch.empty(1, device=device).cpu()
+    # torch has no error of its own for this: a CPU build asserts, other builds and names give several kinds
+    except (AssertionError, NotImplementedError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigurationError(f"device {device!r} cannot be used by torch ({reason}): {remedy}") from error
+    return device

@@ -1,0 +1,66 @@
+"""MUVERA on a CPU: tokens are added up cell by cell before they are projected."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from colbert_qdrant.fde.muvera.cells import Cells
+from colbert_qdrant.fde.muvera.products import multiply, sum_runs
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from colbert_qdrant.fde.muvera.draws import Draws
+    from colbert_qdrant.tokens import TokenEmbeddings
+
+
+class AggregatedCells:
+    """Fills encodings, a tile at a time.
+
+    A projection is linear, so the sum of a cell is projected rather than each of its tokens: a document has fewer
+    cells than tokens, and what is left costs less than one product of all tokens with all projections.
+
+    Args:
+        draws: Hyperplanes and projections.
+        fill_empty: Whether documents' empty cells are filled.
+    """
+
+    TILE_TOKENS: Final = 1_280
+    """What stays in the cache of a core together with the sums of its cells."""
+
+    def __init__(self, draws: Draws, *, fill_empty: bool) -> None:
+        self._normals = draws.normals
+        self._projections = draws.projections
+        self._fill_empty = fill_empty
+
+    def __call__(self, tokens: TokenEmbeddings, encoded: NDArray[np.float32], *, documents: bool) -> None:
+        """Encode a tile.
+
+        Args:
+            tokens: The texts.
+            encoded: Zeros, shape ``(texts, r_reps, 2**k_sim, dim_proj)``, to be filled.
+            documents: Whether the texts are documents: means of cells instead of sums, and no empty cells.
+        """
+        r_reps, k_sim, dim = self._normals.shape
+        sides = multiply(self._normals.reshape(r_reps * k_sim, dim), tokens.values.T) > 0
+        cells = Cells.of(sides.reshape(r_reps, k_sim, len(tokens.values)), tokens.lengths)
+        rows = cells.project(sum_runs(tokens.values, cells.order, cells.starts), self._projections)
+        if documents:
+            rows /= cells.sizes.astype(np.float32)[:, None]
+        cells.place(cells.occupied, rows, encoded)
+        if documents and self._fill_empty:
+            _fill(cells, rows, encoded)
+
+
+def _fill(cells: Cells, means: NDArray[np.float32], encoded: NDArray[np.float32]) -> None:
+    """Give every empty cell the mean of all tokens whose cells are nearest to it."""
+    for empty, distances in cells.empty():
+        nearest = np.flatnonzero(distances == distances.min(axis=1)[:, None])
+        which, cell = np.divmod(nearest, cells.shape[2])
+        source = cells.rank[empty[which] // cells.shape[2] * cells.shape[2] + cell]
+        weights = cells.sizes[source].astype(np.float32)
+        starts = np.searchsorted(which, np.arange(len(empty)))
+        rows = sum_runs(means, source, starts, weights) / np.add.reduceat(weights, starts)[:, None]
+        cells.place(empty, rows, encoded)

@@ -1,0 +1,132 @@
+"""Which token is in which cell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from colbert_qdrant.fde.muvera.products import multiply_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+_EMPTY: Final = 0x80
+"""Added to the distance of an empty cell: more than any other, as there are at most 12 bits to differ in."""
+
+_PAIRS: Final = 1 << 22
+"""Pairs of cells that are compared at a time: bounds the working memory."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Cells:
+    """The cells of a batch, in every repetition, and the tokens in them.
+
+    A cell has one number: that of its place in an array of ``shape``.
+
+    Attributes:
+        shape: ``(r_reps, texts, 2**k_sim)``.
+        counts: How many tokens are in each cell, flat.
+        order: For each repetition the numbers of all tokens, sorted by cell, flat.
+    """
+
+    shape: tuple[int, int, int]
+    counts: NDArray[np.int64]
+    order: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, sides: NDArray[np.bool_], lengths: NDArray[np.int64]) -> Cells:
+        """Put tokens into cells.
+
+        Args:
+            sides: Which tokens are on the positive side of each hyperplane, shape ``(r_reps, k_sim, tokens)``.
+            lengths: Tokens of each text.
+        """
+        r_reps, k_sim, _ = sides.shape
+        shape = r_reps, len(lengths), 1 << k_sim
+        per_rep = shape[1] * shape[2]
+        # numpy sorts numbers of up to 16 bits by radix, several times faster than longer ones
+        dtype = np.min_scalar_type(per_rep - 1)
+        slots = np.einsum("k,rkt->rt", (1 << np.arange(k_sim)).astype(dtype), sides.view(np.uint8))
+        slots += np.repeat((np.arange(shape[1]) * shape[2]).astype(dtype), lengths)
+        numbers = slots + (np.arange(r_reps) * per_rep)[:, None]
+        return cls(
+            shape=shape,
+            counts=np.bincount(numbers.ravel(), minlength=r_reps * per_rep),
+            order=np.argsort(slots, axis=1, kind="stable").ravel(),
+        )
+
+    @cached_property
+    def occupied(self) -> NDArray[np.int64]:
+        """Numbers of the cells with tokens, ascending."""
+        return np.flatnonzero(self.counts)
+
+    @cached_property
+    def sizes(self) -> NDArray[np.int64]:
+        """How many tokens are in each occupied cell."""
+        sizes: NDArray[np.int64] = self.counts[self.occupied]
+        return sizes
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """Where in ``order`` the tokens of each occupied cell begin."""
+        return np.cumsum(self.sizes) - self.sizes
+
+    @cached_property
+    def rank(self) -> NDArray[np.int64]:
+        """Which of the occupied cells a cell is, for each that is occupied."""
+        return np.cumsum(self.counts > 0) - 1
+
+    def project(self, rows: NDArray[Any], projections: NDArray[Any]) -> NDArray[Any]:
+        """Project one row per occupied cell with the projection of its repetition.
+
+        Args:
+            rows: Shape ``(occupied, token_dim)``.
+            projections: Shape ``(r_reps, token_dim, dim_proj)``.
+
+        Returns:
+            Shape ``(occupied, dim_proj)``.
+        """
+        r_reps, texts, cells = self.shape
+        bounds = np.searchsorted(self.occupied, np.arange(r_reps + 1) * (texts * cells)).tolist()
+        return multiply_runs(rows, pairwise(bounds), projections)
+
+    def empty(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
+        """Go through the empty cells, part by part.
+
+        Yields:
+            Numbers of empty cells, and in how many bits each differs from every cell of its text and repetition, shape
+            ``(n, 2**k_sim)``; empty ones are further away than all others.
+        """
+        cells = self.shape[2]
+        blocked = np.where(self.counts.reshape(-1, cells) > 0, 0, _EMPTY).astype(np.uint8)
+        hamming = _hamming(cells)
+        empty = np.flatnonzero(self.counts == 0)
+        step = max(1, _PAIRS // cells)
+        for part in (empty[start : start + step] for start in range(0, len(empty), step)):
+            text, cell = np.divmod(part, cells)
+            yield part, hamming.take(cell, axis=0) | blocked.take(text, axis=0)
+
+    def place(self, numbers: NDArray[np.int64], rows: NDArray[Any], encoded: NDArray[np.float32]) -> None:
+        """Write the rows of cells to where they belong.
+
+        Args:
+            numbers: Which cells.
+            rows: Shape ``(len(numbers), dim_proj)``.
+            encoded: Shape ``(texts, r_reps, 2**k_sim, dim_proj)``.
+        """
+        repetition, text, cell = np.unravel_index(numbers, self.shape)
+        encoded[text, repetition, cell] = rows
+
+
+@lru_cache(maxsize=4)
+def _hamming(cells: int) -> NDArray[np.uint8]:
+    """In how many bits each two cells differ."""
+    every = np.arange(cells, dtype=np.uint16)
+    distances: NDArray[np.uint8] = np.bitwise_count(every[:, None] ^ every)
+    return distances

@@ -1,0 +1,86 @@
+"""What is random in MUVERA: hyperplanes, projections and the final count sketch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from colbert_qdrant.fde.muvera.products import sum_runs
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from colbert_qdrant.config import MuveraConfig
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Draws:
+    """The random numbers of an encoding.
+
+    Attributes:
+        normals: Of the hyperplanes, float32, shape ``(r_reps, k_sim, token_dim)``.
+        projections: ±1/√(``dim_proj`` · ``r_reps``), float32, shape ``(r_reps, token_dim, dim_proj)``.
+        sketch: The final projection, if there is one.
+    """
+
+    normals: NDArray[np.float32]
+    projections: NDArray[np.float32]
+    sketch: CountSketch | None
+
+    @classmethod
+    def of(cls, config: MuveraConfig, token_dim: int) -> Draws:
+        """Draw the numbers of a configuration.
+
+        They come from numpy's legacy generator, the one whose stream is promised never to change.
+        """
+        random = np.random.RandomState(config.seed)
+        scale = 1 / np.sqrt(config.dim_proj * config.r_reps)
+        normals, projections = [], []
+        for _ in range(config.r_reps):
+            normals.append(random.standard_normal((token_dim, config.k_sim)).T)
+            projections.append((random.randint(0, 2, (token_dim, config.dim_proj)) * 2 - 1) * scale)
+        sketch = None
+        if config.final_projection is not None:
+            sketch = CountSketch(
+                targets=random.randint(0, config.final_projection, config.raw_dim),
+                signs=(random.randint(0, 2, config.raw_dim) * 2 - 1).astype(np.float32),
+                dim=config.final_projection,
+            )
+        return cls(
+            normals=np.array(normals, np.float32, order="C"),
+            projections=np.array(projections, np.float32, order="C"),
+            sketch=sketch,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CountSketch:
+    r"""MUVERA's final projection.
+
+    Coordinate :math:`i` goes with the sign :math:`s_i` to the coordinate :math:`h_i`, both random:
+
+    .. math:: (Sx)_j = \sum_{i : h_i = j} s_i x_i, \qquad \mathrm{E}\, \langle Sx, Sy \rangle = \langle x, y \rangle
+
+    Attributes:
+        targets: Where each coordinate goes, shape ``(raw_dim,)``.
+        signs: ±1, float32, shape ``(raw_dim,)``.
+        dim: Coordinates of the result.
+    """
+
+    targets: NDArray[np.int64]
+    signs: NDArray[np.float32]
+    dim: int
+
+    def __call__(self, encoded: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Sketch encodings: float32 ``(n, raw_dim)`` → float32 ``(n, dim)``."""
+        order, starts = self._runs
+        return sum_runs(np.ascontiguousarray(encoded.T), order, starts, self.signs[order]).T
+
+    @cached_property
+    def _runs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Coordinates sorted by where they go, and where in them each target begins."""
+        order = np.argsort(self.targets, kind="stable")
+        return order, np.searchsorted(self.targets[order], np.arange(self.dim))

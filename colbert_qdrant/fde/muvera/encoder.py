@@ -1,0 +1,164 @@
+"""`MuveraEncoder`, the encoder that users see."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from colbert_qdrant.config import MuveraConfig
+from colbert_qdrant.devices import require_device
+from colbert_qdrant.errors import ConfigurationError, InvalidTokensError
+from colbert_qdrant.fde.muvera.aggregated import AggregatedCells
+from colbert_qdrant.fde.muvera.device import DeviceCells
+from colbert_qdrant.fde.muvera.draws import CountSketch, Draws
+from colbert_qdrant.fde.muvera.fastembed import FastembedCells
+from colbert_qdrant.workers import Workers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from colbert_qdrant.tokens import TokenEmbeddings
+
+_TILE_NUMBERS: Final = 1 << 22
+"""Numbers of all encodings of a tile, before a final projection: bounds the working memory where texts are short."""
+
+_WORKERS: Final = Workers(16, exclusive=True)
+"""Every tile is the work of one core."""
+
+
+class MuveraEncoder:
+    r"""Encodes token matrices so that one inner product estimates MaxSim.
+
+    A repetition cuts the token space by ``k_sim`` random hyperplanes into ``2**k_sim`` cells (SimHash: the signs
+    of a token's products with the normals are the bits of its cell) and projects tokens with a random ±1 matrix,
+    divided by √``dim_proj`` so that inner products are kept on average, to ``dim_proj`` dimensions. A cell of a
+    query holds the *sum* of its projected tokens, a cell of a document their *mean*, so that
+
+    .. math:: \langle F(q), F(d) \rangle \approx \sum_{x \in q} \langle x, \text{mean of d's tokens near x} \rangle
+
+    which stands in for the maximum of MaxSim: it ranks like it, and is smaller, as a mean is. The repetitions follow
+    one another, each scaled by 1/√``r_reps`` on both sides, so the product is their average.
+
+    A document's empty cell is filled from the tokens whose cells differ from it in the fewest bits. The paper
+    takes any one of them; this takes their mean, the expectation of that choice, so that an encoding does not
+    depend on the order of the tokens.
+
+    The final projection, if there is one, is a count sketch: coordinate i of all that goes with a random sign to a
+    random coordinate h(i) of fewer ones,
+
+    .. math:: F'(x)_j = \sum_{i : h(i) = j} s_i F(x)_i, \qquad s_i = \pm 1
+
+    alike for queries and documents, which keeps inner products on average. The paper (arXiv 2405.19504) has final
+    projections, and its authors' implementation takes a count sketch too.
+
+    Args:
+        config: The parameters.
+        token_dim: Dimensions of the token vectors.
+        device: Where to compute: ``None`` is this processor, anything else a torch device such as ``"cuda"`` or
+            ``"mps"``. All agree up to rounding.
+
+    Raises:
+        ConfigurationError: Torch has no such device, or the variant does not go with it or with ``token_dim``.
+
+    Example:
+        >>> import numpy as np
+        >>> from colbert_qdrant import MuveraConfig, TokenEmbeddings
+        >>> encoder = MuveraEncoder(MuveraConfig(k_sim=2, dim_proj=4, r_reps=3), token_dim=8)
+        >>> encoder.encode_documents(TokenEmbeddings(np.eye(8), [5, 3])).shape
+        (2, 48)
+    """
+
+    VERSION: Final = 1
+    """Changes whenever the same parameters and tokens give other numbers."""
+
+    def __init__(self, config: MuveraConfig | None = None, *, token_dim: int, device: str | None = None) -> None:
+        self.config = config or MuveraConfig()
+        self.token_dim = token_dim
+        self._cells: AggregatedCells | DeviceCells | FastembedCells
+        self._sketch: CountSketch | None = None
+        if self.config.variant == "fastembed":
+            if device is not None:
+                raise ConfigurationError(
+                    f"device={device!r}: the variant 'fastembed' is computed in double precision on the CPU: leave "
+                    "device out"
+                )
+            self._cells = FastembedCells(self.config, token_dim)
+            return
+        draws = Draws.of(self.config, token_dim)
+        self._sketch = draws.sketch
+        if device is None:
+            self._cells = AggregatedCells(draws, fill_empty=self.config.fill_empty)
+        else:
+            checked = require_device(str(device), remedy="leave device out to encode on the CPU")
+            self._cells = DeviceCells(draws, fill_empty=self.config.fill_empty, device=checked)
+
+    @property
+    def dim(self) -> int:
+        """Dimensions of the encoding: ``r_reps * 2**k_sim * dim_proj``, or ``final_projection``."""
+        return self.config.dim
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Algorithm, version, parameters and the token dimensions they apply to."""
+        return {"config": self.config.to_dict(), "version": self.VERSION, "token_dim": self.token_dim}
+
+    def encode_documents(self, tokens: TokenEmbeddings) -> NDArray[np.float32]:
+        """Encode documents: the mean of each cell.
+
+        Args:
+            tokens: A batch of documents.
+
+        Returns:
+            float32, shape ``(len(tokens), dim)``.
+
+        Raises:
+            InvalidTokensError: The token vectors do not have ``token_dim`` dimensions.
+        """
+        return self._encode(tokens, documents=True)
+
+    def encode_queries(self, tokens: TokenEmbeddings) -> NDArray[np.float32]:
+        """Encode queries: the sum of each cell.
+
+        Args:
+            tokens: A batch of queries.
+
+        Returns:
+            float32, shape ``(len(tokens), dim)``.
+
+        Raises:
+            InvalidTokensError: The token vectors do not have ``token_dim`` dimensions.
+        """
+        return self._encode(tokens, documents=False)
+
+    def _encode(self, tokens: TokenEmbeddings, *, documents: bool) -> NDArray[np.float32]:
+        if tokens.dim != self.token_dim:
+            raise InvalidTokensError(
+                f"token vectors have {tokens.dim} dimensions, but this encoding was made for {self.token_dim}"
+            )
+        encoded = np.zeros((len(tokens), self.dim), np.float32)
+
+        def encode(tile: slice) -> None:
+            self._encode_tile(tokens[tile], encoded[tile], documents=documents)
+
+        if isinstance(self._cells, DeviceCells):
+            for tile in self._tiles(tokens):
+                encode(tile)
+        else:
+            _WORKERS.run(encode, self._tiles(tokens))
+        return encoded
+
+    def _tiles(self, tokens: TokenEmbeddings) -> Iterator[slice]:
+        most = max(1, _TILE_NUMBERS // self.config.raw_dim)
+        for start, stop in tokens.blocks(self._cells.TILE_TOKENS):
+            for first in range(start, stop, most):
+                yield slice(first, min(first + most, stop))
+
+    def _encode_tile(self, tokens: TokenEmbeddings, encoded: NDArray[np.float32], *, documents: bool) -> None:
+        config = self.config
+        raw = encoded if self._sketch is None else np.zeros((len(tokens), config.raw_dim), np.float32)
+        cells = raw.reshape(len(tokens), config.r_reps, config.cells, config.dim_proj)
+        self._cells(tokens, cells, documents=documents)
+        if self._sketch is not None:
+            encoded[:] = self._sketch(raw)

@@ -1,0 +1,73 @@
+"""The numbers of FastEmbed's ``Muvera`` (0.9.1), for collections that were written with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.fde.muvera.cells import Cells
+from colbert_qdrant.fde.muvera.products import multiply, sum_runs
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from colbert_qdrant.config import MuveraConfig
+    from colbert_qdrant.tokens import TokenEmbeddings
+
+
+class FastembedCells:
+    """Fills encodings, a tile at a time.
+
+    What FastEmbed does otherwise: its random numbers come from numpy's current generator, the hyperplanes of all
+    repetitions first; repetitions are not scaled by 1/√``r_reps``; with ``dim_proj`` equal to ``token_dim`` tokens
+    are not projected; and an empty cell takes the first token of the nearest occupied cell, of several as near that of
+    the lowest number. Computed in float64 as there, where a token that lies almost on a hyperplane would otherwise
+    come to its other side.
+
+    Args:
+        config: The parameters.
+        token_dim: Dimensions of the token vectors.
+
+    Raises:
+        ConfigurationError: ``dim_proj`` is more than ``token_dim``, which FastEmbed refuses.
+    """
+
+    TILE_TOKENS: Final = 1_280
+
+    def __init__(self, config: MuveraConfig, token_dim: int) -> None:
+        if config.dim_proj > token_dim:
+            raise ConfigurationError(
+                f"dim_proj={config.dim_proj} is more than the {token_dim} dimensions of the token vectors, which "
+                "FastEmbed refuses: lower dim_proj"
+            )
+        random = np.random.default_rng(config.seed)
+        normals = [random.normal(size=(token_dim, config.k_sim)) for _ in range(config.r_reps)]
+        signs = random.choice([-1, 1], size=(config.r_reps, token_dim, config.dim_proj))
+        self._normals = np.stack(normals).transpose(0, 2, 1).reshape(-1, token_dim)
+        self._projections = signs / np.sqrt(config.dim_proj)
+        if config.dim_proj == token_dim:
+            self._projections[:] = np.eye(token_dim)
+        self._config = config
+
+    def __call__(self, tokens: TokenEmbeddings, encoded: NDArray[np.float32], *, documents: bool) -> None:
+        """Encode a tile.
+
+        Args:
+            tokens: The texts.
+            encoded: Zeros, shape ``(texts, r_reps, 2**k_sim, dim_proj)``, to be filled.
+            documents: Whether the texts are documents: means of cells instead of sums, and no empty cells.
+        """
+        values = tokens.values.astype(np.float64)
+        sides = multiply(self._normals, values.T) > 0
+        cells = Cells.of(sides.reshape(self._config.r_reps, self._config.k_sim, len(values)), tokens.lengths)
+        rows = cells.project(sum_runs(values, cells.order, cells.starts), self._projections)
+        if documents:
+            rows /= cells.sizes[:, None]
+        cells.place(cells.occupied, rows, encoded)
+        if documents and self._config.fill_empty:
+            first = cells.project(values[cells.order[cells.starts]], self._projections)
+            for empty, distances in cells.empty():
+                nearest = empty // self._config.cells * self._config.cells + distances.argmin(axis=1)
+                cells.place(empty, first[cells.rank[nearest]], encoded)
