@@ -1,0 +1,216 @@
+"""Measures how well an encoding stands for MaxSim, in a table and in a graph."""
+
+from __future__ import annotations
+
+import time
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from colbert_qdrant.config import CollectionConfig, HnswConfig
+from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.evaluate.graph import encoding_graph
+from colbert_qdrant.evaluate.metrics import (
+    CUTOFF,
+    best_first,
+    ndcg,
+    rank_correlation,
+    recall,
+    require_measures,
+    reranked,
+)
+from colbert_qdrant.evaluate.report import FdeReport, SearchQuality
+from colbert_qdrant.progress import reporting
+from colbert_qdrant.scoring import maxsim
+from colbert_qdrant.tokens import TokenEmbeddings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from colbert_qdrant.config import FdeQuantization
+    from colbert_qdrant.encoders import LateInteractionEncoder
+    from colbert_qdrant.evaluate.metrics import Ranking
+    from colbert_qdrant.fde import FixedDimensionalEncoder
+    from colbert_qdrant.progress import ProgressReporter
+
+_NEAREST: Final = 100
+_BLOCK_TOKENS: Final = 65_536
+_BLOCK_QUERIES: Final = 64
+
+
+def fde_report(
+    fde: FixedDimensionalEncoder,
+    documents: TokenEmbeddings | Sequence[str],
+    queries: TokenEmbeddings | Sequence[str],
+    *,
+    encoder: LateInteractionEncoder | None = None,
+    qrels: Sequence[Mapping[int, int]] | None = None,
+    depths: Sequence[int] = (10, 50, 100, 200, 500),
+    candidates: int = 100,
+    graph: bool = True,
+    quantization: FdeQuantization | None = None,
+    maxsim_scores: NDArray[np.float32] | None = None,
+    progress: bool | ProgressReporter = False,
+) -> FdeReport:
+    """Measure how well an encoding stands for exact MaxSim.
+
+    Each number is measured by exact search over the encodings and through an HNSW graph, because an encoding that is
+    good in a table can fail in a graph. The graph is that of a collection: a temporary embedded store of the same
+    layout, searched with the same parameters. In memory are the encodings as float32, and MaxSim of every pair.
+
+    Args:
+        fde: The encoding.
+        documents: Token embeddings of documents; or their texts, with an ``encoder``.
+        queries: Token embeddings of queries, or texts, likewise.
+        encoder: Makes the token embeddings of texts.
+        qrels: For each query the documents that were judged, by their numbers in ``documents``, with their relevance:
+            nDCG is measured too, which needs ir-measures.
+        depths: Numbers of encodings that recall is measured at.
+        candidates: Encodings that MaxSim ranks in the second stage, at least 10.
+        graph: Whether to build the graph, which needs the ``edge`` extra.
+        quantization: What the graph compares instead of the encodings; they are searched without rescoring.
+        maxsim_scores: ``maxsim(queries, documents)`` if you have it already, as when several encodings are compared.
+        progress: ``True`` for a live bar where stderr is a terminal, or a reporter of your own.
+
+    Raises:
+        ConfigurationError: There are no documents or no queries, texts without an encoder, or a parameter is out of
+            range or of a wrong shape.
+        InvalidTokensError: Encoding, documents and queries differ in the dimensions of a token vector.
+        MissingExtraError: The embedded engine or ir-measures is needed and not installed.
+
+    Example:
+        >>> from colbert_qdrant import MuveraEncoder
+        >>> random = np.random.default_rng(0)
+        >>> documents = TokenEmbeddings(random.standard_normal((60, 8)), [3] * 20)
+        >>> report = fde_report(MuveraEncoder(token_dim=8), documents, documents[:5], depths=(10, 20), graph=False)
+        >>> report.dim, report.exact.recall[20]
+        (10240, 1.0)
+    """
+    limits = _checked_limits(depths, candidates)
+    if qrels is not None:
+        require_measures()
+    config = CollectionConfig(hnsw=HnswConfig(full_scan_threshold=1), fde_quantization=quantization)
+    # opened first: an engine that is missing is known before the work, not after it
+    with encoding_graph(config, dim=fde.dim) if graph else nullcontext() as index:
+        documents = _tokens(documents, None if encoder is None else encoder.encode_documents)
+        queries = _tokens(queries, None if encoder is None else encoder.encode_queries)
+        if not len(documents) or not len(queries):
+            raise ConfigurationError(
+                f"nothing to measure with {len(documents)} documents and {len(queries)} queries: pass some of both"
+            )
+        _check_qrels(qrels, queries=len(queries), documents=len(documents))
+        truth = _maxsim(maxsim_scores, queries, documents)
+        encoded, document_ms = _encoded(fde.encode_documents, documents, fde.dim, progress)
+        asked, query_ms = _encoded(fde.encode_queries, queries, fde.dim)
+        nearest, correlation = _scan(asked, encoded, truth, depth=limits[-1])
+        if index is not None:
+            index.build(encoded)
+            found = {limit: index.search(asked, limit=limit) for limit in limits}
+
+    best = best_first(truth, CUTOFF)
+
+    def judged(ranking: Ranking) -> float | None:
+        return None if qrels is None else ndcg(ranking, qrels)
+
+    def quality(rankings: Mapping[int, Ranking]) -> SearchQuality:
+        return SearchQuality(
+            recall={depth: recall(best, rankings[depth]) for depth in depths},
+            ndcg=judged(rankings[CUTOFF]),
+            two_stage_ndcg=judged(reranked(rankings[candidates], truth)),
+        )
+
+    return FdeReport(
+        encoder=type(fde).__name__,
+        documents=len(documents),
+        queries=len(queries),
+        dim=fde.dim,
+        quantization=quantization,
+        candidates=candidates,
+        rank_correlation=correlation,
+        maxsim_ndcg=judged(best),
+        exact=quality({limit: nearest[:, :limit] for limit in limits}),
+        graph=quality({limit: each.ranking for limit, each in found.items()}) if graph else None,
+        nearest_found=recall(nearest[:, :_NEAREST], found[_NEAREST].ranking) if graph else None,
+        document_ms=document_ms,
+        query_ms=query_ms,
+        graph_ms=found[candidates].milliseconds if graph else None,
+    )
+
+
+def _tokens(
+    texts: TokenEmbeddings | Sequence[str], encode: Callable[[Sequence[str]], TokenEmbeddings] | None
+) -> TokenEmbeddings:
+    if isinstance(texts, TokenEmbeddings):
+        return texts
+    if encode is None:
+        raise ConfigurationError("texts need an encoder=…, which makes their token embeddings; or pass TokenEmbeddings")
+    return encode(texts)
+
+
+def _checked_limits(depths: Sequence[int], candidates: int) -> list[int]:
+    """How many encodings are looked for, in one search each: a graph is searched the harder, the more."""
+    if not depths or min(depths) < 1:
+        raise ConfigurationError(f"depths={tuple(depths)}: recall needs at least one depth, each of at least 1")
+    if candidates < CUTOFF:
+        raise ConfigurationError(f"candidates={candidates}: nDCG@{CUTOFF} needs at least {CUTOFF}")
+    return sorted({CUTOFF, _NEAREST, candidates, *depths})
+
+
+def _check_qrels(qrels: Sequence[Mapping[int, int]] | None, *, queries: int, documents: int) -> None:
+    if qrels is None:
+        return
+    if len(qrels) != queries:
+        raise ConfigurationError(f"{len(qrels)} qrels for {queries} queries: pass a mapping for each, empty if need be")
+    judged = {document for each in qrels for document in each}
+    if not judged:
+        raise ConfigurationError("no query has a judged document: leave qrels out to measure without nDCG")
+    if outside := judged.difference(range(documents)):
+        raise ConfigurationError(
+            f"qrels name documents {sorted(outside, key=str)[:5]}, but there are {documents}: use their numbers, from 0"
+        )
+
+
+def _maxsim(
+    given: NDArray[np.float32] | None, queries: TokenEmbeddings, documents: TokenEmbeddings
+) -> NDArray[np.float32]:
+    if given is None:
+        return maxsim(queries, documents)
+    if given.shape != (len(queries), len(documents)):
+        raise ConfigurationError(
+            f"maxsim_scores have shape {given.shape}, but {len(queries)} queries and {len(documents)} documents need "
+            f"{(len(queries), len(documents))}: pass maxsim(queries, documents), or leave it out"
+        )
+    return given
+
+
+def _encoded(
+    encode: Callable[[TokenEmbeddings], NDArray[np.float32]],
+    tokens: TokenEmbeddings,
+    dim: int,
+    progress: bool | ProgressReporter = False,  # noqa: FBT001, FBT002
+) -> tuple[NDArray[np.float32], float]:
+    """Encodings, and milliseconds of each; what an encoder prepares at its first call does not count."""
+    encode(tokens[:1])
+    encoded = np.empty((len(tokens), dim), np.float32)
+    started = time.perf_counter()
+    with reporting(progress, label="encode", total=len(tokens)) as report:
+        for start, stop in tokens.blocks(_BLOCK_TOKENS):
+            encoded[start:stop] = encode(tokens[start:stop])
+            report.advance(stop - start)
+    return encoded, (time.perf_counter() - started) * 1e3 / len(tokens)
+
+
+def _scan(
+    queries: NDArray[np.float32], documents: NDArray[np.float32], truth: NDArray[np.float32], *, depth: int
+) -> tuple[Ranking, float]:
+    """The nearest encodings by exact search, and the rank correlation with MaxSim, mean over queries."""
+    nearest, correlations = [], []
+    for start in range(0, len(queries), _BLOCK_QUERIES):
+        some = slice(start, start + _BLOCK_QUERIES)
+        scores = queries[some] @ documents.T
+        nearest.append(best_first(scores, depth))
+        correlations.append(rank_correlation(scores, truth[some]))
+    return np.concatenate(nearest), float(np.concatenate(correlations).mean())

@@ -1,0 +1,92 @@
+"""Encodings searched through an HNSW graph, as in a collection."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from qdrant_client import models
+
+from colbert_qdrant.qdrant import EdgeClient
+from colbert_qdrant.qdrant.queries import SearchPlan
+from colbert_qdrant.qdrant.schema import creation_arguments
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from colbert_qdrant.config import CollectionConfig
+    from colbert_qdrant.evaluate.metrics import Ranking
+
+_NAME: Final = "encodings"
+_BATCH: Final = 128
+_NO_TOKENS: Final = np.empty((0, 0), np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What the graph found.
+
+    Attributes:
+        ranking: Numbers of encodings, best first, shape ``(queries, limit)``; -1 where fewer were found.
+        milliseconds: Time of a query, one after another.
+    """
+
+    ranking: Ranking
+    milliseconds: float
+
+
+class EncodingGraph:
+    """Encodings in a temporary embedded store, laid out as a collection lays them out; made by `encoding_graph`."""
+
+    def __init__(self, client: EdgeClient, config: CollectionConfig) -> None:
+        self._client = client
+        self._config = config
+
+    def build(self, encoded: NDArray[np.float32]) -> None:
+        """Store encodings ``(n, dim)`` under their numbers, and link them."""
+        for start in range(0, len(encoded), _BATCH):
+            points = [
+                models.PointStruct(id=number, vector={self._config.fde_vector: vector.tolist()})
+                for number, vector in enumerate(encoded[start : start + _BATCH], start)
+            ]
+            self._client.upsert(_NAME, points)
+        self._client.optimize(_NAME)
+
+    def search(self, queries: NDArray[np.float32], *, limit: int) -> Found:
+        """Find the nearest encodings of queries ``(queries, dim)`` with the parameters that a collection sends."""
+        plan = SearchPlan(limit=limit, mode="fde", with_payload=False)
+        ranking = np.full((len(queries), limit), -1, np.int64)
+        seconds = 0.0
+        for query, place in zip(queries, ranking, strict=True):
+            request = plan.request(self._config, tokens=_NO_TOKENS, fde=query, send_params=True)
+            started = time.perf_counter()
+            points = self._client.query_batch_points(_NAME, [request])[0].points
+            seconds += time.perf_counter() - started
+            place[: len(points)] = [point.id for point in points]
+        return Found(ranking=ranking, milliseconds=seconds * 1e3 / len(queries))
+
+
+@contextmanager
+def encoding_graph(config: CollectionConfig, *, dim: int) -> Iterator[EncodingGraph]:
+    """An empty graph of encodings, gone in the end.
+
+    Args:
+        config: Layout of the collection that it stands for; its tokens are left out.
+        dim: Dimensions of an encoding.
+
+    Raises:
+        MissingExtraError: The embedded engine is not installed.
+    """
+    vectors = creation_arguments(config, fde_dim=dim, token_dim=1)["vectors_config"]
+    # few encodings get a graph, too: what is measured here stands for a collection that has one
+    optimizers = models.OptimizersConfigDiff(default_segment_number=config.segments, indexing_threshold=1)
+    with TemporaryDirectory() as folder, EdgeClient(folder) as client:
+        encodings = {config.fde_vector: vectors[config.fde_vector]}
+        client.create_collection(_NAME, encodings, optimizers_config=optimizers)
+        yield EncodingGraph(client, config)

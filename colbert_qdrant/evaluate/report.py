@@ -1,0 +1,123 @@
+"""What a report says, and how it is printed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from colbert_qdrant.inspection.fitness import aligned
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from colbert_qdrant.config import FdeQuantization
+
+_BITS: Final = {None: 16, "int8": 8, "turbo4": 4, "turbo2": 2}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchQuality:
+    """What a way of searching the encodings finds.
+
+    Attributes:
+        recall: Depth → share of the exact MaxSim top 10 among the first so many encodings, mean over queries.
+        ndcg: nDCG@10 of the encodings alone; ``None`` without judgments.
+        two_stage_ndcg: nDCG@10 with the first encodings ranked by MaxSim; ``None`` without judgments.
+    """
+
+    recall: Mapping[int, float]
+    ndcg: float | None
+    two_stage_ndcg: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FdeReport:
+    """How well an encoding stands for MaxSim, and what it costs; ``str()`` of it is a table.
+
+    Attributes:
+        encoder: Name of the encoder's class.
+        documents, queries: How many there are.
+        dim: Dimensions of an encoding.
+        quantization: What the graph compares instead of the encodings.
+        candidates: Encodings that MaxSim ranks in the second stage.
+        rank_correlation: Spearman's, over all documents, between the encodings' inner product and MaxSim, mean over
+            queries.
+        maxsim_ndcg: nDCG@10 of exact MaxSim; ``None`` without judgments.
+        exact: What exact search over the encodings finds: how good the encoding is.
+        graph: What the HNSW graph finds; ``None`` if it was left out.
+        nearest_found: Share of the true nearest 100 encodings that the graph finds: how well they can be searched.
+        document_ms, query_ms: Milliseconds of encoding one of them in a batch.
+        graph_ms: Milliseconds of a search for ``candidates`` through the graph, without encoding the query.
+    """
+
+    encoder: str
+    documents: int
+    queries: int
+    dim: int
+    quantization: FdeQuantization | None
+    candidates: int
+    rank_correlation: float
+    maxsim_ndcg: float | None
+    exact: SearchQuality
+    graph: SearchQuality | None
+    nearest_found: float | None
+    document_ms: float
+    query_ms: float
+    graph_ms: float | None
+
+    @property
+    def bytes_per_document(self) -> int:
+        """Bytes of what the graph compares: float16 encodings, or their quantization."""
+        return -(-self.dim * _BITS[self.quantization] // 8)
+
+    def __str__(self) -> str:
+        return aligned(self._header() + self._recall_lines() + self._ndcg_lines())
+
+    def _header(self) -> list[tuple[str, str]]:
+        size = f"{self.dim:,} dimensions, {self.bytes_per_document:,} bytes a document"
+        return [
+            (self.encoder, size + (f" ({self.quantization})" if self.quantization else "")),
+            ("measured on", f"{self.documents:,} documents, {self.queries:,} queries"),
+            ("encoding", f"{self.document_ms:.2f} ms a document, {self.query_ms:.2f} ms a query"),
+            ("rank correlation", f"{self.rank_correlation:.3f}"),
+        ]
+
+    def _recall_lines(self) -> list[tuple[str, str]]:
+        depths = self.exact.recall
+        lines = [
+            ("", self._columns("exact search", "HNSW graph")),
+            *((f"recall@{depth}", self._both(partial(_recall_text, depth=depth))) for depth in depths),
+        ]
+        if self.graph is not None:
+            lines += [
+                ("nearest 100 found", self._columns("", f"{self.nearest_found:.3f}")),
+                ("ms a search", self._columns("", f"{self.graph_ms:.2f}")),
+            ]
+        return lines
+
+    def _ndcg_lines(self) -> list[tuple[str, str]]:
+        if self.maxsim_ndcg is None:
+            return []
+        part = partial(_ndcg_text, maxsim=self.maxsim_ndcg)
+        return [
+            ("nDCG@10 of MaxSim", f"{self.maxsim_ndcg:.4f}"),
+            ("  encodings alone", self._both(lambda quality: part(quality.ndcg))),
+            (f"  two stages, {self.candidates}", self._both(lambda quality: part(quality.two_stage_ndcg))),
+        ]
+
+    def _both(self, text: Callable[[SearchQuality], str]) -> str:
+        return self._columns(text(self.exact), text(self.graph) if self.graph else "")
+
+    def _columns(self, exact: str, graph: str) -> str:
+        return f"{exact:<20}{graph}" if self.graph else exact
+
+
+def _recall_text(quality: SearchQuality, *, depth: int) -> str:
+    return f"{quality.recall[depth]:.3f}"
+
+
+def _ndcg_text(ndcg: float | None, *, maxsim: float) -> str:
+    """nDCG, and what part of MaxSim's it is."""
+    ratio = f" ({ndcg / maxsim:.3f} ×)" if ndcg is not None and maxsim else ""
+    return f"{ndcg:.4f}{ratio}"

@@ -1,0 +1,296 @@
+"""Ranking quality of the encodings, by exact search over them and through the HNSW graph.
+
+    python tests/benchmarks/fde_quality.py --data path/to/scifact path/to/cranfield [--cache FOLDER] [--documents 1000]
+    python tests/benchmarks/fde_quality.py --data path/to/scifact path/to/cranfield --mixed
+    python tests/benchmarks/fde_quality.py --data path/to/scifact --peer txtai=path/to/its/python
+
+Collections in BEIR's layout are encoded by MiniLM (or --model); token vectors are reduced to 128 dimensions, as ColBERT
+has them, by the principal directions of the documents' tokens, and normalised again. LEMUR is fitted to documents and
+to spans of them that are encoded as queries, never to the test queries. With --mixed all collections are one: one
+reduction, one fit, everybody's queries; there the graph is measured with every quantization.
+
+Printed for each encoding: nDCG@10 alone and of two stages, as parts of exact MaxSim's; recall of MaxSim's top 10 among
+the first N encodings; each by exact search and through the graph ("→"). A peer is another implementation in an
+environment of its own; `txtai_lemur.py` says how to make it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, get_args
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from colbert_qdrant import (
+    ColbertEncoder,
+    FdeReport,
+    FixedDimensionalEncoder,
+    LemurConfig,
+    LemurEncoder,
+    MuveraConfig,
+    MuveraEncoder,
+    TokenEmbeddings,
+    fde_report,
+    maxsim,
+)
+from colbert_qdrant.config import FdeQuantization
+from colbert_qdrant.ingest.fitting import query_spans
+from tests.benchmarks.common import Dataset, load_beir, machine, minilm
+from tests.benchmarks.txtai_lemur import TxtaiLemur
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+TOKEN_DIM: Final = 128
+DEPTHS: Final = (50, 100, 200)
+BATCH: Final = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collection:
+    """Texts and token embeddings of a collection; qrels name documents by their numbers."""
+
+    name: str
+    texts: Sequence[str]
+    documents: TokenEmbeddings
+    queries: TokenEmbeddings
+    qrels: Sequence[Mapping[int, int]]
+    encoder: ReducedEncoder
+
+    def spans(self, texts: Sequence[str]) -> TokenEmbeddings:
+        """What LEMUR is fitted to besides documents."""
+        return self.encoder.encode_queries(query_spans(texts, seed=LemurConfig().seed))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReducedEncoder:
+    """An encoder with fewer token dimensions."""
+
+    encoder: ColbertEncoder
+    directions: NDArray[np.float32]
+
+    def encode_documents(self, texts: Sequence[str]) -> TokenEmbeddings:
+        parts = [self.encoder.encode_documents(texts[at : at + BATCH]) for at in range(0, len(texts), BATCH)]
+        return TokenEmbeddings.concatenate([self._reduced(part) for part in parts])
+
+    def encode_queries(self, texts: Sequence[str]) -> TokenEmbeddings:
+        return self._reduced(self.encoder.encode_queries(texts))
+
+    def _reduced(self, tokens: TokenEmbeddings) -> TokenEmbeddings:
+        values = tokens.values @ self.directions
+        return TokenEmbeddings(values / np.linalg.norm(values, axis=1, keepdims=True), tokens.lengths)
+
+
+def main() -> None:
+    """Measure and print."""
+    options = _options()
+    datasets = [_limited(load_beir(folder), options.documents) for folder in options.data]
+    if options.mixed:
+        datasets = [_joined(datasets)]
+    print(f"{machine()}; MaxSim over tokens of {TOKEN_DIM} dimensions; exact → graph")
+    rows: dict[str, list[FdeReport]] = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        encoder = ColbertEncoder.from_pretrained(options.model or minilm(), cache=options.cache or temporary)
+        for dataset in datasets:
+            collection = _encoded(dataset, encoder)
+            print(f"\n{collection.name}: {len(collection.documents):,} documents, {len(collection.queries)} queries")
+            print(_line("", HEADER))
+            measured = _quantized(collection) if options.mixed else _compared(collection, options)
+            for name, report in measured:
+                print(_line(name, _cells([report])), flush=True)
+                rows.setdefault(name, []).append(report)
+    if len(datasets) > 1:
+        print("\nmean over collections")
+        print(_line("", HEADER))
+        for name, reports in rows.items():
+            print(_line(name, _cells(reports)))
+
+
+def _compared(collection: Collection, options: argparse.Namespace) -> Iterator[tuple[str, FdeReport]]:
+    """Every encoding, through a graph that is not quantized."""
+    scores = maxsim(collection.queries, collection.documents)
+    for name, fde in _encodings(collection, options):
+        yield name, _report(collection, fde, scores)
+
+
+def _quantized(collection: Collection) -> Iterator[tuple[str, FdeReport]]:
+    """Two encodings with every quantization."""
+    scores = maxsim(collection.queries, collection.documents)
+    encodings: dict[str, FixedDimensionalEncoder] = {
+        "LEMUR 512": _fitted(collection, LemurConfig(dim=512)),
+        "MUVERA": MuveraEncoder(token_dim=TOKEN_DIM),
+    }
+    kinds: tuple[FdeQuantization | None, ...] = (None, *get_args(FdeQuantization))
+    for name, fde in encodings.items():
+        for kind in kinds:
+            yield f"{name}, {kind or 'float16'}", _report(collection, fde, scores, kind)
+
+
+def _encodings(collection: Collection, options: argparse.Namespace) -> Iterator[tuple[str, FixedDimensionalEncoder]]:
+    yield "MUVERA", MuveraEncoder(token_dim=TOKEN_DIM)
+    yield "MUVERA, empty left empty", MuveraEncoder(MuveraConfig(fill_empty=False), token_dim=TOKEN_DIM)
+    config = LemurConfig(dim=1_024)
+    lemur = _fitted(collection, config)
+    yield "LEMUR 1024", lemur
+    yield "LEMUR 512", lemur.cut(512)
+    yield "LEMUR 1024, untrained", _fitted(collection, replace(config, epochs=0))
+    half = _fitted(_half(collection), config)
+    yield "LEMUR 1024, half fit", half
+    yield "LEMUR 512, half fit", half.cut(512)
+    if options.peer:
+        spans = collection.spans(collection.texts)
+        with TxtaiLemur(options.peer, collection.documents, spans, epochs=options.peer_epochs) as peer:
+            yield "txtai LEMUR", peer
+
+
+def _fitted(collection: Collection, config: LemurConfig) -> LemurEncoder:
+    started = time.perf_counter()
+    spans = collection.spans(collection.texts)
+    fitted = LemurEncoder.fit(collection.documents, query_tokens=spans, config=config)
+    print(f"  fitted to {len(collection.documents):,} documents in {time.perf_counter() - started:.0f} s", flush=True)
+    return fitted
+
+
+def _half(collection: Collection) -> Collection:
+    chosen = np.random.default_rng(0).permutation(len(collection.documents))[: len(collection.documents) // 2]
+    documents = TokenEmbeddings.from_matrices([collection.documents[number] for number in chosen.tolist()])
+    return replace(collection, texts=[collection.texts[number] for number in chosen], documents=documents)
+
+
+def _report(
+    collection: Collection,
+    fde: FixedDimensionalEncoder,
+    scores: NDArray[np.float32],
+    quantization: FdeQuantization | None = None,
+) -> FdeReport:
+    return fde_report(
+        fde,
+        collection.documents,
+        collection.queries,
+        qrels=collection.qrels,
+        depths=DEPTHS,
+        quantization=quantization,
+        maxsim_scores=scores,
+        progress=True,
+    )
+
+
+def _limited(dataset: Dataset, most: int | None) -> Dataset:
+    """Judged documents, and others until there are enough."""
+    if most is None:
+        return dataset
+    judged = {document for each in dataset.qrels.values() for document in each}
+    ordered = sorted(dataset.documents, key=lambda document: document.id not in judged)
+    return replace(dataset, documents=ordered[:most])
+
+
+def _joined(datasets: Sequence[Dataset]) -> Dataset:
+    """One collection; ids are told apart by the name in front."""
+    return Dataset(
+        name=" + ".join(each.name for each in datasets),
+        documents=[replace(doc, id=f"{each.name}/{doc.id}") for each in datasets for doc in each.documents],
+        queries={f"{each.name}/{key}": text for each in datasets for key, text in each.queries.items()},
+        qrels={
+            f"{each.name}/{key}": {f"{each.name}/{document}": grade for document, grade in judged.items()}
+            for each in datasets
+            for key, judged in each.qrels.items()
+        },
+    )
+
+
+def _encoded(dataset: Dataset, encoder: ColbertEncoder) -> Collection:
+    texts = [document.text for document in dataset.documents]
+    reduced = ReducedEncoder(encoder=encoder, directions=_principal_directions(encoder, texts))
+    numbers = {document.id: number for number, document in enumerate(dataset.documents)}
+    return Collection(
+        name=dataset.name,
+        texts=texts,
+        documents=reduced.encode_documents(texts),
+        queries=reduced.encode_queries(list(dataset.queries.values())),
+        qrels=[
+            {numbers[document]: grade for document, grade in dataset.qrels[query].items() if document in numbers}
+            for query in dataset.queries
+        ],
+        encoder=reduced,
+    )
+
+
+def _principal_directions(encoder: ColbertEncoder, texts: Sequence[str]) -> NDArray[np.float32]:
+    """Eigenvectors of the covariance of all documents' tokens. Tokens are not centred: MaxSim is to stay what it is."""
+    count, total, products = 0, np.zeros(encoder.dim), np.zeros((encoder.dim, encoder.dim))
+    for start in range(0, len(texts), BATCH):
+        values = encoder.encode_documents(texts[start : start + BATCH]).values
+        count, total, products = count + len(values), total + values.sum(axis=0), products + values.T @ values
+    mean = total / count
+    _, vectors = np.linalg.eigh(products / count - np.outer(mean, mean))
+    return vectors[:, ::-1][:, :TOKEN_DIM].astype(np.float32)
+
+
+HEADER: Final = (
+    *("bytes", "alone / MaxSim", "two-stage / MaxSim", *(f"recall@{depth}" for depth in DEPTHS)),
+    *("nearest", "rank corr.", "ms/document", "ms/query", "ms/search"),
+)
+
+
+def _cells(reports: Sequence[FdeReport]) -> tuple[str, ...]:
+    """A row's cells, as means over reports."""
+
+    def mean(values: Iterator[float | None], digits: int) -> str:
+        return f"{np.mean([value for value in values if value is not None]):.{digits}f}"
+
+    def both(name: str, key: int | None = None) -> str:
+        shares = [mean((_share(report, side, name, key) for report in reports), 3) for side in ("exact", "graph")]
+        return " → ".join(shares)
+
+    return (
+        f"{reports[0].bytes_per_document:,}",
+        both("ndcg"),
+        both("two_stage_ndcg"),
+        *(both("recall", depth) for depth in DEPTHS),
+        mean((report.nearest_found for report in reports), 3),
+        mean((report.rank_correlation for report in reports), 3),
+        mean((report.document_ms for report in reports), 2),
+        mean((report.query_ms for report in reports), 2),
+        mean((report.graph_ms for report in reports), 2),
+    )
+
+
+def _share(report: FdeReport, side: str, name: str, key: int | None) -> float:
+    value = getattr(getattr(report, side), name)
+    return float(value[key] if key is not None else value / report.maxsim_ndcg)
+
+
+def _line(name: str, cells: Sequence[str]) -> str:
+    return f"{name:26}" + "  ".join(f"{cell:>{max(len(title), 13)}}" for cell, title in zip(cells, HEADER, strict=True))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders in BEIR's layout")
+    parser.add_argument("--model", help="an encoder model instead of MiniLM")
+    parser.add_argument("--cache", type=Path, help="keep token embeddings here for the next run")
+    parser.add_argument("--documents", type=int, help="at most so many documents of each collection, judged ones first")
+    parser.add_argument("--mixed", action="store_true", help="all collections in one, with every quantization")
+    parser.add_argument("--peer", type=_peer, metavar="txtai=PYTHON", help="txtai's LEMUR, and its interpreter")
+    parser.add_argument("--peer-epochs", type=int, default=0, help="its training; 100 are its own advice, and hours")
+    return parser.parse_args()
+
+
+def _peer(text: str) -> str:
+    name, _, python = text.partition("=")
+    if name != "txtai" or not python:
+        raise argparse.ArgumentTypeError(f"{text!r}: write txtai=path/to/python")
+    return python
+
+
+if __name__ == "__main__":
+    main()
