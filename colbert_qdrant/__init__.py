@@ -8,7 +8,7 @@ import logging
 
 from colbert_qdrant import rank
 from colbert_qdrant.collection import ColbertCollection
-from colbert_qdrant.config import CollectionConfig, HnswConfig, MuveraConfig
+from colbert_qdrant.config import CollectionConfig, HnswConfig, LemurConfig, MuveraConfig
 from colbert_qdrant.documents import Document, DocumentId, IngestReport, SearchHit
 from colbert_qdrant.encoders import (
     ColbertEncoder,
@@ -17,6 +17,7 @@ from colbert_qdrant.encoders import (
     SentenceTransformersEncoder,
 )
 from colbert_qdrant.errors import (
+    ArtefactError,
     CapabilityError,
     CheckpointError,
     ClosedError,
@@ -34,9 +35,10 @@ from colbert_qdrant.errors import (
     SchemaMismatchError,
     StoreLockedError,
 )
-from colbert_qdrant.fde import FixedDimensionalEncoder, MuveraEncoder
-from colbert_qdrant.ingest import ProgressReporter
+from colbert_qdrant.evaluate import FdeReport, SearchQuality, fde_report, plot_recall
+from colbert_qdrant.fde import FixedDimensionalEncoder, LemurEncoder, MuveraEncoder
 from colbert_qdrant.inspection import Inspection, MuveraFitness, inspect, muvera_fitness
+from colbert_qdrant.progress import ProgressReporter
 from colbert_qdrant.qdrant import EdgeClient, SearchMode
 from colbert_qdrant.rerank import ColbertReranker, Reranker
 from colbert_qdrant.scoring import maxsim
@@ -45,6 +47,7 @@ from colbert_qdrant.tokens import TokenEmbeddings
 __version__ = "0.1.0"
 
 __all__ = [
+    "ArtefactError",
     "CapabilityError",
     "CheckpointError",
     "ClosedError",
@@ -60,6 +63,7 @@ __all__ = [
     "DocumentId",
     "EdgeClient",
     "EngineError",
+    "FdeReport",
     "FingerprintMismatchError",
     "FixedDimensionalEncoder",
     "ForkedProcessError",
@@ -70,6 +74,8 @@ __all__ = [
     "InvalidQueryError",
     "InvalidTokensError",
     "LateInteractionEncoder",
+    "LemurConfig",
+    "LemurEncoder",
     "MissingExtraError",
     "MuveraConfig",
     "MuveraEncoder",
@@ -80,12 +86,15 @@ __all__ = [
     "SchemaMismatchError",
     "SearchHit",
     "SearchMode",
+    "SearchQuality",
     "SentenceTransformersEncoder",
     "StoreLockedError",
     "TokenEmbeddings",
+    "fde_report",
     "inspect",
     "maxsim",
     "muvera_fitness",
+    "plot_recall",
     "rank",
 ]
 

@@ -8,39 +8,27 @@ from uuid import UUID
 from qdrant_client import models
 
 from colbert_qdrant.config import CollectionConfig
-from colbert_qdrant.errors import (
-    ClosedError,
-    CollectionExistsError,
-    CollectionNotFoundError,
-    ConfigurationError,
-    InvalidQueryError,
-    SchemaMismatchError,
-)
-from colbert_qdrant.fde import MuveraEncoder
-from colbert_qdrant.fingerprint import Fingerprint, canary_tokens
-from colbert_qdrant.ingest import DocumentWriter, ingest
-from colbert_qdrant.ingest.progress import Silence
+from colbert_qdrant.errors import ClosedError, ConfigurationError, InvalidQueryError
+from colbert_qdrant.ingest import CollectionEncoding, ingest
+from colbert_qdrant.progress import Silence
+from colbert_qdrant.qdrant import opening
 from colbert_qdrant.qdrant.capabilities import Capabilities
 from colbert_qdrant.qdrant.edge import EdgeClient
 from colbert_qdrant.qdrant.ids import point_id
-from colbert_qdrant.qdrant.metadata import (
-    documents_only,
-    read_fingerprint,
-    to_metadata,
-    write_to_reserved_point,
-)
+from colbert_qdrant.qdrant.metadata import documents_only
 from colbert_qdrant.qdrant.points import to_document, to_hits
 from colbert_qdrant.qdrant.queries import SearchMode, SearchPlan
-from colbert_qdrant.qdrant.schema import check_schema, creation_arguments
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from types import TracebackType
 
+    from colbert_qdrant.config import LemurConfig
     from colbert_qdrant.documents import Document, DocumentId, IngestReport, SearchHit
     from colbert_qdrant.encoders import LateInteractionEncoder
-    from colbert_qdrant.ingest import ProgressReporter
+    from colbert_qdrant.fde import FixedDimensionalEncoder
+    from colbert_qdrant.progress import ProgressReporter
     from colbert_qdrant.qdrant.capabilities import Client
 
 
@@ -59,13 +47,20 @@ class ColbertCollection:
         ...         return docs.search("dates", limit=1)
     """
 
-    def __init__(self, name: str, *, client: Client, encoder: LateInteractionEncoder, config: CollectionConfig) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        client: Client,
+        encoder: LateInteractionEncoder,
+        config: CollectionConfig,
+        fde: FixedDimensionalEncoder | None,
+    ) -> None:
         """Used by `create` and `open`, which make sure that the collection is as ``config`` says."""
         self.name = name
         self.encoder = encoder
-        self.config = config
-        self.fde = MuveraEncoder(config.fde, token_dim=encoder.dim)
         self._open_client = client
+        self._encoding = CollectionEncoding(client=client, collection=name, encoder=encoder, config=config, fde=fde)
         self._send_params = Capabilities.of(client).search_params
         self._closed = False
 
@@ -91,19 +86,8 @@ class ColbertCollection:
             CapabilityError: The server is too old.
         """
         config = config or CollectionConfig()
-        capabilities = Capabilities.of(client)
-        if client.collection_exists(name):
-            raise CollectionExistsError(
-                f"collection {name!r} exists already: use ColbertCollection.open, or drop it first"
-            )
-        fingerprint = _fingerprint(config, encoder)
-        arguments = creation_arguments(config, fde_dim=config.fde.dim, token_dim=encoder.dim)
-        if capabilities.collection_metadata:
-            client.create_collection(name, metadata=to_metadata(fingerprint), **arguments)
-        else:
-            client.create_collection(name, **arguments)
-            write_to_reserved_point(client, name, fingerprint)
-        return cls(name, client=client, encoder=encoder, config=config)
+        fde = opening.create(name, client=client, encoder=encoder, config=config)
+        return cls(name, client=client, encoder=encoder, config=config, fde=fde)
 
     @classmethod
     def open(
@@ -126,9 +110,10 @@ class ColbertCollection:
             CollectionNotFoundError: There is no such collection.
             SchemaMismatchError: Its vectors are laid out in another way, or it is not one of this library's.
             FingerprintMismatchError: It was built with another encoder or other settings.
+            ArtefactError: It was fitted, but what was fitted is missing or altered.
         """
-        stored = _check(name, client, encoder, config)
-        return cls(name, client=client, encoder=encoder, config=stored)
+        stored, fde = opening.open(name, client=client, encoder=encoder, config=config)
+        return cls(name, client=client, encoder=encoder, config=stored, fde=fde)
 
     @classmethod
     def open_or_create(
@@ -153,7 +138,10 @@ class ColbertCollection:
             InvalidDocumentError: A document cannot be stored; nothing was written.
             InvalidTokensError: A document's token embeddings cannot be stored; nothing was written.
         """
-        self._writer().write(list(documents), Silence())
+        self._check_open()
+        self._encoding.writer().write(list(documents), Silence())
+        if self._encoding.is_due(last=False):
+            self._encoding.fit(progress=False)
 
     def ingest(self, documents: Iterable[Document], *, progress: bool | ProgressReporter = False) -> IngestReport:
         """Stream documents of any number into the collection, in bounded memory.
@@ -173,7 +161,35 @@ class ColbertCollection:
             InvalidDocumentError: A document cannot be stored; those acknowledged before it are.
             InvalidTokensError: A document's token embeddings cannot be stored; likewise.
         """
-        return ingest(self._writer(), documents, progress=progress)
+        self._check_open()
+        return ingest(self._encoding, documents, progress=progress)
+
+    def fit(
+        self,
+        *,
+        refit: bool = False,
+        config: LemurConfig | None = None,
+        device: str = "cpu",
+        progress: bool | ProgressReporter = False,
+    ) -> None:
+        """Fit the encoding to the documents that are stored, and add it to those that lack it.
+
+        `ingest` does so by itself; by hand it is for collections filled with `upsert`, and to fit again. When it is
+        killed, the next write or fit goes on from what is stored.
+
+        Args:
+            refit: Fit anew although the collection is fitted: with more documents, or in another way. All encodings are
+                made anew from the stored tokens; searches are exact until it is done. Nobody else may write meanwhile,
+                and who has the collection open for searching has to open it again.
+            config: What to fit with from now on, of the same ``dim``; only with ``refit``.
+            device: Where torch trains.
+            progress: As for `ingest`.
+
+        Raises:
+            ConfigurationError: The encoding needs no fit, there are no documents, or ``config`` has another ``dim``.
+        """
+        self._check_open()
+        self._encoding.fit(config=config, refit=refit, device=device, progress=progress)
 
     def get(self, ids: DocumentId | Iterable[DocumentId]) -> list[Document]:
         """Fetch documents.
@@ -293,9 +309,10 @@ class ColbertCollection:
         tokens = self._encode_queries(queries)
         if not len(tokens):
             return []
+        encoded = [None] * len(tokens) if plan.mode == "exact" else self._encoding.encode_queries(tokens)
         requests = [
             plan.request(self.config, tokens=matrix, fde=fde, send_params=self._send_params)
-            for matrix, fde in zip(tokens, self.fde.encode_queries(tokens), strict=True)
+            for matrix, fde in zip(tokens, encoded, strict=True)
         ]
         responses = self._client.query_batch_points(self.name, requests=requests)
         return [to_hits(response.points, self.config, with_payload=with_payload) for response in responses]
@@ -308,7 +325,7 @@ class ColbertCollection:
             SchemaMismatchError: Its vectors are laid out in another way.
             FingerprintMismatchError: It was built with another encoder or other settings.
         """
-        _check(self.name, self._client, self.encoder, self.config)
+        opening.open(self.name, client=self._client, encoder=self.encoder, config=self.config)
 
     def optimize(self) -> None:
         """Build the graphs of an embedded store now, and wait for it; servers do so by themselves."""
@@ -317,7 +334,7 @@ class ColbertCollection:
 
     def drop(self) -> None:
         """Delete the collection with all its documents, and close it."""
-        self._client.delete_collection(self.name)
+        opening.drop(self.name, client=self._client, config=self.config)
         self.close()
 
     def close(self) -> None:
@@ -333,18 +350,29 @@ class ColbertCollection:
         self.close()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name!r}, fde_dim={self.fde.dim}, token_dim={self.encoder.dim})"
+        fitted = "" if self.fde else ", not fitted"
+        return (
+            f"{type(self).__name__}({self.name!r}, fde_dim={self.config.fde.dim}, token_dim={self.encoder.dim}{fitted})"
+        )
+
+    @property
+    def config(self) -> CollectionConfig:
+        """The collection's settings; a refit may change those of its encoding."""
+        return self._encoding.config
+
+    @property
+    def fde(self) -> FixedDimensionalEncoder | None:
+        """The encoding; ``None`` while it has to be fitted."""
+        return self._encoding.fde
 
     @property
     def _client(self) -> Client:
-        if self._closed:
-            raise ClosedError(f"collection {self.name!r} is closed: open it again")
+        self._check_open()
         return self._open_client
 
-    def _writer(self) -> DocumentWriter:
-        return DocumentWriter(
-            client=self._client, collection=self.name, encoder=self.encoder, fde=self.fde, config=self.config
-        )
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError(f"collection {self.name!r} is closed: open it again")
 
     def _encode_queries(self, queries: Sequence[str] | TokenEmbeddings) -> TokenEmbeddings:
         if isinstance(queries, str):
@@ -364,35 +392,3 @@ class ColbertCollection:
 
 def _as_ids(ids: DocumentId | Iterable[DocumentId]) -> list[DocumentId]:
     return [ids] if isinstance(ids, str | int | UUID) else list(ids)
-
-
-def _fingerprint(config: CollectionConfig, encoder: LateInteractionEncoder) -> Fingerprint:
-    fde = MuveraEncoder(config.fde, token_dim=encoder.dim)
-    return Fingerprint.of(
-        encoder=encoder.fingerprint(),
-        fde=fde.fingerprint(),
-        config=config,
-        canary=fde.encode_documents(canary_tokens(encoder.dim)),
-    )
-
-
-def _check(
-    name: str, client: Client, encoder: LateInteractionEncoder, config: CollectionConfig | None
-) -> CollectionConfig:
-    """Compare a stored collection with what it is to be used with; returns its settings."""
-    if not client.collection_exists(name):
-        raise CollectionNotFoundError(f"there is no collection {name!r}: create it with ColbertCollection.create")
-    info = client.get_collection(name)
-    stored = read_fingerprint(client, name, info)
-    if stored is None:
-        # a layout that could never work says more than the missing fingerprint
-        wanted = config or CollectionConfig()
-        check_schema(info, wanted, fde_dim=wanted.fde.dim, token_dim=encoder.dim, collection=name)
-        raise SchemaMismatchError(
-            f"collection {name!r} was not created by colbert-qdrant: its metadata has no fingerprint. Create a new "
-            "collection with ColbertCollection.create and ingest the documents into it."
-        )
-    settings = stored.config
-    check_schema(info, settings, fde_dim=settings.fde.dim, token_dim=stored.token_dim, collection=name)
-    stored.require_equal(_fingerprint(config or settings, encoder), collection=name)
-    return settings

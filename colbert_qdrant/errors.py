@@ -12,6 +12,7 @@
     ├── CapabilityError                       the engine is too old, or does not have the feature
     ├── SchemaMismatchError                   a collection's vectors are not laid out as this library needs
     ├── FingerprintMismatchError              a collection was built with another model or other settings
+    ├── ArtefactError                         a fitted encoding is missing, cut off or altered
     └── EngineError                           the engine refused or failed
         ├── CollectionNotFoundError (LookupError)
         ├── CollectionExistsError
@@ -76,6 +77,10 @@ class FingerprintMismatchError(ColbertQdrantError):
     def __init__(self, message: str, differences: Mapping[str, tuple[Any, Any]]) -> None:
         super().__init__(message)
         self.differences = dict(differences)
+
+
+class ArtefactError(ColbertQdrantError):
+    """A fitted encoding is missing, cut off, altered, or another collection's."""
 
 
 class EngineError(ColbertQdrantError):

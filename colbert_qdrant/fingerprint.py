@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORMAT: Final = 1
+_UNFITTED: Final = "unfitted"
 _CANARY_NUMBERS: Final = 32
 _CANARY_LENGTHS: Final = (3, 5)
 _CANARY_TOLERANCE: Final = 1e-3
@@ -33,14 +34,14 @@ class Fingerprint:
         layout: The rest of the collection's settings: names of vectors and payload keys, storage, graph.
         id_scheme: How ids become point ids; ``"uuid5"`` derives them from a document's id and its type.
         canary: The encoding of a fixed token matrix, folded to a few numbers: it catches an algorithm that
-            changed without saying so.
+            changed without saying so. ``None`` while an encoding that has to be fitted is not.
     """
 
     encoder: Mapping[str, Any]
     fde: Mapping[str, Any]
     layout: Mapping[str, Any]
     id_scheme: str = "uuid5"
-    canary: tuple[float, ...]
+    canary: tuple[float, ...] | None
 
     @classmethod
     def of(
@@ -49,7 +50,7 @@ class Fingerprint:
         encoder: Mapping[str, Any],
         fde: Mapping[str, Any],
         config: CollectionConfig,
-        canary: NDArray[np.float32],
+        canary: NDArray[np.float32] | None,
     ) -> Self:
         """Gather a fingerprint.
 
@@ -57,10 +58,12 @@ class Fingerprint:
             encoder: The encoder's fingerprint.
             fde: The FDE's fingerprint.
             config: The collection's settings.
-            canary: The FDE's document encoding of `canary_tokens`.
+            canary: The FDE's document encoding of `canary_tokens`; ``None`` if it is not fitted yet.
         """
         layout = {key: value for key, value in config.to_dict().items() if key != "fde"}
-        return cls(encoder=dict(encoder), fde=dict(fde), layout=layout, canary=_fold(canary))
+        return cls(
+            encoder=dict(encoder), fde=dict(fde), layout=layout, canary=None if canary is None else _fold(canary)
+        )
 
     @property
     def config(self) -> CollectionConfig:
@@ -78,7 +81,8 @@ class Fingerprint:
 
     def to_dict(self) -> dict[str, Any]:
         """The fingerprint as JSON values."""
-        return {"format": FORMAT, **asdict(self), "canary": list(self.canary)}
+        canary = _UNFITTED if self.canary is None else list(self.canary)
+        return {"format": FORMAT, **asdict(self), "canary": canary}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -98,7 +102,8 @@ class Fingerprint:
                 f"the collection's fingerprint lacks {sorted(missing)}: its metadata was changed by hand; restore it, "
                 "or create the collection anew"
             )
-        return cls(**{name: data[name] for name in names - {"canary"}}, canary=tuple(data["canary"]))
+        canary = None if data["canary"] == _UNFITTED else tuple(data["canary"])
+        return cls(**{name: data[name] for name in names - {"canary"}}, canary=canary)
 
     def differences(self, other: Fingerprint) -> dict[str, tuple[Any, Any]]:
         """Every field in which two fingerprints differ: dotted name → (own value, other value)."""
@@ -107,8 +112,10 @@ class Fingerprint:
             for part in ("encoder", "fde", "layout", "id_scheme")
             for name, values in _differences(part, getattr(self, part), getattr(other, part))
         }
-        # other parameters give another canary anyway: it tells something only where they are all the same
-        if not any(name.startswith("fde.") for name in found) and not _close(self.canary, other.canary):
+        # other parameters give another fit and another canary anyway: these tell something only if the rest is the same
+        if any(name.startswith("fde.") and name != "fde.digest" for name in found):
+            found.pop("fde.digest", None)
+        elif not _close(self.canary, other.canary):
             found["canary"] = (self.canary, other.canary)
         return found
 
@@ -143,7 +150,9 @@ def _fold(encoded: NDArray[np.float32]) -> tuple[float, ...]:
     return tuple(round(float(part.sum()), 6) for part in parts)
 
 
-def _close(first: tuple[float, ...], second: tuple[float, ...]) -> bool:
+def _close(first: tuple[float, ...] | None, second: tuple[float, ...] | None) -> bool:
+    if first is None or second is None:
+        return first is second
     if len(first) != len(second):
         return False
     scale = max(np.abs(first).max(initial=0), np.abs(second).max(initial=0))

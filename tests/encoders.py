@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,9 +52,14 @@ class WordEncoder:
         return TokenEmbeddings(tokens.values, tokens.lengths, truncated=truncated)
 
     def _word(self, word: str) -> NDArray[np.float32]:
-        seed = int.from_bytes(hashlib.sha256(f"{self.salt}{word}".encode()).digest()[:4])
-        vector = np.random.default_rng(seed).standard_normal(self.dim)
-        return (np.round(vector / np.linalg.norm(vector) * 64) / 64).astype(np.float32)
+        return _vector(self.salt + word, self.dim)
+
+
+@lru_cache(maxsize=10_000)
+def _vector(word: str, dim: int) -> NDArray[np.float32]:
+    seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:4])
+    vector = np.random.default_rng(seed).standard_normal(dim)
+    return (np.round(vector / np.linalg.norm(vector) * 64) / 64).astype(np.float32)
 
 
 @dataclass

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sized
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from colbert_qdrant.documents import IngestReport
 from colbert_qdrant.errors import InvalidDocumentError
-from colbert_qdrant.ingest.progress import ProgressReporter, reporter
+from colbert_qdrant.progress import reporting
 from colbert_qdrant.qdrant.points import check_documents, make_point, request_bytes, split_by_bytes
 
 if TYPE_CHECKING:
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from colbert_qdrant.documents import Document
     from colbert_qdrant.encoders import LateInteractionEncoder
     from colbert_qdrant.fde import FixedDimensionalEncoder
+    from colbert_qdrant.ingest.fitting import CollectionEncoding
+    from colbert_qdrant.progress import ProgressReporter
     from colbert_qdrant.qdrant.capabilities import Client
     from colbert_qdrant.qdrant.points import Payload
     from colbert_qdrant.tokens import TokenEmbeddings
@@ -50,14 +51,14 @@ class DocumentWriter:
         client: The engine's client.
         collection: The collection's name.
         encoder: Text → token embeddings.
-        fde: Token embeddings → encoding.
+        fde: Token embeddings → encoding; ``None`` while that is not fitted: points are written without one.
         config: The collection's settings.
     """
 
     client: Client
     collection: str
     encoder: LateInteractionEncoder
-    fde: FixedDimensionalEncoder
+    fde: FixedDimensionalEncoder | None
     config: CollectionConfig
 
     def write(self, documents: Sequence[Document], progress: ProgressReporter) -> Written:
@@ -96,19 +97,21 @@ class DocumentWriter:
         self, documents: Sequence[Document], payloads: Sequence[Payload], tokens: TokenEmbeddings
     ) -> Iterator[tuple[models.PointStruct, int]]:
         """Points and their size in a request, made one at a time: as lists of numbers they are large."""
-        encoded = self.fde.encode_documents(tokens)
+        encoded = [None] * len(tokens) if self.fde is None else self.fde.encode_documents(tokens)
         for document, payload, matrix, fde in zip(documents, payloads, tokens, encoded, strict=True):
             point = make_point(document.id, payload, tokens=matrix, fde=fde, config=self.config)
-            yield point, request_bytes(payload, values=matrix.size + fde.size)
+            yield point, request_bytes(payload, values=matrix.size + (0 if fde is None else fde.size))
 
 
-def ingest(writer: DocumentWriter, documents: Iterable[Document], *, progress: bool | ProgressReporter) -> IngestReport:
-    """Stream documents into a collection in bounded memory.
+def ingest(
+    encoding: CollectionEncoding, documents: Iterable[Document], *, progress: bool | ProgressReporter
+) -> IngestReport:
+    """Stream documents into a collection in bounded memory, and fit its encoding when it is time to.
 
     Args:
-        writer: Where they go.
+        encoding: The collection's encoding, which gives what writes documents.
         documents: Any iterable; it is read as the writing goes on, some hundred documents ahead at most.
-        progress: A bar, silence, or a reporter of the caller's own.
+        progress: A bar, silence, or a reporter of the caller's own; never started again before it is stopped.
 
     Returns:
         What was written.
@@ -120,20 +123,17 @@ def ingest(writer: DocumentWriter, documents: Iterable[Document], *, progress: b
     started = time.perf_counter()
     count = tokens = truncated = 0
     stream = iter(documents)
-    with _reporting(progress, total=len(documents) if isinstance(documents, Sized) else None) as report:
-        while chunk := list(islice(stream, _CHUNK_DOCUMENTS)):
-            written = writer.write(chunk, report)
-            count += len(chunk)
-            tokens += written.tokens
-            truncated += written.truncated
+    total = len(documents) if isinstance(documents, Sized) else None
+    chunk: list[Document] | None = None
+    while chunk != []:
+        with reporting(progress, label="ingest", total=None if total is None else total - count) as report:
+            while chunk := list(islice(stream, _CHUNK_DOCUMENTS)):
+                written = encoding.writer().write(chunk, report)
+                count += len(chunk)
+                tokens += written.tokens
+                truncated += written.truncated
+                if encoding.is_due(last=False):
+                    break
+        if encoding.is_due(last=not chunk):
+            encoding.fit(progress=progress)
     return IngestReport(documents=count, tokens=tokens, truncated=truncated, seconds=time.perf_counter() - started)
-
-
-@contextmanager
-def _reporting(progress: bool | ProgressReporter, *, total: int | None) -> Iterator[ProgressReporter]:  # noqa: FBT001
-    report = reporter(progress)
-    report.start(total)
-    try:
-        yield report
-    finally:
-        report.stop()

@@ -48,11 +48,13 @@ def make_point(
     payload: Payload,
     *,
     tokens: NDArray[np.float32],
-    fde: NDArray[np.float32],
+    fde: NDArray[np.float32] | None,
     config: CollectionConfig,
 ) -> models.PointStruct:
-    """A point that holds both vectors and the payload."""
-    vector: Any = {config.fde_vector: fde.tolist(), config.token_vector: tokens.tolist()}
+    """A point that holds both vectors and the payload; without an encoding while that is not fitted."""
+    vector: Any = {config.token_vector: tokens.tolist()}
+    if fde is not None:
+        vector[config.fde_vector] = fde.tolist()
     return models.PointStruct(id=point_id(id), vector=vector, payload=payload)
 
 

@@ -71,7 +71,7 @@ class SearchPlan:
         config: CollectionConfig,
         *,
         tokens: NDArray[np.float32],
-        fde: NDArray[np.float32],
+        fde: NDArray[np.float32] | None,
         send_params: bool,
     ) -> models.QueryRequest:
         """The one request that answers a query.
@@ -79,20 +79,20 @@ class SearchPlan:
         Args:
             config: The collection's settings.
             tokens: The query's token matrix.
-            fde: The query's encoding.
+            fde: The query's encoding; without one the search is exact.
             send_params: Whether the engine knows search parameters.
         """
-        params = self._params() if send_params else None
+        params = self._params(config) if send_params else None
         common: dict[str, Any] = {
             "filter": self.filter,
             "limit": self.limit,
             "with_payload": True if self.with_payload else [config.id_key],
         }
+        rank: dict[str, Any] = {"query": tokens.tolist(), "using": config.token_vector, **common}
+        if self.mode == "exact" or fde is None:
+            return models.QueryRequest(**rank)
         if self.mode == "fde":
             return models.QueryRequest(query=fde.tolist(), using=config.fde_vector, params=params, **common)
-        rank: dict[str, Any] = {"query": tokens.tolist(), "using": config.token_vector, **common}
-        if self.mode == "exact":
-            return models.QueryRequest(**rank)
         prefetch = models.Prefetch(
             query=fde.tolist(),
             using=config.fde_vector,
@@ -102,5 +102,11 @@ class SearchPlan:
         )
         return models.QueryRequest(prefetch=prefetch, **rank)
 
-    def _params(self) -> models.SearchParams:
-        return self.params or models.SearchParams(hnsw_ef=max(_MIN_HNSW_EF, 2 * self.first_stage_limit))
+    def _params(self, config: CollectionConfig) -> models.SearchParams:
+        if self.params is not None:
+            return self.params
+        params = models.SearchParams(hnsw_ef=max(_MIN_HNSW_EF, 2 * self.first_stage_limit))
+        if config.fde_quantization is not None:
+            # where MaxSim ranks what is found, reading the full encodings to rank it before gains nothing
+            params.quantization = models.QuantizationSearchParams(rescore=self.mode == "fde")
+        return params

@@ -9,9 +9,12 @@ from qdrant_client import models
 from colbert_qdrant.errors import SchemaMismatchError
 
 if TYPE_CHECKING:
-    from colbert_qdrant.config import CollectionConfig
+    from colbert_qdrant.config import CollectionConfig, FdeQuantization
 
 _DATATYPES: Final = {"float32": models.Datatype.FLOAT32, "float16": models.Datatype.FLOAT16}
+
+
+_TURBO_BITS: Final = {"turbo4": models.TurboQuantBitSize.BITS4, "turbo2": models.TurboQuantBitSize.BITS2}
 
 
 def creation_arguments(config: CollectionConfig, *, fde_dim: int, token_dim: int) -> dict[str, Any]:
@@ -37,6 +40,7 @@ def creation_arguments(config: CollectionConfig, *, fde_dim: int, token_dim: int
                     ef_construct=config.hnsw.ef_construct,
                     full_scan_threshold=config.hnsw.full_scan_threshold,
                 ),
+                quantization_config=_quantization(config.fde_quantization),
             ),
             config.token_vector: models.VectorParams(
                 size=token_dim,
@@ -48,6 +52,16 @@ def creation_arguments(config: CollectionConfig, *, fde_dim: int, token_dim: int
         },
         "optimizers_config": models.OptimizersConfigDiff(default_segment_number=config.segments),
     }
+
+
+def _quantization(name: FdeQuantization | None) -> models.QuantizationConfig | None:
+    if name is None:
+        return None
+    if name == "int8":
+        scalar = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99, always_ram=True)
+        return models.ScalarQuantization(scalar=scalar)
+    turbo = models.TurboQuantQuantizationConfig(bits=_TURBO_BITS[name], always_ram=True)
+    return models.TurboQuantization(turbo=turbo)
 
 
 def check_schema(

@@ -60,6 +60,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     if engine.kind == "server":
         with engine.client() as client:
             client.delete_collection(engine.name)
+            client.delete_collection(f"{engine.name}__fde")
 
 
 @pytest.fixture

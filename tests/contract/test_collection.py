@@ -93,6 +93,7 @@ def test_exact_mode_is_the_exact_ranking(filled: ColbertCollection, query: str) 
 
 def test_fde_mode_ranks_by_the_inner_product_of_the_encodings(filled: ColbertCollection) -> None:
     encoder = WordEncoder()
+    assert filled.fde is not None
     encoded = filled.fde.encode_documents(encoder.encode_documents(TEXTS)).astype(np.float16).astype(np.float32)
     query = filled.fde.encode_queries(encoder.encode_queries(QUERIES[:1]))[0]
     best = np.sort(encoded @ query)[::-1][:10]
@@ -301,6 +302,7 @@ def test_stored_vectors_are_what_was_encoded(filled: ColbertCollection, client: 
     assert record.payload is not None
     tokens = encoder.encode_documents([record.payload["text"]])
     np.testing.assert_array_equal(np.array(record.vector["colbert"], np.float32), tokens[0])
+    assert filled.fde is not None
     expected = filled.fde.encode_documents(tokens)[0]
     np.testing.assert_allclose(np.array(record.vector["fde"], np.float32), expected, rtol=1e-3, atol=1e-6)
     assert isinstance(tokens, TokenEmbeddings)

@@ -1,4 +1,4 @@
-"""A killed ingest leaves a store that opens, with whole points only, and everything that was acknowledged."""
+"""A killed ingest, or fit, leaves a store that opens, with whole points only, and everything that was acknowledged."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
-from colbert_qdrant import ColbertCollection
-from tests.encoders import WordEncoder
+from colbert_qdrant import ColbertCollection, maxsim
+from tests.encoders import WordEncoder, random_texts
 
 if TYPE_CHECKING:
     from tests.contract.conftest import Engine
@@ -69,3 +70,68 @@ def test_kill_during_ingest(engine: Engine) -> None:
                 assert set(point.vector) == {"fde", "colbert"}
                 assert set(point.payload or {}) == {"_id", "text", "i"}
             assert docs.search("river bridge", limit=5)
+
+
+FIT = """
+import sys
+from pathlib import Path
+from colbert_qdrant import ColbertCollection, CollectionConfig, Document, LemurConfig
+from tests.contract.conftest import Engine
+from tests.encoders import WordEncoder, random_texts
+
+class Reporter:
+    runs = 0
+    def start(self, total): self.runs += 1
+    def advance(self, documents):
+        if self.runs == int(sys.argv[4]):
+            print("now", flush=True)
+            sys.stdin.read()  # until the end comes
+    def stop(self): pass
+
+with Engine(kind=sys.argv[1], path=Path(sys.argv[2]), name=sys.argv[3]).client() as client:
+    fde = LemurConfig(dim=16, hidden=64, epochs=0, learn_tokens=200, fit_documents=100)
+    config = CollectionConfig(fde=fde)
+    docs = ColbertCollection.open_or_create(sys.argv[3], client=client, encoder=WordEncoder(), config=config)
+    docs.upsert(Document(i, text) for i, text in enumerate(random_texts(60)))
+    docs.fit(refit=docs.fde is not None, progress=Reporter())
+"""
+
+
+def kill_fit(engine: Engine, phase: int) -> None:
+    """Start a fit, and kill it when it first reports progress: of the fit itself (1), of adding encodings (2)."""
+    arguments = [sys.executable, "-c", FIT, engine.kind, str(engine.path), engine.name, str(phase)]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        if process.stdout is None:
+            raise RuntimeError("no pipe")
+        line = process.stdout.readline()
+        process.kill()
+    assert line == "now\n"
+
+
+def test_kill_during_fit_and_refit(engine: Engine) -> None:
+    if not engine.persistent:
+        pytest.skip(":memory: keeps nothing")
+    with_encoding = []
+    for phase in (1, 2, 2):  # before there is an encoding; while points get it; while they get another
+        kill_fit(engine, phase)
+        with engine.client() as client:
+            docs = ColbertCollection.open(engine.name, client=client, encoder=WordEncoder())
+            docs.check()
+            points, _ = client.scroll(engine.name, limit=100, with_vectors=True)
+            with_encoding.append(sum("fde" in (point.vector or {}) for point in points))
+            query = WordEncoder().encode_queries(["river bridge"])
+            expected = maxsim(query, WordEncoder().encode_documents(random_texts(60)))[0]
+            found = [hit.score for hit in docs.search(query, limit=60, candidates=60)]
+            assert found == pytest.approx(sorted(expected.tolist(), reverse=True), rel=1e-5, abs=1e-5)
+    assert with_encoding[0] == 0
+    assert 0 < with_encoding[1] < 60
+    assert 0 < with_encoding[2] < 60
+    with engine.client() as client:
+        docs = ColbertCollection.open(engine.name, client=client, encoder=WordEncoder())
+        docs.fit()
+        assert docs.fde is not None
+        points, _ = client.scroll(engine.name, limit=100, with_payload=True, with_vectors=True)
+        texts = [(point.payload or {})["text"] for point in points]
+        stored = np.array([(point.vector or {})["fde"] for point in points], np.float32)  # type: ignore[call-overload]
+        expected = docs.fde.encode_documents(WordEncoder().encode_documents(texts))
+        np.testing.assert_allclose(stored, expected, rtol=2e-3, atol=2e-4)

@@ -9,7 +9,14 @@ import pytest
 from qdrant_client import QdrantClient
 from werkzeug import Request, Response
 
-from colbert_qdrant import CapabilityError, ColbertCollection, ConfigurationError, Document
+from colbert_qdrant import (
+    CapabilityError,
+    ColbertCollection,
+    CollectionConfig,
+    ConfigurationError,
+    Document,
+    LemurConfig,
+)
 from colbert_qdrant.qdrant import Capabilities
 from tests.encoders import WordEncoder
 
@@ -43,6 +50,55 @@ def test_metadata_depends_on_the_version(
 
 
 @pytest.mark.parametrize(
+    ("version", "has_vector", "insert_only", "turbo"),
+    [
+        ("1.12.6", False, False, False),
+        ("1.13.0", True, False, False),
+        ("1.16.3", True, False, False),
+        ("1.17.0", True, True, False),
+        ("1.18.0", True, True, True),
+        ("2.0.0", True, True, True),
+    ],
+)
+def test_features_depend_on_the_version(
+    httpserver: HTTPServer, remote: QdrantClient, version: str, *, has_vector: bool, insert_only: bool, turbo: bool
+) -> None:
+    answer_version(httpserver, version)
+    capabilities = Capabilities.of(remote)
+    assert capabilities.has_vector == has_vector
+    assert capabilities.insert_only == insert_only
+    assert capabilities.turbo_quantization == turbo
+
+
+LEMUR = CollectionConfig(fde=LemurConfig(dim=8, hidden=8))
+
+
+@pytest.mark.parametrize(
+    ("version", "config", "message"),
+    [
+        ("1.12.6", LEMUR, "fitted to its collection needs a Qdrant server of version 1.13"),
+        ("1.13.0", LEMUR, None),
+        ("1.17.1", CollectionConfig(fde_quantization="turbo4"), "fde_quantization='turbo4' needs .* version 1.18"),
+        ("1.17.1", CollectionConfig(fde_quantization="turbo2"), "use 'int8'"),
+        ("1.18.0", CollectionConfig(fde_quantization="turbo4"), None),
+        ("1.12.6", CollectionConfig(fde_quantization="int8"), None),
+        ("1.12.6", CollectionConfig(), None),
+    ],
+)
+def test_a_server_too_old_for_the_settings_is_refused_before_anything_is_created(
+    httpserver: HTTPServer, remote: QdrantClient, version: str, config: CollectionConfig, message: str | None
+) -> None:
+    server = OldServer(httpserver, version)
+    if message is None:
+        ColbertCollection.create("docs", client=remote, encoder=WordEncoder(), config=config)
+        assert server.created is not None
+        return
+    with pytest.raises(CapabilityError, match=message):
+        ColbertCollection.create("docs", client=remote, encoder=WordEncoder(), config=config)
+    assert server.created is None
+
+
+@pytest.mark.parametrize(
     ("version", "message"), [("1.9.7", "is version 1.9, but multivectors need 1.10"), ("dev", "'dev'")]
 )
 def test_a_server_that_cannot_work_is_refused(
@@ -59,12 +115,15 @@ def test_something_else_is_refused() -> None:
 
 
 class OldServer:
-    """Just enough of a 1.12 server: keeps one collection, without metadata, and its points."""
+    """Just enough of an old server: keeps one collection, without metadata, and its points."""
 
-    def __init__(self, server: HTTPServer) -> None:
+    def __init__(self, server: HTTPServer, version: str = "1.12.4") -> None:
         self.created: dict[str, Any] | None = None
         self.points: dict[str, Any] = {}
-        answer_version(server, "1.12.4")
+        answer_version(server, version)
+        server.expect_request("/collections/docs__fde/exists").respond_with_handler(
+            lambda _: self._ok({"exists": False})
+        )
         server.expect_request("/collections/docs/exists").respond_with_handler(
             lambda _: self._ok({"exists": self.created is not None})
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from colbert_qdrant import CollectionConfig, ConfigurationError, HnswConfig, MuveraConfig
+from colbert_qdrant import CollectionConfig, ConfigurationError, HnswConfig, LemurConfig, MuveraConfig
 
 CONFIG = CollectionConfig(
     fde=MuveraConfig(k_sim=4, seed=7, fill_empty=False),
@@ -24,6 +24,56 @@ def test_survives_json() -> None:
     assert CONFIG.to_dict()["fde"]["type"] == "muvera"
 
 
+def test_what_an_older_version_stored_still_loads_and_compares_equal() -> None:
+    stored = {"type": "muvera", "k_sim": 5, "dim_proj": 16, "r_reps": 20, "seed": 42, "fill_empty": True}
+    assert MuveraConfig.from_dict(stored) == MuveraConfig()
+    assert MuveraConfig().to_dict() == stored
+
+
+@pytest.mark.parametrize("config", [MuveraConfig(final_projection=64), MuveraConfig(variant="fastembed")])
+def test_what_came_later_is_stored_once_it_is_used(config: MuveraConfig) -> None:
+    stored = json.loads(json.dumps(config.to_dict()))
+    assert stored != MuveraConfig().to_dict()
+    assert MuveraConfig.from_dict(stored) == config
+
+
+def test_a_fitted_encoding_and_its_quantization_survive_json() -> None:
+    fde = LemurConfig(dim=8, hidden=32, epochs=3, own_weight=0, ridge=0.01, seed=7)
+    config = CollectionConfig(fde=fde, fde_quantization="turbo2")
+    loaded = CollectionConfig.from_dict(json.loads(json.dumps(config.to_dict())))
+    assert loaded == config
+    assert isinstance(loaded.fde, LemurConfig)
+    assert LemurConfig.from_dict(fde.to_dict()) == fde
+
+
+def test_settings_without_a_quantization_are_those_of_before_there_was_one() -> None:
+    stored = CONFIG.to_dict()
+    del stored["fde_quantization"]
+    assert CollectionConfig.from_dict(stored) == CONFIG
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"dim": 0}, "dim must be between 1 and 65535"),
+        ({"dim": 64, "hidden": 32}, "dim=64 is more than the hidden=32 features it is cut from: raise hidden"),
+        ({"epochs": -1}, "epochs must be at least 0"),
+        ({"learn_tokens": 0}, "learn_tokens must be at least 1"),
+        ({"own_weight": -1.0}, "own_weight must be a number of at least 0"),
+        ({"own_weight": float("nan")}, "own_weight must be a number"),
+        ({"own_tokens": 0}, "own_tokens must be at least 1"),
+        ({"fit_documents": 0}, "fit_documents must be at least 1"),
+        ({"training_documents": 0}, "training_documents must be at least 1"),
+        ({"ridge": 0}, "ridge must be a number of at least"),
+        ({"ridge": float("inf")}, "ridge must be a number"),
+        ({"seed": 2**32}, "seed must be between 0 and"),
+    ],
+)
+def test_bad_settings_of_a_fit_are_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        LemurConfig(**arguments)
+
+
 def test_is_frozen_and_keyword_only() -> None:
     with pytest.raises(FrozenInstanceError):
         CONFIG.segments = 1  # type: ignore[misc]
@@ -35,11 +85,12 @@ def test_is_frozen_and_keyword_only() -> None:
     ("arguments", "message"),
     [
         ({"fde_datatype": "int8"}, "fde_datatype='int8': use 'float16' or 'float32'"),
+        ({"fde_quantization": "turbo8"}, "fde_quantization='turbo8': use None or one of turbo4, turbo2, int8"),
         ({"segments": 0}, "segments must be at least 1"),
         ({"fde_vector": "colbert"}, "fde_vector and token_vector are both 'colbert'"),
         ({"text_key": "_id"}, "text_key and id_key are both '_id'"),
         ({"id_key": ""}, "must not be empty"),
-        ({"fde": None}, "fde must be a MuveraConfig, got None"),
+        ({"fde": None}, "fde must be a MuveraConfig or a LemurConfig, got None"),
         ({"hnsw": {"m": 4}}, "hnsw must be a HnswConfig, got {'m': 4}"),
     ],
 )
@@ -58,7 +109,9 @@ def test_bad_graphs_are_refused(arguments: dict[str, Any]) -> None:
     ("data", "message"),
     [
         ({"colour": 1}, r"CollectionConfig does not know \['colour'\]: written by a newer version"),
-        ({"fde": {"type": "lattice"}}, "unknown FDE type 'lattice': this version knows 'muvera'"),
+        ({"fde": {"type": "lattice"}}, "unknown FDE type 'lattice': this version knows muvera, lemur"),
+        ({"fde": {}}, "unknown FDE type None"),
+        ({"fde": {"type": "lemur", "depth": 1}}, r"LemurConfig does not know \['depth'\]"),
         ({"fde": {"type": "muvera", "depth": 1}}, r"MuveraConfig does not know \['depth'\]"),
         ({"hnsw": {"links": 1}}, r"HnswConfig does not know \['links'\]"),
     ],

@@ -14,6 +14,7 @@ CONFIG = CollectionConfig(fde=MuveraConfig(k_sim=3, dim_proj=4, r_reps=3))
 
 
 def fingerprint(*, change: float = 0.0, **encoder: Any) -> Fingerprint:
+    assert isinstance(CONFIG.fde, MuveraConfig)
     fde = MuveraEncoder(CONFIG.fde, token_dim=16)
     canary = fde.encode_documents(canary_tokens(16))
     canary += change * np.random.default_rng(0).standard_normal(canary.shape, np.float32)
@@ -30,6 +31,16 @@ def test_survives_json_with_its_config() -> None:
     assert loaded == fingerprint()
     assert loaded.config == CONFIG
     assert loaded.token_dim == 16
+
+
+def test_a_collection_from_before_the_later_settings_is_no_different() -> None:
+    stored = fingerprint().to_dict()
+    stored["fde"] = {
+        "config": {"type": "muvera", "k_sim": 3, "dim_proj": 4, "r_reps": 3, "seed": 42, "fill_empty": True},
+        "version": 1,
+        "token_dim": 16,
+    }
+    assert Fingerprint.from_dict(stored).differences(fingerprint()) == {}
 
 
 def test_another_name_alone_is_no_difference() -> None:

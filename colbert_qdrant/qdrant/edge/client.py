@@ -144,15 +144,32 @@ class EdgeClient:
         return _done()
 
     def update_vectors(
-        self, collection_name: str, points: Sequence[models.PointVectors], *, wait: bool = True
+        self,
+        collection_name: str,
+        points: Sequence[models.PointVectors],
+        *,
+        wait: bool = True,
+        update_filter: models.Filter | None = None,
     ) -> models.UpdateResult:
-        """Replaces the given vectors of points; their payload and other vectors stay.
+        """Replaces the given vectors of points, or of those that match a filter; the rest of them stays.
 
         Raises:
             SchemaMismatchError: A vector is not in the collection or has another size.
-            EngineError: A point does not exist.
+            EngineError: A point does not exist; the others were written.
         """
-        self._store.collection(collection_name).update_vectors(points)
+        self._store.collection(collection_name).update_vectors(points, update_filter)
+        return _done()
+
+    def delete_vectors(
+        self, collection_name: str, vectors: Sequence[str], points: Selector, *, wait: bool = True
+    ) -> models.UpdateResult:
+        """Removes the named vectors from points, by id or by filter; the rest of them stays.
+
+        Raises:
+            SchemaMismatchError: A vector is not in the collection.
+            EngineError: A point does not exist; the others were changed.
+        """
+        self._store.collection(collection_name).delete_vectors(vectors, points)
         return _done()
 
     def set_payload(
@@ -314,6 +331,17 @@ class EdgeClient:
         """Removes the index of a payload field."""
         self._store.collection(collection_name).delete_payload_index(field_name)
         return _done()
+
+    def attach(self, collection_name: str, file_name: str, data: bytes) -> None:
+        """Keeps a file with a collection, in the place of one of that name; only the embedded engine has this.
+
+        A crash leaves the old file or the new one, nothing in between.
+        """
+        self._store.collection(collection_name).attach(file_name, data)
+
+    def attachment(self, collection_name: str, file_name: str) -> bytes | None:
+        """Reads a file that is kept with a collection, None if there is none; only the embedded engine has this."""
+        return self._store.collection(collection_name).attachment(file_name)
 
     def optimize(self, collection_name: str) -> bool:
         """Builds the vector indexes (HNSW) and merges segments; only the embedded engine has this.

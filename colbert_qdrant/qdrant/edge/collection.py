@@ -11,13 +11,13 @@ from pydantic import BaseModel
 from qdrant_client import models
 from qdrant_client.http.models import QueryResponse  # `models.QueryResponse` is another class
 
-from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.errors import ConfigurationError, EngineError
 from colbert_qdrant.qdrant.edge import payload_index
 from colbert_qdrant.qdrant.edge.describe import collection_info, vector_params
 from colbert_qdrant.qdrant.edge.failures import engine_errors
 from colbert_qdrant.qdrant.edge.fields import given, unsupported
 from colbert_qdrant.qdrant.edge.filters import to_filter
-from colbert_qdrant.qdrant.edge.manifest import dumped
+from colbert_qdrant.qdrant.edge.manifest import dumped, write_file
 from colbert_qdrant.qdrant.edge.points import (
     from_id,
     from_record,
@@ -87,11 +87,32 @@ class Collection:
         with self._engine("upsert"):
             self._update(edge.UpdateOperation.upsert_points([self._point(point) for point in points]))
 
-    def update_vectors(self, points: Sequence[models.PointVectors]) -> None:
-        """Replaces the given vectors of points."""
+    def update_vectors(self, points: Sequence[models.PointVectors], matching: models.Filter | None) -> None:
+        """Replaces the given vectors of points, or of those that match."""
         with self._engine("update_vectors"):
             changes = [edge.PointVectors(point.id, self._vectors(point)) for point in points]
-            self._update(edge.UpdateOperation.update_vectors(changes))
+            condition = None if matching is None else to_filter(matching)
+            self._update(edge.UpdateOperation.update_vectors(changes, condition))
+
+    def delete_vectors(self, names: Sequence[str], points: Selector) -> None:
+        """Removes vectors from points."""
+        operations = edge.UpdateOperation
+        with self._engine("delete_vectors"):
+            self._select(points, operations.delete_vectors, operations.delete_vectors_by_filter, list(names))
+
+    def attach(self, file_name: str, data: bytes) -> None:
+        """Keeps a file with the collection."""
+        write_file(self._folder / file_name, data)
+
+    def attachment(self, file_name: str) -> bytes | None:
+        """Reads a file that is kept with the collection; None if there is none."""
+        path = self._folder / file_name
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise EngineError(f"{path} cannot be read: {error}") from error
 
     def set_payload(self, payload: models.Payload, points: Selector, key: str | None) -> None:
         """Merges a payload into the payload of points."""

@@ -52,15 +52,8 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Writes the manifest. A crash leaves the old file or the new one, nothing in between."""
-        temporary = folder / f"{FILE_NAME}.tmp"
-        try:
-            with temporary.open("w", encoding="utf-8") as file:
-                json.dump({"format": FORMAT, **asdict(self)}, file, ensure_ascii=False, indent=2)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(folder / FILE_NAME)
-        except OSError as error:
-            raise EngineError(f"{folder / FILE_NAME} cannot be written: {error}") from error
+        text = json.dumps({"format": FORMAT, **asdict(self)}, ensure_ascii=False, indent=2)
+        write_file(folder / FILE_NAME, text.encode())
 
     def merge(self, metadata: Mapping[str, Any]) -> None:
         """Merges metadata by top-level keys; None deletes a key."""
@@ -74,6 +67,23 @@ class Manifest:
             return None
         adapter: TypeAdapter[models.PayloadSchemaParams] = TypeAdapter(models.PayloadSchemaParams)
         return adapter.validate_python(schema)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Writes a file. A crash leaves the old file or the new one, nothing in between.
+
+    Raises:
+        EngineError: It cannot be written.
+    """
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise EngineError(f"{path} cannot be written: {error}") from error
 
 
 def to_json(value: Mapping[str, Any]) -> dict[str, Any]:

@@ -282,3 +282,73 @@ os._exit(0)
     with EdgeClient(tmp_path) as client:
         assert {record.id for record in client.scroll("docs")[0]} <= {1, 3}
         assert client.retrieve("docs", [1]) != []
+
+
+NAMED = {name: models.VectorParams(size=2, distance=models.Distance.DOT) for name in ("first", "second")}
+
+
+def with_two_vectors(client: EdgeClient) -> None:
+    client.create_collection("named", NAMED)
+    points = [
+        models.PointStruct(id=n, vector={"first": [float(n), 0.0], "second": [0.0, float(n)]}, payload={"n": n})
+        for n in (1, 2, 3)
+    ]
+    client.upsert("named", points)
+
+
+def vectors_of(client: EdgeClient) -> dict[Any, dict[str, Any]]:
+    records, _ = client.scroll("named", with_vectors=True)
+    return {record.id: record.vector for record in records}  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        [1, 3],
+        models.PointIdsList(points=[1, 3]),
+        models.Filter(must_not=[models.HasIdCondition(has_id=[2])]),
+        models.FilterSelector(filter=models.Filter(must_not=[models.HasIdCondition(has_id=[2])])),
+    ],
+)
+def test_delete_vectors_leaves_the_rest_of_a_point(client: EdgeClient, chosen: Any) -> None:
+    with_two_vectors(client)
+    client.delete_vectors("named", ["second"], chosen)
+    assert vectors_of(client) == {1: {"first": [1, 0]}, 2: {"first": [2, 0], "second": [0, 2]}, 3: {"first": [3, 0]}}
+    assert [record.payload for record in client.scroll("named")[0]] == [{"n": 1}, {"n": 2}, {"n": 3}]
+    found = client.query_points("named", [0.0, 1.0], using="second").points
+    assert [point.id for point in found] == [2]
+    lacks = models.Filter(must_not=[models.HasVectorCondition(has_vector="second")])
+    assert client.count("named", lacks).count == 2
+
+
+def test_deleted_vectors_stay_deleted_when_the_store_is_opened_again(tmp_path: Path) -> None:
+    with EdgeClient(tmp_path) as client:
+        with_two_vectors(client)
+        client.delete_vectors("named", ["second"], [1, 2])
+        client.optimize("named")
+    with EdgeClient(tmp_path) as client:
+        assert {id: set(vectors) for id, vectors in vectors_of(client).items()} == {
+            1: {"first"},
+            2: {"first"},
+            3: {"first", "second"},
+        }
+
+
+def test_delete_vectors_names_what_is_missing(client: EdgeClient) -> None:
+    with_two_vectors(client)
+    with pytest.raises(SchemaMismatchError, match=r"delete_vectors on collection 'named': .*third"):
+        client.delete_vectors("named", ["third"], [1])
+    with pytest.raises(EngineError, match="No point with id 9"):
+        client.delete_vectors("named", ["second"], [9, 1])
+    assert set(vectors_of(client)[1]) == {"first"}
+    with pytest.raises(ConfigurationError, match="chosen by a list of ids or a filter"):
+        client.delete_vectors("named", ["second"], "all")
+
+
+def test_update_vectors_can_leave_alone_what_does_not_match(client: EdgeClient) -> None:
+    with_two_vectors(client)
+    client.delete_vectors("named", ["second"], [1])
+    lacks = models.Filter(must_not=[models.HasVectorCondition(has_vector="second")])
+    changes = [models.PointVectors(id=n, vector={"second": [7.0, 7.0]}) for n in (1, 2)]
+    client.update_vectors("named", changes, update_filter=lacks)
+    assert {id: vectors["second"] for id, vectors in vectors_of(client).items()} == {1: [7, 7], 2: [0, 2], 3: [0, 3]}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from qdrant_client import models
 
-from colbert_qdrant.errors import ClosedError, EngineError, MissingExtraError, StoreLockedError
+from colbert_qdrant.errors import ClosedError, CollectionNotFoundError, EngineError, MissingExtraError, StoreLockedError
 from colbert_qdrant.qdrant.edge import EdgeClient
 
 if TYPE_CHECKING:
@@ -216,3 +216,31 @@ def test_a_relative_path_stays_the_same_folder(tmp_path: Path, monkeypatch: pyte
         assert client.collection_exists("docs")
     assert (tmp_path / "store" / "collections" / "docs").is_dir()
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_file_is_kept_with_a_collection_until_that_is_deleted(tmp_path: Path) -> None:
+    vectors = models.VectorParams(size=2, distance=models.Distance.DOT)
+    data = bytes(range(256)) * 100
+    with EdgeClient(tmp_path) as client:
+        client.create_collection("docs", vectors)
+        assert client.attachment("docs", "some.bin") is None
+        client.attach("docs", "some.bin", b"first")
+        client.attach("docs", "some.bin", data)
+        with pytest.raises(CollectionNotFoundError):
+            client.attach("other", "some.bin", data)
+    with EdgeClient(tmp_path) as client:
+        assert client.attachment("docs", "some.bin") == data
+        client.delete_collection("docs")
+        client.create_collection("docs", vectors)
+        assert client.attachment("docs", "some.bin") is None
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+    with EdgeClient(tmp_path) as client:
+        client.create_collection("docs", models.VectorParams(size=2, distance=models.Distance.DOT))
+        client.attach("docs", "some.bin", b"first")
+        # a folder in the way of the temporary file stands for a full disk
+        (tmp_path / "collections" / "docs" / "some.bin.tmp").mkdir()
+        with pytest.raises(EngineError, match=r"some\.bin cannot be written"):
+            client.attach("docs", "some.bin", b"second")
+        assert client.attachment("docs", "some.bin") == b"first"

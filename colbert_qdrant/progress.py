@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from colbert_qdrant.errors import ConfigurationError, MissingExtraError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.progress import Progress
 
 
 class ProgressReporter(Protocol):
-    """Told how far an ingest is. Anything with these three methods is one."""
+    """Told how far long work is. Anything with these three methods is one.
+
+    An ingest that fits its encoding uses it several times, one after the other: for the documents, for the fit, for
+    the encodings that are added to what is stored, and for the documents that are left.
+    """
 
     def start(self, total: int | None) -> None:
-        """Called once before the first document; ``total`` is ``None`` if nobody knows it."""
+        """Called before the first document; ``total`` is ``None`` if nobody knows it, and without those done before."""
         ...
 
     def advance(self, documents: int) -> None:
@@ -23,7 +30,7 @@ class ProgressReporter(Protocol):
         ...
 
     def stop(self) -> None:
-        """Called once, also after an error."""
+        """Called at the end, also after an error."""
         ...
 
 
@@ -43,7 +50,8 @@ class Silence:
 class _RichBar:
     """A live bar on stderr with documents per second and the time left."""
 
-    def __init__(self) -> None:
+    def __init__(self, label: str) -> None:
+        self._label = label
         try:
             from rich.console import Console  # noqa: PLC0415
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
@@ -61,7 +69,7 @@ class _RichBar:
         )
 
     def start(self, total: int | None) -> None:
-        self._task = self._progress.add_task("ingest", total=total, rate="")
+        self._task = self._progress.add_task(self._label, total=total, rate="")
         self._progress.start()
 
     def advance(self, documents: int) -> None:
@@ -74,15 +82,30 @@ class _RichBar:
         self._progress.stop()
 
 
-def reporter(progress: bool | ProgressReporter) -> ProgressReporter:  # noqa: FBT001
-    """The reporter asked for; ``True`` is a live bar where stderr is a terminal, and nothing elsewhere.
+@contextmanager
+def reporting(progress: bool | ProgressReporter, *, label: str, total: int | None) -> Iterator[ProgressReporter]:  # noqa: FBT001
+    """The reporter asked for, started and in the end stopped.
+
+    Args:
+        progress: ``True`` is a live bar where stderr is a terminal, and nothing elsewhere; or a reporter.
+        label: What the bar says.
+        total: Documents to come, if anybody knows.
 
     Raises:
         MissingExtraError: A bar is wanted and rich is not installed.
         ConfigurationError: ``progress`` is neither a boolean nor a reporter.
     """
+    report = _reporter(progress, label)
+    report.start(total)
+    try:
+        yield report
+    finally:
+        report.stop()
+
+
+def _reporter(progress: bool | ProgressReporter, label: str) -> ProgressReporter:  # noqa: FBT001
     if isinstance(progress, bool):
-        return _RichBar() if progress and sys.stderr.isatty() else Silence()
+        return _RichBar(label) if progress and sys.stderr.isatty() else Silence()
     if not all(callable(getattr(progress, name, None)) for name in ("start", "advance", "stop")):
         raise ConfigurationError("progress must be True, False or an object with start, advance and stop")
     return progress

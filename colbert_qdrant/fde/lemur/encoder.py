@@ -1,0 +1,305 @@
+"""LEMUR as an encoder: inference in numpy."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import numpy as np
+
+from colbert_qdrant.config import LemurConfig
+from colbert_qdrant.devices import require_device
+from colbert_qdrant.errors import ArtefactError, ConfigurationError, InvalidTokensError
+from colbert_qdrant.fde.lemur.device import DeviceLemur
+from colbert_qdrant.fde.lemur.matches import best_matches
+from colbert_qdrant.fde.lemur.parameters import LemurParameters
+from colbert_qdrant.fde.lemur.sample import OwnTokens
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from colbert_qdrant.progress import ProgressReporter
+    from colbert_qdrant.tokens import TokenEmbeddings
+
+_TILE_TOKENS: Final = 4_096
+"""Tokens encoded at a time: bounds the working memory, whatever the batch."""
+
+_REFINED_TOGETHER: Final = 32
+"""Documents whose own tokens are put side by side, padded to the longest."""
+
+
+class LemurEncoder:
+    r"""Encodes token matrices so that one inner product predicts MaxSim; fitted to token embeddings of a collection.
+
+    MaxSim is a sum over query tokens, :math:`\sum_x g_C(x)` with :math:`g_C(x) = \max_{c \in C} \langle x, c \rangle`.
+    Features ψ (one hidden layer) are learned so that every document's function is nearly linear in them,
+    :math:`g_C(x) \approx \langle ψ(x), w_C \rangle`. Then Σψ(x) encodes a query, and w_C, the solution of a least
+    squares problem over a fixed sample of n learn tokens, a document (LEMUR, arXiv 2601.21853). Targets are g minus its
+    mean over documents, token by token: the same for all documents, so no ranking changes.
+
+    **Rotated and cut.** Z = features of the learn tokens, ZᵀZ/n (+ ridge) = LLᵀ. In the basis L⁻¹ψ features are white,
+    and the least squares are one product: W = L⁻¹Zᵀ Y/n for the targets Y of all fitted documents. With U the left
+    singular vectors of W, φ(x) = Uᵀ L⁻¹ψ(x) and UᵀW have the same products, and the first coordinates carry most of
+    the energy of the scores: the first ``dim`` are kept, and fewer may be.
+
+    **Refined by own tokens.** The learn sample has no tokens near a document's own, where g is largest and rankings are
+    decided. The document's own tokens T (m rows φ(c)) join its problem with weight τ and their known targets y*. From
+    the plain w₀ = Φᵀy/n (with ΦᵀΦ/n = 1) the weighted least squares, min |Φw − y|² + τ |Tw − y*|², gives the normal
+    equations (n + τ TᵀT) w = n w₀ + τ Tᵀy*, and by Woodbury's identity
+
+    .. math:: w = w_0 + T^T (T T^T / n + 1/τ)^{-1} (y^* - T w_0) / n
+
+    so m × m numbers are solved for, and nothing changes for queries.
+
+    **Balanced.** Queries are white in this basis, documents are not. A graph is linked by products of documents, and
+    finds by products with queries; the two agree only if both have the same second moments. Documents are divided by
+    √s and queries multiplied by √s, with s the root mean square of each coordinate over the fitted documents: both
+    then have E[x²] = s (documents s²/s, queries 1 · s), and no product changes.
+
+    Made with `fit`, `load` or `from_bytes`.
+
+    Args:
+        config: The settings it was fitted with.
+        parameters: What the fit found.
+        device: Where to encode: ``None`` is numpy, anything else a torch device such as ``"cuda"``. Both are float32
+            and agree up to rounding.
+
+    Raises:
+        ConfigurationError: Torch has no such device.
+    """
+
+    VERSION: Final = 1
+    """Changes whenever the same parameters and tokens give other numbers."""
+
+    def __init__(self, config: LemurConfig, parameters: LemurParameters, *, device: str | None = None) -> None:
+        self.config = config
+        self.device = None if device is None else require_device(device, remedy="leave it out to encode with numpy")
+        self.parameters = parameters
+        self.token_dim = int(parameters.learn.shape[1])
+
+    @classmethod
+    def fit(
+        cls,
+        documents: TokenEmbeddings,
+        *,
+        query_tokens: TokenEmbeddings | None = None,
+        config: LemurConfig | None = None,
+        device: str = "cpu",
+        progress: bool | ProgressReporter = False,
+        **settings: Any,
+    ) -> Self:
+        """Fit to a sample of a collection.
+
+        Args:
+            documents: Token embeddings of documents; at most ``fit_documents`` of them are used, chosen at random.
+            query_tokens: Token embeddings of queries, real ones or spans of documents, made by the encoder's *query*
+                side: half of the learn tokens are taken from them. Without them all are the documents' own, which
+                finds less.
+            config: The settings.
+            device: Where torch trains the features; nothing is trained, and torch not loaded, with ``epochs=0``.
+            progress: ``True`` for a live bar where stderr is a terminal, or a reporter.
+            settings: Single settings in the place of those of ``config``, such as ``dim=1024``.
+
+        Raises:
+            InvalidTokensError: There are no documents, or queries and documents differ in ``dim``.
+        """
+        from colbert_qdrant.fde.lemur.fit import fit_parameters  # noqa: PLC0415 - it needs this class
+
+        config = replace(config or LemurConfig(), **settings)
+        return cls(
+            config,
+            fit_parameters(documents, query_tokens=query_tokens, config=config, device=device, progress=progress),
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """The inverse of `to_bytes`.
+
+        Raises:
+            ArtefactError: The bytes are cut off, altered, or of another version.
+        """
+        parameters, settings = LemurParameters.from_bytes(data)
+        if settings.get("version") != cls.VERSION:
+            raise ArtefactError(
+                f"the fitted encoding is of version {settings.get('version')!r}, this one reads {cls.VERSION}: install "
+                "the version of colbert-qdrant that fitted it, or fit anew"
+            )
+        config = LemurConfig.from_dict(settings["config"])
+        if config.dim != len(parameters.scale):
+            raise ArtefactError(
+                f"the fitted encoding says dim={config.dim}, but has {len(parameters.scale)} dimensions: it was "
+                "altered; restore it from a backup, or fit anew"
+            )
+        return cls(config, parameters)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            ArtefactError: The file is cut off, altered, or of another version.
+        """
+        return cls.from_bytes(Path(path).read_bytes())
+
+    def to_bytes(self) -> bytes:
+        """The artefact: a safetensors file with all that was fitted, about 17 MB by default."""
+        return self._bytes
+
+    def save(self, path: str | Path) -> None:
+        """Write `to_bytes` to a file."""
+        Path(path).write_bytes(self._bytes)
+
+    @property
+    def dim(self) -> int:
+        """Dimensions of the encoding."""
+        return self.config.dim
+
+    def to(self, device: str | None) -> Self:
+        """The same encoding, computed elsewhere.
+
+        Raises:
+            ConfigurationError: Torch has no such device.
+        """
+        return type(self)(self.config, self.parameters, device=device)
+
+    def cut(self, dim: int) -> Self:
+        """The same encoding with only its first dimensions; stored vectors may be cut alike.
+
+        Raises:
+            ConfigurationError: There are not so many.
+        """
+        if not 1 <= dim <= self.dim:
+            raise ConfigurationError(f"dim={dim}: this encoding can be cut to between 1 and {self.dim} dimensions")
+        found = self.parameters
+        cut = replace(found, rotation=np.ascontiguousarray(found.rotation[:, :dim]), scale=found.scale[:dim].copy())
+        return type(self)(replace(self.config, dim=dim), cut, device=self.device)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Algorithm, version, settings, token dimensions, and the digest of what was fitted."""
+        return {
+            "config": self.config.to_dict(),
+            "version": self.VERSION,
+            "token_dim": self.token_dim,
+            "digest": hashlib.sha256(self._bytes).hexdigest(),
+        }
+
+    def encode_queries(self, tokens: TokenEmbeddings) -> NDArray[np.float32]:
+        """Encode queries: the sum of their tokens' features, rotated and balanced.
+
+        Args:
+            tokens: A batch of queries.
+
+        Returns:
+            float32, shape ``(len(tokens), dim)``.
+
+        Raises:
+            InvalidTokensError: The token vectors do not have ``token_dim`` dimensions.
+        """
+        return self._in_tiles(tokens, self._queries if self._on_device is None else self._on_device.queries)
+
+    def encode_documents(self, tokens: TokenEmbeddings) -> NDArray[np.float32]:
+        """Encode documents: least squares over the learn tokens and their own.
+
+        Args:
+            tokens: A batch of documents.
+
+        Returns:
+            float32, shape ``(len(tokens), dim)``.
+
+        Raises:
+            InvalidTokensError: The token vectors do not have ``token_dim`` dimensions.
+        """
+        return self._in_tiles(tokens, self._documents)
+
+    def _in_tiles(
+        self, tokens: TokenEmbeddings, encode: Callable[[TokenEmbeddings], NDArray[np.float32]]
+    ) -> NDArray[np.float32]:
+        if tokens.dim != self.token_dim:
+            raise InvalidTokensError(
+                f"token vectors have {tokens.dim} dimensions, but this encoding was fitted to {self.token_dim}"
+            )
+        encoded = np.empty((len(tokens), self.dim), np.float32)
+        for start, stop in tokens.blocks(_TILE_TOKENS if self._on_device is None else self._on_device.TILE_TOKENS):
+            encoded[start:stop] = encode(tokens[start:stop])
+        return encoded
+
+    def _queries(self, tokens: TokenEmbeddings) -> NDArray[np.float32]:
+        features = self.parameters.features(tokens.values)
+        bounds = pairwise(tokens.offsets.tolist())
+        # a tenth of the time of np.add.reduceat, which is slow along the first axis
+        sums = np.stack([features[begin:end].sum(axis=0) for begin, end in bounds])
+        encoded: NDArray[np.float32] = sums @ self._query_rotation
+        return encoded
+
+    def _documents(self, tokens: TokenEmbeddings) -> NDArray[np.float32]:
+        if self._on_device is None:
+            weights = self._weights(tokens)
+            weights /= np.sqrt(self.parameters.scale)
+            return weights
+        own = OwnTokens.of(tokens, most=self.config.own_tokens) if self.config.own_weight else None
+        return self._on_device.documents(tokens, own)
+
+    def _weights(self, tokens: TokenEmbeddings) -> NDArray[np.float32]:
+        """W for every document."""
+        targets = best_matches(tokens, self.parameters.learn)
+        targets -= self.parameters.means
+        weights: NDArray[np.float32] = targets @ self._solution
+        if self.config.own_weight:
+            for start in range(0, len(tokens), _REFINED_TOGETHER):
+                some = slice(start, start + _REFINED_TOGETHER)
+                weights[some] = self._refined(tokens[some], weights[some])
+        return weights
+
+    def _refined(self, tokens: TokenEmbeddings, plain: NDArray[np.float32]) -> NDArray[np.float32]:
+        """W from w₀: the closed form above for all documents at once; rows that one lacks are 0 and change nothing."""
+        own = OwnTokens.of(tokens, most=self.config.own_tokens)
+        n = len(self.parameters.learn)
+        features = self.parameters.features.rotated(tokens.values[own.rows[own.present]], self.parameters.rotation)
+        rows = np.zeros((*own.rows.shape, self.dim), np.float32)
+        rows[own.present] = features
+        residual = np.zeros((*own.rows.shape, 1), np.float32)
+        residual[own.present, 0] = own.matches - self._expected(features)
+        residual -= rows @ plain[:, :, None]
+        system = rows @ rows.transpose(0, 2, 1)
+        system /= n
+        diagonal = np.arange(own.rows.shape[1])
+        system[:, diagonal, diagonal] += np.float32(1 / self.config.own_weight)
+        pull = np.linalg.solve(system, residual).astype(np.float32, copy=False)
+        pull /= np.float32(n)
+        refined: NDArray[np.float32] = plain + (rows.transpose(0, 2, 1) @ pull)[:, :, 0]
+        return refined
+
+    def _expected(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The mean over documents of the best match of any token: known for learn tokens, by the same least squares."""
+        means = self.parameters.means
+        overall = means.mean()
+        expected: NDArray[np.float32] = features @ ((means - overall) @ self._solution)
+        expected += overall
+        return expected
+
+    @cached_property
+    def _on_device(self) -> DeviceLemur | None:
+        return None if self.device is None else DeviceLemur(self.parameters, self.config, device=self.device)
+
+    @cached_property
+    def _bytes(self) -> bytes:
+        return self.parameters.to_bytes({"config": self.config.to_dict(), "version": self.VERSION})
+
+    @cached_property
+    def _query_rotation(self) -> NDArray[np.float32]:
+        balanced: NDArray[np.float32] = self.parameters.rotation * np.sqrt(self.parameters.scale)
+        return balanced
+
+    @cached_property
+    def _solution(self) -> NDArray[np.float32]:
+        """Φ/n, shape ``(n, dim)``: targets @ it are the plain least squares."""
+        learn = self.parameters.learn
+        solution = self.parameters.features.rotated(learn, self.parameters.rotation)
+        solution /= np.float32(len(learn))
+        return solution

@@ -1,0 +1,128 @@
+"""Fitting LEMUR: samples, targets, features, and the basis in which encodings are cut."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from colbert_qdrant.errors import InvalidTokensError
+from colbert_qdrant.fde.lemur.encoder import LemurEncoder
+from colbert_qdrant.fde.lemur.features import Features
+from colbert_qdrant.fde.lemur.matches import best_matches
+from colbert_qdrant.fde.lemur.parameters import LemurParameters
+from colbert_qdrant.fde.lemur.training import train
+from colbert_qdrant.progress import reporting
+from colbert_qdrant.tokens import TokenEmbeddings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from colbert_qdrant.config import LemurConfig
+    from colbert_qdrant.progress import ProgressReporter
+
+_BALANCED_BY: Final = 1_000
+"""Documents whose coordinates give the scale: a mean of squares needs no more."""
+
+_BLOCK_DOCUMENTS: Final = 128
+_SMALLEST_SCALE: Final = 1e-3
+"""Relative to the largest: coordinates in which no fitted document has anything are not blown up."""
+
+_SMALLEST_ANY: Final = 1e-4
+"""Where the fitted documents are all alike, others must not leave the range of float16."""
+
+
+def fit_parameters(
+    documents: TokenEmbeddings,
+    *,
+    query_tokens: TokenEmbeddings | None,
+    config: LemurConfig,
+    device: str,
+    progress: bool | ProgressReporter,
+) -> LemurParameters:
+    """All that `LemurEncoder.fit` finds out; arguments and errors are its own.
+
+    The same documents, queries and settings give the same parameters, up to the rounding of the machine's matmul.
+    """
+    if not len(documents):
+        raise InvalidTokensError("there are no documents to fit to: ingest some first")
+    if query_tokens is not None and query_tokens.dim != documents.dim:
+        raise InvalidTokensError(
+            f"query tokens have {query_tokens.dim} dimensions, documents {documents.dim}: encode both with one encoder"
+        )
+    random = np.random.RandomState(config.seed)
+    documents = _sample(documents, config.fit_documents, random)
+    learn = _learn_tokens(documents, query_tokens, config.learn_tokens, random)
+    with reporting(progress, label="fit", total=len(documents) + config.epochs * _BLOCK_DOCUMENTS) as report:
+        matches = np.empty((len(documents), len(learn)), np.float32)
+        for start in range(0, len(documents), _BLOCK_DOCUMENTS):
+            block = documents[start : start + _BLOCK_DOCUMENTS]
+            matches[start : start + len(block)] = best_matches(block, learn)
+            report.advance(len(block))
+        means = matches.mean(axis=0)
+        matches -= means
+        features = Features.random(documents.dim, config.hidden, seed=config.seed)
+        targets = matches[: config.training_documents]
+        if config.epochs and len(learn) > 1 and targets.any():  # one document alone differs from nothing
+            features = train(
+                features,
+                learn,
+                targets,
+                epochs=config.epochs,
+                seed=config.seed,
+                device=device,
+                on_epoch=lambda: report.advance(_BLOCK_DOCUMENTS),
+            )
+    rotation = _rotation(features(learn), matches, dim=config.dim, ridge=config.ridge)
+    unbalanced = LemurParameters(
+        features=features, rotation=rotation, learn=learn, means=means, scale=np.ones(config.dim, np.float32)
+    )
+    encoded = LemurEncoder(config, unbalanced).encode_documents(documents[:_BALANCED_BY])
+    scale = np.sqrt(np.mean(np.square(encoded), axis=0))
+    smallest = max(_SMALLEST_SCALE * scale.max(), _SMALLEST_ANY)
+    return replace(unbalanced, scale=np.maximum(scale, smallest, dtype=np.float32))
+
+
+def _sample(documents: TokenEmbeddings, most: int, random: np.random.RandomState) -> TokenEmbeddings:
+    """Some documents in random order: those that come first are a sample as well."""
+    chosen = random.permutation(len(documents))[:most]
+    return TokenEmbeddings.from_matrices([documents[int(number)] for number in chosen], dim=documents.dim)
+
+
+def _learn_tokens(
+    documents: TokenEmbeddings, queries: TokenEmbeddings | None, most: int, random: np.random.RandomState
+) -> NDArray[np.float32]:
+    """Half of them from queries, as far as there are so many, the others from documents."""
+    halves = [] if queries is None else [_choose(queries.values, most // 2, random)]
+    halves.append(_choose(documents.values, most - sum(map(len, halves)), random))
+    learn = np.concatenate(halves)
+    return learn[random.permutation(len(learn))]
+
+
+def _choose(values: NDArray[np.float32], most: int, random: np.random.RandomState) -> NDArray[np.float32]:
+    return values[random.permutation(len(values))[:most]]
+
+
+def _rotation(
+    features: NDArray[np.float32], targets: NDArray[np.float32], *, dim: int, ridge: float
+) -> NDArray[np.float32]:
+    """A with φ(x) = ψ(x) A: white on the learn tokens, its coordinates in the order of their share in the scores.
+
+    Args:
+        features: Z, shape ``(n, hidden)``.
+        targets: Yᵀ, shape ``(documents, n)``.
+        dim: Coordinates to keep.
+        ridge: Added to the diagonal, relative to its mean.
+
+    Returns:
+        float32, shape ``(hidden, dim)``.
+    """
+    n = len(features)
+    second = (features.T @ features).astype(np.float64) / n
+    second[np.diag_indices(len(second))] += ridge * np.trace(second) / len(second)
+    lower = np.linalg.cholesky(second)
+    weights = np.linalg.solve(lower, (features.T @ targets.T).astype(np.float64) / n)
+    _, directions = np.linalg.eigh(weights @ weights.T)
+    leading = directions[:, ::-1][:, :dim]
+    return np.ascontiguousarray(np.linalg.solve(lower.T, leading), np.float32)

@@ -1,0 +1,39 @@
+"""The function of a document that LEMUR learns to imitate: its best match for any token."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from colbert_qdrant.tokens import TokenEmbeddings
+
+_DOCUMENT_TOKENS: Final = 2_048
+_TILE: Final = 1_024
+"""Of document and of other tokens that are compared in one matmul: their similarities stay near the cache."""
+
+
+def best_matches(documents: TokenEmbeddings, tokens: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The largest inner product of each token with any of a document's: g in MaxSim(X, C) = Σ g_C(x).
+
+    Args:
+        documents: Token embeddings of documents.
+        tokens: Shape ``(n, dim)``.
+
+    Returns:
+        float32, shape ``(len(documents), n)``.
+    """
+    best = np.empty((len(documents), len(tokens)), np.float32)
+    for start, stop in documents.blocks(_DOCUMENT_TOKENS):
+        block = documents[start:stop]
+        bounds = block.offsets.tolist()
+        for first in range(0, len(tokens), _TILE):
+            similarities = block.values @ tokens[first : first + _TILE].T
+            out = best[start:stop, first : first + _TILE]
+            for number, (begin, end) in enumerate(pairwise(bounds)):
+                np.max(similarities[begin:end], axis=0, out=out[number])
+    return best

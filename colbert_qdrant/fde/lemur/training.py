@@ -1,0 +1,96 @@
+"""Training of LEMUR's features. The only part of it that needs torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from colbert_qdrant.fde.lemur.features import Features
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+_BATCH: Final = 512
+_LEARNING_RATE: Final = 3e-3
+_GRADIENT_NORM: Final = 0.5
+_HELD_OUT: Final = 16
+"""One token in so many is not trained on: the epoch that predicts them best is kept."""
+
+_PATIENCE: Final = 3
+"""Epochs without a better prediction after which training ends."""
+
+
+def train(
+    start: Features,
+    tokens: NDArray[np.float32],
+    targets: NDArray[np.float32],
+    *,
+    epochs: int,
+    seed: int,
+    device: str,
+    on_epoch: Callable[[], None],
+) -> Features:
+    """Train the hidden layer, with a linear read-out on top, to predict documents' best matches for single tokens.
+
+    Adam on the mean squared error of the standardised targets, as in LEMUR (arXiv 2601.21853). The read-out is thrown
+    away: what documents become is solved for in closed form.
+
+    Args:
+        start: The untrained features.
+        tokens: Shape ``(n, token_dim)``.
+        targets: Shape ``(documents, n)``; the mean of each token over documents is 0.
+        epochs: Most passes over the tokens.
+        seed: Of the read-out's first weights and the order of the tokens.
+        device: A torch device.
+        on_epoch: Called after each epoch, and for those that were not needed.
+    """
+    import torch  # noqa: PLC0415
+
+    random = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(tokens), generator=random)
+    held_out, trained = order[::_HELD_OUT], order[torch.arange(len(order)) % _HELD_OUT != 0]
+    inputs = torch.tensor(tokens, device=device)
+    wanted = torch.tensor(targets.T / targets.std(), device=device)
+    network = _network(start, len(targets), random).to(device)
+    optimizer = torch.optim.Adam(network.parameters(), lr=_LEARNING_RATE)
+    steps = epochs * -(-len(trained) // _BATCH)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.0, 1 - step / steps))
+
+    best, best_error, waited = network[0:2].state_dict(), float("inf"), 0
+    for _ in range(epochs):
+        shuffled = trained[torch.randperm(len(trained), generator=random)]
+        for batch in torch.split(shuffled, _BATCH):
+            optimizer.zero_grad()
+            error = torch.nn.functional.mse_loss(network(inputs[batch]), wanted[batch])
+            torch.autograd.backward(error)
+            torch.nn.utils.clip_grad_norm_(network.parameters(), _GRADIENT_NORM)
+            optimizer.step()
+            schedule.step()
+        with torch.no_grad():
+            now = float(torch.nn.functional.mse_loss(network(inputs[held_out]), wanted[held_out]))
+        waited = 0 if now < best_error else waited + 1
+        if now < best_error:
+            best_error = now
+            best = {name: value.detach().cpu().clone() for name, value in network[0:2].state_dict().items()}
+        on_epoch()
+        if waited == _PATIENCE:
+            break
+    weight, bias, gain, shift = (best[name].numpy() for name in ("0.weight", "0.bias", "1.weight", "1.bias"))
+    return Features.centred(weight.T, bias, gain, shift)
+
+
+def _network(start: Features, documents: int, random: torch.Generator) -> torch.nn.Sequential:
+    import torch  # noqa: PLC0415
+
+    token_dim, hidden = start.weight.shape
+    layer, norm = torch.nn.Linear(token_dim, hidden), torch.nn.LayerNorm(hidden)
+    readout = torch.nn.Linear(hidden, documents)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor(start.weight.T))
+        layer.bias.copy_(torch.tensor(start.bias))
+        readout.weight.normal_(std=hidden**-0.5, generator=random)
+        readout.bias.zero_()
+    return torch.nn.Sequential(layer, norm, torch.nn.GELU(approximate="tanh"), readout)

@@ -1,0 +1,297 @@
+"""An encoding that is fitted to its collection: when, to what, and how it gets to the points that are stored."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from qdrant_client import models
+
+from colbert_qdrant.config import LemurConfig
+from colbert_qdrant.errors import ArtefactError, ConfigurationError
+from colbert_qdrant.fde import LemurEncoder
+from colbert_qdrant.ingest.pipeline import DocumentWriter
+from colbert_qdrant.progress import reporting
+from colbert_qdrant.qdrant import artefacts, opening
+from colbert_qdrant.qdrant.metadata import documents_only
+from colbert_qdrant.tokens import TokenEmbeddings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from colbert_qdrant.config import CollectionConfig
+    from colbert_qdrant.encoders import LateInteractionEncoder
+    from colbert_qdrant.fde import FixedDimensionalEncoder
+    from colbert_qdrant.progress import ProgressReporter
+    from colbert_qdrant.qdrant.capabilities import Client
+
+_LOG: Final = logging.getLogger(__name__)
+
+_PAGE_VALUES: Final = 2**20
+_PAGE_POINTS: Final = (16, 256)
+"""Of one request: how many points the first reads, and how many any. After that a page holds about so many values."""
+
+_SPANS: Final = 2_048
+_SPAN_WORDS: Final = (3, 24)
+_SENTENCE_END: Final = re.compile(r"(?<=[.!?。！？])\s*|\n+")
+
+
+class CollectionEncoding:
+    """A collection's encoding, and what has been done of fitting it and of adding it to the points.
+
+    Everything is found out from what is stored, so work that was killed is gone on with. The steps of a fit:
+
+    1. The artefact is stored with the collection. 2. Metadata say which one it is. 3. Points that lack an encoding,
+    which is how they are found, get one.
+
+    A refit begins by taking back what metadata say, and all encodings. Killed after that, the next write finds the
+    artefact that is there, the old one or the new one, and does steps 2 and 3 with it.
+
+    Attributes:
+        config: The collection's settings.
+        fde: The encoding; ``None`` while it is not fitted.
+        complete: Whether every point has one, as far as is known.
+    """
+
+    def __init__(
+        self,
+        *,
+        client: Client,
+        collection: str,
+        encoder: LateInteractionEncoder,
+        config: CollectionConfig,
+        fde: FixedDimensionalEncoder | None,
+    ) -> None:
+        self.config = config
+        self._client = client
+        self._collection = collection
+        self._encoder = encoder
+        self._has_warned = False
+        self._set(fde)
+
+    def writer(self) -> DocumentWriter:
+        """What writes documents, with the encoding that the collection has now."""
+        self._refresh()
+        return DocumentWriter(
+            client=self._client, collection=self._collection, encoder=self._encoder, fde=self.fde, config=self.config
+        )
+
+    def encode_queries(self, tokens: TokenEmbeddings) -> Sequence[NDArray[np.float32] | None]:
+        """Queries' encodings; none while points lack theirs: a search has to be exact then."""
+        if self.fde is not None and self.complete:
+            return list(self.fde.encode_queries(tokens))
+        if not self._has_warned:
+            self._has_warned = True
+            _LOG.warning(
+                "collection %r is not fitted yet, or not all points have their encoding: searches run exact MaxSim, "
+                "which is slow; ingest documents or call fit(). This is logged once.",
+                self._collection,
+            )
+        return [None] * len(tokens)
+
+    def is_due(self, *, last: bool) -> bool:
+        """Whether it is time to fit, or to go on with what was begun.
+
+        Args:
+            last: Whether an ingest ends here: then it is time, however few documents there are.
+        """
+        if self.complete or not isinstance(self.config.fde, LemurConfig):
+            return False
+        if self.fde is not None:
+            return True
+        stored = self._count(_has_tokens(self.config))
+        return stored >= (1 if last else self.config.fde.fit_documents)
+
+    def fit(
+        self,
+        *,
+        config: LemurConfig | None = None,
+        refit: bool = False,
+        device: str = "cpu",
+        progress: bool | ProgressReporter,
+    ) -> None:
+        """Fit to what is stored, publish, and add the encoding to the points that lack it.
+
+        Raises:
+            ConfigurationError: The encoding needs no fit, nothing is stored, or ``config`` cannot be the collection's.
+        """
+        try:
+            self._refresh()
+        except ArtefactError:
+            if not refit:
+                raise
+        own = self.config.fde
+        if not isinstance(own, LemurConfig):
+            raise ConfigurationError(
+                f"collection {self._collection!r} has a {type(own).__name__}, which needs no fit: create one with "
+                "CollectionConfig(fde=LemurConfig())"
+            )
+        if config is not None and not (refit and config.dim == own.dim):
+            raise ConfigurationError(
+                f"a config is for fit(refit=True), and needs dim={own.dim}, which collection {self._collection!r} was "
+                "created with: for another dim create a new collection"
+            )
+        if self.fde is None or refit:
+            self._publish(self._fitted(config or own, device=device, progress=progress), refit=refit)
+        self._fill(progress=progress)
+
+    def _set(self, fde: FixedDimensionalEncoder | None) -> None:
+        self.fde = fde
+        self._described = opening.describe(self.config, self._encoder, fde)
+        self.complete = fde is not None and not self._count_lacking()
+
+    def _refresh(self) -> None:
+        """Take over what another writer, or a process that was killed, fitted in the meantime."""
+        if not isinstance(self.config.fde, LemurConfig):
+            return
+        if opening.declared(self._collection, client=self._client) != self._described:
+            self.config, fde = opening.open(self._collection, client=self._client, encoder=self._encoder, config=None)
+            self._set(fde)
+        if self.fde is None and (data := artefacts.fetch(self._client, self._collection)) is not None:
+            self._adopt(data)
+
+    def _fitted(self, config: LemurConfig, *, device: str, progress: bool | ProgressReporter) -> LemurEncoder:
+        texts, documents = self._sample(config)
+        if not texts:
+            raise ConfigurationError(f"collection {self._collection!r} is empty: ingest documents first, then fit")
+        if len(texts) < config.dim:
+            _LOG.warning(
+                "collection %r is fitted to %d documents only: fit it again with fit(refit=True) when there are more",
+                self._collection,
+                len(texts),
+            )
+        queries = self._encoder.encode_queries(query_spans(texts, seed=config.seed))
+        return LemurEncoder.fit(documents, query_tokens=queries, config=config, device=device, progress=progress)
+
+    def _publish(self, fitted: LemurEncoder, *, refit: bool) -> None:
+        data = fitted.to_bytes()
+        LemurEncoder.from_bytes(data)  # a fit that went wrong is to fail before anything is changed
+        if refit:
+            self._declare(None, self.config)
+            self._client.delete_vectors(
+                self._collection, vectors=[self.config.fde_vector], points=documents_only(None), wait=True
+            )
+        self._adopt(artefacts.publish(self._client, self._collection, data, replace=refit))
+
+    def _adopt(self, data: bytes) -> None:
+        fde = LemurEncoder.from_bytes(data)
+        if (fde.dim, fde.token_dim) != (self.config.fde.dim, self._encoder.dim):
+            raise ArtefactError(
+                f"the fitted encoding of collection {self._collection!r} has {fde.dim} dimensions for tokens of "
+                f"{fde.token_dim}, but the collection has {self.config.fde.dim} for {self._encoder.dim}: it is another "
+                "collection's; restore this one's, or fit anew with fit(refit=True)"
+            )
+        self._declare(fde, replace(self.config, fde=fde.config))
+
+    def _declare(self, fde: LemurEncoder | None, config: CollectionConfig) -> None:
+        self.fde, self.complete = None, False  # until it is known to be written
+        opening.declare(self._collection, client=self._client, encoder=self._encoder, config=config, fde=fde)
+        self.config = config
+        self._set(fde)
+
+    def _fill(self, *, progress: bool | ProgressReporter) -> None:
+        """Add the encoding to the points that lack it. One pass: who writes points meanwhile sees to them."""
+        missing = self._count_lacking()
+        if self.fde is None or not missing:
+            self.complete = self.fde is not None
+            return
+        with reporting(progress, label="encode", total=missing) as report:
+            for records, tokens in self._pages(_lacks(self.config)):
+                self._add(records, self.fde.encode_documents(tokens))
+                report.advance(len(records))
+        self.complete = not self._count_lacking()
+
+    def _add(self, records: Sequence[models.Record], encoded: NDArray[np.float32]) -> None:
+        points = [
+            models.PointVectors(id=record.id, vector={self.config.fde_vector: vector.tolist()})
+            for record, vector in zip(records, encoded, strict=True)
+        ]
+        lacking = _lacks(self.config)  # a document that was replaced since it was read has its own by now
+        try:
+            self._client.update_vectors(self._collection, points=points, wait=True, update_filter=lacking)
+        except Exception:
+            # one that was deleted since is an error to every engine, after it has written the others
+            if len(self._client.retrieve(self._collection, ids=[point.id for point in points])) == len(points):
+                raise
+
+    def _sample(self, config: LemurConfig) -> tuple[list[str], TokenEmbeddings]:
+        """The texts and token embeddings of the first documents in the order of their ids, which is a random one."""
+        texts: list[str] = []
+        batches = [TokenEmbeddings.from_matrices([], dim=self._encoder.dim)]
+        for records, tokens in self._pages(_has_tokens(self.config)):
+            texts += [str((record.payload or {}).get(self.config.text_key, "")) for record in records]
+            batches.append(tokens)
+            if len(texts) >= config.fit_documents:
+                break
+        return texts, TokenEmbeddings.concatenate(batches)
+
+    def _pages(self, chosen: models.Filter) -> Iterator[tuple[list[models.Record], TokenEmbeddings]]:
+        offset: Any = None
+        limit, most = _PAGE_POINTS
+        while True:
+            records, offset = self._client.scroll(
+                self._collection,
+                scroll_filter=documents_only(chosen),
+                limit=limit,
+                offset=offset,
+                with_payload=[self.config.text_key],
+                with_vectors=[self.config.token_vector],
+            )
+            if records:
+                matrices = [_matrix(record, self.config.token_vector) for record in records]
+                tokens = TokenEmbeddings.from_matrices(matrices, dim=self._encoder.dim)
+                values = max(tokens.values.size // len(tokens), self.config.fde.dim)
+                limit = max(1, min(most, _PAGE_VALUES // values))
+                yield records, tokens
+            if offset is None:
+                return
+
+    def _count_lacking(self) -> int:
+        return self._count(_lacks(self.config)) if isinstance(self.config.fde, LemurConfig) else 0
+
+    def _count(self, filter: models.Filter) -> int:
+        return self._client.count(self._collection, count_filter=documents_only(filter), exact=True).count
+
+
+def query_spans(texts: Sequence[str], *, seed: int) -> list[str]:
+    """Pieces of documents as short as queries: from each sentence some words in a row.
+
+    Args:
+        texts: Documents.
+        seed: Chooses sentences and words.
+
+    Returns:
+        At most 2,048 texts, none of them empty, from all over the documents.
+    """
+    random = np.random.RandomState(seed)
+    spans: list[str] = []
+    for number in np.resize(random.permutation(len(texts)), _SPANS):
+        sentences = [words for part in _SENTENCE_END.split(texts[int(number)]) if (words := part.split())]
+        if not sentences:
+            continue
+        words = sentences[random.randint(len(sentences))]
+        length = min(len(words), random.randint(*_SPAN_WORDS))
+        start = random.randint(len(words) - length + 1)
+        spans.append(" ".join(words[start : start + length]))
+    return spans
+
+
+def _lacks(config: CollectionConfig) -> models.Filter:
+    return models.Filter(
+        must=[models.HasVectorCondition(has_vector=config.token_vector)],
+        must_not=[models.HasVectorCondition(has_vector=config.fde_vector)],
+    )
+
+
+def _has_tokens(config: CollectionConfig) -> models.Filter:
+    return models.Filter(must=[models.HasVectorCondition(has_vector=config.token_vector)])
+
+
+def _matrix(record: models.Record, name: str) -> Any:
+    vectors: Any = record.vector
+    return vectors[name]

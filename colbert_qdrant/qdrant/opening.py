@@ -1,0 +1,150 @@
+"""Creating and opening collections: what a collection was built with, and whether that is what it is used with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from colbert_qdrant.config import CollectionConfig, LemurConfig
+from colbert_qdrant.errors import ArtefactError, CollectionExistsError, CollectionNotFoundError, SchemaMismatchError
+from colbert_qdrant.fde import LemurEncoder, make_encoder
+from colbert_qdrant.fingerprint import Fingerprint, canary_tokens
+from colbert_qdrant.qdrant import artefacts
+from colbert_qdrant.qdrant.aliases import real_name
+from colbert_qdrant.qdrant.capabilities import Capabilities
+from colbert_qdrant.qdrant.metadata import read_fingerprint, to_metadata, write_to_reserved_point
+from colbert_qdrant.qdrant.schema import check_schema, creation_arguments
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from colbert_qdrant.encoders import LateInteractionEncoder
+    from colbert_qdrant.fde import FixedDimensionalEncoder
+    from colbert_qdrant.qdrant.capabilities import Client
+
+
+def create(
+    name: str, *, client: Client, encoder: LateInteractionEncoder, config: CollectionConfig
+) -> FixedDimensionalEncoder | None:
+    """Create an empty collection.
+
+    Returns:
+        Its encoding; ``None`` if that has to be fitted first.
+
+    Raises:
+        CollectionExistsError: There is a collection of that name already.
+        CapabilityError: The server is too old.
+    """
+    capabilities = Capabilities.of(client)
+    capabilities.require_for(config)
+    if client.collection_exists(name):
+        raise CollectionExistsError(f"collection {name!r} exists already: use ColbertCollection.open, or drop it first")
+    if isinstance(config.fde, LemurConfig):
+        artefacts.delete(client, name)  # of a collection of that name that was deleted without this library
+    fde = make_encoder(config.fde, token_dim=encoder.dim)
+    fingerprint = _fingerprint(config, encoder, fde)
+    arguments = creation_arguments(config, fde_dim=config.fde.dim, token_dim=encoder.dim)
+    if capabilities.collection_metadata:
+        client.create_collection(name, metadata=to_metadata(fingerprint), **arguments)
+    else:
+        client.create_collection(name, **arguments)
+        write_to_reserved_point(client, name, fingerprint)
+    return fde
+
+
+def open(
+    name: str, *, client: Client, encoder: LateInteractionEncoder, config: CollectionConfig | None
+) -> tuple[CollectionConfig, FixedDimensionalEncoder | None]:
+    """Compare a stored collection with what it is to be used with.
+
+    Returns:
+        Its settings, and its encoding; ``None`` if that is not fitted yet.
+
+    Raises:
+        CollectionNotFoundError: There is no such collection.
+        SchemaMismatchError: Its vectors are laid out in another way, or it is not one of this library's.
+        FingerprintMismatchError: It was built with another encoder or other settings.
+        ArtefactError: It was fitted, but what was fitted is missing or altered.
+    """
+    if not client.collection_exists(name):
+        raise CollectionNotFoundError(f"there is no collection {name!r}: create it with ColbertCollection.create")
+    info = client.get_collection(name)
+    stored = read_fingerprint(client, name, info)
+    if stored is None:
+        # a layout that could never work says more than the missing fingerprint
+        wanted = config or CollectionConfig()
+        check_schema(info, wanted, fde_dim=wanted.fde.dim, token_dim=encoder.dim, collection=name)
+        raise SchemaMismatchError(
+            f"collection {name!r} was not created by colbert-qdrant: its metadata has no fingerprint. Create a new "
+            "collection with ColbertCollection.create and ingest the documents into it."
+        )
+    settings = stored.config
+    check_schema(info, settings, fde_dim=settings.fde.dim, token_dim=stored.token_dim, collection=name)
+    wanted = config or settings
+    fde = make_encoder(wanted.fde, token_dim=encoder.dim)
+    if isinstance(settings.fde, LemurConfig) and wanted.fde == settings.fde and encoder.dim == stored.token_dim:
+        fde = _fitted(client, name, stored)
+    stored.require_equal(_fingerprint(wanted, encoder, fde), collection=name)
+    return settings, fde
+
+
+def drop(name: str, *, client: Client, config: CollectionConfig) -> None:
+    """Delete a collection with its documents, and with what was fitted to them."""
+    name = real_name(client, name)
+    client.delete_collection(name)
+    if isinstance(config.fde, LemurConfig):
+        artefacts.delete(client, name)
+
+
+def declare(
+    name: str,
+    *,
+    client: Client,
+    encoder: LateInteractionEncoder,
+    config: CollectionConfig,
+    fde: FixedDimensionalEncoder | None,
+) -> None:
+    """Write into a collection's metadata what it is fitted with; ``None``: not fitted."""
+    fingerprint = _fingerprint(config, encoder, fde)
+    name = real_name(client, name)
+    if Capabilities.of(client).collection_metadata:
+        client.update_collection(name, metadata=to_metadata(fingerprint))
+    else:
+        write_to_reserved_point(client, name, fingerprint)
+
+
+def declared(name: str, *, client: Client) -> Mapping[str, Any] | None:
+    """What a collection's metadata say about its encoding, to be compared with `describe`; ``None``: nothing."""
+    stored = read_fingerprint(client, name, client.get_collection(name))
+    return None if stored is None else stored.fde
+
+
+def describe(
+    config: CollectionConfig, encoder: LateInteractionEncoder, fde: FixedDimensionalEncoder | None
+) -> Mapping[str, Any]:
+    """What the metadata of a collection with this encoding say about it; ``None``: it is not fitted."""
+    if fde is not None:
+        return fde.fingerprint()
+    return {"config": config.fde.to_dict(), "version": LemurEncoder.VERSION, "token_dim": encoder.dim}
+
+
+def _fitted(client: Client, name: str, stored: Fingerprint) -> LemurEncoder | None:
+    if stored.canary is None:
+        return None
+    data = artefacts.fetch(client, name)
+    wanted = stored.fde.get("digest")
+    if data is None or artefacts.digest(data) != wanted:
+        problem = "is missing" if data is None else f"was altered: its SHA-256 is {artefacts.digest(data)}"
+        raise ArtefactError(
+            f"collection {name!r} was fitted, but its fitted encoding (SHA-256 {wanted}) {problem}. Restore "
+            f"{artefacts.place(client, name)} from a backup or snapshot: the stored encodings are worthless without it"
+        )
+    return LemurEncoder.from_bytes(data)
+
+
+def _fingerprint(
+    config: CollectionConfig, encoder: LateInteractionEncoder, fde: FixedDimensionalEncoder | None
+) -> Fingerprint:
+    canary = None if fde is None else fde.encode_documents(canary_tokens(encoder.dim))
+    return Fingerprint.of(
+        encoder=encoder.fingerprint(), fde=describe(config, encoder, fde), config=config, canary=canary
+    )

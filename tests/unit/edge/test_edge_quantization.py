@@ -1,0 +1,101 @@
+"""Quantized encodings in the embedded engine: created as asked, and searched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from qdrant_client import models
+
+from colbert_qdrant import ColbertCollection, CollectionConfig, Document, HnswConfig, LemurConfig
+from colbert_qdrant.qdrant.queries import SearchPlan
+from colbert_qdrant.qdrant.schema import creation_arguments
+from tests.encoders import WordEncoder, random_texts
+
+if TYPE_CHECKING:
+    from colbert_qdrant import SearchHit
+    from colbert_qdrant.qdrant.edge import EdgeClient
+
+TEXTS = random_texts(300)
+EXPECTED: dict[Any, Any] = {
+    "turbo4": models.TurboQuantization(
+        turbo=models.TurboQuantQuantizationConfig(bits=models.TurboQuantBitSize.BITS4, always_ram=True)
+    ),
+    "turbo2": models.TurboQuantization(
+        turbo=models.TurboQuantQuantizationConfig(bits=models.TurboQuantBitSize.BITS2, always_ram=True)
+    ),
+    "int8": models.ScalarQuantization(
+        scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99, always_ram=True)
+    ),
+    None: None,
+}
+
+
+def config(quantization: Any) -> CollectionConfig:
+    fde = LemurConfig(dim=64, hidden=128, epochs=0, learn_tokens=300, fit_documents=200)
+    return CollectionConfig(fde=fde, fde_quantization=quantization, hnsw=HnswConfig(full_scan_threshold=10), segments=1)
+
+
+@pytest.mark.parametrize("quantization", EXPECTED)
+def test_encodings_are_quantized_as_asked_and_found(client: EdgeClient, quantization: Any) -> None:
+    encoder = WordEncoder()
+    collection = ColbertCollection.create("docs", client=client, encoder=encoder, config=config(quantization))
+    vectors: Any = client.get_collection("docs").config.params.vectors
+    assert vectors["fde"].quantization_config == EXPECTED[quantization]
+    assert vectors["colbert"].quantization_config is None
+    collection.ingest(Document(number, text) for number, text in enumerate(TEXTS))
+    collection.optimize()
+    assert collection.fde is not None
+    queries = encoder.encode_queries(TEXTS[:20])
+    products = (
+        collection.fde.encode_queries(queries) @ collection.fde.encode_documents(encoder.encode_documents(TEXTS)).T
+    )
+    best = np.argsort(-products, axis=1)[:, :20]
+
+    def share(found: list[list[SearchHit]]) -> float:
+        pairs = zip(found, best.tolist(), strict=True)
+        return float(np.mean([len({hit.id for hit in hits} & set(ids)) / 20 for hits, ids in pairs]))
+
+    rescored = collection.search_batch(queries, limit=20, mode="fde")
+    assert share(rescored) > {"turbo2": 0.6, "turbo4": 0.8}.get(quantization, 0.95)
+    for hits, row in zip(rescored, products, strict=True):
+        assert [hit.score for hit in hits] == pytest.approx([row[hit.id] for hit in hits], rel=2e-3, abs=2e-3)
+
+
+@pytest.mark.parametrize("quantization", EXPECTED)
+def test_the_small_copies_are_what_is_compared(client: EdgeClient, quantization: Any) -> None:
+    arguments = creation_arguments(config(quantization), fde_dim=64, token_dim=32)
+    arguments["optimizers_config"] = models.OptimizersConfigDiff(default_segment_number=1, indexing_threshold=10)
+    client.create_collection("docs", **arguments)
+    random = np.random.default_rng(0)
+    vectors, query = random.standard_normal((500, 64)).astype(np.float16), random.standard_normal(64)
+    points = [models.PointStruct(id=number, vector={"fde": each.tolist()}) for number, each in enumerate(vectors)]
+    client.upsert("docs", points)
+    client.optimize("docs")
+    exact = vectors.astype(np.float64) @ query
+    for rescore in (True, False):
+        params = models.SearchParams(quantization=models.QuantizationSearchParams(rescore=rescore))
+        found = client.query_points("docs", query.tolist(), using="fde", search_params=params, limit=20).points
+        distance = max(abs(point.score - exact[int(point.id)]) / np.abs(exact).max() for point in found)
+        is_rough = not rescore and quantization is not None
+        assert (distance > 1e-3) == is_rough
+        assert distance < 0.5
+
+
+def test_what_maxsim_ranks_is_not_rescored_before() -> None:
+    tokens = WordEncoder().encode_queries(["river"])[0]
+    for quantization, mode, expected in (
+        ("turbo4", "two-stage", models.QuantizationSearchParams(rescore=False)),
+        ("turbo4", "fde", models.QuantizationSearchParams(rescore=True)),
+        (None, "two-stage", None),
+    ):
+        plan = SearchPlan(limit=5, mode=mode)  # type: ignore[arg-type]
+        request = plan.request(config(quantization), tokens=tokens, fde=np.zeros(64, np.float32), send_params=True)
+        stage: Any = request if mode == "fde" else request.prefetch
+        assert stage.params.quantization == expected
+        own = models.SearchParams(hnsw_ef=7)
+        plan = SearchPlan(limit=5, mode=mode, params=own)  # type: ignore[arg-type]
+        request = plan.request(config(quantization), tokens=tokens, fde=np.zeros(64, np.float32), send_params=True)
+        stage = request if mode == "fde" else request.prefetch
+        assert stage.params == own
