@@ -186,7 +186,7 @@ class LemurEncoder:
             "config": self.config.to_dict(),
             "version": self.VERSION,
             "token_dim": self.token_dim,
-            "digest": hashlib.sha256(self._bytes).hexdigest(),
+            "digest": self._digest,
         }
 
     def encode_queries(self, tokens: TokenEmbeddings) -> NDArray[np.float32]:
@@ -290,6 +290,10 @@ class LemurEncoder:
     @cached_property
     def _bytes(self) -> bytes:
         return self.parameters.to_bytes({"config": self.config.to_dict(), "version": self.VERSION})
+
+    @cached_property
+    def _digest(self) -> str:
+        return hashlib.sha256(self._bytes).hexdigest()
 
     @cached_property
     def _query_rotation(self) -> NDArray[np.float32]:

@@ -59,7 +59,7 @@ def train(
     steps = epochs * -(-len(trained) // _BATCH)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.0, 1 - step / steps))
 
-    best, best_error, waited = network[0:2].state_dict(), float("inf"), 0
+    best, best_error, waited = _copy(network), float("inf"), 0
     for _ in range(epochs):
         shuffled = trained[torch.randperm(len(trained), generator=random)]
         for batch in torch.split(shuffled, _BATCH):
@@ -74,12 +74,17 @@ def train(
         waited = 0 if now < best_error else waited + 1
         if now < best_error:
             best_error = now
-            best = {name: value.detach().cpu().clone() for name, value in network[0:2].state_dict().items()}
+            best = _copy(network)
         on_epoch()
         if waited == _PATIENCE:
             break
     weight, bias, gain, shift = (best[name].numpy() for name in ("0.weight", "0.bias", "1.weight", "1.bias"))
     return Features.centred(weight.T, bias, gain, shift)
+
+
+def _copy(network: torch.nn.Sequential) -> dict[str, torch.Tensor]:
+    """The weights of the hidden layer and of LayerNorm as they are now."""
+    return {name: value.detach().cpu().clone() for name, value in network[0:2].state_dict().items()}
 
 
 def _network(start: Features, documents: int, random: torch.Generator) -> torch.nn.Sequential:
