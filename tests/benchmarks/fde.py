@@ -1,11 +1,15 @@
 """Fixed dimensional encodings, measured.
 
     python tests/benchmarks/fde.py speed [--rounds 9] [--peer fastembed=PYTHON txtai=PYTHON …]
+    python tests/benchmarks/fde.py lemur [--rounds 9]
 
 ``speed`` is MUVERA's documents per second: 150 tokens of 128 dimensions each, 20 repetitions of 32 cells and 16
 dimensions, so 10,240 of them. Everyone encodes the same documents on one core, in a process of its own; they take
 turns. The floor is one product of all tokens with all hyperplanes and projections. A peer (``fastembed``, ``txtai``,
 ``muvera-python``, ``muvfde``, ``pymuvera``) needs an environment of its own, whose interpreter is given.
+
+``lemur`` is milliseconds of LEMUR for the same documents, on all cores, beside the product of their tokens with the
+learn tokens alone. What it was fitted to does not matter for that. Quality is measured by ``fde_quality.py``.
 """
 
 from __future__ import annotations
@@ -63,6 +67,41 @@ def speed(options: argparse.Namespace) -> None:
                 f"   {floor:6.2f} × the floor   {ours:6.2f} × ours"
             )
         sys.stdout.flush()
+
+
+def lemur(options: argparse.Namespace) -> None:
+    """Print LEMUR's milliseconds and the floor's."""
+    from colbert_qdrant import LemurConfig, LemurEncoder
+    from tests.benchmarks.common import machine
+
+    encoder = LemurEncoder.fit(_tokens(_texts("words", seed=0, length=TOKENS)), config=LemurConfig(epochs=0))
+    learn, rows = encoder.parameters.learn, 2_048
+    texts = _texts("words", seed=1, length=TOKENS)
+    documents, queries = _tokens(texts), _tokens([text[:QUERY_TOKENS] for text in texts])
+
+    def floor() -> None:
+        for start in range(0, len(documents.values), rows):
+            for first in range(0, len(learn), rows // 2):
+                documents.values[start : start + rows] @ learn[first : first + rows // 2].T
+
+    measured: dict[str, Callable[[], object]] = {
+        "floor": floor,
+        "documents": lambda: encoder.encode_documents(documents),
+        "queries, one by one": lambda: [encoder.encode_queries(queries[n : n + 1]) for n in range(DOCUMENTS)],
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in measured}
+    for number in range(options.rounds + 1):
+        for name, run in measured.items():
+            started = time.perf_counter()
+            run()
+            if number:
+                seconds[name].append(time.perf_counter() - started)
+    print(
+        f"{machine()}; {DOCUMENTS} documents of {TOKENS} tokens, {len(learn):,} learn tokens, {options.rounds} rounds"
+    )
+    for name, taken in seconds.items():
+        ratio = statistics.median(own / other for own, other in zip(taken, seconds["floor"], strict=True))
+        print(f"  {name:<22} {1e3 * statistics.median(taken) / DOCUMENTS:7.2f} ms each   {ratio:6.2f} × the floor")
 
 
 def _race(interpreters: dict[str, str], kind: str, rounds: int) -> dict[str, list[float]]:
@@ -210,7 +249,6 @@ _WORKERS: dict[str, Callable[[], Encode]] = {
     "muvfde": _muvfde,
     "pymuvera": _pymuvera,
 }
-
 """What encodes a list of texts, or what they were prepared as."""
 
 _PREPARED: dict[str, Callable[[Texts], Any]] = {"floor": np.concatenate, "ours": _tokens}
@@ -218,11 +256,14 @@ _PREPARED: dict[str, Callable[[Texts], Any]] = {"floor": np.concatenate, "ours":
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    sections = parser.add_subparsers(required=True, metavar="speed")
+    sections = parser.add_subparsers(required=True, metavar="{speed,lemur}")
     section = sections.add_parser("speed", help="documents per second")
     section.add_argument("--rounds", type=int, default=9)
     section.add_argument("--peer", nargs="+", default=[], metavar="NAME=PYTHON", help="a library and who has it")
     section.set_defaults(run=speed)
+    section = sections.add_parser("lemur", help="milliseconds of LEMUR")
+    section.add_argument("--rounds", type=int, default=9)
+    section.set_defaults(run=lemur)
     worker = sections.add_parser("worker")
     worker.add_argument("name", choices=_WORKERS)
     worker.add_argument("kind", choices=KINDS)
