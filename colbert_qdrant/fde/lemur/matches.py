@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.tokens import TokenEmbeddings
 
 _DOCUMENT_TOKENS: Final = 2_048
-_TILE: Final = 1_024
+_TILE: Final = 512
 """Of document and of other tokens that are compared in one matmul: their similarities stay near the cache."""
 
 
