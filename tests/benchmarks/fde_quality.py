@@ -123,16 +123,25 @@ def _compared(collection: Collection, options: argparse.Namespace) -> Iterator[t
 
 
 def _quantized(collection: Collection) -> Iterator[tuple[str, FdeReport]]:
-    """Two encodings with every quantization."""
+    """The defaults with every quantization, and the other presets."""
     scores = maxsim(collection.queries, collection.documents)
+    accurate = _fitted(collection, LemurConfig.preset("accurate"))
     encodings: dict[str, FixedDimensionalEncoder] = {
-        "LEMUR 512": _fitted(collection, LemurConfig(dim=512)),
+        "LEMUR 512": accurate.cut(512),
         "MUVERA": MuveraEncoder(token_dim=TOKEN_DIM),
     }
     kinds: tuple[FdeQuantization | None, ...] = (None, *get_args(FdeQuantization))
     for name, fde in encodings.items():
         for kind in kinds:
             yield f"{name}, {kind or 'float16'}", _report(collection, fde, scores, kind)
+    others: dict[str, FixedDimensionalEncoder] = {
+        "LEMUR 1024": accurate,
+        "LEMUR 256": accurate.cut(256),
+        "MUVERA 5120": MuveraEncoder(MuveraConfig.preset("balanced"), token_dim=TOKEN_DIM),
+        "MUVERA 2560": MuveraEncoder(MuveraConfig.preset("small"), token_dim=TOKEN_DIM),
+    }
+    for name, fde in others.items():
+        yield f"{name}, turbo4", _report(collection, fde, scores, "turbo4")
 
 
 def _encodings(collection: Collection, options: argparse.Namespace) -> Iterator[tuple[str, FixedDimensionalEncoder]]:
@@ -279,7 +288,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", help="an encoder model instead of MiniLM")
     parser.add_argument("--cache", type=Path, help="keep token embeddings here for the next run")
     parser.add_argument("--documents", type=int, help="at most so many documents of each collection, judged ones first")
-    parser.add_argument("--mixed", action="store_true", help="all collections in one, with every quantization")
+    parser.add_argument("--mixed", action="store_true", help="all collections in one: presets, and every quantization")
     parser.add_argument("--peer", type=_peer, metavar="txtai=PYTHON", help="txtai's LEMUR, and its interpreter")
     parser.add_argument("--peer-epochs", type=int, default=0, help="its training; 100 are its own advice, and hours")
     return parser.parse_args()
