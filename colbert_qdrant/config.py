@@ -239,8 +239,8 @@ class CollectionConfig:
         hnsw: The graph over the encodings.
         fde_datatype: Storage type of the encodings.
         fde_quantization: A smaller copy of the encodings, kept in memory, that the graph is searched with; MaxSim ranks
-            what it finds, so nothing is rescored in between. ``"turbo4"`` (TurboQuant, servers since 1.18) costs a
-            tenth of a point of recall, and makes the graph faster.
+            what it finds, so nothing is rescored in between. ``"turbo4"`` (TurboQuant, servers since 1.18) loses
+            next to no recall, and makes the graph faster.
         token_datatype: Storage type of the token vectors.
         segments: Segments per shard; about one per core, since a segment is scored by one thread. ``None`` is
             the engine's default.

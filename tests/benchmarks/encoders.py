@@ -14,7 +14,6 @@ import argparse
 import importlib.util
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -38,7 +37,7 @@ def main() -> None:
         _work(options.worker, options.model)
         return
     sys.path[:0] = [str(Path(__file__).parents[2])]
-    from tests.benchmarks.common import machine
+    from tests.benchmarks.common import machine, race
 
     print(f"{machine()}; {DOCUMENTS} documents of {TOKENS[0]} to {TOKENS[1]} tokens; {options.rounds} rounds\n")
     interpreters = {
@@ -50,34 +49,12 @@ def main() -> None:
     for shape in options.shapes:
         with tempfile.TemporaryDirectory() as folder:
             model = _build(Path(folder), *SHAPES[shape])
-            _report(shape, _race(model, {name: path for name, path in interpreters.items() if path}, options.rounds))
-
-
-def _race(model: Path, interpreters: dict[str, str], rounds: int) -> dict[str, list[float]]:
-    """Seconds of every round; the first one warms up and does not count."""
-    workers = {
-        name: subprocess.Popen(
-            [interpreter, __file__, "--worker", name, "--model", str(model)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for name, interpreter in interpreters.items()
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in workers}
-    for number in range(rounds + 1):
-        for name in list(workers)[:: 1 if number % 2 else -1]:
-            process = workers[name]
-            assert process.stdin
-            assert process.stdout
-            process.stdin.write(f"{number}\n")
-            process.stdin.flush()
-            taken = json.loads(process.stdout.readline())
-            if number:
-                seconds[name].append(taken)
-    for process in workers.values():
-        process.communicate()
-    return seconds
+            commands = {
+                name: [interpreter, __file__, "--worker", name, "--model", str(model)]
+                for name, interpreter in interpreters.items()
+                if interpreter
+            }
+            _report(shape, race(commands, options.rounds))
 
 
 def _report(shape: str, seconds: dict[str, list[float]]) -> None:

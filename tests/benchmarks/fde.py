@@ -19,7 +19,6 @@ import importlib
 import json
 import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -49,12 +48,13 @@ def main() -> None:
 
 def speed(options: argparse.Namespace) -> None:
     """Print everyone's documents per second."""
-    from tests.benchmarks.common import machine
+    from tests.benchmarks.common import machine, race
 
     interpreters = dict.fromkeys(OWN, sys.executable) | dict(peer.split("=", 1) for peer in options.peer)
     print(f"{machine()}; one thread; {DOCUMENTS} documents of {TOKENS} tokens; {options.rounds} rounds")
     for kind in KINDS:
-        seconds = _race(interpreters, kind, options.rounds)
+        commands = {name: [python, __file__, "worker", name, kind] for name, python in interpreters.items()}
+        seconds = race(commands, options.rounds, env=os.environ | ONE_THREAD)
         print(f"\n{kind} tokens")
         for name, taken in seconds.items():
             each = min(taken) / DOCUMENTS
@@ -102,34 +102,6 @@ def lemur(options: argparse.Namespace) -> None:
     for name, taken in seconds.items():
         ratio = statistics.median(own / other for own, other in zip(taken, seconds["floor"], strict=True))
         print(f"  {name:<22} {1e3 * statistics.median(taken) / DOCUMENTS:7.2f} ms each   {ratio:6.2f} × the floor")
-
-
-def _race(interpreters: dict[str, str], kind: str, rounds: int) -> dict[str, list[float]]:
-    """Seconds of every round; the first one warms up and does not count."""
-    workers = {
-        name: subprocess.Popen(
-            [interpreter, __file__, "worker", name, kind],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=os.environ | ONE_THREAD,
-        )
-        for name, interpreter in interpreters.items()
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in workers}
-    for number in range(rounds + 1):
-        for name in list(workers)[:: 1 if number % 2 else -1]:
-            process = workers[name]
-            assert process.stdin
-            assert process.stdout
-            process.stdin.write(f"{number}\n")
-            process.stdin.flush()
-            taken = json.loads(process.stdout.readline())
-            if number:
-                seconds[name].append(taken)
-    for process in workers.values():
-        process.communicate()
-    return seconds
 
 
 def _work(options: argparse.Namespace) -> None:

@@ -125,15 +125,15 @@ def _compared(collection: Collection, options: argparse.Namespace) -> Iterator[t
 def _quantized(collection: Collection) -> Iterator[tuple[str, FdeReport]]:
     """The defaults with every quantization, and the other presets."""
     scores = maxsim(collection.queries, collection.documents)
-    accurate = _fitted(collection, LemurConfig.preset("accurate"))
     encodings: dict[str, FixedDimensionalEncoder] = {
-        "LEMUR 512": accurate.cut(512),
+        "LEMUR 512": _fitted(collection, LemurConfig(dim=512)),
         "MUVERA": MuveraEncoder(token_dim=TOKEN_DIM),
     }
     kinds: tuple[FdeQuantization | None, ...] = (None, *get_args(FdeQuantization))
     for name, fde in encodings.items():
         for kind in kinds:
             yield f"{name}, {kind or 'float16'}", _report(collection, fde, scores, kind)
+    accurate = _fitted(collection, LemurConfig.preset("accurate"))
     others: dict[str, FixedDimensionalEncoder] = {
         "LEMUR 1024": accurate,
         "LEMUR 256": accurate.cut(256),
@@ -165,7 +165,8 @@ def _fitted(collection: Collection, config: LemurConfig) -> LemurEncoder:
     started = time.perf_counter()
     spans = collection.spans(collection.texts)
     fitted = LemurEncoder.fit(collection.documents, query_tokens=spans, config=config)
-    print(f"  fitted to {len(collection.documents):,} documents in {time.perf_counter() - started:.0f} s", flush=True)
+    count = min(len(collection.documents), config.fit_documents)
+    print(f"  fitted to {count:,} documents in {time.perf_counter() - started:.0f} s", flush=True)
     return fitted
 
 

@@ -413,17 +413,23 @@ def go_on(collection: ColbertCollection, how: str) -> None:
         collection.ingest([])
 
 
-def test_an_artefact_that_was_not_declared_is_adopted_by_the_next_write(
-    empty: ColbertCollection, client: Client, engine: Engine, encoder: WordEncoder
-) -> None:
+def fit_and_die_before_it_is_declared(collection: ColbertCollection, client: Client) -> None:
+    """To 30 documents: the artefact is stored then, and metadata say nothing of it."""
+
     def killed(*arguments: Any, **named: Any) -> None:
         raise Killed
 
-    empty.upsert(DOCUMENTS[:30])
+    collection.upsert(DOCUMENTS[:30])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(client, "update_collection", killed)
         with pytest.raises(Killed):
-            empty.fit()
+            collection.fit()
+
+
+def test_an_artefact_that_was_not_declared_is_adopted_by_the_next_write(
+    empty: ColbertCollection, client: Client, engine: Engine, encoder: WordEncoder
+) -> None:
+    fit_and_die_before_it_is_declared(empty, client)
     opened = ColbertCollection.open(engine.name, client=client, encoder=encoder)
     assert opened.fde is None
     opened.upsert(DOCUMENTS[30:31])  # not enough for a fit
@@ -433,14 +439,7 @@ def test_an_artefact_that_was_not_declared_is_adopted_by_the_next_write(
 def test_an_artefact_broken_before_it_was_declared_can_be_made_anew(
     empty: ColbertCollection, client: Client, engine: Engine, encoder: WordEncoder
 ) -> None:
-    def killed(*arguments: Any, **named: Any) -> None:
-        raise Killed
-
-    empty.upsert(DOCUMENTS[:30])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(client, "update_collection", killed)
-        with pytest.raises(Killed):
-            empty.fit()
+    fit_and_die_before_it_is_declared(empty, client)
     cut_artefact(client, engine)
     opened = ColbertCollection.open(engine.name, client=client, encoder=encoder)
     with pytest.raises(ArtefactError, match="restore"):

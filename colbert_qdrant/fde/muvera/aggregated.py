@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from colbert_qdrant.fde.muvera.cells import Cells
-from colbert_qdrant.fde.muvera.products import multiply, sum_runs
+from colbert_qdrant.fde.muvera.products import sum_runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,10 +43,8 @@ class AggregatedCells:
             encoded: Zeros, shape ``(texts, r_reps, 2**k_sim, dim_proj)``, to be filled.
             documents: Whether the texts are documents: means of cells instead of sums, and no empty cells.
         """
-        r_reps, k_sim, dim = self._normals.shape
-        sides = multiply(self._normals.reshape(r_reps * k_sim, dim), tokens.values.T) > 0
-        cells = Cells.of(sides.reshape(r_reps, k_sim, len(tokens.values)), tokens.lengths)
-        rows = cells.project(sum_runs(tokens.values, cells.order, cells.starts), self._projections)
+        cells = Cells.of(tokens.values, tokens.lengths, self._normals)
+        rows = cells.sums(tokens.values, self._projections)
         if documents:
             rows /= cells.sizes.astype(np.float32)[:, None]
         cells.place(cells.occupied, rows, encoded)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from colbert_qdrant.fde.muvera.products import multiply_runs
+from colbert_qdrant.fde.muvera.products import multiply, multiply_runs, sum_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,14 +40,16 @@ class Cells:
     order: NDArray[np.int64]
 
     @classmethod
-    def of(cls, sides: NDArray[np.bool_], lengths: NDArray[np.int64]) -> Cells:
+    def of(cls, values: NDArray[Any], lengths: NDArray[np.int64], normals: NDArray[Any]) -> Cells:
         """Put tokens into cells.
 
         Args:
-            sides: Which tokens are on the positive side of each hyperplane, shape ``(r_reps, k_sim, tokens)``.
+            values: The tokens of all texts, shape ``(tokens, token_dim)``.
             lengths: Tokens of each text.
+            normals: Of the hyperplanes, shape ``(r_reps, k_sim, token_dim)``, of the dtype of ``values``.
         """
-        r_reps, k_sim, _ = sides.shape
+        r_reps, k_sim, token_dim = normals.shape
+        sides = (multiply(normals.reshape(-1, token_dim), values.T) > 0).reshape(r_reps, k_sim, len(values))
         shape = r_reps, len(lengths), 1 << k_sim
         per_rep = shape[1] * shape[2]
         # numpy sorts numbers of up to 16 bits by radix, several times faster than longer ones
@@ -81,6 +83,10 @@ class Cells:
     def rank(self) -> NDArray[np.int64]:
         """Which of the occupied cells a cell is, for each that is occupied."""
         return np.cumsum(self.counts > 0) - 1
+
+    def sums(self, values: NDArray[Any], projections: NDArray[Any]) -> NDArray[Any]:
+        """Project the sum of each occupied cell: float, shape ``(occupied, dim_proj)``."""
+        return self.project(sum_runs(values, self.order, self.starts), projections)
 
     def project(self, rows: NDArray[Any], projections: NDArray[Any]) -> NDArray[Any]:
         """Project one row per occupied cell with the projection of its repetition.

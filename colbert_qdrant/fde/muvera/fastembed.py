@@ -8,7 +8,6 @@ import numpy as np
 
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.fde.muvera.cells import Cells
-from colbert_qdrant.fde.muvera.products import multiply, sum_runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,7 +44,7 @@ class FastembedCells:
         random = np.random.default_rng(config.seed)
         normals = [random.normal(size=(token_dim, config.k_sim)) for _ in range(config.r_reps)]
         signs = random.choice([-1, 1], size=(config.r_reps, token_dim, config.dim_proj))
-        self._normals = np.stack(normals).transpose(0, 2, 1).reshape(-1, token_dim)
+        self._normals = np.stack(normals).transpose(0, 2, 1)
         self._projections = signs / np.sqrt(config.dim_proj)
         if config.dim_proj == token_dim:
             self._projections[:] = np.eye(token_dim)
@@ -60,9 +59,8 @@ class FastembedCells:
             documents: Whether the texts are documents: means of cells instead of sums, and no empty cells.
         """
         values = tokens.values.astype(np.float64)
-        sides = multiply(self._normals, values.T) > 0
-        cells = Cells.of(sides.reshape(self._config.r_reps, self._config.k_sim, len(values)), tokens.lengths)
-        rows = cells.project(sum_runs(values, cells.order, cells.starts), self._projections)
+        cells = Cells.of(values, tokens.lengths, self._normals)
+        rows = cells.sums(values, self._projections)
         if documents:
             rows /= cells.sizes[:, None]
         cells.place(cells.occupied, rows, encoded)
