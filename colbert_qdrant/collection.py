@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from types import TracebackType
 
-    from colbert_qdrant.config import LemurConfig
+    from colbert_qdrant.config import FdeConfig
     from colbert_qdrant.documents import Document, DocumentId, IngestReport, SearchHit
     from colbert_qdrant.encoders import LateInteractionEncoder
     from colbert_qdrant.fde import FixedDimensionalEncoder
@@ -168,7 +168,7 @@ class ColbertCollection:
         self,
         *,
         refit: bool = False,
-        config: LemurConfig | None = None,
+        config: FdeConfig | None = None,
         device: str = "cpu",
         progress: bool | ProgressReporter = False,
     ) -> None:

@@ -15,6 +15,9 @@ MAX_DENSE_DIM: Final = 65_535
 
 VectorDatatype = Literal["float32", "float16"]
 
+MuveraPartition = Literal["simhash", "kmeans"]
+"""How MUVERA cuts the token space into cells: by random hyperplanes, or around centroids fitted to a collection."""
+
 MuveraVariant = Literal["colbert-qdrant", "fastembed"]
 """Whose random numbers, scaling and filling of empty cells an encoding has."""
 
@@ -42,6 +45,12 @@ class MuveraConfig:
         final_projection: Dimensions to which the whole encoding is cut by a count sketch: every coordinate of the
             long encoding is added, with a random sign, to one random coordinate of the short one. It keeps inner
             products on average, and only the short encoding has to fit into 65,535 dimensions.
+        center: Measure everything from the mean of a collection's tokens, for models whose tokens all point one way:
+            hyperplanes go through it, and it is taken from what documents put into their cells. It is fitted to the
+            collection once and kept with it.
+        partition: ``"kmeans"`` makes the cells those around ``2**k_sim`` centroids of a collection's tokens, others in
+            each repetition. They are fitted once and kept with the collection, and need ``fill_empty=False``.
+        fit_documents: Documents that the mean and the centroids are fitted to, if there are any to fit.
         variant: ``"fastembed"`` gives the numbers of FastEmbed's ``Muvera`` for the same parameters and seed, to go
             on with a collection that was written with it.
 
@@ -52,6 +61,8 @@ class MuveraConfig:
     Example:
         >>> MuveraConfig(r_reps=10).dim
         5120
+        >>> MuveraConfig(center=True).needs_fit
+        True
     """
 
     k_sim: int = 5
@@ -60,6 +71,9 @@ class MuveraConfig:
     seed: int = 42
     fill_empty: bool = True
     final_projection: int | None = None
+    center: bool = False
+    partition: MuveraPartition = "simhash"
+    fit_documents: int = 5_000
     variant: MuveraVariant = "colbert-qdrant"
 
     def __post_init__(self) -> None:
@@ -72,10 +86,21 @@ class MuveraConfig:
             raise ConfigurationError(
                 f"variant={self.variant!r}: use one of {', '.join(map(repr, get_args(MuveraVariant)))}"
             )
+        _require_bool("center", self.center)
+        _require_int("fit_documents", self.fit_documents, minimum=1)
+        if self.partition not in get_args(MuveraPartition):
+            raise ConfigurationError(f"partition={self.partition!r}: use 'simhash' or 'kmeans'")
+        if self.partition == "kmeans" and self.fill_empty:
+            raise ConfigurationError(
+                "empty cells are filled by the bits of SimHash, which partition='kmeans' has not: set fill_empty=False"
+            )
+        if self.variant == "fastembed" and (self.needs_fit or self.final_projection is not None):
+            raise ConfigurationError(
+                "FastEmbed has no final projection, centring or k-means: leave out final_projection, center and "
+                "partition, or the variant"
+            )
         if self.final_projection is not None:
             _require_int("final_projection", self.final_projection, minimum=1, maximum=MAX_DENSE_DIM)
-            if self.variant == "fastembed":
-                raise ConfigurationError("FastEmbed has no final projection: leave out final_projection or the variant")
         elif self.dim > MAX_DENSE_DIM:
             raise ConfigurationError(
                 f"r_reps * 2**k_sim * dim_proj = {self.r_reps} * {2**self.k_sim} * {self.dim_proj} = {self.dim:,} "
@@ -98,6 +123,11 @@ class MuveraConfig:
         return self.raw_dim if self.final_projection is None else self.final_projection
 
     @property
+    def needs_fit(self) -> bool:
+        """Whether something has to be fitted to a collection before it can encode."""
+        return self.center or self.partition == "kmeans"
+
+    @property
     def raw_dim(self) -> int:
         """Dimensions before the final projection."""
         return self.r_reps * self.cells * self.dim_proj
@@ -113,8 +143,9 @@ class MuveraConfig:
         Those that came later are there only if they are set: so collections of older versions still compare equal.
         """
         values = {"type": "muvera", **asdict(self)}
-        later = {"final_projection": None, "variant": "colbert-qdrant"}
-        return {key: value for key, value in values.items() if key not in later or value != later[key]}
+        later = ("final_projection", "center", "partition", "fit_documents", "variant")
+        unset = {each.name: each.default for each in fields(self) if each.name in later}
+        return {key: value for key, value in values.items() if key not in unset or value != unset[key]}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -123,10 +154,7 @@ class MuveraConfig:
         Raises:
             ConfigurationError: Another algorithm's tag, an unknown key or a value out of range.
         """
-        tag = data.get("type")
-        if tag != "muvera":
-            raise ConfigurationError(f"unknown FDE type {tag!r}: this version knows 'muvera'")
-        return cls(**_known(cls, {key: value for key, value in data.items() if key != "type"}))
+        return cls(**_known(cls, _untagged("muvera", data)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +218,11 @@ class LemurConfig:
             ConfigurationError: There is no such preset.
         """
         return cls(dim=_preset(name, {"small": 256, "balanced": 512, "accurate": 1_024}))
+
+    @property
+    def needs_fit(self) -> bool:
+        """Always: it cannot encode before it is fitted."""
+        return True
 
     def to_dict(self) -> dict[str, Any]:
         """All settings as JSON values, tagged with the algorithm."""

@@ -12,7 +12,7 @@ from qdrant_client import models
 
 from colbert_qdrant.config import LemurConfig
 from colbert_qdrant.errors import ArtefactError, ConfigurationError
-from colbert_qdrant.fde import LemurEncoder
+from colbert_qdrant.fde import encoder_from_bytes, fit_encoder
 from colbert_qdrant.ingest.pipeline import DocumentWriter
 from colbert_qdrant.progress import reporting
 from colbert_qdrant.qdrant import artefacts, opening
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from colbert_qdrant.config import CollectionConfig
+    from colbert_qdrant.config import CollectionConfig, FdeConfig
     from colbert_qdrant.encoders import LateInteractionEncoder
-    from colbert_qdrant.fde import FixedDimensionalEncoder
+    from colbert_qdrant.fde import FixedDimensionalEncoder, LemurEncoder, MuveraEncoder
     from colbert_qdrant.progress import ProgressReporter
     from colbert_qdrant.qdrant.capabilities import Client
 
@@ -100,7 +100,7 @@ class CollectionEncoding:
         Args:
             last: Whether an ingest ends here: then it is time, however few documents there are.
         """
-        if self.complete or not isinstance(self.config.fde, LemurConfig):
+        if self.complete or not self.config.fde.needs_fit:
             return False
         if self.fde is not None:
             return True
@@ -110,7 +110,7 @@ class CollectionEncoding:
     def fit(
         self,
         *,
-        config: LemurConfig | None = None,
+        config: FdeConfig | None = None,
         refit: bool = False,
         device: str = "cpu",
         progress: bool | ProgressReporter,
@@ -126,15 +126,15 @@ class CollectionEncoding:
             if not refit:
                 raise
         own = self.config.fde
-        if not isinstance(own, LemurConfig):
+        if not own.needs_fit:
             raise ConfigurationError(
-                f"collection {self._collection!r} has a {type(own).__name__}, which needs no fit: create one with "
-                "CollectionConfig(fde=LemurConfig())"
+                f"collection {self._collection!r} has an encoding that needs no fit: create one with "
+                "CollectionConfig(fde=LemurConfig()) to have one that is learned"
             )
-        if config is not None and not (refit and config.dim == own.dim):
+        if config is not None and not (refit and config.needs_fit and config.dim == own.dim):
             raise ConfigurationError(
-                f"a config is for fit(refit=True), and needs dim={own.dim}, which collection {self._collection!r} was "
-                "created with: for another dim create a new collection"
+                f"a config is for fit(refit=True), and has to be of an encoding that is fitted and has dim={own.dim}, "
+                f"which collection {self._collection!r} was created with: for others create a new collection"
             )
         if self.fde is None or refit:
             self._publish(self._fitted(config or own, device=device, progress=progress), refit=refit)
@@ -147,7 +147,7 @@ class CollectionEncoding:
 
     def _refresh(self) -> None:
         """Take over what another writer, or a process that was killed, fitted in the meantime."""
-        if not isinstance(self.config.fde, LemurConfig):
+        if not self.config.fde.needs_fit:
             return
         if opening.declared(self._collection, client=self._client) != self._described:
             self.config, fde = opening.open(self._collection, client=self._client, encoder=self._encoder, config=None)
@@ -155,22 +155,27 @@ class CollectionEncoding:
         if self.fde is None and (data := artefacts.fetch(self._client, self._collection)) is not None:
             self._adopt(data)
 
-    def _fitted(self, config: LemurConfig, *, device: str, progress: bool | ProgressReporter) -> LemurEncoder:
+    def _fitted(
+        self, config: FdeConfig, *, device: str, progress: bool | ProgressReporter
+    ) -> LemurEncoder | MuveraEncoder:
         texts, documents = self._sample(config)
         if not texts:
             raise ConfigurationError(f"collection {self._collection!r} is empty: ingest documents first, then fit")
-        if len(texts) < config.dim:
-            _LOG.warning(
-                "collection %r is fitted to %d documents only: fit it again with fit(refit=True) when there are more",
-                self._collection,
-                len(texts),
-            )
-        queries = self._encoder.encode_queries(query_spans(texts, seed=config.seed))
-        return LemurEncoder.fit(documents, query_tokens=queries, config=config, device=device, progress=progress)
+        queries = None
+        if isinstance(config, LemurConfig):
+            if len(texts) < config.dim:
+                _LOG.warning(
+                    "collection %r is fitted to %d documents only: fit it again with fit(refit=True) when there are "
+                    "more",
+                    self._collection,
+                    len(texts),
+                )
+            queries = self._encoder.encode_queries(query_spans(texts, seed=config.seed))
+        return fit_encoder(config, documents, query_tokens=queries, device=device, progress=progress)
 
-    def _publish(self, fitted: LemurEncoder, *, refit: bool) -> None:
+    def _publish(self, fitted: LemurEncoder | MuveraEncoder, *, refit: bool) -> None:
         data = fitted.to_bytes()
-        LemurEncoder.from_bytes(data)  # a fit that went wrong is to fail before anything is changed
+        encoder_from_bytes(data)  # a fit that went wrong is to fail before anything is changed
         if refit:
             self._declare(None, self.config)
             self._client.delete_vectors(
@@ -179,7 +184,7 @@ class CollectionEncoding:
         self._adopt(artefacts.publish(self._client, self._collection, data, replace=refit))
 
     def _adopt(self, data: bytes) -> None:
-        fde = LemurEncoder.from_bytes(data)
+        fde = encoder_from_bytes(data)
         if (fde.dim, fde.token_dim) != (self.config.fde.dim, self._encoder.dim):
             raise ArtefactError(
                 f"the fitted encoding of collection {self._collection!r} has {fde.dim} dimensions for tokens of "
@@ -188,7 +193,7 @@ class CollectionEncoding:
             )
         self._declare(fde, replace(self.config, fde=fde.config))
 
-    def _declare(self, fde: LemurEncoder | None, config: CollectionConfig) -> None:
+    def _declare(self, fde: FixedDimensionalEncoder | None, config: CollectionConfig) -> None:
         self.fde, self.complete = None, False  # until it is known to be written
         opening.declare(self._collection, client=self._client, encoder=self._encoder, config=config, fde=fde)
         self.config = config
@@ -219,7 +224,7 @@ class CollectionEncoding:
             if len(self._client.retrieve(self._collection, ids=[point.id for point in points])) == len(points):
                 raise
 
-    def _sample(self, config: LemurConfig) -> tuple[list[str], TokenEmbeddings]:
+    def _sample(self, config: FdeConfig) -> tuple[list[str], TokenEmbeddings]:
         """The texts and token embeddings of the first documents in the order of their ids, which is a random one."""
         texts: list[str] = []
         batches = [TokenEmbeddings.from_matrices([], dim=self._encoder.dim)]
@@ -252,7 +257,7 @@ class CollectionEncoding:
                 return
 
     def _count_lacking(self) -> int:
-        return self._count(_lacks(self.config)) if isinstance(self.config.fde, LemurConfig) else 0
+        return self._count(_lacks(self.config)) if self.config.fde.needs_fit else 0
 
     def _count(self, filter: models.Filter) -> int:
         return self._client.count(self._collection, count_filter=documents_only(filter), exact=True).count

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
 from qdrant_client import QdrantClient
 
-from colbert_qdrant.config import LemurConfig
 from colbert_qdrant.errors import CapabilityError, ConfigurationError
 from colbert_qdrant.qdrant.edge import EdgeClient
 
@@ -85,10 +84,10 @@ class Capabilities:
         Raises:
             CapabilityError: The server is too old for it.
         """
-        if isinstance(config.fde, LemurConfig) and not self.has_vector:
+        if config.fde.needs_fit and not self.has_vector:
             raise CapabilityError(
                 "an encoding that is fitted to its collection needs a Qdrant server of version 1.13 or newer, which "
-                "finds the points that lack it: upgrade it, or use MuveraConfig"
+                "finds the points that lack it: upgrade it, or use MuveraConfig()"
             )
         if (config.fde_quantization or "").startswith("turbo") and not self.turbo_quantization:
             raise CapabilityError(

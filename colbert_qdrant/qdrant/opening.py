@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from colbert_qdrant.config import CollectionConfig, LemurConfig
+from colbert_qdrant.config import CollectionConfig
 from colbert_qdrant.errors import ArtefactError, CollectionExistsError, CollectionNotFoundError, SchemaMismatchError
-from colbert_qdrant.fde import LemurEncoder, make_encoder
+from colbert_qdrant.fde import encoder_from_bytes, make_encoder, version_of
 from colbert_qdrant.fingerprint import Fingerprint, canary_tokens
 from colbert_qdrant.qdrant import artefacts
 from colbert_qdrant.qdrant.aliases import real_name
@@ -38,7 +38,7 @@ def create(
     capabilities.require_for(config)
     if client.collection_exists(name):
         raise CollectionExistsError(f"collection {name!r} exists already: use ColbertCollection.open, or drop it first")
-    if isinstance(config.fde, LemurConfig):
+    if config.fde.needs_fit:
         artefacts.delete(client, name)  # of a collection of that name that was deleted without this library
     fde = make_encoder(config.fde, token_dim=encoder.dim)
     fingerprint = _fingerprint(config, encoder, fde)
@@ -81,7 +81,7 @@ def open(
     check_schema(info, settings, fde_dim=settings.fde.dim, token_dim=stored.token_dim, collection=name)
     wanted = config or settings
     fde = make_encoder(wanted.fde, token_dim=encoder.dim)
-    if isinstance(settings.fde, LemurConfig) and wanted.fde == settings.fde and encoder.dim == stored.token_dim:
+    if settings.fde.needs_fit and wanted.fde == settings.fde and encoder.dim == stored.token_dim:
         fde = _fitted(client, name, stored)
     stored.require_equal(_fingerprint(wanted, encoder, fde), collection=name)
     return settings, fde
@@ -91,7 +91,7 @@ def drop(name: str, *, client: Client, config: CollectionConfig) -> None:
     """Delete a collection with its documents, and with what was fitted to them."""
     name = real_name(client, name)
     client.delete_collection(name)
-    if isinstance(config.fde, LemurConfig):
+    if config.fde.needs_fit:
         artefacts.delete(client, name)
 
 
@@ -124,10 +124,10 @@ def describe(
     """What the metadata of a collection with this encoding say about it; ``None``: it is not fitted."""
     if fde is not None:
         return fde.fingerprint()
-    return {"config": config.fde.to_dict(), "version": LemurEncoder.VERSION, "token_dim": encoder.dim}
+    return {"config": config.fde.to_dict(), "version": version_of(config.fde), "token_dim": encoder.dim}
 
 
-def _fitted(client: Client, name: str, stored: Fingerprint) -> LemurEncoder | None:
+def _fitted(client: Client, name: str, stored: Fingerprint) -> FixedDimensionalEncoder | None:
     if stored.canary is None:
         return None
     data = artefacts.fetch(client, name)
@@ -138,7 +138,7 @@ def _fitted(client: Client, name: str, stored: Fingerprint) -> LemurEncoder | No
             f"collection {name!r} was fitted, but its fitted encoding (SHA-256 {wanted}) {problem}. Restore "
             f"{artefacts.place(client, name)} from a backup or snapshot: the stored encodings are worthless without it"
         )
-    return LemurEncoder.from_bytes(data)
+    return encoder_from_bytes(data)
 
 
 def _fingerprint(

@@ -22,6 +22,7 @@ from colbert_qdrant import (
     LemurConfig,
     LemurEncoder,
     MuveraConfig,
+    MuveraEncoder,
     TokenEmbeddings,
     maxsim,
 )
@@ -149,6 +150,39 @@ def test_an_exact_search_does_not_warn(empty: ColbertCollection, caplog: pytest.
     empty.upsert(DOCUMENTS[:3])
     empty.search(QUERIES[0], mode="exact")
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    "fde",
+    [
+        MuveraConfig(k_sim=3, dim_proj=4, r_reps=3, center=True, fit_documents=60),
+        MuveraConfig(k_sim=2, dim_proj=4, r_reps=3, partition="kmeans", fill_empty=False, fit_documents=60),
+    ],
+    ids=["centred", "kmeans"],
+)
+def test_muvera_is_fitted_to_the_collection_too(
+    engine: Engine, client: Client, encoder: WordEncoder, fde: MuveraConfig
+) -> None:
+    config = CollectionConfig(fde=fde)
+    collection = ColbertCollection.create(engine.name, client=client, encoder=encoder, config=config)
+    collection.upsert(DOCUMENTS[:59])
+    assert collection.fde is None
+    assert canary(client, engine.name) == "unfitted"
+    assert_searches_right(collection, DOCUMENTS[:59])
+    collection.ingest(DOCUMENTS[59:])
+    opened = ColbertCollection.open(engine.name, client=client, encoder=encoder, config=config)
+    assert isinstance(opened.fde, MuveraEncoder)
+    assert_encoded(opened, client, DOCUMENTS)
+    assert_searches_right(opened)
+    before = opened.fde.fingerprint()["digest"]
+    opened.fit(refit=True, config=replace(fde, seed=7), progress=False)
+    assert opened.fde.fingerprint()["digest"] != before
+    assert_encoded(opened, client, DOCUMENTS)
+    with pytest.raises(FingerprintMismatchError):
+        ColbertCollection.open(engine.name, client=client, encoder=encoder, config=config)
+    opened.fit(refit=True, config=LemurConfig(dim=fde.dim, hidden=128, epochs=0, learn_tokens=200), progress=False)
+    assert isinstance(ColbertCollection.open(engine.name, client=client, encoder=encoder).fde, LemurEncoder)
+    assert_encoded(opened, client, DOCUMENTS)
 
 
 def test_an_upsert_fits_once_there_are_enough(empty: ColbertCollection, client: Client) -> None:
@@ -507,7 +541,7 @@ def test_who_writes_after_a_refit_elsewhere_takes_it_over(
     ("arguments", "message"),
     [
         ({"config": LEMUR}, r"a config is for fit\(refit=True\)"),
-        ({"refit": True, "config": replace(LEMUR, dim=8)}, "needs dim=16, which collection"),
+        ({"refit": True, "config": replace(LEMUR, dim=8)}, "has dim=16, which collection"),
     ],
 )
 def test_settings_that_cannot_be_the_collections_are_refused(
@@ -528,7 +562,7 @@ def test_encodings_that_need_no_fit_are_refused(engine: Engine, client: Client, 
     config = CollectionConfig(fde=MuveraConfig(k_sim=2, dim_proj=4, r_reps=2))
     collection = ColbertCollection.create(engine.name, client=client, encoder=encoder, config=config)
     collection.upsert(DOCUMENTS[:3])
-    with pytest.raises(ConfigurationError, match="has a MuveraConfig, which needs no fit"):
+    with pytest.raises(ConfigurationError, match="has an encoding that needs no fit"):
         collection.fit()
 
 

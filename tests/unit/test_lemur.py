@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from qdrant_client import models
+from safetensors.numpy import save
 
 from colbert_qdrant import (
     ArtefactError,
@@ -280,7 +281,8 @@ def test_bytes_that_are_not_whole_are_refused(small: LemurEncoder, number: int) 
 
 def rewritten(encoder: LemurEncoder, settings: dict[str, Any] | None = None, **arrays: Any) -> bytes:
     own: dict[str, Any] = {"config": encoder.config.to_dict(), "version": encoder.VERSION}
-    return replace(encoder.parameters, **arrays).to_bytes({**own, **(settings or {})})
+    header = {"colbert_qdrant": json.dumps({**own, **(settings or {})})}
+    return save({**encoder.tensors, **arrays}, metadata=header)
 
 
 def test_altered_contents_are_refused(small: LemurEncoder) -> None:
@@ -288,9 +290,11 @@ def test_altered_contents_are_refused(small: LemurEncoder) -> None:
     bad = {
         "of version 99": rewritten(small, {"version": 99}),
         "does not know": rewritten(small, {"config": {**SMALL.to_dict(), "colour": 1}}),
-        "says dim=20, but has 24": rewritten(small, {"config": replace(SMALL, dim=20).to_dict()}),
+        r"rotation has shape \(96, 24\), expected \(96, 20\)": rewritten(
+            small, {"config": replace(SMALL, dim=20).to_dict()}
+        ),
         "not float32, or not finite": rewritten(small, scale=np.full(24, np.nan, np.float32)),
-        "rotation has shape": rewritten(small, rotation=found.rotation[:, :5].copy()),
+        r"rotation has shape \(96, 5\)": rewritten(small, rotation=found.rotation[:, :5].copy()),
         "learn has shape": rewritten(small, learn=found.learn[:, :5].copy()),
         "means is not float32": rewritten(small, means=found.means.astype(np.float64)),
     }

@@ -28,6 +28,11 @@ from tests.unit.test_muvera import clustered
         ({"final_projection": 65_536}, "final_projection must be between 1 and 65535"),
         ({"variant": "google"}, "variant='google': use one of 'colbert-qdrant', 'fastembed'"),
         ({"variant": "fastembed", "final_projection": 64}, "FastEmbed has no final projection"),
+        ({"variant": "fastembed", "center": True}, "FastEmbed has no final projection, centring or k-means"),
+        ({"center": None}, "center must be True or False, got None"),
+        ({"partition": "lsh"}, "partition='lsh': use 'simhash' or 'kmeans'"),
+        ({"partition": "kmeans"}, "by the bits of SimHash, which partition='kmeans' has not: set fill_empty=False"),
+        ({"fit_documents": 0}, "fit_documents must be at least 1"),
     ],
 )
 def test_bad_parameters_are_refused(arguments: dict[str, Any], message: str) -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
 from colbert_qdrant.config import LemurConfig
 from colbert_qdrant.devices import require_device
-from colbert_qdrant.errors import ArtefactError, ConfigurationError, InvalidTokensError
+from colbert_qdrant.errors import ConfigurationError, InvalidTokensError
+from colbert_qdrant.fde.artefact import Fitted, settings_of, tensors_of, unreadable
 from colbert_qdrant.fde.lemur.device import DeviceLemur
 from colbert_qdrant.fde.lemur.matches import best_matches
 from colbert_qdrant.fde.lemur.parameters import LemurParameters
@@ -34,7 +33,7 @@ _REFINED_TOGETHER: Final = 32
 """Documents whose own tokens are put side by side, padded to the longest."""
 
 
-class LemurEncoder:
+class LemurEncoder(Fitted):
     r"""Encodes token matrices so that one inner product predicts MaxSim; fitted to token embeddings of a collection.
 
     MaxSim is a sum over query tokens, :math:`\sum_x g_C(x)` with :math:`g_C(x) = \max_{c \in C} \langle x, c \rangle`.
@@ -74,11 +73,10 @@ class LemurEncoder:
         ConfigurationError: Torch has no such device.
     """
 
-    VERSION: Final = 1
-    """Changes whenever the same parameters and tokens give other numbers."""
+    VERSION = 1
 
     def __init__(self, config: LemurConfig, parameters: LemurParameters, *, device: str | None = None) -> None:
-        self.config = config
+        self.config: LemurConfig = config
         self.device = None if device is None else require_device(device, remedy="leave it out to encode with numpy")
         self.parameters = parameters
         self.token_dim = int(parameters.learn.shape[1])
@@ -119,41 +117,22 @@ class LemurEncoder:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """The inverse of `to_bytes`.
+        """The inverse of `to_bytes`, whose artefact has 14 MB by default for tokens of 128 dimensions.
 
         Raises:
             ArtefactError: The bytes are cut off, altered, or of another version.
         """
-        parameters, settings = LemurParameters.from_bytes(data)
-        if settings.get("version") != cls.VERSION:
-            raise ArtefactError(
-                f"the fitted encoding is of version {settings.get('version')!r}, this one reads {cls.VERSION}: install "
-                "the version of colbert-qdrant that fitted it, or fit anew"
-            )
-        config = LemurConfig.from_dict(settings["config"])
-        if config.dim != len(parameters.scale):
-            raise ArtefactError(
-                f"the fitted encoding says dim={config.dim}, but has {len(parameters.scale)} dimensions: it was "
-                "altered; restore it from a backup, or fit anew"
-            )
+        tensors, config = tensors_of(data, version=cls.VERSION), LemurConfig.from_dict(settings_of(data))
+        try:
+            parameters = LemurParameters.from_tensors(tensors, dim=config.dim)
+        except (ValueError, KeyError) as error:
+            raise unreadable(error) from error
         return cls(config, parameters)
 
-    @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Read what `save` wrote.
-
-        Raises:
-            ArtefactError: The file is cut off, altered, or of another version.
-        """
-        return cls.from_bytes(Path(path).read_bytes())
-
-    def to_bytes(self) -> bytes:
-        """The artefact, a safetensors file of all that was fitted: 14 MB by default for tokens of 128 dimensions."""
-        return self._bytes
-
-    def save(self, path: str | Path) -> None:
-        """Write `to_bytes` to a file."""
-        Path(path).write_bytes(self._bytes)
+    @property
+    def tensors(self) -> dict[str, NDArray[np.float32]]:
+        """All numbers that were fitted."""
+        return self.parameters.tensors
 
     @property
     def dim(self) -> int:
@@ -179,15 +158,6 @@ class LemurEncoder:
         found = self.parameters
         cut = replace(found, rotation=np.ascontiguousarray(found.rotation[:, :dim]), scale=found.scale[:dim].copy())
         return type(self)(replace(self.config, dim=dim), cut, device=self.device)
-
-    def fingerprint(self) -> dict[str, Any]:
-        """Algorithm, version, settings, token dimensions, and the digest of what was fitted."""
-        return {
-            "config": self.config.to_dict(),
-            "version": self.VERSION,
-            "token_dim": self.token_dim,
-            "digest": self._digest,
-        }
 
     def encode_queries(self, tokens: TokenEmbeddings) -> NDArray[np.float32]:
         """Encode queries: the sum of their tokens' features, rotated and balanced.
@@ -278,14 +248,6 @@ class LemurEncoder:
     @cached_property
     def _on_device(self) -> DeviceLemur | None:
         return None if self.device is None else DeviceLemur(self.parameters, self.config, device=self.device)
-
-    @cached_property
-    def _bytes(self) -> bytes:
-        return self.parameters.to_bytes({"config": self.config.to_dict(), "version": self.VERSION})
-
-    @cached_property
-    def _digest(self) -> str:
-        return hashlib.sha256(self._bytes).hexdigest()
 
     @cached_property
     def _query_rotation(self) -> NDArray[np.float32]:

@@ -13,14 +13,15 @@ from colbert_qdrant.fde.lemur.features import Features
 from colbert_qdrant.fde.lemur.matches import best_matches
 from colbert_qdrant.fde.lemur.parameters import LemurParameters
 from colbert_qdrant.fde.lemur.training import train
+from colbert_qdrant.fde.sample import sample_documents
 from colbert_qdrant.progress import reporting
-from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from colbert_qdrant.config import LemurConfig
     from colbert_qdrant.progress import ProgressReporter
+    from colbert_qdrant.tokens import TokenEmbeddings
 
 _BALANCED_BY: Final = 1_000
 """Documents whose coordinates give the scale: a mean of squares needs no more."""
@@ -45,14 +46,12 @@ def fit_parameters(
 
     The same documents, queries and settings give the same parameters, up to the rounding of the machine's matmul.
     """
-    if not len(documents):
-        raise InvalidTokensError("there are no documents to fit to: ingest some first")
     if query_tokens is not None and query_tokens.dim != documents.dim:
         raise InvalidTokensError(
             f"query tokens have {query_tokens.dim} dimensions, documents {documents.dim}: encode both with one encoder"
         )
     random = np.random.RandomState(config.seed)
-    documents = _sample(documents, config.fit_documents, random)
+    documents = sample_documents(documents, config.fit_documents, random)
     learn = _learn_tokens(documents, query_tokens, config.learn_tokens, random)
     with reporting(progress, label="fit", total=len(documents) + config.epochs * _BLOCK_DOCUMENTS) as report:
         matches = np.empty((len(documents), len(learn)), np.float32)
@@ -82,12 +81,6 @@ def fit_parameters(
     scale = np.sqrt(np.mean(np.square(encoded), axis=0))
     smallest = max(_SMALLEST_SCALE * scale.max(), _SMALLEST_ANY)
     return replace(unbalanced, scale=np.maximum(scale, smallest, dtype=np.float32))
-
-
-def _sample(documents: TokenEmbeddings, most: int, random: np.random.RandomState) -> TokenEmbeddings:
-    """Some documents in random order: those that come first are a sample as well."""
-    chosen = random.permutation(len(documents))[:most]
-    return TokenEmbeddings.from_matrices([documents[int(number)] for number in chosen], dim=documents.dim)
 
 
 def _learn_tokens(

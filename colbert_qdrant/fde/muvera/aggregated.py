@@ -23,7 +23,7 @@ class AggregatedCells:
     cells than tokens, and what is left costs less than one product of all tokens with all projections.
 
     Args:
-        draws: Hyperplanes and projections.
+        draws: Cells and projections.
         fill_empty: Whether documents' empty cells are filled.
     """
 
@@ -31,7 +31,8 @@ class AggregatedCells:
     """What stays in the cache of a core together with the sums of its cells."""
 
     def __init__(self, draws: Draws, *, fill_empty: bool) -> None:
-        self._normals = draws.normals
+        self._partition = draws.partition
+        self._shifts = draws.shifts
         self._projections = draws.projections
         self._fill_empty = fill_empty
 
@@ -43,10 +44,12 @@ class AggregatedCells:
             encoded: Zeros, shape ``(texts, r_reps, 2**k_sim, dim_proj)``, to be filled.
             documents: Whether the texts are documents: means of cells instead of sums, and no empty cells.
         """
-        cells = Cells.of(tokens.values, tokens.lengths, self._normals)
+        cells = Cells.of(tokens.values, tokens.lengths, self._partition)
         rows = cells.sums(tokens.values, self._projections)
         if documents:
             rows /= cells.sizes.astype(np.float32)[:, None]
+            if self._shifts is not None:
+                rows -= self._shifts[cells.occupied // (cells.shape[1] * cells.shape[2])]
         cells.place(cells.occupied, rows, encoded)
         if documents and self._fill_empty:
             _fill(cells, rows, encoded)

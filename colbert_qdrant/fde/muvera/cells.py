@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from colbert_qdrant.fde.muvera.partitions import Partition
+
 _EMPTY: Final = 0x80
 """Added to the distance of an empty cell: more than any other, as there are at most 12 bits to differ in."""
 
@@ -40,21 +42,20 @@ class Cells:
     order: NDArray[np.int64]
 
     @classmethod
-    def of(cls, values: NDArray[Any], lengths: NDArray[np.int64], normals: NDArray[Any]) -> Cells:
+    def of(cls, values: NDArray[Any], lengths: NDArray[np.int64], partition: Partition) -> Cells:
         """Put tokens into cells.
 
         Args:
             values: The tokens of all texts, shape ``(tokens, token_dim)``.
             lengths: Tokens of each text.
-            normals: Of the hyperplanes, shape ``(r_reps, k_sim, token_dim)``, of the dtype of ``values``.
+            partition: Of the dtype of ``values``.
         """
-        r_reps, k_sim, token_dim = normals.shape
-        sides = (multiply(normals.reshape(-1, token_dim), values.T) > 0).reshape(r_reps, k_sim, len(values))
-        shape = r_reps, len(lengths), 1 << k_sim
+        r_reps = partition.shape[0]
+        shape = r_reps, len(lengths), partition.cells
         per_rep = shape[1] * shape[2]
         # numpy sorts numbers of up to 16 bits by radix, several times faster than longer ones
         dtype = np.min_scalar_type(per_rep - 1)
-        slots = np.einsum("k,rkt->rt", (1 << np.arange(k_sim)).astype(dtype), sides.view(np.uint8))
+        slots = partition.numbers(multiply(partition.matrix, values.T), dtype)
         slots += np.repeat((np.arange(shape[1]) * shape[2]).astype(dtype), lengths)
         numbers = slots + (np.arange(r_reps) * per_rep)[:, None]
         return cls(

@@ -20,7 +20,7 @@ class DeviceCells:
     for.
 
     Args:
-        draws: Hyperplanes and projections.
+        draws: Cells and projections.
         fill_empty: Whether documents' empty cells are filled.
         device: A torch device.
     """
@@ -28,14 +28,13 @@ class DeviceCells:
     TILE_TOKENS: Final = 65_536
 
     def __init__(self, draws: Draws, *, fill_empty: bool, device: str) -> None:
-        self._r_reps, self._k_sim, dim = draws.normals.shape
-        self._dim_proj = draws.projections.shape[2]
+        self._partition = draws.partition
+        self._r_reps, self._dim_proj = len(draws.projections), draws.projections.shape[2]
         self._fill_empty = fill_empty
         self._device = device
-        normals = draws.normals.reshape(-1, dim).T
-        projections = draws.projections.transpose(1, 0, 2).reshape(dim, -1)
-        self._matrix = self._send(np.concatenate([normals, projections], axis=1))
-        self._bits = self._send(1 << np.arange(self._k_sim))
+        projections = draws.projections.transpose(1, 0, 2).reshape(draws.projections.shape[1], -1)
+        self._matrix = self._send(np.concatenate([draws.partition.matrix.T, projections], axis=1))
+        self._shifts = None if draws.shifts is None else self._send(draws.shifts)[:, None]
 
     def __call__(self, tokens: TokenEmbeddings, encoded: NDArray[np.float32], *, documents: bool) -> None:
         """Encode a tile.
@@ -60,12 +59,12 @@ class DeviceCells:
 
     def _sum_cells(self, tokens: TokenEmbeddings) -> tuple[Any, Any]:
         """Sums ``(texts * r_reps, cells, dim_proj)`` and numbers of tokens ``(texts * r_reps, cells)``."""
-        total, split = len(tokens.values), self._r_reps * self._k_sim
+        split = len(self._partition.matrix)
         products = self._send(tokens.values) @ self._matrix
-        sides = products[:, :split].reshape(total, self._r_reps, self._k_sim) > 0
+        numbers = self._partition.numbers_on_device(products[:, :split])
         first = np.repeat(np.arange(len(tokens)), tokens.lengths)[:, None] * self._r_reps + np.arange(self._r_reps)
-        slots = ((self._send(first) << self._k_sim) + (sides * self._bits).sum(-1)).flatten()
-        shape = len(tokens) * self._r_reps, 1 << self._k_sim
+        slots = (self._send(first) * self._partition.cells + numbers).flatten()
+        shape = len(tokens) * self._r_reps, self._partition.cells
         projected = products[:, split:].reshape(-1, self._dim_proj)
         sums = projected.new_zeros(shape[0] * shape[1], self._dim_proj).index_add_(0, slots, projected)
         counts = projected.new_zeros(shape[0] * shape[1]).index_add_(0, slots, projected.new_ones(len(slots)))
@@ -73,13 +72,16 @@ class DeviceCells:
 
     def _mean_cells(self, sums: Any, counts: Any) -> Any:
         """The mean of each cell; empty ones get that of all tokens at their smallest Hamming distance."""
+        if self._shifts is not None:
+            tokens = counts.view(-1, self._r_reps, self._partition.cells, 1)
+            sums = (sums.view(*tokens.shape[:3], -1) - tokens * self._shifts).view(sums.shape)
         means = sums / counts.clamp(min=1)[..., None]
         if not self._fill_empty:
             return means
-        every = np.arange(1 << self._k_sim)
+        every = np.arange(self._partition.cells)
         distances = np.bitwise_count(every[:, None] ^ every)
         empty = counts == 0
-        for distance in range(1, self._k_sim + 1):
+        for distance in range(1, self._partition.shape[1] + 1):
             if not empty.any():
                 break
             neighbours = self._send((distances == distance).astype(np.float32))

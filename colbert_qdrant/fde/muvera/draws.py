@@ -8,30 +8,40 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from colbert_qdrant.fde.muvera.partitions import Centroids, Hyperplanes
 from colbert_qdrant.fde.muvera.products import sum_runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from colbert_qdrant.config import MuveraConfig
+    from colbert_qdrant.fde.muvera.fitted import FittedPartition
+    from colbert_qdrant.fde.muvera.partitions import Partition
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Draws:
-    """The random numbers of an encoding.
+    """The random numbers of an encoding, and what was fitted in their place.
 
     Attributes:
-        normals: Of the hyperplanes, float32, shape ``(r_reps, k_sim, token_dim)``.
+        partition: The cells.
+        mean: What is taken from the means of documents' cells, float32, shape ``(token_dim,)``.
         projections: ±1/√(``dim_proj`` · ``r_reps``), float32, shape ``(r_reps, token_dim, dim_proj)``.
         sketch: The final projection, if there is one.
     """
 
-    normals: NDArray[np.float32]
+    partition: Partition
+    mean: NDArray[np.float32] | None
     projections: NDArray[np.float32]
     sketch: CountSketch | None
 
+    @property
+    def shifts(self) -> NDArray[np.float32] | None:
+        """The projected mean, which documents' cells are less than their tokens by: ``(r_reps, dim_proj)``."""
+        return None if self.mean is None else np.einsum("d,rdp->rp", self.mean, self.projections)
+
     @classmethod
-    def of(cls, config: MuveraConfig, token_dim: int) -> Draws:
+    def of(cls, config: MuveraConfig, token_dim: int, fitted: FittedPartition | None = None) -> Draws:
         """Draw the numbers of a configuration.
 
         They come from numpy's legacy generator, the one whose stream is promised never to change.
@@ -49,8 +59,13 @@ class Draws:
                 signs=(random.randint(0, 2, config.raw_dim) * 2 - 1).astype(np.float32),
                 dim=config.final_projection,
             )
+        mean = None if fitted is None else fitted.mean
+        partition: Partition = Hyperplanes(normals=np.array(normals, np.float32, order="C"), through=mean)
+        if fitted is not None and fitted.centroids is not None:
+            partition = Centroids(centroids=fitted.centroids)
         return cls(
-            normals=np.array(normals, np.float32, order="C"),
+            partition=partition,
+            mean=mean,
             projections=np.array(projections, np.float32, order="C"),
             sketch=sketch,
         )

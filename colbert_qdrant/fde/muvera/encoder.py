@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
 from colbert_qdrant.config import MuveraConfig
 from colbert_qdrant.devices import require_device
 from colbert_qdrant.errors import ConfigurationError, InvalidTokensError
+from colbert_qdrant.fde.artefact import Fitted, settings_of, tensors_of, unreadable
 from colbert_qdrant.fde.muvera.aggregated import AggregatedCells
 from colbert_qdrant.fde.muvera.device import DeviceCells
 from colbert_qdrant.fde.muvera.draws import CountSketch, Draws
 from colbert_qdrant.fde.muvera.fastembed import FastembedCells
+from colbert_qdrant.fde.muvera.fitted import FittedPartition
 from colbert_qdrant.workers import Workers
 
 if TYPE_CHECKING:
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from colbert_qdrant.progress import ProgressReporter
     from colbert_qdrant.tokens import TokenEmbeddings
 
 _TILE_NUMBERS: Final = 1 << 22
@@ -29,7 +33,7 @@ _WORKERS: Final = Workers(16, exclusive=True)
 """Every tile is the work of one core."""
 
 
-class MuveraEncoder:
+class MuveraEncoder(Fitted):
     r"""Encodes token matrices so that one inner product estimates MaxSim.
 
     A repetition cuts the token space by ``k_sim`` random hyperplanes into ``2**k_sim`` cells (SimHash: the signs
@@ -54,14 +58,27 @@ class MuveraEncoder:
     alike for queries and documents, which keeps inner products on average. The paper (arXiv 2405.19504) has final
     projections, and its authors' implementation takes a count sketch too.
 
+    Two things can be fitted to a collection, once; such an encoder is made with `fit`, `load` or `from_bytes`.
+
+    **Centred** (``center=True``). The tokens of many models share one direction: hyperplanes through the origin then
+    have nearly all of them on the same side. With m the mean of a collection's tokens, hyperplanes go through m, and
+    a document's cell holds its mean less m. A query's token x then scores ⟨x, y⟩ − ⟨x, m⟩ for the mean y of its cell:
+    ⟨x, m⟩ is the same for every document, so nothing changes between cells that hold tokens, and an empty one, which is
+    zero, counts as the mean token rather than as one that is worse than all others.
+
+    **k-means** (``partition="kmeans"``). Cells are those around ``2**k_sim`` centroids of the collection's tokens, with
+    another start in each repetition, and so as full as one another where SimHash's are not.
+
     Args:
         config: The parameters.
         token_dim: Dimensions of the token vectors.
         device: Where to compute: ``None`` is this processor, anything else a torch device such as ``"cuda"`` or
             ``"mps"``. All agree up to rounding.
+        fitted: What a fit found, where the settings ask for one.
 
     Raises:
-        ConfigurationError: Torch has no such device, or the variant does not go with it or with ``token_dim``.
+        ConfigurationError: Torch has no such device, the variant does not go with it or with ``token_dim``, or the
+            settings ask for a fit and nothing is fitted.
 
     Example:
         >>> import numpy as np
@@ -71,12 +88,24 @@ class MuveraEncoder:
         (2, 48)
     """
 
-    VERSION: Final = 1
-    """Changes whenever the same parameters and tokens give other numbers."""
+    VERSION = 1
 
-    def __init__(self, config: MuveraConfig | None = None, *, token_dim: int, device: str | None = None) -> None:
-        self.config = config or MuveraConfig()
+    def __init__(
+        self,
+        config: MuveraConfig | None = None,
+        *,
+        token_dim: int,
+        device: str | None = None,
+        fitted: FittedPartition | None = None,
+    ) -> None:
+        self.config: MuveraConfig = config or MuveraConfig()
         self.token_dim = token_dim
+        self._fitted = fitted
+        if self.config.needs_fit and fitted is None:
+            raise ConfigurationError(
+                "center=True and partition='kmeans' are fitted to token embeddings: use MuveraEncoder.fit(documents, "
+                "config=config), or a collection, which fits by itself"
+            )
         self._cells: AggregatedCells | DeviceCells | FastembedCells
         self._sketch: CountSketch | None = None
         if self.config.variant == "fastembed":
@@ -87,7 +116,7 @@ class MuveraEncoder:
                 )
             self._cells = FastembedCells(self.config, token_dim)
             return
-        draws = Draws.of(self.config, token_dim)
+        draws = Draws.of(self.config, token_dim, fitted)
         self._sketch = draws.sketch
         if device is None:
             self._cells = AggregatedCells(draws, fill_empty=self.config.fill_empty)
@@ -95,14 +124,67 @@ class MuveraEncoder:
             checked = require_device(str(device), remedy="leave device out to encode on the CPU")
             self._cells = DeviceCells(draws, fill_empty=self.config.fill_empty, device=checked)
 
+    @classmethod
+    def fit(
+        cls,
+        documents: TokenEmbeddings,
+        *,
+        config: MuveraConfig | None = None,
+        progress: bool | ProgressReporter = False,
+        **settings: Any,
+    ) -> Self:
+        """Fit what the settings ask for to a sample of a collection: the mean of its tokens, centroids, or both.
+
+        Args:
+            documents: Token embeddings of documents; at most ``fit_documents`` of them are used, chosen at random.
+            config: The settings.
+            progress: ``True`` for a live bar where stderr is a terminal, or a reporter.
+            settings: Single settings in the place of those of ``config``, such as ``center=True``.
+
+        Raises:
+            InvalidTokensError: There are no documents.
+        """
+        config = replace(config or MuveraConfig(), **settings)
+        fitted = FittedPartition.of(documents, config, progress=progress) if config.needs_fit else None
+        return cls(config, token_dim=documents.dim, fitted=fitted)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """The inverse of `to_bytes`.
+
+        Raises:
+            ArtefactError: The bytes are cut off, altered, or of another version.
+        """
+        tensors, config = tensors_of(data, version=cls.VERSION), MuveraConfig.from_dict(settings_of(data))
+        try:
+            fitted = FittedPartition.from_tensors(tensors, config)
+        except ValueError as error:
+            raise unreadable(error) from error
+        return cls(config, token_dim=fitted.token_dim, fitted=fitted)
+
+    @property
+    def tensors(self) -> dict[str, NDArray[np.float32]]:
+        """All numbers that were fitted.
+
+        Raises:
+            ConfigurationError: None were: ``config`` says all that there is to know.
+        """
+        if self._fitted is None:
+            raise ConfigurationError("nothing was fitted, so there is no artefact: keep config.to_dict()")
+        return self._fitted.tensors
+
     @property
     def dim(self) -> int:
         """Dimensions of the encoding: ``r_reps * 2**k_sim * dim_proj``, or ``final_projection``."""
         return self.config.dim
 
-    def fingerprint(self) -> dict[str, Any]:
-        """Algorithm, version, parameters and the token dimensions they apply to."""
-        return {"config": self.config.to_dict(), "version": self.VERSION, "token_dim": self.token_dim}
+    def to(self, device: str | None) -> Self:
+        """The same encoding, computed elsewhere.
+
+        Raises:
+            ConfigurationError: Torch has no such device.
+        """
+        return type(self)(self.config, token_dim=self.token_dim, device=device, fitted=self._fitted)
 
     def encode_documents(self, tokens: TokenEmbeddings) -> NDArray[np.float32]:
         """Encode documents: the mean of each cell.

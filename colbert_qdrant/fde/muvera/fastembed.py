@@ -8,6 +8,7 @@ import numpy as np
 
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.fde.muvera.cells import Cells
+from colbert_qdrant.fde.muvera.partitions import Hyperplanes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,7 +45,7 @@ class FastembedCells:
         random = np.random.default_rng(config.seed)
         normals = [random.normal(size=(token_dim, config.k_sim)) for _ in range(config.r_reps)]
         signs = random.choice([-1, 1], size=(config.r_reps, token_dim, config.dim_proj))
-        self._normals = np.stack(normals).transpose(0, 2, 1)
+        self._partition = Hyperplanes(normals=np.stack(normals).transpose(0, 2, 1))
         self._projections = signs / np.sqrt(config.dim_proj)
         if config.dim_proj == token_dim:
             self._projections[:] = np.eye(token_dim)
@@ -59,7 +60,7 @@ class FastembedCells:
             documents: Whether the texts are documents: means of cells instead of sums, and no empty cells.
         """
         values = tokens.values.astype(np.float64)
-        cells = Cells.of(values, tokens.lengths, self._normals)
+        cells = Cells.of(values, tokens.lengths, self._partition)
         rows = cells.sums(values, self._projections)
         if documents:
             rows /= cells.sizes[:, None]

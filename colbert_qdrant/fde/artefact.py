@@ -1,0 +1,140 @@
+"""The file that a fitted encoding is kept in: safetensors, with its settings in the header."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from colbert_qdrant.errors import ArtefactError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from colbert_qdrant.config import FdeConfig
+
+_KEY: Final = "colbert_qdrant"
+
+
+class Fitted(ABC):
+    """What encodings have in common that are fitted to a collection: their artefact, and what it says in metadata.
+
+    Attributes:
+        config: The settings.
+        token_dim: Dimensions of the token vectors.
+    """
+
+    VERSION: ClassVar[int]
+    """Changes whenever the same numbers and tokens give other encodings."""
+
+    config: FdeConfig
+    token_dim: int
+
+    @property
+    @abstractmethod
+    def tensors(self) -> Mapping[str, NDArray[np.float32]]:
+        """All numbers that were fitted."""
+
+    @classmethod
+    @abstractmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """The inverse of `to_bytes`.
+
+        Raises:
+            ArtefactError: The bytes are cut off, altered, or of another version.
+        """
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            ArtefactError: The file is cut off, altered, or of another version.
+        """
+        return cls.from_bytes(Path(path).read_bytes())
+
+    def to_bytes(self) -> bytes:
+        """The artefact, a safetensors file of all that was fitted; the same numbers give the same bytes."""
+        return self._bytes
+
+    def save(self, path: str | Path) -> None:
+        """Write `to_bytes` to a file."""
+        Path(path).write_bytes(self._bytes)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Algorithm, version, settings, token dimensions, and the digest of what was fitted, if anything was."""
+        known = {"config": self.config.to_dict(), "version": self.VERSION, "token_dim": self.token_dim}
+        return known | {"digest": self._digest} if self.config.needs_fit else known
+
+    @cached_property
+    def _bytes(self) -> bytes:
+        settings = {"config": self.config.to_dict(), "version": self.VERSION}
+        contiguous = {name: np.ascontiguousarray(values) for name, values in self.tensors.items()}
+        return save(contiguous, metadata={_KEY: json.dumps(settings, sort_keys=True)})
+
+    @cached_property
+    def _digest(self) -> str:
+        return hashlib.sha256(self._bytes).hexdigest()
+
+
+def settings_of(data: bytes) -> dict[str, Any]:
+    """The settings of the encoding in an artefact, of whatever algorithm.
+
+    Raises:
+        ArtefactError: The bytes are no artefact, or only part of one.
+    """
+    try:
+        settings: dict[str, Any] = _header(data)["config"]
+        settings["type"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise unreadable(error) from error
+    return settings
+
+
+def tensors_of(data: bytes, *, version: int) -> dict[str, NDArray[np.float32]]:
+    """The numbers in an artefact.
+
+    Raises:
+        ArtefactError: The bytes are no artefact, only part of one, of another version, or hold what is not finite.
+    """
+    try:
+        tensors = load(data)
+        written: Any = _header(data).get("version")
+        _require_finite(tensors)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise unreadable(error) from error
+    if written != version:
+        raise ArtefactError(
+            f"the fitted encoding is of version {written!r}, this one reads {version}: install the version of "
+            "colbert-qdrant that fitted it, or fit anew"
+        )
+    return tensors
+
+
+def unreadable(error: Exception) -> ArtefactError:
+    """What to raise for a file that is not what it should be."""
+    return ArtefactError(
+        f"the fitted encoding cannot be read ({type(error).__name__}: {error}): it was cut off or altered, or is "
+        "another kind of file; restore it from a backup, or fit anew"
+    )
+
+
+def _require_finite(tensors: Mapping[str, NDArray[Any]]) -> None:
+    for name, values in tensors.items():
+        if values.dtype != np.float32 or not np.isfinite(values).all():
+            raise ValueError(f"{name} is not float32, or not finite")
+
+
+def _header(data: bytes) -> dict[str, Any]:
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    settings: dict[str, Any] = json.loads(header["__metadata__"][_KEY])
+    return settings

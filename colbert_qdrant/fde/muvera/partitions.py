@@ -1,0 +1,128 @@
+"""How the token space is cut into cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Partition(Protocol):
+    """One partition for each repetition, seen as a linear map: the products with it decide a token's cells.
+
+    Attributes:
+        matrix: Shape ``(rows, token_dim)``.
+        shape: ``(r_reps, rows / r_reps)``.
+        cells: Cells per repetition.
+    """
+
+    @property
+    def matrix(self) -> NDArray[Any]: ...  # noqa: D102 - an attribute, described above
+
+    @property
+    def shape(self) -> tuple[int, int]: ...  # noqa: D102
+
+    @property
+    def cells(self) -> int: ...  # noqa: D102
+
+    def numbers(self, products: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """The cells of tokens: ``matrix @ tokens.T``, shape ``(rows, tokens)`` → ``(r_reps, tokens)`` of ``dtype``."""
+        ...
+
+    def numbers_on_device(self, products: Any) -> Any:
+        """The same in torch, the other way round: ``(tokens, rows)`` → int64, ``(tokens, r_reps)``."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Hyperplanes:
+    """SimHash: the sides of ``k_sim`` hyperplanes on which a token lies are the bits of its cell.
+
+    Args:
+        normals: Shape ``(r_reps, k_sim, token_dim)``.
+        through: A point that all of them go through, shape ``(token_dim,)``; by default the origin.
+    """
+
+    normals: NDArray[Any]
+    through: NDArray[np.float32] | None = None
+
+    @property
+    def matrix(self) -> NDArray[Any]:
+        """All normals."""
+        return self.normals.reshape(-1, self.normals.shape[2])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(r_reps, k_sim)``."""
+        return self.normals.shape[0], self.normals.shape[1]
+
+    @property
+    def cells(self) -> int:
+        """``2**k_sim``."""
+        return 1 << self.shape[1]
+
+    def numbers(self, products: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """See `Partition`."""
+        sides = (products > self._offsets[:, None]).reshape(*self.shape, products.shape[1])
+        bits = (1 << np.arange(self.shape[1])).astype(dtype)
+        numbers: NDArray[Any] = np.einsum("k,rkt->rt", bits, sides.view(np.uint8))
+        return numbers
+
+    def numbers_on_device(self, products: Any) -> Any:
+        """See `Partition`."""
+        sides = products > products.new_tensor(self._offsets)
+        bits = products.new_tensor(1 << np.arange(self.shape[1])).long()
+        return (sides.view(len(products), *self.shape) * bits).sum(-1)
+
+    @property
+    def _offsets(self) -> NDArray[Any]:
+        if self.through is None:
+            return np.zeros(len(self.matrix), self.normals.dtype)
+        offsets: NDArray[Any] = self.matrix @ self.through
+        return offsets
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Centroids:
+    """k-means: a token's cell is that of the nearest centroid.
+
+    Args:
+        centroids: Shape ``(r_reps, cells, token_dim)``.
+    """
+
+    centroids: NDArray[np.float32]
+
+    @property
+    def matrix(self) -> NDArray[np.float32]:
+        """All centroids."""
+        return self.centroids.reshape(-1, self.centroids.shape[2])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(r_reps, cells)``."""
+        return self.centroids.shape[0], self.centroids.shape[1]
+
+    @property
+    def cells(self) -> int:
+        """Centroids per repetition."""
+        return self.shape[1]
+
+    def numbers(self, products: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """See `Partition`."""
+        nearness = (products - self._halves[:, None]).reshape(*self.shape, products.shape[1])
+        numbers: NDArray[Any] = nearness.argmax(axis=1).astype(dtype)
+        return numbers
+
+    def numbers_on_device(self, products: Any) -> Any:
+        """See `Partition`."""
+        return (products - products.new_tensor(self._halves)).view(len(products), *self.shape).argmax(-1)
+
+    @property
+    def _halves(self) -> NDArray[np.float32]:
+        """Half of |c|²: what is nearest to x has the largest product ⟨x, c⟩ less that."""
+        halves: NDArray[np.float32] = (self.matrix**2).sum(axis=1) / 2
+        return halves
