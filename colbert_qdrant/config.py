@@ -45,9 +45,8 @@ class MuveraConfig:
         final_projection: Dimensions to which the whole encoding is cut by a count sketch: every coordinate of the
             long encoding is added, with a random sign, to one random coordinate of the short one. It keeps inner
             products on average, and only the short encoding has to fit into 65,535 dimensions.
-        center: Measure everything from the mean of a collection's tokens, for models whose tokens all point one way:
-            hyperplanes go through it, and it is taken from what documents put into their cells. It is fitted to the
-            collection once and kept with it.
+        center: Take the mean of a collection's tokens from all tokens before they are encoded, for models whose tokens
+            all point one way. It is fitted to the collection once and kept with it.
         partition: ``"kmeans"`` makes the cells those around ``2**k_sim`` centroids of a collection's tokens, others in
             each repetition. They are fitted once and kept with the collection, and need ``fill_empty=False``.
         fit_documents: Documents that the mean and the centroids are fitted to, if there are any to fit.

@@ -10,10 +10,11 @@ import numpy as np
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.fde import MuveraEncoder
 from colbert_qdrant.scoring import maxsim
-from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from colbert_qdrant.tokens import TokenEmbeddings
 
 LOW_CORRELATION: Final = 0.5
 """Rank correlation of encoding and MaxSim below which MUVERA ranks badly. Measured on 130 documents, four seeds each:
@@ -33,8 +34,8 @@ _PAIRS, _MIN_DOCUMENTS = 20_000, 10
 class MuveraFitness:
     """How well MUVERA, with its default settings, ranks for some token vectors.
 
-    Ranges are smallest, mean and largest value. "Centred" is with the mean document token subtracted from the tokens of
-    both sides before they are encoded, still compared with the MaxSim of the tokens as they are.
+    Ranges are smallest, mean and largest value. "Centred" is with ``MuveraConfig(center=True)``, still compared with
+    the MaxSim of the tokens as they are.
 
     Attributes:
         documents, queries: How many there are.
@@ -103,10 +104,8 @@ def muvera_fitness(queries: TokenEmbeddings, documents: TokenEmbeddings, *, seed
         )
     exact = maxsim(queries, documents)
     per_token = exact / queries.lengths[:, None]
-    mean = documents.values.mean(axis=0)
-    centred = [TokenEmbeddings(side.values - mean, side.lengths) for side in (queries, documents)]
     correlation, recall = _ranking(queries, documents, exact)
-    centred_correlation, centred_recall = _ranking(centred[0], centred[1], exact)
+    centred_correlation, centred_recall = _ranking(queries, documents, exact, center=True)
     spread, crowding = float(per_token.std(axis=1).mean()), anisotropy(documents, seed=seed)
     return MuveraFitness(
         documents=len(documents),
@@ -160,8 +159,10 @@ def _range(values: NDArray[Any]) -> tuple[float, float, float]:
     return float(values.min()), float(values.mean(dtype=np.float64)), float(values.max())
 
 
-def _ranking(queries: TokenEmbeddings, documents: TokenEmbeddings, exact: NDArray[np.float32]) -> tuple[float, float]:
-    encoder = MuveraEncoder(token_dim=documents.dim)
+def _ranking(
+    queries: TokenEmbeddings, documents: TokenEmbeddings, exact: NDArray[np.float32], *, center: bool = False
+) -> tuple[float, float]:
+    encoder = MuveraEncoder.fit(documents, center=center)
     scores = encoder.encode_queries(queries) @ encoder.encode_documents(documents).T
     best = np.argsort(-exact, axis=1, kind="stable")[:, : len(documents) // 10]
     found = np.argsort(-scores, axis=1, kind="stable")[:, : len(documents) // 4]
@@ -185,7 +186,7 @@ def _warnings(correlation: float, centred: float, crowding: float, spread: float
     else:
         more = f"; also {advice}" if centred < LOW_CORRELATION else ""
         advice = (
-            "subtract the mean document token from the tokens of both sides before they are encoded (centring), which "
+            "take the mean from the tokens, with CollectionConfig(fde=MuveraConfig(center=True)), which "
             f"raises the correlation to {centred:.2f}{more}"
         )
     return (f"{what} ({numbers}): {advice}",)

@@ -7,7 +7,8 @@
 Collections in BEIR's layout are encoded by MiniLM (or --model); token vectors are reduced to 128 dimensions, as ColBERT
 has them, by the principal directions of the documents' tokens, and normalised again. LEMUR is fitted to documents and
 to spans of them that are encoded as queries, never to the test queries. With --mixed all collections are one: one
-reduction, one fit, everybody's queries; there the graph is measured with every quantization.
+reduction, one fit, everybody's queries; there the graph is measured with every quantization. With --common all tokens
+get a direction in common, as those of some models have, for MUVERA with and without what can be fitted.
 
 Printed for each encoding: nDCG@10 alone and of two stages, as parts of exact MaxSim's; recall of MaxSim's top 10 among
 the first N encodings; each by exact search and through the graph ("→"). A peer is another implementation in an
@@ -111,11 +112,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         encoder = ColbertEncoder.from_pretrained(options.model or minilm(), cache=options.cache or temporary)
         for dataset in datasets:
-            collection = _encoded(dataset, encoder)
+            collection = _crowded(_encoded(dataset, encoder), options.common)
             print(f"\n{collection.name}: {len(collection.documents):,} documents, {len(collection.queries)} queries")
             print(_line("", HEADER))
-            measured = _quantized(collection) if options.mixed else _compared(collection, options)
-            for name, report in measured:
+            for name, report in _measured(collection, options):
                 print(_line(name, _cells([report])), flush=True)
                 rows.setdefault(name, []).append(report)
     if len(datasets) > 1:
@@ -125,11 +125,36 @@ def main() -> None:
             print(_line(name, _cells(reports)))
 
 
+def _measured(collection: Collection, options: argparse.Namespace) -> Iterator[tuple[str, FdeReport]]:
+    if options.common:
+        return _centred(collection)
+    return _quantized(collection) if options.mixed else _compared(collection, options)
+
+
 def _compared(collection: Collection, options: argparse.Namespace) -> Iterator[tuple[str, FdeReport]]:
     """Every encoding, through a graph that is not quantized."""
     scores = maxsim(collection.queries, collection.documents)
     for name, fde in _encodings(collection, options):
         yield name, _report(collection, fde, scores)
+
+
+def _centred(collection: Collection) -> Iterator[tuple[str, FdeReport]]:
+    """MUVERA as it is, and fitted."""
+    scores = maxsim(collection.queries, collection.documents)
+    for name, config in {"MUVERA": MuveraConfig(), **MUVERA_FITTED}.items():
+        yield name, _report(collection, MuveraEncoder.fit(collection.documents, config=config), scores)
+
+
+def _crowded(collection: Collection, strength: float) -> Collection:
+    """With a direction that all tokens share, as those of some models do."""
+    direction = strength * np.eye(TOKEN_DIM, dtype=np.float32)[0]
+
+    def crowded(tokens: TokenEmbeddings) -> TokenEmbeddings:
+        values = tokens.values + direction
+        return TokenEmbeddings(values / np.linalg.norm(values, axis=1, keepdims=True), tokens.lengths)
+
+    documents, queries = crowded(collection.documents), crowded(collection.queries)
+    return replace(collection, documents=documents, queries=queries) if strength else collection
 
 
 def _quantized(collection: Collection) -> Iterator[tuple[str, FdeReport]]:
@@ -302,6 +327,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, help="keep token embeddings here for the next run")
     parser.add_argument("--documents", type=int, help="at most so many documents of each collection, judged ones first")
     parser.add_argument("--mixed", action="store_true", help="all collections in one: presets, and every quantization")
+    parser.add_argument(
+        "--common", type=float, default=0, help="MUVERA on tokens with a common direction of this length"
+    )
     parser.add_argument("--peer", type=_peer, metavar="txtai=PYTHON", help="txtai's LEMUR, and its interpreter")
     parser.add_argument("--peer-epochs", type=int, default=0, help="its training; 100 are its own advice, and hours")
     return parser.parse_args()

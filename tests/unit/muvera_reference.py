@@ -20,16 +20,15 @@ def reference(
 ) -> np.ndarray:
     random = np.random.RandomState(config.seed)
     tokens = tokens.astype(np.float64)
-    mean = np.zeros(tokens.shape[1]) if mean is None else mean.astype(np.float64)
+    if mean is not None:
+        tokens = tokens - mean
     encoded: list[np.ndarray] = []
     for repetition in range(config.r_reps):
         normals = random.standard_normal((tokens.shape[1], config.k_sim))
         projection = (random.randint(0, 2, (tokens.shape[1], config.dim_proj)) * 2 - 1) / np.sqrt(
             config.dim_proj * config.r_reps
         )
-        codes = [
-            sum(1 << bit for bit in range(config.k_sim) if (token - mean) @ normals[:, bit] > 0) for token in tokens
-        ]
+        codes = [sum(1 << bit for bit in range(config.k_sim) if token @ normals[:, bit] > 0) for token in tokens]
         if centroids is not None:
             codes = [int(np.linalg.norm(centroids[repetition] - token, axis=1).argmin()) for token in tokens]
         for cell in range(config.cells):
@@ -37,8 +36,7 @@ def reference(
             if not members and document and config.fill_empty:
                 distances = [(code ^ cell).bit_count() for code in codes]
                 members = [index for index, distance in enumerate(distances) if distance == min(distances)]
-            held = tokens - mean if document else tokens
-            total = sum((held[index] @ projection for index in members), np.zeros(config.dim_proj))
+            total = sum((tokens[index] @ projection for index in members), np.zeros(config.dim_proj))
             encoded.append(total / max(len(members), 1) if document else total)
     raw = np.concatenate(encoded)
     if config.final_projection is None:

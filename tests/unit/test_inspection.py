@@ -422,7 +422,9 @@ def test_a_crowded_space_is_warned_of_and_centring_recommended(seed: int) -> Non
     assert "ranks badly" in warning
     assert "min-max-normalised" in warning
     assert f"{fitness.rank_correlation:.2f}" in warning
-    assert f"(centring), which raises the correlation to {fitness.centred_rank_correlation:.2f}" in warning
+    assert (
+        f"MuveraConfig(center=True)), which raises the correlation to {fitness.centred_rank_correlation:.2f}" in warning
+    )
     assert warning in str(fitness)
 
 

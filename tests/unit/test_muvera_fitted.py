@@ -57,7 +57,7 @@ def test_equals_the_definition(name: str, device: str | None, lengths: list[int]
     fitted = dict(encoder.tensors)
     batch = random_batch(lengths, seed=seed)
     if "centroids" in fitted:
-        assert nearest_margin(fitted["centroids"], batch.values) > 1e-6
+        assert nearest_margin(fitted["centroids"], batch.values - fitted.get("mean", np.zeros(DIM))) > 1e-6
     for document in (True, False):
         encoded = encoder.encode_documents(batch) if document else encoder.encode_queries(batch)
         expected = [reference(CONFIGS[name], tokens, document=document, **fitted) for tokens in batch]
@@ -120,7 +120,7 @@ def test_centring_pays_where_tokens_point_one_way(fill_empty: bool) -> None:
 
     plain = quality(MuveraEncoder(config, token_dim=64))
     centred = quality(MuveraEncoder.fit(documents, config=config, center=True))
-    assert centred > plain + 0.05
+    assert centred > plain + 0.15
 
 
 def test_centroids_find_more_with_few_dimensions() -> None:

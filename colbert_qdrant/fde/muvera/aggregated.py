@@ -32,7 +32,6 @@ class AggregatedCells:
 
     def __init__(self, draws: Draws, *, fill_empty: bool) -> None:
         self._partition = draws.partition
-        self._shifts = draws.shifts
         self._projections = draws.projections
         self._fill_empty = fill_empty
 
@@ -48,8 +47,6 @@ class AggregatedCells:
         rows = cells.sums(tokens.values, self._projections)
         if documents:
             rows /= cells.sizes.astype(np.float32)[:, None]
-            if self._shifts is not None:
-                rows -= self._shifts[cells.occupied // (cells.shape[1] * cells.shape[2])]
         cells.place(cells.occupied, rows, encoded)
         if documents and self._fill_empty:
             _fill(cells, rows, encoded)

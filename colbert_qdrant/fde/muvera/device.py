@@ -34,7 +34,6 @@ class DeviceCells:
         self._device = device
         projections = draws.projections.transpose(1, 0, 2).reshape(draws.projections.shape[1], -1)
         self._matrix = self._send(np.concatenate([draws.partition.matrix.T, projections], axis=1))
-        self._shifts = None if draws.shifts is None else self._send(draws.shifts)[:, None]
 
     def __call__(self, tokens: TokenEmbeddings, encoded: NDArray[np.float32], *, documents: bool) -> None:
         """Encode a tile.
@@ -72,9 +71,6 @@ class DeviceCells:
 
     def _mean_cells(self, sums: Any, counts: Any) -> Any:
         """The mean of each cell; empty ones get that of all tokens at their smallest Hamming distance."""
-        if self._shifts is not None:
-            tokens = counts.view(-1, self._r_reps, self._partition.cells, 1)
-            sums = (sums.view(*tokens.shape[:3], -1) - tokens * self._shifts).view(sums.shape)
         means = sums / counts.clamp(min=1)[..., None]
         if not self._fill_empty:
             return means

@@ -25,20 +25,13 @@ class Draws:
 
     Attributes:
         partition: The cells.
-        mean: What is taken from the means of documents' cells, float32, shape ``(token_dim,)``.
         projections: ±1/√(``dim_proj`` · ``r_reps``), float32, shape ``(r_reps, token_dim, dim_proj)``.
         sketch: The final projection, if there is one.
     """
 
     partition: Partition
-    mean: NDArray[np.float32] | None
     projections: NDArray[np.float32]
     sketch: CountSketch | None
-
-    @property
-    def shifts(self) -> NDArray[np.float32] | None:
-        """The projected mean, which documents' cells are less than their tokens by: ``(r_reps, dim_proj)``."""
-        return None if self.mean is None else np.einsum("d,rdp->rp", self.mean, self.projections)
 
     @classmethod
     def of(cls, config: MuveraConfig, token_dim: int, fitted: FittedPartition | None = None) -> Draws:
@@ -59,13 +52,11 @@ class Draws:
                 signs=(random.randint(0, 2, config.raw_dim) * 2 - 1).astype(np.float32),
                 dim=config.final_projection,
             )
-        mean = None if fitted is None else fitted.mean
-        partition: Partition = Hyperplanes(normals=np.array(normals, np.float32, order="C"), through=mean)
+        partition: Partition = Hyperplanes(normals=np.array(normals, np.float32, order="C"))
         if fitted is not None and fitted.centroids is not None:
             partition = Centroids(centroids=fitted.centroids)
         return cls(
             partition=partition,
-            mean=mean,
             projections=np.array(projections, np.float32, order="C"),
             sketch=sketch,
         )

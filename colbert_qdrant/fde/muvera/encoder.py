@@ -16,6 +16,7 @@ from colbert_qdrant.fde.muvera.device import DeviceCells
 from colbert_qdrant.fde.muvera.draws import CountSketch, Draws
 from colbert_qdrant.fde.muvera.fastembed import FastembedCells
 from colbert_qdrant.fde.muvera.fitted import FittedPartition
+from colbert_qdrant.tokens import TokenEmbeddings
 from colbert_qdrant.workers import Workers
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from colbert_qdrant.progress import ProgressReporter
-    from colbert_qdrant.tokens import TokenEmbeddings
 
 _TILE_NUMBERS: Final = 1 << 22
 """Numbers of all encodings of a tile, before a final projection: bounds the working memory where texts are short."""
@@ -60,11 +60,15 @@ class MuveraEncoder(Fitted):
 
     Two things can be fitted to a collection, once; such an encoder is made with `fit`, `load` or `from_bytes`.
 
-    **Centred** (``center=True``). The tokens of many models share one direction: hyperplanes through the origin then
-    have nearly all of them on the same side. With m the mean of a collection's tokens, hyperplanes go through m, and
-    a document's cell holds its mean less m. A query's token x then scores ⟨x, y⟩ − ⟨x, m⟩ for the mean y of its cell:
-    ⟨x, m⟩ is the same for every document, so nothing changes between cells that hold tokens, and an empty one, which is
-    zero, counts as the mean token rather than as one that is worse than all others.
+    **Centred** (``center=True``). The tokens of some models share one direction: hyperplanes then have nearly all of
+    them on the same side, and the error of a projection, which grows with the lengths of what it multiplies, is mostly
+    that of the shared part. So the mean m of a collection's tokens is taken from all tokens, those of queries too. Of
+
+    .. math:: \langle x - m, y - m \rangle = \langle x, y \rangle - \langle m, y \rangle - \langle x, m \rangle
+        + \langle m, m \rangle
+
+    the last two are the same for every document, and ⟨m, y⟩ nearly is where all tokens point one way. An empty cell,
+    which is zero, then counts as the mean token rather than as one that is worse than all others.
 
     **k-means** (``partition="kmeans"``). Cells are those around ``2**k_sim`` centroids of the collection's tokens, with
     another start in each repetition, and so as full as one another where SimHash's are not.
@@ -239,6 +243,8 @@ class MuveraEncoder(Fitted):
 
     def _encode_tile(self, tokens: TokenEmbeddings, encoded: NDArray[np.float32], *, documents: bool) -> None:
         config = self.config
+        if self._fitted is not None and self._fitted.mean is not None:
+            tokens = TokenEmbeddings(tokens.values - self._fitted.mean, tokens.lengths)
         raw = encoded if self._sketch is None else np.zeros((len(tokens), config.raw_dim), np.float32)
         cells = raw.reshape(len(tokens), config.r_reps, config.cells, config.dim_proj)
         self._cells(tokens, cells, documents=documents)

@@ -31,7 +31,7 @@ class FittedPartition:
 
     Args:
         mean: Of a collection's tokens, float32, shape ``(token_dim,)``.
-        centroids: float32, shape ``(r_reps, cells, token_dim)``.
+        centroids: Of its tokens less their mean, if that is fitted: float32, shape ``(r_reps, cells, token_dim)``.
     """
 
     mean: NDArray[np.float32] | None
@@ -48,8 +48,10 @@ class FittedPartition:
         """
         random = np.random.RandomState(config.seed)
         values = sample_documents(documents, config.fit_documents, random).values
-        mean = values.mean(axis=0, dtype=np.float64).astype(np.float32) if config.center else None
-        centroids = None
+        mean = centroids = None
+        if config.center:
+            mean = values.mean(axis=0, dtype=np.float64).astype(np.float32)
+            values = values - mean
         if config.partition == "kmeans":
             sample = values[random.permutation(len(values))[:_SAMPLE_TOKENS]]
             centroids = np.empty((config.r_reps, config.cells, documents.dim), np.float32)

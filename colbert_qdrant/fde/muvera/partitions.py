@@ -44,11 +44,9 @@ class Hyperplanes:
 
     Args:
         normals: Shape ``(r_reps, k_sim, token_dim)``.
-        through: A point that all of them go through, shape ``(token_dim,)``; by default the origin.
     """
 
     normals: NDArray[Any]
-    through: NDArray[np.float32] | None = None
 
     @property
     def matrix(self) -> NDArray[Any]:
@@ -67,23 +65,16 @@ class Hyperplanes:
 
     def numbers(self, products: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
         """See `Partition`."""
-        sides = (products > self._offsets[:, None]).reshape(*self.shape, products.shape[1])
+        sides = (products > 0).reshape(*self.shape, products.shape[1])
         bits = (1 << np.arange(self.shape[1])).astype(dtype)
         numbers: NDArray[Any] = np.einsum("k,rkt->rt", bits, sides.view(np.uint8))
         return numbers
 
     def numbers_on_device(self, products: Any) -> Any:
         """See `Partition`."""
-        sides = products > products.new_tensor(self._offsets)
+        sides = products > 0
         bits = products.new_tensor(1 << np.arange(self.shape[1])).long()
         return (sides.view(len(products), *self.shape) * bits).sum(-1)
-
-    @property
-    def _offsets(self) -> NDArray[Any]:
-        if self.through is None:
-            return np.zeros(len(self.matrix), self.normals.dtype)
-        offsets: NDArray[Any] = self.matrix @ self.through
-        return offsets
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
