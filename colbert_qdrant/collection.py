@@ -61,7 +61,7 @@ class ColbertCollection:
         self.encoder = encoder
         self._open_client = client
         self._encoding = CollectionEncoding(client=client, collection=name, encoder=encoder, config=config, fde=fde)
-        self._send_params = Capabilities.of(client).search_params
+        self._send_params = Capabilities.of(client).has("search_params")
         self._closed = False
 
     @classmethod

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from qdrant_client import models
 
-from colbert_qdrant.qdrant import EdgeClient
+from colbert_qdrant.qdrant import Capabilities, EdgeClient
 from colbert_qdrant.qdrant.queries import SearchPlan
 from colbert_qdrant.qdrant.schema import creation_arguments
 
@@ -83,7 +83,9 @@ def encoding_graph(config: CollectionConfig, *, dim: int) -> Iterator[EncodingGr
     Raises:
         MissingExtraError: The embedded engine is not installed.
     """
-    vectors = creation_arguments(config, fde_dim=dim, token_dim=1)["vectors_config"]
+    vectors = creation_arguments(config, fde_dim=dim, token_dim=1, capabilities=Capabilities(engine="edge"))[
+        "vectors_config"
+    ]
     # few encodings get a graph, too: what is measured here stands for a collection that has one
     optimizers = models.OptimizersConfigDiff(default_segment_number=config.segments, indexing_threshold=1)
     with TemporaryDirectory() as folder, EdgeClient(folder) as client:

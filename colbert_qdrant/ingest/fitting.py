@@ -16,6 +16,7 @@ from colbert_qdrant.fde import encoder_from_bytes, fit_encoder
 from colbert_qdrant.ingest.pipeline import DocumentWriter
 from colbert_qdrant.progress import reporting
 from colbert_qdrant.qdrant import artefacts, opening
+from colbert_qdrant.qdrant.capabilities import Capabilities
 from colbert_qdrant.qdrant.metadata import documents_only
 from colbert_qdrant.tokens import TokenEmbeddings
 
@@ -216,7 +217,8 @@ class CollectionEncoding:
             models.PointVectors(id=record.id, vector={self.config.fde_vector: vector.tolist()})
             for record, vector in zip(records, encoded, strict=True)
         ]
-        lacking = _lacks(self.config)  # a document that was replaced since it was read has its own by now
+        # a document that was replaced since it was read has its own by now
+        lacking = _lacks(self.config) if Capabilities.of(self._client).has("update_filter") else None
         try:
             self._client.update_vectors(self._collection, points=points, wait=True, update_filter=lacking)
         except Exception:

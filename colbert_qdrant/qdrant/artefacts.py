@@ -151,7 +151,7 @@ def _manifest(client: QdrantClient, name: str) -> dict[str, Any] | None:
 def _claim(client: QdrantClient, name: str, manifest: dict[str, Any], *, replace: bool) -> None:
     """Make an artefact the collection's, unless there is one by now that is not to be replaced."""
     point = models.PointStruct(id=_MANIFEST, vector={}, payload=manifest)
-    if Capabilities.of(client).insert_only and not replace:
+    if Capabilities.of(client).has("insert_only") and not replace:
         client.upsert(name, points=[point], wait=True, update_mode=models.UpdateMode.INSERT_ONLY)
     elif replace or _manifest(client, name) is None:
         client.upsert(name, points=[point], wait=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
 
 from qdrant_client import QdrantClient
 
@@ -12,40 +12,67 @@ from colbert_qdrant.errors import CapabilityError, ConfigurationError
 from colbert_qdrant.qdrant.edge import EdgeClient
 
 if TYPE_CHECKING:
-    from colbert_qdrant.config import CollectionConfig
+    from collections.abc import Mapping
 
 Client: TypeAlias = QdrantClient | EdgeClient
 """What every part of this library that does I/O takes: the two have the same method names."""
 
-_MULTIVECTORS_SINCE = (1, 10)
-_HAS_VECTOR_SINCE = (1, 13)
-_METADATA_SINCE = (1, 16)
-_INSERT_ONLY_SINCE = (1, 17)
-_TURBO_SINCE = (1, 18)
+Feature = Literal[
+    "has_vector",
+    "strict_mode",
+    "metadata",
+    "update_filter",
+    "insert_only",
+    "turbo_quantization",
+    "memory",
+    "turbo4_datatype",
+    "turbo8_datatype",
+    "search_params",
+    "sharding",
+    "payload_indexes",
+    "tenant_index",
+]
+"""What not every engine has, see `SINCE`."""
+
+SINCE: Final[Mapping[Feature, tuple[int, int]]] = {
+    "search_params": (1, 10),  # local mode always scans, and warns about them
+    "sharding": (1, 10),  # shards, replicas and payload on disk; the embedded engines are one shard
+    "payload_indexes": (1, 10),  # local mode filters without any, and warns about them
+    "tenant_index": (1, 11),
+    "has_vector": (1, 13),  # points can be chosen by the vectors that they have
+    "strict_mode": (1, 13),
+    "metadata": (1, 16),  # of collections; in the API since 1.15.4
+    "update_filter": (1, 16),  # an update can leave alone what does not match; in the API since 1.15.4
+    "insert_only": (1, 17),  # an upsert can leave alone what is stored
+    "turbo_quantization": (1, 18),
+    "memory": (1, 19),  # cold, cached or pinned, in the place of on_disk and always_ram
+    "turbo4_datatype": (1, 19),  # 1.18 accepts it, and crashes
+    "turbo8_datatype": (1, 20),
+}
+"""The first server that has a feature. The embedded engine, and the client's local mode, have all but those below."""
+
+_NOT_IN_EDGE: Final[frozenset[Feature]] = frozenset({"strict_mode", "sharding"})
+_NOT_LOCAL: Final[frozenset[Feature]] = frozenset({"strict_mode", "sharding", "search_params", "payload_indexes"})
+_MULTIVECTORS_SINCE: Final = (1, 10)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Capabilities:
     """What an engine can do, as far as this library needs to know.
 
+    Nothing is sent to a server that it does not know.
+
     Attributes:
         engine: A Qdrant server or cluster, the client's local mode, or the embedded engine.
         version: Major and minor version of a server; ``None`` for the others.
-        collection_metadata: Whether collections carry metadata (servers since 1.16); if not, the fingerprint is
-            kept in the payload of a reserved point.
-        search_params: Whether search parameters mean anything; local mode always scans and warns about them.
-        has_vector: Whether points can be chosen by the vectors that they have (servers since 1.13).
-        turbo_quantization: Whether vectors can be quantized with TurboQuant (servers since 1.18).
-        insert_only: Whether an upsert can leave alone what is stored (servers since 1.17).
+
+    Example:
+        >>> Capabilities(engine="server", version=(1, 18)).has("memory")
+        False
     """
 
     engine: Literal["server", "local", "edge"]
-    version: tuple[int, int] | None
-    collection_metadata: bool
-    search_params: bool
-    has_vector: bool = True
-    turbo_quantization: bool = True
-    insert_only: bool = False
+    version: tuple[int, int] | None = None
 
     @classmethod
     def of(cls, client: Client) -> Self:
@@ -56,44 +83,47 @@ class Capabilities:
             CapabilityError: The server is older than 1.10, the first one with multivectors.
         """
         if isinstance(client, EdgeClient):
-            return cls(engine="edge", version=None, collection_metadata=True, search_params=True)
+            return cls(engine="edge")
         if not isinstance(client, QdrantClient):
             raise ConfigurationError(
                 f"client must be a qdrant_client.QdrantClient or an EdgeClient, got {type(client).__name__}"
             )
         if _is_local(client):
-            return cls(engine="local", version=None, collection_metadata=True, search_params=False)
+            return cls(engine="local")
         version = _parse(client.info().version)
         if version < _MULTIVECTORS_SINCE:
             raise CapabilityError(
                 f"the Qdrant server is version {version[0]}.{version[1]}, but multivectors need 1.10: upgrade it"
             )
-        return cls(
-            engine="server",
-            version=version,
-            collection_metadata=version >= _METADATA_SINCE,
-            search_params=True,
-            has_vector=version >= _HAS_VECTOR_SINCE,
-            turbo_quantization=version >= _TURBO_SINCE,
-            insert_only=version >= _INSERT_ONLY_SINCE,
-        )
+        return cls(engine="server", version=version)
 
-    def require_for(self, config: CollectionConfig) -> None:
-        """Raise unless the engine has what a collection of these settings needs.
+    def has(self, feature: Feature) -> bool:
+        """Whether the engine has a feature."""
+        if self.version is not None:
+            return self.version >= SINCE[feature]
+        return feature not in (_NOT_IN_EDGE if self.engine == "edge" else _NOT_LOCAL)
+
+    def require(self, feature: Feature, *, what: str, remedy: str) -> None:
+        """Raise unless the engine has a feature.
+
+        Args:
+            feature: The feature.
+            what: What was asked for.
+            remedy: What else can be done than to upgrade the server.
 
         Raises:
-            CapabilityError: The server is too old for it.
+            CapabilityError: It has not; says which version has.
         """
-        if config.fde.needs_fit and not self.has_vector:
-            raise CapabilityError(
-                "an encoding that is fitted to its collection needs a Qdrant server of version 1.13 or newer, which "
-                "finds the points that lack it: upgrade it, or use MuveraConfig()"
-            )
-        if (config.fde_quantization or "").startswith("turbo") and not self.turbo_quantization:
-            raise CapabilityError(
-                f"fde_quantization={config.fde_quantization!r} needs a Qdrant server of version 1.18 or newer: upgrade "
-                "it, or use 'int8'"
-            )
+        if self.has(feature):
+            return
+        if self.version is None:
+            engine = "the embedded engine" if self.engine == "edge" else "the client's local mode"
+            raise CapabilityError(f"{what} needs a Qdrant server, {engine} has nothing like it: {remedy}")
+        major, minor = SINCE[feature]
+        raise CapabilityError(
+            f"{what} needs a Qdrant server of version {major}.{minor} or newer, this one is {self.version[0]}."
+            f"{self.version[1]}: upgrade it, or {remedy}"
+        )
 
 
 def _is_local(client: QdrantClient) -> bool:

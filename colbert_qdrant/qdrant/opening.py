@@ -12,7 +12,7 @@ from colbert_qdrant.qdrant import artefacts
 from colbert_qdrant.qdrant.aliases import real_name
 from colbert_qdrant.qdrant.capabilities import Capabilities
 from colbert_qdrant.qdrant.metadata import read_fingerprint, to_metadata, write_to_reserved_point
-from colbert_qdrant.qdrant.schema import check_schema, creation_arguments
+from colbert_qdrant.qdrant.schema import check_schema, creation_arguments, index_arguments, require_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,19 +35,21 @@ def create(
         CapabilityError: The server is too old.
     """
     capabilities = Capabilities.of(client)
-    capabilities.require_for(config)
+    require_for(config, capabilities)
     if client.collection_exists(name):
         raise CollectionExistsError(f"collection {name!r} exists already: use ColbertCollection.open, or drop it first")
     if config.fde.needs_fit:
         artefacts.delete(client, name)  # of a collection of that name that was deleted without this library
     fde = make_encoder(config.fde, token_dim=encoder.dim)
     fingerprint = _fingerprint(config, encoder, fde)
-    arguments = creation_arguments(config, fde_dim=config.fde.dim, token_dim=encoder.dim)
-    if capabilities.collection_metadata:
+    arguments = creation_arguments(config, fde_dim=config.fde.dim, token_dim=encoder.dim, capabilities=capabilities)
+    if capabilities.has("metadata"):
         client.create_collection(name, metadata=to_metadata(fingerprint), **arguments)
     else:
         client.create_collection(name, **arguments)
         write_to_reserved_point(client, name, fingerprint)
+    for index in index_arguments(config, capabilities):
+        client.create_payload_index(name, **index)
     return fde
 
 
@@ -106,7 +108,7 @@ def declare(
     """Write into a collection's metadata what it is fitted with; ``None``: not fitted."""
     fingerprint = _fingerprint(config, encoder, fde)
     name = real_name(client, name)
-    if Capabilities.of(client).collection_metadata:
+    if Capabilities.of(client).has("metadata"):
         client.update_collection(name, metadata=to_metadata(fingerprint))
     else:
         write_to_reserved_point(client, name, fingerprint)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from colbert_qdrant.config import CollectionConfig
+    from colbert_qdrant.config import CollectionConfig, FdeQuantization
 
 SearchMode = Literal["two-stage", "fde", "exact"]
 """``"two-stage"``: the nearest encodings are the candidates, MaxSim ranks them; ``"fde"``: the encodings alone;
@@ -21,6 +21,7 @@ SearchMode = Literal["two-stage", "fde", "exact"]
 
 _MIN_CANDIDATES: Final = 100
 _MIN_HNSW_EF: Final = 128
+_BINARY_OVERSAMPLING: Final = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +108,16 @@ class SearchPlan:
             return self.params
         params = models.SearchParams(hnsw_ef=max(_MIN_HNSW_EF, 2 * self.first_stage_limit))
         if config.fde_quantization is not None:
-            # where MaxSim ranks what is found, reading the full encodings to rank it before gains nothing
-            params.quantization = models.QuantizationSearchParams(rescore=self.mode == "fde")
+            params.quantization = _quantization(config.fde_quantization, alone=self.mode == "fde")
         return params
+
+
+def _quantization(kind: FdeQuantization, *, alone: bool) -> models.QuantizationSearchParams:
+    """Whether what the quantized copy finds is ranked by the full encodings: always said, as defaults differ.
+
+    Where MaxSim ranks what is found, reading the full encodings to rank it before gains nothing; but one bit a
+    dimension is so coarse that more has to be found, of which the full encodings choose.
+    """
+    if kind == "binary":
+        return models.QuantizationSearchParams(rescore=True, oversampling=_BINARY_OVERSAMPLING)
+    return models.QuantizationSearchParams(rescore=alone)

@@ -2,22 +2,85 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from qdrant_client import models
 
 from colbert_qdrant.errors import SchemaMismatchError
 
 if TYPE_CHECKING:
-    from colbert_qdrant.config import CollectionConfig, FdeQuantization
+    from collections.abc import Mapping
 
-_DATATYPES: Final = {"float32": models.Datatype.FLOAT32, "float16": models.Datatype.FLOAT16}
+    from colbert_qdrant.config import CollectionConfig, FdeQuantization, Storage
+    from colbert_qdrant.qdrant.capabilities import Capabilities
 
+Place = Literal["cold", "cached", "pinned"]
+"""Read from disk when needed; kept in the page cache; locked in memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Where the parts of a collection are kept.
+
+    Attributes:
+        fde: The encodings.
+        quantized: Their quantized copy.
+        graph: The HNSW graph over them.
+        tokens: Token vectors.
+        payload: Texts and payloads.
+    """
+
+    fde: Place
+    quantized: Place
+    graph: Place
+    tokens: Place
+    payload: Place
+
+
+_PLACEMENTS: Final[Mapping[Storage, Placement]] = {
+    "memory": Placement(fde="cached", quantized="pinned", graph="pinned", tokens="cached", payload="cached"),
+    "balanced": Placement(fde="cold", quantized="pinned", graph="cached", tokens="cached", payload="cold"),
+    "disk": Placement(fde="cold", quantized="cached", graph="cold", tokens="cold", payload="cold"),
+}
 
 _TURBO_BITS: Final = {"turbo4": models.TurboQuantBitSize.BITS4, "turbo2": models.TurboQuantBitSize.BITS2}
 
 
-def creation_arguments(config: CollectionConfig, *, fde_dim: int, token_dim: int) -> dict[str, Any]:
+def require_for(config: CollectionConfig, capabilities: Capabilities) -> None:
+    """Raise unless the engine has what a collection of these settings needs.
+
+    Raises:
+        CapabilityError: It has not; names the version that has.
+    """
+    if config.fde.needs_fit:
+        capabilities.require(
+            "has_vector",
+            what="an encoding that is fitted to its collection",
+            remedy="use MuveraConfig() as it is",
+        )
+    if (config.fde_quantization or "").startswith("turbo"):
+        what = f"fde_quantization={config.fde_quantization!r}"
+        capabilities.require("turbo_quantization", what=what, remedy="use 'int8'")
+    if config.token_datatype.startswith("turbo"):
+        needed: Literal["turbo4_datatype", "turbo8_datatype"] = (
+            "turbo4_datatype" if config.token_datatype == "turbo4" else "turbo8_datatype"
+        )
+        capabilities.require(needed, what=f"token_datatype={config.token_datatype!r}", remedy="use 'float16'")
+    for name in ("shard_number", "replication_factor", "write_consistency_factor"):
+        if getattr(config, name) is not None:
+            capabilities.require("sharding", what=f"{name}={getattr(config, name)}", remedy="leave it out")
+    if config.tenant_field is not None:
+        capabilities.require(
+            "tenant_index",
+            what=f"tenant_field={config.tenant_field!r}",
+            remedy="use payload_indexes, which finds a tenant's documents more slowly",
+        )
+
+
+def creation_arguments(
+    config: CollectionConfig, *, fde_dim: int, token_dim: int, capabilities: Capabilities
+) -> dict[str, Any]:
     """Arguments of ``create_collection`` for one dense vector and one multivector in the same point.
 
     Both have ``Distance.DOT``. The norm of an encoding carries information, which cosine would throw away; token
@@ -28,39 +91,85 @@ def creation_arguments(config: CollectionConfig, *, fde_dim: int, token_dim: int
         config: The collection's settings.
         fde_dim: Dimensions of the encoding.
         token_dim: Dimensions of a token vector.
+        capabilities: What may be sent: placement in memory is said in other words to servers before 1.19.
     """
+    placement = _PLACEMENTS[config.storage]
+    full_copy = "cached" if config.storage == "balanced" and config.fde_quantization is None else placement.fde
+    fde = models.VectorParams(
+        size=fde_dim,
+        distance=models.Distance.DOT,
+        datatype=models.Datatype(config.fde_datatype),
+        hnsw_config=models.HnswConfigDiff(
+            m=config.hnsw.m,
+            ef_construct=config.hnsw.ef_construct,
+            full_scan_threshold=config.hnsw.full_scan_threshold,
+            **_place(placement.graph, capabilities),
+        ),
+        quantization_config=_quantization(config.fde_quantization, placement.quantized, capabilities),
+        **_place(full_copy, capabilities),
+    )
+    tokens = models.VectorParams(
+        size=token_dim,
+        distance=models.Distance.DOT,
+        datatype=models.Datatype(config.token_datatype),
+        multivector_config=models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM),
+        hnsw_config=models.HnswConfigDiff(m=0, payload_m=0),
+        **_place(placement.tokens, capabilities),
+    )
     return {
-        "vectors_config": {
-            config.fde_vector: models.VectorParams(
-                size=fde_dim,
-                distance=models.Distance.DOT,
-                datatype=_DATATYPES[config.fde_datatype],
-                hnsw_config=models.HnswConfigDiff(
-                    m=config.hnsw.m,
-                    ef_construct=config.hnsw.ef_construct,
-                    full_scan_threshold=config.hnsw.full_scan_threshold,
-                ),
-                quantization_config=_quantization(config.fde_quantization),
-            ),
-            config.token_vector: models.VectorParams(
-                size=token_dim,
-                distance=models.Distance.DOT,
-                datatype=_DATATYPES[config.token_datatype],
-                multivector_config=models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM),
-                hnsw_config=models.HnswConfigDiff(m=0, payload_m=0),
-            ),
-        },
+        "vectors_config": {config.fde_vector: fde, config.token_vector: tokens},
         "optimizers_config": models.OptimizersConfigDiff(default_segment_number=config.segments),
+        **_cluster_arguments(config, placement, capabilities),
     }
 
 
-def _quantization(name: FdeQuantization | None) -> models.QuantizationConfig | None:
+def index_arguments(config: CollectionConfig, capabilities: Capabilities) -> list[dict[str, Any]]:
+    """Arguments of ``create_payload_index`` for every index of a collection."""
+    if not capabilities.has("payload_indexes"):
+        return []
+    found = []
+    for key, kind in config.indexes.items():
+        schema: Any = models.PayloadSchemaType(kind)
+        if key == config.tenant_field and kind == "uuid":
+            schema = models.UuidIndexParams(type=models.UuidIndexType.UUID, is_tenant=True)
+        elif key == config.tenant_field:
+            schema = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True)
+        found.append({"field_name": key, "field_schema": schema, "wait": True})
+    return found
+
+
+def _cluster_arguments(config: CollectionConfig, placement: Placement, capabilities: Capabilities) -> dict[str, Any]:
+    """What only servers take."""
+    if not capabilities.has("sharding"):
+        return {}
+    given = {
+        name: getattr(config, name)
+        for name in ("shard_number", "replication_factor", "write_consistency_factor")
+        if getattr(config, name) is not None
+    }
+    if capabilities.has("memory"):
+        return {**given, "payload": models.PayloadStorageParams(memory=models.Memory(placement.payload))}
+    return {**given, "on_disk_payload": placement.payload == "cold"}
+
+
+def _place(place: Place, capabilities: Capabilities) -> dict[str, Any]:
+    return {"memory": models.Memory(place)} if capabilities.has("memory") else {"on_disk": place == "cold"}
+
+
+def _quantization(
+    name: FdeQuantization | None, place: Place, capabilities: Capabilities
+) -> models.QuantizationConfig | None:
     if name is None:
         return None
+    placed: dict[str, Any] = (
+        {"memory": models.Memory(place)} if capabilities.has("memory") else {"always_ram": place == "pinned"}
+    )
     if name == "int8":
-        scalar = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99, always_ram=True)
+        scalar = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99, **placed)
         return models.ScalarQuantization(scalar=scalar)
-    turbo = models.TurboQuantQuantizationConfig(bits=_TURBO_BITS[name], always_ram=True)
+    if name == "binary":
+        return models.BinaryQuantization(binary=models.BinaryQuantizationConfig(**placed))
+    turbo = models.TurboQuantQuantizationConfig(bits=_TURBO_BITS[name], **placed)
     return models.TurboQuantization(turbo=turbo)
 
 

@@ -701,8 +701,8 @@ def test_a_collection_of_the_companions_name_that_is_somebody_elses_is_not_delet
 def test_where_collections_have_no_metadata_the_reserved_point_stays_out_of_it(
     engine: Engine, client: Client, encoder: WordEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = Capabilities.of(client)
-    monkeypatch.setattr(Capabilities, "of", lambda _: replace(known, collection_metadata=False))
+    has = Capabilities.has
+    monkeypatch.setattr(Capabilities, "has", lambda self, feature: feature != "metadata" and has(self, feature))
     collection = ColbertCollection.create(engine.name, client=client, encoder=encoder, config=CONFIG)
     collection.upsert(DOCUMENTS[:40])
     collection.fit()

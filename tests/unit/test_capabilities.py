@@ -46,28 +46,7 @@ def test_metadata_depends_on_the_version(
 ) -> None:
     answer_version(httpserver, version)
     capabilities = Capabilities.of(remote)
-    assert (capabilities.engine, capabilities.collection_metadata) == ("server", metadata)
-
-
-@pytest.mark.parametrize(
-    ("version", "has_vector", "insert_only", "turbo"),
-    [
-        ("1.12.6", False, False, False),
-        ("1.13.0", True, False, False),
-        ("1.16.3", True, False, False),
-        ("1.17.0", True, True, False),
-        ("1.18.0", True, True, True),
-        ("2.0.0", True, True, True),
-    ],
-)
-def test_features_depend_on_the_version(
-    httpserver: HTTPServer, remote: QdrantClient, version: str, *, has_vector: bool, insert_only: bool, turbo: bool
-) -> None:
-    answer_version(httpserver, version)
-    capabilities = Capabilities.of(remote)
-    assert capabilities.has_vector == has_vector
-    assert capabilities.insert_only == insert_only
-    assert capabilities.turbo_quantization == turbo
+    assert (capabilities.engine, capabilities.has("metadata")) == ("server", metadata)
 
 
 LEMUR = CollectionConfig(fde=LemurConfig(dim=8, hidden=8))

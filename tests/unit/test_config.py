@@ -52,6 +52,22 @@ def test_settings_without_a_quantization_are_those_of_before_there_was_one() -> 
     assert CollectionConfig.from_dict(stored) == CONFIG
 
 
+def test_a_cluster_and_its_indexes_survive_json() -> None:
+    config = CollectionConfig(
+        storage="disk",
+        shard_number=3,
+        replication_factor=2,
+        payload_indexes={"year": "integer"},
+        tenant_field="customer",
+    )
+    assert CollectionConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert config.indexes == {"customer": "keyword", "year": "integer"}
+
+
+def test_settings_that_are_not_used_are_those_of_before_they_were_there() -> None:
+    assert {"storage", "tenant_field", "payload_indexes", "shard_number"}.isdisjoint(CONFIG.to_dict())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -84,9 +100,21 @@ def test_is_frozen_and_keyword_only() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"fde_datatype": "int8"}, "fde_datatype='int8': use 'float16' or 'float32'"),
-        ({"fde_quantization": "turbo8"}, "fde_quantization='turbo8': use None or one of turbo4, turbo2, int8"),
+        ({"fde_datatype": "int8"}, "fde_datatype='int8': use one of 'float32', 'float16'"),
+        ({"fde_quantization": "turbo8"}, "fde_quantization='turbo8': use one of 'turbo4', 'turbo2'"),
         ({"segments": 0}, "segments must be at least 1"),
+        ({"storage": "tape"}, "storage='tape': use one of 'memory', 'balanced', 'disk'"),
+        ({"token_datatype": "uint8"}, "token_datatype='uint8': use one of"),
+        ({"shard_number": 0}, "shard_number must be at least 1"),
+        ({"replication_factor": 2.5}, "replication_factor must be a whole number"),
+        ({"write_consistency_factor": 3, "replication_factor": 2}, "is more than the replication_factor=2 copies"),
+        ({"payload_indexes": {"year": "int"}}, r"payload_indexes\['year'\]='int': use one of 'keyword', 'integer'"),
+        ({"payload_indexes": {"": "text"}}, "payload_indexes has the key ''"),
+        ({"tenant_field": ""}, "tenant_field='': name a payload key"),
+        (
+            {"tenant_field": "year", "payload_indexes": {"year": "integer"}},
+            "only 'keyword' and 'uuid' can tell tenants",
+        ),
         ({"fde_vector": "colbert"}, "fde_vector and token_vector are both 'colbert'"),
         ({"text_key": "_id"}, "text_key and id_key are both '_id'"),
         ({"id_key": ""}, "must not be empty"),

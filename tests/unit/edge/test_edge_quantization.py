@@ -9,6 +9,7 @@ import pytest
 from qdrant_client import models
 
 from colbert_qdrant import ColbertCollection, CollectionConfig, Document, HnswConfig, LemurConfig
+from colbert_qdrant.qdrant import Capabilities
 from colbert_qdrant.qdrant.queries import SearchPlan
 from colbert_qdrant.qdrant.schema import creation_arguments
 from tests.encoders import WordEncoder, random_texts
@@ -20,15 +21,16 @@ if TYPE_CHECKING:
 TEXTS = random_texts(300)
 EXPECTED: dict[Any, Any] = {
     "turbo4": models.TurboQuantization(
-        turbo=models.TurboQuantQuantizationConfig(bits=models.TurboQuantBitSize.BITS4, always_ram=True)
+        turbo=models.TurboQuantQuantizationConfig(bits=models.TurboQuantBitSize.BITS4, memory=models.Memory.PINNED)
     ),
     "turbo2": models.TurboQuantization(
-        turbo=models.TurboQuantQuantizationConfig(bits=models.TurboQuantBitSize.BITS2, always_ram=True)
+        turbo=models.TurboQuantQuantizationConfig(bits=models.TurboQuantBitSize.BITS2, memory=models.Memory.PINNED)
     ),
     "int8": models.ScalarQuantization(
-        scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99, always_ram=True)
+        scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99, memory=models.Memory.PINNED)
     ),
     None: None,
+    "binary": models.BinaryQuantization(binary=models.BinaryQuantizationConfig(memory=models.Memory.PINNED)),
 }
 
 
@@ -58,14 +60,16 @@ def test_encodings_are_quantized_as_asked_and_found(client: EdgeClient, quantiza
         return float(np.mean([len({hit.id for hit in hits} & set(ids)) / 20 for hits, ids in pairs]))
 
     rescored = collection.search_batch(queries, limit=20, mode="fde")
-    assert share(rescored) > {"turbo2": 0.6, "turbo4": 0.8}.get(quantization, 0.95)
+    assert share(rescored) > {"binary": 0.6, "turbo2": 0.6, "turbo4": 0.8}.get(quantization, 0.95)
     for hits, row in zip(rescored, products, strict=True):
         assert [hit.score for hit in hits] == pytest.approx([row[hit.id] for hit in hits], rel=2e-3, abs=2e-3)
 
 
 @pytest.mark.parametrize("quantization", EXPECTED)
 def test_the_small_copies_are_what_is_compared(client: EdgeClient, quantization: Any) -> None:
-    arguments = creation_arguments(config(quantization), fde_dim=64, token_dim=32)
+    arguments = creation_arguments(
+        config(quantization), fde_dim=64, token_dim=32, capabilities=Capabilities(engine="edge")
+    )
     arguments["optimizers_config"] = models.OptimizersConfigDiff(default_segment_number=1, indexing_threshold=10)
     client.create_collection("docs", **arguments)
     random = np.random.default_rng(0)
@@ -80,7 +84,7 @@ def test_the_small_copies_are_what_is_compared(client: EdgeClient, quantization:
         distance = max(abs(point.score - exact[int(point.id)]) / np.abs(exact).max() for point in found)
         is_rough = not rescore and quantization is not None
         assert (distance > 1e-3) == is_rough
-        assert distance < 0.5
+        assert distance < (1 if quantization == "binary" else 0.5)
 
 
 def test_what_maxsim_ranks_is_not_rescored_before() -> None:

@@ -1,10 +1,19 @@
-"""Settings of a collection: frozen, checked when made, and stored with the collection as JSON."""
+"""Settings of the fixed dimensional encodings."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, get_args
 
+from colbert_qdrant.config.checks import (
+    known,
+    preset_size,
+    require_bool,
+    require_int,
+    require_number,
+    require_one_of,
+    untagged,
+)
 from colbert_qdrant.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -12,8 +21,6 @@ if TYPE_CHECKING:
 
 MAX_DENSE_DIM: Final = 65_535
 """Most dimensions of a Qdrant dense vector (``lib/collection/src/operations/types.rs`` and its documentation)."""
-
-VectorDatatype = Literal["float32", "float16"]
 
 MuveraPartition = Literal["simhash", "kmeans"]
 """How MUVERA cuts the token space into cells: by random hyperplanes, or around centroids fitted to a collection."""
@@ -23,9 +30,6 @@ MuveraVariant = Literal["colbert-qdrant", "fastembed"]
 
 Preset = Literal["small", "balanced", "accurate"]
 """Sizes of encodings, whose costs and losses the README lists."""
-
-FdeQuantization = Literal["turbo4", "turbo2", "int8"]
-"""What the graph compares instead of the stored encodings: 4, 2 or 8 bits per dimension."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,19 +80,15 @@ class MuveraConfig:
     variant: MuveraVariant = "colbert-qdrant"
 
     def __post_init__(self) -> None:
-        _require_int("k_sim", self.k_sim, minimum=0, maximum=12)
-        _require_int("dim_proj", self.dim_proj, minimum=1)
-        _require_int("r_reps", self.r_reps, minimum=1)
-        _require_int("seed", self.seed, minimum=0, maximum=2**32 - 1)
-        _require_bool("fill_empty", self.fill_empty)
-        if self.variant not in get_args(MuveraVariant):
-            raise ConfigurationError(
-                f"variant={self.variant!r}: use one of {', '.join(map(repr, get_args(MuveraVariant)))}"
-            )
-        _require_bool("center", self.center)
-        _require_int("fit_documents", self.fit_documents, minimum=1)
-        if self.partition not in get_args(MuveraPartition):
-            raise ConfigurationError(f"partition={self.partition!r}: use 'simhash' or 'kmeans'")
+        require_int("k_sim", self.k_sim, minimum=0, maximum=12)
+        require_int("dim_proj", self.dim_proj, minimum=1)
+        require_int("r_reps", self.r_reps, minimum=1)
+        require_int("seed", self.seed, minimum=0, maximum=2**32 - 1)
+        require_bool("fill_empty", self.fill_empty)
+        require_one_of("variant", self.variant, get_args(MuveraVariant))
+        require_bool("center", self.center)
+        require_int("fit_documents", self.fit_documents, minimum=1)
+        require_one_of("partition", self.partition, get_args(MuveraPartition))
         if self.partition == "kmeans" and self.fill_empty:
             raise ConfigurationError(
                 "empty cells are filled by the bits of SimHash, which partition='kmeans' has not: set fill_empty=False"
@@ -99,7 +99,7 @@ class MuveraConfig:
                 "partition, or the variant"
             )
         if self.final_projection is not None:
-            _require_int("final_projection", self.final_projection, minimum=1, maximum=MAX_DENSE_DIM)
+            require_int("final_projection", self.final_projection, minimum=1, maximum=MAX_DENSE_DIM)
         elif self.dim > MAX_DENSE_DIM:
             raise ConfigurationError(
                 f"r_reps * 2**k_sim * dim_proj = {self.r_reps} * {2**self.k_sim} * {self.dim_proj} = {self.dim:,} "
@@ -114,7 +114,7 @@ class MuveraConfig:
         Raises:
             ConfigurationError: There is no such preset.
         """
-        return cls(r_reps=_preset(name, {"small": 5, "balanced": 10, "accurate": 20}))
+        return cls(r_reps=preset_size(name, {"small": 5, "balanced": 10, "accurate": 20}))
 
     @property
     def dim(self) -> int:
@@ -153,7 +153,7 @@ class MuveraConfig:
         Raises:
             ConfigurationError: Another algorithm's tag, an unknown key or a value out of range.
         """
-        return cls(**_known(cls, _untagged("muvera", data)))
+        return cls(**known(cls, untagged("muvera", data)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,16 +194,16 @@ class LemurConfig:
     seed: int = 42
 
     def __post_init__(self) -> None:
-        _require_int("dim", self.dim, minimum=1, maximum=MAX_DENSE_DIM)
-        _require_int("hidden", self.hidden, minimum=1)
-        _require_int("epochs", self.epochs, minimum=0)
-        _require_int("learn_tokens", self.learn_tokens, minimum=1)
-        _require_number("own_weight", self.own_weight, minimum=0)
-        _require_int("own_tokens", self.own_tokens, minimum=1)
-        _require_int("fit_documents", self.fit_documents, minimum=1)
-        _require_int("training_documents", self.training_documents, minimum=1)
-        _require_number("ridge", self.ridge, minimum=1e-9)
-        _require_int("seed", self.seed, minimum=0, maximum=2**32 - 1)
+        require_int("dim", self.dim, minimum=1, maximum=MAX_DENSE_DIM)
+        require_int("hidden", self.hidden, minimum=1)
+        require_int("epochs", self.epochs, minimum=0)
+        require_int("learn_tokens", self.learn_tokens, minimum=1)
+        require_number("own_weight", self.own_weight, minimum=0)
+        require_int("own_tokens", self.own_tokens, minimum=1)
+        require_int("fit_documents", self.fit_documents, minimum=1)
+        require_int("training_documents", self.training_documents, minimum=1)
+        require_number("ridge", self.ridge, minimum=1e-9)
+        require_int("seed", self.seed, minimum=0, maximum=2**32 - 1)
         if self.dim > self.hidden:
             raise ConfigurationError(
                 f"dim={self.dim} is more than the hidden={self.hidden} features it is cut from: raise hidden"
@@ -216,7 +216,7 @@ class LemurConfig:
         Raises:
             ConfigurationError: There is no such preset.
         """
-        return cls(dim=_preset(name, {"small": 256, "balanced": 512, "accurate": 1_024}))
+        return cls(dim=preset_size(name, {"small": 256, "balanced": 512, "accurate": 1_024}))
 
     @property
     def needs_fit(self) -> bool:
@@ -234,154 +234,21 @@ class LemurConfig:
         Raises:
             ConfigurationError: Another algorithm's tag, an unknown key or a value out of range.
         """
-        return cls(**_known(cls, _untagged("lemur", data)))
+        return cls(**known(cls, untagged("lemur", data)))
 
 
 FdeConfig: TypeAlias = MuveraConfig | LemurConfig
 """The fixed dimensional encodings, told apart by the tag ``"type"`` when they are stored."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class HnswConfig:
-    """The graph over the encodings; a value left at ``None`` is the engine's own default.
-
-    Args:
-        m: Links per node.
-        ef_construct: Neighbours considered while building.
-        full_scan_threshold: Kilobytes of vectors per segment below which a scan is used instead of the graph.
-    """
-
-    m: int = 16
-    ef_construct: int = 128
-    full_scan_threshold: int | None = None
-
-    def __post_init__(self) -> None:
-        _require_int("m", self.m, minimum=0)
-        _require_int("ef_construct", self.ef_construct, minimum=4)
-        if self.full_scan_threshold is not None:
-            _require_int("full_scan_threshold", self.full_scan_threshold, minimum=0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CollectionConfig:
-    """How a collection stores documents.
-
-    Args:
-        fde: The fixed dimensional encoding of the first stage.
-        hnsw: The graph over the encodings.
-        fde_datatype: Storage type of the encodings.
-        fde_quantization: A smaller copy of the encodings, kept in memory, that the graph is searched with; MaxSim ranks
-            what it finds, so nothing is rescored in between. ``"turbo4"`` (TurboQuant, servers since 1.18) loses
-            next to no recall, and makes the graph faster.
-        token_datatype: Storage type of the token vectors.
-        segments: Segments per shard; about one per core, since a segment is scored by one thread. ``None`` is
-            the engine's default.
-        fde_vector: Name of the dense vector.
-        token_vector: Name of the multivector.
-        text_key: Payload key of a document's text.
-        id_key: Payload key of a document's own id.
+def fde_from_dict(data: Mapping[str, Any]) -> FdeConfig:
+    """The inverse of ``to_dict`` of whichever algorithm the tag says.
 
     Raises:
-        ConfigurationError: A value is out of range, or two names are equal.
-
-    Example:
-        >>> config = CollectionConfig(fde=MuveraConfig(r_reps=10))
-        >>> CollectionConfig.from_dict(config.to_dict()) == config
-        True
+        ConfigurationError: An unknown tag or key, or a value out of range.
     """
-
-    fde: FdeConfig = field(default_factory=MuveraConfig)
-    hnsw: HnswConfig = field(default_factory=HnswConfig)
-    fde_datatype: VectorDatatype = "float16"
-    fde_quantization: FdeQuantization | None = None
-    token_datatype: VectorDatatype = "float16"
-    segments: int | None = None
-    fde_vector: str = "fde"
-    token_vector: str = "colbert"
-    text_key: str = "text"
-    id_key: str = "_id"
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.fde, FdeConfig):
-            raise ConfigurationError(f"fde must be a MuveraConfig or a LemurConfig, got {self.fde!r}")
-        if not isinstance(self.hnsw, HnswConfig):
-            raise ConfigurationError(f"hnsw must be a HnswConfig, got {self.hnsw!r}")
-        for name in ("fde_datatype", "token_datatype"):
-            if getattr(self, name) not in ("float32", "float16"):
-                raise ConfigurationError(f"{name}={getattr(self, name)!r}: use 'float16' or 'float32'")
-        if self.fde_quantization not in (None, *get_args(FdeQuantization)):
-            raise ConfigurationError(
-                f"fde_quantization={self.fde_quantization!r}: use None or one of {', '.join(get_args(FdeQuantization))}"
-            )
-        if self.segments is not None:
-            _require_int("segments", self.segments, minimum=1)
-        for first, second in (("fde_vector", "token_vector"), ("text_key", "id_key")):
-            if not getattr(self, first) or not getattr(self, second):
-                raise ConfigurationError(f"{first} and {second} must not be empty")
-            if getattr(self, first) == getattr(self, second):
-                raise ConfigurationError(f"{first} and {second} are both {getattr(self, first)!r}: use two names")
-
-    def to_dict(self) -> dict[str, Any]:
-        """All settings as JSON values."""
-        return {**asdict(self), "fde": self.fde.to_dict()}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`.
-
-        Raises:
-            ConfigurationError: An unknown key or a value out of range.
-        """
-        values = _known(cls, data)
-        if "fde" in values:
-            values["fde"] = _fde_from_dict(values["fde"])
-        if "hnsw" in values:
-            values["hnsw"] = HnswConfig(**_known(HnswConfig, values["hnsw"]))
-        return cls(**values)
-
-
-def _fde_from_dict(data: Mapping[str, Any]) -> FdeConfig:
     kinds: dict[str, type[FdeConfig]] = {"muvera": MuveraConfig, "lemur": LemurConfig}
     kind = kinds.get(data.get("type", ""))
     if kind is None:
         raise ConfigurationError(f"unknown FDE type {data.get('type')!r}: this version knows {', '.join(kinds)}")
     return kind.from_dict(data)
-
-
-def _known(cls: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    unknown = set(data) - {each.name for each in fields(cls)}
-    if unknown:
-        raise ConfigurationError(
-            f"{cls.__name__} does not know {sorted(unknown)}: written by a newer version of colbert-qdrant?"
-        )
-    return dict(data)
-
-
-def _preset(name: str, sizes: Mapping[str, int]) -> int:
-    if name not in sizes:
-        raise ConfigurationError(f"unknown preset {name!r}: use one of {', '.join(map(repr, sizes))}")
-    return sizes[name]
-
-
-def _require_int(name: str, value: object, *, minimum: int, maximum: int | None = None) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ConfigurationError(f"{name} must be a whole number, got {value!r}")
-    if value < minimum or (maximum is not None and value > maximum):
-        bounds = f"at least {minimum}" if maximum is None else f"between {minimum} and {maximum}"
-        raise ConfigurationError(f"{name} must be {bounds}, got {value}")
-
-
-def _require_bool(name: str, value: object) -> None:
-    if not isinstance(value, bool):
-        raise ConfigurationError(f"{name} must be True or False, got {value!r}")
-
-
-def _require_number(name: str, value: object, *, minimum: float) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not minimum <= value < float("inf"):
-        raise ConfigurationError(f"{name} must be a number of at least {minimum}, got {value!r}")
-
-
-def _untagged(tag: str, data: Mapping[str, Any]) -> dict[str, Any]:
-    if data.get("type") != tag:
-        raise ConfigurationError(f"expected an FDE of type {tag!r}, got {data.get('type')!r}")
-    return {key: value for key, value in data.items() if key != "type"}

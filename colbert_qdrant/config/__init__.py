@@ -1,0 +1,37 @@
+"""Settings: frozen, checked when made, and stored with the collection as JSON."""
+
+from colbert_qdrant.config.collection import (
+    CollectionConfig,
+    FdeQuantization,
+    HnswConfig,
+    PayloadIndex,
+    Storage,
+    TokenDatatype,
+    VectorDatatype,
+)
+from colbert_qdrant.config.fde import (
+    MAX_DENSE_DIM,
+    FdeConfig,
+    LemurConfig,
+    MuveraConfig,
+    MuveraPartition,
+    MuveraVariant,
+    Preset,
+)
+
+__all__ = [
+    "MAX_DENSE_DIM",
+    "CollectionConfig",
+    "FdeConfig",
+    "FdeQuantization",
+    "HnswConfig",
+    "LemurConfig",
+    "MuveraConfig",
+    "MuveraPartition",
+    "MuveraVariant",
+    "PayloadIndex",
+    "Preset",
+    "Storage",
+    "TokenDatatype",
+    "VectorDatatype",
+]

@@ -1,0 +1,62 @@
+"""What a setting may be: raised at once, with its name and value."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from colbert_qdrant.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def known(cls: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """The data, if a class has fields for all of it."""
+    unknown = set(data) - {each.name for each in fields(cls)}
+    if unknown:
+        raise ConfigurationError(
+            f"{cls.__name__} does not know {sorted(unknown)}: written by a newer version of colbert-qdrant?"
+        )
+    return dict(data)
+
+
+def preset_size(name: str, sizes: Mapping[str, int]) -> int:
+    """The size that a preset stands for."""
+    if name not in sizes:
+        raise ConfigurationError(f"unknown preset {name!r}: use one of {', '.join(map(repr, sizes))}")
+    return sizes[name]
+
+
+def require_int(name: str, value: object, *, minimum: int, maximum: int | None = None) -> None:
+    """Raise unless a value is a whole number within bounds."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ConfigurationError(f"{name} must be a whole number, got {value!r}")
+    if value < minimum or (maximum is not None and value > maximum):
+        bounds = f"at least {minimum}" if maximum is None else f"between {minimum} and {maximum}"
+        raise ConfigurationError(f"{name} must be {bounds}, got {value}")
+
+
+def require_bool(name: str, value: object) -> None:
+    """Raise unless a value is True or False."""
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{name} must be True or False, got {value!r}")
+
+
+def require_number(name: str, value: object, *, minimum: float) -> None:
+    """Raise unless a value is a finite number, and not too small."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not minimum <= value < float("inf"):
+        raise ConfigurationError(f"{name} must be a number of at least {minimum}, got {value!r}")
+
+
+def untagged(tag: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    """The data without its tag, which has to be that of an algorithm."""
+    if data.get("type") != tag:
+        raise ConfigurationError(f"expected an FDE of type {tag!r}, got {data.get('type')!r}")
+    return {key: value for key, value in data.items() if key != "type"}
+
+
+def require_one_of(name: str, value: object, known_values: tuple[str, ...]) -> None:
+    """Raise unless a value is one of some strings."""
+    if value not in known_values:
+        raise ConfigurationError(f"{name}={value!r}: use one of {', '.join(map(repr, known_values))}")

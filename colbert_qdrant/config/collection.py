@@ -1,0 +1,181 @@
+"""Settings of a collection: how it stores documents."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
+
+from colbert_qdrant.config.checks import known, require_int, require_one_of
+from colbert_qdrant.config.fde import FdeConfig, MuveraConfig, fde_from_dict
+from colbert_qdrant.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VectorDatatype = Literal["float32", "float16"]
+
+TokenDatatype = Literal["float32", "float16", "turbo8", "turbo4"]
+"""How a token vector's numbers are kept: in 32, 16, 8 or 4 bits, of which the last two need a server."""
+
+FdeQuantization = Literal["turbo4", "turbo2", "int8", "binary"]
+"""What the graph compares instead of the stored encodings: 4, 2, 8 or 1 bits per dimension."""
+
+Storage = Literal["memory", "balanced", "disk"]
+"""What is kept in memory, see `CollectionConfig`."""
+
+PayloadIndex = Literal["keyword", "integer", "float", "bool", "datetime", "uuid", "text", "geo"]
+"""Types of payload indexes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HnswConfig:
+    """The graph over the encodings; a value left at ``None`` is the engine's own default.
+
+    Args:
+        m: Links per node.
+        ef_construct: Neighbours considered while building.
+        full_scan_threshold: Kilobytes of vectors per segment below which a scan is used instead of the graph.
+    """
+
+    m: int = 16
+    ef_construct: int = 128
+    full_scan_threshold: int | None = None
+
+    def __post_init__(self) -> None:
+        require_int("m", self.m, minimum=0)
+        require_int("ef_construct", self.ef_construct, minimum=4)
+        if self.full_scan_threshold is not None:
+            require_int("full_scan_threshold", self.full_scan_threshold, minimum=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectionConfig:
+    """How a collection stores documents.
+
+    Args:
+        fde: The fixed dimensional encoding of the first stage.
+        hnsw: The graph over the encodings.
+        storage: What is kept in memory. ``"memory"``: everything. ``"balanced"``: token vectors and the graph, as far
+            as there is room, and of encodings only their quantized copy, if there is one. ``"disk"``: nothing but what
+            is in use, and the quantized copy as far as there is room; for collections much larger than memory.
+        fde_datatype: Storage type of the encodings.
+        fde_quantization: A smaller copy of the encodings, kept in memory, that the graph is searched with; MaxSim ranks
+            what it finds, so nothing is rescored in between. ``"turbo4"`` (TurboQuant, servers since 1.18) loses
+            next to no recall, and makes the graph faster.
+        token_datatype: Storage type of the token vectors. ``"turbo4"`` (servers since 1.19) takes a quarter of
+            ``"float16"`` and loses a little, ``"turbo8"`` (since 1.20) half and next to nothing.
+        segments: Segments per shard; about one per core, since a segment is scored by one thread. ``None`` is
+            the engine's default.
+        shard_number: Shards of a cluster; ``None`` is the server's default.
+        replication_factor: Copies of every shard; ``None`` is the server's default, one.
+        write_consistency_factor: Copies that have to confirm a write; ``None`` is the server's default, one.
+        payload_indexes: Payload keys that searches filter by, and the types of their indexes: without one, a filter
+            reads every document, and servers in strict mode refuse it.
+        tenant_field: The payload key that says whose a document is, where a collection is shared by many: it gets an
+            index that keeps each tenant's documents together.
+        fde_vector: Name of the dense vector.
+        token_vector: Name of the multivector.
+        text_key: Payload key of a document's text.
+        id_key: Payload key of a document's own id.
+
+    Raises:
+        ConfigurationError: A value is out of range, or two names are equal.
+
+    Example:
+        >>> config = CollectionConfig(fde=MuveraConfig(r_reps=10))
+        >>> CollectionConfig.from_dict(config.to_dict()) == config
+        True
+    """
+
+    fde: FdeConfig = field(default_factory=MuveraConfig)
+    hnsw: HnswConfig = field(default_factory=HnswConfig)
+    storage: Storage = "balanced"
+    fde_datatype: VectorDatatype = "float16"
+    fde_quantization: FdeQuantization | None = None
+    token_datatype: TokenDatatype = "float16"
+    segments: int | None = None
+    shard_number: int | None = None
+    replication_factor: int | None = None
+    write_consistency_factor: int | None = None
+    payload_indexes: Mapping[str, PayloadIndex] = field(default_factory=dict)
+    tenant_field: str | None = None
+    fde_vector: str = "fde"
+    token_vector: str = "colbert"
+    text_key: str = "text"
+    id_key: str = "_id"
+
+    _LATER: ClassVar[Mapping[str, Any]] = {
+        "storage": "balanced",
+        "shard_number": None,
+        "replication_factor": None,
+        "write_consistency_factor": None,
+        "payload_indexes": {},
+        "tenant_field": None,
+    }
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.fde, FdeConfig):
+            raise ConfigurationError(f"fde must be a MuveraConfig or a LemurConfig, got {self.fde!r}")
+        if not isinstance(self.hnsw, HnswConfig):
+            raise ConfigurationError(f"hnsw must be a HnswConfig, got {self.hnsw!r}")
+        require_one_of("storage", self.storage, get_args(Storage))
+        require_one_of("fde_datatype", self.fde_datatype, get_args(VectorDatatype))
+        require_one_of("token_datatype", self.token_datatype, get_args(TokenDatatype))
+        if self.fde_quantization is not None:
+            require_one_of("fde_quantization", self.fde_quantization, get_args(FdeQuantization))
+        for name in ("segments", "shard_number", "replication_factor", "write_consistency_factor"):
+            if getattr(self, name) is not None:
+                require_int(name, getattr(self, name), minimum=1)
+        if (self.write_consistency_factor or 1) > (self.replication_factor or self.write_consistency_factor or 1):
+            raise ConfigurationError(
+                f"write_consistency_factor={self.write_consistency_factor} is more than the "
+                f"replication_factor={self.replication_factor} copies that there are: no write could be confirmed"
+            )
+        object.__setattr__(self, "payload_indexes", dict(self.payload_indexes))
+        self._check_indexes()
+        for first, second in (("fde_vector", "token_vector"), ("text_key", "id_key")):
+            if not getattr(self, first) or not getattr(self, second):
+                raise ConfigurationError(f"{first} and {second} must not be empty")
+            if getattr(self, first) == getattr(self, second):
+                raise ConfigurationError(f"{first} and {second} are both {getattr(self, first)!r}: use two names")
+
+    @property
+    def indexes(self) -> dict[str, PayloadIndex]:
+        """All payload indexes, the tenants' too."""
+        tenant: dict[str, PayloadIndex] = {} if self.tenant_field is None else {self.tenant_field: "keyword"}
+        return {**tenant, **self.payload_indexes}
+
+    def to_dict(self) -> dict[str, Any]:
+        """All settings as JSON values; those that came later only if they are set, as in `MuveraConfig.to_dict`."""
+        values = {**asdict(self), "payload_indexes": dict(self.payload_indexes), "fde": self.fde.to_dict()}
+        unset = CollectionConfig._LATER.items()
+        return {key: value for key, value in values.items() if (key, value) not in unset}
+
+    def _check_indexes(self) -> None:
+        for key, kind in self.payload_indexes.items():
+            if not isinstance(key, str) or not key:
+                raise ConfigurationError(f"payload_indexes has the key {key!r}: payload keys are strings")
+            require_one_of(f"payload_indexes[{key!r}]", kind, get_args(PayloadIndex))
+        if self.tenant_field is None:
+            return
+        if not isinstance(self.tenant_field, str) or not self.tenant_field:
+            raise ConfigurationError(f"tenant_field={self.tenant_field!r}: name a payload key")
+        if self.indexes[self.tenant_field] not in ("keyword", "uuid"):
+            raise ConfigurationError(
+                f"tenant_field={self.tenant_field!r} is in payload_indexes as "
+                f"{self.payload_indexes[self.tenant_field]!r}: only 'keyword' and 'uuid' can tell tenants apart"
+            )
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`.
+
+        Raises:
+            ConfigurationError: An unknown key or a value out of range.
+        """
+        values = known(cls, data)
+        if "fde" in values:
+            values["fde"] = fde_from_dict(values["fde"])
+        if "hnsw" in values:
+            values["hnsw"] = HnswConfig(**known(HnswConfig, values["hnsw"]))
+        return cls(**values)
