@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Final
 from colbert_qdrant.documents import IngestReport
 from colbert_qdrant.errors import InvalidDocumentError
 from colbert_qdrant.progress import reporting
-from colbert_qdrant.qdrant.points import check_documents, make_point, request_bytes, split_by_bytes
+from colbert_qdrant.qdrant.capabilities import speaks_grpc
+from colbert_qdrant.qdrant.points import check_documents, make_point, split_by_bytes
+from colbert_qdrant.qdrant.writing import upsert
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-
-    from qdrant_client import models
 
     from colbert_qdrant.config import CollectionConfig
     from colbert_qdrant.documents import Document
@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     from colbert_qdrant.ingest.fitting import CollectionEncoding
     from colbert_qdrant.progress import ProgressReporter
     from colbert_qdrant.qdrant.capabilities import Client
-    from colbert_qdrant.qdrant.points import Payload
+    from colbert_qdrant.qdrant.points import Payload, Point
     from colbert_qdrant.tokens import TokenEmbeddings
 
 MAX_BATCH_BYTES: Final = 8 * 2**20
-"""Of one request. Servers refuse more than 32 MiB over REST by default (``service.max_request_size_mb``)."""
+"""Of one request, as it is sent: over gRPC, in binary, it holds five times as many documents as over REST. Servers
+refuse more than 32 MiB over REST by default (``service.max_request_size_mb``)."""
 
 _CHUNK_DOCUMENTS: Final = 256
 """Documents encoded together: enough to sort by length, few enough to hold."""
@@ -79,8 +80,9 @@ class DocumentWriter:
             return Written()
         payloads = check_documents(documents, self.config)
         tokens = self._encode(documents)
-        for batch in split_by_bytes(self._points(documents, payloads, tokens), MAX_BATCH_BYTES):
-            self.client.upsert(self.collection, points=batch, wait=True)
+        points = self._points(documents, payloads, tokens)
+        for batch in split_by_bytes(points, MAX_BATCH_BYTES, binary=speaks_grpc(self.client)):
+            upsert(self.client, self.collection, batch)
             progress.advance(len(batch))
         return Written(tokens=len(tokens.values), truncated=int(tokens.truncated.sum()))
 
@@ -95,12 +97,10 @@ class DocumentWriter:
 
     def _points(
         self, documents: Sequence[Document], payloads: Sequence[Payload], tokens: TokenEmbeddings
-    ) -> Iterator[tuple[models.PointStruct, int]]:
-        """Points and their size in a request, made one at a time: as lists of numbers they are large."""
+    ) -> Iterator[Point]:
         encoded = [None] * len(tokens) if self.fde is None else self.fde.encode_documents(tokens)
         for document, payload, matrix, fde in zip(documents, payloads, tokens, encoded, strict=True):
-            point = make_point(document.id, payload, tokens=matrix, fde=fde, config=self.config)
-            yield point, request_bytes(payload, values=matrix.size + (0 if fde is None else fde.size))
+            yield make_point(document.id, payload, tokens=matrix, fde=fde, config=self.config)
 
 
 def ingest(

@@ -126,6 +126,11 @@ class Capabilities:
         )
 
 
+def speaks_grpc(client: Client) -> bool:
+    """Whether a client speaks to its server over gRPC, in binary, not over REST."""
+    return isinstance(client, QdrantClient) and not _is_local(client) and bool(client.init_options.get("prefer_grpc"))
+
+
 def _is_local(client: QdrantClient) -> bool:
     options = client.init_options
     return options.get("location") == ":memory:" or options.get("path") is not None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from qdrant_client import models
+import numpy as np
+from numpy.typing import NDArray
 
 from colbert_qdrant.documents import Document, DocumentId, SearchHit, id_sort_key
 from colbert_qdrant.errors import InvalidDocumentError
@@ -14,15 +16,57 @@ from colbert_qdrant.qdrant.ids import check_id, id_from_json, id_to_json, point_
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
+    from qdrant_client import models
 
     from colbert_qdrant.config import CollectionConfig
 
 _JSON_BYTES_PER_VALUE: Final = 21
 """A float32 written as the decimal digits of its double, with its comma."""
 
+_BINARY_BYTES_PER_VALUE: Final = 4
+
 Payload = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SparseVector:
+    """The values of a vector that are not zero.
+
+    Attributes:
+        indices: Where they are, each once, shape ``(n,)``.
+        values: What they are, shape ``(n,)``.
+    """
+
+    indices: NDArray[np.uint32]
+    values: NDArray[np.float32]
+
+    @property
+    def size(self) -> int:
+        """How many numbers it takes."""
+        return self.indices.size + self.values.size
+
+
+Vector: TypeAlias = NDArray[np.float32] | SparseVector
+"""A vector ``(dim,)``, a multivector ``(n, dim)`` or a sparse vector."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Point:
+    """A point that is to be stored, its vectors as numpy has them."""
+
+    id: str | int
+    vectors: Mapping[str, Vector]
+    payload: Payload
+
+    def request_bytes(self, *, binary: bool) -> int:
+        """About how many bytes it takes in a request.
+
+        Args:
+            binary: Whether numbers go as they are (gRPC), not as decimal digits (REST).
+        """
+        values = sum(vector.size for vector in self.vectors.values())
+        each = _BINARY_BYTES_PER_VALUE if binary else _JSON_BYTES_PER_VALUE
+        return values * each + len(json.dumps(self.payload))
 
 
 def check_documents(documents: Sequence[Document], config: CollectionConfig) -> list[Payload]:
@@ -50,17 +94,12 @@ def make_point(
     tokens: NDArray[np.float32],
     fde: NDArray[np.float32] | None,
     config: CollectionConfig,
-) -> models.PointStruct:
+) -> Point:
     """A point that holds both vectors and the payload; without an encoding while that is not fitted."""
-    vector: Any = {config.token_vector: tokens.tolist()}
+    vectors: dict[str, Vector] = {config.token_vector: tokens}
     if fde is not None:
-        vector[config.fde_vector] = fde.tolist()
-    return models.PointStruct(id=point_id(id), vector=vector, payload=payload)
-
-
-def request_bytes(payload: Payload, *, values: int) -> int:
-    """About how many bytes a point takes in a request."""
-    return values * _JSON_BYTES_PER_VALUE + len(json.dumps(payload))
+        vectors[config.fde_vector] = fde
+    return Point(id=point_id(id), vectors=vectors, payload=payload)
 
 
 def to_document(payload: Mapping[str, Any], config: CollectionConfig) -> Document:
@@ -79,11 +118,12 @@ def to_hits(points: Iterable[models.ScoredPoint], config: CollectionConfig, *, w
     return sorted(hits, key=lambda hit: (-hit.score, id_sort_key(hit.id)))
 
 
-def split_by_bytes(points: Iterable[tuple[models.PointStruct, int]], limit: int) -> Iterator[list[models.PointStruct]]:
-    """Gather points into batches of at most ``limit`` bytes; a larger one goes alone."""
-    batch: list[models.PointStruct] = []
+def split_by_bytes(points: Iterable[Point], limit: int, *, binary: bool) -> Iterator[list[Point]]:
+    """Gather points into batches of at most ``limit`` bytes in a request; a larger one goes alone."""
+    batch: list[Point] = []
     size = 0
-    for point, point_size in points:
+    for point in points:
+        point_size = point.request_bytes(binary=binary)
         if batch and size + point_size > limit:
             yield batch
             batch, size = [], 0

@@ -1,0 +1,176 @@
+"""Writing points, measured up to the engine: bytes of a request, and milliseconds on this side.
+
+    python tests/benchmarks/writes.py [--rounds 15]
+
+64 documents of 60 tokens of 128 dimensions, with an encoding of 5,120 and 400 bytes of payload, from numpy arrays to
+the acknowledgement of a server on this machine, which reads them and does nothing else. All send the same, in turns.
+"Serialise" is what comes before the socket. Bytes are those of the request's body; raw are the floats alone, and 8 for
+each term of a sparse vector. Nothing here says how fast Qdrant stores it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import socketserver
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import numpy as np
+from qdrant_client import QdrantClient, models
+from qdrant_client import grpc as messages
+from qdrant_client.conversions.conversion import RestToGrpc
+from qdrant_client.http.api.points_api import jsonable_encoder
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from colbert_qdrant.qdrant.grpc_points import upsert_request
+from colbert_qdrant.qdrant.ids import point_id
+from colbert_qdrant.qdrant.points import Point, SparseVector
+from colbert_qdrant.qdrant.writing import to_point_struct, upsert
+from tests.benchmarks.common import machine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.connection import Connection
+
+DOCUMENTS, TOKENS, DIM, FDE_DIM, TERMS = 64, 60, 128, 5_120, 100
+COLLECTION = "docs"
+
+
+def main() -> None:
+    """Print a line for each way, without and with a sparse vector."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=15)
+    rounds = parser.parse_args().rounds
+    here, there = multiprocessing.Pipe()
+    server = multiprocessing.get_context("spawn").Process(target=serve, args=(there,), daemon=True)
+    server.start()
+    http_port, grpc_port = here.recv()
+    options: dict[str, Any] = {"host": "127.0.0.1", "timeout": 60, "check_compatibility": False}
+    rest = QdrantClient(port=http_port, **options)
+    binary = QdrantClient(grpc_port=grpc_port, prefer_grpc=True, **options)
+
+    print(f"{machine()}; {DOCUMENTS} documents of {TOKENS} × {DIM} and {FDE_DIM:,}; best of {rounds} rounds")
+    for terms in (0, TERMS):
+        points = make_points(terms=terms)
+        ways: dict[str, tuple[Callable[[], bytes], Callable[[], object]]] = {
+            "REST": (partial(as_json, points), partial(upsert, rest, COLLECTION, points)),
+            "gRPC from lists": (partial(as_message, points), partial(upsert_lists, binary, points)),
+            "gRPC from arrays": (partial(as_message_of_arrays, points), partial(upsert, binary, COLLECTION, points)),
+        }
+        raw = 4 * (TOKENS * DIM + FDE_DIM) + 8 * terms
+        print(f"\n{terms} terms of a sparse vector: {raw:,} raw bytes")
+        taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+        for number in range(rounds + 1):
+            for name, (serialise, send) in ways.items():
+                times = timed(serialise), timed(send)
+                if number:  # the first one warms up
+                    taken[name].append(times)
+        for name, (serialise, _) in ways.items():
+            size = len(serialise()) / DOCUMENTS
+            building, whole = (1e3 * min(times) for times in zip(*taken[name], strict=True))
+            print(
+                f"  {name:<18} {size:9,.0f} bytes/document, {size / raw:5.3f} × raw"
+                f"   serialise {building:6.1f} ms   round trip {whole:6.1f} ms"
+            )
+    rest.close()
+    binary.close()
+    server.terminate()
+
+
+def make_points(*, terms: int) -> list[Point]:
+    """Random points; ``terms`` is how many entries a sparse vector has, 0 for none."""
+    random = np.random.default_rng(0)
+    points = []
+    for number in range(DOCUMENTS):
+        vectors: dict[str, Any] = {
+            "colbert": random.standard_normal((TOKENS, DIM), np.float32) / np.float32(DIM**0.5),
+            "fde": random.standard_normal(FDE_DIM, np.float32),
+        }
+        if terms:
+            indices = np.sort(random.integers(0, 2**32, terms, np.uint32))
+            vectors["bm25"] = SparseVector(indices=indices, values=random.random(terms, np.float32))
+        payload = {"id": number, "text": "some words of it " * 20, "tags": ["a", "b"], "nested": {"page": number}}
+        points.append(Point(id=point_id(number), vectors=vectors, payload=payload))
+    return points
+
+
+def as_json(points: list[Point]) -> bytes:
+    """What the client does before it sends points over REST."""
+    body: str = jsonable_encoder(models.PointsList(points=[to_point_struct(point) for point in points]))
+    return body.encode()
+
+
+def as_message(points: list[Point]) -> bytes:
+    """What the client does before it sends points over gRPC."""
+    converted = [RestToGrpc.convert_point_struct(to_point_struct(point)) for point in points]
+    request = messages.UpsertPoints(collection_name=COLLECTION, wait=True, points=converted)
+    serialised: bytes = request.SerializeToString()
+    return serialised
+
+
+def as_message_of_arrays(points: list[Point]) -> bytes:
+    """What this library does in its place."""
+    serialised: bytes = upsert_request(COLLECTION, points).SerializeToString()
+    return serialised
+
+
+def upsert_lists(client: QdrantClient, points: list[Point]) -> None:
+    """Send points as the client's own ``upsert`` does."""
+    client.upsert(COLLECTION, [to_point_struct(point) for point in points], wait=True)
+
+
+def timed(function: Callable[[], object]) -> float:
+    """Seconds that it takes."""
+    started = time.perf_counter()
+    function()
+    return time.perf_counter() - started
+
+
+class HttpStub(socketserver.StreamRequestHandler):
+    """Reads requests to their end, and answers that they are done."""
+
+    def handle(self) -> None:
+        while request := self.rfile.readline():
+            assert request.startswith(b"PUT"), request
+            length = 0
+            while (line := self.rfile.readline()) != b"\r\n":
+                name, _, value = line.partition(b":")
+                if name.lower() == b"content-length":
+                    length = int(value)
+            self.rfile.read(length)
+            answer = {"result": {"operation_id": 1, "status": "completed"}, "status": "ok", "time": 0.0}
+            body = json.dumps(answer).encode()
+            head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            self.wfile.write(head.encode() + body)
+
+
+class GrpcStub(messages.PointsServicer):
+    """Reads and parses requests, and answers that they are done."""
+
+    def Upsert(self, request: Any, context: Any) -> Any:  # noqa: N802
+        result = messages.UpdateResult(operation_id=1, status=messages.UpdateStatus.Completed)
+        return messages.PointsOperationResponse(result=result)
+
+
+def serve(ports: Connection) -> None:
+    """Run both servers, and tell their ports."""
+    http = socketserver.ThreadingTCPServer(("127.0.0.1", 0), HttpStub)
+    http.daemon_threads = True
+    binary = grpc.server(ThreadPoolExecutor(1), options=[("grpc.max_receive_message_length", -1)])
+    messages.add_PointsServicer_to_server(GrpcStub(), binary)
+    grpc_port = binary.add_insecure_port("127.0.0.1:0")
+    binary.start()
+    ports.send((http.server_address[1], grpc_port))
+    http.serve_forever()
+
+
+if __name__ == "__main__":
+    main()
