@@ -32,6 +32,7 @@ from colbert_qdrant.errors import (
     InvalidQueryError,
     InvalidTokensError,
     MissingExtraError,
+    NotReadyError,
     SchemaMismatchError,
     StoreLockedError,
 )
@@ -40,6 +41,7 @@ from colbert_qdrant.fde import FixedDimensionalEncoder, LemurEncoder, MuveraEnco
 from colbert_qdrant.inspection import Inspection, MuveraFitness, inspect, muvera_fitness
 from colbert_qdrant.progress import ProgressReporter
 from colbert_qdrant.qdrant import EdgeClient, SearchMode
+from colbert_qdrant.qdrant.state import CollectionState, VectorState
 from colbert_qdrant.rerank import ColbertReranker, Reranker
 from colbert_qdrant.scoring import maxsim
 from colbert_qdrant.tokens import TokenEmbeddings
@@ -58,6 +60,7 @@ __all__ = [
     "CollectionConfig",
     "CollectionExistsError",
     "CollectionNotFoundError",
+    "CollectionState",
     "ConfigurationError",
     "Document",
     "DocumentId",
@@ -80,6 +83,7 @@ __all__ = [
     "MuveraConfig",
     "MuveraEncoder",
     "MuveraFitness",
+    "NotReadyError",
     "ProgressReporter",
     "PylateEncoder",
     "Reranker",
@@ -90,6 +94,7 @@ __all__ = [
     "SentenceTransformersEncoder",
     "StoreLockedError",
     "TokenEmbeddings",
+    "VectorState",
     "fde_report",
     "inspect",
     "maxsim",

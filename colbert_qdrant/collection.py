@@ -18,6 +18,7 @@ from colbert_qdrant.qdrant.ids import point_id
 from colbert_qdrant.qdrant.metadata import documents_only
 from colbert_qdrant.qdrant.points import to_document, to_hits
 from colbert_qdrant.qdrant.queries import SearchMode, SearchPlan
+from colbert_qdrant.qdrant.state import read_state, wait_until_ready
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.fde import FixedDimensionalEncoder
     from colbert_qdrant.progress import ProgressReporter
     from colbert_qdrant.qdrant.capabilities import Client
+    from colbert_qdrant.qdrant.state import CollectionState
 
 
 class ColbertCollection:
@@ -326,6 +328,19 @@ class ColbertCollection:
             FingerprintMismatchError: It was built with another encoder or other settings.
         """
         opening.open(self.name, client=self._client, encoder=self.encoder, config=self.config)
+
+    def info(self) -> CollectionState:
+        """What is really in force: status, sizes, how vectors are stored, indexes, and the limits of strict mode."""
+        return read_state(self._client, self.name, self.config)
+
+    def wait_until_ready(self, *, timeout: float = 600) -> CollectionState:
+        """Wait until the graphs over everything written are built, at most ``timeout`` seconds.
+
+        Raises:
+            NotReadyError: It was not in time, or will not be by itself; says what to do.
+            EngineError: The engine gave up building.
+        """
+        return wait_until_ready(self._client, self.name, self.config, timeout=timeout)
 
     def optimize(self) -> None:
         """Build the graphs of an embedded store now, and wait for it; servers do so by themselves."""

@@ -18,6 +18,7 @@
         ├── CollectionExistsError
         ├── StoreLockedError                  another process or client has the embedded store open
         ├── ForkedProcessError                an embedded store was carried through ``fork()``
+        ├── NotReadyError                     a collection is not built in time, or will not be by itself
         └── ClosedError                       used after ``close()``
 
 Messages say what is wrong, where, and what to do about it. They never contain keys.
@@ -101,6 +102,10 @@ class StoreLockedError(EngineError):
 
 class ForkedProcessError(EngineError):
     """An embedded store that was opened before ``fork()`` is used in the child process."""
+
+
+class NotReadyError(EngineError):
+    """A collection was not ready in time, or will not be by itself."""
 
 
 class ClosedError(EngineError):

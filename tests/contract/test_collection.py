@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from colbert_qdrant import (
     CollectionExistsError,
     CollectionNotFoundError,
     Document,
+    FingerprintMismatchError,
     HnswConfig,
     MuveraConfig,
     TokenEmbeddings,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from colbert_qdrant import DocumentId, SearchHit, SearchMode
+    from colbert_qdrant.config import Storage
     from colbert_qdrant.qdrant import Client
     from tests.contract.conftest import Engine
 
@@ -306,3 +309,32 @@ def test_stored_vectors_are_what_was_encoded(filled: ColbertCollection, client: 
     expected = filled.fde.encode_documents(tokens)[0]
     np.testing.assert_allclose(np.array(record.vector["fde"], np.float32), expected, rtol=1e-3, atol=1e-6)
     assert isinstance(tokens, TokenEmbeddings)
+
+
+@pytest.mark.parametrize("storage", ["memory", "balanced", "disk"])
+def test_storage_and_indexes_change_no_result_and_are_in_force(
+    engine: Engine, client: Client, encoder: WordEncoder, storage: Storage
+) -> None:
+    config = replace(CONFIG, storage=storage, tenant_field="parity", payload_indexes={"number": "integer"})
+    collection = ColbertCollection.create(engine.name, client=client, encoder=encoder, config=config)
+    collection.ingest(DOCUMENTS)
+    even = [document for document in DOCUMENTS if document.payload["parity"] == "even"]
+    for query in QUERIES[:3]:
+        assert_ranked(collection.search(query, limit=10, candidates=120), exact_ranking(query))
+        assert_ranked(collection.search(query, limit=10, candidates=60, filter=EVEN), exact_ranking(query, even))
+    state = ColbertCollection.open(engine.name, client=client, encoder=encoder).wait_until_ready(timeout=60)
+    assert state.ready
+    assert (state.documents, state.fde.dim, state.tokens.dim, state.tokens.graph) == (120, 512, 32, 0)
+    if state.engine != "local":  # which keeps everything in memory, without any index
+        assert state.indexes == {"parity": "keyword", "number": "integer"}
+        assert state.tokens.place == ("cold" if storage == "disk" else "cached")
+        assert state.fde.place == ("cold" if storage == "disk" else "cached")
+        assert state.fde.datatype == state.tokens.datatype == "float16"
+
+
+def test_a_tenant_and_its_index_are_kept_in_the_settings(engine: Engine, client: Client, encoder: WordEncoder) -> None:
+    config = replace(CONFIG, tenant_field="customer")
+    ColbertCollection.create(engine.name, client=client, encoder=encoder, config=config)
+    assert ColbertCollection.open(engine.name, client=client, encoder=encoder).config == config
+    with pytest.raises(FingerprintMismatchError, match=r"layout\.tenant_field: built with 'customer'"):
+        ColbertCollection.open(engine.name, client=client, encoder=encoder, config=CONFIG)

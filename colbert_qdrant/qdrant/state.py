@@ -1,0 +1,153 @@
+"""What a collection is like now, as the engine says, and waiting until it is as it should be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from qdrant_client import models
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_exponential
+
+from colbert_qdrant.errors import EngineError, NotReadyError
+from colbert_qdrant.qdrant.capabilities import Capabilities
+from colbert_qdrant.qdrant.metadata import documents_only
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from colbert_qdrant.config import CollectionConfig
+    from colbert_qdrant.qdrant.capabilities import Client
+
+
+@dataclass(frozen=True, kw_only=True)
+class VectorState:
+    """How one vector of every document is stored.
+
+    Attributes:
+        dim: Dimensions, of each token vector in the multivector's case.
+        datatype: Of the stored numbers, ``"float32"`` if the engine does not say.
+        quantization: The kind of the smaller copy, such as ``"turbo"``; ``None``: there is none.
+        graph: Links per node; 0: there is no graph.
+        place: ``"cold"`` (on disk), ``"cached"`` or ``"pinned"``; ``None`` if the engine does not say.
+    """
+
+    dim: int
+    datatype: str
+    quantization: str | None
+    graph: int
+    place: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectionState:
+    """What is really in force, whatever was asked for.
+
+    Attributes:
+        engine: ``"server"``, ``"edge"`` or ``"local"``.
+        version: Major and minor version of a server.
+        documents: How many are stored.
+        status: ``"green"``: all is built; ``"yellow"``: graphs are being built; ``"grey"``: they will be at the next
+            write; ``"red"``: the engine gave up.
+        problem: What the optimizer says where it failed.
+        segments: Segments of all shards.
+        queued: Writes accepted and not applied yet; ``None`` if the engine does not say (servers do since 1.17).
+        fde, tokens: The two vectors.
+        shards, replicas: Of a cluster; ``None`` on embedded engines.
+        indexes: Payload keys with an index, and its type.
+        strict_mode: Limits that the server sets, by name; empty if strict mode is off.
+        warnings: What the server says is not right.
+    """
+
+    engine: Literal["server", "local", "edge"]
+    version: tuple[int, int] | None
+    documents: int
+    status: Literal["green", "yellow", "grey", "red"]
+    problem: str | None
+    segments: int
+    queued: int | None
+    fde: VectorState
+    tokens: VectorState
+    shards: int | None
+    replicas: int | None
+    indexes: Mapping[str, str]
+    strict_mode: Mapping[str, Any]
+    warnings: tuple[str, ...]
+
+    @property
+    def ready(self) -> bool:
+        """Whether everything written is applied and has its graph."""
+        return self.status == "green" and not self.queued
+
+
+def read_state(client: Client, collection: str, config: CollectionConfig) -> CollectionState:
+    """Ask an engine about a collection, without writing anything."""
+    capabilities = Capabilities.of(client)
+    info = client.get_collection(collection)
+    vectors: Any = info.config.params.vectors
+    fallback = info.config.hnsw_config.m
+    optimizer: Any = info.optimizer_status
+    params: Any = info.config.params
+    strict = getattr(info.config, "strict_mode_config", None)
+    limits = {} if strict is None or not strict.enabled else strict.model_dump(exclude_none=True, exclude={"enabled"})
+    on_server = capabilities.engine == "server"
+    return CollectionState(
+        engine=capabilities.engine,
+        version=capabilities.version,
+        documents=client.count(collection, count_filter=documents_only(None), exact=True).count,
+        status=info.status.value,
+        problem=None if isinstance(optimizer, models.OptimizersStatusOneOf) else str(optimizer.error),
+        segments=info.segments_count,
+        queued=None if info.update_queue is None else info.update_queue.length,
+        fde=_vector(vectors[config.fde_vector], fallback),
+        tokens=_vector(vectors[config.token_vector], fallback),
+        shards=params.shard_number if on_server else None,
+        replicas=params.replication_factor if on_server else None,
+        indexes={key: index.data_type.value for key, index in info.payload_schema.items()},
+        strict_mode=limits,
+        warnings=tuple(warning.message for warning in info.warnings or ()),
+    )
+
+
+def wait_until_ready(client: Client, collection: str, config: CollectionConfig, *, timeout: float) -> CollectionState:
+    """Ask again and again, at most every two seconds, until the collection is ready.
+
+    Raises:
+        NotReadyError: It was not in time, or will not be by itself.
+        EngineError: The engine gave up.
+    """
+    retrying = Retrying(
+        retry=retry_if_result(lambda state: not state.ready and state.status in ("green", "yellow")),
+        wait=wait_exponential(multiplier=0.05, max=2),
+        stop=stop_after_delay(timeout),
+        retry_error_callback=lambda attempts: attempts.outcome.result() if attempts.outcome else None,
+    )
+    state: CollectionState = retrying(read_state, client, collection, config)
+    if state.status == "red":
+        raise EngineError(
+            f"collection {collection!r} is red, its optimizer gave up: {state.problem}. Look into the server's log, "
+            "mend the cause (often a full disk), and restart the server or write to the collection"
+        )
+    if state.status == "grey":
+        raise NotReadyError(
+            f"collection {collection!r} is grey: its graphs will be built at the next write, as after a restart. "
+            "Write a document, or call client.update_collection(name, optimizers_config=models.OptimizersConfigDiff())"
+        )
+    if not state.ready:
+        raise NotReadyError(
+            f"collection {collection!r} was not ready after {timeout:g} s (status {state.status}, {state.queued or 0} "
+            "writes queued): wait longer; searches work meanwhile, more slowly"
+        )
+    return state
+
+
+def _vector(params: models.VectorParams, default_m: int) -> VectorState:
+    m = None if params.hnsw_config is None else params.hnsw_config.m
+    quantization: Any = params.quantization_config
+    place = None if params.on_disk is None else ("cold" if params.on_disk else "cached")
+    return VectorState(
+        dim=params.size,
+        datatype="float32" if params.datatype is None else params.datatype.value,
+        quantization=None if quantization is None else next(iter(type(quantization).model_fields)),
+        graph=default_m if m is None else m,
+        place=place if params.memory is None else params.memory.value,
+    )
