@@ -30,7 +30,7 @@ from tests.unit.test_muvera import clustered
         ({"variant": "fastembed", "final_projection": 64}, "FastEmbed has no final projection"),
         ({"variant": "fastembed", "center": True}, "FastEmbed has no final projection, centring or k-means"),
         ({"center": None}, "center must be True or False, got None"),
-        ({"partition": "lsh"}, "partition='lsh': use 'simhash' or 'kmeans'"),
+        ({"partition": "lsh"}, "partition='lsh': use one of 'simhash', 'kmeans'"),
         ({"partition": "kmeans"}, "by the bits of SimHash, which partition='kmeans' has not: set fill_empty=False"),
         ({"fit_documents": 0}, "fit_documents must be at least 1"),
     ],
