@@ -8,8 +8,8 @@ import logging
 
 from colbert_qdrant import rank
 from colbert_qdrant.collection import ColbertCollection
-from colbert_qdrant.config import CollectionConfig, HnswConfig, LemurConfig, MuveraConfig
-from colbert_qdrant.documents import Document, DocumentId, IngestReport, SearchHit
+from colbert_qdrant.config import CollectionConfig, HnswConfig, LemurConfig, MuveraConfig, RetryConfig
+from colbert_qdrant.documents import Document, DocumentId, IngestReport, RejectedDocument, SearchHit
 from colbert_qdrant.encoders import (
     ColbertEncoder,
     LateInteractionEncoder,
@@ -18,6 +18,7 @@ from colbert_qdrant.encoders import (
 )
 from colbert_qdrant.errors import (
     ArtefactError,
+    AuthenticationError,
     CapabilityError,
     CheckpointError,
     ClosedError,
@@ -33,8 +34,15 @@ from colbert_qdrant.errors import (
     InvalidTokensError,
     MissingExtraError,
     NotReadyError,
+    RateLimitedError,
+    RequestError,
+    RequestRefusedError,
+    RequestTimeoutError,
+    RequestTooLargeError,
     SchemaMismatchError,
+    ServerError,
     StoreLockedError,
+    UnreachableError,
 )
 from colbert_qdrant.evaluate import FdeReport, SearchQuality, fde_report, plot_recall
 from colbert_qdrant.fde import FixedDimensionalEncoder, LemurEncoder, MuveraEncoder
@@ -50,6 +58,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ArtefactError",
+    "AuthenticationError",
     "CapabilityError",
     "CheckpointError",
     "ClosedError",
@@ -86,14 +95,23 @@ __all__ = [
     "NotReadyError",
     "ProgressReporter",
     "PylateEncoder",
+    "RateLimitedError",
+    "RejectedDocument",
+    "RequestError",
+    "RequestRefusedError",
+    "RequestTimeoutError",
+    "RequestTooLargeError",
     "Reranker",
+    "RetryConfig",
     "SchemaMismatchError",
     "SearchHit",
     "SearchMode",
     "SearchQuality",
     "SentenceTransformersEncoder",
+    "ServerError",
     "StoreLockedError",
     "TokenEmbeddings",
+    "UnreachableError",
     "VectorState",
     "fde_report",
     "inspect",

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from qdrant_client import models
 
-from colbert_qdrant.config import CollectionConfig
+from colbert_qdrant.config import CollectionConfig, RetryConfig
 from colbert_qdrant.errors import ClosedError, ConfigurationError, InvalidQueryError
 from colbert_qdrant.ingest import CollectionEncoding, ingest
 from colbert_qdrant.progress import Silence
@@ -17,9 +17,9 @@ from colbert_qdrant.qdrant.edge import EdgeClient
 from colbert_qdrant.qdrant.ids import point_id
 from colbert_qdrant.qdrant.metadata import documents_only
 from colbert_qdrant.qdrant.points import to_document, to_hits
-from colbert_qdrant.qdrant.queries import SearchMode, SearchPlan
+from colbert_qdrant.qdrant.queries import SearchMode, SearchPlan, query_tokens
+from colbert_qdrant.qdrant.retry import run
 from colbert_qdrant.qdrant.state import read_state, wait_until_ready
-from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.progress import ProgressReporter
     from colbert_qdrant.qdrant.capabilities import Client
     from colbert_qdrant.qdrant.state import CollectionState
+    from colbert_qdrant.tokens import TokenEmbeddings
 
 
 class ColbertCollection:
@@ -57,12 +58,16 @@ class ColbertCollection:
         encoder: LateInteractionEncoder,
         config: CollectionConfig,
         fde: FixedDimensionalEncoder | None,
+        retry: RetryConfig | None = None,
     ) -> None:
         """Used by `create` and `open`, which make sure that the collection is as ``config`` says."""
         self.name = name
         self.encoder = encoder
         self._open_client = client
-        self._encoding = CollectionEncoding(client=client, collection=name, encoder=encoder, config=config, fde=fde)
+        self._retry = retry or RetryConfig()
+        self._encoding = CollectionEncoding(
+            client=client, collection=name, encoder=encoder, config=config, fde=fde, retry=self._retry
+        )
         self._send_params = Capabilities.of(client).has("search_params")
         self._closed = False
 
@@ -74,6 +79,7 @@ class ColbertCollection:
         client: Client,
         encoder: LateInteractionEncoder,
         config: CollectionConfig | None = None,
+        retry: RetryConfig | None = None,
     ) -> Self:
         """Create an empty collection.
 
@@ -82,6 +88,7 @@ class ColbertCollection:
             client: A ``QdrantClient`` (server, ``path=`` or ``":memory:"``) or an `EdgeClient`.
             encoder: Makes the token embeddings of documents and queries.
             config: Layout and FDE; the defaults are `CollectionConfig`'s.
+            retry: What is done about failing requests.
 
         Raises:
             CollectionExistsError: There is a collection of that name already.
@@ -89,7 +96,7 @@ class ColbertCollection:
         """
         config = config or CollectionConfig()
         fde = opening.create(name, client=client, encoder=encoder, config=config)
-        return cls(name, client=client, encoder=encoder, config=config, fde=fde)
+        return cls(name, client=client, encoder=encoder, config=config, fde=fde, retry=retry)
 
     @classmethod
     def open(
@@ -99,6 +106,7 @@ class ColbertCollection:
         client: Client,
         encoder: LateInteractionEncoder,
         config: CollectionConfig | None = None,
+        retry: RetryConfig | None = None,
     ) -> Self:
         """Open a collection, and make sure that it was built with this encoder and these settings.
 
@@ -107,6 +115,7 @@ class ColbertCollection:
             client: The client of the engine it is in.
             encoder: The encoder that it was built with.
             config: Only to insist on settings; without it the stored ones are used.
+            retry: What is done about failing requests.
 
         Raises:
             CollectionNotFoundError: There is no such collection.
@@ -115,7 +124,7 @@ class ColbertCollection:
             ArtefactError: It was fitted, but what was fitted is missing or altered.
         """
         stored, fde = opening.open(name, client=client, encoder=encoder, config=config)
-        return cls(name, client=client, encoder=encoder, config=stored, fde=fde)
+        return cls(name, client=client, encoder=encoder, config=stored, fde=fde, retry=retry)
 
     @classmethod
     def open_or_create(
@@ -125,10 +134,11 @@ class ColbertCollection:
         client: Client,
         encoder: LateInteractionEncoder,
         config: CollectionConfig | None = None,
+        retry: RetryConfig | None = None,
     ) -> Self:
         """Open the collection if there is one, else create it; arguments and errors are those of the two."""
         method = cls.open if client.collection_exists(name) else cls.create
-        return method(name, client=client, encoder=encoder, config=config)
+        return method(name, client=client, encoder=encoder, config=config, retry=retry)
 
     def upsert(self, documents: Iterable[Document]) -> None:
         """Store documents; one that is stored under the same id is replaced whole.
@@ -139,11 +149,13 @@ class ColbertCollection:
         Raises:
             InvalidDocumentError: A document cannot be stored; nothing was written.
             InvalidTokensError: A document's token embeddings cannot be stored; nothing was written.
+            RequestError: The server could not be reached, or refused documents; all others are stored.
         """
         self._check_open()
-        self._encoding.writer().write(list(documents), Silence())
+        written = self._encoding.writer().write(list(documents), Silence())
         if self._encoding.is_due(last=False):
             self._encoding.fit(progress=False)
+        written.require_all(collection=self.name)
 
     def ingest(self, documents: Iterable[Document], *, progress: bool | ProgressReporter = False) -> IngestReport:
         """Stream documents of any number into the collection, in bounded memory.
@@ -308,7 +320,7 @@ class ColbertCollection:
             params=params,
             with_payload=with_payload,
         )
-        tokens = self._encode_queries(queries)
+        tokens = query_tokens(queries, encoder=self.encoder, collection=self.name)
         if not len(tokens):
             return []
         encoded = [None] * len(tokens) if plan.mode == "exact" else self._encoding.encode_queries(tokens)
@@ -316,7 +328,12 @@ class ColbertCollection:
             plan.request(self.config, tokens=matrix, fde=fde, send_params=self._send_params)
             for matrix, fde in zip(tokens, encoded, strict=True)
         ]
-        responses = self._client.query_batch_points(self.name, requests=requests)
+        responses = run(
+            lambda: self._client.query_batch_points(self.name, requests=requests),
+            operation="search",
+            collection=self.name,
+            config=self._retry,
+        )
         return [to_hits(response.points, self.config, with_payload=with_payload) for response in responses]
 
     def check(self) -> None:
@@ -388,21 +405,6 @@ class ColbertCollection:
     def _check_open(self) -> None:
         if self._closed:
             raise ClosedError(f"collection {self.name!r} is closed: open it again")
-
-    def _encode_queries(self, queries: Sequence[str] | TokenEmbeddings) -> TokenEmbeddings:
-        if isinstance(queries, str):
-            raise InvalidQueryError("search_batch takes a list of queries, got one string: use search")
-        if not isinstance(queries, TokenEmbeddings):
-            for number, query in enumerate(queries):
-                if not isinstance(query, str) or not query.strip():
-                    raise InvalidQueryError(f"query {number} is {query!r}: a query is a text that is not empty")
-            queries = self.encoder.encode_queries(queries)
-        if queries.dim != self.encoder.dim:
-            raise InvalidQueryError(
-                f"the query's token vectors have {queries.dim} dimensions, those of collection {self.name!r} have "
-                f"{self.encoder.dim}: encode it with the collection's encoder"
-            )
-        return queries
 
 
 def _as_ids(ids: DocumentId | Iterable[DocumentId]) -> list[DocumentId]:

@@ -47,6 +47,19 @@ class SearchHit:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RejectedDocument:
+    """A document that the server refused, while it took others.
+
+    Attributes:
+        id: The document's id.
+        reason: What the server said about it.
+    """
+
+    id: DocumentId
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class IngestReport:
     """What an ingest did.
 
@@ -54,12 +67,14 @@ class IngestReport:
         documents: Documents written and acknowledged.
         tokens: Token vectors written.
         truncated: Documents that were longer than the encoder takes, and lost their end.
+        rejected: Documents that the server refused, while it took others; they are not stored.
         seconds: Wall time from the first document read to the last acknowledgement.
     """
 
     documents: int
     tokens: int
     truncated: int = 0
+    rejected: tuple[RejectedDocument, ...] = ()
     seconds: float
 
     @property

@@ -18,6 +18,14 @@
         ├── CollectionExistsError
         ├── StoreLockedError                  another process or client has the embedded store open
         ├── ForkedProcessError                an embedded store was carried through ``fork()``
+        ├── RequestError                      a request failed, after all attempts
+        │   ├── AuthenticationError           without a key, or one that may not do this
+        │   ├── RateLimitedError              the server has too much to do
+        │   ├── RequestTimeoutError           the server did not answer in time
+        │   ├── UnreachableError              no connection to the server
+        │   ├── RequestTooLargeError          one document is larger than the server takes
+        │   ├── RequestRefusedError           the server says that the request is wrong
+        │   └── ServerError                   the server failed, or its answer cannot be read
         ├── NotReadyError                     a collection is not built in time, or will not be by itself
         └── ClosedError                       used after ``close()``
 
@@ -102,6 +110,56 @@ class StoreLockedError(EngineError):
 
 class ForkedProcessError(EngineError):
     """An embedded store that was opened before ``fork()`` is used in the child process."""
+
+
+class RequestError(EngineError):
+    """A request failed for good.
+
+    Attributes:
+        operation: What it was to do.
+        collection: In which collection.
+        attempts: How many times it was sent.
+    """
+
+    def __init__(self, message: str, *, operation: str = "", collection: str = "", attempts: int = 1) -> None:
+        super().__init__(message)
+        self.operation = operation
+        self.collection = collection
+        self.attempts = attempts
+
+
+class AuthenticationError(RequestError):
+    """The server wants a key, or does not let this one do it."""
+
+
+class RateLimitedError(RequestError):
+    """The server has too much to do.
+
+    Attributes:
+        retry_after: Seconds after which it wants to be asked again, if it says so.
+    """
+
+    retry_after: float | None = None
+
+
+class RequestTimeoutError(RequestError, TimeoutError):
+    """The server did not answer in time."""
+
+
+class UnreachableError(RequestError, ConnectionError):
+    """No connection to the server, or it broke."""
+
+
+class RequestTooLargeError(RequestError):
+    """A request for one document is larger than the server takes."""
+
+
+class RequestRefusedError(RequestError):
+    """The server says that the request is wrong."""
+
+
+class ServerError(RequestError):
+    """The server failed, or its answer cannot be read."""
 
 
 class NotReadyError(EngineError):

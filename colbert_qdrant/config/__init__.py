@@ -18,6 +18,7 @@ from colbert_qdrant.config.fde import (
     MuveraVariant,
     Preset,
 )
+from colbert_qdrant.config.retry import RetryConfig
 
 __all__ = [
     "MAX_DENSE_DIM",
@@ -31,6 +32,7 @@ __all__ = [
     "MuveraVariant",
     "PayloadIndex",
     "Preset",
+    "RetryConfig",
     "Storage",
     "TokenDatatype",
     "VectorDatatype",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from colbert_qdrant.config import CollectionConfig, FdeConfig
+    from colbert_qdrant.config import CollectionConfig, FdeConfig, RetryConfig
     from colbert_qdrant.encoders import LateInteractionEncoder
     from colbert_qdrant.fde import FixedDimensionalEncoder, LemurEncoder, MuveraEncoder
     from colbert_qdrant.progress import ProgressReporter
@@ -67,8 +67,10 @@ class CollectionEncoding:
         encoder: LateInteractionEncoder,
         config: CollectionConfig,
         fde: FixedDimensionalEncoder | None,
+        retry: RetryConfig,
     ) -> None:
         self.config = config
+        self._retry = retry
         self._client = client
         self._collection = collection
         self._encoder = encoder
@@ -79,7 +81,12 @@ class CollectionEncoding:
         """What writes documents, with the encoding that the collection has now."""
         self._refresh()
         return DocumentWriter(
-            client=self._client, collection=self._collection, encoder=self._encoder, fde=self.fde, config=self.config
+            client=self._client,
+            collection=self._collection,
+            encoder=self._encoder,
+            fde=self.fde,
+            config=self.config,
+            retry=self._retry,
         )
 
     def encode_queries(self, tokens: TokenEmbeddings) -> Sequence[NDArray[np.float32] | None]:

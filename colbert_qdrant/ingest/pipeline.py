@@ -8,17 +8,20 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from colbert_qdrant.documents import IngestReport
-from colbert_qdrant.errors import InvalidDocumentError
+import numpy as np
+
+from colbert_qdrant.documents import IngestReport, RejectedDocument
+from colbert_qdrant.errors import InvalidDocumentError, RequestRefusedError
 from colbert_qdrant.progress import reporting
 from colbert_qdrant.qdrant.capabilities import speaks_grpc
+from colbert_qdrant.qdrant.ids import point_id
 from colbert_qdrant.qdrant.points import check_documents, make_point, split_by_bytes
 from colbert_qdrant.qdrant.writing import upsert
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from colbert_qdrant.config import CollectionConfig
+    from colbert_qdrant.config import CollectionConfig, RetryConfig
     from colbert_qdrant.documents import Document
     from colbert_qdrant.encoders import LateInteractionEncoder
     from colbert_qdrant.fde import FixedDimensionalEncoder
@@ -38,10 +41,26 @@ _CHUNK_DOCUMENTS: Final = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """Token vectors written, and documents that lost their end."""
+    """Documents and token vectors written, documents that lost their end, and those that the server refused."""
 
+    documents: int = 0
     tokens: int = 0
     truncated: int = 0
+    rejected: tuple[RejectedDocument, ...] = ()
+
+    def require_all(self, *, collection: str) -> None:
+        """Raise if some were refused.
+
+        Raises:
+            RequestRefusedError: Names them, and what the server said.
+        """
+        if self.rejected:
+            lines = "".join(f"\n  {each.id!r}: {each.reason}" for each in self.rejected)
+            raise RequestRefusedError(
+                f"all documents are stored but these, which the server refuses:{lines}",
+                operation="upsert",
+                collection=collection,
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +73,7 @@ class DocumentWriter:
         encoder: Text → token embeddings.
         fde: Token embeddings → encoding; ``None`` while that is not fitted: points are written without one.
         config: The collection's settings.
+        retry: What is tried again.
     """
 
     client: Client
@@ -61,6 +81,7 @@ class DocumentWriter:
     encoder: LateInteractionEncoder
     fde: FixedDimensionalEncoder | None
     config: CollectionConfig
+    retry: RetryConfig
 
     def write(self, documents: Sequence[Document], progress: ProgressReporter) -> Written:
         """Write documents, and wait until the engine has them.
@@ -81,10 +102,23 @@ class DocumentWriter:
         payloads = check_documents(documents, self.config)
         tokens = self._encode(documents)
         points = self._points(documents, payloads, tokens)
-        for batch in split_by_bytes(points, MAX_BATCH_BYTES, binary=speaks_grpc(self.client)):
-            upsert(self.client, self.collection, batch)
-            progress.advance(len(batch))
-        return Written(tokens=len(tokens.values), truncated=int(tokens.truncated.sum()))
+        refused = [
+            each
+            for batch in split_by_bytes(points, MAX_BATCH_BYTES, binary=speaks_grpc(self.client))
+            for each in upsert(self.client, self.collection, batch, retry=self.retry, on_stored=progress.advance)
+        ]
+        numbers = {point_id(document.id): number for number, document in enumerate(documents)}
+        stored = np.ones(len(documents), bool)
+        stored[[numbers[str(each.point.id)] for each in refused]] = False
+        return Written(
+            documents=int(stored.sum()),
+            tokens=int(tokens.lengths[stored].sum()),
+            truncated=int(tokens.truncated[stored].sum()),
+            rejected=tuple(
+                RejectedDocument(id=documents[numbers[str(each.point.id)]].id, reason=str(each.error))
+                for each in refused
+            ),
+        )
 
     def _encode(self, documents: Sequence[Document]) -> TokenEmbeddings:
         tokens = self.encoder.encode_documents([document.text for document in documents])
@@ -122,6 +156,7 @@ def ingest(
     """
     started = time.perf_counter()
     count = tokens = truncated = 0
+    rejected: tuple[RejectedDocument, ...] = ()
     stream = iter(documents)
     total = len(documents) if isinstance(documents, Sized) else None
     chunk: list[Document] | None = None
@@ -129,11 +164,13 @@ def ingest(
         with reporting(progress, label="ingest", total=None if total is None else total - count) as report:
             while chunk := list(islice(stream, _CHUNK_DOCUMENTS)):
                 written = encoding.writer().write(chunk, report)
-                count += len(chunk)
+                count += written.documents
                 tokens += written.tokens
                 truncated += written.truncated
+                rejected += written.rejected
                 if encoding.is_due(last=False):
                     break
         if encoding.is_due(last=not chunk):
             encoding.fit(progress=progress)
-    return IngestReport(documents=count, tokens=tokens, truncated=truncated, seconds=time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    return IngestReport(documents=count, tokens=tokens, truncated=truncated, rejected=rejected, seconds=seconds)

@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from qdrant_client import models
 
-from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.errors import ConfigurationError, InvalidQueryError
+from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
     from colbert_qdrant.config import CollectionConfig, FdeQuantization
+    from colbert_qdrant.encoders import LateInteractionEncoder
 
 SearchMode = Literal["two-stage", "fde", "exact"]
 """``"two-stage"``: the nearest encodings are the candidates, MaxSim ranks them; ``"fde"``: the encodings alone;
@@ -121,3 +125,26 @@ def _quantization(kind: FdeQuantization, *, alone: bool) -> models.QuantizationS
     if kind == "binary":
         return models.QuantizationSearchParams(rescore=True, oversampling=_BINARY_OVERSAMPLING)
     return models.QuantizationSearchParams(rescore=alone)
+
+
+def query_tokens(
+    queries: Sequence[str] | TokenEmbeddings, *, encoder: LateInteractionEncoder, collection: str
+) -> TokenEmbeddings:
+    """Queries, encoded if they are texts, and checked.
+
+    Raises:
+        InvalidQueryError: One is empty, or its vectors are not of the collection's dimensions.
+    """
+    if isinstance(queries, str):
+        raise InvalidQueryError("search_batch takes a list of queries, got one string: use search")
+    if not isinstance(queries, TokenEmbeddings):
+        for number, query in enumerate(queries):
+            if not isinstance(query, str) or not query.strip():
+                raise InvalidQueryError(f"query {number} is {query!r}: a query is a text that is not empty")
+        queries = encoder.encode_queries(queries)
+    if queries.dim != encoder.dim:
+        raise InvalidQueryError(
+            f"the query's token vectors have {queries.dim} dimensions, those of collection {collection!r} have "
+            f"{encoder.dim}: encode it with the collection's encoder"
+        )
+    return queries

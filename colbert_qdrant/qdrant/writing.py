@@ -3,28 +3,99 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from qdrant_client import QdrantClient, models
+from qdrant_client import QdrantClient, grpc, models
 from qdrant_client.qdrant_remote import QdrantRemote
 
+from colbert_qdrant.errors import RequestError, RequestRefusedError, RequestTooLargeError
 from colbert_qdrant.qdrant.capabilities import speaks_grpc
+from colbert_qdrant.qdrant.faults import NotConfirmedError
 from colbert_qdrant.qdrant.grpc_points import upsert_request
+from colbert_qdrant.qdrant.retry import run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from colbert_qdrant.config import RetryConfig
     from colbert_qdrant.qdrant.capabilities import Client
     from colbert_qdrant.qdrant.points import Point, Vector
 
 
-def upsert(client: Client, collection: str, points: Sequence[Point]) -> None:
-    """Store points, and wait until the engine has them; errors are those of the client's own ``upsert``."""
+_HOPELESS: Final = 3
+"""Points refused one by one, with none stored, after which nothing else is tried."""
+
+
+_NOT_APPLIED: Final = frozenset({"acknowledged", "wait_timeout", "Acknowledged", "WaitTimeout", "ClockRejected"})
+"""What servers say, over HTTP and gRPC, when they stopped waiting for a write to be applied."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """A point that the server would not take."""
+
+    point: Point
+    error: RequestError
+
+
+def upsert(
+    client: Client,
+    collection: str,
+    points: Sequence[Point],
+    *,
+    retry: RetryConfig,
+    on_stored: Callable[[int], None] = lambda _: None,
+) -> list[Refused]:
+    """Store points, and wait until the engine has them.
+
+    What a server finds too large, or refuses, is halved until the points are found that it is about; all others are
+    stored.
+
+    Args:
+        client: The engine's client.
+        collection: The collection's name.
+        points: The points.
+        retry: What is tried again.
+        on_stored: Told about how many points were stored, after every request.
+
+    Returns:
+        The points that were refused.
+
+    Raises:
+        RequestError: It failed for good, or nothing is taken at all.
+    """
+    refused: list[Refused] = []
+    waiting, stored = [points], False
+    while waiting:
+        batch = waiting.pop()
+        try:
+            run(partial(_send, client, collection, batch), operation="upsert", collection=collection, config=retry)
+        except (RequestRefusedError, RequestTooLargeError) as error:
+            if len(batch) > 1:
+                half = len(batch) // 2
+                waiting += [batch[half:], batch[:half]]
+                continue
+            refused.append(Refused(point=batch[0], error=error))
+            if not stored and (len(refused) == _HOPELESS or not waiting):
+                raise  # it is not about these points
+        else:
+            stored = True
+            on_stored(len(batch))
+    return refused
+
+
+def _send(client: Client, collection: str, points: Sequence[Point]) -> None:
     if isinstance(client, QdrantClient) and speaks_grpc(client):
-        client.grpc_points.Upsert(upsert_request(collection, points), timeout=_timeout(client))
+        answer = client.grpc_points.Upsert(upsert_request(collection, points), timeout=_timeout(client))
+        status = grpc.UpdateStatus.Name(answer.result.status)
     else:
-        client.upsert(collection, points=[to_point_struct(point) for point in points], wait=True)
+        result = client.upsert(collection, points=[to_point_struct(point) for point in points], wait=True)
+        status = result.status.value
+    if status in _NOT_APPLIED:
+        raise NotConfirmedError(f"the write is {status!r}, not completed")
 
 
 def to_point_struct(point: Point) -> models.PointStruct:

@@ -19,15 +19,26 @@ from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.conversions.conversion import RestToGrpc, grpc_to_payload
 from qdrant_client.qdrant_remote import QdrantRemote
 
-from colbert_qdrant import ColbertCollection, CollectionConfig, Document, EdgeClient, MuveraConfig
+from colbert_qdrant import (
+    ColbertCollection,
+    CollectionConfig,
+    CollectionNotFoundError,
+    Document,
+    EdgeClient,
+    MuveraConfig,
+    RateLimitedError,
+    RequestRefusedError,
+    RetryConfig,
+    UnreachableError,
+)
 from colbert_qdrant.fde import make_encoder
 from colbert_qdrant.ingest import pipeline
-from colbert_qdrant.qdrant import Capabilities
+from colbert_qdrant.qdrant import Capabilities, writing
 from colbert_qdrant.qdrant.capabilities import speaks_grpc
 from colbert_qdrant.qdrant.grpc_points import upsert_request
 from colbert_qdrant.qdrant.ids import point_id
 from colbert_qdrant.qdrant.points import Point, SparseVector, split_by_bytes, to_document
-from colbert_qdrant.qdrant.writing import to_point_struct, upsert
+from colbert_qdrant.qdrant.writing import to_point_struct
 from tests.encoders import WordEncoder
 
 if TYPE_CHECKING:
@@ -45,6 +56,11 @@ PAYLOAD = {
     "": "",
 }
 EXTREMES = np.array([0.0, -0.0, 1e-45, -1.1754942e-38, 3.4028235e38, -3.4028235e38, 1 / 3, 16777217.0], np.float32)
+
+
+def upsert(client: Any, collection: str, points: list[Point]) -> None:
+    """Store points, trying once."""
+    writing.upsert(client, collection, points, retry=RetryConfig(attempts=1))
 
 
 class Server(messages.PointsServicer, messages.CollectionsServicer, messages.QdrantServicer):
@@ -264,27 +280,35 @@ def test_the_key_is_sent(server: Server) -> None:
     assert server.metadata["api-key"] == "opensesame"
 
 
-@pytest.mark.parametrize("code", ["RESOURCE_EXHAUSTED", "UNAVAILABLE", "INVALID_ARGUMENT", "NOT_FOUND"])
-def test_errors_are_the_client_s_own(server: Server, client: QdrantClient, code: str) -> None:
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("RESOURCE_EXHAUSTED", RateLimitedError),
+        ("UNAVAILABLE", UnreachableError),
+        ("INVALID_ARGUMENT", RequestRefusedError),
+        ("NOT_FOUND", CollectionNotFoundError),
+    ],
+)
+def test_errors_are_caused_by_the_client_s_own(
+    server: Server, client: QdrantClient, code: str, error: type[Exception]
+) -> None:
     server.error = (grpc.StatusCode[code], "told by the server")
-    raised: list[Any] = []
-    for write in (
-        lambda: upsert(client, "docs", [point()]),
-        lambda: client.upsert("docs", points=[models.PointStruct(id=UUID, vector={}, payload={})]),
-    ):
-        with pytest.raises(grpc.RpcError) as caught:
-            write()
-        raised.append(caught.value)
-    ours, theirs = raised
+    with pytest.raises(error, match="told by the server") as caught:
+        upsert(client, "docs", [point()])
+    with pytest.raises(grpc.RpcError) as own:
+        client.upsert("docs", points=[models.PointStruct(id=UUID, vector={}, payload={})])
+    ours: Any = caught.value.__cause__
+    theirs: Any = own.value
     assert type(ours) is type(theirs)
     assert (ours.code(), ours.details()) == (theirs.code(), theirs.details()) == server.error
 
 
 def test_when_to_come_back_is_told(server: Server, client: QdrantClient) -> None:
     server.error, server.retry_after = (grpc.StatusCode.RESOURCE_EXHAUSTED, "too fast"), "3"
-    with pytest.raises(ResourceExhaustedResponse, match="too fast") as caught:
+    with pytest.raises(RateLimitedError, match="too fast") as caught:
         upsert(client, "docs", [point()])
-    assert caught.value.retry_after_s == 3
+    assert caught.value.retry_after == 3
+    assert isinstance(caught.value.__cause__, ResourceExhaustedResponse)
 
 
 def test_numbers_that_the_client_cannot_send_are_its_error(server: Server, client: QdrantClient) -> None:
@@ -379,8 +403,9 @@ def test_a_whole_collection(monkeypatch: pytest.MonkeyPatch, server: Server, cli
 
 
 def test_an_error_ends_an_ingest(server: Server, client: QdrantClient) -> None:
-    docs = ColbertCollection.create("docs", client=client, encoder=WordEncoder())
+    once = RetryConfig(attempts=1)
+    docs = ColbertCollection.create("docs", client=client, encoder=WordEncoder(), retry=once)
     server.error = (grpc.StatusCode.UNAVAILABLE, "restarting")
-    with pytest.raises(grpc.RpcError, match="restarting"):
+    with pytest.raises(UnreachableError, match="restarting"):
         docs.ingest(DOCUMENTS)
     assert server.upserts == []

@@ -1,0 +1,38 @@
+"""Settings of what is done about failing requests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from colbert_qdrant.config.checks import require_int, require_number
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryConfig:
+    """What is tried again, and for how long.
+
+    Only what may go well the next time is: timeouts, broken connections, overload (429, RESOURCE_EXHAUSTED) and errors
+    of the server (5xx, UNAVAILABLE). Every request of this library can be repeated without doing anything twice. Waits
+    are random up to a bound that doubles each time ("full jitter"), so that many clients do not come back at once; a
+    server that says how long to wait is believed.
+
+    Args:
+        attempts: Most times that a request is sent; 1 never tries again.
+        first_wait: Bound of the first wait, in seconds.
+        longest_wait: Bound of any, in seconds.
+        deadline: Seconds after which nothing is tried again, all attempts and waits of a request together. An attempt
+            itself takes as long as the client's ``timeout`` lets it.
+
+    Raises:
+        ConfigurationError: A value is out of range.
+    """
+
+    attempts: int = 6
+    first_wait: float = 0.5
+    longest_wait: float = 30.0
+    deadline: float = 180.0
+
+    def __post_init__(self) -> None:
+        require_int("attempts", self.attempts, minimum=1)
+        for name in ("first_wait", "longest_wait", "deadline"):
+            require_number(name, getattr(self, name), minimum=0)

@@ -1,0 +1,191 @@
+"""What went wrong with a request: every client's and transport's exceptions in this library's words."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import httpx
+from grpc import RpcError
+from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+
+from colbert_qdrant.errors import (
+    AuthenticationError,
+    CollectionNotFoundError,
+    RateLimitedError,
+    RequestError,
+    RequestRefusedError,
+    RequestTimeoutError,
+    RequestTooLargeError,
+    ServerError,
+    UnreachableError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+Kind = Literal[
+    "timeout", "unreachable", "overloaded", "server", "garbled", "too_large", "authentication", "not_found", "refused"
+]
+
+RETRYABLE: Final[frozenset[Kind]] = frozenset({"timeout", "unreachable", "overloaded", "server", "garbled"})
+
+_MAX_DETAIL: Final = 300
+
+_REMEDIES: Final[Mapping[Kind, str]] = {
+    "timeout": "give the client a longer timeout, send less at a time, or look what keeps the server busy",
+    "unreachable": "make sure that the server runs, and that its address, port and TLS settings are right",
+    "overloaded": "send more slowly, or raise the server's limits",
+    "server": "look into the server's log",
+    "garbled": "make sure that nothing between here and the server changes its answers",
+    "too_large": "raise service.max_request_size_mb of the server, or split the document",
+    "authentication": "give the client a key that may do this",
+    "not_found": "create it with ColbertCollection.create",
+    "refused": "look at what the server says about it",
+}
+_ERRORS: Final[Mapping[Kind, type[RequestError]]] = {
+    "timeout": RequestTimeoutError,
+    "unreachable": UnreachableError,
+    "overloaded": RateLimitedError,
+    "server": ServerError,
+    "garbled": ServerError,
+    "too_large": RequestTooLargeError,
+    "authentication": AuthenticationError,
+    "refused": RequestRefusedError,
+}
+_GRPC_KINDS: Final[Mapping[str, Kind]] = {
+    "DEADLINE_EXCEEDED": "timeout",
+    "UNAVAILABLE": "unreachable",
+    "RESOURCE_EXHAUSTED": "overloaded",
+    "UNAUTHENTICATED": "authentication",
+    "PERMISSION_DENIED": "authentication",
+    "NOT_FOUND": "not_found",
+    "INVALID_ARGUMENT": "refused",
+    "ALREADY_EXISTS": "refused",
+    "FAILED_PRECONDITION": "refused",
+    "OUT_OF_RANGE": "refused",
+    "UNIMPLEMENTED": "refused",
+}
+_HTTP_KINDS: Final[Mapping[int, Kind]] = {
+    401: "authentication",
+    403: "authentication",
+    404: "not_found",
+    408: "timeout",
+    413: "too_large",
+    429: "overloaded",
+}
+
+
+class NotConfirmedError(Exception):
+    """A write was taken, but not applied while the server was waited for; never leaves this package."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """Why a request failed.
+
+    Attributes:
+        kind: What it was.
+        detail: What the server or the transport said, shortened.
+        retry_after: Seconds after which the server wants to be asked again, if it says so.
+    """
+
+    kind: Kind
+    detail: str
+    retry_after: float | None = None
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request may go well later."""
+        return self.kind in RETRYABLE
+
+    def error(self, *, operation: str, collection: str, attempts: int) -> Exception:
+        """The exception for it."""
+        times = "" if attempts == 1 else f" after {attempts} attempts"
+        message = (
+            f"{operation} in collection {collection!r} failed{times}: {_WORDS[self.kind]} ({self.detail}); "
+            f"{_REMEDIES[self.kind]}"
+        )
+        if self.kind == "not_found":
+            return CollectionNotFoundError(message)
+        error = _ERRORS[self.kind](message, operation=operation, collection=collection, attempts=attempts)
+        if isinstance(error, RateLimitedError):
+            error.retry_after = self.retry_after
+        return error
+
+
+_WORDS: Final[Mapping[Kind, str]] = {
+    "timeout": "the server did not answer in time",
+    "unreachable": "the server could not be reached",
+    "overloaded": "the server has too much to do",
+    "server": "the server failed",
+    "garbled": "the answer could not be read",
+    "too_large": "the request is larger than the server takes",
+    "authentication": "the server does not allow it",
+    "not_found": "it is not there",
+    "refused": "the server refuses it",
+}
+
+
+def fault_of(error: BaseException) -> Fault | None:
+    """What an exception of a client means; ``None``: it is not about a request."""
+    return next((read(error) for kind, read in _READERS.items() if isinstance(error, kind)), None)
+
+
+def _of_response(error: UnexpectedResponse) -> Fault:
+    status, detail = error.status_code or 0, _said(error.content)
+    if status == 400 and "larger than allowed" in detail:
+        return Fault(kind="too_large", detail=detail)
+    kind = _HTTP_KINDS.get(status, "refused" if 400 <= status < 500 else "server")
+    return Fault(kind=kind, detail=f"{status}: {detail}")
+
+
+def _of_transport(source: Exception) -> Fault:
+    if isinstance(source, httpx.TimeoutException):
+        return Fault(kind="timeout", detail=_short(source))
+    if isinstance(source, httpx.TransportError):
+        return Fault(kind="unreachable", detail=_short(source))
+    return Fault(kind="garbled", detail=type(source).__name__)
+
+
+def _of_call(error: RpcError) -> Fault:
+    # a failed call has these, though the base class of its exceptions does not say so
+    call: Any = error
+    code, detail = call.code().name, str(call.details() or "")
+    kind = _GRPC_KINDS.get(code, "server")
+    if code == "RESOURCE_EXHAUSTED" and "larger than max" in detail:
+        kind = "too_large"
+    return Fault(kind=kind, detail=f"{code}: {detail[:_MAX_DETAIL]}")
+
+
+def _of_garbled(error: Exception) -> Fault:
+    return Fault(kind="garbled", detail=type(error).__name__)
+
+
+def _said(content: bytes) -> str:
+    """The message in a server's answer, or its beginning."""
+    try:
+        return str(json.loads(content)["status"]["error"])[:_MAX_DETAIL]
+    except (ValueError, KeyError, TypeError):
+        return content[:_MAX_DETAIL].decode("utf-8", "replace")
+
+
+def _short(error: Exception) -> str:
+    return (str(error) or type(error).__name__)[:_MAX_DETAIL]
+
+
+_READERS: Final[Mapping[type[BaseException], Callable[[Any], Fault]]] = {
+    ResourceExhaustedResponse: lambda error: Fault(
+        kind="overloaded", detail=_short(error), retry_after=float(error.retry_after_s)
+    ),
+    UnexpectedResponse: _of_response,
+    ResponseHandlingException: lambda error: _of_transport(error.source),
+    RpcError: _of_call,
+    NotConfirmedError: lambda error: Fault(kind="timeout", detail=str(error)),
+    # the client reads answers outside what it wraps, and asserts that there is something in them
+    json.JSONDecodeError: _of_garbled,
+    UnicodeDecodeError: _of_garbled,
+    AssertionError: _of_garbled,
+}

@@ -1,0 +1,85 @@
+"""Requests that are tried again."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, stop_before_delay
+from tenacity.wait import wait_random_exponential
+
+from colbert_qdrant.qdrant.faults import Fault, fault_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from colbert_qdrant.config import RetryConfig
+
+_LOG: Final = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+
+def run(request: Callable[[], Result], *, operation: str, collection: str, config: RetryConfig) -> Result:
+    """Send a request, again if that may help.
+
+    Args:
+        request: Sends it; nothing may happen twice if that is called twice.
+        operation: What it does, for messages.
+        collection: To which collection.
+        config: How often, and how long.
+
+    Raises:
+        RequestError: It failed for good; says with which fault and after how many attempts.
+        CollectionNotFoundError: There is no such collection.
+    """
+    retrying = Retrying(
+        retry=retry_if_exception(_is_retryable),
+        wait=_Wait(config),
+        stop=stop_after_attempt(config.attempts) | stop_before_delay(config.deadline),
+        before_sleep=lambda state: _log(state, operation, collection),
+        reraise=True,
+    )
+    try:
+        return retrying(request)
+    except Exception as error:
+        fault = fault_of(error)
+        if fault is None:
+            raise
+        attempts = int(retrying.statistics["attempt_number"])
+        raise fault.error(operation=operation, collection=collection, attempts=attempts) from error
+
+
+class _Wait(wait_random_exponential):
+    """What the server asks for; else full jitter."""
+
+    def __init__(self, config: RetryConfig) -> None:
+        super().__init__(multiplier=config.first_wait, max=config.longest_wait)
+
+    def __call__(self, retry_state: RetryCallState) -> float:
+        fault = _fault(retry_state)
+        if fault is not None and fault.retry_after is not None:
+            return fault.retry_after
+        return super().__call__(retry_state)
+
+
+def _is_retryable(error: BaseException) -> bool:
+    fault = fault_of(error)
+    return fault is not None and fault.retryable
+
+
+def _fault(state: RetryCallState) -> Fault | None:
+    error = None if state.outcome is None else state.outcome.exception()
+    return None if error is None else fault_of(error)
+
+
+def _log(state: RetryCallState, operation: str, collection: str) -> None:
+    fault = _fault(state)
+    _LOG.warning(
+        "%s in collection %r failed (attempt %d: %s), trying again in %.1f s",
+        operation,
+        collection,
+        state.attempt_number,
+        "" if fault is None else fault.detail,
+        0.0 if state.next_action is None else state.next_action.sleep,
+    )

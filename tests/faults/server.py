@@ -1,0 +1,148 @@
+"""A stub of Qdrant's HTTP interface that fails as it is told to, and keeps a ledger of what it stored."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+INFO_CONFIG = {
+    "hnsw_config": {"m": 16, "ef_construct": 100, "full_scan_threshold": 10000},
+    "optimizer_config": {
+        "deleted_threshold": 0.2,
+        "vacuum_min_vector_number": 1000,
+        "default_segment_number": 0,
+        "flush_interval_sec": 5,
+    },
+}
+
+
+@dataclass(kw_only=True)
+class Answer:
+    """What one request is answered with.
+
+    Attributes:
+        stored: Whether it is done before it is answered.
+        status, body, headers: The answer.
+        cut: Bytes of the answer after which the connection is reset; ``None``: it is whole.
+    """
+
+    stored: bool = False
+    status: int = 200
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    cut: int | None = None
+
+
+OK = Answer(stored=True, body=b'{"result": {"operation_id": 1, "status": "completed"}, "status": "ok", "time": 0}')
+
+
+def failing(status: int, error: str = "told to fail", **headers: str) -> Answer:
+    """An answer that says that something is wrong."""
+    body = json.dumps({"status": {"error": error}, "result": None, "time": 0}).encode()
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Answer(status=status, body=body, headers=named)
+
+
+class FaultyServer:
+    """One collection, whose writes and searches are answered as a script says, one answer a request, and then rightly.
+
+    Attributes:
+        port: Where it listens.
+        ledger: Bodies of all points stored, by id, in the order of their coming.
+        requests: How many writes and searches came.
+    """
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.ledger: dict[str, list[Any]] = {}
+        self.requests = 0
+        self.script: list[Answer] = []
+        self.judge: Callable[[dict[str, Any], int], Answer | None] = lambda body, size: None
+        self.created: dict[str, Any] | None = None
+
+    def answer(self, method: str, path: str, body: dict[str, Any], size: int) -> Answer:
+        """What to say to a request."""
+        if path == "/":
+            return _result_of({"title": "qdrant", "version": "1.19.1"}, bare=True)
+        if path.endswith("/exists"):
+            return _result_of({"exists": self.created is not None and "__fde" not in path})
+        if path == "/collections/docs":
+            return self._collection(method, body)
+        self.requests += 1
+        answer = self.script.pop(0) if self.script else self.judge(body, size) or OK
+        if method == "PUT" and answer.stored:
+            for point in body["points"]:
+                self.ledger.setdefault(point["id"], []).append(point)
+        if path.endswith("/query/batch") and answer is OK:
+            return _result_of([{"points": []} for _ in body["searches"]])
+        return answer
+
+    def _collection(self, method: str, body: dict[str, Any]) -> Answer:
+        if method == "PUT":
+            self.created = body
+            return _result_of(result=True)
+        created = self.created or {}
+        config = {**INFO_CONFIG, "params": {"vectors": created["vectors"]}, "metadata": created["metadata"]}
+        return _result_of(
+            {
+                "status": "green",
+                "optimizer_status": "ok",
+                "segments_count": 1,
+                "config": config,
+                "payload_schema": {},
+            }
+        )
+
+
+def _result_of(result: Any, *, bare: bool = False) -> Answer:
+    body = result if bare else {"result": result, "status": "ok", "time": 0}
+    return Answer(body=json.dumps(body).encode())
+
+
+@contextmanager
+def serving(faulty: FaultyServer) -> Iterator[FaultyServer]:
+    """Listen on a free port of this machine."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def handle_any(self) -> None:
+            size = int(self.headers.get("Content-Length", 0))
+            body = json.loads(self.rfile.read(size) or b"{}")
+            answer = faulty.answer(self.command, self.path.partition("?")[0], body, size)
+            self.close_connection = True
+            head = f"HTTP/1.1 {answer.status} Said\r\nContent-Length: {len(answer.body)}\r\nConnection: close\r\n"
+            fields = {"Content-Type": "application/json", **answer.headers}
+            head += "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+            whole = head.encode() + b"\r\n" + answer.body
+            self.wfile.write(whole if answer.cut is None else whole[: answer.cut])
+            if answer.cut is not None:  # closed with a reset rather than an end
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.connection.close()
+
+        do_GET = do_PUT = do_POST = handle_any  # noqa: N815 - names of the base class
+
+        def log_message(self, format: str, *arguments: Any) -> None:
+            """Say nothing."""
+
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """Say nothing: a connection that was reset is closed by this server's own doing."""
+
+    server = Server(("127.0.0.1", 0), Handler)
+    faulty.port = server.server_address[1]
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield faulty
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

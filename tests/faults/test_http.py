@@ -1,0 +1,274 @@
+"""Writes and searches over HTTP while the server fails: nothing is lost, nothing is stored twice, all ends in time."""
+
+from __future__ import annotations
+
+import socket
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from qdrant_client import QdrantClient
+
+from colbert_qdrant import (
+    AuthenticationError,
+    ColbertCollection,
+    CollectionConfig,
+    CollectionNotFoundError,
+    Document,
+    MuveraConfig,
+    RateLimitedError,
+    RequestError,
+    RequestRefusedError,
+    RequestTimeoutError,
+    RequestTooLargeError,
+    RetryConfig,
+    ServerError,
+    UnreachableError,
+)
+from colbert_qdrant.ingest import pipeline
+from colbert_qdrant.qdrant.ids import point_id
+from tests.encoders import WordEncoder, random_texts
+from tests.faults.server import OK, Answer, FaultyServer, failing, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+CONFIG = CollectionConfig(fde=MuveraConfig(k_sim=2, dim_proj=4, r_reps=2))
+QUICK = RetryConfig(attempts=4, first_wait=0.001, longest_wait=0.01, deadline=20)
+DOCUMENTS = [Document(f"d{number}", text) for number, text in enumerate(random_texts(60))]
+GARBLED = Answer(stored=True, body=b'{"result": {"operation_id": 1, "stat')
+NOT_JSON = Answer(stored=True, body=b"<html>Welcome</html>", headers={"Content-Type": "text/html"})
+
+
+@pytest.fixture
+def server() -> Iterator[FaultyServer]:
+    with serving(FaultyServer()) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: FaultyServer) -> Iterator[QdrantClient]:
+    client = QdrantClient(host="127.0.0.1", port=server.port, check_compatibility=False, timeout=1)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def docs(client: QdrantClient, monkeypatch: pytest.MonkeyPatch) -> ColbertCollection:
+    monkeypatch.setattr(pipeline, "MAX_BATCH_BYTES", 100_000)  # a handful of documents a request
+    return ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG, retry=QUICK)
+
+
+def assert_complete(server: FaultyServer, documents: list[Document]) -> None:
+    """Every document is in the ledger; where it came more than once, it came the same under the same id."""
+    assert set(server.ledger) == {point_id(document.id) for document in documents}
+    for document in documents:
+        bodies = server.ledger[point_id(document.id)]
+        assert all(body == bodies[0] for body in bodies)
+        assert bodies[0]["payload"]["text"] == document.text
+
+
+def _said(status: str) -> Answer:
+    return replace(OK, body=OK.body.replace(b"completed", status.encode()))
+
+
+PASSING: dict[str, list[Answer]] = {
+    "nothing fails": [],
+    "500 once": [failing(500)],
+    "502 once": [failing(502)],
+    "503 in a burst": [failing(503)] * 3,
+    "503, every second time": [failing(503), OK, failing(503), OK, failing(503)],
+    "504 after it was stored": [replace(failing(504), stored=True)],
+    "408": [failing(408)],
+    "429 that says when": [failing(429, Retry_After="0"), failing(429, Retry_After="0")],
+    "429 that does not": [failing(429)] * 2,
+    "503 that says when": [failing(503, Retry_After="0")],
+    "reset before the answer": [Answer(cut=0)],
+    "reset in the status line": [Answer(body=OK.body, cut=5)],
+    "reset in the headers": [Answer(body=OK.body, cut=30)],
+    "reset in the body": [Answer(body=OK.body, cut=110)],
+    "reset after it was stored": [Answer(stored=True, cut=0)],
+    "resets in a burst": [Answer(cut=0)] * 3,
+    "answer cut off": [GARBLED],
+    "answer is no JSON": [NOT_JSON],
+    "answer is empty": [Answer(stored=True, body=b"")],
+    "taken, but not applied in time": [_said("acknowledged")],
+    "the server stopped waiting": [_said("wait_timeout")] * 2,
+    "answer is another's": [Answer(stored=True, body=b'{"pages": 3}')],
+    "one after another": [failing(500), Answer(cut=0), failing(429), OK, GARBLED, failing(503)],
+}
+
+
+@pytest.mark.parametrize("script", PASSING.values(), ids=PASSING)
+def test_what_passes_is_sat_out(server: FaultyServer, docs: ColbertCollection, script: list[Answer]) -> None:
+    server.script = list(script)
+    report = docs.ingest(DOCUMENTS)
+    assert (report.documents, report.rejected) == (60, ())
+    assert server.script == []
+    assert_complete(server, DOCUMENTS)
+
+
+LASTING: dict[str, tuple[Answer, type[RequestError], str, int]] = {
+    "500": (
+        failing(500, "disk full"),
+        ServerError,
+        r"failed after 4 attempts: the server failed \(500: disk full\)",
+        4,
+    ),
+    "503": (failing(503), ServerError, "after 4 attempts", 4),
+    "429": (failing(429, "too fast", Retry_After="0"), RateLimitedError, r"too much to do \(too fast\)", 4),
+    "reset": (Answer(cut=0), UnreachableError, "could not be reached", 4),
+    "garbled": (GARBLED, ServerError, "the answer could not be read", 4),
+    "401": (
+        failing(401, "no key"),
+        AuthenticationError,
+        r"does not allow it \(401: no key\); give the client a key",
+        1,
+    ),
+    "403": (failing(403, "read-only"), AuthenticationError, "read-only", 1),
+}
+
+
+@pytest.mark.parametrize(("answer", "error", "message", "attempts"), LASTING.values(), ids=LASTING)
+def test_what_lasts_is_an_error_that_says_so(
+    server: FaultyServer,
+    docs: ColbertCollection,
+    answer: Answer,
+    error: type[RequestError],
+    message: str,
+    attempts: int,
+) -> None:
+    docs.upsert(DOCUMENTS[:1])
+    server.script, before = [answer] * 20, server.requests
+    with pytest.raises(error, match=message) as caught:
+        docs.ingest(DOCUMENTS[1:3])
+    assert (caught.value.operation, caught.value.collection, caught.value.attempts) == ("upsert", "docs", attempts)
+    assert server.requests - before == attempts
+    server.script = []
+    docs.ingest(DOCUMENTS[1:])
+    assert_complete(server, DOCUMENTS)
+
+
+@pytest.mark.parametrize(("answer", "error", "message", "attempts"), LASTING.values(), ids=LASTING)
+def test_searches_too(
+    server: FaultyServer,
+    docs: ColbertCollection,
+    answer: Answer,
+    error: type[RequestError],
+    message: str,
+    attempts: int,
+) -> None:
+    server.script = [answer] * 20
+    with pytest.raises(error, match=message) as caught:
+        docs.search("river")
+    assert (caught.value.operation, server.requests) == ("search", attempts)
+    server.script = [failing(503)] if attempts > 1 else []
+    assert docs.search("river") == []
+
+
+def test_a_collection_that_was_deleted_meanwhile(server: FaultyServer, docs: ColbertCollection) -> None:
+    server.script = [failing(404, "Collection `docs` doesn't exist!")]
+    with pytest.raises(CollectionNotFoundError, match="doesn't exist!"):
+        docs.search("river")
+
+
+@pytest.mark.parametrize("limit", [60_000, 20_000])
+@pytest.mark.parametrize("status", [413, 400])
+def test_what_is_too_large_is_sent_in_smaller_parts(
+    server: FaultyServer, docs: ColbertCollection, limit: int, status: int
+) -> None:
+    said = failing(status, f"Payload error: JSON payload is larger than allowed (limit: {limit} bytes).")
+    server.judge = lambda body, size: said if "points" in body and size > limit else None
+    assert docs.ingest(DOCUMENTS).documents == 60
+    assert_complete(server, DOCUMENTS)
+
+
+@pytest.mark.parametrize("poison", [{7}, {0}, {59}, {3, 4, 40}])
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_document_that_is_refused_does_not_take_others_with_it(
+    server: FaultyServer, docs: ColbertCollection, poison: set[int], status: int
+) -> None:
+    ids = {point_id(f"d{number}") for number in poison}
+    said = failing(status, "Format error: cannot index this")
+    server.judge = lambda body, _: said if any(point["id"] in ids for point in body.get("points", [])) else None
+    report = docs.ingest(DOCUMENTS)
+    assert {each.id for each in report.rejected} == {f"d{number}" for number in poison}
+    assert all("cannot index this" in each.reason for each in report.rejected)
+    assert report.documents == 60 - len(poison)
+    assert_complete(server, [document for number, document in enumerate(DOCUMENTS) if number not in poison])
+
+
+def test_an_upsert_stores_the_others_and_names_those_refused(server: FaultyServer, docs: ColbertCollection) -> None:
+    bad = point_id("d7")
+    said = failing(400, "cannot index this")
+    server.judge = lambda body, _: said if any(point["id"] == bad for point in body["points"]) else None
+    with pytest.raises(
+        RequestRefusedError, match=r"all documents are stored but these(.|\n)*'d7': .*cannot index this"
+    ):
+        docs.upsert(DOCUMENTS)
+    assert_complete(server, [document for document in DOCUMENTS if document.id != "d7"])
+
+
+@pytest.mark.parametrize(("status", "error"), [(400, RequestRefusedError), (413, RequestTooLargeError)])
+def test_where_everything_is_refused_it_is_not_about_documents(
+    server: FaultyServer, docs: ColbertCollection, status: int, error: type[RequestError]
+) -> None:
+    server.judge = lambda body, size: failing(status, "Wrong input: Vector dimension error")
+    with pytest.raises(error, match="Vector dimension error"):
+        docs.ingest(DOCUMENTS)
+    assert server.ledger == {}
+    assert server.requests < 12  # not one for every document
+
+
+def test_a_server_that_hangs_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(FaultyServer()) as server:
+        client = QdrantClient(host="127.0.0.1", port=server.port, check_compatibility=False, timeout=1)
+        retry = replace(QUICK, attempts=2)
+        docs = ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG, retry=retry)
+        with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and never says anything
+            hanging = QdrantClient(host="127.0.0.1", port=silent.getsockname()[1], check_compatibility=False, timeout=1)
+            monkeypatch.setattr(docs, "_open_client", hanging)
+            started = time.monotonic()
+            with pytest.raises(RequestTimeoutError, match="did not answer in time"):
+                docs.search("river")
+            assert time.monotonic() - started < 10
+            hanging.close()
+        client.close()
+
+
+def test_a_server_that_is_gone(client: QdrantClient, docs: ColbertCollection, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    gone = QdrantClient(host="127.0.0.1", port=port, check_compatibility=False, timeout=1)
+    monkeypatch.setattr(docs, "_open_client", gone)
+    with pytest.raises(UnreachableError, match=r"could not be reached .*make sure that the server runs"):
+        docs.search("river")
+    gone.close()
+
+
+def test_nothing_is_tried_after_the_deadline(server: FaultyServer, client: QdrantClient) -> None:
+    retry = RetryConfig(attempts=1_000, first_wait=0.05, longest_wait=0.05, deadline=0.3)
+    docs = ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG, retry=retry)
+    server.script = [failing(503)] * 1_000
+    started = time.monotonic()
+    with pytest.raises(ServerError):
+        docs.search("river")
+    assert time.monotonic() - started < 5
+    assert 1 < server.requests < 1_000
+
+
+def test_a_wait_that_the_server_asks_for_is_not_begun_if_it_ends_too_late(
+    server: FaultyServer, docs: ColbertCollection
+) -> None:
+    server.script = [failing(429, Retry_After="3600")] * 5
+    with pytest.raises(RateLimitedError) as caught:
+        docs.search("river")
+    assert (caught.value.retry_after, server.requests) == (3600, 1)
+
+
+@pytest.mark.parametrize("arguments", [{"attempts": 0}, {"first_wait": -1}, {"deadline": float("nan")}])
+def test_bad_settings_are_refused(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(arguments))):
+        RetryConfig(**arguments)
