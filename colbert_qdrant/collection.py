@@ -18,11 +18,11 @@ from colbert_qdrant.qdrant.ids import point_id
 from colbert_qdrant.qdrant.metadata import documents_only
 from colbert_qdrant.qdrant.points import to_document, to_hits
 from colbert_qdrant.qdrant.queries import SearchMode, SearchPlan, query_tokens
-from colbert_qdrant.qdrant.retry import run
+from colbert_qdrant.qdrant.retry import Result, run
 from colbert_qdrant.qdrant.state import read_state, wait_until_ready
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
     from colbert_qdrant.config import FdeConfig
@@ -215,7 +215,7 @@ class ColbertCollection:
             The documents in the order of their ids; those that are not stored are left out.
         """
         points = [point_id(id) for id in _as_ids(ids)]
-        records = self._client.retrieve(self.name, ids=points, with_payload=True)
+        records = self._tried("get", lambda: self._client.retrieve(self.name, ids=points, with_payload=True))
         found = {str(record.id): record.payload for record in records}
         return [to_document(payload, self.config) for point in points if (payload := found.get(point)) is not None]
 
@@ -229,16 +229,15 @@ class ColbertCollection:
         """
         if (ids is None) == (filter is None):
             raise ConfigurationError("delete needs either ids=… or filter=…, and not both")
+        selector: models.PointsSelector = models.FilterSelector(filter=documents_only(filter))
         if ids is not None:
             selector = models.PointIdsList(points=[point_id(id) for id in _as_ids(ids)])
-            self._client.delete(self.name, points_selector=selector, wait=True)
-        else:
-            matching = models.FilterSelector(filter=documents_only(filter))
-            self._client.delete(self.name, points_selector=matching, wait=True)
+        self._tried("delete", lambda: self._client.delete(self.name, points_selector=selector, wait=True))
 
     def count(self, *, filter: models.Filter | None = None) -> int:
         """The exact number of documents, or of those that match a filter."""
-        return self._client.count(self.name, count_filter=documents_only(filter), exact=True).count
+        chosen = documents_only(filter)
+        return self._tried("count", lambda: self._client.count(self.name, count_filter=chosen, exact=True)).count
 
     def search(
         self,
@@ -328,12 +327,7 @@ class ColbertCollection:
             plan.request(self.config, tokens=matrix, fde=fde, send_params=self._send_params)
             for matrix, fde in zip(tokens, encoded, strict=True)
         ]
-        responses = run(
-            lambda: self._client.query_batch_points(self.name, requests=requests),
-            operation="search",
-            collection=self.name,
-            config=self._retry,
-        )
+        responses = self._tried("search", lambda: self._client.query_batch_points(self.name, requests=requests))
         return [to_hits(response.points, self.config, with_payload=with_payload) for response in responses]
 
     def check(self) -> None:
@@ -401,6 +395,9 @@ class ColbertCollection:
     def _client(self) -> Client:
         self._check_open()
         return self._open_client
+
+    def _tried(self, operation: str, request: Callable[[], Result]) -> Result:
+        return run(request, operation=operation, collection=self.name, config=self._retry)
 
     def _check_open(self) -> None:
         if self._closed:

@@ -5,23 +5,25 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from qdrant_client import models
 
 from colbert_qdrant.config import LemurConfig
-from colbert_qdrant.errors import ArtefactError, ConfigurationError
+from colbert_qdrant.errors import ArtefactError, ConfigurationError, RequestError, RequestRefusedError
 from colbert_qdrant.fde import encoder_from_bytes, fit_encoder
 from colbert_qdrant.ingest.pipeline import DocumentWriter
 from colbert_qdrant.progress import reporting
 from colbert_qdrant.qdrant import artefacts, opening
 from colbert_qdrant.qdrant.capabilities import Capabilities
 from colbert_qdrant.qdrant.metadata import documents_only
+from colbert_qdrant.qdrant.retry import Result, run
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -186,8 +188,10 @@ class CollectionEncoding:
         encoder_from_bytes(data)  # a fit that went wrong is to fail before anything is changed
         if refit:
             self._declare(None, self.config)
-            self._client.delete_vectors(
-                self._collection, vectors=[self.config.fde_vector], points=documents_only(None), wait=True
+            names, everything = [self.config.fde_vector], documents_only(None)
+            self._tried(
+                "taking back encodings",
+                lambda: self._client.delete_vectors(self._collection, vectors=names, points=everything, wait=True),
             )
         self._adopt(artefacts.publish(self._client, self._collection, data, replace=refit))
 
@@ -227,10 +231,16 @@ class CollectionEncoding:
         # a document that was replaced since it was read has its own by now
         lacking = _lacks(self.config) if Capabilities.of(self._client).has("update_filter") else None
         try:
-            self._client.update_vectors(self._collection, points=points, wait=True, update_filter=lacking)
-        except Exception:
+            self._tried(
+                "adding encodings",
+                lambda: self._client.update_vectors(self._collection, points, wait=True, update_filter=lacking),
+            )
+        except Exception as error:
             # one that was deleted since is an error to every engine, after it has written the others
-            if len(self._client.retrieve(self._collection, ids=[point.id for point in points])) == len(points):
+            gone_wrong = isinstance(error, RequestError) and not isinstance(error, RequestRefusedError)
+            ids = [point.id for point in points]
+            stored = self._tried("reading", lambda: self._client.retrieve(self._collection, ids=ids))
+            if gone_wrong or len(stored) == len(points):
                 raise
 
     def _sample(self, config: FdeConfig) -> tuple[list[str], TokenEmbeddings]:
@@ -248,7 +258,8 @@ class CollectionEncoding:
         offset: Any = None
         limit, most = _PAGE_POINTS
         while True:
-            records, offset = self._client.scroll(
+            page = partial(
+                self._client.scroll,
                 self._collection,
                 scroll_filter=documents_only(chosen),
                 limit=limit,
@@ -256,6 +267,7 @@ class CollectionEncoding:
                 with_payload=[self.config.text_key],
                 with_vectors=[self.config.token_vector],
             )
+            records, offset = self._tried("reading", page)
             if records:
                 matrices = [_matrix(record, self.config.token_vector) for record in records]
                 tokens = TokenEmbeddings.from_matrices(matrices, dim=self._encoder.dim)
@@ -269,7 +281,11 @@ class CollectionEncoding:
         return self._count(_lacks(self.config)) if self.config.fde.needs_fit else 0
 
     def _count(self, filter: models.Filter) -> int:
-        return self._client.count(self._collection, count_filter=documents_only(filter), exact=True).count
+        chosen = documents_only(filter)
+        return self._tried("count", lambda: self._client.count(self._collection, count_filter=chosen, exact=True)).count
+
+    def _tried(self, operation: str, request: Callable[[], Result]) -> Result:
+        return run(request, operation=operation, collection=self._collection, config=self._retry)
 
 
 def query_spans(texts: Sequence[str], *, seed: int) -> list[str]:

@@ -168,6 +168,24 @@ def test_searches_too(
     assert docs.search("river") == []
 
 
+@pytest.mark.parametrize("operation", ["get", "count", "delete"])
+def test_so_is_everything_else(server: FaultyServer, docs: ColbertCollection, operation: str) -> None:
+    def call() -> Any:
+        return docs.count() if operation == "count" else getattr(docs, operation)(ids="d1")
+
+    server.script = [failing(503), Answer(cut=0), _about(operation)]
+    assert call() == {"get": [], "count": 7, "delete": None}[operation]
+    assert server.requests == 3
+    server.script = [failing(401, "no key")]
+    with pytest.raises(AuthenticationError, match=f"^{operation} in collection 'docs' failed: .*no key"):
+        call()
+
+
+def _about(operation: str) -> Answer:
+    result = {"get": b"[]", "count": b'{"count": 7}', "delete": b'{"operation_id": 1, "status": "completed"}'}
+    return Answer(body=b'{"result": %b, "status": "ok", "time": 0}' % result[operation])
+
+
 def test_a_collection_that_was_deleted_meanwhile(server: FaultyServer, docs: ColbertCollection) -> None:
     server.script = [failing(404, "Collection `docs` doesn't exist!")]
     with pytest.raises(CollectionNotFoundError, match="doesn't exist!"):
