@@ -59,6 +59,7 @@ class FaultyServer:
         port: Where it listens.
         ledger: Bodies of all points stored, by id, in the order of their coming.
         requests: How many writes and searches came.
+        read_only: Whether everything that changes something is forbidden, as to a read-only key.
     """
 
     def __init__(self) -> None:
@@ -68,13 +69,16 @@ class FaultyServer:
         self.script: list[Answer] = []
         self.judge: Callable[[dict[str, Any], int], Answer | None] = lambda body, size: None
         self.created: dict[str, Any] | None = None
+        self.read_only = False
 
     def answer(self, method: str, path: str, body: dict[str, Any], size: int) -> Answer:
         """What to say to a request."""
-        if path == "/":
-            return _result_of({"title": "qdrant", "version": "1.19.1"}, bare=True)
-        if path.endswith("/exists"):
-            return _result_of({"exists": self.created is not None and "__fde" not in path})
+        if self.read_only and (method in ("PUT", "PATCH", "DELETE") or path.endswith(("/delete", "/vectors"))):
+            return failing(403, "Forbidden: only read access")
+        if path == "/" or path.endswith("/exists"):
+            exists = {"exists": self.created is not None and "__fde" not in path}
+            version = {"title": "qdrant", "version": "1.19.1"}
+            return _result_of(version, bare=True) if path == "/" else _result_of(exists)
         if path == "/collections/docs":
             return self._collection(method, body)
         self.requests += 1
@@ -82,8 +86,9 @@ class FaultyServer:
         if method == "PUT" and answer.stored:
             for point in body["points"]:
                 self.ledger.setdefault(point["id"], []).append(point)
-        if path.endswith("/query/batch") and answer is OK:
-            return _result_of([{"points": []} for _ in body["searches"]])
+        if answer is OK and path.endswith(("/count", "/query/batch")):
+            count = {"count": len(self.ledger)}
+            return _result_of(count if path.endswith("/count") else [{"points": []} for _ in body["searches"]])
         return answer
 
     def _collection(self, method: str, body: dict[str, Any]) -> Answer:
@@ -127,7 +132,7 @@ def serving(faulty: FaultyServer) -> Iterator[FaultyServer]:
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 self.connection.close()
 
-        do_GET = do_PUT = do_POST = handle_any  # noqa: N815 - names of the base class
+        do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = handle_any  # noqa: N815 - names of the base class
 
         def log_message(self, format: str, *arguments: Any) -> None:
             """Say nothing."""

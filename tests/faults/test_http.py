@@ -186,6 +186,20 @@ def _about(operation: str) -> Answer:
     return Answer(body=b'{"result": %b, "status": "ok", "time": 0}' % result[operation])
 
 
+def test_a_read_only_key_is_enough_to_open_and_search(server: FaultyServer, client: QdrantClient) -> None:
+    ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG).ingest(DOCUMENTS)
+    server.read_only = True
+    docs = ColbertCollection.open_or_create("docs", client=client, encoder=WordEncoder(), config=CONFIG, retry=QUICK)
+    assert docs.search("river") == []
+    assert docs.count() == docs.info().documents == 60
+    docs.check()
+    docs.wait_until_ready(timeout=1)
+    with pytest.raises(AuthenticationError, match="only read access"):
+        docs.upsert(DOCUMENTS[:1])
+    with pytest.raises(AuthenticationError, match="only read access"):
+        docs.delete(ids="d1")
+
+
 def test_a_collection_that_was_deleted_meanwhile(server: FaultyServer, docs: ColbertCollection) -> None:
     server.script = [failing(404, "Collection `docs` doesn't exist!")]
     with pytest.raises(CollectionNotFoundError, match="doesn't exist!"):
