@@ -27,16 +27,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 Kind = Literal[
-    "timeout", "unreachable", "overloaded", "server", "garbled", "too_large", "authentication", "not_found", "refused"
+    "timeout",
+    "unreachable",
+    "untrusted",
+    "overloaded",
+    "server",
+    "garbled",
+    "too_large",
+    "authentication",
+    "not_found",
+    "refused",
 ]
 
 RETRYABLE: Final[frozenset[Kind]] = frozenset({"timeout", "unreachable", "overloaded", "server", "garbled"})
 
 _MAX_DETAIL: Final = 300
+_UNTRUSTED: Final = "CERTIFICATE_VERIFY_FAILED"
 
 _REMEDIES: Final[Mapping[Kind, str]] = {
     "timeout": "give the client a longer timeout, send less at a time, or look what keeps the server busy",
     "unreachable": "make sure that the server runs, and that its address, port and TLS settings are right",
+    "untrusted": "give the client the certificate of the server's authority (verify=…), and a name that is in it",
     "overloaded": "send more slowly, or raise the server's limits",
     "server": "look into the server's log",
     "garbled": "make sure that nothing between here and the server changes its answers",
@@ -48,6 +59,7 @@ _REMEDIES: Final[Mapping[Kind, str]] = {
 _ERRORS: Final[Mapping[Kind, type[RequestError]]] = {
     "timeout": RequestTimeoutError,
     "unreachable": UnreachableError,
+    "untrusted": UnreachableError,
     "overloaded": RateLimitedError,
     "server": ServerError,
     "garbled": ServerError,
@@ -119,6 +131,7 @@ class Fault:
 _WORDS: Final[Mapping[Kind, str]] = {
     "timeout": "the server did not answer in time",
     "unreachable": "the server could not be reached",
+    "untrusted": "the server's certificate is not trusted",
     "overloaded": "the server has too much to do",
     "server": "the server failed",
     "garbled": "the answer could not be read",
@@ -146,7 +159,8 @@ def _of_transport(source: Exception) -> Fault:
     if isinstance(source, httpx.TimeoutException):
         return Fault(kind="timeout", detail=_short(source))
     if isinstance(source, httpx.TransportError):
-        return Fault(kind="unreachable", detail=_short(source))
+        untrusted = _UNTRUSTED in str(source)
+        return Fault(kind="untrusted" if untrusted else "unreachable", detail=_short(source))
     return Fault(kind="garbled", detail=type(source).__name__)
 
 
@@ -157,6 +171,8 @@ def _of_call(error: RpcError) -> Fault:
     kind = _GRPC_KINDS.get(code, "server")
     if code == "RESOURCE_EXHAUSTED" and "larger than max" in detail:
         kind = "too_large"
+    if code == "UNAVAILABLE" and _UNTRUSTED in detail:
+        kind = "untrusted"
     return Fault(kind=kind, detail=f"{code}: {detail[:_MAX_DETAIL]}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import struct
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 INFO_CONFIG = {
     "hnsw_config": {"m": 16, "ef_construct": 100, "full_scan_threshold": 10000},
@@ -114,8 +116,10 @@ def _result_of(result: Any, *, bare: bool = False) -> Answer:
 
 
 @contextmanager
-def serving(faulty: FaultyServer) -> Iterator[FaultyServer]:
-    """Listen on a free port of this machine."""
+def serving(
+    faulty: FaultyServer, *, certificate: Path | None = None, key: Path | None = None
+) -> Iterator[FaultyServer]:
+    """Listen on a free port of this machine, with TLS if there is a certificate."""
 
     class Handler(BaseHTTPRequestHandler):
         def handle_any(self) -> None:
@@ -142,6 +146,10 @@ def serving(faulty: FaultyServer) -> Iterator[FaultyServer]:
             """Say nothing: a connection that was reset is closed by this server's own doing."""
 
     server = Server(("127.0.0.1", 0), Handler)
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     faulty.port = server.server_address[1]
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
+import subprocess
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -33,6 +35,7 @@ from tests.faults.server import OK, Answer, FaultyServer, failing, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 CONFIG = CollectionConfig(fde=MuveraConfig(k_sim=2, dim_proj=4, r_reps=2))
@@ -278,6 +281,40 @@ def test_a_server_that_is_gone(client: QdrantClient, docs: ColbertCollection, mo
     with pytest.raises(UnreachableError, match=r"could not be reached .*make sure that the server runs"):
         docs.search("river")
     gone.close()
+
+
+def test_a_name_that_nobody_has(docs: ColbertCollection, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = QdrantClient(host="qdrant.invalid", check_compatibility=False, timeout=1)
+    monkeypatch.setattr(docs, "_open_client", lost)
+    with pytest.raises(UnreachableError, match=r"after 4 attempts: the server could not be reached"):
+        docs.search("river")
+    lost.close()
+
+
+def test_tls_to_a_server_without_it(
+    server: FaultyServer, docs: ColbertCollection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secure = QdrantClient(url=f"https://127.0.0.1:{server.port}", check_compatibility=False, timeout=1)
+    monkeypatch.setattr(docs, "_open_client", secure)
+    with pytest.raises(UnreachableError, match=r"address, port and TLS settings are right"):
+        docs.search("river")
+    secure.close()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate with")
+def test_a_certificate_that_nobody_vouches_for_is_not_tried_again(
+    docs: ColbertCollection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+    subprocess.run([*make, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
+    with serving(FaultyServer(), certificate=certificate, key=key) as server:
+        secure = QdrantClient(url=f"https://localhost:{server.port}", check_compatibility=False, timeout=5)
+        monkeypatch.setattr(docs, "_open_client", secure)
+        with pytest.raises(UnreachableError, match=r"certificate is not trusted .*give the client the cert") as caught:
+            docs.search("river")
+        assert caught.value.attempts == 1
+        secure.close()
 
 
 def test_nothing_is_tried_after_the_deadline(server: FaultyServer, client: QdrantClient) -> None:

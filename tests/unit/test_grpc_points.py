@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -40,6 +39,7 @@ from colbert_qdrant.qdrant.ids import point_id
 from colbert_qdrant.qdrant.points import Point, SparseVector, split_by_bytes, to_document
 from colbert_qdrant.qdrant.writing import to_point_struct
 from tests.encoders import WordEncoder
+from tests.grpc_server import Server, connect, operation_done, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,73 +63,10 @@ def upsert(client: Any, collection: str, points: list[Point]) -> None:
     writing.upsert(client, collection, points, retry=RetryConfig(attempts=1))
 
 
-class Server(messages.PointsServicer, messages.CollectionsServicer, messages.QdrantServicer):
-    """Just enough of a server: keeps what it is sent."""
-
-    def __init__(self) -> None:
-        self.port = 0
-        self.upserts: list[messages.UpsertPoints] = []
-        self.metadata: dict[str, Any] = {}
-        self.created: messages.CreateCollection | None = None
-        self.error: tuple[grpc.StatusCode, str] | None = None
-        self.retry_after: str | None = None
-
-    def Upsert(self, request: Any, context: grpc.ServicerContext) -> Any:
-        self.metadata = dict(context.invocation_metadata())
-        if self.retry_after:
-            context.set_trailing_metadata((("retry-after", self.retry_after),))
-        if self.error:
-            context.abort(*self.error)
-        self.upserts.append(request)
-        return operation_done()
-
-    def HealthCheck(self, request: Any, context: Any) -> Any:
-        return messages.HealthCheckReply(title="qdrant", version="1.20.0")
-
-    def CollectionExists(self, request: Any, context: Any) -> Any:
-        exists = self.created is not None and request.collection_name == self.created.collection_name
-        return messages.CollectionExistsResponse(result=messages.CollectionExists(exists=exists))
-
-    def Create(self, request: Any, context: Any) -> Any:
-        self.created = request
-        return messages.CollectionOperationResponse(result=True)
-
-    def Get(self, request: Any, context: Any) -> Any:
-        assert self.created is not None
-        config = messages.CollectionConfig(
-            params=messages.CollectionParams(vectors_config=self.created.vectors_config, shard_number=1),
-            hnsw_config=messages.HnswConfigDiff(m=16, ef_construct=100, full_scan_threshold=10_000),
-            optimizer_config=messages.OptimizersConfigDiff(
-                deleted_threshold=0.2, vacuum_min_vector_number=1000, default_segment_number=0, flush_interval_sec=5
-            ),
-            wal_config=messages.WalConfigDiff(wal_capacity_mb=32, wal_segments_ahead=0),
-            metadata=self.created.metadata,
-        )
-        info = messages.CollectionInfo(
-            status=messages.CollectionStatus.Green,
-            optimizer_status=messages.OptimizerStatus(ok=True),
-            segments_count=1,
-            config=config,
-        )
-        return messages.GetCollectionInfoResponse(result=info)
-
-
-def operation_done() -> Any:
-    result = messages.UpdateResult(operation_id=1, status=messages.UpdateStatus.Completed)
-    return messages.PointsOperationResponse(result=result)
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
-    service = Server()
-    running = grpc.server(ThreadPoolExecutor(2), options=[("grpc.max_receive_message_length", -1)])
-    messages.add_PointsServicer_to_server(service, running)
-    messages.add_CollectionsServicer_to_server(service, running)
-    messages.add_QdrantServicer_to_server(service, running)
-    service.port = running.add_insecure_port("127.0.0.1:0")
-    running.start()
-    yield service
-    running.stop(None).wait()
+    with serving(Server()) as running:
+        yield running
 
 
 @pytest.fixture
@@ -137,10 +74,6 @@ def client(server: Server) -> Iterator[QdrantClient]:
     with_grpc = connect(server.port)
     yield with_grpc
     with_grpc.close()
-
-
-def connect(port: int, **options: Any) -> QdrantClient:
-    return QdrantClient(host="127.0.0.1", grpc_port=port, prefer_grpc=True, check_compatibility=False, **options)
 
 
 def point(id: str | int = UUID, *, payload: dict[str, Any] | None = None, **vectors: Any) -> Point:

@@ -1,0 +1,97 @@
+"""Writes over gRPC while the server fails: nothing is lost, nothing is stored twice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from grpc import StatusCode
+
+from colbert_qdrant import (
+    AuthenticationError,
+    ColbertCollection,
+    CollectionNotFoundError,
+    RateLimitedError,
+    RequestTimeoutError,
+    ServerError,
+    UnreachableError,
+)
+from colbert_qdrant.ingest import pipeline
+from colbert_qdrant.qdrant.ids import point_id
+from tests.encoders import WordEncoder
+from tests.faults.test_http import CONFIG, DOCUMENTS, QUICK
+from tests.grpc_server import Server, connect, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving(Server()) as running:
+        yield running
+
+
+@pytest.fixture
+def docs(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[ColbertCollection]:
+    monkeypatch.setattr(pipeline, "MAX_BATCH_BYTES", 20_000)
+    client = connect(server.port, timeout=5)
+    yield ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG, retry=QUICK)
+    client.close()
+
+
+def assert_complete(server: Server) -> None:
+    """Every document is there, and where it came more than once, the same."""
+    bodies: dict[str, set[bytes]] = {}
+    for request in server.upserts:
+        for point in request.points:
+            bodies.setdefault(point.id.uuid, set()).add(point.SerializeToString(deterministic=True))
+    assert {id: len(each) for id, each in bodies.items()} == {point_id(document.id): 1 for document in DOCUMENTS}
+
+
+PASSING = {
+    "unavailable": [(StatusCode.UNAVAILABLE, "restarting", False)],
+    "unavailable in a burst": [(StatusCode.UNAVAILABLE, "restarting", False)] * 3,
+    "unavailable after it was stored": [(StatusCode.UNAVAILABLE, "connection reset", True)],
+    "too late": [(StatusCode.DEADLINE_EXCEEDED, "deadline", False)],
+    "too late, but stored": [(StatusCode.DEADLINE_EXCEEDED, "deadline", True)],
+    "overloaded": [(StatusCode.RESOURCE_EXHAUSTED, "rate limit", False)] * 2,
+    "internal": [(StatusCode.INTERNAL, "no leader", False)],
+    "unknown": [(StatusCode.UNKNOWN, "", True)],
+    "consensus": [(StatusCode.ABORTED, "consensus changes", False), (StatusCode.UNAVAILABLE, "no quorum", False)],
+    "larger than a message": [(StatusCode.RESOURCE_EXHAUSTED, "Received message larger than max (9 vs. 4)", False)],
+}
+
+
+@pytest.mark.parametrize("script", PASSING.values(), ids=PASSING)
+def test_what_passes_is_sat_out(
+    server: Server, docs: ColbertCollection, script: list[tuple[StatusCode, str, bool]]
+) -> None:
+    server.script = list(script)
+    assert docs.ingest(DOCUMENTS).documents == len(DOCUMENTS)
+    assert server.script == []
+    assert_complete(server)
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "attempts"),
+    [
+        (StatusCode.UNAVAILABLE, UnreachableError, 4),
+        (StatusCode.DEADLINE_EXCEEDED, RequestTimeoutError, 4),
+        (StatusCode.RESOURCE_EXHAUSTED, RateLimitedError, 4),
+        (StatusCode.INTERNAL, ServerError, 4),
+        (StatusCode.UNAUTHENTICATED, AuthenticationError, 1),
+        (StatusCode.PERMISSION_DENIED, AuthenticationError, 1),
+        (StatusCode.NOT_FOUND, CollectionNotFoundError, 1),
+    ],
+)
+def test_what_lasts_is_an_error_that_says_so(
+    server: Server, docs: ColbertCollection, code: StatusCode, error: type[Exception], attempts: int
+) -> None:
+    server.script = [(code, "told to fail", False)] * 20
+    with pytest.raises(error, match=f"{code.name}: told to fail"):
+        docs.ingest(DOCUMENTS)
+    assert 20 - len(server.script) == attempts
+    server.script = []
+    docs.ingest(DOCUMENTS)
+    assert_complete(server)
