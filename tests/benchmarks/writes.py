@@ -30,6 +30,7 @@ from qdrant_client.http.api.points_api import jsonable_encoder
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from colbert_qdrant.config import RetryConfig
 from colbert_qdrant.qdrant.grpc_points import upsert_request
 from colbert_qdrant.qdrant.ids import point_id
 from colbert_qdrant.qdrant.points import Point, SparseVector
@@ -61,9 +62,9 @@ def main() -> None:
     for terms in (0, TERMS):
         points = make_points(terms=terms)
         ways: dict[str, tuple[Callable[[], bytes], Callable[[], object]]] = {
-            "REST": (partial(as_json, points), partial(upsert, rest, COLLECTION, points)),
+            "REST": (partial(as_json, points), partial(upsert_once, rest, points)),
             "gRPC from lists": (partial(as_message, points), partial(upsert_lists, binary, points)),
-            "gRPC from arrays": (partial(as_message_of_arrays, points), partial(upsert, binary, COLLECTION, points)),
+            "gRPC from arrays": (partial(as_message_of_arrays, points), partial(upsert_once, binary, points)),
         }
         raw = 4 * (TOKENS * DIM + FDE_DIM) + 8 * terms
         print(f"\n{terms} terms of a sparse vector: {raw:,} raw bytes")
@@ -120,6 +121,11 @@ def as_message_of_arrays(points: list[Point]) -> bytes:
     """What this library does in its place."""
     serialised: bytes = upsert_request(COLLECTION, points).SerializeToString()
     return serialised
+
+
+def upsert_once(client: QdrantClient, points: list[Point]) -> None:
+    """Send points as this library does."""
+    upsert(client, COLLECTION, points, retry=RetryConfig(attempts=1))
 
 
 def upsert_lists(client: QdrantClient, points: list[Point]) -> None:
