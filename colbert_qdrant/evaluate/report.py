@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from colbert_qdrant.config import FdeQuantization
 
-_BITS: Final = {None: 16, "int8": 8, "turbo4": 4, "turbo2": 2}
+_BITS: Final[Mapping[FdeQuantization | None, int]] = {None: 16, "int8": 8, "turbo4": 4, "turbo2": 2, "binary": 1}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ from colbert_qdrant import (
     maxsim,
     plot_recall,
 )
-from colbert_qdrant.config import CollectionConfig, HnswConfig
+from colbert_qdrant.config import CollectionConfig, FdeQuantization, HnswConfig
 from colbert_qdrant.evaluate.graph import encoding_graph
 from colbert_qdrant.evaluate.metrics import best_first, ndcg, recall, reranked
 from tests.encoders import WordEncoder
@@ -165,7 +165,14 @@ def test_the_graph_is_a_graph() -> None:
     assert found.milliseconds > 0
 
 
-@pytest.mark.parametrize(("quantization", "size"), [(None, 512), ("int8", 256), ("turbo4", 128), ("turbo2", 64)])
+SIZES = {None: 512, "int8": 256, "turbo4": 128, "turbo2": 64, "binary": 32}
+
+
+def test_every_quantization_has_a_size() -> None:
+    assert set(SIZES) == {None, *get_args(FdeQuantization)}
+
+
+@pytest.mark.parametrize(("quantization", "size"), SIZES.items())
 def test_quantized_graphs(
     quantization: Any, size: int, muvera: MuveraEncoder, documents: TokenEmbeddings, queries: TokenEmbeddings
 ) -> None:
