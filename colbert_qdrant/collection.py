@@ -174,6 +174,7 @@ class ColbertCollection:
         Raises:
             InvalidDocumentError: A document cannot be stored; those acknowledged before it are.
             InvalidTokensError: A document's token embeddings cannot be stored; likewise.
+            RequestError: The server failed for good, or refuses everything; those acknowledged before are stored.
         """
         self._check_open()
         return ingest(self._encoding, documents, progress=progress)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any
 
 from colbert_qdrant.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 
 def known(cls: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
@@ -19,6 +19,19 @@ def known(cls: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
             f"{cls.__name__} does not know {sorted(unknown)}: written by a newer version of colbert-qdrant?"
         )
     return dict(data)
+
+
+def without_defaults(cls: type[Any], values: Mapping[str, Any], *, among: Collection[str]) -> dict[str, Any]:
+    """The values, without those ``among`` the settings of a class that are as they are by default.
+
+    Settings that came later are stored only if they are set: so what older versions stored still compares equal.
+    """
+    defaults = {
+        each.name: each.default if each.default_factory is MISSING else each.default_factory()
+        for each in fields(cls)
+        if each.name in among
+    }
+    return {key: value for key, value in values.items() if key not in defaults or value != defaults[key]}
 
 
 def preset_size(name: str, sizes: Mapping[str, int]) -> int:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
-from colbert_qdrant.config.checks import known, require_int, require_one_of
+from colbert_qdrant.config.checks import known, require_int, require_one_of, without_defaults
 from colbert_qdrant.config.fde import FdeConfig, MuveraConfig, fde_from_dict
 from colbert_qdrant.errors import ConfigurationError
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 VectorDatatype = Literal["float32", "float16"]
 
 TokenDatatype = Literal["float32", "float16", "turbo8", "turbo4"]
-"""How a token vector's numbers are kept: in 32, 16, 8 or 4 bits, of which the last two need a server."""
+"""How a token vector's numbers are kept: in 32, 16, 8 or 4 bits, see `CollectionConfig`."""
 
 FdeQuantization = Literal["turbo4", "turbo2", "int8", "binary"]
 """What the graph compares instead of the stored encodings: 4, 2, 8 or 1 bits per dimension."""
@@ -59,9 +59,9 @@ class CollectionConfig:
             as there is room, and of encodings only their quantized copy, if there is one. ``"disk"``: nothing but what
             is in use, and the quantized copy as far as there is room; for collections much larger than memory.
         fde_datatype: Storage type of the encodings.
-        fde_quantization: A smaller copy of the encodings, kept in memory, that the graph is searched with; MaxSim ranks
-            what it finds, so nothing is rescored in between. ``"turbo4"`` (TurboQuant, servers since 1.18) loses
-            next to no recall, and makes the graph faster.
+        fde_quantization: A smaller copy of the encodings that the graph is searched with. MaxSim ranks what it finds,
+            so nothing is rescored in between, but for ``"binary"``, whose finds are rough. ``"turbo4"`` (TurboQuant,
+            servers since 1.18) loses next to no recall, and makes the graph faster.
         token_datatype: Storage type of the token vectors. ``"turbo4"`` (servers since 1.19) takes a quarter of
             ``"float16"`` and loses a little, ``"turbo8"`` (since 1.20) half and next to nothing.
         segments: Segments per shard; about one per core, since a segment is scored by one thread. ``None`` is
@@ -104,15 +104,6 @@ class CollectionConfig:
     text_key: str = "text"
     id_key: str = "_id"
 
-    _LATER: ClassVar[Mapping[str, Any]] = {
-        "storage": "balanced",
-        "shard_number": None,
-        "replication_factor": None,
-        "write_consistency_factor": None,
-        "payload_indexes": {},
-        "tenant_field": None,
-    }
-
     def __post_init__(self) -> None:
         if not isinstance(self.fde, FdeConfig):
             raise ConfigurationError(f"fde must be a MuveraConfig or a LemurConfig, got {self.fde!r}")
@@ -146,10 +137,16 @@ class CollectionConfig:
         return {**tenant, **self.payload_indexes}
 
     def to_dict(self) -> dict[str, Any]:
-        """All settings as JSON values; those that came later only if they are set, as in `MuveraConfig.to_dict`."""
-        values = {**asdict(self), "payload_indexes": dict(self.payload_indexes), "fde": self.fde.to_dict()}
-        unset = CollectionConfig._LATER.items()
-        return {key: value for key, value in values.items() if (key, value) not in unset}
+        """All settings as JSON values; see `without_defaults`."""
+        later = (
+            "storage",
+            "shard_number",
+            "replication_factor",
+            "write_consistency_factor",
+            "payload_indexes",
+            "tenant_field",
+        )
+        return without_defaults(type(self), {**asdict(self), "fde": self.fde.to_dict()}, among=later)
 
     def _check_indexes(self) -> None:
         for key, kind in self.payload_indexes.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, get_args
 
 from colbert_qdrant.config.checks import (
@@ -13,6 +13,7 @@ from colbert_qdrant.config.checks import (
     require_number,
     require_one_of,
     untagged,
+    without_defaults,
 )
 from colbert_qdrant.errors import ConfigurationError
 
@@ -137,14 +138,9 @@ class MuveraConfig:
         return 1 << self.k_sim
 
     def to_dict(self) -> dict[str, Any]:
-        """All settings as JSON values, tagged with the algorithm.
-
-        Those that came later are there only if they are set: so collections of older versions still compare equal.
-        """
-        values = {"type": "muvera", **asdict(self)}
+        """All settings as JSON values, tagged with the algorithm; see `without_defaults`."""
         later = ("final_projection", "center", "partition", "fit_documents", "variant")
-        unset = {each.name: each.default for each in fields(self) if each.name in later}
-        return {key: value for key, value in values.items() if key not in unset or value != unset[key]}
+        return without_defaults(type(self), {"type": "muvera", **asdict(self)}, among=later)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

@@ -217,23 +217,26 @@ class CollectionEncoding:
         if self.fde is None or not missing:
             self.complete = self.fde is not None
             return
+        lacking = _lacks(self.config)
+        # a document that was replaced since it was read has its own by now
+        only = lacking if Capabilities.of(self._client).has("update_filter") else None
         with reporting(progress, label="encode", total=missing) as report:
-            for records, tokens in self._pages(_lacks(self.config)):
-                self._add(records, self.fde.encode_documents(tokens))
+            for records, tokens in self._pages(lacking):
+                self._add(records, self.fde.encode_documents(tokens), only=only)
                 report.advance(len(records))
         self.complete = not self._count_lacking()
 
-    def _add(self, records: Sequence[models.Record], encoded: NDArray[np.float32]) -> None:
+    def _add(
+        self, records: Sequence[models.Record], encoded: NDArray[np.float32], *, only: models.Filter | None
+    ) -> None:
         points = [
             models.PointVectors(id=record.id, vector={self.config.fde_vector: vector.tolist()})
             for record, vector in zip(records, encoded, strict=True)
         ]
-        # a document that was replaced since it was read has its own by now
-        lacking = _lacks(self.config) if Capabilities.of(self._client).has("update_filter") else None
         try:
             self._tried(
                 "adding encodings",
-                lambda: self._client.update_vectors(self._collection, points, wait=True, update_filter=lacking),
+                lambda: self._client.update_vectors(self._collection, points, wait=True, update_filter=only),
             )
         except Exception as error:
             # one that was deleted since is an error to every engine, after it has written the others

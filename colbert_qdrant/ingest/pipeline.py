@@ -14,7 +14,7 @@ from colbert_qdrant.documents import IngestReport, RejectedDocument
 from colbert_qdrant.errors import InvalidDocumentError, RequestRefusedError
 from colbert_qdrant.progress import reporting
 from colbert_qdrant.qdrant.capabilities import speaks_grpc
-from colbert_qdrant.qdrant.ids import point_id
+from colbert_qdrant.qdrant.ids import id_from_json
 from colbert_qdrant.qdrant.points import check_documents, make_point, split_by_bytes
 from colbert_qdrant.qdrant.writing import upsert
 
@@ -107,17 +107,13 @@ class DocumentWriter:
             for batch in split_by_bytes(points, MAX_BATCH_BYTES, binary=speaks_grpc(self.client))
             for each in upsert(self.client, self.collection, batch, retry=self.retry, on_stored=progress.advance)
         ]
-        numbers = {point_id(document.id): number for number, document in enumerate(documents)}
-        stored = np.ones(len(documents), bool)
-        stored[[numbers[str(each.point.id)] for each in refused]] = False
+        reasons = {id_from_json(each.point.payload[self.config.id_key]): str(each.error) for each in refused}
+        stored = np.array([document.id not in reasons for document in documents])
         return Written(
             documents=int(stored.sum()),
             tokens=int(tokens.lengths[stored].sum()),
             truncated=int(tokens.truncated[stored].sum()),
-            rejected=tuple(
-                RejectedDocument(id=documents[numbers[str(each.point.id)]].id, reason=str(each.error))
-                for each in refused
-            ),
+            rejected=tuple(RejectedDocument(id=id, reason=reason) for id, reason in reasons.items()),
         )
 
     def _encode(self, documents: Sequence[Document]) -> TokenEmbeddings:

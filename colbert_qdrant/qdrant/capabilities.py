@@ -19,7 +19,6 @@ Client: TypeAlias = QdrantClient | EdgeClient
 
 Feature = Literal[
     "has_vector",
-    "strict_mode",
     "metadata",
     "update_filter",
     "insert_only",
@@ -40,7 +39,6 @@ SINCE: Final[Mapping[Feature, tuple[int, int]]] = {
     "payload_indexes": (1, 10),  # local mode filters without any, and warns about them
     "tenant_index": (1, 11),
     "has_vector": (1, 13),  # points can be chosen by the vectors that they have
-    "strict_mode": (1, 13),
     "metadata": (1, 16),  # of collections; in the API since 1.15.4
     "update_filter": (1, 16),  # an update can leave alone what does not match; in the API since 1.15.4
     "insert_only": (1, 17),  # an upsert can leave alone what is stored
@@ -51,8 +49,8 @@ SINCE: Final[Mapping[Feature, tuple[int, int]]] = {
 }
 """The first server that has a feature. The embedded engine, and the client's local mode, have all but those below."""
 
-_NOT_IN_EDGE: Final[frozenset[Feature]] = frozenset({"strict_mode", "sharding"})
-_NOT_LOCAL: Final[frozenset[Feature]] = frozenset({"strict_mode", "sharding", "search_params", "payload_indexes"})
+_NOT_IN_EDGE: Final[frozenset[Feature]] = frozenset({"sharding"})
+_NOT_LOCAL: Final[frozenset[Feature]] = frozenset({"sharding", "search_params", "payload_indexes"})
 _MULTIVECTORS_SINCE: Final = (1, 10)
 
 

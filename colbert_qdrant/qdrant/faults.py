@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import httpx
 from grpc import RpcError
@@ -39,33 +39,60 @@ Kind = Literal[
     "refused",
 ]
 
-RETRYABLE: Final[frozenset[Kind]] = frozenset({"timeout", "unreachable", "overloaded", "server", "garbled"})
-
 _MAX_DETAIL: Final = 300
 _UNTRUSTED: Final = "CERTIFICATE_VERIFY_FAILED"
 
-_REMEDIES: Final[Mapping[Kind, str]] = {
-    "timeout": "give the client a longer timeout, send less at a time, or look what keeps the server busy",
-    "unreachable": "make sure that the server runs, and that its address, port and TLS settings are right",
-    "untrusted": "give the client the certificate of the server's authority (verify=…), and a name that is in it",
-    "overloaded": "send more slowly, or raise the server's limits",
-    "server": "look into the server's log",
-    "garbled": "make sure that nothing between here and the server changes its answers",
-    "too_large": "raise service.max_request_size_mb of the server, or split the document",
-    "authentication": "give the client a key that may do this",
-    "not_found": "create it with ColbertCollection.create",
-    "refused": "look at what the server says about it",
-}
-_ERRORS: Final[Mapping[Kind, type[RequestError]]] = {
-    "timeout": RequestTimeoutError,
-    "unreachable": UnreachableError,
-    "untrusted": UnreachableError,
-    "overloaded": RateLimitedError,
-    "server": ServerError,
-    "garbled": ServerError,
-    "too_large": RequestTooLargeError,
-    "authentication": AuthenticationError,
-    "refused": RequestRefusedError,
+
+class _Meaning(NamedTuple):
+    """What a kind of fault is, what to do about it, which error it becomes, and whether it may pass by itself."""
+
+    words: str
+    remedy: str
+    error: type[RequestError | CollectionNotFoundError]
+    passes: bool = False
+
+
+_MEANINGS: Final[Mapping[Kind, _Meaning]] = {
+    "timeout": _Meaning(
+        "the server did not answer in time",
+        "give the client a longer timeout, send less at a time, or look what keeps the server busy",
+        RequestTimeoutError,
+        passes=True,
+    ),
+    "unreachable": _Meaning(
+        "the server could not be reached",
+        "make sure that the server runs, and that its address, port and TLS settings are right",
+        UnreachableError,
+        passes=True,
+    ),
+    "untrusted": _Meaning(
+        "the server's certificate is not trusted",
+        "give the client the certificate of the server's authority (verify=…), and a name that is in it",
+        UnreachableError,
+    ),
+    "overloaded": _Meaning(
+        "the server has too much to do",
+        "send more slowly, or raise the server's limits",
+        RateLimitedError,
+        passes=True,
+    ),
+    "server": _Meaning("the server failed", "look into the server's log", ServerError, passes=True),
+    "garbled": _Meaning(
+        "the answer could not be read",
+        "make sure that nothing between here and the server changes its answers",
+        ServerError,
+        passes=True,
+    ),
+    "too_large": _Meaning(
+        "the request is larger than the server takes",
+        "raise service.max_request_size_mb of the server, or split the document",
+        RequestTooLargeError,
+    ),
+    "authentication": _Meaning(
+        "the server does not allow it", "give the client a key that may do this", AuthenticationError
+    ),
+    "not_found": _Meaning("it is not there", "create it with ColbertCollection.create", CollectionNotFoundError),
+    "refused": _Meaning("the server refuses it", "look at what the server says about it", RequestRefusedError),
 }
 _GRPC_KINDS: Final[Mapping[str, Kind]] = {
     "DEADLINE_EXCEEDED": "timeout",
@@ -111,39 +138,25 @@ class Fault:
     @property
     def retryable(self) -> bool:
         """Whether the same request may go well later."""
-        return self.kind in RETRYABLE
+        return _MEANINGS[self.kind].passes
 
-    def error(self, *, operation: str, collection: str, attempts: int) -> Exception:
+    def error(self, *, operation: str, collection: str, attempts: int) -> RequestError | CollectionNotFoundError:
         """The exception for it."""
+        words, remedy, kind, _ = _MEANINGS[self.kind]
         times = "" if attempts == 1 else f" after {attempts} attempts"
-        message = (
-            f"{operation} in collection {collection!r} failed{times}: {_WORDS[self.kind]} ({self.detail}); "
-            f"{_REMEDIES[self.kind]}"
-        )
-        if self.kind == "not_found":
-            return CollectionNotFoundError(message)
-        error = _ERRORS[self.kind](message, operation=operation, collection=collection, attempts=attempts)
+        message = f"{operation} in collection {collection!r} failed{times}: {words} ({self.detail}); {remedy}"
+        if not issubclass(kind, RequestError):
+            return kind(message)
+        error = kind(message, operation=operation, collection=collection, attempts=attempts)
         if isinstance(error, RateLimitedError):
             error.retry_after = self.retry_after
         return error
 
 
-_WORDS: Final[Mapping[Kind, str]] = {
-    "timeout": "the server did not answer in time",
-    "unreachable": "the server could not be reached",
-    "untrusted": "the server's certificate is not trusted",
-    "overloaded": "the server has too much to do",
-    "server": "the server failed",
-    "garbled": "the answer could not be read",
-    "too_large": "the request is larger than the server takes",
-    "authentication": "the server does not allow it",
-    "not_found": "it is not there",
-    "refused": "the server refuses it",
-}
-
-
 def fault_of(error: BaseException) -> Fault | None:
     """What an exception of a client means; ``None``: it is not about a request."""
+    if isinstance(error, AssertionError) and "returned None" not in str(error):
+        return None  # a mistake, not an answer with nothing in it
     return next((read(error) for kind, read in _READERS.items() if isinstance(error, kind)), None)
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from colbert_qdrant.config import CollectionConfig, FdeQuantization, Storage
-    from colbert_qdrant.qdrant.capabilities import Capabilities
+    from colbert_qdrant.qdrant.capabilities import Capabilities, Feature
 
 Place = Literal["cold", "cached", "pinned"]
 """Read from disk when needed; kept in the page cache; locked in memory."""
@@ -44,6 +44,7 @@ _PLACEMENTS: Final[Mapping[Storage, Placement]] = {
     "disk": Placement(fde="cold", quantized="cached", graph="cold", tokens="cold", payload="cold"),
 }
 
+_TURBO_DATATYPES: Final[Mapping[str, Feature]] = {"turbo4": "turbo4_datatype", "turbo8": "turbo8_datatype"}
 _TURBO_BITS: Final = {"turbo4": models.TurboQuantBitSize.BITS4, "turbo2": models.TurboQuantBitSize.BITS2}
 
 
@@ -62,14 +63,11 @@ def require_for(config: CollectionConfig, capabilities: Capabilities) -> None:
     if (config.fde_quantization or "").startswith("turbo"):
         what = f"fde_quantization={config.fde_quantization!r}"
         capabilities.require("turbo_quantization", what=what, remedy="use 'int8'")
-    if config.token_datatype.startswith("turbo"):
-        needed: Literal["turbo4_datatype", "turbo8_datatype"] = (
-            "turbo4_datatype" if config.token_datatype == "turbo4" else "turbo8_datatype"
-        )
+    if config.token_datatype in _TURBO_DATATYPES:
+        needed = _TURBO_DATATYPES[config.token_datatype]
         capabilities.require(needed, what=f"token_datatype={config.token_datatype!r}", remedy="use 'float16'")
-    for name in ("shard_number", "replication_factor", "write_consistency_factor"):
-        if getattr(config, name) is not None:
-            capabilities.require("sharding", what=f"{name}={getattr(config, name)}", remedy="leave it out")
+    for name, value in _cluster_settings(config).items():
+        capabilities.require("sharding", what=f"{name}={value}", remedy="leave it out")
     if config.tenant_field is not None:
         capabilities.require(
             "tenant_index",
@@ -142,14 +140,16 @@ def _cluster_arguments(config: CollectionConfig, placement: Placement, capabilit
     """What only servers take."""
     if not capabilities.has("sharding"):
         return {}
-    given = {
-        name: getattr(config, name)
-        for name in ("shard_number", "replication_factor", "write_consistency_factor")
-        if getattr(config, name) is not None
-    }
+    given = _cluster_settings(config)
     if capabilities.has("memory"):
         return {**given, "payload": models.PayloadStorageParams(memory=models.Memory(placement.payload))}
     return {**given, "on_disk_payload": placement.payload == "cold"}
+
+
+def _cluster_settings(config: CollectionConfig) -> dict[str, Any]:
+    """Those of a cluster that are set."""
+    names = ("shard_number", "replication_factor", "write_consistency_factor")
+    return {name: getattr(config, name) for name in names if getattr(config, name) is not None}
 
 
 def _place(place: Place, capabilities: Capabilities) -> dict[str, Any]:

@@ -81,13 +81,16 @@ class CollectionState:
 
 def read_state(client: Client, collection: str, config: CollectionConfig) -> CollectionState:
     """Ask an engine about a collection, without writing anything."""
+    return _state(client, collection, config, client.get_collection(collection))
+
+
+def _state(client: Client, collection: str, config: CollectionConfig, info: models.CollectionInfo) -> CollectionState:
     capabilities = Capabilities.of(client)
-    info = client.get_collection(collection)
     vectors: Any = info.config.params.vectors
     fallback = info.config.hnsw_config.m
     optimizer: Any = info.optimizer_status
     params: Any = info.config.params
-    strict = getattr(info.config, "strict_mode_config", None)
+    strict = info.config.strict_mode_config
     limits = {} if strict is None or not strict.enabled else strict.model_dump(exclude_none=True, exclude={"enabled"})
     on_server = capabilities.engine == "server"
     return CollectionState(
@@ -116,12 +119,12 @@ def wait_until_ready(client: Client, collection: str, config: CollectionConfig, 
         EngineError: The engine gave up.
     """
     retrying = Retrying(
-        retry=retry_if_result(lambda state: not state.ready and state.status in ("green", "yellow")),
+        retry=retry_if_result(_is_under_way),
         wait=wait_exponential(multiplier=0.05, max=2),
         stop=stop_after_delay(timeout),
         retry_error_callback=lambda attempts: attempts.outcome.result() if attempts.outcome else None,
     )
-    state: CollectionState = retrying(read_state, client, collection, config)
+    state = _state(client, collection, config, retrying(client.get_collection, collection))
     if state.status == "red":
         raise EngineError(
             f"collection {collection!r} is red, its optimizer gave up: {state.problem}. Look into the server's log, "
@@ -138,6 +141,11 @@ def wait_until_ready(client: Client, collection: str, config: CollectionConfig, 
             "writes queued): wait longer; searches work meanwhile, more slowly"
         )
     return state
+
+
+def _is_under_way(info: models.CollectionInfo) -> bool:
+    queued = info.update_queue is not None and info.update_queue.length > 0
+    return info.status.value == "yellow" or (info.status.value == "green" and queued)
 
 
 def _vector(params: models.VectorParams, default_m: int) -> VectorState:

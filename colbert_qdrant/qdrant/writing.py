@@ -24,13 +24,11 @@ if TYPE_CHECKING:
     from colbert_qdrant.qdrant.capabilities import Client
     from colbert_qdrant.qdrant.points import Point, Vector
 
-
 _HOPELESS: Final = 3
 """Points refused one by one, with none stored, after which nothing else is tried."""
 
-
 _NOT_APPLIED: Final = frozenset({"acknowledged", "wait_timeout", "Acknowledged", "WaitTimeout", "ClockRejected"})
-"""What servers say, over HTTP and gRPC, when they stopped waiting for a write to be applied."""
+"""What servers say, over HTTP and gRPC, of a write that is not applied, or not yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
