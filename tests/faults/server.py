@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-INFO_CONFIG = {
+INFO_CONFIG: dict[str, Any] = {
     "hnsw_config": {"m": 16, "ef_construct": 100, "full_scan_threshold": 10000},
     "optimizer_config": {
         "deleted_threshold": 0.2,

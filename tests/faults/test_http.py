@@ -134,7 +134,10 @@ LASTING: dict[str, tuple[Answer, type[RequestError], str, int]] = {
 }
 
 
-@pytest.mark.parametrize(("answer", "error", "message", "attempts"), LASTING.values(), ids=LASTING)
+lasting = pytest.mark.parametrize(("answer", "error", "message", "attempts"), LASTING.values(), ids=LASTING)
+
+
+@lasting
 def test_what_lasts_is_an_error_that_says_so(
     server: FaultyServer,
     docs: ColbertCollection,
@@ -154,7 +157,7 @@ def test_what_lasts_is_an_error_that_says_so(
     assert_complete(server, DOCUMENTS)
 
 
-@pytest.mark.parametrize(("answer", "error", "message", "attempts"), LASTING.values(), ids=LASTING)
+@lasting
 def test_searches_too(
     server: FaultyServer,
     docs: ColbertCollection,

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
-from qdrant_client import QdrantClient
 from werkzeug import Request, Response
 
 from colbert_qdrant import (
@@ -18,19 +17,13 @@ from colbert_qdrant import (
     LemurConfig,
 )
 from colbert_qdrant.qdrant import Capabilities
+from colbert_qdrant.qdrant.capabilities import Feature
 from tests.encoders import WordEncoder
+from tests.faults.server import INFO_CONFIG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pytest_httpserver import HTTPServer
-
-
-@pytest.fixture
-def remote(httpserver: HTTPServer) -> Iterator[QdrantClient]:
-    client = QdrantClient(url=httpserver.url_for("/"), check_compatibility=False)
-    yield client
-    client.close()
+    from qdrant_client import QdrantClient
 
 
 def answer_version(server: HTTPServer, version: str) -> None:
@@ -47,6 +40,39 @@ def test_metadata_depends_on_the_version(
     answer_version(httpserver, version)
     capabilities = Capabilities.of(remote)
     assert (capabilities.engine, capabilities.has("metadata")) == ("server", metadata)
+
+
+@pytest.mark.parametrize(
+    ("feature", "since"),
+    [
+        ("search_params", "1.10"),
+        ("sharding", "1.10"),
+        ("payload_indexes", "1.10"),
+        ("tenant_index", "1.11"),
+        ("has_vector", "1.13"),
+        ("metadata", "1.16"),
+        ("update_filter", "1.16"),
+        ("insert_only", "1.17"),
+        ("turbo_quantization", "1.18"),
+        ("memory", "1.19"),
+        ("turbo4_datatype", "1.19"),
+        ("turbo8_datatype", "1.20"),
+    ],
+)
+def test_features_depend_on_the_version(
+    httpserver: HTTPServer, remote: QdrantClient, feature: Feature, since: str
+) -> None:
+    major, minor = map(int, since.split("."))
+    for version in ((1, 10), (1, 12), (major, minor - 1), (major, minor), (major, minor + 1), (2, 0)):
+        if version >= (1, 10):
+            httpserver.clear()
+            answer_version(httpserver, f"{version[0]}.{version[1]}.3")
+            assert Capabilities.of(remote).has(feature) == (version >= (major, minor)), version
+
+
+def test_every_feature_has_its_version_tested() -> None:
+    marks: list[pytest.Mark] = test_features_depend_on_the_version.pytestmark  # type: ignore[attr-defined]
+    assert {feature for feature, _ in marks[0].args[1]} == set(get_args(Feature))
 
 
 LEMUR = CollectionConfig(fde=LemurConfig(dim=8, hidden=8))
@@ -121,16 +147,7 @@ class OldServer:
 
     def _info(self, _: Request) -> Response:
         created = self.created or {}
-        config = {
-            "params": {"vectors": created["vectors"]},
-            "hnsw_config": {"m": 16, "ef_construct": 100, "full_scan_threshold": 10000},
-            "optimizer_config": {
-                "deleted_threshold": 0.2,
-                "vacuum_min_vector_number": 1000,
-                "default_segment_number": 0,
-                "flush_interval_sec": 5,
-            },
-        }
+        config = {**INFO_CONFIG, "params": {"vectors": created["vectors"]}}
         result = {
             "status": "green",
             "optimizer_status": "ok",

@@ -6,27 +6,21 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from qdrant_client import QdrantClient
 from werkzeug import Request, Response
 
 from colbert_qdrant import CollectionConfig, EngineError, NotReadyError
 from colbert_qdrant.qdrant.state import read_state, wait_until_ready
+from tests.faults.server import INFO_CONFIG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from pytest_httpserver import HTTPServer
+    from qdrant_client import QdrantClient
 
 CONFIG = CollectionConfig()
 GREEN: dict[str, Any] = {"status": "green", "optimizer_status": "ok"}
 YELLOW: dict[str, Any] = {"status": "yellow", "optimizer_status": "ok"}
-
-
-@pytest.fixture
-def remote(httpserver: HTTPServer) -> Iterator[QdrantClient]:
-    client = QdrantClient(url=httpserver.url_for("/"), check_compatibility=False)
-    yield client
-    client.close()
 
 
 class Answers:
@@ -69,13 +63,8 @@ class Answers:
                     "shard_number": 3,
                     "replication_factor": 2,
                 },
-                "hnsw_config": {"m": 24, "ef_construct": 100, "full_scan_threshold": 10000},
-                "optimizer_config": {
-                    "deleted_threshold": 0.2,
-                    "vacuum_min_vector_number": 1000,
-                    "default_segment_number": 0,
-                    "flush_interval_sec": 5,
-                },
+                **INFO_CONFIG,
+                "hnsw_config": {**INFO_CONFIG["hnsw_config"], "m": 24},
                 "strict_mode_config": {"enabled": True, "max_query_limit": 50, "search_allow_exact": False},
             },
             "payload_schema": {"year": {"data_type": "integer", "points": 7}},

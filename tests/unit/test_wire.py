@@ -10,12 +10,9 @@ from qdrant_client import QdrantClient
 from werkzeug import Request, Response
 
 from colbert_qdrant import CapabilityError, ColbertCollection, CollectionConfig, EdgeClient, LemurConfig, MuveraConfig
-from colbert_qdrant.qdrant import Capabilities
-from colbert_qdrant.qdrant.capabilities import SINCE
 from tests.encoders import WordEncoder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from pytest_httpserver import HTTPServer
@@ -65,13 +62,6 @@ class RecordingServer:
         assert (method, path) == ("PUT", "/collections/docs")
         assert isinstance(body, dict)
         return body
-
-
-@pytest.fixture
-def remote(httpserver: HTTPServer) -> Iterator[QdrantClient]:
-    client = QdrantClient(url=httpserver.url_for("/"), check_compatibility=False)
-    yield client
-    client.close()
 
 
 def expected(version: str, *, storage: Storage, quantization: dict[str, Any] | None) -> dict[str, Any]:
@@ -227,10 +217,3 @@ def test_embedded_engines_have_no_shards(tmp_path: Path) -> None:
         CapabilityError, match=r"replication_factor=2 needs a Qdrant server, .* local mode .* leave it out"
     ):
         ColbertCollection.create("docs", client=QdrantClient(":memory:"), encoder=WordEncoder(), config=config)
-
-
-def test_every_feature_is_there_from_its_version_on() -> None:
-    for feature, (major, minor) in SINCE.items():
-        for version in ((1, 10), (major, minor - 1), (major, minor), (major, minor + 1), (2, 0)):
-            has = Capabilities(engine="server", version=version).has(feature)
-            assert has == (version >= (major, minor)), (feature, version)
