@@ -7,6 +7,7 @@ hits ranked by MaxSim. Importing this package loads neither torch nor transforme
 import logging
 
 from colbert_qdrant import rank
+from colbert_qdrant.aio import AsyncColbertCollection
 from colbert_qdrant.collection import ColbertCollection
 from colbert_qdrant.config import CollectionConfig, HnswConfig, LemurConfig, MuveraConfig, RetryConfig
 from colbert_qdrant.documents import Document, DocumentId, IngestReport, RejectedDocument, SearchHit
@@ -48,7 +49,7 @@ from colbert_qdrant.evaluate import FdeReport, SearchQuality, fde_report, plot_r
 from colbert_qdrant.fde import FixedDimensionalEncoder, LemurEncoder, MuveraEncoder
 from colbert_qdrant.inspection import Inspection, MuveraFitness, inspect, muvera_fitness
 from colbert_qdrant.progress import ProgressReporter
-from colbert_qdrant.qdrant import EdgeClient, SearchMode
+from colbert_qdrant.qdrant import AsyncEdgeClient, EdgeClient, SearchMode
 from colbert_qdrant.qdrant.state import CollectionState, VectorState
 from colbert_qdrant.rerank import ColbertReranker, Reranker
 from colbert_qdrant.scoring import maxsim
@@ -58,6 +59,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ArtefactError",
+    "AsyncColbertCollection",
+    "AsyncEdgeClient",
     "AuthenticationError",
     "CapabilityError",
     "CheckpointError",

@@ -3,39 +3,28 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
-from uuid import UUID
 
-from qdrant_client import models
-
-from colbert_qdrant.config import CollectionConfig, RetryConfig
-from colbert_qdrant.errors import ClosedError, ConfigurationError, InvalidQueryError
-from colbert_qdrant.ingest import CollectionEncoding, ingest
-from colbert_qdrant.progress import Silence
-from colbert_qdrant.qdrant import opening
-from colbert_qdrant.qdrant.capabilities import Capabilities
-from colbert_qdrant.qdrant.edge import EdgeClient
-from colbert_qdrant.qdrant.ids import point_id
-from colbert_qdrant.qdrant.metadata import documents_only
-from colbert_qdrant.qdrant.points import to_document, to_hits
-from colbert_qdrant.qdrant.queries import SearchMode, SearchPlan, query_tokens
-from colbert_qdrant.qdrant.retry import Result, run
-from colbert_qdrant.qdrant.state import read_state, wait_until_ready
+from colbert_qdrant.operations import CollectionOperations, CollectionShell
+from colbert_qdrant.qdrant.connection import Connection
+from colbert_qdrant.qdrant.queries import SearchMode, SearchPlan
+from colbert_qdrant.runtime import run_blocking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from types import TracebackType
 
-    from colbert_qdrant.config import FdeConfig
+    from qdrant_client import models
+
+    from colbert_qdrant.config import CollectionConfig, FdeConfig, RetryConfig
     from colbert_qdrant.documents import Document, DocumentId, IngestReport, SearchHit
     from colbert_qdrant.encoders import LateInteractionEncoder
-    from colbert_qdrant.fde import FixedDimensionalEncoder
     from colbert_qdrant.progress import ProgressReporter
     from colbert_qdrant.qdrant.capabilities import Client
     from colbert_qdrant.qdrant.state import CollectionState
     from colbert_qdrant.tokens import TokenEmbeddings
 
 
-class ColbertCollection:
+class ColbertCollection(CollectionShell):
     """A Qdrant collection whose points hold a document's encoding and its token embeddings.
 
     Made with `create`, `open` or `open_or_create`. The client stays the caller's: it is never closed here.
@@ -49,27 +38,6 @@ class ColbertCollection:
         ...         docs.upsert([Document("a", "How to parse a date")])
         ...         return docs.search("dates", limit=1)
     """
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        client: Client,
-        encoder: LateInteractionEncoder,
-        config: CollectionConfig,
-        fde: FixedDimensionalEncoder | None,
-        retry: RetryConfig | None = None,
-    ) -> None:
-        """Used by `create` and `open`, which make sure that the collection is as ``config`` says."""
-        self.name = name
-        self.encoder = encoder
-        self._open_client = client
-        self._retry = retry or RetryConfig()
-        self._encoding = CollectionEncoding(
-            client=client, collection=name, encoder=encoder, config=config, fde=fde, retry=self._retry
-        )
-        self._send_params = Capabilities.of(client).has("search_params")
-        self._closed = False
 
     @classmethod
     def create(
@@ -94,9 +62,10 @@ class ColbertCollection:
             CollectionExistsError: There is a collection of that name already.
             CapabilityError: The server is too old.
         """
-        config = config or CollectionConfig()
-        fde = opening.create(name, client=client, encoder=encoder, config=config)
-        return cls(name, client=client, encoder=encoder, config=config, fde=fde, retry=retry)
+        connection = Connection.blocking(client, retry=retry)
+        return cls(
+            run_blocking(CollectionOperations.create(name, connection=connection, encoder=encoder, config=config))
+        )
 
     @classmethod
     def open(
@@ -123,8 +92,8 @@ class ColbertCollection:
             FingerprintMismatchError: It was built with another encoder or other settings.
             ArtefactError: It was fitted, but what was fitted is missing or altered.
         """
-        stored, fde = opening.open(name, client=client, encoder=encoder, config=config)
-        return cls(name, client=client, encoder=encoder, config=stored, fde=fde, retry=retry)
+        connection = Connection.blocking(client, retry=retry)
+        return cls(run_blocking(CollectionOperations.open(name, connection=connection, encoder=encoder, config=config)))
 
     @classmethod
     def open_or_create(
@@ -137,8 +106,12 @@ class ColbertCollection:
         retry: RetryConfig | None = None,
     ) -> Self:
         """Open the collection if there is one, else create it; arguments and errors are those of the two."""
-        method = cls.open if client.collection_exists(name) else cls.create
-        return method(name, client=client, encoder=encoder, config=config, retry=retry)
+        connection = Connection.blocking(client, retry=retry)
+        return cls(
+            run_blocking(
+                CollectionOperations.open_or_create(name, connection=connection, encoder=encoder, config=config)
+            )
+        )
 
     def upsert(self, documents: Iterable[Document]) -> None:
         """Store documents; one that is stored under the same id is replaced whole.
@@ -151,11 +124,7 @@ class ColbertCollection:
             InvalidTokensError: A document's token embeddings cannot be stored; nothing was written.
             RequestError: The server could not be reached, or refused documents; all others are stored.
         """
-        self._check_open()
-        written = self._encoding.writer().write(list(documents), Silence())
-        if self._encoding.is_due(last=False):
-            self._encoding.fit(progress=False)
-        written.require_all(collection=self.name)
+        run_blocking(self._operations.upsert(list(documents)))
 
     def ingest(self, documents: Iterable[Document], *, progress: bool | ProgressReporter = False) -> IngestReport:
         """Stream documents of any number into the collection, in bounded memory.
@@ -176,8 +145,7 @@ class ColbertCollection:
             InvalidTokensError: A document's token embeddings cannot be stored; likewise.
             RequestError: The server failed for good, or refuses everything; those acknowledged before are stored.
         """
-        self._check_open()
-        return ingest(self._encoding, documents, progress=progress)
+        return run_blocking(self._operations.ingest(documents, progress=progress))
 
     def fit(
         self,
@@ -203,8 +171,7 @@ class ColbertCollection:
         Raises:
             ConfigurationError: The encoding needs no fit, there are no documents, or ``config`` has another ``dim``.
         """
-        self._check_open()
-        self._encoding.fit(config=config, refit=refit, device=device, progress=progress)
+        run_blocking(self._operations.fit(refit=refit, config=config, device=device, progress=progress))
 
     def get(self, ids: DocumentId | Iterable[DocumentId]) -> list[Document]:
         """Fetch documents.
@@ -215,10 +182,7 @@ class ColbertCollection:
         Returns:
             The documents in the order of their ids; those that are not stored are left out.
         """
-        points = [point_id(id) for id in _as_ids(ids)]
-        records = self._tried("get", lambda: self._client.retrieve(self.name, ids=points, with_payload=True))
-        found = {str(record.id): record.payload for record in records}
-        return [to_document(payload, self.config) for point in points if (payload := found.get(point)) is not None]
+        return run_blocking(self._operations.get(ids))
 
     def delete(
         self, *, ids: DocumentId | Iterable[DocumentId] | None = None, filter: models.Filter | None = None
@@ -228,17 +192,11 @@ class ColbertCollection:
         Raises:
             ConfigurationError: Not exactly one of the two is given.
         """
-        if (ids is None) == (filter is None):
-            raise ConfigurationError("delete needs either ids=… or filter=…, and not both")
-        selector: models.PointsSelector = models.FilterSelector(filter=documents_only(filter))
-        if ids is not None:
-            selector = models.PointIdsList(points=[point_id(id) for id in _as_ids(ids)])
-        self._tried("delete", lambda: self._client.delete(self.name, points_selector=selector, wait=True))
+        run_blocking(self._operations.delete(ids=ids, filter=filter))
 
     def count(self, *, filter: models.Filter | None = None) -> int:
         """The exact number of documents, or of those that match a filter."""
-        chosen = documents_only(filter)
-        return self._tried("count", lambda: self._client.count(self.name, count_filter=chosen, exact=True)).count
+        return run_blocking(self._operations.count(filter=filter))
 
     def search(
         self,
@@ -271,17 +229,10 @@ class ColbertCollection:
             InvalidQueryError: The query is empty, or not one query.
             ConfigurationError: A parameter is out of range, or ``candidates < limit``.
         """
-        if not isinstance(query, str) and len(query) != 1:
-            raise InvalidQueryError(f"search takes one query, got {len(query)}: use search_batch")
-        return self.search_batch(
-            [query] if isinstance(query, str) else query,
-            limit=limit,
-            candidates=candidates,
-            mode=mode,
-            filter=filter,
-            params=params,
-            with_payload=with_payload,
-        )[0]
+        plan = SearchPlan(
+            limit=limit, candidates=candidates, mode=mode, filter=filter, params=params, with_payload=with_payload
+        )
+        return run_blocking(self._operations.search(query, plan))
 
     def search_batch(
         self,
@@ -313,23 +264,9 @@ class ColbertCollection:
             ConfigurationError: A parameter is out of range, or ``candidates < limit``.
         """
         plan = SearchPlan(
-            limit=limit,
-            candidates=candidates,
-            mode=mode,
-            filter=filter,
-            params=params,
-            with_payload=with_payload,
+            limit=limit, candidates=candidates, mode=mode, filter=filter, params=params, with_payload=with_payload
         )
-        tokens = query_tokens(queries, encoder=self.encoder, collection=self.name)
-        if not len(tokens):
-            return []
-        encoded = [None] * len(tokens) if plan.mode == "exact" else self._encoding.encode_queries(tokens)
-        requests = [
-            plan.request(self.config, tokens=matrix, fde=fde, send_params=self._send_params)
-            for matrix, fde in zip(tokens, encoded, strict=True)
-        ]
-        responses = self._tried("search", lambda: self._client.query_batch_points(self.name, requests=requests))
-        return [to_hits(response.points, self.config, with_payload=with_payload) for response in responses]
+        return run_blocking(self._operations.search_batch(queries, plan))
 
     def check(self) -> None:
         """Make sure that the stored collection still is the one that was opened.
@@ -339,11 +276,11 @@ class ColbertCollection:
             SchemaMismatchError: Its vectors are laid out in another way.
             FingerprintMismatchError: It was built with another encoder or other settings.
         """
-        opening.open(self.name, client=self._client, encoder=self.encoder, config=self.config)
+        run_blocking(self._operations.check())
 
     def info(self) -> CollectionState:
         """What is really in force: status, sizes, how vectors are stored, indexes, and the limits of strict mode."""
-        return read_state(self._client, self.name, self.config)
+        return run_blocking(self._operations.info())
 
     def wait_until_ready(self, *, timeout: float = 600) -> CollectionState:
         """Wait until the graphs over everything written are built, at most ``timeout`` seconds.
@@ -352,21 +289,15 @@ class ColbertCollection:
             NotReadyError: It was not in time, or will not be by itself; says what to do.
             EngineError: The engine gave up building.
         """
-        return wait_until_ready(self._client, self.name, self.config, timeout=timeout)
+        return run_blocking(self._operations.wait_until_ready(timeout))
 
     def optimize(self) -> None:
         """Build the graphs of an embedded store now, and wait for it; servers do so by themselves."""
-        if isinstance(self._client, EdgeClient):
-            self._client.optimize(self.name)
+        run_blocking(self._operations.optimize())
 
     def drop(self) -> None:
         """Delete the collection with all its documents, and close it."""
-        opening.drop(self.name, client=self._client, config=self.config)
-        self.close()
-
-    def close(self) -> None:
-        """Refuse further use. The client stays open: it is the caller's."""
-        self._closed = True
+        run_blocking(self._operations.drop())
 
     def __enter__(self) -> Self:
         return self
@@ -375,35 +306,3 @@ class ColbertCollection:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-    def __repr__(self) -> str:
-        fitted = "" if self.fde else ", not fitted"
-        return (
-            f"{type(self).__name__}({self.name!r}, fde_dim={self.config.fde.dim}, token_dim={self.encoder.dim}{fitted})"
-        )
-
-    @property
-    def config(self) -> CollectionConfig:
-        """The collection's settings; a refit may change those of its encoding."""
-        return self._encoding.config
-
-    @property
-    def fde(self) -> FixedDimensionalEncoder | None:
-        """The encoding; ``None`` while it has to be fitted."""
-        return self._encoding.fde
-
-    @property
-    def _client(self) -> Client:
-        self._check_open()
-        return self._open_client
-
-    def _tried(self, operation: str, request: Callable[[], Result]) -> Result:
-        return run(request, operation=operation, collection=self.name, config=self._retry)
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise ClosedError(f"collection {self.name!r} is closed: open it again")
-
-
-def _as_ids(ids: DocumentId | Iterable[DocumentId]) -> list[DocumentId]:
-    return [ids] if isinstance(ids, str | int | UUID) else list(ids)

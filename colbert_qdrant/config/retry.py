@@ -20,8 +20,8 @@ class RetryConfig:
         attempts: Most times that a request is sent; 1 never tries again.
         first_wait: Bound of the first wait, in seconds.
         longest_wait: Bound of any, in seconds.
-        deadline: Seconds after which nothing is tried again, all attempts and waits of a request together. An attempt
-            itself takes as long as the client's ``timeout`` lets it.
+        deadline: Seconds that a request may take, all its attempts and waits together. Then nobody waits for it any
+            longer, whatever the server does; the client's ``timeout`` bounds a single attempt.
 
     Raises:
         ConfigurationError: A value is out of range.

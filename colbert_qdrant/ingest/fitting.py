@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -17,21 +16,20 @@ from colbert_qdrant.fde import encoder_from_bytes, fit_encoder
 from colbert_qdrant.ingest.pipeline import DocumentWriter
 from colbert_qdrant.progress import reporting
 from colbert_qdrant.qdrant import artefacts, opening
-from colbert_qdrant.qdrant.capabilities import Capabilities
 from colbert_qdrant.qdrant.metadata import documents_only
-from colbert_qdrant.qdrant.retry import Result, run
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Sequence
+    from typing import Self
 
     from numpy.typing import NDArray
 
-    from colbert_qdrant.config import CollectionConfig, FdeConfig, RetryConfig
+    from colbert_qdrant.config import CollectionConfig, FdeConfig
     from colbert_qdrant.encoders import LateInteractionEncoder
     from colbert_qdrant.fde import FixedDimensionalEncoder, LemurEncoder, MuveraEncoder
     from colbert_qdrant.progress import ProgressReporter
-    from colbert_qdrant.qdrant.capabilities import Client
+    from colbert_qdrant.qdrant.connection import Connection
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -64,31 +62,56 @@ class CollectionEncoding:
     def __init__(
         self,
         *,
-        client: Client,
+        connection: Connection,
         collection: str,
         encoder: LateInteractionEncoder,
         config: CollectionConfig,
         fde: FixedDimensionalEncoder | None,
-        retry: RetryConfig,
     ) -> None:
+        """See `of`, which also finds out whether every point has its encoding."""
         self.config = config
-        self._retry = retry
-        self._client = client
+        self.fde = fde
+        self.complete = False
+        self._connection = connection
+        self._client = connection.client
         self._collection = collection
         self._encoder = encoder
         self._has_warned = False
-        self._set(fde)
+        self._described = opening.describe(config, encoder, fde)
+        self._fitting = connection.runtime.lock()
 
-    def writer(self) -> DocumentWriter:
+    @classmethod
+    async def of(
+        cls,
+        *,
+        connection: Connection,
+        collection: str,
+        encoder: LateInteractionEncoder,
+        config: CollectionConfig,
+        fde: FixedDimensionalEncoder | None,
+    ) -> Self:
+        """That of a collection.
+
+        Args:
+            connection: To the engine.
+            collection: The collection's name.
+            encoder: The collection's encoder.
+            config: The collection's settings.
+            fde: Its encoding; ``None``: it is not fitted.
+        """
+        encoding = cls(connection=connection, collection=collection, encoder=encoder, config=config, fde=fde)
+        await encoding._set(fde)
+        return encoding
+
+    async def writer(self) -> DocumentWriter:
         """What writes documents, with the encoding that the collection has now."""
-        self._refresh()
+        await self._refresh()
         return DocumentWriter(
-            client=self._client,
+            connection=self._connection,
             collection=self._collection,
             encoder=self._encoder,
             fde=self.fde,
             config=self.config,
-            retry=self._retry,
         )
 
     def encode_queries(self, tokens: TokenEmbeddings) -> Sequence[NDArray[np.float32] | None]:
@@ -104,7 +127,7 @@ class CollectionEncoding:
             )
         return [None] * len(tokens)
 
-    def is_due(self, *, last: bool) -> bool:
+    async def is_due(self, *, last: bool) -> bool:
         """Whether it is time to fit, or to go on with what was begun.
 
         Args:
@@ -114,10 +137,10 @@ class CollectionEncoding:
             return False
         if self.fde is not None:
             return True
-        stored = self._count(_has_tokens(self.config))
+        stored = await self._count(_has_tokens(self.config))
         return stored >= (1 if last else self.config.fde.fit_documents)
 
-    def fit(
+    async def fit(
         self,
         *,
         config: FdeConfig | None = None,
@@ -130,8 +153,14 @@ class CollectionEncoding:
         Raises:
             ConfigurationError: The encoding needs no fit, nothing is stored, or ``config`` cannot be the collection's.
         """
+        async with self._fitting:
+            await self._fit(config, refit=refit, device=device, progress=progress)
+
+    async def _fit(
+        self, config: FdeConfig | None, *, refit: bool, device: str, progress: bool | ProgressReporter
+    ) -> None:
         try:
-            self._refresh()
+            await self._refresh()
         except ArtefactError:
             if not refit:
                 raise
@@ -147,28 +176,31 @@ class CollectionEncoding:
                 f"which collection {self._collection!r} was created with: for others create a new collection"
             )
         if self.fde is None or refit:
-            self._publish(self._fitted(config or own, device=device, progress=progress), refit=refit)
-        self._fill(progress=progress)
+            fitted = await self._fitted(config or own, device=device, progress=progress)
+            await self._publish(fitted, refit=refit)
+        await self._fill(progress=progress)
 
-    def _set(self, fde: FixedDimensionalEncoder | None) -> None:
+    async def _set(self, fde: FixedDimensionalEncoder | None) -> None:
         self.fde = fde
         self._described = opening.describe(self.config, self._encoder, fde)
-        self.complete = fde is not None and not self._count_lacking()
+        self.complete = fde is not None and not await self._count_lacking()
 
-    def _refresh(self) -> None:
+    async def _refresh(self) -> None:
         """Take over what another writer, or a process that was killed, fitted in the meantime."""
         if not self.config.fde.needs_fit:
             return
-        if opening.declared(self._collection, client=self._client) != self._described:
-            self.config, fde = opening.open(self._collection, client=self._client, encoder=self._encoder, config=None)
-            self._set(fde)
-        if self.fde is None and (data := artefacts.fetch(self._client, self._collection)) is not None:
-            self._adopt(data)
+        if await opening.declared(self._collection, connection=self._connection) != self._described:
+            self.config, fde = await opening.open(
+                self._collection, connection=self._connection, encoder=self._encoder, config=None
+            )
+            await self._set(fde)
+        if self.fde is None and (data := await artefacts.fetch(self._connection, self._collection)) is not None:
+            await self._adopt(data)
 
-    def _fitted(
+    async def _fitted(
         self, config: FdeConfig, *, device: str, progress: bool | ProgressReporter
     ) -> LemurEncoder | MuveraEncoder:
-        texts, documents = self._sample(config)
+        texts, documents = await self._sample(config)
         if not texts:
             raise ConfigurationError(f"collection {self._collection!r} is empty: ingest documents first, then fit")
         queries = None
@@ -180,22 +212,22 @@ class CollectionEncoding:
                     self._collection,
                     len(texts),
                 )
-            queries = self._encoder.encode_queries(query_spans(texts, seed=config.seed))
-        return fit_encoder(config, documents, query_tokens=queries, device=device, progress=progress)
+            spans = query_spans(texts, seed=config.seed)
+            queries = await self._connection.runtime.compute(self._encoder.encode_queries, spans)
+        return await self._connection.runtime.compute(
+            fit_encoder, config, documents, query_tokens=queries, device=device, progress=progress
+        )
 
-    def _publish(self, fitted: LemurEncoder | MuveraEncoder, *, refit: bool) -> None:
+    async def _publish(self, fitted: LemurEncoder | MuveraEncoder, *, refit: bool) -> None:
         data = fitted.to_bytes()
         encoder_from_bytes(data)  # a fit that went wrong is to fail before anything is changed
         if refit:
-            self._declare(None, self.config)
+            await self._declare(None, self.config)
             names, everything = [self.config.fde_vector], documents_only(None)
-            self._tried(
-                "taking back encodings",
-                lambda: self._client.delete_vectors(self._collection, vectors=names, points=everything, wait=True),
-            )
-        self._adopt(artefacts.publish(self._client, self._collection, data, replace=refit))
+            await self._client.delete_vectors(self._collection, vectors=names, points=everything, wait=True)
+        await self._adopt(await artefacts.publish(self._connection, self._collection, data, replace=refit))
 
-    def _adopt(self, data: bytes) -> None:
+    async def _adopt(self, data: bytes) -> None:
         fde = encoder_from_bytes(data)
         if (fde.dim, fde.token_dim) != (self.config.fde.dim, self._encoder.dim):
             raise ArtefactError(
@@ -203,30 +235,33 @@ class CollectionEncoding:
                 f"{fde.token_dim}, but the collection has {self.config.fde.dim} for {self._encoder.dim}: it is another "
                 "collection's; restore this one's, or fit anew with fit(refit=True)"
             )
-        self._declare(fde, replace(self.config, fde=fde.config))
+        await self._declare(fde, replace(self.config, fde=fde.config))
 
-    def _declare(self, fde: FixedDimensionalEncoder | None, config: CollectionConfig) -> None:
+    async def _declare(self, fde: FixedDimensionalEncoder | None, config: CollectionConfig) -> None:
         self.fde, self.complete = None, False  # until it is known to be written
-        opening.declare(self._collection, client=self._client, encoder=self._encoder, config=config, fde=fde)
+        await opening.declare(
+            self._collection, connection=self._connection, encoder=self._encoder, config=config, fde=fde
+        )
         self.config = config
-        self._set(fde)
+        await self._set(fde)
 
-    def _fill(self, *, progress: bool | ProgressReporter) -> None:
+    async def _fill(self, *, progress: bool | ProgressReporter) -> None:
         """Add the encoding to the points that lack it. One pass: who writes points meanwhile sees to them."""
-        missing = self._count_lacking()
-        if self.fde is None or not missing:
-            self.complete = self.fde is not None
+        missing, fde = await self._count_lacking(), self.fde
+        if fde is None or not missing:
+            self.complete = fde is not None
             return
         lacking = _lacks(self.config)
         # a document that was replaced since it was read has its own by now
-        only = lacking if Capabilities.of(self._client).has("update_filter") else None
+        only = lacking if (await self._connection.capabilities()).has("update_filter") else None
         with reporting(progress, label="encode", total=missing) as report:
-            for records, tokens in self._pages(lacking):
-                self._add(records, self.fde.encode_documents(tokens), only=only)
+            async for records, tokens in self._pages(lacking):
+                encoded = await self._connection.runtime.compute(fde.encode_documents, tokens)
+                await self._add(records, encoded, only=only)
                 report.advance(len(records))
-        self.complete = not self._count_lacking()
+        self.complete = not await self._count_lacking()
 
-    def _add(
+    async def _add(
         self, records: Sequence[models.Record], encoded: NDArray[np.float32], *, only: models.Filter | None
     ) -> None:
         points = [
@@ -234,35 +269,33 @@ class CollectionEncoding:
             for record, vector in zip(records, encoded, strict=True)
         ]
         try:
-            self._tried(
-                "adding encodings",
-                lambda: self._client.update_vectors(self._collection, points, wait=True, update_filter=only),
-            )
+            await self._client.update_vectors(self._collection, points, wait=True, update_filter=only)
         except Exception as error:
             # one that was deleted since is an error to every engine, after it has written the others
             gone_wrong = isinstance(error, RequestError) and not isinstance(error, RequestRefusedError)
             ids = [point.id for point in points]
-            stored = self._tried("reading", lambda: self._client.retrieve(self._collection, ids=ids))
+            stored = await self._client.retrieve(self._collection, ids=ids)
             if gone_wrong or len(stored) == len(points):
                 raise
 
-    def _sample(self, config: FdeConfig) -> tuple[list[str], TokenEmbeddings]:
+    async def _sample(self, config: FdeConfig) -> tuple[list[str], TokenEmbeddings]:
         """The texts and token embeddings of the first documents in the order of their ids, which is a random one."""
         texts: list[str] = []
         batches = [TokenEmbeddings.from_matrices([], dim=self._encoder.dim)]
-        for records, tokens in self._pages(_has_tokens(self.config)):
+        async for records, tokens in self._pages(_has_tokens(self.config)):
             texts += [str((record.payload or {}).get(self.config.text_key, "")) for record in records]
             batches.append(tokens)
             if len(texts) >= config.fit_documents:
                 break
         return texts, TokenEmbeddings.concatenate(batches)
 
-    def _pages(self, chosen: models.Filter) -> Iterator[tuple[list[models.Record], TokenEmbeddings]]:
+    async def _pages(self, chosen: models.Filter) -> AsyncIterator[tuple[list[models.Record], TokenEmbeddings]]:
         offset: Any = None
+        offsets = set()
         limit, most = _PAGE_POINTS
-        while True:
-            page = partial(
-                self._client.scroll,
+        while offset not in offsets:  # or else it would go on for ever
+            offsets.add(offset)
+            records, offset = await self._client.scroll(
                 self._collection,
                 scroll_filter=documents_only(chosen),
                 limit=limit,
@@ -270,7 +303,6 @@ class CollectionEncoding:
                 with_payload=[self.config.text_key],
                 with_vectors=[self.config.token_vector],
             )
-            records, offset = self._tried("reading", page)
             if records:
                 matrices = [_matrix(record, self.config.token_vector) for record in records]
                 tokens = TokenEmbeddings.from_matrices(matrices, dim=self._encoder.dim)
@@ -280,15 +312,11 @@ class CollectionEncoding:
             if offset is None:
                 return
 
-    def _count_lacking(self) -> int:
-        return self._count(_lacks(self.config)) if self.config.fde.needs_fit else 0
+    async def _count_lacking(self) -> int:
+        return await self._count(_lacks(self.config)) if self.config.fde.needs_fit else 0
 
-    def _count(self, filter: models.Filter) -> int:
-        chosen = documents_only(filter)
-        return self._tried("count", lambda: self._client.count(self._collection, count_filter=chosen, exact=True)).count
-
-    def _tried(self, operation: str, request: Callable[[], Result]) -> Result:
-        return run(request, operation=operation, collection=self._collection, config=self._retry)
+    async def _count(self, filter: models.Filter) -> int:
+        return (await self._client.count(self._collection, count_filter=documents_only(filter), exact=True)).count
 
 
 def query_spans(texts: Sequence[str], *, seed: int) -> list[str]:

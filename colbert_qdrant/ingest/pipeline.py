@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sized
+from collections.abc import AsyncIterable, Sized
+from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final
@@ -19,15 +20,17 @@ from colbert_qdrant.qdrant.points import check_documents, make_point, split_by_b
 from colbert_qdrant.qdrant.writing import upsert
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 
-    from colbert_qdrant.config import CollectionConfig, RetryConfig
+    from numpy.typing import NDArray
+
+    from colbert_qdrant.config import CollectionConfig
     from colbert_qdrant.documents import Document
     from colbert_qdrant.encoders import LateInteractionEncoder
     from colbert_qdrant.fde import FixedDimensionalEncoder
     from colbert_qdrant.ingest.fitting import CollectionEncoding
     from colbert_qdrant.progress import ProgressReporter
-    from colbert_qdrant.qdrant.capabilities import Client
+    from colbert_qdrant.qdrant.connection import Connection
     from colbert_qdrant.qdrant.points import Payload, Point
     from colbert_qdrant.tokens import TokenEmbeddings
 
@@ -68,22 +71,20 @@ class DocumentWriter:
     """Writes documents to one collection: everything is checked and encoded before anything is sent.
 
     Args:
-        client: The engine's client.
+        connection: To the engine.
         collection: The collection's name.
         encoder: Text → token embeddings.
         fde: Token embeddings → encoding; ``None`` while that is not fitted: points are written without one.
         config: The collection's settings.
-        retry: What is tried again.
     """
 
-    client: Client
+    connection: Connection
     collection: str
     encoder: LateInteractionEncoder
     fde: FixedDimensionalEncoder | None
     config: CollectionConfig
-    retry: RetryConfig
 
-    def write(self, documents: Sequence[Document], progress: ProgressReporter) -> Written:
+    async def write(self, documents: Sequence[Document], progress: ProgressReporter) -> Written:
         """Write documents, and wait until the engine has them.
 
         Args:
@@ -100,12 +101,12 @@ class DocumentWriter:
         if not documents:
             return Written()
         payloads = check_documents(documents, self.config)
-        tokens = self._encode(documents)
-        points = self._points(documents, payloads, tokens)
+        tokens, encoded = await self.connection.runtime.compute(self._encode, documents)
+        points = self._points(documents, payloads, tokens, encoded)
         refused = [
             each
-            for batch in split_by_bytes(points, MAX_BATCH_BYTES, binary=speaks_grpc(self.client))
-            for each in upsert(self.client, self.collection, batch, retry=self.retry, on_stored=progress.advance)
+            for batch in split_by_bytes(points, MAX_BATCH_BYTES, binary=speaks_grpc(self.connection.raw))
+            for each in await upsert(self.connection, self.collection, batch, on_stored=progress.advance)
         ]
         reasons = {id_from_json(each.point.payload[self.config.id_key]): str(each.error) for each in refused}
         stored = np.array([document.id not in reasons for document in documents])
@@ -116,31 +117,39 @@ class DocumentWriter:
             rejected=tuple(RejectedDocument(id=id, reason=reason) for id, reason in reasons.items()),
         )
 
-    def _encode(self, documents: Sequence[Document]) -> TokenEmbeddings:
+    def _encode(self, documents: Sequence[Document]) -> tuple[TokenEmbeddings, NDArray[np.float32] | None]:
         tokens = self.encoder.encode_documents([document.text for document in documents])
         if len(tokens) != len(documents) or tokens.dim != self.encoder.dim:
             raise InvalidDocumentError(
                 f"the encoder gave {len(tokens)} matrices of {tokens.dim} dimensions for {len(documents)} documents "
                 f"of {self.encoder.dim}: it must return one matrix per text, of its own dim"
             )
-        return tokens
+        return tokens, None if self.fde is None else self.fde.encode_documents(tokens)
 
     def _points(
-        self, documents: Sequence[Document], payloads: Sequence[Payload], tokens: TokenEmbeddings
+        self,
+        documents: Sequence[Document],
+        payloads: Sequence[Payload],
+        tokens: TokenEmbeddings,
+        encoded: NDArray[np.float32] | None,
     ) -> Iterator[Point]:
-        encoded = [None] * len(tokens) if self.fde is None else self.fde.encode_documents(tokens)
-        for document, payload, matrix, fde in zip(documents, payloads, tokens, encoded, strict=True):
+        encodings = [None] * len(tokens) if encoded is None else encoded
+        for document, payload, matrix, fde in zip(documents, payloads, tokens, encodings, strict=True):
             yield make_point(document.id, payload, tokens=matrix, fde=fde, config=self.config)
 
 
-def ingest(
-    encoding: CollectionEncoding, documents: Iterable[Document], *, progress: bool | ProgressReporter
+async def ingest(
+    encoding: CollectionEncoding,
+    documents: Iterable[Document] | AsyncIterable[Document],
+    *,
+    progress: bool | ProgressReporter,
 ) -> IngestReport:
     """Stream documents into a collection in bounded memory, and fit its encoding when it is time to.
 
     Args:
         encoding: The collection's encoding, which gives what writes documents.
-        documents: Any iterable; it is read as the writing goes on, some hundred documents ahead at most.
+        documents: Any iterable, also an asynchronous one; it is read as the writing goes on, some hundred documents
+            ahead at most.
         progress: A bar, silence, or a reporter of the caller's own; never started again before it is stopped.
 
     Returns:
@@ -153,20 +162,36 @@ def ingest(
     started = time.perf_counter()
     count = tokens = truncated = 0
     rejected: tuple[RejectedDocument, ...] = ()
-    stream = iter(documents)
     total = len(documents) if isinstance(documents, Sized) else None
     chunk: list[Document] | None = None
-    while chunk != []:
-        with reporting(progress, label="ingest", total=None if total is None else total - count) as report:
-            while chunk := list(islice(stream, _CHUNK_DOCUMENTS)):
-                written = encoding.writer().write(chunk, report)
-                count += written.documents
-                tokens += written.tokens
-                truncated += written.truncated
-                rejected += written.rejected
-                if encoding.is_due(last=False):
-                    break
-        if encoding.is_due(last=not chunk):
-            encoding.fit(progress=progress)
+    async with aclosing(_chunks(documents)) as stream:
+        while chunk != []:
+            with reporting(progress, label="ingest", total=None if total is None else total - count) as report:
+                while chunk := await anext(stream, []):
+                    written = await (await encoding.writer()).write(chunk, report)
+                    count += written.documents
+                    tokens += written.tokens
+                    truncated += written.truncated
+                    rejected += written.rejected
+                    if await encoding.is_due(last=False):
+                        break
+            if await encoding.is_due(last=not chunk):
+                await encoding.fit(progress=progress)
     seconds = time.perf_counter() - started
     return IngestReport(documents=count, tokens=tokens, truncated=truncated, rejected=rejected, seconds=seconds)
+
+
+async def _chunks(documents: Iterable[Document] | AsyncIterable[Document]) -> AsyncGenerator[list[Document], None]:
+    if isinstance(documents, AsyncIterable):
+        chunk = []
+        async for document in documents:
+            chunk.append(document)
+            if len(chunk) == _CHUNK_DOCUMENTS:
+                yield chunk
+                chunk = []
+        if chunk:
+            yield chunk
+    else:
+        stream = iter(documents)
+        while chunk := list(islice(stream, _CHUNK_DOCUMENTS)):
+            yield chunk

@@ -6,16 +6,22 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
 
-from qdrant_client import QdrantClient
+from qdrant_client import AsyncQdrantClient, QdrantClient
 
 from colbert_qdrant.errors import CapabilityError, ConfigurationError
-from colbert_qdrant.qdrant.edge import EdgeClient
+from colbert_qdrant.qdrant.edge import AsyncEdgeClient, EdgeClient
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Client: TypeAlias = QdrantClient | EdgeClient
-"""What every part of this library that does I/O takes: the two have the same method names."""
+"""The clients that block: the two have the same method names."""
+
+AsyncClient: TypeAlias = AsyncQdrantClient | AsyncEdgeClient
+"""The clients whose methods are awaited."""
+
+Engine = Literal["server", "local", "edge"]
+"""A Qdrant server or cluster, the client's local mode, or the embedded engine."""
 
 Feature = Literal[
     "has_vector",
@@ -61,7 +67,7 @@ class Capabilities:
     Nothing is sent to a server that it does not know.
 
     Attributes:
-        engine: A Qdrant server or cluster, the client's local mode, or the embedded engine.
+        engine: The kind of engine.
         version: Major and minor version of a server; ``None`` for the others.
 
     Example:
@@ -69,31 +75,39 @@ class Capabilities:
         False
     """
 
-    engine: Literal["server", "local", "edge"]
+    engine: Engine
     version: tuple[int, int] | None = None
 
     @classmethod
-    def of(cls, client: Client) -> Self:
+    def of(cls, client: Client | AsyncClient) -> Self:
         """Find out about the engine behind a client; a server is asked for its version.
 
         Raises:
-            ConfigurationError: It is not a client that this library knows.
+            ConfigurationError: It is not a client that this library knows, or one that has to be awaited.
             CapabilityError: The server is older than 1.10, the first one with multivectors.
         """
-        if isinstance(client, EdgeClient):
-            return cls(engine="edge")
-        if not isinstance(client, QdrantClient):
-            raise ConfigurationError(
-                f"client must be a qdrant_client.QdrantClient or an EdgeClient, got {type(client).__name__}"
-            )
-        if _is_local(client):
-            return cls(engine="local")
-        version = _parse(client.info().version)
-        if version < _MULTIVECTORS_SINCE:
+        if isinstance(client, AsyncQdrantClient | AsyncEdgeClient):
+            raise ConfigurationError(f"{type(client).__name__} cannot be asked here, it has to be awaited")
+        engine = engine_of(client)
+        if isinstance(client, EdgeClient) or engine == "local":
+            return cls(engine=engine)
+        return cls.of_version(engine, client.info().version)
+
+    @classmethod
+    def of_version(cls, engine: Engine, version: str | None) -> Self:
+        """Those of an engine, given what it calls its version if it is a server.
+
+        Raises:
+            CapabilityError: The server is older than 1.10, the first one with multivectors.
+        """
+        if engine != "server":
+            return cls(engine=engine)
+        parsed = _parse(version or "")
+        if parsed < _MULTIVECTORS_SINCE:
             raise CapabilityError(
-                f"the Qdrant server is version {version[0]}.{version[1]}, but multivectors need 1.10: upgrade it"
+                f"the Qdrant server is version {parsed[0]}.{parsed[1]}, but multivectors need 1.10: upgrade it"
             )
-        return cls(engine="server", version=version)
+        return cls(engine="server", version=parsed)
 
     def has(self, feature: Feature) -> bool:
         """Whether the engine has a feature."""
@@ -124,14 +138,30 @@ class Capabilities:
         )
 
 
-def speaks_grpc(client: Client) -> bool:
-    """Whether a client speaks to its server over gRPC, in binary, not over REST."""
-    return isinstance(client, QdrantClient) and not _is_local(client) and bool(client.init_options.get("prefer_grpc"))
+def engine_of(client: Client | AsyncClient) -> Engine:
+    """The kind of engine behind a client, without asking it.
 
-
-def _is_local(client: QdrantClient) -> bool:
+    Raises:
+        ConfigurationError: It is not a client that this library knows.
+    """
+    if isinstance(client, EdgeClient | AsyncEdgeClient):
+        return "edge"
+    if not isinstance(client, QdrantClient | AsyncQdrantClient):
+        raise ConfigurationError(
+            "client must be a qdrant_client.QdrantClient or AsyncQdrantClient, an EdgeClient or an AsyncEdgeClient, "
+            f"got {type(client).__name__}"
+        )
     options = client.init_options
-    return options.get("location") == ":memory:" or options.get("path") is not None
+    return "local" if options.get("location") == ":memory:" or options.get("path") is not None else "server"
+
+
+def speaks_grpc(client: Client | AsyncClient) -> bool:
+    """Whether a client speaks to its server over gRPC, in binary, not over REST."""
+    return (
+        isinstance(client, QdrantClient | AsyncQdrantClient)
+        and engine_of(client) == "server"
+        and bool(client.init_options.get("prefer_grpc"))
+    )
 
 
 def _parse(version: str) -> tuple[int, int]:

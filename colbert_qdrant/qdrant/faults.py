@@ -22,6 +22,7 @@ from colbert_qdrant.errors import (
     ServerError,
     UnreachableError,
 )
+from colbert_qdrant.qdrant.edge.aio import WorkerEndedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,6 +38,7 @@ Kind = Literal[
     "authentication",
     "not_found",
     "refused",
+    "ended",
 ]
 
 _MAX_DETAIL: Final = 300
@@ -93,6 +95,12 @@ _MEANINGS: Final[Mapping[Kind, _Meaning]] = {
     ),
     "not_found": _Meaning("it is not there", "create it with ColbertCollection.create", CollectionNotFoundError),
     "refused": _Meaning("the server refuses it", "look at what the server says about it", RequestRefusedError),
+    "ended": _Meaning(
+        "the embedded engine crashed",
+        "find out what ends it (often a lack of memory)",
+        UnreachableError,
+        passes=True,
+    ),
 }
 _GRPC_KINDS: Final[Mapping[str, Kind]] = {
     "DEADLINE_EXCEEDED": "timeout",
@@ -119,6 +127,10 @@ _HTTP_KINDS: Final[Mapping[int, Kind]] = {
 
 class NotConfirmedError(Exception):
     """A write was taken, but not applied while the server was waited for; never leaves this package."""
+
+
+class DeadlineError(Exception):
+    """No time is left for an answer; never leaves this package."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,6 +225,8 @@ _READERS: Final[Mapping[type[BaseException], Callable[[Any], Fault]]] = {
     ResponseHandlingException: lambda error: _of_transport(error.source),
     RpcError: _of_call,
     NotConfirmedError: lambda error: Fault(kind="timeout", detail=str(error)),
+    DeadlineError: lambda error: Fault(kind="timeout", detail=str(error)),
+    WorkerEndedError: lambda error: Fault(kind="ended", detail=str(error)),
     # the client reads answers outside what it wraps, and asserts that there is something in them
     json.JSONDecodeError: _of_garbled,
     UnicodeDecodeError: _of_garbled,

@@ -11,7 +11,7 @@ from colbert_qdrant.fingerprint import Fingerprint
 from colbert_qdrant.qdrant.ids import NAMESPACE
 
 if TYPE_CHECKING:
-    from colbert_qdrant.qdrant.capabilities import Client
+    from colbert_qdrant.qdrant.connection import Connection
 
 KEY: Final = "colbert_qdrant"
 """This library's entry in a collection's metadata."""
@@ -25,7 +25,7 @@ def to_metadata(fingerprint: Fingerprint) -> dict[str, Any]:
     return {KEY: fingerprint.to_dict()}
 
 
-def read_fingerprint(client: Client, collection: str, info: models.CollectionInfo) -> Fingerprint | None:
+async def read_fingerprint(connection: Connection, collection: str, info: models.CollectionInfo) -> Fingerprint | None:
     """The fingerprint of a collection, from wherever it is kept; ``None`` if this library did not create it.
 
     Raises:
@@ -33,16 +33,16 @@ def read_fingerprint(client: Client, collection: str, info: models.CollectionInf
     """
     metadata = info.config.metadata
     if not metadata or KEY not in metadata:
-        points = client.retrieve(collection, ids=[RESERVED_POINT], with_payload=True)
+        points = await connection.client.retrieve(collection, ids=[RESERVED_POINT], with_payload=True)
         metadata = points[0].payload if points else None
     entry = (metadata or {}).get(KEY)
     return Fingerprint.from_dict(entry) if isinstance(entry, dict) else None
 
 
-def write_to_reserved_point(client: Client, collection: str, fingerprint: Fingerprint) -> None:
+async def write_to_reserved_point(connection: Connection, collection: str, fingerprint: Fingerprint) -> None:
     """Keep the fingerprint in the payload of a point without vectors, which no search ever returns."""
     point = models.PointStruct(id=RESERVED_POINT, vector={}, payload=to_metadata(fingerprint))
-    client.upsert(collection, points=[point], wait=True)
+    await connection.client.upsert(collection, points=[point], wait=True)
 
 
 def documents_only(filter: models.Filter | None) -> models.Filter:

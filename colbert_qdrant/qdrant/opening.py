@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from colbert_qdrant.config import CollectionConfig
-from colbert_qdrant.errors import ArtefactError, CollectionExistsError, CollectionNotFoundError, SchemaMismatchError
+from colbert_qdrant.errors import (
+    ArtefactError,
+    CollectionExistsError,
+    CollectionNotFoundError,
+    EngineError,
+    RequestRefusedError,
+    SchemaMismatchError,
+)
 from colbert_qdrant.fde import encoder_from_bytes, make_encoder, version_of
 from colbert_qdrant.fingerprint import Fingerprint, canary_tokens
 from colbert_qdrant.qdrant import artefacts
 from colbert_qdrant.qdrant.aliases import real_name
-from colbert_qdrant.qdrant.capabilities import Capabilities
 from colbert_qdrant.qdrant.metadata import read_fingerprint, to_metadata, write_to_reserved_point
 from colbert_qdrant.qdrant.schema import check_schema, creation_arguments, index_arguments, require_for
 
@@ -19,13 +26,13 @@ if TYPE_CHECKING:
 
     from colbert_qdrant.encoders import LateInteractionEncoder
     from colbert_qdrant.fde import FixedDimensionalEncoder
-    from colbert_qdrant.qdrant.capabilities import Client
+    from colbert_qdrant.qdrant.connection import Connection
 
 
-def create(
-    name: str, *, client: Client, encoder: LateInteractionEncoder, config: CollectionConfig
+async def create(
+    name: str, *, connection: Connection, encoder: LateInteractionEncoder, config: CollectionConfig
 ) -> FixedDimensionalEncoder | None:
-    """Create an empty collection.
+    """Create an empty collection: the whole of it, or, where that fails, nothing.
 
     Returns:
         Its encoding; ``None`` if that has to be fitted first.
@@ -34,27 +41,33 @@ def create(
         CollectionExistsError: There is a collection of that name already.
         CapabilityError: The server is too old.
     """
-    capabilities = Capabilities.of(client)
+    capabilities = await connection.capabilities()
     require_for(config, capabilities)
-    if client.collection_exists(name):
+    if await connection.client.collection_exists(name):
         raise CollectionExistsError(f"collection {name!r} exists already: use ColbertCollection.open, or drop it first")
     if config.fde.needs_fit:
-        artefacts.delete(client, name)  # of a collection of that name that was deleted without this library
+        await artefacts.delete(connection, name)  # of a collection of that name that was deleted without this library
     fde = make_encoder(config.fde, token_dim=encoder.dim)
     fingerprint = _fingerprint(config, encoder, fde)
     arguments = creation_arguments(config, fde_dim=config.fde.dim, token_dim=encoder.dim, capabilities=capabilities)
     if capabilities.has("metadata"):
-        client.create_collection(name, metadata=to_metadata(fingerprint), **arguments)
-    else:
-        client.create_collection(name, **arguments)
-        write_to_reserved_point(client, name, fingerprint)
-    for index in index_arguments(config, capabilities):
-        client.create_payload_index(name, **index)
+        arguments["metadata"] = to_metadata(fingerprint)
+    certainly_new = await _create(connection, name, arguments, fingerprint)
+    try:
+        if not capabilities.has("metadata"):
+            await write_to_reserved_point(connection, name, fingerprint)
+        for index in index_arguments(config, capabilities):
+            await connection.client.create_payload_index(name, **index)
+    except Exception:
+        if certainly_new:
+            with contextlib.suppress(EngineError):
+                await connection.client.delete_collection(name)
+        raise
     return fde
 
 
-def open(
-    name: str, *, client: Client, encoder: LateInteractionEncoder, config: CollectionConfig | None
+async def open(
+    name: str, *, connection: Connection, encoder: LateInteractionEncoder, config: CollectionConfig | None
 ) -> tuple[CollectionConfig, FixedDimensionalEncoder | None]:
     """Compare a stored collection with what it is to be used with.
 
@@ -67,10 +80,10 @@ def open(
         FingerprintMismatchError: It was built with another encoder or other settings.
         ArtefactError: It was fitted, but what was fitted is missing or altered.
     """
-    if not client.collection_exists(name):
+    if not await connection.client.collection_exists(name):
         raise CollectionNotFoundError(f"there is no collection {name!r}: create it with ColbertCollection.create")
-    info = client.get_collection(name)
-    stored = read_fingerprint(client, name, info)
+    info = await connection.client.get_collection(name)
+    stored = await read_fingerprint(connection, name, info)
     if stored is None:
         # a layout that could never work says more than the missing fingerprint
         wanted = config or CollectionConfig()
@@ -84,39 +97,57 @@ def open(
     wanted = config or settings
     fde = make_encoder(wanted.fde, token_dim=encoder.dim)
     if settings.fde.needs_fit and wanted.fde == settings.fde and encoder.dim == stored.token_dim:
-        fde = _fitted(client, name, stored)
+        fde = await _fitted(connection, name, stored)
     stored.require_equal(_fingerprint(wanted, encoder, fde), collection=name)
     return settings, fde
 
 
-def drop(name: str, *, client: Client, config: CollectionConfig) -> None:
+async def _create(connection: Connection, name: str, arguments: dict[str, Any], fingerprint: Fingerprint) -> bool:
+    """Create a collection; ``False``: it is there since an attempt whose answer was lost, or so it looks."""
+    try:
+        await connection.client.create_collection(name, **arguments)
+    except RequestRefusedError as error:
+        if not await connection.client.collection_exists(name):
+            raise
+        info = await connection.client.get_collection(name)
+        stored = await read_fingerprint(connection, name, info)
+        wanted = fingerprint.to_dict() if "metadata" in arguments else None
+        if error.attempts == 1 or info.points_count or (stored and stored.to_dict()) != wanted:
+            raise CollectionExistsError(
+                f"collection {name!r} was made by somebody else at the same time: use ColbertCollection.open"
+            ) from error
+        return False
+    return True
+
+
+async def drop(name: str, *, connection: Connection, config: CollectionConfig) -> None:
     """Delete a collection with its documents, and with what was fitted to them."""
-    name = real_name(client, name)
-    client.delete_collection(name)
+    name = await real_name(connection, name)
+    await connection.client.delete_collection(name)
     if config.fde.needs_fit:
-        artefacts.delete(client, name)
+        await artefacts.delete(connection, name)
 
 
-def declare(
+async def declare(
     name: str,
     *,
-    client: Client,
+    connection: Connection,
     encoder: LateInteractionEncoder,
     config: CollectionConfig,
     fde: FixedDimensionalEncoder | None,
 ) -> None:
     """Write into a collection's metadata what it is fitted with; ``None``: not fitted."""
     fingerprint = _fingerprint(config, encoder, fde)
-    name = real_name(client, name)
-    if Capabilities.of(client).has("metadata"):
-        client.update_collection(name, metadata=to_metadata(fingerprint))
+    name = await real_name(connection, name)
+    if (await connection.capabilities()).has("metadata"):
+        await connection.client.update_collection(name, metadata=to_metadata(fingerprint))
     else:
-        write_to_reserved_point(client, name, fingerprint)
+        await write_to_reserved_point(connection, name, fingerprint)
 
 
-def declared(name: str, *, client: Client) -> Mapping[str, Any] | None:
+async def declared(name: str, *, connection: Connection) -> Mapping[str, Any] | None:
     """What a collection's metadata say about its encoding, to be compared with `describe`; ``None``: nothing."""
-    stored = read_fingerprint(client, name, client.get_collection(name))
+    stored = await read_fingerprint(connection, name, await connection.client.get_collection(name))
     return None if stored is None else stored.fde
 
 
@@ -129,16 +160,17 @@ def describe(
     return {"config": config.fde.to_dict(), "version": version_of(config.fde), "token_dim": encoder.dim}
 
 
-def _fitted(client: Client, name: str, stored: Fingerprint) -> FixedDimensionalEncoder | None:
+async def _fitted(connection: Connection, name: str, stored: Fingerprint) -> FixedDimensionalEncoder | None:
     if stored.canary is None:
         return None
-    data = artefacts.fetch(client, name)
+    data = await artefacts.fetch(connection, name)
     wanted = stored.fde.get("digest")
     if data is None or artefacts.digest(data) != wanted:
         problem = "is missing" if data is None else f"was altered: its SHA-256 is {artefacts.digest(data)}"
         raise ArtefactError(
             f"collection {name!r} was fitted, but its fitted encoding (SHA-256 {wanted}) {problem}. Restore "
-            f"{artefacts.place(client, name)} from a backup or snapshot: the stored encodings are worthless without it"
+            f"{await artefacts.place(connection, name)} from a backup or snapshot: the stored encodings are worthless "
+            "without it"
         )
     return encoder_from_bytes(data)
 

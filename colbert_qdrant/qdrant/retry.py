@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, stop_before_delay
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, stop_before_delay
 from tenacity.wait import wait_random_exponential
 
-from colbert_qdrant.qdrant.faults import Fault, fault_of
+from colbert_qdrant.qdrant.faults import DeadlineError, Fault, fault_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from colbert_qdrant.config import RetryConfig
 
@@ -20,32 +20,44 @@ _LOG: Final = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 
-def run(request: Callable[[], Result], *, operation: str, collection: str, config: RetryConfig) -> Result:
+async def run(
+    send: Callable[[], Awaitable[Result]],
+    *,
+    operation: str,
+    collection: str,
+    config: RetryConfig,
+    sleep: Callable[[float], Awaitable[None]],
+) -> Result:
     """Send a request, again if that may help.
 
     Args:
-        request: Sends it; nothing may happen twice if that is called twice.
+        send: Sends it; nothing may happen twice if that is called twice.
         operation: What it does, for messages.
-        collection: To which collection.
+        collection: To which collection; may be empty.
         config: How often, and how long.
+        sleep: What waits before it is sent again.
 
     Raises:
         RequestError: It failed for good; says with which fault and after how many attempts.
         CollectionNotFoundError: There is no such collection.
     """
-    retrying = Retrying(
+    earlier: list[Fault | None] = []
+    retrying = AsyncRetrying(
         retry=retry_if_exception(_is_retryable),
         wait=_Wait(config),
         stop=stop_after_attempt(config.attempts) | stop_before_delay(config.deadline),
-        before_sleep=lambda state: _log(state, operation, collection),
+        before_sleep=lambda state: earlier.append(_log(state, operation, collection)),
+        sleep=sleep,
         reraise=True,
     )
     try:
-        return retrying(request)
+        return await retrying(send)
     except Exception as error:
         fault = fault_of(error)
         if fault is None:
             raise
+        if isinstance(error, DeadlineError) and earlier:
+            fault = earlier[-1] or fault  # says more than that time ran out
         attempts = int(retrying.statistics["attempt_number"])
         raise fault.error(operation=operation, collection=collection, attempts=attempts) from error
 
@@ -73,7 +85,7 @@ def _fault(state: RetryCallState) -> Fault | None:
     return None if error is None else fault_of(error)
 
 
-def _log(state: RetryCallState, operation: str, collection: str) -> None:
+def _log(state: RetryCallState, operation: str, collection: str) -> Fault | None:
     fault = _fault(state)
     _LOG.warning(
         "%s in collection %r failed (attempt %d: %s), trying again in %.1f s",
@@ -83,3 +95,4 @@ def _log(state: RetryCallState, operation: str, collection: str) -> None:
         "" if fault is None else fault.detail,
         0.0 if state.next_action is None else state.next_action.sleep,
     )
+    return fault

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from qdrant_client import models
-from tenacity import Retrying, retry_if_result, stop_after_delay, wait_exponential
+from tenacity import AsyncRetrying, retry_if_result, stop_after_delay, wait_exponential
 
 from colbert_qdrant.errors import EngineError, NotReadyError
-from colbert_qdrant.qdrant.capabilities import Capabilities
 from colbert_qdrant.qdrant.metadata import documents_only
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from colbert_qdrant.config import CollectionConfig
-    from colbert_qdrant.qdrant.capabilities import Client
+    from colbert_qdrant.qdrant.capabilities import Engine
+    from colbert_qdrant.qdrant.connection import Connection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class CollectionState:
         warnings: What the server says is not right.
     """
 
-    engine: Literal["server", "local", "edge"]
+    engine: Engine
     version: tuple[int, int] | None
     documents: int
     status: Literal["green", "yellow", "grey", "red"]
@@ -79,13 +79,16 @@ class CollectionState:
         return self.status == "green" and not self.queued
 
 
-def read_state(client: Client, collection: str, config: CollectionConfig) -> CollectionState:
+async def read_state(connection: Connection, collection: str, config: CollectionConfig) -> CollectionState:
     """Ask an engine about a collection, without writing anything."""
-    return _state(client, collection, config, client.get_collection(collection))
+    return await _state(connection, collection, config, await connection.client.get_collection(collection))
 
 
-def _state(client: Client, collection: str, config: CollectionConfig, info: models.CollectionInfo) -> CollectionState:
-    capabilities = Capabilities.of(client)
+async def _state(
+    connection: Connection, collection: str, config: CollectionConfig, info: models.CollectionInfo
+) -> CollectionState:
+    capabilities = await connection.capabilities()
+    documents = await connection.client.count(collection, count_filter=documents_only(None), exact=True)
     vectors: Any = info.config.params.vectors
     fallback = info.config.hnsw_config.m
     optimizer: Any = info.optimizer_status
@@ -96,7 +99,7 @@ def _state(client: Client, collection: str, config: CollectionConfig, info: mode
     return CollectionState(
         engine=capabilities.engine,
         version=capabilities.version,
-        documents=client.count(collection, count_filter=documents_only(None), exact=True).count,
+        documents=documents.count,
         status=info.status.value,
         problem=None if isinstance(optimizer, models.OptimizersStatusOneOf) else str(optimizer.error),
         segments=info.segments_count,
@@ -111,20 +114,28 @@ def _state(client: Client, collection: str, config: CollectionConfig, info: mode
     )
 
 
-def wait_until_ready(client: Client, collection: str, config: CollectionConfig, *, timeout: float) -> CollectionState:
+async def wait_until_ready(
+    connection: Connection,
+    collection: str,
+    config: CollectionConfig,
+    *,
+    timeout: float,  # noqa: ASYNC109 - the state of then is the answer, not an exception
+) -> CollectionState:
     """Ask again and again, at most every two seconds, until the collection is ready.
 
     Raises:
         NotReadyError: It was not in time, or will not be by itself.
         EngineError: The engine gave up.
     """
-    retrying = Retrying(
+    retrying = AsyncRetrying(
+        sleep=connection.runtime.sleep,
         retry=retry_if_result(_is_under_way),
         wait=wait_exponential(multiplier=0.05, max=2),
         stop=stop_after_delay(timeout),
         retry_error_callback=lambda attempts: attempts.outcome.result() if attempts.outcome else None,
     )
-    state = _state(client, collection, config, retrying(client.get_collection, collection))
+    info: models.CollectionInfo = await retrying(connection.client.get_collection, collection)
+    state = await _state(connection, collection, config, info)
     if state.status == "red":
         raise EngineError(
             f"collection {collection!r} is red, its optimizer gave up: {state.problem}. Look into the server's log, "

@@ -8,20 +8,20 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from qdrant_client import QdrantClient, grpc, models
+from qdrant_client import grpc, models
 from qdrant_client.qdrant_remote import QdrantRemote
 
 from colbert_qdrant.errors import RequestError, RequestRefusedError, RequestTooLargeError
 from colbert_qdrant.qdrant.capabilities import speaks_grpc
 from colbert_qdrant.qdrant.faults import NotConfirmedError
 from colbert_qdrant.qdrant.grpc_points import upsert_request
-from colbert_qdrant.qdrant.retry import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from colbert_qdrant.config import RetryConfig
-    from colbert_qdrant.qdrant.capabilities import Client
+    from qdrant_client import AsyncQdrantClient, QdrantClient
+
+    from colbert_qdrant.qdrant.connection import Connection
     from colbert_qdrant.qdrant.points import Point, Vector
 
 _HOPELESS: Final = 3
@@ -39,12 +39,11 @@ class Refused:
     error: RequestError
 
 
-def upsert(
-    client: Client,
+async def upsert(
+    connection: Connection,
     collection: str,
     points: Sequence[Point],
     *,
-    retry: RetryConfig,
     on_stored: Callable[[int], None] = lambda _: None,
 ) -> list[Refused]:
     """Store points, and wait until the engine has them.
@@ -53,10 +52,9 @@ def upsert(
     stored.
 
     Args:
-        client: The engine's client.
+        connection: To the engine.
         collection: The collection's name.
         points: The points.
-        retry: What is tried again.
         on_stored: Told about how many points were stored, after every request.
 
     Returns:
@@ -70,7 +68,7 @@ def upsert(
     while waiting:
         batch = waiting.pop()
         try:
-            run(partial(_send, client, collection, batch), operation="upsert", collection=collection, config=retry)
+            await connection.request("upsert", collection, partial(_send, connection, collection, batch))
         except (RequestRefusedError, RequestTooLargeError) as error:
             if len(batch) > 1:
                 half = len(batch) // 2
@@ -85,13 +83,15 @@ def upsert(
     return refused
 
 
-def _send(client: Client, collection: str, points: Sequence[Point]) -> None:
-    if isinstance(client, QdrantClient) and speaks_grpc(client):
-        answer = client.grpc_points.Upsert(upsert_request(collection, points), timeout=_timeout(client))
+async def _send(connection: Connection, collection: str, points: Sequence[Point]) -> None:
+    raw, call = connection.raw, connection.runtime.call
+    if speaks_grpc(raw):
+        request = upsert_request(collection, points)
+        answer = await call(raw.grpc_points.Upsert, request, timeout=_timeout(raw))
         status = grpc.UpdateStatus.Name(answer.result.status)
     else:
-        result = client.upsert(collection, points=[to_point_struct(point) for point in points], wait=True)
-        status = result.status.value
+        structs = [to_point_struct(point) for point in points]
+        status = (await call(raw.upsert, collection, points=structs, wait=True)).status.value
     if status in _NOT_APPLIED:
         raise NotConfirmedError(f"the write is {status!r}, not completed")
 
@@ -108,7 +108,7 @@ def _to_lists(vector: Vector) -> Any:
     return models.SparseVector(indices=vector.indices.tolist(), values=vector.values.tolist())
 
 
-def _timeout(client: QdrantClient) -> int:
+def _timeout(client: QdrantClient | AsyncQdrantClient) -> int:
     """Seconds that the client gives a call over gRPC, which its stubs do not know by themselves."""
     seconds = client.init_options["timeout"]
     return QdrantRemote.DEFAULT_GRPC_TIMEOUT if seconds is None else math.ceil(seconds)

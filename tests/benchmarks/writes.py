@@ -30,16 +30,17 @@ from qdrant_client.http.api.points_api import jsonable_encoder
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from colbert_qdrant.config import RetryConfig
+from colbert_qdrant.qdrant.connection import Connection
 from colbert_qdrant.qdrant.grpc_points import upsert_request
 from colbert_qdrant.qdrant.ids import point_id
 from colbert_qdrant.qdrant.points import Point, SparseVector
 from colbert_qdrant.qdrant.writing import to_point_struct, upsert
+from colbert_qdrant.runtime import run_blocking
 from tests.benchmarks.common import machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from multiprocessing.connection import Connection
+    from multiprocessing.connection import Connection as Pipe
 
 DOCUMENTS, TOKENS, DIM, FDE_DIM, TERMS = 64, 60, 128, 5_120, 100
 COLLECTION = "docs"
@@ -125,7 +126,7 @@ def as_message_of_arrays(points: list[Point]) -> bytes:
 
 def upsert_once(client: QdrantClient, points: list[Point]) -> None:
     """Send points as this library does."""
-    upsert(client, COLLECTION, points, retry=RetryConfig(attempts=1))
+    run_blocking(upsert(Connection(client), COLLECTION, points))
 
 
 def upsert_lists(client: QdrantClient, points: list[Point]) -> None:
@@ -166,7 +167,7 @@ class GrpcStub(messages.PointsServicer):
         return messages.PointsOperationResponse(result=result)
 
 
-def serve(ports: Connection) -> None:
+def serve(ports: Pipe) -> None:
     """Run both servers, and tell their ports."""
     http = socketserver.ThreadingTCPServer(("127.0.0.1", 0), HttpStub)
     http.daemon_threads = True

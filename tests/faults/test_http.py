@@ -64,6 +64,11 @@ def docs(client: QdrantClient, monkeypatch: pytest.MonkeyPatch) -> ColbertCollec
     return ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG, retry=QUICK)
 
 
+def replace_client(docs: ColbertCollection, client: QdrantClient) -> None:
+    """Have a collection that is open talk to another server."""
+    docs._operations._open_connection.raw = client
+
+
 def assert_complete(server: FaultyServer, documents: list[Document]) -> None:
     """Every document is in the ledger; where it came more than once, it came the same under the same id."""
     assert set(server.ledger) == {point_id(document.id) for document in documents}
@@ -260,14 +265,14 @@ def test_where_everything_is_refused_it_is_not_about_documents(
     assert server.requests < 12  # not one for every document
 
 
-def test_a_server_that_hangs_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_hangs_is_given_up_in_time() -> None:
     with serving(FaultyServer()) as server:
         client = QdrantClient(host="127.0.0.1", port=server.port, check_compatibility=False, timeout=1)
         retry = replace(QUICK, attempts=2)
         docs = ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG, retry=retry)
         with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and never says anything
             hanging = QdrantClient(host="127.0.0.1", port=silent.getsockname()[1], check_compatibility=False, timeout=1)
-            monkeypatch.setattr(docs, "_open_client", hanging)
+            replace_client(docs, hanging)
             started = time.monotonic()
             with pytest.raises(RequestTimeoutError, match="did not answer in time"):
                 docs.search("river")
@@ -276,44 +281,40 @@ def test_a_server_that_hangs_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch
         client.close()
 
 
-def test_a_server_that_is_gone(client: QdrantClient, docs: ColbertCollection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_gone(client: QdrantClient, docs: ColbertCollection) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     gone = QdrantClient(host="127.0.0.1", port=port, check_compatibility=False, timeout=1)
-    monkeypatch.setattr(docs, "_open_client", gone)
+    replace_client(docs, gone)
     with pytest.raises(UnreachableError, match=r"could not be reached .*make sure that the server runs"):
         docs.search("river")
     gone.close()
 
 
-def test_a_name_that_nobody_has(docs: ColbertCollection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_nobody_has(docs: ColbertCollection) -> None:
     lost = QdrantClient(host="qdrant.invalid", check_compatibility=False, timeout=1)
-    monkeypatch.setattr(docs, "_open_client", lost)
+    replace_client(docs, lost)
     with pytest.raises(UnreachableError, match=r"after 4 attempts: the server could not be reached"):
         docs.search("river")
     lost.close()
 
 
-def test_tls_to_a_server_without_it(
-    server: FaultyServer, docs: ColbertCollection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tls_to_a_server_without_it(server: FaultyServer, docs: ColbertCollection) -> None:
     secure = QdrantClient(url=f"https://127.0.0.1:{server.port}", check_compatibility=False, timeout=1)
-    monkeypatch.setattr(docs, "_open_client", secure)
+    replace_client(docs, secure)
     with pytest.raises(UnreachableError, match=r"address, port and TLS settings are right"):
         docs.search("river")
     secure.close()
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate with")
-def test_a_certificate_that_nobody_vouches_for_is_not_tried_again(
-    docs: ColbertCollection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_certificate_that_nobody_vouches_for_is_not_tried_again(docs: ColbertCollection, tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
     subprocess.run([*make, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
     with serving(FaultyServer(), certificate=certificate, key=key) as server:
         secure = QdrantClient(url=f"https://localhost:{server.port}", check_compatibility=False, timeout=5)
-        monkeypatch.setattr(docs, "_open_client", secure)
+        replace_client(docs, secure)
         with pytest.raises(UnreachableError, match=r"certificate is not trusted .*give the client the cert") as caught:
             docs.search("river")
         assert caught.value.attempts == 1

@@ -14,13 +14,14 @@ import colbert_qdrant
 PACKAGE = Path(colbert_qdrant.__file__).parent
 
 LAYERS = [
-    {"errors", "documents", "tokens", "devices", "progress", "workers"},
+    {"errors", "documents", "tokens", "devices", "progress", "runtime", "workers"},
     {"config"},
     {"fingerprint"},
     {"scoring", "fde", "encoders"},
     {"rank", "rerank", "inspection", "qdrant"},
     {"ingest"},
-    {"collection"},
+    {"operations"},
+    {"aio", "collection"},
     {"evaluate"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

@@ -32,12 +32,13 @@ from colbert_qdrant import (
 )
 from colbert_qdrant.fde import make_encoder
 from colbert_qdrant.ingest import pipeline
-from colbert_qdrant.qdrant import Capabilities, writing
+from colbert_qdrant.qdrant import Capabilities, Connection, writing
 from colbert_qdrant.qdrant.capabilities import speaks_grpc
 from colbert_qdrant.qdrant.grpc_points import upsert_request
 from colbert_qdrant.qdrant.ids import point_id
 from colbert_qdrant.qdrant.points import Point, SparseVector, split_by_bytes, to_document
 from colbert_qdrant.qdrant.writing import to_point_struct
+from colbert_qdrant.runtime import run_blocking
 from tests.encoders import WordEncoder
 from tests.grpc_server import Server, connect, operation_done, serving
 
@@ -60,7 +61,8 @@ EXTREMES = np.array([0.0, -0.0, 1e-45, -1.1754942e-38, 3.4028235e38, -3.4028235e
 
 def upsert(client: Any, collection: str, points: list[Point]) -> None:
     """Store points, trying once."""
-    writing.upsert(client, collection, points, retry=RetryConfig(attempts=1))
+    connection = Connection(client, retry=RetryConfig(attempts=1))
+    run_blocking(writing.upsert(connection, collection, points))
 
 
 @pytest.fixture

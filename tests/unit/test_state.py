@@ -9,7 +9,9 @@ import pytest
 from werkzeug import Request, Response
 
 from colbert_qdrant import CollectionConfig, EngineError, NotReadyError
+from colbert_qdrant.qdrant import Connection
 from colbert_qdrant.qdrant.state import read_state, wait_until_ready
+from colbert_qdrant.runtime import run_blocking
 from tests.faults.server import INFO_CONFIG
 
 if TYPE_CHECKING:
@@ -75,7 +77,7 @@ class Answers:
 
 def test_everything_that_the_server_says(httpserver: HTTPServer, remote: QdrantClient) -> None:
     Answers(httpserver, [{**GREEN, "update_queue": {"length": 2}, "warnings": [{"message": "old"}]}])
-    state = read_state(remote, "docs", CONFIG)
+    state = run_blocking(read_state(Connection(remote), "docs", CONFIG))
     assert (state.engine, state.version, state.documents, state.segments) == ("server", (1, 19), 7, 4)
     assert (state.shards, state.replicas, state.queued, state.warnings) == (3, 2, 2, ("old",))
     assert (state.fde.dim, state.fde.datatype, state.fde.quantization) == (32, "float16", "turbo")
@@ -90,7 +92,7 @@ def test_everything_that_the_server_says(httpserver: HTTPServer, remote: QdrantC
 def test_waits_until_the_graph_is_built_and_the_queue_is_empty(httpserver: HTTPServer, remote: QdrantClient) -> None:
     queued = {**GREEN, "update_queue": {"length": 1}}
     answers = Answers(httpserver, [YELLOW, YELLOW, queued, GREEN])
-    state = wait_until_ready(remote, "docs", CONFIG, timeout=60)
+    state = run_blocking(wait_until_ready(Connection(remote), "docs", CONFIG, timeout=60))
     assert state.ready
     assert answers.asked == 4
 
@@ -113,5 +115,5 @@ def test_what_will_not_be_ready_is_said(
 ) -> None:
     answers = Answers(httpserver, [state])
     with pytest.raises(error, match=message):
-        wait_until_ready(remote, "docs", CONFIG, timeout=0)
+        run_blocking(wait_until_ready(Connection(remote), "docs", CONFIG, timeout=0))
     assert answers.asked == 1

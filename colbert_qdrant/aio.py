@@ -1,0 +1,187 @@
+"""A collection of documents for late interaction, for event loops."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from colbert_qdrant.operations import CollectionOperations, CollectionShell
+from colbert_qdrant.qdrant.connection import Connection
+from colbert_qdrant.qdrant.queries import SearchMode, SearchPlan
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Iterable, Sequence
+    from types import TracebackType
+
+    from qdrant_client import models
+
+    from colbert_qdrant.config import CollectionConfig, FdeConfig, RetryConfig
+    from colbert_qdrant.documents import Document, DocumentId, IngestReport, SearchHit
+    from colbert_qdrant.encoders import LateInteractionEncoder
+    from colbert_qdrant.progress import ProgressReporter
+    from colbert_qdrant.qdrant.capabilities import AsyncClient
+    from colbert_qdrant.qdrant.state import CollectionState
+    from colbert_qdrant.tokens import TokenEmbeddings
+
+
+class AsyncColbertCollection(CollectionShell):
+    """`ColbertCollection` with all methods awaited: same names, same parameters, same errors.
+
+    Requests go out through an ``AsyncQdrantClient`` or an `AsyncEdgeClient`, and many can be under way at once.
+    Encoding and fitting happen in threads, so an encoder has to stand being used by several of them: this library's do.
+    A task that is cancelled leaves each document stored whole, or not at all; a `create` or a `drop` that has begun is
+    finished first. Progress is told about in the event loop, that of a fit in a thread.
+
+    Example:
+        >>> from qdrant_client import AsyncQdrantClient
+        >>> from colbert_qdrant import AsyncColbertCollection, ColbertEncoder, Document
+        >>> async def index(path):
+        ...     encoder, client = ColbertEncoder.from_pretrained(path), AsyncQdrantClient(":memory:")
+        ...     async with await AsyncColbertCollection.create("docs", client=client, encoder=encoder) as docs:
+        ...         await docs.upsert([Document("a", "How to parse a date")])
+        ...         return await docs.search("dates", limit=1)
+    """
+
+    @classmethod
+    async def create(
+        cls,
+        name: str,
+        *,
+        client: AsyncClient,
+        encoder: LateInteractionEncoder,
+        config: CollectionConfig | None = None,
+        retry: RetryConfig | None = None,
+    ) -> Self:
+        """See `ColbertCollection.create`."""
+        connection = Connection.awaited(client, retry=retry)
+        return cls(await CollectionOperations.create(name, connection=connection, encoder=encoder, config=config))
+
+    @classmethod
+    async def open(
+        cls,
+        name: str,
+        *,
+        client: AsyncClient,
+        encoder: LateInteractionEncoder,
+        config: CollectionConfig | None = None,
+        retry: RetryConfig | None = None,
+    ) -> Self:
+        """See `ColbertCollection.open`."""
+        connection = Connection.awaited(client, retry=retry)
+        return cls(await CollectionOperations.open(name, connection=connection, encoder=encoder, config=config))
+
+    @classmethod
+    async def open_or_create(
+        cls,
+        name: str,
+        *,
+        client: AsyncClient,
+        encoder: LateInteractionEncoder,
+        config: CollectionConfig | None = None,
+        retry: RetryConfig | None = None,
+    ) -> Self:
+        """See `ColbertCollection.open_or_create`."""
+        connection = Connection.awaited(client, retry=retry)
+        return cls(
+            await CollectionOperations.open_or_create(name, connection=connection, encoder=encoder, config=config)
+        )
+
+    async def upsert(self, documents: Iterable[Document]) -> None:
+        """See `ColbertCollection.upsert`."""
+        await self._operations.upsert(list(documents))
+
+    async def ingest(
+        self, documents: Iterable[Document] | AsyncIterable[Document], *, progress: bool | ProgressReporter = False
+    ) -> IngestReport:
+        """See `ColbertCollection.ingest`; ``documents`` may be asynchronous, and others are read in the event loop."""
+        return await self._operations.ingest(documents, progress=progress)
+
+    async def fit(
+        self,
+        *,
+        refit: bool = False,
+        config: FdeConfig | None = None,
+        device: str = "cpu",
+        progress: bool | ProgressReporter = False,
+    ) -> None:
+        """See `ColbertCollection.fit`."""
+        await self._operations.fit(refit=refit, config=config, device=device, progress=progress)
+
+    async def get(self, ids: DocumentId | Iterable[DocumentId]) -> list[Document]:
+        """See `ColbertCollection.get`."""
+        return await self._operations.get(ids)
+
+    async def delete(
+        self, *, ids: DocumentId | Iterable[DocumentId] | None = None, filter: models.Filter | None = None
+    ) -> None:
+        """See `ColbertCollection.delete`."""
+        await self._operations.delete(ids=ids, filter=filter)
+
+    async def count(self, *, filter: models.Filter | None = None) -> int:
+        """See `ColbertCollection.count`."""
+        return await self._operations.count(filter=filter)
+
+    async def search(
+        self,
+        query: str | TokenEmbeddings,
+        *,
+        limit: int = 10,
+        candidates: int | None = None,
+        mode: SearchMode = "two-stage",
+        filter: models.Filter | None = None,
+        params: models.SearchParams | None = None,
+        with_payload: bool = True,
+    ) -> list[SearchHit]:
+        """See `ColbertCollection.search`."""
+        plan = SearchPlan(
+            limit=limit, candidates=candidates, mode=mode, filter=filter, params=params, with_payload=with_payload
+        )
+        return await self._operations.search(query, plan)
+
+    async def search_batch(
+        self,
+        queries: Sequence[str] | TokenEmbeddings,
+        *,
+        limit: int = 10,
+        candidates: int | None = None,
+        mode: SearchMode = "two-stage",
+        filter: models.Filter | None = None,
+        params: models.SearchParams | None = None,
+        with_payload: bool = True,
+    ) -> list[list[SearchHit]]:
+        """See `ColbertCollection.search_batch`."""
+        plan = SearchPlan(
+            limit=limit, candidates=candidates, mode=mode, filter=filter, params=params, with_payload=with_payload
+        )
+        return await self._operations.search_batch(queries, plan)
+
+    async def check(self) -> None:
+        """See `ColbertCollection.check`."""
+        await self._operations.check()
+
+    async def info(self) -> CollectionState:
+        """See `ColbertCollection.info`."""
+        return await self._operations.info()
+
+    async def wait_until_ready(
+        self,
+        *,
+        timeout: float = 600,  # noqa: ASYNC109 - the parameter of the other class
+    ) -> CollectionState:
+        """See `ColbertCollection.wait_until_ready`."""
+        return await self._operations.wait_until_ready(timeout)
+
+    async def optimize(self) -> None:
+        """See `ColbertCollection.optimize`."""
+        await self._operations.optimize()
+
+    async def drop(self) -> None:
+        """See `ColbertCollection.drop`."""
+        await self._operations.drop()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

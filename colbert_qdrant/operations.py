@@ -1,0 +1,237 @@
+"""What can be done with a collection, as coroutines; `ColbertCollection` and `AsyncColbertCollection` are shells."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Self
+from uuid import UUID
+
+from qdrant_client import models
+
+from colbert_qdrant.config import CollectionConfig
+from colbert_qdrant.errors import ClosedError, CollectionExistsError, ConfigurationError, InvalidQueryError
+from colbert_qdrant.ingest import CollectionEncoding, ingest
+from colbert_qdrant.progress import Silence
+from colbert_qdrant.qdrant import opening
+from colbert_qdrant.qdrant.ids import point_id
+from colbert_qdrant.qdrant.metadata import documents_only
+from colbert_qdrant.qdrant.points import to_document, to_hits
+from colbert_qdrant.qdrant.queries import query_tokens
+from colbert_qdrant.qdrant.state import read_state, wait_until_ready
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Iterable, Sequence
+
+    from colbert_qdrant.config import FdeConfig
+    from colbert_qdrant.documents import Document, DocumentId, IngestReport, SearchHit
+    from colbert_qdrant.encoders import LateInteractionEncoder
+    from colbert_qdrant.fde import FixedDimensionalEncoder
+    from colbert_qdrant.progress import ProgressReporter
+    from colbert_qdrant.qdrant.connection import Connection
+    from colbert_qdrant.qdrant.queries import SearchPlan
+    from colbert_qdrant.qdrant.state import CollectionState
+    from colbert_qdrant.tokens import TokenEmbeddings
+
+
+class CollectionOperations:
+    """One open collection. Methods are those of `ColbertCollection`, where they are described."""
+
+    def __init__(
+        self, name: str, *, connection: Connection, encoder: LateInteractionEncoder, encoding: CollectionEncoding
+    ) -> None:
+        """Used by `create` and `open`."""
+        self.name = name
+        self.encoder = encoder
+        self.encoding = encoding
+        self._open_connection = connection
+        self._closed = False
+
+    @classmethod
+    async def create(
+        cls, name: str, *, connection: Connection, encoder: LateInteractionEncoder, config: CollectionConfig | None
+    ) -> Self:
+        """See `ColbertCollection.create`."""
+        config = config or CollectionConfig()
+        making = opening.create(name, connection=connection, encoder=encoder, config=config)
+        fde = await connection.runtime.whole(making)
+        encoding = await CollectionEncoding.of(
+            connection=connection, collection=name, encoder=encoder, config=config, fde=fde
+        )
+        return cls(name, connection=connection, encoder=encoder, encoding=encoding)
+
+    @classmethod
+    async def open(
+        cls, name: str, *, connection: Connection, encoder: LateInteractionEncoder, config: CollectionConfig | None
+    ) -> Self:
+        """See `ColbertCollection.open`."""
+        stored, fde = await opening.open(name, connection=connection, encoder=encoder, config=config)
+        encoding = await CollectionEncoding.of(
+            connection=connection, collection=name, encoder=encoder, config=stored, fde=fde
+        )
+        return cls(name, connection=connection, encoder=encoder, encoding=encoding)
+
+    @classmethod
+    async def open_or_create(
+        cls, name: str, *, connection: Connection, encoder: LateInteractionEncoder, config: CollectionConfig | None
+    ) -> Self:
+        """See `ColbertCollection.open_or_create`."""
+        if not await connection.client.collection_exists(name):
+            with contextlib.suppress(CollectionExistsError):  # by somebody else, in the meantime
+                return await cls.create(name, connection=connection, encoder=encoder, config=config)
+        return await cls.open(name, connection=connection, encoder=encoder, config=config)
+
+    async def upsert(self, documents: Sequence[Document]) -> None:
+        """See `ColbertCollection.upsert`."""
+        self.check_open()
+        written = await (await self.encoding.writer()).write(documents, Silence())
+        if await self.encoding.is_due(last=False):
+            await self.encoding.fit(progress=False)
+        written.require_all(collection=self.name)
+
+    async def ingest(
+        self, documents: Iterable[Document] | AsyncIterable[Document], *, progress: bool | ProgressReporter
+    ) -> IngestReport:
+        """See `ColbertCollection.ingest`."""
+        self.check_open()
+        return await ingest(self.encoding, documents, progress=progress)
+
+    async def fit(
+        self, *, refit: bool, config: FdeConfig | None, device: str, progress: bool | ProgressReporter
+    ) -> None:
+        """See `ColbertCollection.fit`."""
+        self.check_open()
+        await self.encoding.fit(config=config, refit=refit, device=device, progress=progress)
+
+    async def get(self, ids: DocumentId | Iterable[DocumentId]) -> list[Document]:
+        """See `ColbertCollection.get`."""
+        points = [point_id(id) for id in _as_ids(ids)]
+        records = await self._connection.client.retrieve(self.name, ids=points, with_payload=True)
+        found = {str(record.id): record.payload for record in records}
+        config = self.encoding.config
+        return [to_document(payload, config) for point in points if (payload := found.get(point)) is not None]
+
+    async def delete(self, *, ids: DocumentId | Iterable[DocumentId] | None, filter: models.Filter | None) -> None:
+        """See `ColbertCollection.delete`."""
+        if (ids is None) == (filter is None):
+            raise ConfigurationError("delete needs either ids=… or filter=…, and not both")
+        selector: models.PointsSelector = models.FilterSelector(filter=documents_only(filter))
+        if ids is not None:
+            selector = models.PointIdsList(points=[point_id(id) for id in _as_ids(ids)])
+        await self._connection.client.delete(self.name, points_selector=selector, wait=True)
+
+    async def count(self, *, filter: models.Filter | None) -> int:
+        """See `ColbertCollection.count`."""
+        chosen = documents_only(filter)
+        return (await self._connection.client.count(self.name, count_filter=chosen, exact=True)).count
+
+    async def search(self, query: str | TokenEmbeddings, plan: SearchPlan) -> list[SearchHit]:
+        """See `ColbertCollection.search`."""
+        if not isinstance(query, str) and len(query) != 1:
+            raise InvalidQueryError(f"search takes one query, got {len(query)}: use search_batch")
+        return (await self.search_batch([query] if isinstance(query, str) else query, plan))[0]
+
+    async def search_batch(self, queries: Sequence[str] | TokenEmbeddings, plan: SearchPlan) -> list[list[SearchHit]]:
+        """See `ColbertCollection.search_batch`."""
+        connection = self._connection
+        requests = await connection.runtime.compute(
+            self._requests, queries, plan, send_params=(await connection.capabilities()).has("search_params")
+        )
+        if not requests:
+            return []
+        responses = await connection.client.query_batch_points(self.name, requests=requests)
+        config = self.encoding.config
+        return [to_hits(response.points, config, with_payload=plan.with_payload) for response in responses]
+
+    async def check(self) -> None:
+        """See `ColbertCollection.check`."""
+        await opening.open(self.name, connection=self._connection, encoder=self.encoder, config=self.encoding.config)
+
+    async def info(self) -> CollectionState:
+        """See `ColbertCollection.info`."""
+        return await read_state(self._connection, self.name, self.encoding.config)
+
+    async def wait_until_ready(self, seconds: float) -> CollectionState:
+        """See `ColbertCollection.wait_until_ready`."""
+        return await wait_until_ready(self._connection, self.name, self.encoding.config, timeout=seconds)
+
+    async def optimize(self) -> None:
+        """See `ColbertCollection.optimize`."""
+        if self._connection.embedded:
+            await self._connection.edge.optimize(self.name)
+
+    async def drop(self) -> None:
+        """See `ColbertCollection.drop`."""
+        connection = self._connection
+        dropping = opening.drop(self.name, connection=connection, config=self.encoding.config)
+        await connection.runtime.whole(dropping)
+        self.close()
+
+    def close(self) -> None:
+        """Refuse further use."""
+        self._closed = True
+
+    def check_open(self) -> None:
+        """Raise if it is closed.
+
+        Raises:
+            ClosedError: It is.
+        """
+        if self._closed:
+            raise ClosedError(f"collection {self.name!r} is closed: open it again")
+
+    @property
+    def _connection(self) -> Connection:
+        self.check_open()
+        return self._open_connection
+
+    def _requests(
+        self, queries: Sequence[str] | TokenEmbeddings, plan: SearchPlan, *, send_params: bool
+    ) -> list[models.QueryRequest]:
+        tokens = query_tokens(queries, encoder=self.encoder, collection=self.name)
+        encoded = [None] * len(tokens) if plan.mode == "exact" else self.encoding.encode_queries(tokens)
+        return [
+            plan.request(self.encoding.config, tokens=matrix, fde=fde, send_params=send_params)
+            for matrix, fde in zip(tokens, encoded, strict=True)
+        ]
+
+
+class CollectionShell:
+    """What both kinds of collections have, and what needs no engine."""
+
+    def __init__(self, operations: CollectionOperations) -> None:
+        """Used by ``create`` and ``open``."""
+        self._operations = operations
+
+    def close(self) -> None:
+        """Refuse further use. The client stays open: it is the caller's."""
+        self._operations.close()
+
+    def __repr__(self) -> str:
+        fitted = "" if self.fde else ", not fitted"
+        return (
+            f"{type(self).__name__}({self.name!r}, fde_dim={self.config.fde.dim}, token_dim={self.encoder.dim}{fitted})"
+        )
+
+    @property
+    def name(self) -> str:
+        """The collection's name."""
+        return self._operations.name
+
+    @property
+    def encoder(self) -> LateInteractionEncoder:
+        """What makes token embeddings."""
+        return self._operations.encoder
+
+    @property
+    def config(self) -> CollectionConfig:
+        """The collection's settings; a refit may change those of its encoding."""
+        return self._operations.encoding.config
+
+    @property
+    def fde(self) -> FixedDimensionalEncoder | None:
+        """The encoding; ``None`` while it has to be fitted."""
+        return self._operations.encoding.fde
+
+
+def _as_ids(ids: DocumentId | Iterable[DocumentId]) -> list[DocumentId]:
+    return [ids] if isinstance(ids, str | int | UUID) else list(ids)

@@ -1,0 +1,149 @@
+"""The one way to an engine: every request is bounded in time, tried again where that helps, and fails in our errors."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
+
+from qdrant_client import AsyncQdrantClient, QdrantClient
+
+from colbert_qdrant.config import RetryConfig
+from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.qdrant import retry
+from colbert_qdrant.qdrant.capabilities import Capabilities, engine_of
+from colbert_qdrant.qdrant.edge import AsyncEdgeClient, EdgeClient
+from colbert_qdrant.qdrant.faults import DeadlineError
+from colbert_qdrant.runtime import AsyncioRuntime, BlockingRuntime
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from colbert_qdrant.qdrant.capabilities import AsyncClient, Client
+    from colbert_qdrant.runtime import Runtime
+
+Result = TypeVar("Result")
+
+_SPOKEN: Final[Mapping[str, str]] = {"query_batch_points": "search", "retrieve": "get"}
+"""What errors call a request, where that is not the name of the client's method."""
+
+
+class EdgeMethods(Protocol):
+    """What `EdgeClient` has and servers have not, as coroutines."""
+
+    async def attach(self, collection_name: str, file_name: str, data: bytes) -> None:
+        """See `EdgeClient.attach`."""
+
+    async def attachment(self, collection_name: str, file_name: str) -> bytes | None:
+        """See `EdgeClient.attachment`."""
+
+    async def optimize(self, collection_name: str) -> bool:
+        """See `EdgeClient.optimize`."""
+        ...
+
+
+class Connection:
+    """A client, blocking or not, as a client whose methods are awaited.
+
+    Attributes:
+        raw: The client itself.
+        client: The same methods, as coroutines: each one is a request.
+        retry: What is done about failing requests.
+        runtime: What runs coroutines that use the connection.
+        embedded: Whether the engine keeps its collections in a folder.
+    """
+
+    def __init__(self, client: Client | AsyncClient, *, retry: RetryConfig | None = None) -> None:
+        self.raw: Any = client
+        self.retry = retry or RetryConfig()
+        self.runtime: Runtime = BlockingRuntime() if isinstance(client, QdrantClient | EdgeClient) else AsyncioRuntime()
+        self.embedded = isinstance(client, EdgeClient | AsyncEdgeClient)
+        self.client = cast("AsyncQdrantClient", _Requests(self))
+        self._engine = engine_of(client)
+        self._capabilities: Capabilities | None = None
+
+    @classmethod
+    def blocking(cls, client: Client | AsyncClient, *, retry: RetryConfig | None = None) -> Connection:
+        """That of a client whose methods return when all is done.
+
+        Raises:
+            ConfigurationError: It is another kind of object.
+        """
+        if isinstance(client, AsyncQdrantClient | AsyncEdgeClient):
+            raise ConfigurationError(
+                f"{type(client).__name__} has to be awaited: use AsyncColbertCollection, or give a QdrantClient or an "
+                "EdgeClient"
+            )
+        return cls(client, retry=retry)
+
+    @classmethod
+    def awaited(cls, client: Client | AsyncClient, *, retry: RetryConfig | None = None) -> Connection:
+        """That of a client whose methods are awaited.
+
+        Raises:
+            ConfigurationError: It is another kind of object.
+        """
+        if isinstance(client, QdrantClient | EdgeClient):
+            raise ConfigurationError(
+                f"{type(client).__name__} would block the event loop: use ColbertCollection, or give an "
+                "AsyncQdrantClient or an AsyncEdgeClient"
+            )
+        return cls(client, retry=retry)
+
+    @property
+    def edge(self) -> EdgeMethods:
+        """The same client, for the methods that only the embedded engine has."""
+        return cast("EdgeMethods", self.client)
+
+    async def capabilities(self) -> Capabilities:
+        """What the engine can do; a server is asked for its version once.
+
+        Raises:
+            CapabilityError: The server is older than 1.10.
+        """
+        if self._capabilities is None:
+            version = (await self.client.info()).version if self._engine == "server" else None
+            self._capabilities = Capabilities.of_version(self._engine, version)
+        return self._capabilities
+
+    async def request(self, operation: str, collection: str, send: Callable[[], Awaitable[Result]]) -> Result:
+        """Send a request, again where that may help; nothing may happen twice if it is sent twice.
+
+        Args:
+            operation: What it does, for messages.
+            collection: To which collection; may be empty.
+            send: Sends it.
+
+        Raises:
+            RequestError: It failed for good; says with which fault and after how many attempts.
+            CollectionNotFoundError: There is no such collection.
+        """
+        if self._engine == "server":
+            send = partial(self._within, time.monotonic() + self.retry.deadline, send)
+        return await retry.run(
+            send, operation=operation, collection=collection, config=self.retry, sleep=self.runtime.sleep
+        )
+
+    async def _within(self, end: float, send: Callable[[], Awaitable[Result]]) -> Result:
+        try:
+            return await self.runtime.within(max(0.0, end - time.monotonic()), send)
+        except TimeoutError:
+            raise DeadlineError(f"within the deadline of {self.retry.deadline:g} s") from None
+
+
+class _Requests:
+    """A client's methods, as coroutines that go through `Connection.request`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        connection = self._connection
+        method = getattr(connection.raw, name)
+
+        async def request(collection_name: str = "", *arguments: Any, **named: Any) -> Any:
+            given = (collection_name, *arguments) if collection_name else arguments
+            send = partial(connection.runtime.call, method, *given, **named)
+            return await connection.request(_SPOKEN.get(name, name), collection_name, send)
+
+        return request

@@ -1,0 +1,167 @@
+"""Calls and answers as bytes, between this process and the one that has the engine: JSON, and numbers as they are.
+
+A message is the length of its JSON, that of its buffers, the JSON, and the buffers, which the JSON refers to. Nothing
+in it is code: a class is a name, looked up among the client's models and this library's errors.
+"""
+
+from __future__ import annotations
+
+import builtins
+import datetime as dt
+import json
+import struct
+from array import array
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+import numpy as np
+from pydantic import BaseModel
+from qdrant_client import models
+
+from colbert_qdrant import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+HEADER: Final = struct.Struct("<QQ")
+"""Of a message: bytes of its JSON, and of its buffers."""
+
+_TAG: Final = "!"
+_FEW: Final = 8
+"""Numbers that are not worth a buffer."""
+
+_COLLECTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {"dict": dict, "tuple": tuple}
+_READERS: Final[Mapping[str, Callable[[str], Any]]] = {
+    "datetime": dt.datetime.fromisoformat,
+    "date": dt.date.fromisoformat,
+    "UUID": UUID,
+}
+
+
+def pack(message: Any) -> bytes:
+    """A message as bytes.
+
+    Raises:
+        TypeError: Something in it is no JSON, no model and no array.
+    """
+    buffers = _Buffers()
+    text = json.dumps(_encode(message, buffers)).encode()
+    return b"".join([HEADER.pack(len(text), buffers.size), text, *buffers.parts])
+
+
+def unpack(body: bytes, text_length: int) -> Any:
+    """What `pack` made bytes of, without their header.
+
+    Raises:
+        ValueError: It names a class that is none of the client's models.
+    """
+    return _decode(json.loads(body[:text_length]), memoryview(body)[text_length:])
+
+
+def pack_error(error: Exception) -> dict[str, Any]:
+    """An exception as a message."""
+    return {"type": type(error).__name__, "text": str(error)}
+
+
+def unpack_error(said: dict[str, Any]) -> Exception:
+    """The exception of a message: of this library's class, a built-in one, or an `EngineError` that names it."""
+    name, text = said["type"], said["text"]
+    for module in (errors, builtins):
+        kind = getattr(module, name, None)
+        if isinstance(kind, type) and issubclass(kind, Exception):
+            error: Exception = kind(text)
+            return error
+    return errors.EngineError(f"{name}: {text}")
+
+
+class _Buffers:
+    """What the JSON of a message refers to."""
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+        self.size = 0
+
+    def add(self, data: bytes) -> tuple[int, int]:
+        """Where the data are: their start and their length."""
+        start = self.size
+        self.parts.append(data)
+        self.size += len(data)
+        return start, len(data)
+
+
+def _encode(value: Any, buffers: _Buffers) -> Any:  # noqa: PLR0911 - one for each kind of value
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, list):
+        if len(value) >= _FEW and set(map(type, value)) == {float}:
+            return {_TAG: "floats", "at": buffers.add(array("d", value).tobytes())}
+        return [_encode(item, buffers) for item in value]
+    if isinstance(value, BaseModel):
+        fields = {name: _encode(field, buffers) for name, field in value.__dict__.items()}
+        return {_TAG: "model", "name": type(value).__name__, "fields": fields, "set": [*value.model_fields_set]}
+    if isinstance(value, dict):
+        if all(isinstance(key, str) and key != _TAG for key in value):
+            return {key: _encode(item, buffers) for key, item in value.items()}
+        return {_TAG: "dict", "items": [_encode(list(item), buffers) for item in value.items()]}
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+        at = buffers.add(np.ascontiguousarray(value).tobytes())
+        return {_TAG: "array", "dtype": value.dtype.str, "shape": value.shape, "at": at}
+    return _encode_rare(value, buffers)
+
+
+def _encode_rare(value: Any, buffers: _Buffers) -> Any:
+    match value:
+        case Enum():
+            return {_TAG: "enum", "name": type(value).__name__, "value": value.value}
+        case tuple():
+            return {_TAG: "tuple", "items": _encode(list(value), buffers)}
+        case bytes() | bytearray():
+            return {_TAG: "bytes", "at": buffers.add(bytes(value))}
+        case np.generic():
+            return _encode(value.item(), buffers)
+        case dt.datetime() | dt.date():
+            return {_TAG: type(value).__name__, "text": value.isoformat()}
+        case UUID():
+            return {_TAG: "UUID", "text": str(value)}
+    raise TypeError(f"a {type(value).__name__} cannot be sent to the embedded engine's process")
+
+
+def _decode(value: Any, buffers: memoryview) -> Any:
+    if isinstance(value, list):
+        return [_decode(item, buffers) for item in value]
+    if not isinstance(value, dict):
+        return value
+    tag = value.get(_TAG)
+    if tag is None:
+        return {key: _decode(item, buffers) for key, item in value.items()}
+    if tag == "model":
+        fields = {name: _decode(field, buffers) for name, field in value["fields"].items()}
+        return _class(value["name"], BaseModel).model_construct(_fields_set=set(value["set"]), **fields)
+    return _decode_rare(tag, value, buffers)
+
+
+def _decode_rare(tag: str, value: dict[str, Any], buffers: memoryview) -> Any:
+    if tag == "enum":
+        return _class(value["name"], Enum)(value["value"])
+    if tag in _COLLECTIONS:
+        return _COLLECTIONS[tag](_decode(value["items"], buffers))
+    if tag in _READERS:
+        return _READERS[tag](value["text"])
+    start, length = value["at"]
+    return _numbers(value, buffers[start : start + length])
+
+
+def _numbers(value: dict[str, Any], buffer: memoryview) -> Any:
+    if value[_TAG] == "bytes":
+        return bytes(buffer)
+    if value[_TAG] == "floats":
+        return array("d", bytes(buffer)).tolist()
+    return np.frombuffer(buffer, value["dtype"]).reshape(value["shape"])
+
+
+def _class(name: str, base: type[Any]) -> Any:
+    found = getattr(models, name, None)
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise ValueError(f"{name!r} is none of the client's models")  # noqa: TRY004 - its value is wrong
+    return found

@@ -1,0 +1,172 @@
+"""What runs coroutines: this thread, blocking, or an event loop.
+
+All I/O is written once, as coroutines. `BlockingRuntime` gives them nothing to wait for: whatever they await is done
+when it returns, so that `run_blocking` gets through them without an event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+import time
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+    from contextlib import AbstractAsyncContextManager
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+class Runtime(Protocol):
+    """What coroutines of this library may wait for, beside each other."""
+
+    async def call(
+        self, method: Callable[Arguments, Any], *arguments: Arguments.args, **named: Arguments.kwargs
+    ) -> Any:
+        """What a client's method gives, whether that has to be awaited or not."""
+        ...
+
+    async def compute(
+        self, function: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs
+    ) -> Result:
+        """The result of long work, which keeps no event loop from its other tasks."""
+        ...
+
+    async def within(self, seconds: float, request: Callable[[], Awaitable[Result]]) -> Result:
+        """The result of a request.
+
+        Raises:
+            TimeoutError: It takes longer than so many seconds; nobody waits for it any more.
+        """
+        ...
+
+    async def whole(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """The result of work that a cancellation does not stop halfway: it comes through when the work is done."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+    def lock(self) -> AbstractAsyncContextManager[None]:
+        """A lock, which one task or thread has at a time."""
+        ...
+
+
+def run_blocking(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine of a `BlockingRuntime` to its end.
+
+    Example:
+        >>> run_blocking(BlockingRuntime().compute(abs, -3))
+        3
+    """
+    try:
+        work.send(None)
+    except StopIteration as stop:
+        result: Result = stop.value
+        return result
+    work.close()
+    raise RuntimeError("a coroutine waits for an event loop, but there is none here")
+
+
+class BlockingRuntime:
+    """Everything is done, in the caller's thread, when it returns."""
+
+    async def call(
+        self, method: Callable[Arguments, Any], *arguments: Arguments.args, **named: Arguments.kwargs
+    ) -> Any:
+        """See `Runtime`."""
+        return method(*arguments, **named)
+
+    async def compute(
+        self, function: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs
+    ) -> Result:
+        """See `Runtime`."""
+        return function(*arguments, **named)
+
+    async def within(self, seconds: float, request: Callable[[], Awaitable[Result]]) -> Result:
+        """See `Runtime`.
+
+        Clients bound the time between two bytes, not that of a whole answer: the request has a thread of its own.
+        """
+        done: Future[Result] = Future()
+        context = contextvars.copy_context()
+        threading.Thread(target=context.run, args=(_settle, done, request), daemon=True).start()
+        return done.result(seconds)
+
+    async def whole(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """See `Runtime`."""
+        return await work
+
+    async def sleep(self, seconds: float) -> None:
+        """See `Runtime`."""
+        time.sleep(seconds)  # noqa: ASYNC251 - there is no event loop to keep busy
+
+    def lock(self) -> AbstractAsyncContextManager[None]:
+        """See `Runtime`."""
+        return _ThreadLock()
+
+
+class AsyncioRuntime:
+    """Tasks of an event loop; long work goes to threads."""
+
+    async def call(
+        self, method: Callable[Arguments, Any], *arguments: Arguments.args, **named: Arguments.kwargs
+    ) -> Any:
+        """See `Runtime`."""
+        return await method(*arguments, **named)
+
+    async def compute(
+        self, function: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs
+    ) -> Result:
+        """See `Runtime`."""
+        return await asyncio.to_thread(function, *arguments, **named)
+
+    async def within(self, seconds: float, request: Callable[[], Awaitable[Result]]) -> Result:
+        """See `Runtime`."""
+        async with asyncio.timeout(seconds):
+            return await request()
+
+    async def whole(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """See `Runtime`."""
+        task = asyncio.ensure_future(work)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait([task])
+            if not task.cancelled():
+                task.exception()  # the cancellation is what the caller is told
+            raise
+
+    async def sleep(self, seconds: float) -> None:
+        """See `Runtime`."""
+        await asyncio.sleep(seconds)
+
+    def lock(self) -> AbstractAsyncContextManager[None]:
+        """See `Runtime`."""
+        return asyncio.Lock()
+
+
+class _ThreadLock:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    async def __aenter__(self) -> None:
+        self._lock.acquire()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def _settle(done: Future[Result], request: Callable[[], Awaitable[Result]]) -> None:
+    async def awaited() -> Result:
+        return await request()
+
+    try:
+        done.set_result(run_blocking(awaited()))
+    except BaseException as error:  # noqa: BLE001 - it is raised where the result is waited for
+        done.set_exception(error)
