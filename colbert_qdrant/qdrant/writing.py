@@ -90,7 +90,8 @@ async def _send(connection: Connection, collection: str, points: Sequence[Point]
         answer = await call(raw.grpc_points.Upsert, request, timeout=_timeout(raw))
         status = grpc.UpdateStatus.Name(answer.result.status)
     else:
-        structs = [to_point_struct(point) for point in points]
+        to_struct = _to_struct_of_arrays if connection.embedded else to_point_struct
+        structs = [to_struct(point) for point in points]
         status = (await call(raw.upsert, collection, points=structs, wait=True)).status.value
     if status in _NOT_APPLIED:
         raise NotConfirmedError(f"the write is {status!r}, not completed")
@@ -100,6 +101,14 @@ def to_point_struct(point: Point) -> models.PointStruct:
     """A point with its vectors as lists."""
     vectors: Any = {name: _to_lists(vector) for name, vector in point.vectors.items()}
     return models.PointStruct(id=point.id, vector=vectors, payload=point.payload)
+
+
+def _to_struct_of_arrays(point: Point) -> models.PointStruct:
+    """A point with its vectors as they are, which the embedded engine's clients take."""
+    vectors = {
+        name: vector if isinstance(vector, np.ndarray) else _to_lists(vector) for name, vector in point.vectors.items()
+    }
+    return models.PointStruct.model_construct(id=point.id, vector=vectors, payload=point.payload)
 
 
 def _to_lists(vector: Vector) -> Any:

@@ -9,7 +9,7 @@ import struct
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ class Answer:
         stored: Whether it is done before it is answered.
         status, body, headers: The answer.
         cut: Bytes of the answer after which the connection is reset; ``None``: it is whole.
+        trickles: Whether it comes byte after byte, for ever.
+        twice: Whether it comes two times.
     """
 
     stored: bool = False
@@ -42,6 +44,8 @@ class Answer:
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     cut: int | None = None
+    trickles: bool = False
+    twice: bool = False
 
 
 OK = Answer(stored=True, body=b'{"result": {"operation_id": 1, "status": "completed"}, "status": "ok", "time": 0}')
@@ -61,6 +65,11 @@ class FaultyServer:
         port: Where it listens.
         ledger: Bodies of all points stored, by id, in the order of their coming.
         requests: How many writes and searches came.
+        version: What the server calls itself.
+        greeting, making: What requests for the version, and for a new collection, are answered with, before others.
+        points: How many it says there are.
+        gate: What every write and search waits for before it is answered.
+        restart: Stop listening, and begin again on the same port.
         read_only: Whether everything that changes something is forbidden, as to a read-only key.
     """
 
@@ -72,18 +81,32 @@ class FaultyServer:
         self.judge: Callable[[dict[str, Any], int], Answer | None] = lambda body, size: None
         self.created: dict[str, Any] | None = None
         self.read_only = False
+        self.version = "1.19.1"
+        self.greeting: list[Answer] = []
+        self.making: list[Answer] = []
+        self.points = 0
+        self.gate: Callable[[], Any] = lambda: None
+        self.closing = Event()
+        self.restart: Callable[[], None] = lambda: None
 
     def answer(self, method: str, path: str, body: dict[str, Any], size: int) -> Answer:
         """What to say to a request."""
         if self.read_only and (method in ("PUT", "PATCH", "DELETE") or path.endswith(("/delete", "/vectors"))):
             return failing(403, "Forbidden: only read access")
-        if path == "/" or path.endswith("/exists"):
-            exists = {"exists": self.created is not None and "__fde" not in path}
-            version = {"title": "qdrant", "version": "1.19.1"}
-            return _result_of(version, bare=True) if path == "/" else _result_of(exists)
+        if path == "/":
+            version = {"title": "qdrant", "version": self.version}
+            return self.greeting.pop(0) if self.greeting else _result_of(version, bare=True)
+        if path.endswith("/exists"):
+            return _result_of({"exists": self.created is not None and "__fde" not in path})
         if path == "/collections/docs":
             return self._collection(method, body)
+        if path == "/collections/docs/index":
+            return self.judge(body, size) or OK
+        return self._points(method, path, body, size)
+
+    def _points(self, method: str, path: str, body: dict[str, Any], size: int) -> Answer:
         self.requests += 1
+        self.gate()
         answer = self.script.pop(0) if self.script else self.judge(body, size) or OK
         if method == "PUT" and answer.stored:
             for point in body["points"]:
@@ -94,9 +117,13 @@ class FaultyServer:
         return answer
 
     def _collection(self, method: str, body: dict[str, Any]) -> Answer:
-        if method == "PUT":
-            self.created = body
+        if method == "DELETE":
+            self.created = None
             return _result_of(result=True)
+        if method == "PUT":
+            answer = self.making.pop(0) if self.making else _result_of(result=True, stored=True)
+            self.created = body if answer.stored else self.created
+            return answer
         created = self.created or {}
         config = {**INFO_CONFIG, "params": {"vectors": created["vectors"]}, "metadata": created["metadata"]}
         return _result_of(
@@ -104,15 +131,53 @@ class FaultyServer:
                 "status": "green",
                 "optimizer_status": "ok",
                 "segments_count": 1,
+                "points_count": self.points,
                 "config": config,
                 "payload_schema": {},
             }
         )
 
 
-def _result_of(result: Any, *, bare: bool = False) -> Answer:
+def _result_of(result: Any, *, bare: bool = False, stored: bool = False) -> Answer:
     body = result if bare else {"result": result, "status": "ok", "time": 0}
-    return Answer(body=json.dumps(body).encode())
+    return Answer(body=json.dumps(body).encode(), stored=stored)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    faulty: FaultyServer
+
+    def handle_any(self) -> None:
+        size = int(self.headers.get("Content-Length", 0))
+        body = json.loads(self.rfile.read(size) or b"{}")
+        answer = self.faulty.answer(self.command, self.path.partition("?")[0], body, size)
+        self.close_connection = True
+        head = f"HTTP/1.1 {answer.status} Said\r\nContent-Length: {len(answer.body)}\r\nConnection: close\r\n"
+        fields = {"Content-Type": "application/json", **answer.headers}
+        head += "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+        whole = head.encode() + b"\r\n" + answer.body
+        if answer.trickles:
+            self.wfile.write(head.encode())
+            while not self.faulty.closing.wait(0.02):
+                self.wfile.write(b"X: y\r\n")
+            return
+        self.wfile.write(whole if answer.cut is None else whole[: answer.cut])
+        if answer.twice:
+            self.wfile.write(whole)
+        if answer.cut is not None:  # closed with a reset rather than an end
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+
+    do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = handle_any  # noqa: N815 - names of the base class
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Say nothing."""
+
+
+class _Listener(ThreadingHTTPServer):
+    request_queue_size = 64
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: a connection that was reset is closed by this server's own doing."""
 
 
 @contextmanager
@@ -121,41 +186,31 @@ def serving(
 ) -> Iterator[FaultyServer]:
     """Listen on a free port of this machine, with TLS if there is a certificate."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def handle_any(self) -> None:
-            size = int(self.headers.get("Content-Length", 0))
-            body = json.loads(self.rfile.read(size) or b"{}")
-            answer = faulty.answer(self.command, self.path.partition("?")[0], body, size)
-            self.close_connection = True
-            head = f"HTTP/1.1 {answer.status} Said\r\nContent-Length: {len(answer.body)}\r\nConnection: close\r\n"
-            fields = {"Content-Type": "application/json", **answer.headers}
-            head += "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-            whole = head.encode() + b"\r\n" + answer.body
-            self.wfile.write(whole if answer.cut is None else whole[: answer.cut])
-            if answer.cut is not None:  # closed with a reset rather than an end
-                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                self.connection.close()
+    def start(port: int) -> tuple[_Listener, Thread]:
+        server = _Listener(("127.0.0.1", port), type("Handler", (_Handler,), {"faulty": faulty}))
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate, key)
+            server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        return server, thread
 
-        do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = handle_any  # noqa: N815 - names of the base class
-
-        def log_message(self, format: str, *arguments: Any) -> None:
-            """Say nothing."""
-
-    class Server(ThreadingHTTPServer):
-        def handle_error(self, request: Any, client_address: Any) -> None:
-            """Say nothing: a connection that was reset is closed by this server's own doing."""
-
-    server = Server(("127.0.0.1", 0), Handler)
-    if certificate is not None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
-        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    faulty.port = server.server_address[1]
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
-        yield faulty
-    finally:
+    def stop(server: _Listener, thread: Thread) -> None:
         server.shutdown()
         server.server_close()
         thread.join()
+
+    running = start(0)
+
+    def restart() -> None:
+        nonlocal running
+        stop(*running)
+        running = start(faulty.port)
+
+    faulty.port, faulty.restart = running[0].server_address[1], restart
+    try:
+        yield faulty
+    finally:
+        faulty.closing.set()
+        stop(*running)

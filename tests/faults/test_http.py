@@ -105,6 +105,8 @@ PASSING: dict[str, list[Answer]] = {
     "taken, but not applied in time": [_said("acknowledged")],
     "the server stopped waiting": [_said("wait_timeout")] * 2,
     "answer is another's": [Answer(stored=True, body=b'{"pages": 3}')],
+    "answer comes twice": [replace(OK, twice=True)] * 3,
+    "answer calls itself text": [replace(OK, headers={"Content-Type": "text/plain"})],
     "one after another": [failing(500), Answer(cut=0), failing(429), OK, GARBLED, failing(503)],
 }
 
@@ -279,6 +281,44 @@ def test_a_server_that_hangs_is_given_up_in_time() -> None:
             assert time.monotonic() - started < 10
             hanging.close()
         client.close()
+
+
+def test_an_answer_that_never_ends_is_given_up_in_time(server: FaultyServer, client: QdrantClient) -> None:
+    retry = replace(QUICK, deadline=0.5)
+    docs = ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG, retry=retry)
+    server.script = [Answer(trickles=True)] * 4  # each of its bytes comes well within the client's timeout
+    started = time.monotonic()
+    with pytest.raises(RequestTimeoutError, match=r"did not answer in time \(within the deadline of 0\.5 s\)"):
+        docs.upsert(DOCUMENTS[:1])
+    assert time.monotonic() - started < 5
+    server.script = []
+    docs.upsert(DOCUMENTS)
+    assert_complete(server, DOCUMENTS)
+
+
+@pytest.mark.parametrize("version", ["1.20.0", "1.18.4", "1.10.0"])
+def test_a_server_that_comes_back_as_another_version(
+    server: FaultyServer, docs: ColbertCollection, version: str
+) -> None:
+    def documents() -> Iterator[Document]:
+        yield from DOCUMENTS[:20]
+        server.restart()
+        server.version = version
+        server.script = [failing(503)]
+        yield from DOCUMENTS[20:]
+
+    assert docs.ingest(documents()).documents == 60
+    assert_complete(server, DOCUMENTS)
+    assert docs.search("river") == []
+
+
+def test_one_that_is_away_for_a_while(server: FaultyServer, client: QdrantClient) -> None:
+    retry = RetryConfig(attempts=1_000, first_wait=0.01, longest_wait=0.02, deadline=20)
+    docs = ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG, retry=retry)
+    stopped = server.script = [Answer(cut=0)] * 30
+    assert docs.ingest(DOCUMENTS).documents == 60
+    assert stopped == []
+    assert_complete(server, DOCUMENTS)
 
 
 def test_a_server_that_is_gone(client: QdrantClient, docs: ColbertCollection) -> None:

@@ -17,7 +17,7 @@ from uuid import UUID
 
 import numpy as np
 from pydantic import BaseModel
-from qdrant_client import models
+from qdrant_client.http import models  # in qdrant_client.models some names are other classes
 
 from colbert_qdrant import errors
 

@@ -1,0 +1,335 @@
+"""`AsyncColbertCollection` does what `ColbertCollection` does, on every engine that has a client to be awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import signal
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from qdrant_client import AsyncQdrantClient, QdrantClient, models
+
+from colbert_qdrant import (
+    AsyncColbertCollection,
+    AsyncEdgeClient,
+    ClosedError,
+    ColbertCollection,
+    CollectionConfig,
+    CollectionNotFoundError,
+    ConfigurationError,
+    Document,
+    EdgeClient,
+    EngineError,
+    LemurConfig,
+    MuveraConfig,
+    SchemaMismatchError,
+    StoreLockedError,
+    TokenEmbeddings,
+    UnreachableError,
+)
+from colbert_qdrant.config import RetryConfig
+from tests.encoders import WordEncoder, random_texts
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine
+    from pathlib import Path
+
+    from colbert_qdrant.qdrant import AsyncClient
+
+CONFIG = CollectionConfig(fde=MuveraConfig(k_sim=3, dim_proj=8, r_reps=8))
+LEARNED = CollectionConfig(fde=LemurConfig(dim=32, hidden=64, epochs=2, fit_documents=64))
+DOCUMENTS = [Document(number, text, {"even": number % 2 == 0}) for number, text in enumerate(random_texts(90))]
+VALUES = np.random.default_rng(0).normal(size=(8, 5, WordEncoder().dim)).astype(np.float32)
+QUERIES = [TokenEmbeddings.from_matrices([matrix]) for matrix in VALUES]  # no two documents have the same score
+BATCH = TokenEmbeddings.concatenate(QUERIES)
+EVEN = models.Filter(must=[models.FieldCondition(key="even", match=models.MatchValue(value=True))])
+
+
+def public(cls: type) -> dict[str, inspect.Signature]:
+    names = [name for name in dir(cls) if not name.startswith("_")]
+    return {name: inspect.signature(value) for name in names if callable(value := getattr(cls, name))}
+
+
+def test_both_have_the_same_methods_and_parameters() -> None:
+    blocking, awaited = public(ColbertCollection), public(AsyncColbertCollection)
+    assert set(blocking) == set(awaited)
+    for name, signature in blocking.items():
+        parameters = [(each.name, each.kind, each.default) for each in signature.parameters.values()]
+        others = [(each.name, each.kind, each.default) for each in awaited[name].parameters.values()]
+        assert parameters == others, name
+        written = str(awaited[name]).replace("AsyncClient", "Client").replace(" | AsyncIterable[Document]", "")
+        assert str(signature) == written, name
+
+
+def test_every_method_of_the_embedded_client_can_be_awaited() -> None:
+    for name, signature in public(EdgeClient).items():
+        method = getattr(AsyncEdgeClient, name)
+        assert inspect.iscoroutinefunction(method), name
+        assert inspect.signature(method) == signature, name
+
+
+@pytest.fixture(params=["edge", "memory", "server"])
+def kind(request: pytest.FixtureRequest) -> str:
+    if request.param == "server" and not os.environ.get("QDRANT_URL"):
+        pytest.skip("no server: set QDRANT_URL (and QDRANT_API_KEY) to run the suite against one")
+    return str(request.param)
+
+
+@asynccontextmanager
+async def connected(kind: str, path: Path) -> AsyncIterator[AsyncClient]:
+    client: AsyncClient
+    if kind == "edge":
+        client = AsyncEdgeClient(path)
+    elif kind == "memory":
+        client = AsyncQdrantClient(":memory:")
+    else:
+        client = AsyncQdrantClient(os.environ["QDRANT_URL"], api_key=os.environ.get("QDRANT_API_KEY"), timeout=60)
+        await client.delete_collection("test-async")
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+def run(kind: str, path: Path, work: Callable[[AsyncClient], Coroutine[Any, Any, None]]) -> None:
+    async def main() -> None:
+        async with connected(kind, path) as client:
+            await work(client)
+
+    asyncio.run(asyncio.wait_for(main(), timeout=120))
+
+
+def reference(config: CollectionConfig = CONFIG) -> ColbertCollection:
+    docs = ColbertCollection.create("docs", client=QdrantClient(":memory:"), encoder=WordEncoder(), config=config)
+    docs.ingest(DOCUMENTS)
+    return docs
+
+
+def test_everything_is_as_in_the_blocking_collection(kind: str, tmp_path: Path) -> None:
+    same = reference()
+
+    async def work(client: AsyncClient) -> None:
+        arguments: Any = {"client": client, "encoder": WordEncoder()}
+        async with await AsyncColbertCollection.open_or_create("test-async", config=CONFIG, **arguments) as docs:
+            await docs.upsert(DOCUMENTS[:10])
+            assert (await docs.ingest(DOCUMENTS[10:])).documents == 80
+            await docs.optimize()
+            assert (await docs.wait_until_ready(timeout=60)).documents == (await docs.info()).documents == 90
+            for mode in ("two-stage", "exact", "fde"):
+                found = await docs.search_batch(BATCH, mode=mode, limit=7, filter=EVEN)
+                wanted = same.search_batch(BATCH, mode=mode, limit=7, filter=EVEN)
+                for hits, others in zip(found, wanted, strict=True):
+                    assert [hit.id for hit in hits] == [hit.id for hit in others]
+                    assert np.allclose(
+                        [hit.score for hit in hits], [hit.score for hit in others], rtol=1e-3
+                    )  # float16 on one side
+                    assert [(hit.text, hit.payload) for hit in hits] == [(hit.text, hit.payload) for hit in others]
+            assert await docs.get([3, 99, 1]) == same.get([3, 99, 1])
+            await docs.delete(filter=EVEN)
+            assert (await docs.count(), await docs.count(filter=EVEN)) == (45, 0)
+            await docs.check()
+        with pytest.raises(ClosedError):
+            await docs.count()
+        again = await AsyncColbertCollection.open("test-async", **arguments)
+        assert not (await again.search(QUERIES[0], limit=1))[0].payload["even"]
+        await again.drop()
+        with pytest.raises(CollectionNotFoundError):
+            await AsyncColbertCollection.open("test-async", **arguments)
+
+    run(kind, tmp_path, work)
+
+
+def test_a_learned_encoding_is_fitted(kind: str, tmp_path: Path) -> None:
+    same = reference(LEARNED)
+
+    async def work(client: AsyncClient) -> None:
+        arguments: Any = {"client": client, "encoder": WordEncoder()}
+        docs = await AsyncColbertCollection.create("test-async", config=LEARNED, **arguments)
+        await docs.ingest(DOCUMENTS)
+        again = await AsyncColbertCollection.open("test-async", **arguments)
+        for collection in (docs, again):
+            found = await collection.search(QUERIES[0], mode="fde")
+            assert [hit.id for hit in found] == [hit.id for hit in same.search(QUERIES[0], mode="fde")]
+        await docs.fit(refit=True)
+        assert len(await docs.search(QUERIES[0], mode="fde")) == 10
+        await docs.drop()
+
+    run(kind, tmp_path, work)
+
+
+def test_many_tasks_share_a_collection(kind: str, tmp_path: Path) -> None:
+    async def work(client: AsyncClient) -> None:
+        docs = await AsyncColbertCollection.create("test-async", client=client, encoder=WordEncoder(), config=LEARNED)
+        await asyncio.gather(*(docs.ingest(DOCUMENTS[start::9]) for start in range(9)))
+        assert await docs.count() == 90
+        alone = [await docs.search(query) for query in QUERIES]
+        together = await asyncio.gather(*(docs.search(query) for query in QUERIES))
+        assert list(together) == alone
+        assert len(await docs.search(QUERIES[0], mode="fde", limit=90)) == 90  # every one has its encoding
+        await docs.drop()
+
+    run(kind, tmp_path, work)
+
+
+def test_a_client_of_the_other_kind_is_refused(tmp_path: Path) -> None:
+    encoder = WordEncoder()
+    with (
+        EdgeClient(tmp_path) as client,
+        pytest.raises(ConfigurationError, match="EdgeClient would block the event loop: use ColbertCollection, or"),
+    ):
+        asyncio.run(AsyncColbertCollection.open("docs", client=client, encoder=encoder))  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="AsyncQdrantClient has to be awaited: use AsyncColbertCollection"):
+        ColbertCollection.open("docs", client=AsyncQdrantClient(":memory:"), encoder=encoder)  # type: ignore[arg-type]
+
+
+def test_what_one_kind_wrote_the_other_reads(tmp_path: Path) -> None:
+    async def work(client: AsyncClient) -> None:
+        docs = await AsyncColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG)
+        await docs.ingest(DOCUMENTS)
+
+    run("edge", tmp_path, work)
+    with EdgeClient(tmp_path) as client:
+        docs = ColbertCollection.open("docs", client=client, encoder=WordEncoder())
+        assert [hit.id for hit in docs.search(QUERIES[0])] == [hit.id for hit in reference().search(QUERIES[0])]
+
+
+def test_a_process_that_is_killed_is_started_again_and_nothing_is_lost(tmp_path: Path) -> None:
+    async def work(client: AsyncClient) -> None:
+        docs = await AsyncColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG)
+        await docs.ingest(DOCUMENTS[:50])
+        kill(client)
+        await docs.ingest(DOCUMENTS[50:])
+        kill(client)
+        assert await docs.count() == 90
+
+    run("edge", tmp_path, work)
+
+
+def test_one_that_is_killed_at_work_is_asked_again(tmp_path: Path) -> None:
+    async def work(client: AsyncClient) -> None:
+        docs = await AsyncColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG)
+        await docs.ingest(DOCUMENTS)
+        stop(client)  # so that it cannot answer before it is killed
+        searches = [asyncio.create_task(docs.search(query)) for query in QUERIES]
+        while len(worker(client)._waiting) < len(QUERIES):  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0)
+        kill(client)
+        assert [len(hits) for hits in await asyncio.gather(*searches)] == [10] * len(QUERIES)
+
+    run("edge", tmp_path, work)
+
+
+def test_one_that_always_ends_is_an_error_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(client: AsyncClient) -> None:
+        retry = RetryConfig(attempts=3, first_wait=0, longest_wait=0)
+        docs = await AsyncColbertCollection.create(
+            "docs", client=client, encoder=WordEncoder(), config=CONFIG, retry=retry
+        )
+        kill(client)
+        monkeypatch.setattr("colbert_qdrant.qdrant.edge.aio._MODULE", "this_module_does_not_exist")
+        with pytest.raises(UnreachableError, match=r"after 3 attempts: the embedded engine crashed .*exit code 1"):
+            await docs.count()
+
+    run("edge", tmp_path, work)
+
+
+def test_errors_are_those_of_the_blocking_client(tmp_path: Path) -> None:
+    async def work(client: AsyncClient) -> None:
+        await client.create_collection("docs", {"a": models.VectorParams(size=2, distance=models.Distance.DOT)})
+        with pytest.raises(SchemaMismatchError):
+            await client.upsert("docs", [models.PointStruct(id=1, vector={"a": [1.0, 2.0, 3.0]})])
+        with pytest.raises(CollectionNotFoundError, match="there is no collection 'other'"):
+            await client.count("other")
+        with pytest.raises(TypeError, match="unexpected keyword"):
+            await client.count("docs", nothing=1)
+        async with AsyncEdgeClient(tmp_path) as second:
+            with pytest.raises(StoreLockedError, match="has it open"):
+                await second.get_collections()
+
+    run("edge", tmp_path, work)
+
+
+def test_a_closed_client_starts_nothing(tmp_path: Path) -> None:
+    async def close() -> None:
+        client = AsyncEdgeClient(tmp_path)
+        await client.get_collections()
+        process = worker(client)._process
+        await client.close()
+        await client.close()
+        assert process.returncode == 0
+        with pytest.raises(ClosedError, match="is closed"):
+            await client.get_collections()
+
+    asyncio.run(close())
+
+
+def test_a_client_belongs_to_one_event_loop(tmp_path: Path) -> None:
+    client = AsyncEdgeClient(tmp_path)
+    with asyncio.Runner() as first, asyncio.Runner() as second:
+        first.run(client.get_collections())
+        with pytest.raises(ConfigurationError, match="belongs to the event loop"):
+            second.run(client.get_collections())
+        first.run(client.close())
+
+
+FORGET = """
+import asyncio, sys
+from colbert_qdrant import AsyncEdgeClient
+asyncio.run(AsyncEdgeClient(sys.argv[1]).get_collections())
+"""
+
+
+def test_the_process_ends_with_the_one_that_started_it(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORGET, str(tmp_path)], check=True, timeout=60)
+    with opened_soon(tmp_path) as client:
+        assert client.get_collections().collections == []
+
+
+def opened_soon(path: Path) -> EdgeClient:
+    """Opens a store as soon as its last owner is gone."""
+    for _ in range(100_000):
+        try:
+            return EdgeClient(path)
+        except StoreLockedError:
+            os.sched_yield()
+    raise EngineError("its owner is not gone")
+
+
+def test_the_event_loop_goes_on_while_the_engine_works(tmp_path: Path) -> None:
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            ticks += 1
+            await asyncio.sleep(0)
+
+    async def work(client: AsyncClient) -> None:
+        docs = await AsyncColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG)
+        await docs.ingest(DOCUMENTS)
+        ticking = asyncio.create_task(tick())
+        await docs.optimize()
+        ticking.cancel()
+
+    run("edge", tmp_path, work)
+    assert ticks > 10
+
+
+def worker(client: AsyncClient) -> Any:
+    assert isinstance(client, AsyncEdgeClient)
+    assert client._worker is not None
+    return client._worker
+
+
+def stop(client: AsyncClient) -> None:
+    os.kill(worker(client)._process.pid, signal.SIGSTOP)
+
+
+def kill(client: AsyncClient) -> None:
+    os.kill(worker(client)._process.pid, signal.SIGKILL)

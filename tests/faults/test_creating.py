@@ -1,0 +1,91 @@
+"""Creating and opening while the server fails: all of a collection, or nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from qdrant_client import QdrantClient
+
+from colbert_qdrant import AuthenticationError, ColbertCollection, CollectionExistsError, ServerError
+from tests.encoders import WordEncoder
+from tests.faults.server import Answer, FaultyServer, failing, serving
+from tests.faults.test_http import CONFIG, QUICK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+INDEXED = replace(CONFIG, payload_indexes={"year": "integer"})
+EXISTS = failing(409, "Wrong input: Collection `docs` already exists!")
+
+
+@pytest.fixture
+def server() -> Iterator[FaultyServer]:
+    with serving(FaultyServer()) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: FaultyServer) -> Iterator[QdrantClient]:
+    client = QdrantClient(host="127.0.0.1", port=server.port, check_compatibility=False, timeout=1)
+    yield client
+    client.close()
+
+
+def create(client: QdrantClient, *, indexed: bool = False) -> ColbertCollection:
+    config = INDEXED if indexed else CONFIG
+    return ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=config, retry=QUICK)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        [failing(503)],
+        [Answer(cut=0), failing(500)],
+        [Answer(stored=True, cut=0), EXISTS],
+        [replace(failing(504), stored=True), EXISTS],
+    ],
+    ids=["503", "reset, then 500", "made, but reset", "made, but 504"],
+)
+def test_what_passes_is_sat_out(server: FaultyServer, client: QdrantClient, script: list[Answer]) -> None:
+    server.making = list(script)
+    create(client)
+    assert server.making == []
+    ColbertCollection.open("docs", client=client, encoder=WordEncoder(), config=CONFIG)
+
+
+def test_somebody_else_s_is_not_taken_for_ours(server: FaultyServer, client: QdrantClient) -> None:
+    server.making = [replace(failing(504), stored=True), EXISTS]
+    server.points = 3  # nobody can have written to ours yet
+    with pytest.raises(CollectionExistsError, match="made by somebody else at the same time"):
+        create(client)
+    assert server.created is not None
+
+
+def test_two_that_create_at_once_both_have_it(server: FaultyServer, client: QdrantClient) -> None:
+    server.making = [replace(EXISTS, stored=True)]
+    docs = ColbertCollection.open_or_create("docs", client=client, encoder=WordEncoder(), config=CONFIG, retry=QUICK)
+    assert docs.count() == 0
+
+
+def test_what_cannot_be_finished_is_taken_back(server: FaultyServer, client: QdrantClient) -> None:
+    server.judge = lambda body, _: failing(500, "disk full") if "field_name" in body else None
+    with pytest.raises(ServerError, match=r"create_payload_index in collection 'docs' failed after 4 .*disk full"):
+        create(client, indexed=True)
+    assert server.created is None
+    server.judge = lambda body, _: None
+    create(client, indexed=True)
+    assert server.created is not None
+
+
+def test_a_key_that_may_not_create(server: FaultyServer, client: QdrantClient) -> None:
+    server.read_only = True
+    with pytest.raises(AuthenticationError, match=r"create_collection in collection 'docs' failed: .*only read access"):
+        create(client)
+
+
+def test_a_version_that_cannot_be_asked_for_is_asked_for_again(server: FaultyServer, client: QdrantClient) -> None:
+    server.greeting = [failing(503), Answer(cut=0)]
+    create(client)
+    assert server.greeting == []
