@@ -50,9 +50,10 @@ class AsyncColbertCollection(CollectionShell):
         encoder: LateInteractionEncoder,
         config: CollectionConfig | None = None,
         retry: RetryConfig | None = None,
+        shard_key: str | int | None = None,
     ) -> Self:
         """See `ColbertCollection.create`."""
-        connection = Connection.awaited(client, retry=retry)
+        connection = Connection.awaited(client, retry=retry, shard_key=shard_key)
         return cls(await CollectionOperations.create(name, connection=connection, encoder=encoder, config=config))
 
     @classmethod
@@ -64,9 +65,10 @@ class AsyncColbertCollection(CollectionShell):
         encoder: LateInteractionEncoder,
         config: CollectionConfig | None = None,
         retry: RetryConfig | None = None,
+        shard_key: str | int | None = None,
     ) -> Self:
         """See `ColbertCollection.open`."""
-        connection = Connection.awaited(client, retry=retry)
+        connection = Connection.awaited(client, retry=retry, shard_key=shard_key)
         return cls(await CollectionOperations.open(name, connection=connection, encoder=encoder, config=config))
 
     @classmethod
@@ -78,9 +80,10 @@ class AsyncColbertCollection(CollectionShell):
         encoder: LateInteractionEncoder,
         config: CollectionConfig | None = None,
         retry: RetryConfig | None = None,
+        shard_key: str | int | None = None,
     ) -> Self:
         """See `ColbertCollection.open_or_create`."""
-        connection = Connection.awaited(client, retry=retry)
+        connection = Connection.awaited(client, retry=retry, shard_key=shard_key)
         return cls(
             await CollectionOperations.open_or_create(name, connection=connection, encoder=encoder, config=config)
         )

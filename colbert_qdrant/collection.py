@@ -48,6 +48,7 @@ class ColbertCollection(CollectionShell):
         encoder: LateInteractionEncoder,
         config: CollectionConfig | None = None,
         retry: RetryConfig | None = None,
+        shard_key: str | int | None = None,
     ) -> Self:
         """Create an empty collection.
 
@@ -57,12 +58,14 @@ class ColbertCollection(CollectionShell):
             encoder: Makes the token embeddings of documents and queries.
             config: Layout and FDE; the defaults are `CollectionConfig`'s.
             retry: What is done about failing requests.
+            shard_key: Which shards all requests are for, in a collection with ``sharding="custom"``; without one,
+                everything is searched and nothing can be written.
 
         Raises:
             CollectionExistsError: There is a collection of that name already.
             CapabilityError: The server is too old.
         """
-        connection = Connection.blocking(client, retry=retry)
+        connection = Connection.blocking(client, retry=retry, shard_key=shard_key)
         return cls(
             run_blocking(CollectionOperations.create(name, connection=connection, encoder=encoder, config=config))
         )
@@ -76,6 +79,7 @@ class ColbertCollection(CollectionShell):
         encoder: LateInteractionEncoder,
         config: CollectionConfig | None = None,
         retry: RetryConfig | None = None,
+        shard_key: str | int | None = None,
     ) -> Self:
         """Open a collection, and make sure that it was built with this encoder and these settings.
 
@@ -85,6 +89,8 @@ class ColbertCollection(CollectionShell):
             encoder: The encoder that it was built with.
             config: Only to insist on settings; without it the stored ones are used.
             retry: What is done about failing requests.
+            shard_key: Which shards all requests are for, in a collection with ``sharding="custom"``; without one,
+                everything is searched and nothing can be written.
 
         Raises:
             CollectionNotFoundError: There is no such collection.
@@ -92,7 +98,7 @@ class ColbertCollection(CollectionShell):
             FingerprintMismatchError: It was built with another encoder or other settings.
             ArtefactError: It was fitted, but what was fitted is missing or altered.
         """
-        connection = Connection.blocking(client, retry=retry)
+        connection = Connection.blocking(client, retry=retry, shard_key=shard_key)
         return cls(run_blocking(CollectionOperations.open(name, connection=connection, encoder=encoder, config=config)))
 
     @classmethod
@@ -104,9 +110,10 @@ class ColbertCollection(CollectionShell):
         encoder: LateInteractionEncoder,
         config: CollectionConfig | None = None,
         retry: RetryConfig | None = None,
+        shard_key: str | int | None = None,
     ) -> Self:
         """Open the collection if there is one, else create it; arguments and errors are those of the two."""
-        connection = Connection.blocking(client, retry=retry)
+        connection = Connection.blocking(client, retry=retry, shard_key=shard_key)
         return cls(
             run_blocking(
                 CollectionOperations.open_or_create(name, connection=connection, encoder=encoder, config=config)

@@ -53,10 +53,8 @@ class CollectionOperations:
         """See `ColbertCollection.create`."""
         config = config or CollectionConfig()
         making = opening.create(name, connection=connection, encoder=encoder, config=config)
-        fde = await connection.runtime.whole(making)
-        encoding = await CollectionEncoding.of(
-            connection=connection, collection=name, encoder=encoder, config=config, fde=fde
-        )
+        made = await connection.runtime.whole(making)
+        encoding = await CollectionEncoding.of(made, connection=connection, collection=name, encoder=encoder)
         return cls(name, connection=connection, encoder=encoder, encoding=encoding)
 
     @classmethod
@@ -64,10 +62,8 @@ class CollectionOperations:
         cls, name: str, *, connection: Connection, encoder: LateInteractionEncoder, config: CollectionConfig | None
     ) -> Self:
         """See `ColbertCollection.open`."""
-        stored, fde = await opening.open(name, connection=connection, encoder=encoder, config=config)
-        encoding = await CollectionEncoding.of(
-            connection=connection, collection=name, encoder=encoder, config=stored, fde=fde
-        )
+        stored = await opening.open(name, connection=connection, encoder=encoder, config=config)
+        encoding = await CollectionEncoding.of(stored, connection=connection, collection=name, encoder=encoder)
         return cls(name, connection=connection, encoder=encoder, encoding=encoding)
 
     @classmethod
@@ -114,6 +110,7 @@ class CollectionOperations:
         """See `ColbertCollection.delete`."""
         if (ids is None) == (filter is None):
             raise ConfigurationError("delete needs either ids=… or filter=…, and not both")
+        self.encoding.limits.check_filter(filter, writes=True)
         selector: models.PointsSelector = models.FilterSelector(filter=documents_only(filter))
         if ids is not None:
             selector = models.PointIdsList(points=[point_id(id) for id in _as_ids(ids)])
@@ -121,6 +118,7 @@ class CollectionOperations:
 
     async def count(self, *, filter: models.Filter | None) -> int:
         """See `ColbertCollection.count`."""
+        self.encoding.limits.check_filter(filter)
         chosen = documents_only(filter)
         return (await self._connection.client.count(self.name, count_filter=chosen, exact=True)).count
 
@@ -132,13 +130,17 @@ class CollectionOperations:
 
     async def search_batch(self, queries: Sequence[str] | TokenEmbeddings, plan: SearchPlan) -> list[list[SearchHit]]:
         """See `ColbertCollection.search_batch`."""
-        connection = self._connection
+        connection, limits = self._connection, self.encoding.limits
         requests = await connection.runtime.compute(
-            self._requests, queries, plan, send_params=(await connection.capabilities()).has("search_params")
+            self._requests,
+            queries,
+            plan.within(limits),
+            send_params=(await connection.capabilities()).has("search_params"),
         )
-        if not requests:
-            return []
-        responses = await connection.client.query_batch_points(self.name, requests=requests)
+        responses: list[models.QueryResponse] = []
+        for start in range(0, len(requests), at_once := limits.search_batch or max(1, len(requests))):
+            batch = requests[start : start + at_once]
+            responses += await connection.client.query_batch_points(self.name, requests=batch)
         config = self.encoding.config
         return [to_hits(response.points, config, with_payload=plan.with_payload) for response in responses]
 
@@ -190,7 +192,13 @@ class CollectionOperations:
         tokens = query_tokens(queries, encoder=self.encoder, collection=self.name)
         encoded = [None] * len(tokens) if plan.mode == "exact" else self.encoding.encode_queries(tokens)
         return [
-            plan.request(self.encoding.config, tokens=matrix, fde=fde, send_params=send_params)
+            plan.request(
+                self.encoding.config,
+                tokens=matrix,
+                fde=fde,
+                send_params=send_params,
+                shard_key=self._open_connection.shard_key,
+            )
             for matrix, fde in zip(tokens, encoded, strict=True)
         ]
 

@@ -20,6 +20,9 @@ TokenDatatype = Literal["float32", "float16", "turbo8", "turbo4"]
 FdeQuantization = Literal["turbo4", "turbo2", "int8", "binary"]
 """What the graph compares instead of the stored encodings: 4, 2, 8 or 1 bits per dimension."""
 
+Sharding = Literal["auto", "custom"]
+"""Who decides which shard a document goes to, see `CollectionConfig`."""
+
 Storage = Literal["memory", "balanced", "disk"]
 """What is kept in memory, see `CollectionConfig`."""
 
@@ -69,6 +72,8 @@ class CollectionConfig:
         shard_number: Shards of a cluster; ``None`` is the server's default.
         replication_factor: Copies of every shard; ``None`` is the server's default, one.
         write_consistency_factor: Copies that have to confirm a write; ``None`` is the server's default, one.
+        sharding: ``"auto"``: documents are spread by their ids. ``"custom"``: whoever opens the collection says, with
+            ``shard_key``, which of the shard keys that ``client.create_shard_key`` made it is for.
         payload_indexes: Payload keys that searches filter by, and the types of their indexes: without one, a filter
             reads every document, and servers in strict mode refuse it.
         tenant_field: The payload key that says whose a document is, where a collection is shared by many: it gets an
@@ -97,6 +102,7 @@ class CollectionConfig:
     shard_number: int | None = None
     replication_factor: int | None = None
     write_consistency_factor: int | None = None
+    sharding: Sharding = "auto"
     payload_indexes: Mapping[str, PayloadIndex] = field(default_factory=dict)
     tenant_field: str | None = None
     fde_vector: str = "fde"
@@ -114,14 +120,7 @@ class CollectionConfig:
         require_one_of("token_datatype", self.token_datatype, get_args(TokenDatatype))
         if self.fde_quantization is not None:
             require_one_of("fde_quantization", self.fde_quantization, get_args(FdeQuantization))
-        for name in ("segments", "shard_number", "replication_factor", "write_consistency_factor"):
-            if getattr(self, name) is not None:
-                require_int(name, getattr(self, name), minimum=1)
-        if (self.write_consistency_factor or 1) > (self.replication_factor or self.write_consistency_factor or 1):
-            raise ConfigurationError(
-                f"write_consistency_factor={self.write_consistency_factor} is more than the "
-                f"replication_factor={self.replication_factor} copies that there are: no write could be confirmed"
-            )
+        self._check_shards()
         object.__setattr__(self, "payload_indexes", dict(self.payload_indexes))
         self._check_indexes()
         for first, second in (("fde_vector", "token_vector"), ("text_key", "id_key")):
@@ -143,10 +142,27 @@ class CollectionConfig:
             "shard_number",
             "replication_factor",
             "write_consistency_factor",
+            "sharding",
             "payload_indexes",
             "tenant_field",
         )
         return without_defaults(type(self), {**asdict(self), "fde": self.fde.to_dict()}, among=later)
+
+    def _check_shards(self) -> None:
+        require_one_of("sharding", self.sharding, get_args(Sharding))
+        for name in ("segments", "shard_number", "replication_factor", "write_consistency_factor"):
+            if getattr(self, name) is not None:
+                require_int(name, getattr(self, name), minimum=1)
+        if (self.write_consistency_factor or 1) > (self.replication_factor or self.write_consistency_factor or 1):
+            raise ConfigurationError(
+                f"write_consistency_factor={self.write_consistency_factor} is more than the "
+                f"replication_factor={self.replication_factor} copies that there are: no write could be confirmed"
+            )
+        if self.sharding == "custom" and self.fde.needs_fit:
+            raise ConfigurationError(
+                "an encoding that is fitted is one of all documents, and sharding='custom' keeps them apart: use "
+                "MuveraConfig() as it is, or tenant_field"
+            )
 
     def _check_indexes(self) -> None:
         for key, kind in self.payload_indexes.items():

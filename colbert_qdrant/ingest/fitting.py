@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.fde import FixedDimensionalEncoder, LemurEncoder, MuveraEncoder
     from colbert_qdrant.progress import ProgressReporter
     from colbert_qdrant.qdrant.connection import Connection
+    from colbert_qdrant.qdrant.opening import Opened
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -56,51 +57,38 @@ class CollectionEncoding:
     Attributes:
         config: The collection's settings.
         fde: The encoding; ``None`` while it is not fitted.
+        limits: What the server allows.
         complete: Whether every point has one, as far as is known.
     """
 
     def __init__(
-        self,
-        *,
-        connection: Connection,
-        collection: str,
-        encoder: LateInteractionEncoder,
-        config: CollectionConfig,
-        fde: FixedDimensionalEncoder | None,
+        self, opened: Opened, *, connection: Connection, collection: str, encoder: LateInteractionEncoder
     ) -> None:
         """See `of`, which also finds out whether every point has its encoding."""
-        self.config = config
-        self.fde = fde
+        self.config, self.fde, self.limits = opened
         self.complete = False
         self._connection = connection
         self._client = connection.client
         self._collection = collection
         self._encoder = encoder
         self._has_warned = False
-        self._described = opening.describe(config, encoder, fde)
+        self._described = opening.describe(self.config, encoder, self.fde)
         self._fitting = connection.runtime.lock()
 
     @classmethod
     async def of(
-        cls,
-        *,
-        connection: Connection,
-        collection: str,
-        encoder: LateInteractionEncoder,
-        config: CollectionConfig,
-        fde: FixedDimensionalEncoder | None,
+        cls, opened: Opened, *, connection: Connection, collection: str, encoder: LateInteractionEncoder
     ) -> Self:
         """That of a collection.
 
         Args:
+            opened: What is known of the collection.
             connection: To the engine.
             collection: The collection's name.
             encoder: The collection's encoder.
-            config: The collection's settings.
-            fde: Its encoding; ``None``: it is not fitted.
         """
-        encoding = cls(connection=connection, collection=collection, encoder=encoder, config=config, fde=fde)
-        await encoding._set(fde)
+        encoding = cls(opened, connection=connection, collection=collection, encoder=encoder)
+        await encoding._set(opened.fde)
         return encoding
 
     async def writer(self) -> DocumentWriter:
@@ -112,6 +100,7 @@ class CollectionEncoding:
             encoder=self._encoder,
             fde=self.fde,
             config=self.config,
+            limits=self.limits,
         )
 
     def encode_queries(self, tokens: TokenEmbeddings) -> Sequence[NDArray[np.float32] | None]:
@@ -190,7 +179,7 @@ class CollectionEncoding:
         if not self.config.fde.needs_fit:
             return
         if await opening.declared(self._collection, connection=self._connection) != self._described:
-            self.config, fde = await opening.open(
+            self.config, fde, self.limits = await opening.open(
                 self._collection, connection=self._connection, encoder=self._encoder, config=None
             )
             await self._set(fde)
@@ -292,7 +281,7 @@ class CollectionEncoding:
     async def _pages(self, chosen: models.Filter) -> AsyncIterator[tuple[list[models.Record], TokenEmbeddings]]:
         offset: Any = None
         offsets = set()
-        limit, most = _PAGE_POINTS
+        limit, most = (min(each, self.limits.query_limit or each) for each in _PAGE_POINTS)
         while offset not in offsets:  # or else it would go on for ever
             offsets.add(offset)
             records, offset = await self._client.scroll(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from colbert_qdrant.documents import IngestReport, RejectedDocument
-from colbert_qdrant.errors import InvalidDocumentError, RequestRefusedError
+from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, RequestRefusedError
 from colbert_qdrant.progress import reporting
 from colbert_qdrant.qdrant.capabilities import speaks_grpc
 from colbert_qdrant.qdrant.ids import id_from_json
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.ingest.fitting import CollectionEncoding
     from colbert_qdrant.progress import ProgressReporter
     from colbert_qdrant.qdrant.connection import Connection
+    from colbert_qdrant.qdrant.limits import Limits
     from colbert_qdrant.qdrant.points import Payload, Point
     from colbert_qdrant.tokens import TokenEmbeddings
 
@@ -76,6 +77,7 @@ class DocumentWriter:
         encoder: Text → token embeddings.
         fde: Token embeddings → encoding; ``None`` while that is not fitted: points are written without one.
         config: The collection's settings.
+        limits: What the server allows.
     """
 
     connection: Connection
@@ -83,6 +85,7 @@ class DocumentWriter:
     encoder: LateInteractionEncoder
     fde: FixedDimensionalEncoder | None
     config: CollectionConfig
+    limits: Limits
 
     async def write(self, documents: Sequence[Document], progress: ProgressReporter) -> Written:
         """Write documents, and wait until the engine has them.
@@ -100,12 +103,23 @@ class DocumentWriter:
         """
         if not documents:
             return Written()
+        if self.config.sharding == "custom" and self.connection.shard_key is None:
+            raise ConfigurationError(
+                f"collection {self.collection!r} has shard keys of its own: open it with shard_key=… to write into the "
+                "shards of one"
+            )
         payloads = check_documents(documents, self.config)
         tokens, encoded = await self.connection.runtime.compute(self._encode, documents)
+        self.limits.check_tokens(documents, tokens.lengths)
         points = self._points(documents, payloads, tokens, encoded)
         refused = [
             each
-            for batch in split_by_bytes(points, MAX_BATCH_BYTES, binary=speaks_grpc(self.connection.raw))
+            for batch in split_by_bytes(
+                points,
+                MAX_BATCH_BYTES,
+                binary=speaks_grpc(self.connection.raw),
+                most=self.limits.upsert_batch,
+            )
             for each in await upsert(self.connection, self.collection, batch, on_stored=progress.advance)
         ]
         reasons = {id_from_json(each.point.payload[self.config.id_key]): str(each.error) for each in refused}

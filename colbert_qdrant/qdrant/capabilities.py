@@ -25,6 +25,7 @@ Engine = Literal["server", "local", "edge"]
 
 Feature = Literal[
     "has_vector",
+    "strict_mode",
     "metadata",
     "update_filter",
     "insert_only",
@@ -34,6 +35,7 @@ Feature = Literal[
     "turbo8_datatype",
     "search_params",
     "sharding",
+    "shard_keys",
     "payload_indexes",
     "tenant_index",
 ]
@@ -41,10 +43,12 @@ Feature = Literal[
 
 SINCE: Final[Mapping[Feature, tuple[int, int]]] = {
     "search_params": (1, 10),  # local mode always scans, and warns about them
+    "shard_keys": (1, 16),  # of the user's own; servers have them longer, but not where to keep the fingerprint then
     "sharding": (1, 10),  # shards, replicas and payload on disk; the embedded engines are one shard
     "payload_indexes": (1, 10),  # local mode filters without any, and warns about them
     "tenant_index": (1, 11),
     "has_vector": (1, 13),  # points can be chosen by the vectors that they have
+    "strict_mode": (1, 13),  # limits of a collection
     "metadata": (1, 16),  # of collections; in the API since 1.15.4
     "update_filter": (1, 16),  # an update can leave alone what does not match; in the API since 1.15.4
     "insert_only": (1, 17),  # an upsert can leave alone what is stored
@@ -55,8 +59,10 @@ SINCE: Final[Mapping[Feature, tuple[int, int]]] = {
 }
 """The first server that has a feature. The embedded engine, and the client's local mode, have all but those below."""
 
-_NOT_IN_EDGE: Final[frozenset[Feature]] = frozenset({"sharding"})
-_NOT_LOCAL: Final[frozenset[Feature]] = frozenset({"sharding", "search_params", "payload_indexes"})
+_NOT_IN_EDGE: Final[frozenset[Feature]] = frozenset({"sharding", "shard_keys", "strict_mode"})
+_NOT_LOCAL: Final[frozenset[Feature]] = frozenset(
+    {"sharding", "shard_keys", "strict_mode", "search_params", "payload_indexes"}
+)
 _MULTIVECTORS_SINCE: Final = (1, 10)
 
 

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+ShardKey = str | int
+"""Names the shards of a collection with custom sharding that requests are for."""
+
+_OF_SHARDS: Final = frozenset({"upsert", "retrieve", "count", "delete", "scroll"})
+"""Methods that take a shard key; a search takes one with each query."""
+
 _SPOKEN: Final[Mapping[str, str]] = {"query_batch_points": "search", "retrieve": "get"}
 """What errors call a request, where that is not the name of the client's method."""
 
@@ -50,11 +56,15 @@ class Connection:
         client: The same methods, as coroutines: each one is a request.
         retry: What is done about failing requests.
         runtime: What runs coroutines that use the connection.
+        shard_key: Which shards requests are for; ``None``: all.
         embedded: Whether the engine keeps its collections in a folder.
     """
 
-    def __init__(self, client: Client | AsyncClient, *, retry: RetryConfig | None = None) -> None:
+    def __init__(
+        self, client: Client | AsyncClient, *, retry: RetryConfig | None = None, shard_key: ShardKey | None = None
+    ) -> None:
         self.raw: Any = client
+        self.shard_key = shard_key
         self.retry = retry or RetryConfig()
         self.runtime: Runtime = BlockingRuntime() if isinstance(client, QdrantClient | EdgeClient) else AsyncioRuntime()
         self.embedded = isinstance(client, EdgeClient | AsyncEdgeClient)
@@ -63,7 +73,9 @@ class Connection:
         self._capabilities: Capabilities | None = None
 
     @classmethod
-    def blocking(cls, client: Client | AsyncClient, *, retry: RetryConfig | None = None) -> Connection:
+    def blocking(
+        cls, client: Client | AsyncClient, *, retry: RetryConfig | None = None, shard_key: ShardKey | None = None
+    ) -> Connection:
         """That of a client whose methods return when all is done.
 
         Raises:
@@ -74,10 +86,12 @@ class Connection:
                 f"{type(client).__name__} has to be awaited: use AsyncColbertCollection, or give a QdrantClient or an "
                 "EdgeClient"
             )
-        return cls(client, retry=retry)
+        return cls(client, retry=retry, shard_key=shard_key)
 
     @classmethod
-    def awaited(cls, client: Client | AsyncClient, *, retry: RetryConfig | None = None) -> Connection:
+    def awaited(
+        cls, client: Client | AsyncClient, *, retry: RetryConfig | None = None, shard_key: ShardKey | None = None
+    ) -> Connection:
         """That of a client whose methods are awaited.
 
         Raises:
@@ -88,7 +102,7 @@ class Connection:
                 f"{type(client).__name__} would block the event loop: use ColbertCollection, or give an "
                 "AsyncQdrantClient or an AsyncEdgeClient"
             )
-        return cls(client, retry=retry)
+        return cls(client, retry=retry, shard_key=shard_key)
 
     @property
     def edge(self) -> EdgeMethods:
@@ -140,6 +154,9 @@ class _Requests:
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
         connection = self._connection
         method = getattr(connection.raw, name)
+
+        if connection.shard_key is not None and name in _OF_SHARDS:
+            method = partial(method, shard_key_selector=connection.shard_key)
 
         async def request(collection_name: str = "", *arguments: Any, **named: Any) -> Any:
             given = (collection_name, *arguments) if collection_name else arguments

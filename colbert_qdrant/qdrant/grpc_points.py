@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from colbert_qdrant.qdrant.points import Point, Vector
 
 
-def upsert_request(collection: str, points: Iterable[Point]) -> grpc.UpsertPoints:
+def upsert_request(collection: str, points: Iterable[Point], shard_key: str | int | None = None) -> grpc.UpsertPoints:
     """The request to store points, and to answer when that is done."""
     request = grpc.UpsertPoints(collection_name=collection, wait=True)
+    if shard_key is not None:
+        request.shard_key_selector.CopyFrom(RestToGrpc.convert_shard_key_selector(shard_key))
     for point in points:
         message = request.points.add(
             id=RestToGrpc.convert_extended_point_id(point.id), payload=RestToGrpc.convert_payload(point.payload)

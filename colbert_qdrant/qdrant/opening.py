@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from colbert_qdrant.config import CollectionConfig
 from colbert_qdrant.errors import (
     ArtefactError,
     CollectionExistsError,
     CollectionNotFoundError,
+    ConfigurationError,
     EngineError,
     RequestRefusedError,
     SchemaMismatchError,
@@ -18,6 +19,7 @@ from colbert_qdrant.fde import encoder_from_bytes, make_encoder, version_of
 from colbert_qdrant.fingerprint import Fingerprint, canary_tokens
 from colbert_qdrant.qdrant import artefacts
 from colbert_qdrant.qdrant.aliases import real_name
+from colbert_qdrant.qdrant.limits import Limits
 from colbert_qdrant.qdrant.metadata import read_fingerprint, to_metadata, write_to_reserved_point
 from colbert_qdrant.qdrant.schema import check_schema, creation_arguments, index_arguments, require_for
 
@@ -29,13 +31,24 @@ if TYPE_CHECKING:
     from colbert_qdrant.qdrant.connection import Connection
 
 
+class Opened(NamedTuple):
+    """What is known of a collection.
+
+    Attributes:
+        config: Its settings.
+        fde: Its encoding; ``None`` while that has to be fitted.
+        limits: What the server allows.
+    """
+
+    config: CollectionConfig
+    fde: FixedDimensionalEncoder | None
+    limits: Limits
+
+
 async def create(
     name: str, *, connection: Connection, encoder: LateInteractionEncoder, config: CollectionConfig
-) -> FixedDimensionalEncoder | None:
+) -> Opened:
     """Create an empty collection: the whole of it, or, where that fails, nothing.
-
-    Returns:
-        Its encoding; ``None`` if that has to be fitted first.
 
     Raises:
         CollectionExistsError: There is a collection of that name already.
@@ -43,6 +56,7 @@ async def create(
     """
     capabilities = await connection.capabilities()
     require_for(config, capabilities)
+    _check_shard_key(connection, config, name)
     if await connection.client.collection_exists(name):
         raise CollectionExistsError(f"collection {name!r} exists already: use ColbertCollection.open, or drop it first")
     if config.fde.needs_fit:
@@ -63,16 +77,16 @@ async def create(
             with contextlib.suppress(EngineError):
                 await connection.client.delete_collection(name)
         raise
-    return fde
+    if not capabilities.has("strict_mode"):
+        return Opened(config, fde, Limits())
+    info = await connection.client.get_collection(name)
+    return Opened(config, fde, Limits.of(info, config.token_vector))
 
 
 async def open(
     name: str, *, connection: Connection, encoder: LateInteractionEncoder, config: CollectionConfig | None
-) -> tuple[CollectionConfig, FixedDimensionalEncoder | None]:
+) -> Opened:
     """Compare a stored collection with what it is to be used with.
-
-    Returns:
-        Its settings, and its encoding; ``None`` if that is not fitted yet.
 
     Raises:
         CollectionNotFoundError: There is no such collection.
@@ -94,12 +108,21 @@ async def open(
         )
     settings = stored.config
     check_schema(info, settings, fde_dim=settings.fde.dim, token_dim=stored.token_dim, collection=name)
+    _check_shard_key(connection, settings, name)
     wanted = config or settings
     fde = make_encoder(wanted.fde, token_dim=encoder.dim)
     if settings.fde.needs_fit and wanted.fde == settings.fde and encoder.dim == stored.token_dim:
         fde = await _fitted(connection, name, stored)
     stored.require_equal(_fingerprint(wanted, encoder, fde), collection=name)
-    return settings, fde
+    return Opened(settings, fde, Limits.of(info, settings.token_vector))
+
+
+def _check_shard_key(connection: Connection, config: CollectionConfig, name: str) -> None:
+    if connection.shard_key is not None and config.sharding != "custom":
+        raise ConfigurationError(
+            f"collection {name!r} spreads documents over its shards by itself: leave shard_key={connection.shard_key!r}"
+            " out, or create a collection with CollectionConfig(sharding='custom')"
+        )
 
 
 async def _create(connection: Connection, name: str, arguments: dict[str, Any], fingerprint: Fingerprint) -> bool:

@@ -118,13 +118,15 @@ def to_hits(points: Iterable[models.ScoredPoint], config: CollectionConfig, *, w
     return sorted(hits, key=lambda hit: (-hit.score, id_sort_key(hit.id)))
 
 
-def split_by_bytes(points: Iterable[Point], limit: int, *, binary: bool) -> Iterator[list[Point]]:
-    """Gather points into batches of at most ``limit`` bytes in a request; a larger one goes alone."""
+def split_by_bytes(
+    points: Iterable[Point], limit: int, *, binary: bool, most: int | None = None
+) -> Iterator[list[Point]]:
+    """Gather points into batches of at most ``limit`` bytes, and ``most`` points, in a request; a larger goes alone."""
     batch: list[Point] = []
     size = 0
     for point in points:
         point_size = point.request_bytes(binary=binary)
-        if batch and size + point_size > limit:
+        if batch and (size + point_size > limit or len(batch) == most):
             yield batch
             batch, size = [], 0
         batch.append(point)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from qdrant_client import models
 
 from colbert_qdrant.errors import ConfigurationError, InvalidQueryError
+from colbert_qdrant.qdrant.limits import Limits
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class SearchPlan:
         params: Of the search over the encodings. By default ``hnsw_ef = max(128, 2 × candidates)``: with the
             server's own default the graph misses several of the nearest hundred encodings.
         with_payload: Whether hits carry text and payload.
+        limits: What the server allows, see `within`.
 
     Raises:
         ConfigurationError: An unknown mode, ``limit < 1``, or ``candidates < limit``.
@@ -52,6 +54,7 @@ class SearchPlan:
     filter: models.Filter | None = None
     params: models.SearchParams | None = None
     with_payload: bool = True
+    limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(SearchMode):
@@ -71,6 +74,21 @@ class SearchPlan:
             return self.limit
         return self.candidates or max(_MIN_CANDIDATES, 10 * self.limit)
 
+    def within(self, limits: Limits) -> SearchPlan:
+        """The same search where a server has limits: what was not asked for keeps to them.
+
+        Raises:
+            ConfigurationError: What was asked for does not.
+        """
+        limits.check_query_limit(limit=self.limit, candidates=self.candidates or 0)
+        limits.check_filter(self.filter)
+        if self.mode == "exact":
+            limits.check_exact()
+        candidates = None if self.mode == "exact" else self.first_stage_limit
+        if limits.query_limit is not None and candidates is not None:
+            candidates = min(candidates, limits.query_limit)
+        return replace(self, candidates=candidates, limits=limits)
+
     def request(
         self,
         config: CollectionConfig,
@@ -78,6 +96,7 @@ class SearchPlan:
         tokens: NDArray[np.float32],
         fde: NDArray[np.float32] | None,
         send_params: bool,
+        shard_key: str | int | None = None,
     ) -> models.QueryRequest:
         """The one request that answers a query.
 
@@ -86,15 +105,18 @@ class SearchPlan:
             tokens: The query's token matrix.
             fde: The query's encoding; without one the search is exact.
             send_params: Whether the engine knows search parameters.
+            shard_key: Which shards are searched; ``None``: all.
         """
         params = self._params(config) if send_params else None
         common: dict[str, Any] = {
             "filter": self.filter,
             "limit": self.limit,
             "with_payload": True if self.with_payload else [config.id_key],
+            "shard_key": shard_key,
         }
         rank: dict[str, Any] = {"query": tokens.tolist(), "using": config.token_vector, **common}
         if self.mode == "exact" or fde is None:
+            self.limits.check_exact()
             return models.QueryRequest(**rank)
         if self.mode == "fde":
             return models.QueryRequest(query=fde.tolist(), using=config.fde_vector, params=params, **common)
@@ -110,20 +132,22 @@ class SearchPlan:
     def _params(self, config: CollectionConfig) -> models.SearchParams:
         if self.params is not None:
             return self.params
-        params = models.SearchParams(hnsw_ef=max(_MIN_HNSW_EF, 2 * self.first_stage_limit))
+        hnsw_ef = max(_MIN_HNSW_EF, 2 * self.first_stage_limit)
+        params = models.SearchParams(hnsw_ef=min(hnsw_ef, self.limits.hnsw_ef or hnsw_ef))
         if config.fde_quantization is not None:
-            params.quantization = _quantization(config.fde_quantization, alone=self.mode == "fde")
+            params.quantization = _quantization(config.fde_quantization, self.limits, alone=self.mode == "fde")
         return params
 
 
-def _quantization(kind: FdeQuantization, *, alone: bool) -> models.QuantizationSearchParams:
+def _quantization(kind: FdeQuantization, limits: Limits, *, alone: bool) -> models.QuantizationSearchParams:
     """Whether what the quantized copy finds is ranked by the full encodings: always said, as defaults differ.
 
     Where MaxSim ranks what is found, reading the full encodings to rank it before gains nothing; but one bit a
     dimension is so coarse that more has to be found, of which the full encodings choose.
     """
     if kind == "binary":
-        return models.QuantizationSearchParams(rescore=True, oversampling=_BINARY_OVERSAMPLING)
+        oversampling = min(_BINARY_OVERSAMPLING, limits.oversampling or _BINARY_OVERSAMPLING)
+        return models.QuantizationSearchParams(rescore=True, oversampling=oversampling)
     return models.QuantizationSearchParams(rescore=alone)
 
 

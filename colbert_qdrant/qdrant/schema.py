@@ -68,6 +68,8 @@ def require_for(config: CollectionConfig, capabilities: Capabilities) -> None:
         capabilities.require(needed, what=f"token_datatype={config.token_datatype!r}", remedy="use 'float16'")
     for name, value in _cluster_settings(config).items():
         capabilities.require("sharding", what=f"{name}={value}", remedy="leave it out")
+    if config.sharding == "custom":
+        capabilities.require("shard_keys", what="sharding='custom'", remedy="use tenant_field")
     if config.tenant_field is not None:
         capabilities.require(
             "tenant_index",
@@ -141,6 +143,8 @@ def _cluster_arguments(config: CollectionConfig, placement: Placement, capabilit
     if not capabilities.has("sharding"):
         return {}
     given = _cluster_settings(config)
+    if config.sharding == "custom":
+        given["sharding_method"] = models.ShardingMethod.CUSTOM
     if capabilities.has("memory"):
         return {**given, "payload": models.PayloadStorageParams(memory=models.Memory(placement.payload))}
     return {**given, "on_disk_payload": placement.payload == "cold"}

@@ -86,13 +86,14 @@ async def upsert(
 async def _send(connection: Connection, collection: str, points: Sequence[Point]) -> None:
     raw, call = connection.raw, connection.runtime.call
     if speaks_grpc(raw):
-        request = upsert_request(collection, points)
+        request = upsert_request(collection, points, connection.shard_key)
         answer = await call(raw.grpc_points.Upsert, request, timeout=_timeout(raw))
         status = grpc.UpdateStatus.Name(answer.result.status)
     else:
         to_struct = _to_struct_of_arrays if connection.embedded else to_point_struct
         structs = [to_struct(point) for point in points]
-        status = (await call(raw.upsert, collection, points=structs, wait=True)).status.value
+        shards = {} if connection.shard_key is None else {"shard_key_selector": connection.shard_key}
+        status = (await call(raw.upsert, collection, points=structs, wait=True, **shards)).status.value
     if status in _NOT_APPLIED:
         raise NotConfirmedError(f"the write is {status!r}, not completed")
 

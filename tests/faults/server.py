@@ -68,6 +68,8 @@ class FaultyServer:
         version: What the server calls itself.
         greeting, making: What requests for the version, and for a new collection, are answered with, before others.
         points: How many it says there are.
+        strict_mode, indexed: Its limits, and payload keys with an index.
+        bodies: Of all writes and searches.
         gate: What every write and search waits for before it is answered.
         restart: Stop listening, and begin again on the same port.
         read_only: Whether everything that changes something is forbidden, as to a read-only key.
@@ -85,6 +87,9 @@ class FaultyServer:
         self.greeting: list[Answer] = []
         self.making: list[Answer] = []
         self.points = 0
+        self.strict_mode: dict[str, Any] | None = None
+        self.indexed: list[str] = []
+        self.bodies: list[dict[str, Any]] = []
         self.gate: Callable[[], Any] = lambda: None
         self.closing = Event()
         self.restart: Callable[[], None] = lambda: None
@@ -106,6 +111,7 @@ class FaultyServer:
 
     def _points(self, method: str, path: str, body: dict[str, Any], size: int) -> Answer:
         self.requests += 1
+        self.bodies.append(body)
         self.gate()
         answer = self.script.pop(0) if self.script else self.judge(body, size) or OK
         if method == "PUT" and answer.stored:
@@ -125,7 +131,12 @@ class FaultyServer:
             self.created = body if answer.stored else self.created
             return answer
         created = self.created or {}
-        config = {**INFO_CONFIG, "params": {"vectors": created["vectors"]}, "metadata": created["metadata"]}
+        config = {
+            **INFO_CONFIG,
+            "params": {"vectors": created["vectors"]},
+            "metadata": created["metadata"],
+            "strict_mode_config": self.strict_mode,
+        }
         return _result_of(
             {
                 "status": "green",
@@ -133,7 +144,7 @@ class FaultyServer:
                 "segments_count": 1,
                 "points_count": self.points,
                 "config": config,
-                "payload_schema": {},
+                "payload_schema": {key: {"data_type": "integer", "points": 0} for key in self.indexed},
             }
         )
 

@@ -47,6 +47,8 @@ def test_metadata_depends_on_the_version(
     [
         ("search_params", "1.10"),
         ("sharding", "1.10"),
+        ("shard_keys", "1.16"),
+        ("strict_mode", "1.13"),
         ("payload_indexes", "1.10"),
         ("tenant_index", "1.11"),
         ("has_vector", "1.13"),

@@ -1,0 +1,147 @@
+"""Strict mode: what a server allows in a collection, known before anything is sent that it would refuse.
+
+The limits are those of ``strict_mode_config`` (https://qdrant.tech/documentation/operations/administration), which
+servers have since 1.13 and Qdrant Cloud sets by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import numpy as np
+from pydantic import BaseModel
+
+from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+    from qdrant_client import models
+
+    from colbert_qdrant.documents import Document
+
+_LIFT: Final = "or lift it with client.update_collection(name, strict_mode_config=…)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What is allowed; ``None``: as much as one likes.
+
+    Attributes:
+        query_limit: Most points that a search, each stage of it, or a page may ask for.
+        hnsw_ef: Highest ``hnsw_ef``.
+        oversampling: Highest oversampling.
+        exact: Whether vectors without a graph may be searched.
+        search_batch, upsert_batch: Most queries, and most points, of one request.
+        rows: Most token vectors of a document.
+        unindexed_reads, unindexed_writes: Whether filters may be on payload keys without an index.
+        indexed: Payload keys with an index.
+    """
+
+    query_limit: int | None = None
+    hnsw_ef: int | None = None
+    oversampling: float | None = None
+    exact: bool = True
+    search_batch: int | None = None
+    upsert_batch: int | None = None
+    rows: int | None = None
+    unindexed_reads: bool = True
+    unindexed_writes: bool = True
+    indexed: frozenset[str] = field(default=frozenset())
+
+    @classmethod
+    def of(cls, info: models.CollectionInfo, token_vector: str) -> Self:
+        """Those of a collection, from what the server says about it."""
+        strict = info.config.strict_mode_config
+        if strict is None or not strict.enabled:
+            return cls()
+        vectors: Any = strict.multivector_config or {}
+        rows = vectors.get(token_vector)
+        return cls(
+            query_limit=strict.max_query_limit,
+            hnsw_ef=strict.search_max_hnsw_ef,
+            oversampling=strict.search_max_oversampling,
+            exact=strict.search_allow_exact is not False,
+            search_batch=strict.search_max_batchsize,
+            upsert_batch=strict.upsert_max_batchsize,
+            rows=None if rows is None else rows.max_vectors,
+            unindexed_reads=strict.unindexed_filtering_retrieve is not False,
+            unindexed_writes=strict.unindexed_filtering_update is not False,
+            indexed=frozenset(info.payload_schema),
+        )
+
+    def check_query_limit(self, **asked: int) -> None:
+        """Raise if a search asks for more points than it may.
+
+        Raises:
+            ConfigurationError: It does.
+        """
+        for name, value in asked.items():
+            if self.query_limit is not None and value > self.query_limit:
+                raise ConfigurationError(
+                    f"{name}={value} is more than the server's strict mode allows (max_query_limit="
+                    f"{self.query_limit}): ask for fewer, {_LIFT}"
+                )
+
+    def check_exact(self) -> None:
+        """Raise if MaxSim over every document is not allowed.
+
+        Raises:
+            ConfigurationError: It is not.
+        """
+        if not self.exact:
+            raise ConfigurationError(
+                "the server's strict mode forbids exact searches (search_allow_exact=False): use mode='two-stage' in a "
+                f"collection that is fitted, {_LIFT}"
+            )
+
+    def check_filter(self, filter: models.Filter | None, *, writes: bool = False) -> None:
+        """Raise if a filter is on a payload key without an index, where that is not allowed.
+
+        Raises:
+            ConfigurationError: It is; names the keys.
+        """
+        if self.unindexed_writes if writes else self.unindexed_reads:
+            return
+        missing = sorted({key for key in _keys(filter, "") if key not in self.indexed})
+        if missing:
+            raise ConfigurationError(
+                f"the server's strict mode allows filters on payload keys with an index only, and {missing} have none: "
+                f"create them with client.create_payload_index(name, {missing[0]!r}, …), or a collection with "
+                "CollectionConfig(payload_indexes={…})"
+            )
+
+    def check_tokens(self, documents: Sequence[Document], lengths: NDArray[np.int64]) -> None:
+        """Raise if a document has more token vectors than it may.
+
+        Raises:
+            InvalidDocumentError: It has; names the first one.
+        """
+        if self.rows is None or not (lengths > self.rows).any():
+            return
+        first = int(np.argmax(lengths > self.rows))
+        raise InvalidDocumentError(
+            f"document {documents[first].id!r} has {lengths[first]} token vectors, and the server's strict mode allows "
+            f"{self.rows} (multivector_config): shorten it, have the encoder pool them (pool_factor), {_LIFT}"
+        )
+
+
+def _keys(condition: Any, prefix: str) -> Iterator[str]:
+    """The payload keys of a condition, those of nested objects as paths."""
+    if isinstance(condition, list):
+        for each in condition:
+            yield from _keys(each, prefix)
+    if not isinstance(condition, BaseModel):
+        return
+    nested = getattr(condition, "nested", None)
+    if nested is not None:
+        yield from _keys(nested.filter, f"{prefix}{nested.key}[].")
+        return
+    key = getattr(condition, "key", None)
+    if isinstance(key, str):
+        yield prefix + key
+        return
+    for name in type(condition).model_fields:
+        yield from _keys(getattr(condition, name), prefix)
