@@ -10,7 +10,15 @@ from colbert_qdrant import rank
 from colbert_qdrant.aio import AsyncColbertCollection
 from colbert_qdrant.collection import ColbertCollection
 from colbert_qdrant.config import CollectionConfig, HnswConfig, LemurConfig, MuveraConfig, RetryConfig
-from colbert_qdrant.documents import Document, DocumentId, IngestReport, RejectedDocument, SearchHit
+from colbert_qdrant.documents import (
+    Document,
+    DocumentId,
+    IngestReport,
+    RejectedDocument,
+    SearchHit,
+    SearchHits,
+    SearchTimings,
+)
 from colbert_qdrant.encoders import (
     ColbertEncoder,
     LateInteractionEncoder,
@@ -108,8 +116,10 @@ __all__ = [
     "RetryConfig",
     "SchemaMismatchError",
     "SearchHit",
+    "SearchHits",
     "SearchMode",
     "SearchQuality",
+    "SearchTimings",
     "SentenceTransformersEncoder",
     "ServerError",
     "StoreLockedError",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from qdrant_client import models
 
     from colbert_qdrant.config import CollectionConfig, FdeConfig, RetryConfig
-    from colbert_qdrant.documents import Document, DocumentId, IngestReport, SearchHit
+    from colbert_qdrant.documents import Document, DocumentId, IngestReport, SearchHits
     from colbert_qdrant.encoders import LateInteractionEncoder
     from colbert_qdrant.progress import ProgressReporter
     from colbert_qdrant.qdrant.capabilities import AsyncClient
@@ -133,12 +133,13 @@ class AsyncColbertCollection(CollectionShell):
         filter: models.Filter | None = None,
         params: models.SearchParams | None = None,
         with_payload: bool = True,
-    ) -> list[SearchHit]:
+        timings: bool = False,
+    ) -> SearchHits:
         """See `ColbertCollection.search`."""
         plan = SearchPlan(
             limit=limit, candidates=candidates, mode=mode, filter=filter, params=params, with_payload=with_payload
         )
-        return await self._operations.search(query, plan)
+        return await self._operations.search(query, plan, timings=timings)
 
     async def search_batch(
         self,
@@ -150,12 +151,13 @@ class AsyncColbertCollection(CollectionShell):
         filter: models.Filter | None = None,
         params: models.SearchParams | None = None,
         with_payload: bool = True,
-    ) -> list[list[SearchHit]]:
+        timings: bool = False,
+    ) -> list[SearchHits]:
         """See `ColbertCollection.search_batch`."""
         plan = SearchPlan(
             limit=limit, candidates=candidates, mode=mode, filter=filter, params=params, with_payload=with_payload
         )
-        return await self._operations.search_batch(queries, plan)
+        return await self._operations.search_batch(queries, plan, timings=timings)
 
     async def check(self) -> None:
         """See `ColbertCollection.check`."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from qdrant_client import models
 
     from colbert_qdrant.config import CollectionConfig, FdeConfig, RetryConfig
-    from colbert_qdrant.documents import Document, DocumentId, IngestReport, SearchHit
+    from colbert_qdrant.documents import Document, DocumentId, IngestReport, SearchHits
     from colbert_qdrant.encoders import LateInteractionEncoder
     from colbert_qdrant.progress import ProgressReporter
     from colbert_qdrant.qdrant.capabilities import Client
@@ -215,7 +215,8 @@ class ColbertCollection(CollectionShell):
         filter: models.Filter | None = None,
         params: models.SearchParams | None = None,
         with_payload: bool = True,
-    ) -> list[SearchHit]:
+        timings: bool = False,
+    ) -> SearchHits:
         """Find the best documents for a query, in one request.
 
         Args:
@@ -228,6 +229,7 @@ class ColbertCollection(CollectionShell):
             filter: Only documents whose payload matches; passed on as it is.
             params: Of the search over the encodings; by default ``hnsw_ef = max(128, 2 × candidates)``.
             with_payload: Whether hits carry text and payload.
+            timings: Whether to say where the time went, in the ``timings`` of what is returned.
 
         Returns:
             Hits by falling score; ties by id.
@@ -239,7 +241,7 @@ class ColbertCollection(CollectionShell):
         plan = SearchPlan(
             limit=limit, candidates=candidates, mode=mode, filter=filter, params=params, with_payload=with_payload
         )
-        return run_blocking(self._operations.search(query, plan))
+        return run_blocking(self._operations.search(query, plan, timings=timings))
 
     def search_batch(
         self,
@@ -251,7 +253,8 @@ class ColbertCollection(CollectionShell):
         filter: models.Filter | None = None,
         params: models.SearchParams | None = None,
         with_payload: bool = True,
-    ) -> list[list[SearchHit]]:
+        timings: bool = False,
+    ) -> list[SearchHits]:
         """Find the best documents for several queries, encoded together and sent in one request.
 
         Args:
@@ -262,6 +265,7 @@ class ColbertCollection(CollectionShell):
             filter: See `search`.
             params: See `search`.
             with_payload: See `search`.
+            timings: See `search`; those of the whole batch.
 
         Returns:
             One list of hits per query, in the order of the queries.
@@ -273,7 +277,7 @@ class ColbertCollection(CollectionShell):
         plan = SearchPlan(
             limit=limit, candidates=candidates, mode=mode, filter=filter, params=params, with_payload=with_payload
         )
-        return run_blocking(self._operations.search_batch(queries, plan))
+        return run_blocking(self._operations.search_batch(queries, plan, timings=timings))
 
     def check(self) -> None:
         """Make sure that the stored collection still is the one that was opened.

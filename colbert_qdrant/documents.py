@@ -47,6 +47,33 @@ class SearchHit:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SearchTimings:
+    """Where the time of a search went, in seconds; of a batch, all its queries together.
+
+    Attributes:
+        encode: Text → token embeddings; next to nothing for queries that were encoded already.
+        fde: Token embeddings → encoding, and the request itself made of them.
+        request: From the request's sending to its answer, with all attempts.
+        server: What the server says that it worked; ``None``: it does not say, or there is none.
+    """
+
+    encode: float
+    fde: float
+    request: float
+    server: float | None = None
+
+
+class SearchHits(list[SearchHit]):
+    """The documents that a search found: a list.
+
+    Attributes:
+        timings: Where the time went, if that was asked for.
+    """
+
+    timings: SearchTimings | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class RejectedDocument:
     """A document that the server refused, while it took others.
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import time
+from itertools import pairwise
 from typing import TYPE_CHECKING, Self
 from uuid import UUID
 
 from qdrant_client import models
 
+from colbert_qdrant import telemetry
 from colbert_qdrant.config import CollectionConfig
+from colbert_qdrant.documents import SearchTimings
 from colbert_qdrant.errors import ClosedError, CollectionExistsError, ConfigurationError, InvalidQueryError
 from colbert_qdrant.ingest import CollectionEncoding, ingest
 from colbert_qdrant.progress import Silence
@@ -17,13 +21,14 @@ from colbert_qdrant.qdrant.ids import point_id
 from colbert_qdrant.qdrant.metadata import documents_only
 from colbert_qdrant.qdrant.points import to_document, to_hits
 from colbert_qdrant.qdrant.queries import query_tokens
+from colbert_qdrant.qdrant.searching import search
 from colbert_qdrant.qdrant.state import read_state, wait_until_ready
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable, Sequence
 
     from colbert_qdrant.config import FdeConfig
-    from colbert_qdrant.documents import Document, DocumentId, IngestReport, SearchHit
+    from colbert_qdrant.documents import Document, DocumentId, IngestReport, SearchHits
     from colbert_qdrant.encoders import LateInteractionEncoder
     from colbert_qdrant.fde import FixedDimensionalEncoder
     from colbert_qdrant.progress import ProgressReporter
@@ -79,9 +84,10 @@ class CollectionOperations:
     async def upsert(self, documents: Sequence[Document]) -> None:
         """See `ColbertCollection.upsert`."""
         self.check_open()
-        written = await (await self.encoding.writer()).write(documents, Silence())
-        if await self.encoding.is_due(last=False):
-            await self.encoding.fit(progress=False)
+        with telemetry.operation("upsert", documents=len(documents)):
+            written = await (await self.encoding.writer()).write(documents, Silence())
+            if await self.encoding.is_due(last=False):
+                await self.encoding.fit(progress=False)
         written.require_all(collection=self.name)
 
     async def ingest(
@@ -89,14 +95,16 @@ class CollectionOperations:
     ) -> IngestReport:
         """See `ColbertCollection.ingest`."""
         self.check_open()
-        return await ingest(self.encoding, documents, progress=progress)
+        with telemetry.operation("ingest"):
+            return await ingest(self.encoding, documents, progress=progress)
 
     async def fit(
         self, *, refit: bool, config: FdeConfig | None, device: str, progress: bool | ProgressReporter
     ) -> None:
         """See `ColbertCollection.fit`."""
         self.check_open()
-        await self.encoding.fit(config=config, refit=refit, device=device, progress=progress)
+        with telemetry.operation("fit", refit=refit):
+            await self.encoding.fit(config=config, refit=refit, device=device, progress=progress)
 
     async def get(self, ids: DocumentId | Iterable[DocumentId]) -> list[Document]:
         """See `ColbertCollection.get`."""
@@ -122,27 +130,33 @@ class CollectionOperations:
         chosen = documents_only(filter)
         return (await self._connection.client.count(self.name, count_filter=chosen, exact=True)).count
 
-    async def search(self, query: str | TokenEmbeddings, plan: SearchPlan) -> list[SearchHit]:
+    async def search(self, query: str | TokenEmbeddings, plan: SearchPlan, *, timings: bool) -> SearchHits:
         """See `ColbertCollection.search`."""
         if not isinstance(query, str) and len(query) != 1:
             raise InvalidQueryError(f"search takes one query, got {len(query)}: use search_batch")
-        return (await self.search_batch([query] if isinstance(query, str) else query, plan))[0]
+        return (await self.search_batch([query] if isinstance(query, str) else query, plan, timings=timings))[0]
 
-    async def search_batch(self, queries: Sequence[str] | TokenEmbeddings, plan: SearchPlan) -> list[list[SearchHit]]:
+    async def search_batch(
+        self, queries: Sequence[str] | TokenEmbeddings, plan: SearchPlan, *, timings: bool
+    ) -> list[SearchHits]:
         """See `ColbertCollection.search_batch`."""
-        connection, limits = self._connection, self.encoding.limits
-        requests = await connection.runtime.compute(
-            self._requests,
-            queries,
-            plan.within(limits),
-            send_params=(await connection.capabilities()).has("search_params"),
-        )
-        responses: list[models.QueryResponse] = []
-        for start in range(0, len(requests), at_once := limits.search_batch or max(1, len(requests))):
-            batch = requests[start : start + at_once]
-            responses += await connection.client.query_batch_points(self.name, requests=batch)
-        config = self.encoding.config
-        return [to_hits(response.points, config, with_payload=plan.with_payload) for response in responses]
+        compute, plan = self._connection.runtime.compute, plan.within(self.encoding.limits)
+        marks = [time.perf_counter()]
+        with telemetry.operation("search", mode=plan.mode, queries=len(queries), limit=plan.limit):
+            tokens = await compute(query_tokens, queries, encoder=self.encoder, collection=self.name)
+            marks.append(time.perf_counter())
+            send_params = (await self._connection.capabilities()).has("search_params")
+            requests = await compute(self._requests, tokens, plan, send_params=send_params)
+            marks.append(time.perf_counter())
+            responses, server = await self._send(requests)
+            marks.append(time.perf_counter())
+        config, hits = self.encoding.config, []
+        for response in responses:
+            hits.append(to_hits(response.points, config, with_payload=plan.with_payload))
+            if timings:
+                encode, fde, request = (after - before for before, after in pairwise(marks))
+                hits[-1].timings = SearchTimings(encode=encode, fde=fde, request=request, server=server)
+        return hits
 
     async def check(self) -> None:
         """See `ColbertCollection.check`."""
@@ -186,10 +200,7 @@ class CollectionOperations:
         self.check_open()
         return self._open_connection
 
-    def _requests(
-        self, queries: Sequence[str] | TokenEmbeddings, plan: SearchPlan, *, send_params: bool
-    ) -> list[models.QueryRequest]:
-        tokens = query_tokens(queries, encoder=self.encoder, collection=self.name)
+    def _requests(self, tokens: TokenEmbeddings, plan: SearchPlan, *, send_params: bool) -> list[models.QueryRequest]:
         encoded = [None] * len(tokens) if plan.mode == "exact" else self.encoding.encode_queries(tokens)
         return [
             plan.request(
@@ -201,6 +212,17 @@ class CollectionOperations:
             )
             for matrix, fde in zip(tokens, encoded, strict=True)
         ]
+
+    async def _send(self, requests: list[models.QueryRequest]) -> tuple[list[models.QueryResponse], float | None]:
+        """Search, in as many requests as the server's limits make necessary."""
+        at_once = self.encoding.limits.search_batch or max(1, len(requests))
+        responses: list[models.QueryResponse] = []
+        server: float | None = 0.0
+        for start in range(0, len(requests), at_once):
+            answers, seconds = await search(self._connection, self.name, requests[start : start + at_once])
+            responses += answers
+            server = None if seconds is None or server is None else server + seconds
+        return responses, server
 
 
 class CollectionShell:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
+from urllib.parse import urlsplit
 
 from qdrant_client import AsyncQdrantClient, QdrantClient
+from qdrant_client.qdrant_remote import QdrantRemote
 
+from colbert_qdrant import telemetry
 from colbert_qdrant.config import RetryConfig
-from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.errors import ConfigurationError, RequestError
 from colbert_qdrant.qdrant import retry
 from colbert_qdrant.qdrant.capabilities import Capabilities, engine_of
 from colbert_qdrant.qdrant.edge import AsyncEdgeClient, EdgeClient
@@ -21,6 +26,8 @@ if TYPE_CHECKING:
 
     from colbert_qdrant.qdrant.capabilities import AsyncClient, Client
     from colbert_qdrant.runtime import Runtime
+
+_LOG: Final = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -58,6 +65,7 @@ class Connection:
         runtime: What runs coroutines that use the connection.
         shard_key: Which shards requests are for; ``None``: all.
         embedded: Whether the engine keeps its collections in a folder.
+        remote: Whether it is a server.
     """
 
     def __init__(
@@ -70,6 +78,8 @@ class Connection:
         self.embedded = isinstance(client, EdgeClient | AsyncEdgeClient)
         self.client = cast("AsyncQdrantClient", _Requests(self))
         self._engine = engine_of(client)
+        self.remote = self._engine == "server"
+        self._address = _address(client) if self.remote else None
         self._capabilities: Capabilities | None = None
 
     @classmethod
@@ -116,7 +126,7 @@ class Connection:
             CapabilityError: The server is older than 1.10.
         """
         if self._capabilities is None:
-            version = (await self.client.info()).version if self._engine == "server" else None
+            version = (await self.client.info()).version if self.remote else None
             self._capabilities = Capabilities.of_version(self._engine, version)
         return self._capabilities
 
@@ -132,17 +142,47 @@ class Connection:
             RequestError: It failed for good; says with which fault and after how many attempts.
             CollectionNotFoundError: There is no such collection.
         """
-        if self._engine == "server":
-            send = partial(self._within, time.monotonic() + self.retry.deadline, send)
-        return await retry.run(
-            send, operation=operation, collection=collection, config=self.retry, sleep=self.runtime.sleep
-        )
+        started = time.monotonic()
+        if self.remote:
+            send = partial(self._within, started + self.retry.deadline, send)
+        with telemetry.request(operation, collection, self._address) as attributes:
+            try:
+                result, attempts = await retry.run(
+                    send, operation=operation, collection=collection, config=self.retry, sleep=self.runtime.sleep
+                )
+            except RequestError as error:
+                attributes["colbert_qdrant.attempts"] = error.attempts
+                raise
+            attributes["colbert_qdrant.attempts"] = attempts
+        extra = {
+            "operation": operation,
+            "collection": collection,
+            "attempts": attempts,
+            "seconds": time.monotonic() - started,
+        }
+        _LOG.debug("%(operation)s in collection %(collection)r took %(seconds).3f s", extra, extra=extra)
+        return result
 
     async def _within(self, end: float, send: Callable[[], Awaitable[Result]]) -> Result:
         try:
             return await self.runtime.within(max(0.0, end - time.monotonic()), send)
         except TimeoutError:
             raise DeadlineError(f"within the deadline of {self.retry.deadline:g} s") from None
+
+
+def call_timeout(client: QdrantClient | AsyncQdrantClient) -> int:
+    """Seconds that a client gives a call over gRPC, which its stubs do not know by themselves."""
+    seconds = client.init_options["timeout"]
+    return QdrantRemote.DEFAULT_GRPC_TIMEOUT if seconds is None else math.ceil(seconds)
+
+
+def _address(client: Any) -> tuple[str, int]:
+    """Host and port of a client's server; its address may have a user and a password in it."""
+    options = client.init_options
+    over_grpc = bool(options.get("prefer_grpc"))
+    parts = urlsplit(options.get("url") or options.get("location") or f"//{options.get('host') or 'localhost'}")
+    port = options.get("grpc_port") if over_grpc else parts.port or options.get("port")
+    return parts.hostname or "", int(port or 0)
 
 
 class _Requests:

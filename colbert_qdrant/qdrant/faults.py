@@ -129,6 +129,10 @@ class NotConfirmedError(Exception):
     """A write was taken, but not applied while the server was waited for; never leaves this package."""
 
 
+class EmptyAnswerError(Exception):
+    """There is nothing in an answer; never leaves this package."""
+
+
 class DeadlineError(Exception):
     """No time is left for an answer; never leaves this package."""
 
@@ -228,6 +232,7 @@ _READERS: Final[Mapping[type[BaseException], Callable[[Any], Fault]]] = {
     DeadlineError: lambda error: Fault(kind="timeout", detail=str(error)),
     WorkerEndedError: lambda error: Fault(kind="ended", detail=str(error)),
     # the client reads answers outside what it wraps, and asserts that there is something in them
+    EmptyAnswerError: _of_garbled,
     json.JSONDecodeError: _of_garbled,
     UnicodeDecodeError: _of_garbled,
     AssertionError: _of_garbled,

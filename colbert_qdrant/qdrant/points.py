@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from colbert_qdrant.documents import Document, DocumentId, SearchHit, id_sort_key
+from colbert_qdrant.documents import Document, DocumentId, SearchHit, SearchHits, id_sort_key
 from colbert_qdrant.errors import InvalidDocumentError
 from colbert_qdrant.qdrant.ids import check_id, id_from_json, id_to_json, point_id
 
@@ -112,10 +112,10 @@ def to_document(payload: Mapping[str, Any], config: CollectionConfig) -> Documen
     )
 
 
-def to_hits(points: Iterable[models.ScoredPoint], config: CollectionConfig, *, with_payload: bool) -> list[SearchHit]:
+def to_hits(points: Iterable[models.ScoredPoint], config: CollectionConfig, *, with_payload: bool) -> SearchHits:
     """Search results in the order of (−score, id): ties come in the same order every time."""
     hits = (_to_hit(point, config, with_payload=with_payload) for point in points)
-    return sorted(hits, key=lambda hit: (-hit.score, id_sort_key(hit.id)))
+    return SearchHits(sorted(hits, key=lambda hit: (-hit.score, id_sort_key(hit.id))))
 
 
 def split_by_bytes(

@@ -27,7 +27,7 @@ async def run(
     collection: str,
     config: RetryConfig,
     sleep: Callable[[float], Awaitable[None]],
-) -> Result:
+) -> tuple[Result, int]:
     """Send a request, again if that may help.
 
     Args:
@@ -36,6 +36,9 @@ async def run(
         collection: To which collection; may be empty.
         config: How often, and how long.
         sleep: What waits before it is sent again.
+
+    Returns:
+        What it gives, and how many times it was sent.
 
     Raises:
         RequestError: It failed for good; says with which fault and after how many attempts.
@@ -51,7 +54,7 @@ async def run(
         reraise=True,
     )
     try:
-        return await retrying(send)
+        result: Result = await retrying(send)
     except Exception as error:
         fault = fault_of(error)
         if fault is None:
@@ -60,6 +63,7 @@ async def run(
             fault = earlier[-1] or fault  # says more than that time ran out
         attempts = int(retrying.statistics["attempt_number"])
         raise fault.error(operation=operation, collection=collection, attempts=attempts) from error
+    return result, int(retrying.statistics["attempt_number"])
 
 
 class _Wait(wait_random_exponential):
@@ -87,12 +91,17 @@ def _fault(state: RetryCallState) -> Fault | None:
 
 def _log(state: RetryCallState, operation: str, collection: str) -> Fault | None:
     fault = _fault(state)
+    extra = {
+        "operation": operation,
+        "collection": collection,
+        "attempt": state.attempt_number,
+        "fault": "" if fault is None else fault.detail,
+        "wait": 0.0 if state.next_action is None else state.next_action.sleep,
+    }
     _LOG.warning(
-        "%s in collection %r failed (attempt %d: %s), trying again in %.1f s",
-        operation,
-        collection,
-        state.attempt_number,
-        "" if fault is None else fault.detail,
-        0.0 if state.next_action is None else state.next_action.sleep,
+        "%(operation)s in collection %(collection)r failed (attempt %(attempt)d: %(fault)s), trying again in "
+        "%(wait).1f s",
+        extra,
+        extra=extra,
     )
     return fault

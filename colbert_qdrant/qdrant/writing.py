@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from qdrant_client import grpc, models
-from qdrant_client.qdrant_remote import QdrantRemote
 
 from colbert_qdrant.errors import RequestError, RequestRefusedError, RequestTooLargeError
 from colbert_qdrant.qdrant.capabilities import speaks_grpc
+from colbert_qdrant.qdrant.connection import call_timeout
 from colbert_qdrant.qdrant.faults import NotConfirmedError
 from colbert_qdrant.qdrant.grpc_points import upsert_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from qdrant_client import AsyncQdrantClient, QdrantClient
 
     from colbert_qdrant.qdrant.connection import Connection
     from colbert_qdrant.qdrant.points import Point, Vector
@@ -87,7 +84,7 @@ async def _send(connection: Connection, collection: str, points: Sequence[Point]
     raw, call = connection.raw, connection.runtime.call
     if speaks_grpc(raw):
         request = upsert_request(collection, points, connection.shard_key)
-        answer = await call(raw.grpc_points.Upsert, request, timeout=_timeout(raw))
+        answer = await call(raw.grpc_points.Upsert, request, timeout=call_timeout(raw))
         status = grpc.UpdateStatus.Name(answer.result.status)
     else:
         to_struct = _to_struct_of_arrays if connection.embedded else to_point_struct
@@ -116,9 +113,3 @@ def _to_lists(vector: Vector) -> Any:
     if isinstance(vector, np.ndarray):
         return vector.tolist()
     return models.SparseVector(indices=vector.indices.tolist(), values=vector.values.tolist())
-
-
-def _timeout(client: QdrantClient | AsyncQdrantClient) -> int:
-    """Seconds that the client gives a call over gRPC, which its stubs do not know by themselves."""
-    seconds = client.init_options["timeout"]
-    return QdrantRemote.DEFAULT_GRPC_TIMEOUT if seconds is None else math.ceil(seconds)

@@ -26,7 +26,7 @@ from colbert_qdrant import (
 from tests.encoders import WordEncoder, random_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from colbert_qdrant import DocumentId, SearchHit, SearchMode
     from colbert_qdrant.config import Storage
@@ -72,7 +72,7 @@ def assert_ranked(hits: list[SearchHit], ranking: list[tuple[Any, float]]) -> No
     assert [scores[hit.id] for hit in hits] == pytest.approx([hit.score for hit in hits], rel=1e-5, abs=1e-5)
 
 
-def assert_same(found: list[list[SearchHit]], expected: list[list[SearchHit]]) -> None:
+def assert_same(found: Sequence[list[SearchHit]], expected: Sequence[list[SearchHit]]) -> None:
     """The same hits; an engine may choose among those that tie with the last one."""
     for hits, others in zip(found, expected, strict=True):
         assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in others], rel=1e-5)

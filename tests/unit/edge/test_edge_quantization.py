@@ -15,7 +15,7 @@ from colbert_qdrant.qdrant.schema import creation_arguments
 from tests.encoders import WordEncoder, random_texts
 
 if TYPE_CHECKING:
-    from colbert_qdrant import SearchHit
+    from colbert_qdrant import SearchHits
     from colbert_qdrant.qdrant.edge import EdgeClient
 
 TEXTS = random_texts(300)
@@ -55,7 +55,7 @@ def test_encodings_are_quantized_as_asked_and_found(client: EdgeClient, quantiza
     )
     best = np.argsort(-products, axis=1)[:, :20]
 
-    def share(found: list[list[SearchHit]]) -> float:
+    def share(found: list[SearchHits]) -> float:
         pairs = zip(found, best.tolist(), strict=True)
         return float(np.mean([len({hit.id for hit in hits} & set(ids)) / 20 for hits, ids in pairs]))
 

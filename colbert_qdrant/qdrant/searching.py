@@ -1,0 +1,56 @@
+"""Searches → the engine, and how long it says that they took."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from qdrant_client import grpc
+from qdrant_client.conversions.conversion import GrpcToRest, RestToGrpc
+from qdrant_client.http import models  # in qdrant_client.models QueryResponse is another class
+
+from colbert_qdrant.qdrant.capabilities import speaks_grpc
+from colbert_qdrant.qdrant.connection import call_timeout
+from colbert_qdrant.qdrant.faults import EmptyAnswerError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from colbert_qdrant.qdrant.connection import Connection
+
+Answers = tuple[list[models.QueryResponse], float | None]
+
+
+async def search(connection: Connection, collection: str, requests: Sequence[models.QueryRequest]) -> Answers:
+    """Send searches in one request.
+
+    Returns:
+        Their answers, and the seconds that the server worked; ``None``: the engine does not say.
+    """
+    if not connection.remote:
+        return await connection.client.query_batch_points(collection, requests=requests), None
+    send = _over_grpc if speaks_grpc(connection.raw) else _over_rest
+    return await connection.request("search", collection, partial(send, connection, collection, requests))
+
+
+async def _over_rest(connection: Connection, collection: str, requests: Sequence[models.QueryRequest]) -> Answers:
+    # the client's own method throws the time away
+    answer = await connection.runtime.call(
+        connection.raw.http.search_api.query_batch_points,
+        collection_name=collection,
+        query_request_batch=models.QueryRequestBatch(searches=list(requests)),
+    )
+    if answer.result is None:
+        raise EmptyAnswerError
+    return answer.result, answer.time
+
+
+async def _over_grpc(connection: Connection, collection: str, requests: Sequence[models.QueryRequest]) -> Answers:
+    message = grpc.QueryBatchPoints(
+        collection_name=collection,
+        query_points=[RestToGrpc.convert_query_request(request, collection) for request in requests],
+    )
+    raw = connection.raw
+    answer = await connection.runtime.call(raw.grpc_points.QueryBatch, message, timeout=call_timeout(raw))
+    points = [[GrpcToRest.convert_scored_point(hit) for hit in each.result] for each in answer.result]
+    return [models.QueryResponse(points=each) for each in points], answer.time

@@ -1,0 +1,71 @@
+"""Spans of OpenTelemetry, where its API is installed (extra ``telemetry``), else nothing.
+
+Requests are spans of clients, named and described by the semantic conventions for databases
+(https://opentelemetry.io/docs/specs/semconv/database). No vector, payload, text or key is in any, nor a server's
+message, which may quote them.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_SYSTEM: Final = "qdrant"
+_INSTALLED: Final = bool(find_spec("opentelemetry") and find_spec("opentelemetry.trace"))
+
+
+@contextmanager
+def operation(name: str, **attributes: Any) -> Iterator[None]:
+    """A span of something that this library does, with all that is done in it."""
+    with _span(f"colbert_qdrant.{name}", {f"colbert_qdrant.{key}": value for key, value in attributes.items()}):
+        yield
+
+
+@contextmanager
+def request(name: str, collection: str, address: tuple[str, int] | None) -> Iterator[dict[str, Any]]:
+    """A span of a request to a database.
+
+    Args:
+        name: The operation.
+        collection: The collection's name; may be empty.
+        address: Host and port of the server; ``None`` where there is none.
+
+    Yields:
+        Takes attributes that are known only at the end.
+    """
+    given: dict[str, Any] = {"db.system.name": _SYSTEM, "db.operation.name": name}
+    if collection:
+        given["db.collection.name"] = collection
+    if address is not None:
+        given["server.address"], given["server.port"] = address
+    later: dict[str, Any] = {}
+    with _span(f"{name} {collection}".strip(), given, later, client=True):
+        yield later
+
+
+@contextmanager
+def _span(
+    name: str, attributes: Mapping[str, Any], later: Mapping[str, Any] | None = None, *, client: bool = False
+) -> Iterator[None]:
+    if not _INSTALLED:
+        yield
+        return
+    from opentelemetry import trace  # noqa: PLC0415 - an optional extra
+
+    kind = trace.SpanKind.CLIENT if client else trace.SpanKind.INTERNAL
+    tracer = trace.get_tracer("colbert_qdrant")
+    with tracer.start_as_current_span(
+        name, kind=kind, attributes=attributes, record_exception=False, set_status_on_exception=False
+    ) as span:
+        try:
+            yield
+        except BaseException as error:
+            span.set_attribute("error.type", type(error).__qualname__)
+            span.set_status(trace.StatusCode.ERROR)
+            raise
+        finally:
+            span.set_attributes(later or {})
