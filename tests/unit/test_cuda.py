@@ -74,8 +74,10 @@ def test_a_checkpoint_gives_the_same_tokens(name: str, tmp_path: Path) -> None:
 
 def test_auto_is_the_gpu(tmp_path: Path) -> None:
     build("pylate-bert", tmp_path / "model")
-    encoder = ColbertEncoder.from_pretrained(tmp_path / "model", device="auto", local_files_only=True)
-    assert "cuda" in repr(encoder)
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.max_memory_allocated()
+    ColbertEncoder.from_pretrained(tmp_path / "model", device="auto", local_files_only=True).encode_queries(TEXTS)
+    assert torch.cuda.max_memory_allocated() > before
 
 
 @pytest.mark.parametrize("config", MUVERA, ids=lambda config: f"{config.dim}")
