@@ -6,9 +6,9 @@
 
 Documents are 60 tokens of 128 dimensions, noisy copies of words of one of 500 topics; queries are 32 tokens of a
 document. Encodings have a turbo4 copy that the graph is searched with. A time is that of one ``search`` with ready
-token vectors: making the encoding, the request, and the hits. Modes take turns, query by query. Recall of MaxSim's best 10
-only says that the searches do their work: the data are made up. Beside them stands MaxSim over everything by numpy, on
-all cores and in float32, which needs all token vectors in memory.
+token vectors: making the encoding, the request, and the hits. Modes take turns, query by query. Recall of MaxSim's
+best 10 only says that the searches do their work: the data are made up. Beside them stands MaxSim over everything by
+numpy, on all cores and in float32, which needs all token vectors in memory.
 """
 
 from __future__ import annotations

@@ -48,6 +48,16 @@ def test_server(model: Path) -> None:
     assert run("02_server.py", model).startswith("1000 documents")
 
 
+def test_async(model: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        lines = run("04_async.py", model, tmp_path / "store").splitlines()
+        assert [line.partition(":")[0] for line in lines] == [
+            "when does the boat depart",
+            "who built the bridge",
+            "what grows in the garden",
+        ]
+
+
 def test_rerank(tmp_path: Path) -> None:
     model = build("pylate-bert", tmp_path / "model")
     lines = run("03_rerank.py", model).splitlines()

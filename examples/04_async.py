@@ -1,0 +1,30 @@
+"""Many questions at once, in an event loop: `python examples/04_async.py [MODEL] [STORE]`."""
+
+import asyncio
+import sys
+
+from colbert_qdrant import AsyncColbertCollection, AsyncEdgeClient, ColbertEncoder, Document
+
+model = sys.argv[1] if len(sys.argv) > 1 else "NeuML/colbert-muvera-micro"
+store = sys.argv[2] if len(sys.argv) > 2 else "store"
+
+QUESTIONS = ["when does the boat depart", "who built the bridge", "what grows in the garden"]
+TEXTS = [
+    "The ferry leaves the harbor at noon.",
+    "A bridge was built over the river by its own engineers.",
+    "Roses and thyme grow behind the house.",
+]
+
+
+async def main() -> None:
+    encoder = ColbertEncoder.from_pretrained(model)
+    # with a server it is qdrant_client.AsyncQdrantClient, and nothing else changes
+    async with AsyncEdgeClient(store) as client:
+        docs = await AsyncColbertCollection.open_or_create("async", client=client, encoder=encoder)
+        await docs.upsert([Document(number, text) for number, text in enumerate(TEXTS)])
+        answers = await asyncio.gather(*(docs.search(question, limit=1) for question in QUESTIONS))
+    for question, (best,) in zip(QUESTIONS, answers, strict=True):
+        print(f"{question}: {best.text}")
+
+
+asyncio.run(main())
