@@ -17,6 +17,7 @@ TEXTS = [
 
 
 async def main() -> None:
+    """Stores three sentences, and asks three questions at once."""
     encoder = ColbertEncoder.from_pretrained(model)
     # with a server it is qdrant_client.AsyncQdrantClient, and nothing else changes
     async with AsyncEdgeClient(store) as client:
