@@ -58,9 +58,11 @@ from colbert_qdrant.fde import FixedDimensionalEncoder, LemurEncoder, MuveraEnco
 from colbert_qdrant.inspection import Inspection, MuveraFitness, inspect, muvera_fitness
 from colbert_qdrant.progress import ProgressReporter
 from colbert_qdrant.qdrant import AsyncEdgeClient, EdgeClient, SearchMode
+from colbert_qdrant.qdrant.connect import connect, connect_async
 from colbert_qdrant.qdrant.state import CollectionState, VectorState
 from colbert_qdrant.rerank import ColbertReranker, Reranker
 from colbert_qdrant.scoring import maxsim
+from colbert_qdrant.secret import Secret
 from colbert_qdrant.tokens import TokenEmbeddings
 
 __version__ = "0.1.0"
@@ -120,12 +122,15 @@ __all__ = [
     "SearchMode",
     "SearchQuality",
     "SearchTimings",
+    "Secret",
     "SentenceTransformersEncoder",
     "ServerError",
     "StoreLockedError",
     "TokenEmbeddings",
     "UnreachableError",
     "VectorState",
+    "connect",
+    "connect_async",
     "fde_report",
     "inspect",
     "maxsim",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 FORMAT: Final = 1
 _UNFITTED: Final = "unfitted"
 _CANARY_NUMBERS: Final = 32
+_MAX_SHOWN: Final = 300
 _CANARY_LENGTHS: Final = (3, 5)
 _CANARY_TOLERANCE: Final = 1e-3
 """Relative. Matmuls differ between machines by some 1e-6; another hyperplane or projection changes everything."""
@@ -71,8 +73,12 @@ class Fingerprint:
 
         Raises:
             ConfigurationError: They were written by a newer version.
+            SchemaMismatchError: They are none.
         """
-        return CollectionConfig.from_dict({**self.layout, "fde": self.fde["config"]})
+        try:
+            return CollectionConfig.from_dict({**self.layout, "fde": self.fde["config"]})
+        except (KeyError, TypeError, AttributeError) as error:
+            raise _changed("its settings are none") from error
 
     @property
     def token_dim(self) -> int:
@@ -93,16 +99,18 @@ class Fingerprint:
         """
         if data.get("format") != FORMAT:
             raise SchemaMismatchError(
-                f"the collection's fingerprint has format {data.get('format')!r}, this version reads {FORMAT}: "
+                f"the collection's fingerprint has format {_shown(data.get('format'))}, this version reads {FORMAT}: "
                 "upgrade colbert-qdrant"
             )
         names = {each.name for each in fields(cls)}
         if missing := names - set(data):
-            raise SchemaMismatchError(
-                f"the collection's fingerprint lacks {sorted(missing)}: its metadata was changed by hand; restore it, "
-                "or create the collection anew"
-            )
-        canary = None if data["canary"] == _UNFITTED else tuple(data["canary"])
+            raise _changed(f"it lacks {sorted(missing)}")
+        for name in ("encoder", "fde", "layout"):
+            if not isinstance(data[name], dict):
+                raise _changed(f"its {name} is a {type(data[name]).__name__}")
+        if not isinstance(data["fde"].get("token_dim"), int):
+            raise _changed("it does not say how many dimensions a token has")
+        canary = None if data["canary"] == _UNFITTED else _canary(data["canary"])
         return cls(**{name: data[name] for name in names - {"canary"}}, canary=canary)
 
     def differences(self, other: Fingerprint) -> dict[str, tuple[Any, Any]]:
@@ -143,6 +151,28 @@ def canary_tokens(dim: int) -> TokenEmbeddings:
     return TokenEmbeddings(values / np.linalg.norm(values, axis=1, keepdims=True), _CANARY_LENGTHS)
 
 
+def _changed(problem: str) -> SchemaMismatchError:
+    return SchemaMismatchError(
+        f"the collection's fingerprint cannot be read, {problem}: its metadata was changed by hand; restore it, or "
+        "create the collection anew"
+    )
+
+
+def _canary(stored: Any) -> tuple[float, ...]:
+    try:
+        numbers = tuple(map(float, stored)) if isinstance(stored, list) and len(stored) <= _CANARY_NUMBERS else ()
+    except (TypeError, ValueError, OverflowError):
+        numbers = ()
+    if not numbers or not all(map(math.isfinite, numbers)):
+        raise _changed(f"its canary is not up to {_CANARY_NUMBERS} numbers")
+    return numbers
+
+
+def _shown(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= _MAX_SHOWN else f"{shown[:_MAX_SHOWN]}…"
+
+
 def _fold(encoded: NDArray[np.float32]) -> tuple[float, ...]:
     """Fold encodings to a few numbers that depend on every value and its position."""
     flat = encoded.astype(np.float64).ravel()
@@ -178,7 +208,7 @@ def _describe(differences: Mapping[str, tuple[Any, Any]]) -> Iterator[str]:
         if name == "canary":
             yield "  canary: the same parameters encode a fixed matrix to other numbers than when it was built"
         else:
-            yield f"  {name}: built with {stored!r}, opened with {given!r}"
+            yield f"  {name}: built with {_shown(stored)}, opened with {_shown(given)}"
 
 
 def _remedies(differences: Mapping[str, tuple[Any, Any]]) -> Iterator[str]:

@@ -4,13 +4,13 @@ import os
 import sys
 from collections.abc import Iterator
 
-from qdrant_client import QdrantClient, models
+from qdrant_client import models
 
-from colbert_qdrant import ColbertCollection, ColbertEncoder, Document
+from colbert_qdrant import ColbertCollection, ColbertEncoder, Document, connect
 
 model = sys.argv[1] if len(sys.argv) > 1 else "NeuML/colbert-muvera-micro"
 
-client = QdrantClient(url=os.environ["QDRANT_URL"], api_key=os.environ.get("QDRANT_API_KEY"), timeout=60)
+client = connect(os.environ["QDRANT_URL"], api_key=os.environ.get("QDRANT_API_KEY"))
 encoder = ColbertEncoder.from_pretrained(model)
 docs = ColbertCollection.open_or_create("docs", client=client, encoder=encoder)
 

@@ -23,6 +23,9 @@ class Server(messages.PointsServicer, messages.CollectionsServicer, messages.Qdr
         upserts: What was stored.
         error: What every write is answered with; else it is done.
         script: What single writes are answered with before that, and whether they are done all the same.
+        read_only: Whether everything that changes something is forbidden, as to a read-only key.
+        failure: What everything is answered with, if with anything.
+        heads, texts: What came: metadata and messages.
     """
 
     def __init__(self) -> None:
@@ -33,6 +36,10 @@ class Server(messages.PointsServicer, messages.CollectionsServicer, messages.Qdr
         self.error: tuple[grpc.StatusCode, str] | None = None
         self.retry_after: str | None = None
         self.script: list[tuple[grpc.StatusCode, str, bool]] = []
+        self.read_only = False
+        self.failure: tuple[grpc.StatusCode, str] | None = None
+        self.heads: list[dict[str, Any]] = []
+        self.texts: list[bytes] = []
 
     def Upsert(self, request: Any, context: grpc.ServicerContext) -> Any:
         self.metadata = dict(context.invocation_metadata())
@@ -62,7 +69,17 @@ class Server(messages.PointsServicer, messages.CollectionsServicer, messages.Qdr
         self.created = request
         return messages.CollectionOperationResponse(result=True)
 
+    def Count(self, request: Any, context: Any) -> Any:
+        stored = {point.id.uuid for upsert in self.upserts for point in upsert.points}
+        return messages.CountResponse(result=messages.CountResult(count=len(stored)))
+
     def Get(self, request: Any, context: Any) -> Any:
+        """Both services have a method of this name: one fetches points, the other describes a collection."""
+        if isinstance(request, messages.GetPoints):
+            stored = {point.id.uuid: point for upsert in self.upserts for point in upsert.points}
+            found = [stored[id.uuid] for id in request.ids if id.uuid in stored]
+            points = [messages.RetrievedPoint(id=point.id, payload=point.payload) for point in found]
+            return messages.GetResponse(result=points)
         assert self.created is not None
         config = messages.CollectionConfig(
             params=messages.CollectionParams(vectors_config=self.created.vectors_config, shard_number=1),
@@ -82,19 +99,49 @@ class Server(messages.PointsServicer, messages.CollectionsServicer, messages.Qdr
         return messages.GetCollectionInfoResponse(result=info)
 
 
+READS = frozenset({"HealthCheck", "CollectionExists", "Get", "Count", "QueryBatch", "ListAliases"})
+
+
+class Door(grpc.ServerInterceptor):
+    """Sees every call before the server does, and may turn it away."""
+
+    def __init__(self, service: Server) -> None:
+        self.service = service
+
+    def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        handler = continuation(handler_call_details)
+        self.service.heads.append(dict(handler_call_details.invocation_metadata))
+        refusal = self.service.failure
+        if self.service.read_only and handler_call_details.method.rpartition("/")[2] not in READS:
+            refusal = (grpc.StatusCode.PERMISSION_DENIED, "Forbidden: only read access")
+
+        def call(request: Any, context: grpc.ServicerContext) -> Any:
+            self.service.texts.append(request.SerializeToString())
+            if refusal is not None:
+                context.abort(*refusal)
+            return handler.unary_unary(request, context)
+
+        return grpc.unary_unary_rpc_method_handler(call, handler.request_deserializer, handler.response_serializer)
+
+
 def operation_done() -> Any:
     result = messages.UpdateResult(operation_id=1, status=messages.UpdateStatus.Completed)
     return messages.PointsOperationResponse(result=result)
 
 
 @contextmanager
-def serving(service: Server) -> Iterator[Server]:
-    """Listen on a free port of this machine."""
-    running = grpc.server(ThreadPoolExecutor(2), options=[("grpc.max_receive_message_length", -1)])
+def serving(service: Server, *, credentials: grpc.ServerCredentials | None = None) -> Iterator[Server]:
+    """Listen on a free port of this machine, with TLS if there are credentials."""
+    options = [("grpc.max_receive_message_length", -1)]
+    running = grpc.server(ThreadPoolExecutor(2), options=options, interceptors=[Door(service)])
     messages.add_PointsServicer_to_server(service, running)
     messages.add_CollectionsServicer_to_server(service, running)
     messages.add_QdrantServicer_to_server(service, running)
-    service.port = running.add_insecure_port("127.0.0.1:0")
+    service.port = (
+        running.add_insecure_port("127.0.0.1:0")
+        if credentials is None
+        else running.add_secure_port("127.0.0.1:0", credentials)
+    )
     running.start()
     try:
         yield service

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 MAX_DENSE_DIM: Final = 65_535
 """Most dimensions of a Qdrant dense vector (``lib/collection/src/operations/types.rs`` and its documentation)."""
 
+MAX_RAW_DIM: Final = 2**20
+"""Most dimensions before a final projection, whose 4 MB every document is encoded to on the way."""
+
 MuveraPartition = Literal["simhash", "kmeans"]
 """How MUVERA cuts the token space into cells: by random hyperplanes, or around centroids fitted to a collection."""
 
@@ -101,6 +104,7 @@ class MuveraConfig:
             )
         if self.final_projection is not None:
             require_int("final_projection", self.final_projection, minimum=1, maximum=MAX_DENSE_DIM)
+            require_int("r_reps * 2**k_sim * dim_proj", self.raw_dim, minimum=1, maximum=MAX_RAW_DIM)
         elif self.dim > MAX_DENSE_DIM:
             raise ConfigurationError(
                 f"r_reps * 2**k_sim * dim_proj = {self.r_reps} * {2**self.k_sim} * {self.dim_proj} = {self.dim:,} "
@@ -191,9 +195,9 @@ class LemurConfig:
 
     def __post_init__(self) -> None:
         require_int("dim", self.dim, minimum=1, maximum=MAX_DENSE_DIM)
-        require_int("hidden", self.hidden, minimum=1)
-        require_int("epochs", self.epochs, minimum=0)
-        require_int("learn_tokens", self.learn_tokens, minimum=1)
+        require_int("hidden", self.hidden, minimum=1, maximum=2**17)
+        require_int("epochs", self.epochs, minimum=0, maximum=10_000)
+        require_int("learn_tokens", self.learn_tokens, minimum=1, maximum=2**20)
         require_number("own_weight", self.own_weight, minimum=0)
         require_int("own_tokens", self.own_tokens, minimum=1)
         require_int("fit_documents", self.fit_documents, minimum=1)

@@ -89,7 +89,11 @@ def _read(path: Path) -> _Entry | None:
     if hashlib.sha256(flag + body).digest() != digest:
         _LOG.warning("cache entry %s is damaged: the text is encoded again", path)
         return None
-    matrix: NDArray[np.float32] = np.load(io.BytesIO(body), allow_pickle=False)
+    try:
+        matrix: NDArray[np.float32] = np.load(io.BytesIO(body), allow_pickle=False)
+    except (ValueError, EOFError, MemoryError) as error:  # written by something else, or by somebody
+        _LOG.warning("cache entry %s is no array (%s): the text is encoded again", path, error)
+        return None
     return matrix, flag == b"\1"
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from colbert_qdrant.config import FdeConfig
 
 _KEY: Final = "colbert_qdrant"
+_MAX_HEADER_BYTES: Final = 2**20
+"""Far more than the settings and the names of the tensors take."""
 
 
 class Fitted(ABC):
@@ -94,9 +96,11 @@ def settings_of(data: bytes) -> dict[str, Any]:
     """
     try:
         settings: dict[str, Any] = _header(data)["config"]
-        settings["type"]
+        kind = settings["type"]
     except (ValueError, KeyError, TypeError) as error:
         raise unreadable(error) from error
+    if not isinstance(kind, str):
+        raise unreadable(TypeError("its type is no name"))
     return settings
 
 
@@ -107,8 +111,8 @@ def tensors_of(data: bytes, *, version: int) -> dict[str, NDArray[np.float32]]:
         ArtefactError: The bytes are no artefact, only part of one, of another version, or hold what is not finite.
     """
     try:
-        tensors = load(data)
         written: Any = _header(data).get("version")
+        tensors = load(data)
         _require_finite(tensors)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise unreadable(error) from error
@@ -135,6 +139,14 @@ def _require_finite(tensors: Mapping[str, NDArray[Any]]) -> None:
 
 
 def _header(data: bytes) -> dict[str, Any]:
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    settings: dict[str, Any] = json.loads(header["__metadata__"][_KEY])
+    size = int.from_bytes(data[:8], "little")
+    if size > _MAX_HEADER_BYTES:
+        raise ValueError(f"a header of {size} bytes")
+    try:
+        header = json.loads(data[8 : 8 + size])
+        settings: dict[str, Any] = json.loads(header["__metadata__"][_KEY])
+    except RecursionError as error:
+        raise ValueError("a header that is nested too deeply") from error
+    if not isinstance(settings, dict):
+        raise TypeError("settings that are none")
     return settings

@@ -171,7 +171,9 @@ def speaks_grpc(client: Client | AsyncClient) -> bool:
 
 
 def _parse(version: str) -> tuple[int, int]:
-    found = re.match(r"(\d+)\.(\d+)", version)
+    found = re.match(r"(\d{1,6})\.(\d{1,6})(?!\d)", version)
     if not found:
-        raise CapabilityError(f"the Qdrant server calls itself version {version!r}: expected a number such as 1.16.0")
+        raise CapabilityError(
+            f"the Qdrant server calls itself version {version[:40]!r}: expected a number such as 1.16.0"
+        )
     return int(found[1]), int(found[2])

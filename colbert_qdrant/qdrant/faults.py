@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import httpx
 from grpc import RpcError
-from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from colbert_qdrant.errors import (
     AuthenticationError,
     CollectionNotFoundError,
+    ConfigurationError,
     RateLimitedError,
     RequestError,
     RequestRefusedError,
@@ -34,6 +35,7 @@ Kind = Literal[
     "overloaded",
     "server",
     "garbled",
+    "unsendable",
     "too_large",
     "authentication",
     "not_found",
@@ -69,7 +71,7 @@ _MEANINGS: Final[Mapping[Kind, _Meaning]] = {
     ),
     "untrusted": _Meaning(
         "the server's certificate is not trusted",
-        "give the client the certificate of the server's authority (verify=…), and a name that is in it",
+        "give the client the certificate of the server's authority (ca_file=… of connect), and a name that is in it",
         UnreachableError,
     ),
     "overloaded": _Meaning(
@@ -84,6 +86,11 @@ _MEANINGS: Final[Mapping[Kind, _Meaning]] = {
         "make sure that nothing between here and the server changes its answers",
         ServerError,
         passes=True,
+    ),
+    "unsendable": _Meaning(
+        "the request cannot be sent as it is",
+        "look for spaces, line breaks or other forbidden characters in the client's key and headers",
+        RequestError,
     ),
     "too_large": _Meaning(
         "the request is larger than the server takes",
@@ -173,6 +180,8 @@ def fault_of(error: BaseException) -> Fault | None:
     """What an exception of a client means; ``None``: it is not about a request."""
     if isinstance(error, AssertionError) and "returned None" not in str(error):
         return None  # a mistake, not an answer with nothing in it
+    if isinstance(error, RecursionError) and "JSON" not in str(error):
+        return None  # likewise
     return next((read(error) for kind, read in _READERS.items() if isinstance(error, kind)), None)
 
 
@@ -185,6 +194,10 @@ def _of_response(error: UnexpectedResponse) -> Fault:
 
 
 def _of_transport(source: Exception) -> Fault:
+    if isinstance(source, httpx.LocalProtocolError):
+        return Fault(kind="unsendable", detail=type(source).__name__)  # its message repeats the key
+    if isinstance(source, ConfigurationError):  # from asking for a token
+        return Fault(kind="unsendable", detail=_short(source))
     if isinstance(source, httpx.TimeoutException):
         return Fault(kind="timeout", detail=_short(source))
     if isinstance(source, httpx.TransportError):
@@ -213,7 +226,7 @@ def _said(content: bytes) -> str:
     """The message in a server's answer, or its beginning."""
     try:
         return str(json.loads(content)["status"]["error"])[:_MAX_DETAIL]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return content[:_MAX_DETAIL].decode("utf-8", "replace")
 
 
@@ -223,8 +236,10 @@ def _short(error: Exception) -> str:
 
 _READERS: Final[Mapping[type[BaseException], Callable[[Any], Fault]]] = {
     ResourceExhaustedResponse: lambda error: Fault(
-        kind="overloaded", detail=_short(error), retry_after=float(error.retry_after_s)
+        kind="overloaded", detail=_short(error), retry_after=max(0.0, float(error.retry_after_s))
     ),
+    # the client's only other use of it: a Retry-After that is no whole number, such as a date
+    QdrantException: lambda error: Fault(kind="overloaded", detail=_short(error)),
     UnexpectedResponse: _of_response,
     ResponseHandlingException: lambda error: _of_transport(error.source),
     RpcError: _of_call,
@@ -235,5 +250,6 @@ _READERS: Final[Mapping[type[BaseException], Callable[[Any], Fault]]] = {
     EmptyAnswerError: _of_garbled,
     json.JSONDecodeError: _of_garbled,
     UnicodeDecodeError: _of_garbled,
+    RecursionError: _of_garbled,
     AssertionError: _of_garbled,
 }

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from colbert_qdrant.documents import Document, DocumentId, SearchHit, SearchHits, id_sort_key
-from colbert_qdrant.errors import InvalidDocumentError
+from colbert_qdrant.errors import InvalidDocumentError, SchemaMismatchError
 from colbert_qdrant.qdrant.ids import check_id, id_from_json, id_to_json, point_id
 
 if TYPE_CHECKING:
@@ -103,17 +103,24 @@ def make_point(
 
 
 def to_document(payload: Mapping[str, Any], config: CollectionConfig) -> Document:
-    """The document that a stored payload was made from."""
+    """The document that a stored payload was made from.
+
+    Raises:
+        SchemaMismatchError: It was made from none.
+    """
     own = (config.id_key, config.text_key)
-    return Document(
-        id_from_json(payload[config.id_key]),
-        payload[config.text_key],
-        {key: value for key, value in payload.items() if key not in own},
-    )
+    text = payload.get(config.text_key)
+    if not isinstance(text, str):
+        raise _not_a_document(config.text_key)
+    return Document(_id(payload, config), text, {key: value for key, value in payload.items() if key not in own})
 
 
 def to_hits(points: Iterable[models.ScoredPoint], config: CollectionConfig, *, with_payload: bool) -> SearchHits:
-    """Search results in the order of (−score, id): ties come in the same order every time."""
+    """Search results in the order of (−score, id): ties come in the same order every time.
+
+    Raises:
+        SchemaMismatchError: A point holds no document.
+    """
     hits = (_to_hit(point, config, with_payload=with_payload) for point in points)
     return SearchHits(sorted(hits, key=lambda hit: (-hit.score, id_sort_key(hit.id))))
 
@@ -164,6 +171,22 @@ def _payload(document: Document, config: CollectionConfig) -> Payload:
 def _to_hit(point: models.ScoredPoint, config: CollectionConfig, *, with_payload: bool) -> SearchHit:
     payload = point.payload or {}
     if not with_payload:
-        return SearchHit(id_from_json(payload[config.id_key]), point.score)
+        return SearchHit(_id(payload, config), point.score)
     document = to_document(payload, config)
     return SearchHit(document.id, point.score, document.text, document.payload)
+
+
+def _id(payload: Mapping[str, Any], config: CollectionConfig) -> DocumentId:
+    try:
+        id = id_from_json(payload[config.id_key])
+        check_id(id)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _not_a_document(config.id_key) from error
+    return id
+
+
+def _not_a_document(key: str) -> SchemaMismatchError:
+    return SchemaMismatchError(
+        f"the collection has a point whose payload has not, under {key!r}, what this library writes there: it was "
+        "written or changed by something else; delete it, or restore its payload"
+    )

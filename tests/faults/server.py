@@ -73,6 +73,8 @@ class FaultyServer:
         gate: What every write and search waits for before it is answered.
         restart: Stop listening, and begin again on the same port.
         read_only: Whether everything that changes something is forbidden, as to a read-only key.
+        failure: What everything is answered with, if with anything.
+        heads, texts: What came, headers with lower-case names, and path and body as they were.
     """
 
     def __init__(self) -> None:
@@ -93,6 +95,9 @@ class FaultyServer:
         self.gate: Callable[[], Any] = lambda: None
         self.closing = Event()
         self.restart: Callable[[], None] = lambda: None
+        self.failure: Answer | None = None
+        self.heads: list[dict[str, str]] = []
+        self.texts: list[bytes] = []
 
     def answer(self, method: str, path: str, body: dict[str, Any], size: int) -> Answer:
         """What to say to a request."""
@@ -117,6 +122,9 @@ class FaultyServer:
         if method == "PUT" and answer.stored:
             for point in body["points"]:
                 self.ledger.setdefault(point["id"], []).append(point)
+        if answer is OK and path == "/collections/docs/points" and method == "POST":
+            stored = [self.ledger[id][-1] for id in body["ids"] if id in self.ledger]
+            return _result_of([{"id": point["id"], "payload": point["payload"]} for point in stored])
         if answer is OK and path.endswith(("/count", "/query/batch")):
             count = {"count": len(self.ledger)}
             return _result_of(count if path.endswith("/count") else [{"points": []} for _ in body["searches"]])
@@ -159,8 +167,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def handle_any(self) -> None:
         size = int(self.headers.get("Content-Length", 0))
-        body = json.loads(self.rfile.read(size) or b"{}")
-        answer = self.faulty.answer(self.command, self.path.partition("?")[0], body, size)
+        raw = self.rfile.read(size)
+        body = json.loads(raw or b"{}")
+        self.faulty.heads.append({name.lower(): value for name, value in self.headers.items()})
+        self.faulty.texts.append(self.path.encode() + b" " + raw)
+        answer = self.faulty.failure or self.faulty.answer(self.command, self.path.partition("?")[0], body, size)
         self.close_connection = True
         head = f"HTTP/1.1 {answer.status} Said\r\nContent-Length: {len(answer.body)}\r\nConnection: close\r\n"
         fields = {"Content-Type": "application/json", **answer.headers}
@@ -193,15 +204,21 @@ class _Listener(ThreadingHTTPServer):
 
 @contextmanager
 def serving(
-    faulty: FaultyServer, *, certificate: Path | None = None, key: Path | None = None
+    faulty: FaultyServer, *, certificate: Path | None = None, key: Path | None = None, clients: Path | None = None
 ) -> Iterator[FaultyServer]:
-    """Listen on a free port of this machine, with TLS if there is a certificate."""
+    """Listen on a free port of this machine, with TLS if there is a certificate.
+
+    Clients need a certificate of their own if there is an authority for ``clients``.
+    """
 
     def start(port: int) -> tuple[_Listener, Thread]:
         server = _Listener(("127.0.0.1", port), type("Handler", (_Handler,), {"faulty": faulty}))
         if certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate, key)
+            if clients is not None:
+                context.verify_mode = ssl.CERT_REQUIRED
+                context.load_verify_locations(clients)
             server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()

@@ -95,3 +95,20 @@ def test_what_lasts_is_an_error_that_says_so(
     server.script = []
     docs.ingest(DOCUMENTS)
     assert_complete(server)
+
+
+def test_a_read_only_key_is_enough_to_open_and_search(server: Server, docs: ColbertCollection) -> None:
+    docs.ingest(DOCUMENTS)
+    server.read_only = True
+    client = connect(server.port, timeout=5)
+    same = ColbertCollection.open_or_create("docs", client=client, encoder=WordEncoder(), config=CONFIG, retry=QUICK)
+    assert same.search("river") == []
+    assert same.get("d7") == [DOCUMENTS[7]]
+    assert same.count() == same.info().documents == 60
+    same.check()
+    same.wait_until_ready(timeout=1)
+    with pytest.raises(AuthenticationError, match="only read access"):
+        same.upsert(DOCUMENTS[:1])
+    with pytest.raises(AuthenticationError, match="only read access"):
+        same.delete(ids="d1")
+    client.close()

@@ -85,6 +85,7 @@ def _said(status: str) -> Answer:
 PASSING: dict[str, list[Answer]] = {
     "nothing fails": [],
     "500 once": [failing(500)],
+    "500 with a body nested deeply": [replace(failing(500), body=b"[" * 100_000)],
     "502 once": [failing(502)],
     "503 in a burst": [failing(503)] * 3,
     "503, every second time": [failing(503), OK, failing(503), OK, failing(503)],
@@ -92,6 +93,9 @@ PASSING: dict[str, list[Answer]] = {
     "408": [failing(408)],
     "429 that says when": [failing(429, Retry_After="0"), failing(429, Retry_After="0")],
     "429 that does not": [failing(429)] * 2,
+    "429 that says a date": [failing(429, Retry_After="Wed, 21 Oct 2015 07:28:00 GMT")],
+    "429 that says nonsense": [failing(429, Retry_After=when) for when in ("soon", "nan")],
+    "429 that says a time gone by": [failing(429, Retry_After="-5")],
     "503 that says when": [failing(503, Retry_After="0")],
     "reset before the answer": [Answer(cut=0)],
     "reset in the status line": [Answer(body=OK.body, cut=5)],
@@ -101,6 +105,7 @@ PASSING: dict[str, list[Answer]] = {
     "resets in a burst": [Answer(cut=0)] * 3,
     "answer cut off": [GARBLED],
     "answer is no JSON": [NOT_JSON],
+    "answer is nested deeply": [Answer(stored=True, body=b'{"result": ' + b"[" * 100_000)],
     "answer is empty": [Answer(stored=True, body=b"")],
     "taken, but not applied in time": [_said("acknowledged")],
     "the server stopped waiting": [_said("wait_timeout")] * 2,
@@ -204,6 +209,7 @@ def test_a_read_only_key_is_enough_to_open_and_search(server: FaultyServer, clie
     server.read_only = True
     docs = ColbertCollection.open_or_create("docs", client=client, encoder=WordEncoder(), config=CONFIG, retry=QUICK)
     assert docs.search("river") == []
+    assert docs.get("d7") == [DOCUMENTS[7]]
     assert docs.count() == docs.info().documents == 60
     docs.check()
     docs.wait_until_ready(timeout=1)

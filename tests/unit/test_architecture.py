@@ -14,7 +14,7 @@ import colbert_qdrant
 PACKAGE = Path(colbert_qdrant.__file__).parent
 
 LAYERS = [
-    {"errors", "documents", "tokens", "devices", "progress", "runtime", "telemetry", "workers"},
+    {"errors", "documents", "tokens", "devices", "progress", "runtime", "secret", "telemetry", "workers"},
     {"config"},
     {"fingerprint"},
     {"scoring", "fde", "encoders"},

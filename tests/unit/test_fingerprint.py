@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from colbert_qdrant import CollectionConfig, FingerprintMismatchError, MuveraConfig, MuveraEncoder, SchemaMismatchError
+from colbert_qdrant import (
+    CollectionConfig,
+    ConfigurationError,
+    FingerprintMismatchError,
+    MuveraConfig,
+    MuveraEncoder,
+    SchemaMismatchError,
+)
 from colbert_qdrant.fingerprint import Fingerprint, canary_tokens
 
 CONFIG = CollectionConfig(fde=MuveraConfig(k_sim=3, dim_proj=4, r_reps=3))
@@ -71,6 +78,42 @@ def test_unreadable_fingerprints_are_refused() -> None:
     del data["canary"]
     with pytest.raises(SchemaMismatchError, match=r"lacks \['canary'\]: its metadata was changed by hand"):
         Fingerprint.from_dict(data)
+
+
+WRONG: dict[str, list[Any]] = {
+    **{name: [None, [], "x", 3] for name in ("encoder", "layout")},
+    "fde": [None, [], "x", 3, {}, {"config": {}}, {"config": {}, "token_dim": "16"}],
+    "canary": [None, [], 3, "111", [None], ["x"], [1e999], [10**400], [0.5] * 1_000_000],
+}
+
+
+@pytest.mark.parametrize(
+    "change", [{name: value} for name, values in WRONG.items() for value in values], ids=lambda each: repr(each)[:30]
+)
+def test_what_a_server_may_hand_out_instead_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(SchemaMismatchError, match="its metadata was changed by hand") as caught:
+        Fingerprint.from_dict({**fingerprint().to_dict(), **change})
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("config", [None, 3, [], "muvera", {"type": []}, {"type": "muvera", "k_sim": [5]}])
+@pytest.mark.parametrize("hnsw", [None, 3, {"m": "x"}])
+def test_settings_that_are_none_are_refused(config: Any, hnsw: Any) -> None:
+    data = fingerprint().to_dict()
+    data["fde"] = {**data["fde"], "config": config}
+    data["layout"] = {**data["layout"], "hnsw": hnsw}
+    with pytest.raises((SchemaMismatchError, ConfigurationError)):
+        _ = Fingerprint.from_dict(data).config
+
+
+def test_no_metadata_make_an_error_as_long_as_themselves() -> None:
+    stored = replace(fingerprint(), encoder={"name": "m", "dim": 16, "extra": "x" * 1_000_000})
+    with pytest.raises(FingerprintMismatchError, match=r"encoder\.extra: built with 'xxx") as caught:
+        stored.require_equal(fingerprint(), collection="docs")
+    assert len(str(caught.value)) < 2_000
+    with pytest.raises(SchemaMismatchError, match="has format 'xxx") as refused:
+        Fingerprint.from_dict({"format": "x" * 1_000_000})
+    assert len(str(refused.value)) < 2_000
 
 
 def test_canary_tokens_are_unit_vectors_of_two_texts() -> None:

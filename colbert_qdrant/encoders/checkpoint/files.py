@@ -56,7 +56,7 @@ class CheckpointFiles:
             return None
         try:
             return json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CheckpointError(f"{path} is not valid JSON ({error}): download the file again") from error
 
     def settings(self, file: str) -> dict[str, Any]:
@@ -175,7 +175,7 @@ def _folders_of_weights(folder: Path) -> set[str]:
     try:
         modules = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
         return {module["path"] for module in modules if module["type"].endswith(("Transformer", "Dense"))} or {""}
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
         return {""}  # whoever reads the file next says what is wrong with it
 
 

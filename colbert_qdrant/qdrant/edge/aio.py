@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from colbert_qdrant.errors import ClosedError, ConfigurationError, EngineError
 from colbert_qdrant.qdrant.edge.client import EdgeClient
+from colbert_qdrant.qdrant.edge.names import store_folder
 from colbert_qdrant.qdrant.edge.wire import HEADER, pack, unpack, unpack_error
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ class AsyncEdgeClient:
     Args:
         path: The folder of the store; it is created if it does not exist.
 
+    Raises:
+        ConfigurationError: The path is empty, or none.
+
     Example:
         >>> import asyncio, tempfile
         >>> async def names(path):
@@ -52,7 +56,7 @@ class AsyncEdgeClient:
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        self._path = Path(path).absolute()
+        self._path = store_folder(path)
         self._closed = False
         self._worker: _Worker | None = None
         self._starting = asyncio.Lock()

@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qdrant_client import models
 
 from colbert_qdrant.errors import MissingExtraError
+from colbert_qdrant.qdrant.edge.names import store_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from os import PathLike
+    from pathlib import Path
     from types import TracebackType
     from typing import Self
 
@@ -42,10 +43,12 @@ class EdgeClient:
     Raises:
         MissingExtraError: qdrant-edge-py is not installed.
         StoreLockedError: Another client, here or in another process, has the folder open.
+        EngineError: The folder cannot be made or opened.
+        ConfigurationError: The path is empty, or none.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        self._store = _open_store(Path(path).absolute())
+        self._store = _open_store(store_folder(path))
 
     def __enter__(self) -> Self:
         return self
@@ -92,7 +95,7 @@ class EdgeClient:
             True.
 
         Raises:
-            CollectionExistsError: There is such a collection.
+            CollectionExistsError: There is such a collection, or one whose name differs only in upper and lower case.
             CapabilityError: The embedded engine does not have one of the parameters.
             ConfigurationError: The name cannot be one.
         """
@@ -336,6 +339,9 @@ class EdgeClient:
         """Keeps a file with a collection, in the place of one of that name; only the embedded engine has this.
 
         A crash leaves the old file or the new one, nothing in between.
+
+        Raises:
+            ConfigurationError: The name cannot be that of a file, or is one that the collection has itself.
         """
         self._store.collection(collection_name).attach(file_name, data)
 

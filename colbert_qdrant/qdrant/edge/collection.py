@@ -17,7 +17,8 @@ from colbert_qdrant.qdrant.edge.describe import collection_info, vector_params
 from colbert_qdrant.qdrant.edge.failures import engine_errors
 from colbert_qdrant.qdrant.edge.fields import given, unsupported
 from colbert_qdrant.qdrant.edge.filters import to_filter
-from colbert_qdrant.qdrant.edge.manifest import dumped, write_file
+from colbert_qdrant.qdrant.edge.manifest import FILE_NAME, TEMPORARY_SUFFIX, dumped, write_file
+from colbert_qdrant.qdrant.edge.names import check_name, folded
 from colbert_qdrant.qdrant.edge.points import (
     from_id,
     from_record,
@@ -39,6 +40,11 @@ if TYPE_CHECKING:
     from colbert_qdrant.qdrant.edge.manifest import Manifest
 
     Selector = Sequence[PointId] | models.Filter | models.FilterSelector | models.PointIdsList
+
+
+SHARD_NAME = "shard"
+_OWN_NAMES = frozenset({FILE_NAME, SHARD_NAME})
+_MAX_NAME_BYTES = 255 - len(TEMPORARY_SUFFIX)
 
 
 class Collection:
@@ -102,11 +108,11 @@ class Collection:
 
     def attach(self, file_name: str, data: bytes) -> None:
         """Keeps a file with the collection."""
-        write_file(self._folder / file_name, data)
+        write_file(self._attached(file_name), data)
 
     def attachment(self, file_name: str) -> bytes | None:
         """Reads a file that is kept with the collection; None if there is none."""
-        path = self._folder / file_name
+        path = self._attached(file_name)
         try:
             return path.read_bytes()
         except FileNotFoundError:
@@ -208,6 +214,12 @@ class Collection:
         with self._manifest_guard:
             if self._manifest.indexes.pop(field_name, None) is not None:
                 self._manifest.write(self._folder)
+
+    def _attached(self, file_name: str) -> Path:
+        check_name(file_name, "an attached file", max_bytes=_MAX_NAME_BYTES)
+        if folded(file_name) in _OWN_NAMES or folded(file_name).endswith(TEMPORARY_SUFFIX):
+            raise ConfigurationError(f"{file_name!r} is a file of the collection's own: attach it under another name")
+        return self._folder / file_name
 
     @contextlib.contextmanager
     def _engine(self, operation: str) -> Iterator[None]:

@@ -24,7 +24,9 @@ class StoreLock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = path.open("a+", encoding="utf-8")
+        # no link, for what that leads to would be emptied
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+        self._file = os.fdopen(os.open(path, flags, 0o666), "a+", encoding="utf-8")
         try:
             portalocker.lock(self._file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
         except portalocker.LockException as error:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 FILE_NAME = "collection.json"
+TEMPORARY_SUFFIX = ".tmp"
 
 
 @dataclass
@@ -75,9 +76,10 @@ def write_file(path: Path, data: bytes) -> None:
     Raises:
         EngineError: It cannot be written.
     """
-    temporary = path.with_name(f"{path.name}.tmp")
+    temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
     try:
-        with temporary.open("wb") as file:
+        temporary.unlink(missing_ok=True)
+        with temporary.open("xb") as file:  # exclusively: a link of that name is not followed
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -16,22 +16,19 @@ from colbert_qdrant.errors import (
     ClosedError,
     CollectionExistsError,
     CollectionNotFoundError,
-    ConfigurationError,
     EngineError,
     ForkedProcessError,
 )
-from colbert_qdrant.qdrant.edge.collection import Collection
+from colbert_qdrant.qdrant.edge.collection import SHARD_NAME, Collection
 from colbert_qdrant.qdrant.edge.failures import engine_errors
 from colbert_qdrant.qdrant.edge.lock import StoreLock
 from colbert_qdrant.qdrant.edge.manifest import FILE_NAME, Manifest, dumped, to_json
+from colbert_qdrant.qdrant.edge.names import check_name, folded
 from colbert_qdrant.qdrant.edge.params import CreateParams, edge_config, with_segments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
-
-_FORBIDDEN = frozenset('<>:"/\\|?*') | {chr(code) for code in range(32)}
-_MAX_NAME_BYTES = 255
 
 
 class Store:
@@ -84,8 +81,7 @@ class Store:
 
     def exists(self, name: str) -> bool:
         """Says if there is such a collection."""
-        self._check()
-        return (self._folder(name) / FILE_NAME).exists()
+        return self._folder(name).name in self.names()
 
     def create(self, name: str, params: CreateParams, metadata: Mapping[str, Any] | None) -> None:
         """Creates a collection.
@@ -98,13 +94,12 @@ class Store:
         manifest = Manifest({key: dumped(value) for key, value in params.items() if value})  # type: ignore[arg-type]
         manifest.merge(to_json(metadata or {}))
         with self._exclusively():
-            if (folder / FILE_NAME).exists():
-                raise CollectionExistsError(f"collection {name!r} exists already in {self.path}")
+            self._require_free(folder)
             _remove(folder)  # what a crash left behind
             with engine_errors("create_collection", name):
                 config = edge_config(params)
                 folder.mkdir()
-                shard = edge.EdgeShard.create(str(folder / "shard"), config)
+                shard = edge.EdgeShard.create(str(folder / SHARD_NAME), config)
             collection = Collection(name, folder, manifest, shard)
             try:
                 manifest.write(folder)  # last: only now it is a collection
@@ -117,7 +112,10 @@ class Store:
         """Deletes a collection; False if there is none of that name."""
         folder = self._folder(name)
         with self._exclusively(), engine_errors("delete_collection", name):
-            existed = (folder / FILE_NAME).exists()
+            existed = folder.name in self.names()
+            if folder.name not in {entry.name for entry in self._collections.iterdir()}:
+                return False  # though a file system may take another one for it
+            _require_no_link(folder)
             loaded = self._loaded.pop(self._resolve(name), None)
             if loaded is not None:
                 loaded.close()
@@ -144,11 +142,11 @@ class Store:
 
     def _load(self, name: str) -> Collection:
         folder = self._folder(name)
-        if not (folder / FILE_NAME).exists():
+        if folder.name not in self.names():
             raise CollectionNotFoundError(f"there is no collection {name!r} in {self.path}")
         manifest = Manifest.read(folder)
         with engine_errors("load", name):
-            shard = edge.EdgeShard.load(str(folder / "shard"))
+            shard = edge.EdgeShard.load(str(folder / SHARD_NAME))
         return Collection(name, folder, manifest, shard)
 
     @contextlib.contextmanager
@@ -173,11 +171,15 @@ class Store:
 
     def _folder(self, name: str) -> Path:
         name = self._resolve(name)
-        if not name or name in {".", ".."} or _FORBIDDEN & set(name):
-            raise ConfigurationError(f"{name!r} cannot be the name of a collection: it becomes the name of a folder")
-        if len(os.fsencode(name)) > _MAX_NAME_BYTES:
-            raise ConfigurationError(f"the collection name {name[:20]!r}... is longer than {_MAX_NAME_BYTES} bytes")
+        check_name(name, "a collection")
         return self._collections / name
+
+    def _require_free(self, folder: Path) -> None:
+        for other in self.names():
+            if folded(other) == folded(folder.name):
+                clash = "" if other == folder.name else f", which some file systems take {folder.name!r} for"
+                raise CollectionExistsError(f"collection {other!r} exists already in {self.path}{clash}")
+        _require_no_link(folder)
 
 
 _STORES: weakref.WeakSet[Store] = weakref.WeakSet()
@@ -191,6 +193,14 @@ def _after_fork() -> None:
 # Destroying a shard writes to its files, and a forked child's garbage collector would do it to its parent's.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def _require_no_link(folder: Path) -> None:
+    if folder.is_symlink():
+        raise EngineError(
+            f"{folder} is a symbolic link, and nothing outside of the store is deleted: remove the link by hand, and "
+            "what it leads to if you mean that too"
+        )
 
 
 def _remove(folder: Path) -> None:

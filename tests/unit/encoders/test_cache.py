@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import shutil
 import subprocess
 import sys
@@ -28,6 +30,17 @@ if TYPE_CHECKING:
 
 TEXTS = ["the cat", "a river, and a tree", "", "query " * 100, "日本 \U0001f600", "the cat"]
 DISTINCT = 5
+
+
+def array_of(shape: tuple[int, ...]) -> bytes:
+    """The header of an array file, without the array."""
+    file = io.BytesIO()
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    return file.getvalue()
+
+
+HUGE_ARRAY = array_of((2**38, 1_024))
 
 
 @contextmanager
@@ -224,6 +237,17 @@ def test_damaged_entries_are_made_anew(
     with counted() as passes:
         assert_same(cached(bert, folder).encode_documents(TEXTS), expected)
     assert passes == []
+
+
+@pytest.mark.parametrize("array", [b"", b"no array", HUGE_ARRAY], ids=["nothing", "text", "a petabyte"])
+def test_entries_that_somebody_else_wrote_are_made_anew(
+    bert: Path, folder: Path, expected: list[Any], caplog: pytest.LogCaptureFixture, array: bytes
+) -> None:
+    cached(bert, folder).encode_documents(TEXTS)
+    foreign = entries(folder)[1]
+    foreign.write_bytes(hashlib.sha256(b"\0" + array).digest() + b"\0" + array)
+    assert_same(cached(bert, folder).encode_documents(TEXTS), expected)
+    assert f"{foreign} is no array" in caplog.text
 
 
 def test_deleted_entries_are_made_anew(bert: Path, folder: Path, expected: list[Any]) -> None:

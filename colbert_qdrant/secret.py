@@ -1,0 +1,43 @@
+"""Keys that show themselves to nobody but those who ask."""
+
+from __future__ import annotations
+
+from typing import Final, NoReturn
+
+_SHOWN: Final = "Secret('***')"
+
+
+class Secret:
+    """A key that is not shown where objects are printed, logged, formatted, compared or pickled.
+
+    Args:
+        value: The key.
+
+    Example:
+        >>> key = Secret("correct horse")
+        >>> f"{key}", [key]
+        ("Secret('***')", [Secret('***')])
+        >>> len(key.reveal())
+        13
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The key itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return _SHOWN
+
+    def __format__(self, format_spec: str) -> str:
+        return format(_SHOWN, format_spec)
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(
+            "a Secret is not pickled or copied, so that it stays in this process: make the client in the process that "
+            "uses it, from api_key_env or api_key_file"
+        )
