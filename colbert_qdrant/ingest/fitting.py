@@ -11,7 +11,14 @@ import numpy as np
 from qdrant_client import models
 
 from colbert_qdrant.config import LemurConfig
-from colbert_qdrant.errors import ArtefactError, ConfigurationError, RequestError, RequestRefusedError
+from colbert_qdrant.errors import (
+    ArtefactError,
+    ConfigurationError,
+    EngineError,
+    RequestError,
+    RequestRefusedError,
+    SchemaMismatchError,
+)
 from colbert_qdrant.fde import encoder_from_bytes, fit_encoder
 from colbert_qdrant.ingest.pipeline import DocumentWriter
 from colbert_qdrant.progress import reporting
@@ -280,10 +287,9 @@ class CollectionEncoding:
 
     async def _pages(self, chosen: models.Filter) -> AsyncIterator[tuple[list[models.Record], TokenEmbeddings]]:
         offset: Any = None
-        offsets = set()
+        left = 2 * await self._count(chosen) + _PAGE_POINTS[1]  # others may write meanwhile
         limit, most = (min(each, self.limits.query_limit or each) for each in _PAGE_POINTS)
-        while offset not in offsets:  # or else it would go on for ever
-            offsets.add(offset)
+        while left > 0:
             records, offset = await self._client.scroll(
                 self._collection,
                 scroll_filter=documents_only(chosen),
@@ -292,6 +298,7 @@ class CollectionEncoding:
                 with_payload=[self.config.text_key],
                 with_vectors=[self.config.token_vector],
             )
+            left -= max(1, len(records))
             if records:
                 matrices = [_matrix(record, self.config.token_vector) for record in records]
                 tokens = TokenEmbeddings.from_matrices(matrices, dim=self._encoder.dim)
@@ -300,6 +307,10 @@ class CollectionEncoding:
                 yield records, tokens
             if offset is None:
                 return
+        raise EngineError(
+            f"collection {self._collection!r} has page after page of points, more than it says that it has: look what "
+            "is between here and the server"
+        )
 
     async def _count_lacking(self) -> int:
         return await self._count(_lacks(self.config)) if self.config.fde.needs_fit else 0
@@ -343,5 +354,7 @@ def _has_tokens(config: CollectionConfig) -> models.Filter:
 
 
 def _matrix(record: models.Record, name: str) -> Any:
-    vectors: Any = record.vector
+    vectors = record.vector
+    if not isinstance(vectors, dict) or name not in vectors:
+        raise SchemaMismatchError(f"point {record.id!r} came without the vector {name!r} that it was chosen by")
     return vectors[name]

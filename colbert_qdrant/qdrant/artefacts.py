@@ -128,7 +128,12 @@ async def _read(connection: Connection, name: str) -> bytes | None:
     try:
         wanted = str(manifest["digest"])
         ids = [_chunk_id(wanted, number) for number in range(min(manifest["chunks"], _MOST_CHUNKS))]
-        data = b"".join([await _payload(connection, name, id) for id in ids])
+        parts = []
+        for id in ids:
+            parts.append(await _payload(connection, name, id))
+            if not 0 < len(parts[-1]) <= _CHUNK_BYTES:
+                break  # one that is missing, or none of ours: what comes after it is of no use
+        data = b"".join(parts)
     except (KeyError, TypeError, ValueError):
         wanted, data = "what it was", b""
     if digest(data) != wanted:

@@ -136,8 +136,8 @@ class NotConfirmedError(Exception):
     """A write was taken, but not applied while the server was waited for; never leaves this package."""
 
 
-class EmptyAnswerError(Exception):
-    """There is nothing in an answer; never leaves this package."""
+class GarbledAnswerError(Exception):
+    """An answer is none to what was asked; never leaves this package."""
 
 
 class DeadlineError(Exception):
@@ -247,7 +247,7 @@ _READERS: Final[Mapping[type[BaseException], Callable[[Any], Fault]]] = {
     DeadlineError: lambda error: Fault(kind="timeout", detail=str(error)),
     WorkerEndedError: lambda error: Fault(kind="ended", detail=str(error)),
     # the client reads answers outside what it wraps, and asserts that there is something in them
-    EmptyAnswerError: _of_garbled,
+    GarbledAnswerError: _of_garbled,
     json.JSONDecodeError: _of_garbled,
     UnicodeDecodeError: _of_garbled,
     RecursionError: _of_garbled,

@@ -187,7 +187,7 @@ async def _fitted(connection: Connection, name: str, stored: Fingerprint) -> Fix
     if stored.canary is None:
         return None
     data = await artefacts.fetch(connection, name)
-    wanted = stored.fde.get("digest")
+    wanted = str(stored.fde.get("digest"))[:64]
     if data is None or artefacts.digest(data) != wanted:
         problem = "is missing" if data is None else f"was altered: its SHA-256 is {artefacts.digest(data)}"
         raise ArtefactError(

@@ -62,7 +62,8 @@ async def run(
         if isinstance(error, DeadlineError) and earlier:
             fault = earlier[-1] or fault  # says more than that time ran out
         attempts = int(retrying.statistics["attempt_number"])
-        raise fault.error(operation=operation, collection=collection, attempts=attempts) from error
+        cause = None if fault.kind == "unsendable" else error  # whose message repeats the key
+        raise fault.error(operation=operation, collection=collection, attempts=attempts) from cause
     return result, int(retrying.statistics["attempt_number"])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from qdrant_client import grpc
@@ -11,7 +12,7 @@ from qdrant_client.http import models  # in qdrant_client.models QueryResponse i
 
 from colbert_qdrant.qdrant.capabilities import speaks_grpc
 from colbert_qdrant.qdrant.connection import call_timeout
-from colbert_qdrant.qdrant.faults import EmptyAnswerError
+from colbert_qdrant.qdrant.faults import GarbledAnswerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,9 +41,7 @@ async def _over_rest(connection: Connection, collection: str, requests: Sequence
         collection_name=collection,
         query_request_batch=models.QueryRequestBatch(searches=list(requests)),
     )
-    if answer.result is None:
-        raise EmptyAnswerError
-    return answer.result, answer.time
+    return _checked(answer.result or [], requests), answer.time
 
 
 async def _over_grpc(connection: Connection, collection: str, requests: Sequence[models.QueryRequest]) -> Answers:
@@ -53,4 +52,16 @@ async def _over_grpc(connection: Connection, collection: str, requests: Sequence
     raw = connection.raw
     answer = await connection.runtime.call(raw.grpc_points.QueryBatch, message, timeout=call_timeout(raw))
     points = [[GrpcToRest.convert_scored_point(hit) for hit in each.result] for each in answer.result]
-    return [models.QueryResponse(points=each) for each in points], answer.time
+    return _checked([models.QueryResponse(points=each) for each in points], requests), answer.time
+
+
+def _checked(
+    answers: list[models.QueryResponse], requests: Sequence[models.QueryRequest]
+) -> list[models.QueryResponse]:
+    """One answer to each search, of as many points as were asked for, with scores that have an order."""
+    if len(answers) != len(requests):
+        raise GarbledAnswerError
+    for answer, request in zip(answers, requests, strict=True):
+        if len(answer.points) > (request.limit or 0) or not all(isfinite(point.score) for point in answer.points):
+            raise GarbledAnswerError
+    return answers

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from qdrant_client import models
 from tenacity import AsyncRetrying, retry_if_result, stop_after_delay, wait_exponential
 
-from colbert_qdrant.errors import EngineError, NotReadyError
+from colbert_qdrant.errors import EngineError, NotReadyError, SchemaMismatchError
 from colbert_qdrant.qdrant.metadata import documents_only
 
 if TYPE_CHECKING:
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from colbert_qdrant.config import CollectionConfig
     from colbert_qdrant.qdrant.capabilities import Engine
     from colbert_qdrant.qdrant.connection import Connection
+
+
+_MAX_MESSAGE: Final = 300
+_MAX_WARNINGS: Final = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +94,11 @@ async def _state(
     capabilities = await connection.capabilities()
     documents = await connection.client.count(collection, count_filter=documents_only(None), exact=True)
     vectors: Any = info.config.params.vectors
+    if not isinstance(vectors, dict) or not {config.fde_vector, config.token_vector} <= set(vectors):
+        raise SchemaMismatchError(
+            f"collection {collection!r} has no vectors {config.fde_vector!r} and {config.token_vector!r} any more: it "
+            "was made anew by something else; open it again to see what it is now"
+        )
     fallback = info.config.hnsw_config.m
     optimizer: Any = info.optimizer_status
     params: Any = info.config.params
@@ -101,7 +110,7 @@ async def _state(
         version=capabilities.version,
         documents=documents.count,
         status=info.status.value,
-        problem=None if isinstance(optimizer, models.OptimizersStatusOneOf) else str(optimizer.error),
+        problem=None if isinstance(optimizer, models.OptimizersStatusOneOf) else str(optimizer.error)[:_MAX_MESSAGE],
         segments=info.segments_count,
         queued=None if info.update_queue is None else info.update_queue.length,
         fde=_vector(vectors[config.fde_vector], fallback),
@@ -110,7 +119,7 @@ async def _state(
         replicas=params.replication_factor if on_server else None,
         indexes={key: index.data_type.value for key, index in info.payload_schema.items()},
         strict_mode=limits,
-        warnings=tuple(warning.message for warning in info.warnings or ()),
+        warnings=tuple(warning.message[:_MAX_MESSAGE] for warning in (info.warnings or ())[:_MAX_WARNINGS]),
     )
 
 

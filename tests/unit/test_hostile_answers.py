@@ -9,24 +9,32 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
-from qdrant_client import models
+from qdrant_client import QdrantClient, models
 from safetensors.numpy import save
 
 from colbert_qdrant import (
     ArtefactError,
     CapabilityError,
+    ColbertCollection,
     CollectionConfig,
     ConfigurationError,
+    Document,
+    EngineError,
     LemurConfig,
     MuveraConfig,
+    RetryConfig,
     SchemaMismatchError,
     SearchHit,
+    ServerError,
 )
 from colbert_qdrant.fde import encoder_from_bytes
 from colbert_qdrant.qdrant.capabilities import Capabilities
 from colbert_qdrant.qdrant.points import to_document, to_hits
+from tests.encoders import WordEncoder, random_texts
+from tests.faults.server import Answer, FaultyServer, serving
 
 CONFIG = CollectionConfig()
+SMALL = CollectionConfig(fde=MuveraConfig(k_sim=2, dim_proj=4, r_reps=2))
 
 
 def headed(header: bytes, *, size: int | None = None) -> bytes:
@@ -131,6 +139,61 @@ def test_all_others_are_read(id: Any) -> None:
     point = models.ScoredPoint(id=1, version=0, score=1.0, payload={"_id": stored, "text": "a", "year": 2})
     assert to_hits([point], CONFIG, with_payload=True) == [SearchHit(id, 1.0, "a", {"year": 2})]
     assert to_hits([point], CONFIG, with_payload=False) == [SearchHit(id, 1.0)]
+
+
+HIT = {"id": 1, "version": 0, "score": 0.5, "payload": {"_id": 1, "text": "a"}}
+ANSWERS: dict[str, Any] = {
+    "no answer": [],
+    "three answers": [{"points": []}] * 3,
+    "more hits than asked for": [{"points": [HIT] * 11}],
+    "a score that is none": [{"points": [{**HIT, "score": float("nan")}]}],
+    "an endless score": [{"points": [{**HIT, "score": float("inf")}]}],
+}
+
+
+@pytest.mark.parametrize("result", ANSWERS.values(), ids=ANSWERS)
+def test_an_answer_to_another_search(result: Any) -> None:
+    with serving(FaultyServer()) as server:
+        client = QdrantClient(host="127.0.0.1", port=server.port, check_compatibility=False)
+        docs = ColbertCollection.create(
+            "docs", client=client, encoder=WordEncoder(), config=SMALL, retry=RetryConfig(attempts=1)
+        )
+        server.script = [Answer(body=json.dumps({"result": result, "status": "ok", "time": 0}).encode())]
+        with pytest.raises(ServerError, match="the answer could not be read"):
+            docs.search("river", limit=10)
+        client.close()
+
+
+class EndlessClient(QdrantClient):
+    """Has one page more, always."""
+
+    pages = 0
+
+    def scroll(self, *arguments: Any, **named: Any) -> Any:
+        self.pages += 1
+        named["offset"] = None
+        records, _ = super().scroll(*arguments, **named)
+        return records if self.pages % 2 else [], self.pages
+
+
+def test_pages_without_end() -> None:
+    client = EndlessClient(":memory:")
+    config = CollectionConfig(fde=LemurConfig(dim=8, hidden=32, epochs=0, fit_documents=1_000))
+    docs = ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=config)
+    docs.upsert([Document(number, text) for number, text in enumerate(random_texts(20))])
+    with pytest.raises(EngineError, match="has page after page of points, more than it says"):
+        docs.fit()
+    assert client.pages < 1_000
+
+
+def test_points_without_the_vector_that_they_were_chosen_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = QdrantClient(":memory:")
+    config = CollectionConfig(fde=LemurConfig(dim=8, hidden=32, epochs=0, fit_documents=1_000))
+    docs = ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=config)
+    docs.upsert([Document(1, "river stone")])
+    monkeypatch.setattr(client, "scroll", lambda *_, **__: ([models.Record(id=1, payload={}, vector={})], None))
+    with pytest.raises(SchemaMismatchError, match="came without the vector 'colbert'"):
+        docs.fit()
 
 
 @pytest.mark.parametrize("version", ["", "unknown", "1", "9" * 100_000 + ".1", "1." + "9" * 100_000, "x" * 1_000_000])
