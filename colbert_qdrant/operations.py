@@ -122,6 +122,8 @@ class CollectionOperations:
         selector: models.PointsSelector = models.FilterSelector(filter=documents_only(filter))
         if ids is not None:
             selector = models.PointIdsList(points=[point_id(id) for id in _as_ids(ids)])
+            if not selector.points:
+                return  # not every engine takes none for an answer
         await self._connection.client.delete(self.name, points_selector=selector, wait=True)
 
     async def count(self, *, filter: models.Filter | None) -> int:

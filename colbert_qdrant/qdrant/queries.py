@@ -123,7 +123,8 @@ class SearchPlan:
         prefetch = models.Prefetch(
             query=fde.tolist(),
             using=config.fde_vector,
-            filter=self.filter,
+            # not as it is: servers join it with the other stage's, and their `min_should` count every condition twice
+            filter=None if self.filter is None else models.Filter(must=[self.filter]),
             params=params,
             limit=self.first_stage_limit,
         )

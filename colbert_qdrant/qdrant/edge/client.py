@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 from typing import TYPE_CHECKING, Any
 
@@ -62,8 +61,10 @@ class EdgeClient:
         self.close()
 
     def __del__(self) -> None:
-        with contextlib.suppress(Exception):
+        try:
             self.close()
+        except Exception:  # noqa: BLE001 - nobody could catch it; when Python exits, modules may be gone already
+            return
 
     def close(self) -> None:
         """Writes everything to disk and releases the folder; in a forked child it does nothing."""

@@ -244,3 +244,15 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> Non
         with pytest.raises(EngineError, match=r"some\.bin cannot be written"):
             client.attach("docs", "some.bin", b"second")
         assert client.attachment("docs", "some.bin") == b"first"
+
+
+def test_a_client_that_is_never_closed_is_silent_when_python_exits(tmp_path: Path, run_script: Any) -> None:
+    # the engine's module is emptied after the client's, whose names are None by then
+    script = """if True:
+        import sys
+        import qdrant_edge
+        from colbert_qdrant.qdrant.edge import client
+        qdrant_edge.kept = qdrant_edge, client, client.EdgeClient(sys.argv[1])
+        """
+    result = run_script(script, tmp_path / "store")
+    assert (result.returncode, result.stderr) == (0, "")
