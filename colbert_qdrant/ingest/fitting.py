@@ -20,7 +20,7 @@ from colbert_qdrant.errors import (
     SchemaMismatchError,
 )
 from colbert_qdrant.fde import encoder_from_bytes, fit_encoder
-from colbert_qdrant.ingest.pipeline import DocumentWriter
+from colbert_qdrant.ingest.writer import DocumentWriter
 from colbert_qdrant.progress import reporting
 from colbert_qdrant.qdrant import artefacts, opening
 from colbert_qdrant.qdrant.metadata import documents_only

@@ -21,29 +21,23 @@ from colbert_qdrant import (
     RetryConfig,
     UnreachableError,
 )
-from colbert_qdrant.ingest import pipeline
+from colbert_qdrant.ingest import writer
 from tests.encoders import WordEncoder
 from tests.faults import test_grpc, test_http
-from tests.faults.server import Answer, FaultyServer, failing, serving
+from tests.faults.server import Answer, FaultyServer, failing
 from tests.faults.test_http import CONFIG, DOCUMENTS, QUICK, assert_complete
 from tests.grpc_server import Server
 from tests.grpc_server import serving as serving_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from colbert_qdrant import TokenEmbeddings
 
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "MAX_BATCH_BYTES", 100_000)
-
-
-@pytest.fixture
-def server() -> Iterator[FaultyServer]:
-    with serving(FaultyServer()) as running:
-        yield running
+    monkeypatch.setattr(writer, "MAX_BATCH_BYTES", 100_000)
 
 
 @asynccontextmanager
@@ -87,7 +81,7 @@ def test_what_lasts_is_an_error_that_says_so(
 
 @pytest.mark.parametrize("script", test_grpc.PASSING.values(), ids=test_grpc.PASSING)
 def test_over_grpc_too(monkeypatch: pytest.MonkeyPatch, script: list[tuple[StatusCode, str, bool]]) -> None:
-    monkeypatch.setattr(pipeline, "MAX_BATCH_BYTES", 20_000)
+    monkeypatch.setattr(writer, "MAX_BATCH_BYTES", 20_000)
 
     async def ingest(server: Server) -> None:
         client = AsyncQdrantClient(

@@ -6,31 +6,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from qdrant_client import QdrantClient
 
 from colbert_qdrant import AuthenticationError, ColbertCollection, CollectionExistsError, ServerError
 from tests.encoders import WordEncoder
-from tests.faults.server import Answer, FaultyServer, failing, serving
+from tests.faults.server import Answer, FaultyServer, failing
 from tests.faults.test_http import CONFIG, QUICK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from qdrant_client import QdrantClient
 
 INDEXED = replace(CONFIG, payload_indexes={"year": "integer"})
 EXISTS = failing(409, "Wrong input: Collection `docs` already exists!")
-
-
-@pytest.fixture
-def server() -> Iterator[FaultyServer]:
-    with serving(FaultyServer()) as running:
-        yield running
-
-
-@pytest.fixture
-def client(server: FaultyServer) -> Iterator[QdrantClient]:
-    client = QdrantClient(host="127.0.0.1", port=server.port, check_compatibility=False, timeout=1)
-    yield client
-    client.close()
 
 
 def create(client: QdrantClient, *, indexed: bool = False) -> ColbertCollection:

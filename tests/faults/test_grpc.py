@@ -16,7 +16,7 @@ from colbert_qdrant import (
     ServerError,
     UnreachableError,
 )
-from colbert_qdrant.ingest import pipeline
+from colbert_qdrant.ingest import writer
 from colbert_qdrant.qdrant.ids import point_id
 from tests.encoders import WordEncoder
 from tests.faults.test_http import CONFIG, DOCUMENTS, QUICK
@@ -34,7 +34,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def docs(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[ColbertCollection]:
-    monkeypatch.setattr(pipeline, "MAX_BATCH_BYTES", 20_000)
+    monkeypatch.setattr(writer, "MAX_BATCH_BYTES", 20_000)
     client = connect(server.port, timeout=5)
     yield ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG, retry=QUICK)
     client.close()

@@ -28,7 +28,7 @@ from colbert_qdrant import (
     ServerError,
     UnreachableError,
 )
-from colbert_qdrant.ingest import pipeline
+from colbert_qdrant.ingest import writer
 from colbert_qdrant.qdrant.ids import point_id
 from tests.encoders import WordEncoder, random_texts
 from tests.faults.server import OK, Answer, FaultyServer, failing, serving
@@ -46,21 +46,8 @@ NOT_JSON = Answer(stored=True, body=b"<html>Welcome</html>", headers={"Content-T
 
 
 @pytest.fixture
-def server() -> Iterator[FaultyServer]:
-    with serving(FaultyServer()) as running:
-        yield running
-
-
-@pytest.fixture
-def client(server: FaultyServer) -> Iterator[QdrantClient]:
-    client = QdrantClient(host="127.0.0.1", port=server.port, check_compatibility=False, timeout=1)
-    yield client
-    client.close()
-
-
-@pytest.fixture
 def docs(client: QdrantClient, monkeypatch: pytest.MonkeyPatch) -> ColbertCollection:
-    monkeypatch.setattr(pipeline, "MAX_BATCH_BYTES", 100_000)  # a handful of documents a request
+    monkeypatch.setattr(writer, "MAX_BATCH_BYTES", 100_000)  # a handful of documents a request
     return ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG, retry=QUICK)
 
 

@@ -31,7 +31,7 @@ from colbert_qdrant import (
     UnreachableError,
 )
 from colbert_qdrant.fde import make_encoder
-from colbert_qdrant.ingest import pipeline
+from colbert_qdrant.ingest import writer
 from colbert_qdrant.qdrant import Capabilities, Connection, writing
 from colbert_qdrant.qdrant.capabilities import speaks_grpc
 from colbert_qdrant.qdrant.grpc_points import upsert_request
@@ -305,7 +305,7 @@ DOCUMENTS = [
 
 def test_a_whole_collection(monkeypatch: pytest.MonkeyPatch, server: Server, client: QdrantClient) -> None:
     limit = 16_384
-    monkeypatch.setattr(pipeline, "MAX_BATCH_BYTES", limit)
+    monkeypatch.setattr(writer, "MAX_BATCH_BYTES", limit)
     monkeypatch.setattr(client, "upsert", None)  # no lists on the way
     encoder = WordEncoder()
     config = CollectionConfig(fde=MuveraConfig(r_reps=2, k_sim=3, dim_proj=8))

@@ -20,29 +20,16 @@ from colbert_qdrant import (
     MuveraConfig,
 )
 from tests.encoders import WordEncoder, random_texts
-from tests.faults.server import Answer, FaultyServer, serving
+from tests.faults.server import Answer, FaultyServer
 from tests.grpc_server import Server, connect
 from tests.grpc_server import serving as serving_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 CONFIG = CollectionConfig(fde=MuveraConfig(k_sim=2, dim_proj=4, r_reps=2))
 DOCUMENTS = [Document(number, text) for number, text in enumerate(random_texts(20))]
-
-
-@pytest.fixture
-def server() -> Iterator[FaultyServer]:
-    with serving(FaultyServer()) as running:
-        yield running
-
-
-@pytest.fixture
-def client(server: FaultyServer) -> Iterator[QdrantClient]:
-    client = QdrantClient(host="127.0.0.1", port=server.port, check_compatibility=False)
-    yield client
-    client.close()
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from colbert_qdrant import (
     ServerError,
 )
 from tests.encoders import WordEncoder
-from tests.faults.server import Answer, FaultyServer, failing, serving
+from tests.faults.server import Answer, FaultyServer, failing
 from tests.grpc_server import Server, connect
 from tests.grpc_server import serving as serving_grpc
 
@@ -47,12 +47,6 @@ def exporter() -> InMemorySpanExporter:
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
     return exporter
-
-
-@pytest.fixture
-def server() -> Iterator[FaultyServer]:
-    with serving(FaultyServer()) as running:
-        yield running
 
 
 @pytest.fixture
