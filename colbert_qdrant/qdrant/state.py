@@ -54,6 +54,8 @@ class CollectionState:
             write; ``"red"``: the engine gave up.
         problem: What the optimizer says where it failed.
         segments: Segments of all shards.
+        indexed_vectors: How many vectors are in a graph, as far as the engine tells; a small segment has none, and is
+            searched without.
         queued: Writes accepted and not applied yet; ``None`` if the engine does not say (servers do since 1.17).
         fde, tokens: The two vectors.
         shards, replicas: Of a cluster; ``None`` on embedded engines.
@@ -68,6 +70,7 @@ class CollectionState:
     status: Literal["green", "yellow", "grey", "red"]
     problem: str | None
     segments: int
+    indexed_vectors: int
     queued: int | None
     fde: VectorState
     tokens: VectorState
@@ -112,6 +115,7 @@ async def _state(
         status=info.status.value,
         problem=None if isinstance(optimizer, models.OptimizersStatusOneOf) else str(optimizer.error)[:_MAX_MESSAGE],
         segments=info.segments_count,
+        indexed_vectors=info.indexed_vectors_count or 0,
         queued=None if info.update_queue is None else info.update_queue.length,
         fde=_vector(vectors[config.fde_vector], fallback),
         tokens=_vector(vectors[config.token_vector], fallback),

@@ -37,6 +37,7 @@ class Answer:
         cut: Bytes of the answer after which the connection is reset; ``None``: it is whole.
         trickles: Whether it comes byte after byte, for ever.
         twice: Whether it comes two times.
+        late: Seconds that it is late.
     """
 
     stored: bool = False
@@ -46,6 +47,7 @@ class Answer:
     cut: int | None = None
     trickles: bool = False
     twice: bool = False
+    late: float = 0.0
 
 
 OK = Answer(stored=True, body=b'{"result": {"operation_id": 1, "status": "completed"}, "status": "ok", "time": 0}')
@@ -173,6 +175,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.faulty.texts.append(self.path.encode() + b" " + raw)
         answer = self.faulty.failure or self.faulty.answer(self.command, self.path.partition("?")[0], body, size)
         self.close_connection = True
+        self.faulty.closing.wait(answer.late)
         head = f"HTTP/1.1 {answer.status} Said\r\nContent-Length: {len(answer.body)}\r\nConnection: close\r\n"
         fields = {"Content-Type": "application/json", **answer.headers}
         head += "".join(f"{name}: {value}\r\n" for name, value in fields.items())

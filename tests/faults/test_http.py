@@ -97,6 +97,8 @@ PASSING: dict[str, list[Answer]] = {
     "taken, but not applied in time": [_said("acknowledged")],
     "the server stopped waiting": [_said("wait_timeout")] * 2,
     "answer is another's": [Answer(stored=True, body=b'{"pages": 3}')],
+    "answer is late": [replace(OK, late=0.05)] * 4,
+    "answer comes when nobody waits any more": [replace(OK, late=1.2), replace(OK, late=1.2)],
     "answer comes twice": [replace(OK, twice=True)] * 3,
     "answer calls itself text": [replace(OK, headers={"Content-Type": "text/plain"})],
     "one after another": [failing(500), Answer(cut=0), failing(429), OK, GARBLED, failing(503)],

@@ -44,6 +44,7 @@ class Answers:
         result = {
             "segments_count": 4,
             "points_count": 8,
+            "indexed_vectors_count": 5,
             "config": {
                 "params": {
                     "vectors": {
@@ -80,6 +81,7 @@ def test_everything_that_the_server_says(httpserver: HTTPServer, remote: QdrantC
     state = run_blocking(read_state(Connection(remote), "docs", CONFIG))
     assert (state.engine, state.version, state.documents, state.segments) == ("server", (1, 19), 7, 4)
     assert (state.shards, state.replicas, state.queued, state.warnings) == (3, 2, 2, ("old",))
+    assert state.indexed_vectors == 5
     assert (state.fde.dim, state.fde.datatype, state.fde.quantization) == (32, "float16", "turbo")
     assert (state.fde.graph, state.fde.place) == (24, "cold")
     assert (state.tokens.dim, state.tokens.datatype, state.tokens.quantization) == (8, "float32", None)
