@@ -9,7 +9,16 @@ import logging
 from colbert_qdrant import rank
 from colbert_qdrant.aio import AsyncColbertCollection
 from colbert_qdrant.collection import ColbertCollection
-from colbert_qdrant.config import CollectionConfig, HnswConfig, LemurConfig, MuveraConfig, RetryConfig
+from colbert_qdrant.config import (
+    Bm25Config,
+    CollectionConfig,
+    DenseConfig,
+    HnswConfig,
+    LemurConfig,
+    MuveraConfig,
+    RetryConfig,
+    SparseConfig,
+)
 from colbert_qdrant.documents import (
     Document,
     DocumentId,
@@ -24,6 +33,7 @@ from colbert_qdrant.encoders import (
     LateInteractionEncoder,
     PylateEncoder,
     SentenceTransformersEncoder,
+    VectorEncoder,
 )
 from colbert_qdrant.errors import (
     ArtefactError,
@@ -59,6 +69,7 @@ from colbert_qdrant.inspection import Inspection, MuveraFitness, inspect, muvera
 from colbert_qdrant.progress import ProgressReporter
 from colbert_qdrant.qdrant import AsyncEdgeClient, EdgeClient, SearchMode
 from colbert_qdrant.qdrant.connect import connect, connect_async
+from colbert_qdrant.qdrant.fusion import Rrf
 from colbert_qdrant.qdrant.state import CollectionState, VectorState
 from colbert_qdrant.rerank import ColbertReranker, Reranker
 from colbert_qdrant.scoring import maxsim
@@ -72,6 +83,7 @@ __all__ = [
     "AsyncColbertCollection",
     "AsyncEdgeClient",
     "AuthenticationError",
+    "Bm25Config",
     "CapabilityError",
     "CheckpointError",
     "ClosedError",
@@ -84,6 +96,7 @@ __all__ = [
     "CollectionNotFoundError",
     "CollectionState",
     "ConfigurationError",
+    "DenseConfig",
     "Document",
     "DocumentId",
     "EdgeClient",
@@ -116,6 +129,7 @@ __all__ = [
     "RequestTooLargeError",
     "Reranker",
     "RetryConfig",
+    "Rrf",
     "SchemaMismatchError",
     "SearchHit",
     "SearchHits",
@@ -125,9 +139,11 @@ __all__ = [
     "Secret",
     "SentenceTransformersEncoder",
     "ServerError",
+    "SparseConfig",
     "StoreLockedError",
     "TokenEmbeddings",
     "UnreachableError",
+    "VectorEncoder",
     "VectorState",
     "connect",
     "connect_async",

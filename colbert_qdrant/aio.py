@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from colbert_qdrant.operations import CollectionOperations, CollectionShell
+from colbert_qdrant.operations import CollectionOperations, CollectionShell, Encoders
 from colbert_qdrant.qdrant.connection import Connection
-from colbert_qdrant.qdrant.queries import SearchMode, SearchPlan
+from colbert_qdrant.qdrant.queries import LegLimits, SearchMode, SearchPlan
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Iterable, Sequence
+    from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
     from types import TracebackType
 
     from qdrant_client import models
 
     from colbert_qdrant.config import CollectionConfig, FdeConfig, RetryConfig
     from colbert_qdrant.documents import Document, DocumentId, IngestReport, SearchHits
-    from colbert_qdrant.encoders import LateInteractionEncoder
+    from colbert_qdrant.encoders import LateInteractionEncoder, VectorEncoder
     from colbert_qdrant.progress import ProgressReporter
     from colbert_qdrant.qdrant.capabilities import AsyncClient
+    from colbert_qdrant.qdrant.fusion import Fusion
     from colbert_qdrant.qdrant.state import CollectionState
     from colbert_qdrant.tokens import TokenEmbeddings
 
@@ -51,10 +52,15 @@ class AsyncColbertCollection(CollectionShell):
         config: CollectionConfig | None = None,
         retry: RetryConfig | None = None,
         shard_key: str | int | None = None,
+        vector_encoders: Mapping[str, VectorEncoder] | None = None,
     ) -> Self:
         """See `ColbertCollection.create`."""
         connection = Connection.awaited(client, retry=retry, shard_key=shard_key)
-        return cls(await CollectionOperations.create(name, connection=connection, encoder=encoder, config=config))
+        return cls(
+            await CollectionOperations.create(
+                name, connection=connection, encoders=Encoders(encoder, vector_encoders or {}), config=config
+            )
+        )
 
     @classmethod
     async def open(
@@ -66,10 +72,15 @@ class AsyncColbertCollection(CollectionShell):
         config: CollectionConfig | None = None,
         retry: RetryConfig | None = None,
         shard_key: str | int | None = None,
+        vector_encoders: Mapping[str, VectorEncoder] | None = None,
     ) -> Self:
         """See `ColbertCollection.open`."""
         connection = Connection.awaited(client, retry=retry, shard_key=shard_key)
-        return cls(await CollectionOperations.open(name, connection=connection, encoder=encoder, config=config))
+        return cls(
+            await CollectionOperations.open(
+                name, connection=connection, encoders=Encoders(encoder, vector_encoders or {}), config=config
+            )
+        )
 
     @classmethod
     async def open_or_create(
@@ -81,11 +92,14 @@ class AsyncColbertCollection(CollectionShell):
         config: CollectionConfig | None = None,
         retry: RetryConfig | None = None,
         shard_key: str | int | None = None,
+        vector_encoders: Mapping[str, VectorEncoder] | None = None,
     ) -> Self:
         """See `ColbertCollection.open_or_create`."""
         connection = Connection.awaited(client, retry=retry, shard_key=shard_key)
         return cls(
-            await CollectionOperations.open_or_create(name, connection=connection, encoder=encoder, config=config)
+            await CollectionOperations.open_or_create(
+                name, connection=connection, encoders=Encoders(encoder, vector_encoders or {}), config=config
+            )
         )
 
     async def upsert(self, documents: Iterable[Document]) -> None:
@@ -133,13 +147,23 @@ class AsyncColbertCollection(CollectionShell):
         filter: models.Filter | None = None,
         params: models.SearchParams | None = None,
         with_payload: bool = True,
+        legs: LegLimits | None = None,
+        fusion: Fusion = "maxsim",
+        vectors: Mapping[str, Any] | None = None,
         timings: bool = False,
     ) -> SearchHits:
         """See `ColbertCollection.search`."""
         plan = SearchPlan(
-            limit=limit, candidates=candidates, mode=mode, filter=filter, params=params, with_payload=with_payload
+            limit=limit,
+            candidates=candidates,
+            mode=mode,
+            legs=legs,
+            fusion=fusion,
+            filter=filter,
+            params=params,
+            with_payload=with_payload,
         )
-        return await self._operations.search(query, plan, timings=timings)
+        return await self._operations.search(query, plan, vectors=vectors or {}, timings=timings)
 
     async def search_batch(
         self,
@@ -151,13 +175,23 @@ class AsyncColbertCollection(CollectionShell):
         filter: models.Filter | None = None,
         params: models.SearchParams | None = None,
         with_payload: bool = True,
+        legs: LegLimits | None = None,
+        fusion: Fusion = "maxsim",
+        vectors: Mapping[str, Any] | None = None,
         timings: bool = False,
     ) -> list[SearchHits]:
         """See `ColbertCollection.search_batch`."""
         plan = SearchPlan(
-            limit=limit, candidates=candidates, mode=mode, filter=filter, params=params, with_payload=with_payload
+            limit=limit,
+            candidates=candidates,
+            mode=mode,
+            legs=legs,
+            fusion=fusion,
+            filter=filter,
+            params=params,
+            with_payload=with_payload,
         )
-        return await self._operations.search_batch(queries, plan, timings=timings)
+        return await self._operations.search_batch(queries, plan, vectors=vectors or {}, timings=timings)
 
     async def check(self) -> None:
         """See `ColbertCollection.check`."""

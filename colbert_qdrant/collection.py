@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from colbert_qdrant.operations import CollectionOperations, CollectionShell
+from colbert_qdrant.operations import CollectionOperations, CollectionShell, Encoders
 from colbert_qdrant.qdrant.connection import Connection
-from colbert_qdrant.qdrant.queries import SearchMode, SearchPlan
+from colbert_qdrant.qdrant.queries import LegLimits, SearchMode, SearchPlan
 from colbert_qdrant.runtime import run_blocking
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from types import TracebackType
 
     from qdrant_client import models
 
     from colbert_qdrant.config import CollectionConfig, FdeConfig, RetryConfig
     from colbert_qdrant.documents import Document, DocumentId, IngestReport, SearchHits
-    from colbert_qdrant.encoders import LateInteractionEncoder
+    from colbert_qdrant.encoders import LateInteractionEncoder, VectorEncoder
     from colbert_qdrant.progress import ProgressReporter
     from colbert_qdrant.qdrant.capabilities import Client
+    from colbert_qdrant.qdrant.fusion import Fusion
     from colbert_qdrant.qdrant.state import CollectionState
     from colbert_qdrant.tokens import TokenEmbeddings
 
@@ -49,6 +50,7 @@ class ColbertCollection(CollectionShell):
         config: CollectionConfig | None = None,
         retry: RetryConfig | None = None,
         shard_key: str | int | None = None,
+        vector_encoders: Mapping[str, VectorEncoder] | None = None,
     ) -> Self:
         """Create an empty collection.
 
@@ -60,6 +62,8 @@ class ColbertCollection(CollectionShell):
             retry: What is done about failing requests.
             shard_key: Which shards all requests are for, in a collection with ``sharding="custom"``; without one,
                 everything is searched and nothing can be written.
+            vector_encoders: Encoders of the vectors in ``config.dense`` and ``config.sparse``, by name; without one
+                they are brought by documents and queries.
 
         Raises:
             CollectionExistsError: There is a collection of that name already.
@@ -67,7 +71,11 @@ class ColbertCollection(CollectionShell):
         """
         connection = Connection.blocking(client, retry=retry, shard_key=shard_key)
         return cls(
-            run_blocking(CollectionOperations.create(name, connection=connection, encoder=encoder, config=config))
+            run_blocking(
+                CollectionOperations.create(
+                    name, connection=connection, encoders=Encoders(encoder, vector_encoders or {}), config=config
+                )
+            )
         )
 
     @classmethod
@@ -80,6 +88,7 @@ class ColbertCollection(CollectionShell):
         config: CollectionConfig | None = None,
         retry: RetryConfig | None = None,
         shard_key: str | int | None = None,
+        vector_encoders: Mapping[str, VectorEncoder] | None = None,
     ) -> Self:
         """Open a collection, and make sure that it was built with this encoder and these settings.
 
@@ -91,6 +100,8 @@ class ColbertCollection(CollectionShell):
             retry: What is done about failing requests.
             shard_key: Which shards all requests are for, in a collection with ``sharding="custom"``; without one,
                 everything is searched and nothing can be written.
+            vector_encoders: Encoders of the vectors in ``config.dense`` and ``config.sparse``, by name; without one
+                they are brought by documents and queries.
 
         Raises:
             CollectionNotFoundError: There is no such collection.
@@ -99,7 +110,13 @@ class ColbertCollection(CollectionShell):
             ArtefactError: It was fitted, but what was fitted is missing or altered.
         """
         connection = Connection.blocking(client, retry=retry, shard_key=shard_key)
-        return cls(run_blocking(CollectionOperations.open(name, connection=connection, encoder=encoder, config=config)))
+        return cls(
+            run_blocking(
+                CollectionOperations.open(
+                    name, connection=connection, encoders=Encoders(encoder, vector_encoders or {}), config=config
+                )
+            )
+        )
 
     @classmethod
     def open_or_create(
@@ -111,12 +128,15 @@ class ColbertCollection(CollectionShell):
         config: CollectionConfig | None = None,
         retry: RetryConfig | None = None,
         shard_key: str | int | None = None,
+        vector_encoders: Mapping[str, VectorEncoder] | None = None,
     ) -> Self:
         """Open the collection if there is one, else create it; arguments and errors are those of the two."""
         connection = Connection.blocking(client, retry=retry, shard_key=shard_key)
         return cls(
             run_blocking(
-                CollectionOperations.open_or_create(name, connection=connection, encoder=encoder, config=config)
+                CollectionOperations.open_or_create(
+                    name, connection=connection, encoders=Encoders(encoder, vector_encoders or {}), config=config
+                )
             )
         )
 
@@ -215,6 +235,9 @@ class ColbertCollection(CollectionShell):
         filter: models.Filter | None = None,
         params: models.SearchParams | None = None,
         with_payload: bool = True,
+        legs: LegLimits | None = None,
+        fusion: Fusion = "maxsim",
+        vectors: Mapping[str, Any] | None = None,
         timings: bool = False,
     ) -> SearchHits:
         """Find the best documents for a query, in one request.
@@ -224,11 +247,17 @@ class ColbertCollection(CollectionShell):
             limit: Most hits.
             candidates: Documents that the encodings hand on to MaxSim; by default 10 × ``limit``, at least 100.
                 A cluster takes that many from each shard.
-            mode: ``"two-stage"`` (the nearest encodings, ranked by MaxSim), ``"fde"`` (the encodings alone) or
-                ``"exact"`` (MaxSim over every document: slow, and the reference).
+            mode: ``"two-stage"`` (the nearest encodings, ranked by MaxSim), ``"hybrid"`` (the best of every leg,
+                ranked by MaxSim), ``"fde"`` (the encodings alone) or ``"exact"`` (MaxSim over every document: slow, and
+                the reference).
             filter: Only documents whose payload matches; passed on as it is.
             params: Of the search over the encodings; by default ``hnsw_ef = max(128, 2 × candidates)``.
             with_payload: Whether hits carry text and payload.
+            legs: The vectors that find candidates, in the place of those that the mode chooses: names, or names with
+                how many each finds.
+            fusion: How candidates of several legs are ranked: ``"maxsim"`` ranks all of them by MaxSim, ``"rrf"``
+                (or `Rrf`), ``"dbsf"`` and a ``models.FormulaQuery`` fuse the legs.
+            vectors: Vectors of the query that are at hand, for legs without an encoder, by name.
             timings: Whether to say where the time went, in the ``timings`` of what is returned.
 
         Returns:
@@ -239,9 +268,16 @@ class ColbertCollection(CollectionShell):
             ConfigurationError: A parameter is out of range, or ``candidates < limit``.
         """
         plan = SearchPlan(
-            limit=limit, candidates=candidates, mode=mode, filter=filter, params=params, with_payload=with_payload
+            limit=limit,
+            candidates=candidates,
+            mode=mode,
+            legs=legs,
+            fusion=fusion,
+            filter=filter,
+            params=params,
+            with_payload=with_payload,
         )
-        return run_blocking(self._operations.search(query, plan, timings=timings))
+        return run_blocking(self._operations.search(query, plan, vectors=vectors or {}, timings=timings))
 
     def search_batch(
         self,
@@ -253,6 +289,9 @@ class ColbertCollection(CollectionShell):
         filter: models.Filter | None = None,
         params: models.SearchParams | None = None,
         with_payload: bool = True,
+        legs: LegLimits | None = None,
+        fusion: Fusion = "maxsim",
+        vectors: Mapping[str, Any] | None = None,
         timings: bool = False,
     ) -> list[SearchHits]:
         """Find the best documents for several queries, encoded together and sent in one request.
@@ -265,6 +304,9 @@ class ColbertCollection(CollectionShell):
             filter: See `search`.
             params: See `search`.
             with_payload: See `search`.
+            legs: See `search`.
+            fusion: See `search`.
+            vectors: As for `search`, with one vector for each query.
             timings: See `search`; those of the whole batch.
 
         Returns:
@@ -275,9 +317,16 @@ class ColbertCollection(CollectionShell):
             ConfigurationError: A parameter is out of range, or ``candidates < limit``.
         """
         plan = SearchPlan(
-            limit=limit, candidates=candidates, mode=mode, filter=filter, params=params, with_payload=with_payload
+            limit=limit,
+            candidates=candidates,
+            mode=mode,
+            legs=legs,
+            fusion=fusion,
+            filter=filter,
+            params=params,
+            with_payload=with_payload,
         )
-        return run_blocking(self._operations.search_batch(queries, plan, timings=timings))
+        return run_blocking(self._operations.search_batch(queries, plan, vectors=vectors or {}, timings=timings))
 
     def check(self) -> None:
         """Make sure that the stored collection still is the one that was opened.

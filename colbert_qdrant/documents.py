@@ -21,11 +21,13 @@ class Document:
         id: Any string, a whole number or a UUID.
         text: What is encoded and searched. It must not be empty.
         payload: Anything JSON can hold; its keys can be filtered on and come back with every hit.
+        vectors: Vectors of its own for further legs of hybrid searches, by name, in the place of an encoder's.
     """
 
     id: DocumentId
     text: str
     payload: Mapping[str, Any] = field(default_factory=dict)
+    vectors: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,14 @@ class SearchHit:
             of query tokens); in mode ``"fde"`` the inner product of the encodings, which estimates MaxSim.
         text: The document's text; ``None`` if the search was asked for no payload.
         payload: The document's payload, without this library's own keys.
+        legs: In a search of several legs, those that brought it: among whose best it is; else empty.
     """
 
     id: DocumentId
     score: float
     text: str | None = None
     payload: Mapping[str, Any] = field(default_factory=dict)
+    legs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

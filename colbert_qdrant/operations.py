@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from itertools import pairwise
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from uuid import UUID
 
 from qdrant_client import models
@@ -18,24 +18,38 @@ from colbert_qdrant.ingest import CollectionEncoding, ingest
 from colbert_qdrant.progress import Silence
 from colbert_qdrant.qdrant import opening
 from colbert_qdrant.qdrant.ids import point_id
+from colbert_qdrant.qdrant.legs import Legs
 from colbert_qdrant.qdrant.metadata import documents_only
-from colbert_qdrant.qdrant.points import to_document, to_hits
-from colbert_qdrant.qdrant.queries import query_tokens
+from colbert_qdrant.qdrant.points import to_document
+from colbert_qdrant.qdrant.queries import Search, query_tokens
 from colbert_qdrant.qdrant.searching import search
 from colbert_qdrant.qdrant.state import read_state, wait_until_ready
+from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Iterable, Sequence
+    from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 
     from colbert_qdrant.config import FdeConfig
     from colbert_qdrant.documents import Document, DocumentId, IngestReport, SearchHits
-    from colbert_qdrant.encoders import LateInteractionEncoder
+    from colbert_qdrant.encoders import LateInteractionEncoder, VectorEncoder
     from colbert_qdrant.fde import FixedDimensionalEncoder
     from colbert_qdrant.progress import ProgressReporter
+    from colbert_qdrant.qdrant.capabilities import Capabilities
     from colbert_qdrant.qdrant.connection import Connection
     from colbert_qdrant.qdrant.queries import SearchPlan
     from colbert_qdrant.qdrant.state import CollectionState
-    from colbert_qdrant.tokens import TokenEmbeddings
+
+
+class Encoders(NamedTuple):
+    """What a collection is used with.
+
+    Attributes:
+        tokens: Text → token embeddings.
+        vectors: Text → the vectors of further legs, by name.
+    """
+
+    tokens: LateInteractionEncoder
+    vectors: Mapping[str, VectorEncoder]
 
 
 class CollectionOperations:
@@ -53,33 +67,39 @@ class CollectionOperations:
 
     @classmethod
     async def create(
-        cls, name: str, *, connection: Connection, encoder: LateInteractionEncoder, config: CollectionConfig | None
+        cls, name: str, *, connection: Connection, encoders: Encoders, config: CollectionConfig | None
     ) -> Self:
         """See `ColbertCollection.create`."""
         config = config or CollectionConfig()
-        making = opening.create(name, connection=connection, encoder=encoder, config=config)
+        legs = Legs(config, encoders.vectors, await connection.capabilities())
+        making = opening.create(name, connection=connection, encoder=encoders.tokens, config=config)
         made = await connection.runtime.whole(making)
-        encoding = await CollectionEncoding.of(made, connection=connection, collection=name, encoder=encoder)
-        return cls(name, connection=connection, encoder=encoder, encoding=encoding)
+        encoding = await CollectionEncoding.of(
+            made, connection=connection, collection=name, encoder=encoders.tokens, legs=legs
+        )
+        return cls(name, connection=connection, encoder=encoders.tokens, encoding=encoding)
 
     @classmethod
     async def open(
-        cls, name: str, *, connection: Connection, encoder: LateInteractionEncoder, config: CollectionConfig | None
+        cls, name: str, *, connection: Connection, encoders: Encoders, config: CollectionConfig | None
     ) -> Self:
         """See `ColbertCollection.open`."""
-        stored = await opening.open(name, connection=connection, encoder=encoder, config=config)
-        encoding = await CollectionEncoding.of(stored, connection=connection, collection=name, encoder=encoder)
-        return cls(name, connection=connection, encoder=encoder, encoding=encoding)
+        stored = await opening.open(name, connection=connection, encoder=encoders.tokens, config=config)
+        legs = Legs(stored.config, encoders.vectors, await connection.capabilities())
+        encoding = await CollectionEncoding.of(
+            stored, connection=connection, collection=name, encoder=encoders.tokens, legs=legs
+        )
+        return cls(name, connection=connection, encoder=encoders.tokens, encoding=encoding)
 
     @classmethod
     async def open_or_create(
-        cls, name: str, *, connection: Connection, encoder: LateInteractionEncoder, config: CollectionConfig | None
+        cls, name: str, *, connection: Connection, encoders: Encoders, config: CollectionConfig | None
     ) -> Self:
         """See `ColbertCollection.open_or_create`."""
         if not await connection.client.collection_exists(name):
             with contextlib.suppress(CollectionExistsError):  # by somebody else, in the meantime
-                return await cls.create(name, connection=connection, encoder=encoder, config=config)
-        return await cls.open(name, connection=connection, encoder=encoder, config=config)
+                return await cls.create(name, connection=connection, encoders=encoders, config=config)
+        return await cls.open(name, connection=connection, encoders=encoders, config=config)
 
     async def upsert(self, documents: Sequence[Document]) -> None:
         """See `ColbertCollection.upsert`."""
@@ -132,29 +152,39 @@ class CollectionOperations:
         chosen = documents_only(filter)
         return (await self._connection.client.count(self.name, count_filter=chosen, exact=True)).count
 
-    async def search(self, query: str | TokenEmbeddings, plan: SearchPlan, *, timings: bool) -> SearchHits:
+    async def search(
+        self, query: str | TokenEmbeddings, plan: SearchPlan, *, vectors: Mapping[str, Any], timings: bool
+    ) -> SearchHits:
         """See `ColbertCollection.search`."""
         if not isinstance(query, str) and len(query) != 1:
             raise InvalidQueryError(f"search takes one query, got {len(query)}: use search_batch")
-        return (await self.search_batch([query] if isinstance(query, str) else query, plan, timings=timings))[0]
+        queries = [query] if isinstance(query, str) else query
+        batch = {name: [vector] for name, vector in vectors.items()}
+        return (await self.search_batch(queries, plan, vectors=batch, timings=timings))[0]
 
     async def search_batch(
-        self, queries: Sequence[str] | TokenEmbeddings, plan: SearchPlan, *, timings: bool
+        self,
+        queries: Sequence[str] | TokenEmbeddings,
+        plan: SearchPlan,
+        *,
+        vectors: Mapping[str, Sequence[Any]],
+        timings: bool,
     ) -> list[SearchHits]:
         """See `ColbertCollection.search_batch`."""
-        compute, plan = self._connection.runtime.compute, plan.within(self.encoding.limits)
+        compute, plan = self._connection.runtime.compute, plan.within(self.encoding.limits, self.encoding.config)
         marks = [time.perf_counter()]
         with telemetry.operation("search", mode=plan.mode, queries=len(queries), limit=plan.limit):
+            capabilities = await self._connection.capabilities()
             tokens = await compute(query_tokens, queries, encoder=self.encoder, collection=self.name)
+            others = await compute(self._others, queries, plan, vectors, count=len(tokens))
             marks.append(time.perf_counter())
-            send_params = (await self._connection.capabilities()).has("search_params")
-            requests = await compute(self._requests, tokens, plan, send_params=send_params)
+            searches = await compute(self._searches, tokens, others, plan, capabilities)
             marks.append(time.perf_counter())
-            responses, server = await self._send(requests)
+            responses, server = await self._send([request for each in searches for request in each.requests])
             marks.append(time.perf_counter())
-        config, hits = self.encoding.config, []
-        for response in responses:
-            hits.append(to_hits(response.points, config, with_payload=plan.with_payload))
+        answers, hits = iter(responses), []
+        for each in searches:
+            hits.append(each.hits(answers, self.encoding.config, with_payload=plan.with_payload))
             if timings:
                 encode, fde, request = (after - before for before, after in pairwise(marks))
                 hits[-1].timings = SearchTimings(encode=encode, fde=fde, request=request, server=server)
@@ -202,17 +232,34 @@ class CollectionOperations:
         self.check_open()
         return self._open_connection
 
-    def _requests(self, tokens: TokenEmbeddings, plan: SearchPlan, *, send_params: bool) -> list[models.QueryRequest]:
-        encoded = [None] * len(tokens) if plan.mode == "exact" else self.encoding.encode_queries(tokens)
+    def _others(
+        self,
+        queries: Sequence[str] | TokenEmbeddings,
+        plan: SearchPlan,
+        given: Mapping[str, Sequence[Any]],
+        *,
+        count: int,
+    ) -> list[dict[str, Any]]:
+        """What all legs but the encodings search for."""
+        texts = None if isinstance(queries, TokenEmbeddings) else queries
+        return self.encoding.legs.queries(texts, given, legs=plan.leg_limits(self.encoding.config), count=count)
+
+    def _searches(
+        self, tokens: TokenEmbeddings, others: list[dict[str, Any]], plan: SearchPlan, capabilities: Capabilities
+    ) -> list[Search]:
+        config, shard_key = self.encoding.config, self._open_connection.shard_key
+        by_fde = config.fde_vector in plan.leg_limits(config)
+        encoded = self.encoding.encode_queries(tokens) if by_fde else [None] * len(tokens)
         return [
-            plan.request(
-                self.encoding.config,
+            Search.of(
+                plan,
+                config,
                 tokens=matrix,
-                fde=fde,
-                send_params=send_params,
-                shard_key=self._open_connection.shard_key,
+                vectors=vectors if fde is None else {config.fde_vector: fde.tolist(), **vectors},
+                capabilities=capabilities,
+                shard_key=shard_key,
             )
-            for matrix, fde in zip(tokens, encoded, strict=True)
+            for matrix, fde, vectors in zip(tokens, encoded, others, strict=True)
         ]
 
     async def _send(self, requests: list[models.QueryRequest]) -> tuple[list[models.QueryResponse], float | None]:

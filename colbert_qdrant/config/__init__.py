@@ -18,11 +18,14 @@ from colbert_qdrant.config.fde import (
     MuveraVariant,
     Preset,
 )
+from colbert_qdrant.config.legs import Bm25Config, DenseConfig, SparseConfig
 from colbert_qdrant.config.retry import RetryConfig
 
 __all__ = [
     "MAX_DENSE_DIM",
+    "Bm25Config",
     "CollectionConfig",
+    "DenseConfig",
     "FdeConfig",
     "FdeQuantization",
     "HnswConfig",
@@ -33,6 +36,7 @@ __all__ = [
     "PayloadIndex",
     "Preset",
     "RetryConfig",
+    "SparseConfig",
     "Storage",
     "TokenDatatype",
     "VectorDatatype",

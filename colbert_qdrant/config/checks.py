@@ -56,10 +56,13 @@ def require_bool(name: str, value: object) -> None:
         raise ConfigurationError(f"{name} must be True or False, got {value!r}")
 
 
-def require_number(name: str, value: object, *, minimum: float) -> None:
-    """Raise unless a value is a finite number, and not too small."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or not minimum <= value < float("inf"):
-        raise ConfigurationError(f"{name} must be a number of at least {minimum}, got {value!r}")
+def require_number(name: str, value: object, *, minimum: float, maximum: float | None = None) -> None:
+    """Raise unless a value is a finite number within bounds."""
+    largest = float("inf") if maximum is None else maximum
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not minimum <= value <= largest or value == float("inf"):  # type: ignore[operator]
+        bounds = f"of at least {minimum}" if maximum is None else f"between {minimum} and {maximum}"
+        raise ConfigurationError(f"{name} must be a number {bounds}, got {value!r}")
 
 
 def untagged(tag: str, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from colbert_qdrant.config.checks import known, require_int, require_one_of, without_defaults
 from colbert_qdrant.config.fde import FdeConfig, MuveraConfig, fde_from_dict
+from colbert_qdrant.config.legs import Bm25Config, DenseConfig, SparseConfig
 from colbert_qdrant.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -74,12 +75,16 @@ class CollectionConfig:
         write_consistency_factor: Copies that have to confirm a write; ``None`` is the server's default, one.
         sharding: ``"auto"``: documents are spread by their ids. ``"custom"``: whoever opens the collection says, with
             ``shard_key``, which of the shard keys that ``client.create_shard_key`` made it is for.
+        bm25: Adds a sparse vector of BM25 to every document, for hybrid searches; ``None``: there is none.
+        dense: Further dense vectors, by name: made by an encoder of yours, or brought by the documents.
+        sparse: Further sparse vectors, by name; likewise.
         payload_indexes: Payload keys that searches filter by, and the types of their indexes: without one, a filter
             reads every document, and servers in strict mode refuse it.
         tenant_field: The payload key that says whose a document is, where a collection is shared by many: it gets an
             index that keeps each tenant's documents together.
         fde_vector: Name of the dense vector.
         token_vector: Name of the multivector.
+        bm25_vector: Name of the sparse vector of BM25.
         text_key: Payload key of a document's text.
         id_key: Payload key of a document's own id.
 
@@ -103,10 +108,14 @@ class CollectionConfig:
     replication_factor: int | None = None
     write_consistency_factor: int | None = None
     sharding: Sharding = "auto"
+    bm25: Bm25Config | None = None
+    dense: Mapping[str, DenseConfig] = field(default_factory=dict)
+    sparse: Mapping[str, SparseConfig] = field(default_factory=dict)
     payload_indexes: Mapping[str, PayloadIndex] = field(default_factory=dict)
     tenant_field: str | None = None
     fde_vector: str = "fde"
     token_vector: str = "colbert"
+    bm25_vector: str = "bm25"
     text_key: str = "text"
     id_key: str = "_id"
 
@@ -123,17 +132,23 @@ class CollectionConfig:
         self._check_shards()
         object.__setattr__(self, "payload_indexes", dict(self.payload_indexes))
         self._check_indexes()
-        for first, second in (("fde_vector", "token_vector"), ("text_key", "id_key")):
-            if not getattr(self, first) or not getattr(self, second):
-                raise ConfigurationError(f"{first} and {second} must not be empty")
-            if getattr(self, first) == getattr(self, second):
-                raise ConfigurationError(f"{first} and {second} are both {getattr(self, first)!r}: use two names")
+        self._check_legs()
+        if not self.text_key or not self.id_key:
+            raise ConfigurationError("text_key and id_key must not be empty")
+        if self.text_key == self.id_key:
+            raise ConfigurationError(f"text_key and id_key are both {self.text_key!r}: use two names")
 
     @property
     def indexes(self) -> dict[str, PayloadIndex]:
         """All payload indexes, the tenants' too."""
         tenant: dict[str, PayloadIndex] = {} if self.tenant_field is None else {self.tenant_field: "keyword"}
         return {**tenant, **self.payload_indexes}
+
+    @property
+    def legs(self) -> tuple[str, ...]:
+        """Names of the vectors that a hybrid search can find candidates by."""
+        bm25 = () if self.bm25 is None else (self.bm25_vector,)
+        return (self.fde_vector, *bm25, *self.dense, *self.sparse)
 
     def to_dict(self) -> dict[str, Any]:
         """All settings as JSON values; see `without_defaults`."""
@@ -143,6 +158,10 @@ class CollectionConfig:
             "replication_factor",
             "write_consistency_factor",
             "sharding",
+            "bm25",
+            "dense",
+            "sparse",
+            "bm25_vector",
             "payload_indexes",
             "tenant_field",
         )
@@ -163,6 +182,22 @@ class CollectionConfig:
                 "an encoding that is fitted is one of all documents, and sharding='custom' keeps them apart: use "
                 "MuveraConfig() as it is, or tenant_field"
             )
+
+    def _check_legs(self) -> None:
+        if not isinstance(self.bm25, Bm25Config | None):
+            raise ConfigurationError(f"bm25 must be a Bm25Config, got {self.bm25!r}")
+        for setting, kind in (("dense", DenseConfig), ("sparse", SparseConfig)):
+            vectors = dict(getattr(self, setting))
+            for name, value in vectors.items():
+                if not isinstance(value, kind):
+                    raise ConfigurationError(f"{setting}[{name!r}] must be a {kind.__name__}, got {value!r}")
+            object.__setattr__(self, setting, vectors)
+        names = (*self.legs, self.token_vector)
+        for name in names:
+            if not isinstance(name, str) or not name:
+                raise ConfigurationError(f"a vector has the name {name!r}: it must be a string that is not empty")
+            if names.count(name) > 1:
+                raise ConfigurationError(f"two vectors have the name {name!r}: use two names")
 
     def _check_indexes(self) -> None:
         for key, kind in self.payload_indexes.items():
@@ -191,4 +226,9 @@ class CollectionConfig:
             values["fde"] = fde_from_dict(values["fde"])
         if "hnsw" in values:
             values["hnsw"] = HnswConfig(**known(HnswConfig, values["hnsw"]))
+        if values.get("bm25") is not None:
+            values["bm25"] = Bm25Config(**known(Bm25Config, values["bm25"]))
+        for setting, kind in (("dense", DenseConfig), ("sparse", SparseConfig)):
+            given = values.get(setting, {})
+            values[setting] = {name: kind(**known(kind, each)) for name, each in given.items()}
         return cls(**values)

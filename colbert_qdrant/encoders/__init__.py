@@ -3,8 +3,8 @@
 The modules that need torch or transformers are imported inside functions: importing this package loads neither.
 """
 
-from colbert_qdrant.encoders.base import LateInteractionEncoder
+from colbert_qdrant.encoders.base import LateInteractionEncoder, VectorEncoder
 from colbert_qdrant.encoders.colbert import ColbertEncoder
 from colbert_qdrant.encoders.wrappers import PylateEncoder, SentenceTransformersEncoder
 
-__all__ = ["ColbertEncoder", "LateInteractionEncoder", "PylateEncoder", "SentenceTransformersEncoder"]
+__all__ = ["ColbertEncoder", "LateInteractionEncoder", "PylateEncoder", "SentenceTransformersEncoder", "VectorEncoder"]

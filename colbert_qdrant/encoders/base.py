@@ -41,6 +41,18 @@ class LateInteractionEncoder(Protocol):
         ...
 
 
+class VectorEncoder(Protocol):
+    """Text → one vector, dense or sparse: for a further leg of hybrid searches."""
+
+    def encode_queries(self, texts: Sequence[str]) -> Sequence[Any]:
+        """One vector per query: an array, a list of numbers, or for sparse ones a ``models.SparseVector`` or a dict."""
+        ...
+
+    def encode_documents(self, texts: Sequence[str]) -> Sequence[Any]:
+        """One vector per document, likewise."""
+        ...
+
+
 def checked_texts(texts: Sequence[str], error: type[InvalidQueryError | InvalidDocumentError]) -> list[str]:
     """Texts as a list of strings.
 

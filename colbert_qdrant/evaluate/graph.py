@@ -64,7 +64,12 @@ class EncodingGraph:
         ranking = np.full((len(queries), limit), -1, np.int64)
         seconds = 0.0
         for query, place in zip(queries, ranking, strict=True):
-            request = plan.request(self._config, tokens=_NO_TOKENS, fde=query, send_params=True)
+            request = plan.request(
+                self._config,
+                tokens=_NO_TOKENS,
+                vectors={self._config.fde_vector: query.tolist()},
+                capabilities=Capabilities(engine="edge"),
+            )
             started = time.perf_counter()
             points = self._client.query_batch_points(_NAME, [request])[0].points
             seconds += time.perf_counter() - started

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.fde import FixedDimensionalEncoder, LemurEncoder, MuveraEncoder
     from colbert_qdrant.progress import ProgressReporter
     from colbert_qdrant.qdrant.connection import Connection
+    from colbert_qdrant.qdrant.legs import Legs
     from colbert_qdrant.qdrant.opening import Opened
 
 _LOG: Final = logging.getLogger(__name__)
@@ -65,14 +66,16 @@ class CollectionEncoding:
         config: The collection's settings.
         fde: The encoding; ``None`` while it is not fitted.
         limits: What the server allows.
+        legs: What makes further vectors.
         complete: Whether every point has one, as far as is known.
     """
 
     def __init__(
-        self, opened: Opened, *, connection: Connection, collection: str, encoder: LateInteractionEncoder
+        self, opened: Opened, *, connection: Connection, collection: str, encoder: LateInteractionEncoder, legs: Legs
     ) -> None:
         """See `of`, which also finds out whether every point has its encoding."""
         self.config, self.fde, self.limits = opened
+        self.legs = legs
         self.complete = False
         self._connection = connection
         self._client = connection.client
@@ -84,7 +87,7 @@ class CollectionEncoding:
 
     @classmethod
     async def of(
-        cls, opened: Opened, *, connection: Connection, collection: str, encoder: LateInteractionEncoder
+        cls, opened: Opened, *, connection: Connection, collection: str, encoder: LateInteractionEncoder, legs: Legs
     ) -> Self:
         """That of a collection.
 
@@ -93,8 +96,9 @@ class CollectionEncoding:
             connection: To the engine.
             collection: The collection's name.
             encoder: The collection's encoder.
+            legs: What makes further vectors.
         """
-        encoding = cls(opened, connection=connection, collection=collection, encoder=encoder)
+        encoding = cls(opened, connection=connection, collection=collection, encoder=encoder, legs=legs)
         await encoding._set(opened.fde)
         return encoding
 
@@ -106,6 +110,7 @@ class CollectionEncoding:
             collection=self._collection,
             encoder=self._encoder,
             fde=self.fde,
+            legs=self.legs,
             config=self.config,
             limits=self.limits,
         )

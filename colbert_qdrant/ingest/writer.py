@@ -15,7 +15,7 @@ from colbert_qdrant.qdrant.points import check_documents, make_point, split_by_b
 from colbert_qdrant.qdrant.writing import upsert
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -25,9 +25,12 @@ if TYPE_CHECKING:
     from colbert_qdrant.fde import FixedDimensionalEncoder
     from colbert_qdrant.progress import ProgressReporter
     from colbert_qdrant.qdrant.connection import Connection
+    from colbert_qdrant.qdrant.legs import Legs
     from colbert_qdrant.qdrant.limits import Limits
-    from colbert_qdrant.qdrant.points import Payload, Point
+    from colbert_qdrant.qdrant.points import Payload, Point, Vector
     from colbert_qdrant.tokens import TokenEmbeddings
+
+    Encoded = tuple[TokenEmbeddings, NDArray[np.float32] | None, list[dict[str, Vector]]]
 
 MAX_BATCH_BYTES: Final = 8 * 2**20
 """Of one request, as it is sent: over gRPC, in binary, it holds five times as many documents as over REST. Servers
@@ -67,6 +70,7 @@ class DocumentWriter:
         collection: The collection's name.
         encoder: Text → token embeddings.
         fde: Token embeddings → encoding; ``None`` while that is not fitted: points are written without one.
+        legs: Text → further vectors.
         config: The collection's settings.
         limits: What the server allows.
     """
@@ -75,6 +79,7 @@ class DocumentWriter:
     collection: str
     encoder: LateInteractionEncoder
     fde: FixedDimensionalEncoder | None
+    legs: Legs
     config: CollectionConfig
     limits: Limits
 
@@ -100,9 +105,9 @@ class DocumentWriter:
                 "shards of one"
             )
         payloads = check_documents(documents, self.config)
-        tokens, encoded = await self.connection.runtime.compute(self._encode, documents)
+        tokens, encoded, legs = await self.connection.runtime.compute(self._encode, documents)
         self.limits.check_tokens(documents, tokens.lengths)
-        points = self._points(documents, payloads, tokens, encoded)
+        points = self._points(documents, payloads, tokens, encoded, legs)
         refused = [
             each
             for batch in split_by_bytes(
@@ -122,14 +127,15 @@ class DocumentWriter:
             rejected=tuple(RejectedDocument(id=id, reason=reason) for id, reason in reasons.items()),
         )
 
-    def _encode(self, documents: Sequence[Document]) -> tuple[TokenEmbeddings, NDArray[np.float32] | None]:
+    def _encode(self, documents: Sequence[Document]) -> Encoded:
         tokens = self.encoder.encode_documents([document.text for document in documents])
         if len(tokens) != len(documents) or tokens.dim != self.encoder.dim:
             raise InvalidDocumentError(
                 f"the encoder gave {len(tokens)} matrices of {tokens.dim} dimensions for {len(documents)} documents "
                 f"of {self.encoder.dim}: it must return one matrix per text, of its own dim"
             )
-        return tokens, None if self.fde is None else self.fde.encode_documents(tokens)
+        encoded = None if self.fde is None else self.fde.encode_documents(tokens)
+        return tokens, encoded, self.legs.documents(documents)
 
     def _points(
         self,
@@ -137,7 +143,8 @@ class DocumentWriter:
         payloads: Sequence[Payload],
         tokens: TokenEmbeddings,
         encoded: NDArray[np.float32] | None,
+        legs: Sequence[Mapping[str, Vector]],
     ) -> Iterator[Point]:
         encodings = [None] * len(tokens) if encoded is None else encoded
-        for document, payload, matrix, fde in zip(documents, payloads, tokens, encodings, strict=True):
-            yield make_point(document.id, payload, tokens=matrix, fde=fde, config=self.config)
+        for document, payload, matrix, fde, others in zip(documents, payloads, tokens, encodings, legs, strict=True):
+            yield make_point(document.id, payload, tokens=matrix, fde=fde, legs=others, config=self.config)

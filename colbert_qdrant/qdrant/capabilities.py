@@ -27,6 +27,11 @@ Feature = Literal[
     "has_vector",
     "strict_mode",
     "metadata",
+    "bm25_inference",
+    "rrf_k",
+    "rrf_weights",
+    "dbsf",
+    "formula",
     "update_filter",
     "insert_only",
     "turbo_quantization",
@@ -50,6 +55,11 @@ SINCE: Final[Mapping[Feature, tuple[int, int]]] = {
     "has_vector": (1, 13),  # points can be chosen by the vectors that they have
     "strict_mode": (1, 13),  # limits of a collection
     "metadata": (1, 16),  # of collections; in the API since 1.15.4
+    "dbsf": (1, 11),
+    "formula": (1, 14),
+    "bm25_inference": (1, 16),  # servers make BM25's vectors of texts; since 1.15.3
+    "rrf_k": (1, 16),  # before, k is 2
+    "rrf_weights": (1, 17),
     "update_filter": (1, 16),  # an update can leave alone what does not match; in the API since 1.15.4
     "insert_only": (1, 17),  # an upsert can leave alone what is stored
     "turbo_quantization": (1, 18),
@@ -59,9 +69,11 @@ SINCE: Final[Mapping[Feature, tuple[int, int]]] = {
 }
 """The first server that has a feature. The embedded engine, and the client's local mode, have all but those below."""
 
-_NOT_IN_EDGE: Final[frozenset[Feature]] = frozenset({"sharding", "shard_keys", "strict_mode"})
+_NOT_IN_EDGE: Final[frozenset[Feature]] = frozenset(
+    {"bm25_inference", "formula", "sharding", "shard_keys", "strict_mode"}
+)
 _NOT_LOCAL: Final[frozenset[Feature]] = frozenset(
-    {"sharding", "shard_keys", "strict_mode", "search_params", "payload_indexes"}
+    {"bm25_inference", "sharding", "shard_keys", "strict_mode", "search_params", "payload_indexes"}
 )
 _MULTIVECTORS_SINCE: Final = (1, 10)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qdrant_client import grpc
+from qdrant_client import grpc, models
 from qdrant_client.conversions.conversion import RestToGrpc
 
 from colbert_qdrant.qdrant.points import SparseVector
@@ -39,7 +39,9 @@ def upsert_request(collection: str, points: Iterable[Point], shard_key: str | in
 
 def _set_vector(message: grpc.Vector, vector: Vector) -> None:
     """Write a vector, the rows of a multivector, or a sparse vector into an empty message."""
-    if isinstance(vector, SparseVector):
+    if isinstance(vector, models.Document):
+        message.document.CopyFrom(RestToGrpc.convert_document(vector))
+    elif isinstance(vector, SparseVector):
         message.sparse.MergeFromString(_floats(vector.values).tobytes())
         # varints, each as long as its number needs, and few: protobuf may encode them
         message.sparse.indices.extend(vector.indices.tolist())

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from qdrant_client import models
 
 from colbert_qdrant.documents import Document, DocumentId, SearchHit, SearchHits, id_sort_key
 from colbert_qdrant.errors import InvalidDocumentError, SchemaMismatchError
 from colbert_qdrant.qdrant.ids import check_id, id_from_json, id_to_json, point_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from qdrant_client import models
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from colbert_qdrant.config import CollectionConfig
 
@@ -46,8 +45,8 @@ class SparseVector:
         return self.indices.size + self.values.size
 
 
-Vector: TypeAlias = NDArray[np.float32] | SparseVector
-"""A vector ``(dim,)``, a multivector ``(n, dim)`` or a sparse vector."""
+Vector: TypeAlias = NDArray[np.float32] | SparseVector | models.Document
+"""A vector ``(dim,)``, a multivector ``(n, dim)``, a sparse vector, or a text that the server makes one of."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,9 +63,10 @@ class Point:
         Args:
             binary: Whether numbers go as they are (gRPC), not as decimal digits (REST).
         """
-        values = sum(vector.size for vector in self.vectors.values())
+        texts = [vector.text for vector in self.vectors.values() if isinstance(vector, models.Document)]
+        values = sum(vector.size for vector in self.vectors.values() if not isinstance(vector, models.Document))
         each = _BINARY_BYTES_PER_VALUE if binary else _JSON_BYTES_PER_VALUE
-        return values * each + len(json.dumps(self.payload))
+        return values * each + len(json.dumps([self.payload, *texts]))
 
 
 def check_documents(documents: Sequence[Document], config: CollectionConfig) -> list[Payload]:
@@ -93,10 +93,11 @@ def make_point(
     *,
     tokens: NDArray[np.float32],
     fde: NDArray[np.float32] | None,
+    legs: Mapping[str, Vector],
     config: CollectionConfig,
 ) -> Point:
-    """A point that holds both vectors and the payload; without an encoding while that is not fitted."""
-    vectors: dict[str, Vector] = {config.token_vector: tokens}
+    """A point that holds all vectors and the payload; without an encoding while that is not fitted."""
+    vectors: dict[str, Vector] = {config.token_vector: tokens, **legs}
     if fde is not None:
         vectors[config.fde_vector] = fde
     return Point(id=point_id(id), vectors=vectors, payload=payload)
@@ -115,13 +116,28 @@ def to_document(payload: Mapping[str, Any], config: CollectionConfig) -> Documen
     return Document(_id(payload, config), text, {key: value for key, value in payload.items() if key not in own})
 
 
-def to_hits(points: Iterable[models.ScoredPoint], config: CollectionConfig, *, with_payload: bool) -> SearchHits:
+def to_hits(
+    points: Iterable[models.ScoredPoint],
+    config: CollectionConfig,
+    *,
+    with_payload: bool,
+    legs: Mapping[str, Collection[Any]] | None = None,
+) -> SearchHits:
     """Search results in the order of (−score, id): ties come in the same order every time.
+
+    Args:
+        points: The results.
+        config: The collection's settings.
+        with_payload: Whether they come with their payload.
+        legs: The points that each leg found.
 
     Raises:
         SchemaMismatchError: A point holds no document.
     """
-    hits = (_to_hit(point, config, with_payload=with_payload) for point in points)
+    hits = []
+    for point in points:
+        brought = tuple(name for name, found in (legs or {}).items() if point.id in found)
+        hits.append(_to_hit(point, config, with_payload=with_payload, legs=brought))
     return SearchHits(sorted(hits, key=lambda hit: (-hit.score, id_sort_key(hit.id))))
 
 
@@ -168,12 +184,14 @@ def _payload(document: Document, config: CollectionConfig) -> Payload:
     return stored
 
 
-def _to_hit(point: models.ScoredPoint, config: CollectionConfig, *, with_payload: bool) -> SearchHit:
+def _to_hit(
+    point: models.ScoredPoint, config: CollectionConfig, *, with_payload: bool, legs: tuple[str, ...]
+) -> SearchHit:
     payload = point.payload or {}
     if not with_payload:
-        return SearchHit(_id(payload, config), point.score)
+        return SearchHit(_id(payload, config), point.score, legs=legs)
     document = to_document(payload, config)
-    return SearchHit(document.id, point.score, document.text, document.payload)
+    return SearchHit(document.id, point.score, document.text, document.payload, legs)
 
 
 def _id(payload: Mapping[str, Any], config: CollectionConfig) -> DocumentId:

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 from qdrant_client import models
 
+from colbert_qdrant.documents import SearchHits
 from colbert_qdrant.errors import ConfigurationError, InvalidQueryError
+from colbert_qdrant.qdrant.fusion import Fusion, check_fusion, fused
 from colbert_qdrant.qdrant.limits import Limits
+from colbert_qdrant.qdrant.points import to_hits
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from colbert_qdrant.config import CollectionConfig, FdeQuantization
     from colbert_qdrant.encoders import LateInteractionEncoder
+    from colbert_qdrant.qdrant.capabilities import Capabilities
 
-SearchMode = Literal["two-stage", "fde", "exact"]
-"""``"two-stage"``: the nearest encodings are the candidates, MaxSim ranks them; ``"fde"``: the encodings alone;
-``"exact"``: MaxSim over every document."""
+SearchMode = Literal["two-stage", "hybrid", "fde", "exact"]
+"""``"two-stage"``: the nearest encodings are the candidates, MaxSim ranks them; ``"hybrid"``: so are the best of all
+other legs; ``"fde"``: the encodings alone; ``"exact"``: MaxSim over every document."""
+
+LegLimits: TypeAlias = "Mapping[str, int] | Sequence[str]"
+"""The vectors that find candidates, by name, and how many each."""
 
 _MIN_CANDIDATES: Final = 100
 _MIN_HNSW_EF: Final = 128
@@ -35,22 +43,25 @@ class SearchPlan:
 
     Args:
         limit: Hits to return.
-        candidates: Documents that the first stage hands to MaxSim, per shard; by default 10 × ``limit``, and at
-            least 100.
+        candidates: Documents that each leg hands on, per shard; by default 10 × ``limit``, and at least 100.
         mode: Which stages run.
-        filter: Applied to both stages.
+        legs: The vectors that find candidates, in the place of those that the mode chooses.
+        fusion: How candidates of several legs are ranked.
+        filter: Applied to every stage.
         params: Of the search over the encodings. By default ``hnsw_ef = max(128, 2 × candidates)``: with the
             server's own default the graph misses several of the nearest hundred encodings.
         with_payload: Whether hits carry text and payload.
         limits: What the server allows, see `within`.
 
     Raises:
-        ConfigurationError: An unknown mode, ``limit < 1``, or ``candidates < limit``.
+        ConfigurationError: An unknown mode, ``limit < 1``, ``candidates < limit``, or legs in a mode that has none.
     """
 
     limit: int
     candidates: int | None = None
     mode: SearchMode = "two-stage"
+    legs: LegLimits | None = None
+    fusion: Fusion = "maxsim"
     filter: models.Filter | None = None
     params: models.SearchParams | None = None
     with_payload: bool = True
@@ -66,21 +77,47 @@ class SearchPlan:
                 f"candidates={self.candidates} is less than limit={self.limit}: the first stage must find at least "
                 "as many documents as are to be returned; raise candidates"
             )
+        check_fusion(self.fusion)
+        if self.mode in ("fde", "exact") and (self.legs is not None or self.fusion != "maxsim"):
+            raise ConfigurationError(f"mode={self.mode!r} has no legs to fuse: leave out legs and fusion, or the mode")
+        if self.legs is not None and (isinstance(self.legs, str) or not self.legs):
+            raise ConfigurationError(f"legs={self.legs!r}: name at least one vector, in a list or with its limit")
 
     @property
     def first_stage_limit(self) -> int:
-        """How many encodings the first stage looks for."""
+        """How many documents a leg looks for."""
         if self.mode == "fde":
             return self.limit
         return self.candidates or max(_MIN_CANDIDATES, 10 * self.limit)
 
-    def within(self, limits: Limits) -> SearchPlan:
+    def leg_limits(self, config: CollectionConfig) -> dict[str, int]:
+        """The legs of the search, and how many candidates each may find; none in an exact search.
+
+        Raises:
+            ConfigurationError: The collection has no such leg, or a limit is none.
+        """
+        if self.mode == "exact":
+            return {}
+        chosen = self.legs
+        if chosen is None:
+            chosen = config.legs if self.mode == "hybrid" else (config.fde_vector,)
+        limits = chosen if isinstance(chosen, Mapping) else dict.fromkeys(chosen, self.first_stage_limit)
+        for name, limit in limits.items():
+            if name not in config.legs:
+                known = ", ".join(map(repr, config.legs))
+                raise ConfigurationError(f"the collection has no leg {name!r}: it has {known}")
+            if not isinstance(limit, int) or limit < 1:
+                raise ConfigurationError(f"legs[{name!r}]={limit!r}: a leg finds at least 1 document")
+        return dict(limits)
+
+    def within(self, limits: Limits, config: CollectionConfig) -> SearchPlan:
         """The same search where a server has limits: what was not asked for keeps to them.
 
         Raises:
             ConfigurationError: What was asked for does not.
         """
-        limits.check_query_limit(limit=self.limit, candidates=self.candidates or 0)
+        asked = self.leg_limits(config) if self.legs is not None else {}
+        limits.check_query_limit(limit=self.limit, candidates=self.candidates or 0, **asked)
         limits.check_filter(self.filter)
         if self.mode == "exact":
             limits.check_exact()
@@ -94,8 +131,8 @@ class SearchPlan:
         config: CollectionConfig,
         *,
         tokens: NDArray[np.float32],
-        fde: NDArray[np.float32] | None,
-        send_params: bool,
+        vectors: Mapping[str, Any],
+        capabilities: Capabilities,
         shard_key: str | int | None = None,
     ) -> models.QueryRequest:
         """The one request that answers a query.
@@ -103,32 +140,74 @@ class SearchPlan:
         Args:
             config: The collection's settings.
             tokens: The query's token matrix.
-            fde: The query's encoding; without one the search is exact.
-            send_params: Whether the engine knows search parameters.
+            vectors: What each leg searches for; without any the search is exact.
+            capabilities: What the engine can do.
             shard_key: Which shards are searched; ``None``: all.
+
+        Raises:
+            CapabilityError: The engine does not know the fusion.
         """
-        params = self._params(config) if send_params else None
-        common: dict[str, Any] = {
+        common = self._common(config, shard_key)
+        rank: dict[str, Any] = {"query": tokens.tolist(), "using": config.token_vector}
+        if not vectors:
+            self.limits.check_exact()
+            return models.QueryRequest(**rank, **common)
+        legs = self._legs(config, vectors, capabilities)
+        if self.mode == "fde":
+            return models.QueryRequest(**legs[config.fde_vector], **{**common, "limit": self.limit})
+        # not as it is: servers join it with the other stage's, and their `min_should` count every condition twice
+        inner = None if self.filter is None else models.Filter(must=[self.filter])
+        prefetch = {name: models.Prefetch(**leg, filter=inner) for name, leg in legs.items()}
+        if self.fusion == "maxsim":
+            found = list(prefetch.values())
+            return models.QueryRequest(prefetch=found if len(found) > 1 else found[0], **rank, **common)
+        parts = fused(
+            self.fusion,
+            prefetch,
+            rank,
+            first=config.fde_vector,
+            limit=self.first_stage_limit,
+            capabilities=capabilities,
+        )
+        return models.QueryRequest(**parts, **common)
+
+    def leg_requests(
+        self,
+        config: CollectionConfig,
+        *,
+        vectors: Mapping[str, Any],
+        capabilities: Capabilities,
+        shard_key: str | int | None = None,
+    ) -> dict[str, models.QueryRequest]:
+        """What tells which legs brought a hit: the best of each leg, without anything of them but their ids."""
+        common = {**self._common(config, shard_key), "with_payload": False}
+        return {
+            name: models.QueryRequest(**{**common, **leg})
+            for name, leg in self._legs(config, vectors, capabilities).items()
+        }
+
+    def _legs(
+        self, config: CollectionConfig, vectors: Mapping[str, Any], capabilities: Capabilities
+    ) -> dict[str, dict[str, Any]]:
+        params = self._params(config) if capabilities.has("search_params") else None
+        return {
+            name: {
+                "query": vectors[name],
+                "using": name,
+                "limit": limit,
+                **({"params": params} if name == config.fde_vector else {}),
+            }
+            for name, limit in self.leg_limits(config).items()
+            if name in vectors
+        }
+
+    def _common(self, config: CollectionConfig, shard_key: str | int | None) -> dict[str, Any]:
+        return {
             "filter": self.filter,
             "limit": self.limit,
             "with_payload": True if self.with_payload else [config.id_key],
             "shard_key": shard_key,
         }
-        rank: dict[str, Any] = {"query": tokens.tolist(), "using": config.token_vector, **common}
-        if self.mode == "exact" or fde is None:
-            self.limits.check_exact()
-            return models.QueryRequest(**rank)
-        if self.mode == "fde":
-            return models.QueryRequest(query=fde.tolist(), using=config.fde_vector, params=params, **common)
-        prefetch = models.Prefetch(
-            query=fde.tolist(),
-            using=config.fde_vector,
-            # not as it is: servers join it with the other stage's, and their `min_should` count every condition twice
-            filter=None if self.filter is None else models.Filter(must=[self.filter]),
-            params=params,
-            limit=self.first_stage_limit,
-        )
-        return models.QueryRequest(prefetch=prefetch, **rank)
 
     def _params(self, config: CollectionConfig) -> models.SearchParams:
         if self.params is not None:
@@ -150,6 +229,53 @@ def _quantization(kind: FdeQuantization, limits: Limits, *, alone: bool) -> mode
         oversampling = min(_BINARY_OVERSAMPLING, limits.oversampling or _BINARY_OVERSAMPLING)
         return models.QuantizationSearchParams(rescore=True, oversampling=oversampling)
     return models.QuantizationSearchParams(rescore=alone)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """The requests of one query, and what becomes of their answers.
+
+    Attributes:
+        main: Finds the hits; ``None``: there is nothing to search for, and nothing is found.
+        legs: Tell which legs brought them, if there are several.
+    """
+
+    main: models.QueryRequest | None
+    legs: Mapping[str, models.QueryRequest]
+
+    @classmethod
+    def of(
+        cls,
+        plan: SearchPlan,
+        config: CollectionConfig,
+        *,
+        tokens: NDArray[np.float32],
+        vectors: Mapping[str, Any],
+        capabilities: Capabilities,
+        shard_key: str | int | None,
+    ) -> Search:
+        """See `SearchPlan.request`."""
+        asked = plan.leg_limits(config)
+        if asked and not vectors and config.fde_vector not in asked:
+            return cls(main=None, legs={})
+        given: dict[str, Any] = {"vectors": vectors, "capabilities": capabilities, "shard_key": shard_key}
+        legs = plan.leg_requests(config, **given) if len(asked) > 1 else {}
+        return cls(main=plan.request(config, tokens=tokens, **given), legs=legs)
+
+    @property
+    def requests(self) -> list[models.QueryRequest]:
+        """All of them, in the order that their answers come in."""
+        return [] if self.main is None else [self.main, *self.legs.values()]
+
+    def hits(
+        self, answers: Iterator[models.QueryResponse], config: CollectionConfig, *, with_payload: bool
+    ) -> SearchHits:
+        """What was found. Takes its own answers from those of all queries."""
+        if self.main is None:
+            return SearchHits()
+        main = next(answers)
+        legs = {name: {point.id for point in next(answers).points} for name in self.legs}
+        return to_hits(main.points, config, with_payload=with_payload, legs=legs)
 
 
 def query_tokens(

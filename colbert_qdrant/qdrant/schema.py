@@ -44,6 +44,12 @@ _PLACEMENTS: Final[Mapping[Storage, Placement]] = {
     "disk": Placement(fde="cold", quantized="cached", graph="cold", tokens="cold", payload="cold"),
 }
 
+_DISTANCES: Final[Mapping[str, models.Distance]] = {
+    "cosine": models.Distance.COSINE,
+    "dot": models.Distance.DOT,
+    "euclid": models.Distance.EUCLID,
+    "manhattan": models.Distance.MANHATTAN,
+}
 _TURBO_DATATYPES: Final[Mapping[str, Feature]] = {"turbo4": "turbo4_datatype", "turbo8": "turbo8_datatype"}
 _TURBO_BITS: Final = {"turbo4": models.TurboQuantBitSize.BITS4, "turbo2": models.TurboQuantBitSize.BITS2}
 
@@ -116,8 +122,20 @@ def creation_arguments(
         hnsw_config=models.HnswConfigDiff(m=0, payload_m=0),
         **_place(placement.tokens, capabilities),
     )
+    dense = {
+        name: models.VectorParams(size=each.dim, distance=_DISTANCES[each.distance])
+        for name, each in config.dense.items()
+    }
+    idf = {name: each.idf for name, each in config.sparse.items()}
+    if config.bm25 is not None:
+        idf[config.bm25_vector] = True
+    sparse = {
+        name: models.SparseVectorParams(modifier=models.Modifier.IDF if weighted else None)
+        for name, weighted in idf.items()
+    }
     return {
-        "vectors_config": {config.fde_vector: fde, config.token_vector: tokens},
+        "vectors_config": {config.fde_vector: fde, config.token_vector: tokens, **dense},
+        **({"sparse_vectors_config": sparse} if sparse else {}),
         "optimizers_config": models.OptimizersConfigDiff(default_segment_number=config.segments),
         **_cluster_arguments(config, placement, capabilities),
     }

@@ -110,6 +110,8 @@ def _to_struct_of_arrays(point: Point) -> models.PointStruct:
 
 
 def _to_lists(vector: Vector) -> Any:
+    if isinstance(vector, models.Document):
+        return vector
     if isinstance(vector, np.ndarray):
         return vector.tolist()
     return models.SparseVector(indices=vector.indices.tolist(), values=vector.values.tolist())

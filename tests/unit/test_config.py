@@ -115,7 +115,7 @@ def test_is_frozen_and_keyword_only() -> None:
             {"tenant_field": "year", "payload_indexes": {"year": "integer"}},
             "only 'keyword' and 'uuid' can tell tenants",
         ),
-        ({"fde_vector": "colbert"}, "fde_vector and token_vector are both 'colbert'"),
+        ({"fde_vector": "colbert"}, "two vectors have the name 'colbert'"),
         ({"text_key": "_id"}, "text_key and id_key are both '_id'"),
         ({"id_key": ""}, "must not be empty"),
         ({"fde": None}, "fde must be a MuveraConfig or a LemurConfig, got None"),

@@ -89,17 +89,18 @@ def test_the_small_copies_are_what_is_compared(client: EdgeClient, quantization:
 
 def test_what_maxsim_ranks_is_not_rescored_before() -> None:
     tokens = WordEncoder().encode_queries(["river"])[0]
+    edge = Capabilities(engine="edge")
     for quantization, mode, expected in (
         ("turbo4", "two-stage", models.QuantizationSearchParams(rescore=False)),
         ("turbo4", "fde", models.QuantizationSearchParams(rescore=True)),
         (None, "two-stage", None),
     ):
         plan = SearchPlan(limit=5, mode=mode)  # type: ignore[arg-type]
-        request = plan.request(config(quantization), tokens=tokens, fde=np.zeros(64, np.float32), send_params=True)
+        request = plan.request(config(quantization), tokens=tokens, vectors={"fde": [0.0] * 64}, capabilities=edge)
         stage: Any = request if mode == "fde" else request.prefetch
         assert stage.params.quantization == expected
         own = models.SearchParams(hnsw_ef=7)
         plan = SearchPlan(limit=5, mode=mode, params=own)  # type: ignore[arg-type]
-        request = plan.request(config(quantization), tokens=tokens, fde=np.zeros(64, np.float32), send_params=True)
+        request = plan.request(config(quantization), tokens=tokens, vectors={"fde": [0.0] * 64}, capabilities=edge)
         stage = request if mode == "fde" else request.prefetch
         assert stage.params == own

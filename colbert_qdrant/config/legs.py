@@ -1,0 +1,111 @@
+"""Settings of the vectors beside the encoding and the token vectors, by which a hybrid search finds candidates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+from colbert_qdrant.config.checks import require_bool, require_int, require_number, require_one_of
+
+_LANGUAGES: Final = (
+    "arabic",
+    "azerbaijani",
+    "basque",
+    "bengali",
+    "catalan",
+    "chinese",
+    "danish",
+    "dutch",
+    "english",
+    "finnish",
+    "french",
+    "german",
+    "greek",
+    "hebrew",
+    "hinglish",
+    "hungarian",
+    "indonesian",
+    "italian",
+    "japanese",
+    "kazakh",
+    "nepali",
+    "norwegian",
+    "portuguese",
+    "romanian",
+    "russian",
+    "slovene",
+    "spanish",
+    "swedish",
+    "tajik",
+    "turkish",
+)
+
+Distance = Literal["cosine", "dot", "euclid", "manhattan"]
+"""How two dense vectors are compared."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bm25Config:
+    """BM25 of documents' texts, in a sparse vector.
+
+    The parts of BM25 that a text alone decides are written with it; how rare a word is, Qdrant knows and multiplies
+    with (``Modifier.IDF``).
+
+    Args:
+        language: Whose stop words and word endings are left out: ``"english"``, ``"german"``, … (those of the Snowball
+            stemmers).
+        k: How soon it no longer matters that a word comes once more.
+        b: How much long documents lose, from 0 to 1.
+        avg_len: Words of a middling document. Qdrant does not find out by itself.
+        ascii_folding: Whether accents are left out.
+
+    Raises:
+        ConfigurationError: A value is out of range.
+    """
+
+    language: str = "english"
+    k: float = 1.2
+    b: float = 0.75
+    avg_len: float = 256.0
+    ascii_folding: bool = False
+
+    def __post_init__(self) -> None:
+        require_one_of("language", self.language, _LANGUAGES)
+        require_number("k", self.k, minimum=0)
+        require_number("b", self.b, minimum=0, maximum=1)
+        require_number("avg_len", self.avg_len, minimum=1)
+        require_bool("ascii_folding", self.ascii_folding)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseConfig:
+    """One dense vector of every document, made by an encoder of the user's or brought along.
+
+    Args:
+        dim: Its dimensions.
+        distance: How it is compared.
+
+    Raises:
+        ConfigurationError: A value is out of range.
+    """
+
+    dim: int
+    distance: Distance = "cosine"
+
+    def __post_init__(self) -> None:
+        require_int("dim", self.dim, minimum=1, maximum=65_535)
+        require_one_of("distance", self.distance, get_args(Distance))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparseConfig:
+    """One sparse vector of every document, made by an encoder of the user's or brought along.
+
+    Args:
+        idf: Whether Qdrant multiplies with how rare a dimension is.
+    """
+
+    idf: bool = False
+
+    def __post_init__(self) -> None:
+        require_bool("idf", self.idf)
