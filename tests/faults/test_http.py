@@ -287,7 +287,7 @@ def test_an_answer_that_never_ends_is_given_up_in_time(server: FaultyServer, cli
         docs.upsert(DOCUMENTS[:1])
     assert time.monotonic() - started < 5
     server.script = []
-    docs.upsert(DOCUMENTS)
+    ColbertCollection.open("docs", client=client, encoder=WordEncoder(), retry=QUICK).upsert(DOCUMENTS)
     assert_complete(server, DOCUMENTS)
 
 

@@ -11,6 +11,7 @@ from werkzeug import Request, Response
 
 from colbert_qdrant import CapabilityError, ColbertCollection, CollectionConfig, EdgeClient, LemurConfig, MuveraConfig
 from tests.encoders import WordEncoder
+from tests.faults.server import INFO_CONFIG
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +47,7 @@ class RecordingServer:
         server.expect_request("/collections/docs__fde/exists").respond_with_json(self._body({"exists": False}))
         for path in ("/collections/docs", "/collections/docs/points", "/collections/docs/index"):
             server.expect_request(path, method="PUT").respond_with_handler(self._record)
+        server.expect_request("/collections/docs", method="GET").respond_with_handler(self._info)
 
     def _body(self, result: Any) -> Any:
         return {"result": result, "status": "ok", "time": 0.0}
@@ -54,6 +56,17 @@ class RecordingServer:
         self.sent.append((request.method, request.path, request.get_json()))
         result = True if request.path == "/collections/docs" else {"operation_id": 1, "status": "completed"}
         return Response(json.dumps(self._body(result)), content_type="application/json")
+
+    def _info(self, _: Request) -> Response:
+        config = {**INFO_CONFIG, "params": {"vectors": self.sent[0][2]["vectors"]}}
+        info = {
+            "status": "green",
+            "optimizer_status": "ok",
+            "segments_count": 1,
+            "config": config,
+            "payload_schema": {},
+        }
+        return Response(json.dumps(self._body(info)), content_type="application/json")
 
     def create(self, client: QdrantClient, config: CollectionConfig) -> dict[str, Any]:
         """Make a collection, and return what was sent for it."""
