@@ -101,8 +101,9 @@ def _fusion(fusion: Any, legs: list[str], capabilities: Capabilities) -> models.
     rrf = Rrf() if fusion == "rrf" else fusion
     if not rrf.weights and rrf.k == _QDRANT_K:
         return models.FusionQuery(fusion=models.Fusion.RRF)
-    capabilities.require("rrf_k", what=f"k={rrf.k} of reciprocal rank fusion", remedy="use Rrf(k=2) or fusion='maxsim'")
     if not rrf.weights:
+        what = f"k={rrf.k} of reciprocal rank fusion"
+        capabilities.require("rrf_k", what=what, remedy="use Rrf(k=2) or fusion='maxsim'")
         return models.RrfQuery(rrf=models.Rrf(k=rrf.k))
     unknown = sorted(set(rrf.weights) - set(legs))
     if unknown:

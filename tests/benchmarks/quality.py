@@ -1,10 +1,13 @@
-"""Ranking quality of the three modes, by exact search over the encodings and through the HNSW graph.
+"""Ranking quality of all modes, by exact search over the encodings and through the HNSW graph.
 
     python tests/benchmarks/quality.py --data path/to/scifact
 
 A collection in BEIR's layout is encoded by MiniLM (or --model) and stored in an embedded store. Printed are nDCG@10 of
 exact MaxSim, of two stages and of the encodings alone, and recall@N: how many of the exact top 10 are among the first
 N encodings. Each is measured twice, because an encoding that is good in a table can fail in a graph.
+
+Then the legs of hybrid searches: BM25 alone, its candidates and those of the encodings ranked together by MaxSim, and
+both rankings fused by their ranks. An interval is of 95 %, by resampling queries; a difference is of the same queries.
 """
 
 from __future__ import annotations
@@ -17,11 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ir_measures
+import numpy as np
 from qdrant_client import models
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from colbert_qdrant import (
+    Bm25Config,
     ColbertCollection,
     ColbertEncoder,
     CollectionConfig,
@@ -29,10 +34,14 @@ from colbert_qdrant import (
     HnswConfig,
     MuveraConfig,
 )
+from colbert_qdrant.qdrant.bm25 import LocalBm25
+from colbert_qdrant.qdrant.points import to_hits
 from tests.benchmarks.common import Dataset, load_beir, machine, minilm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from colbert_qdrant import DocumentId, SearchHit, SearchMode, TokenEmbeddings
 
@@ -46,6 +55,7 @@ def main() -> None:
     config = CollectionConfig(
         fde=MuveraConfig(r_reps=options.r_reps, fill_empty=not options.no_fill_empty),
         hnsw=HnswConfig(full_scan_threshold=10),
+        bm25=Bm25Config(avg_len=options.bm25_words),
     )
     print(f"{machine()}; FDE {config.fde}, {config.fde.dim:,} dimensions")
     for folder in options.data:
@@ -62,6 +72,7 @@ def main() -> None:
                 f"{len(dataset.queries)} queries"
             )
             measure(docs, dataset, candidates=options.candidates)
+            hybrid(docs, client, dataset, candidates=options.candidates)
 
 
 def measure(docs: ColbertCollection, dataset: Dataset, *, candidates: int) -> None:
@@ -85,6 +96,54 @@ def measure(docs: ColbertCollection, dataset: Dataset, *, candidates: int) -> No
             f"{f'fde, {label}':34} nDCG@10 {ndcg:.4f}  {seconds:6.1f} ms/query  {ndcg / exact_ndcg:.3f} × exact  "
             f"recall@{'/'.join(map(str, DEPTHS))} {recalls}"
         )
+
+
+def hybrid(docs: ColbertCollection, client: EdgeClient, dataset: Dataset, *, candidates: int) -> None:
+    """Print the rows of several legs, each against exact MaxSim and BM25."""
+    texts = list(dataset.queries.values())
+    legs = {docs.config.fde_vector: candidates, docs.config.bm25_vector: candidates}
+    runs: dict[str, Sequence[Sequence[SearchHit]]] = {
+        "exact MaxSim": docs.search_batch(texts, mode="exact", with_payload=False),
+        "bm25": [_bm25(docs, client, text) for text in texts],
+        "two-stage": docs.search_batch(texts, candidates=candidates, with_payload=False),
+        "hybrid, MaxSim of the union": docs.search_batch(texts, legs=legs, with_payload=False),
+        "hybrid, RRF": docs.search_batch(texts, legs=legs, fusion="rrf", with_payload=False),
+    }
+    values = {name: _ndcgs(dataset, hits) for name, hits in runs.items()}
+    for name, each in values.items():
+        against = "".join(
+            f"   against {other} {_interval(each - values[other])}"
+            for other in ("exact MaxSim", "bm25")
+            if other != name
+        )
+        print(f"{name:34} nDCG@10 {_interval(each)}{against}")
+
+
+def _bm25(docs: ColbertCollection, client: EdgeClient, text: str) -> list[SearchHit]:
+    """The ranking by BM25 itself, which no mode of a collection is."""
+    assert docs.config.bm25 is not None
+    (query,) = LocalBm25(docs.config.bm25).queries([text])
+    if query is None:
+        return []
+    found = client.query_points(docs.name, query, using=docs.config.bm25_vector, limit=10)
+    return to_hits(found.points, docs.config, with_payload=False)
+
+
+def _interval(values: NDArray[np.float64]) -> str:
+    """The mean, and between what 95 % of the means of resampled queries are."""
+    random = np.random.default_rng(0)
+    means = values[random.integers(0, len(values), (10_000, len(values)))].mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return f"{values.mean():+.4f} [{low:+.4f}, {high:+.4f}]"
+
+
+def _ndcgs(dataset: Dataset, hits: Sequence[Sequence[SearchHit]]) -> NDArray[np.float64]:
+    """nDCG@10 of every query, in their order."""
+    found = {
+        each.query_id: each.value
+        for each in ir_measures.iter_calc([ir_measures.nDCG @ 10], list(_qrels(dataset)), _run(dataset, hits))
+    }
+    return np.array([found.get(query, 0.0) for query in dataset.queries])
 
 
 def _search(
@@ -124,12 +183,14 @@ def _recall(
 
 
 def _ndcg(dataset: Dataset, hits: Sequence[Sequence[SearchHit]]) -> float:
-    qrels = [
-        ir_measures.Qrel(query, document, relevance)
-        for query, judged in dataset.qrels.items()
-        for document, relevance in judged.items()
-    ]
-    return float(ir_measures.calc_aggregate([ir_measures.nDCG @ 10], qrels, _run(dataset, hits))[ir_measures.nDCG @ 10])
+    measure = ir_measures.nDCG @ 10
+    return float(ir_measures.calc_aggregate([measure], list(_qrels(dataset)), _run(dataset, hits))[measure])
+
+
+def _qrels(dataset: Dataset) -> Iterator[ir_measures.Qrel]:
+    for query, judged in dataset.qrels.items():
+        for document, relevance in judged.items():
+            yield ir_measures.Qrel(query, document, relevance)
 
 
 def _run(dataset: Dataset, hits: Sequence[Sequence[SearchHit]]) -> Iterator[ir_measures.ScoredDoc]:
@@ -145,6 +206,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--candidates", type=int, default=100)
     parser.add_argument("--r-reps", type=int, default=MuveraConfig().r_reps)
     parser.add_argument("--no-fill-empty", action="store_true")
+    parser.add_argument("--bm25-words", type=float, default=256, help="avg_len of BM25")
     return parser.parse_args()
 
 

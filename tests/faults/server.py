@@ -144,7 +144,7 @@ class FaultyServer:
         config = {
             **INFO_CONFIG,
             "params": {"vectors": created["vectors"]},
-            "metadata": created["metadata"],
+            "metadata": created.get("metadata"),
             "strict_mode_config": self.strict_mode,
         }
         return _result_of(

@@ -1,0 +1,262 @@
+"""Searches of several legs, on every engine, against candidates and scores computed here."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from qdrant_client import models
+
+from colbert_qdrant import (
+    Bm25Config,
+    CapabilityError,
+    ColbertCollection,
+    CollectionConfig,
+    ConfigurationError,
+    DenseConfig,
+    Document,
+    InvalidDocumentError,
+    InvalidQueryError,
+    MuveraConfig,
+    Rrf,
+    SparseConfig,
+    TokenEmbeddings,
+    maxsim,
+)
+from tests.encoders import WordEncoder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from colbert_qdrant import SearchHits
+    from colbert_qdrant.qdrant import Client
+    from tests.contract.conftest import Engine
+
+# no stop words and no word endings: BM25 counts just these
+WORDS = ["anchor", "basalt", "copper", "dolphin", "ember", "falcon", "glacier", "harbor", "iceberg", "jasper", "kelp"]
+RANDOM = np.random.default_rng(5)
+DRAWN = [RANDOM.choice(WORDS, size) for size in RANDOM.integers(3, 12, 200)]
+# no two with the same words, so that MaxSim of any query tells them apart
+TEXTS = list({frozenset(drawn): " ".join(drawn) for drawn in DRAWN}.values())[:80]
+DENSE = RANDOM.normal(size=(80, 6)).astype(np.float32)
+DOCUMENTS = [
+    Document(number, text, {"even": number % 2 == 0, "rank": number}, vectors={"meaning": DENSE[number]})
+    for number, text in enumerate(TEXTS)
+]
+QUERY = "copper falcon kelp"
+MEANING = RANDOM.normal(size=6).astype(np.float32)
+EVEN = models.Filter(must=[models.FieldCondition(key="even", match=models.MatchValue(value=True))])
+CONFIG = CollectionConfig(
+    fde=MuveraConfig(k_sim=2, dim_proj=8, r_reps=4),
+    bm25=Bm25Config(),
+    dense={"meaning": DenseConfig(dim=6, distance="dot")},
+    sparse={"words": SparseConfig()},
+)
+
+
+class WordCounts:
+    """A sparse encoder: how often each of the words is in a text."""
+
+    def encode_documents(self, texts: Sequence[str]) -> list[dict[int, float]]:
+        return [{WORDS.index(word): float(count) for word, count in Counter(text.split()).items()} for text in texts]
+
+    encode_queries = encode_documents
+
+
+@pytest.fixture
+def docs(engine: Engine, client: Client) -> ColbertCollection:
+    docs = ColbertCollection.create(
+        engine.name, client=client, encoder=WordEncoder(), config=CONFIG, vector_encoders={"words": WordCounts()}
+    )
+    docs.ingest(DOCUMENTS)
+    return docs
+
+
+def bm25_scores(query: str) -> np.ndarray:
+    """BM25 as in the books, with the idf of Lucene, and the settings of `Bm25Config`."""
+    texts = [text.split() for text in TEXTS]
+    scores = np.zeros(len(texts))
+    for word in set(query.split()):
+        having = sum(word in text for text in texts)
+        idf = math.log(1 + (len(texts) - having + 0.5) / (having + 0.5))
+        for number, text in enumerate(texts):
+            count = text.count(word)
+            scores[number] += idf * count * 2.2 / (count + 1.2 * (0.25 + 0.75 * len(text) / 256))
+    return scores
+
+
+def word_scores(query: str) -> np.ndarray:
+    wanted = Counter(query.split())
+    return np.array([sum(wanted[word] for word in text.split()) for text in TEXTS], float)
+
+
+def exact_scores(query: str) -> np.ndarray:
+    encoder = WordEncoder()
+    scores: np.ndarray = maxsim(encoder.encode_queries([query]), encoder.encode_documents(TEXTS))[0]
+    return scores
+
+
+def assert_best(hits: SearchHits, scores: np.ndarray, among: set[Any] | None = None) -> None:
+    """The hits are the best by these scores; which of equal ones is open."""
+    chosen = range(len(scores)) if among is None else among
+    best = sorted((scores[number] for number in chosen), reverse=True)[: len(hits)]
+    assert [hit.score for hit in hits] == pytest.approx(best, rel=2e-3)
+    assert [scores[hit.id] for hit in hits] == pytest.approx(best, rel=2e-3)  # type: ignore[index]
+    assert all(among is None or hit.id in among for hit in hits)
+
+
+def best_of(scores: np.ndarray, count: int, *, positive: bool = False) -> set[int]:
+    """The best by these scores, with all that are equal to the last."""
+    order = np.sort(scores)[::-1]
+    return {
+        int(number)
+        for number in np.flatnonzero(scores >= order[count - 1] - 1e-6)
+        if not positive or scores[number] > 0
+    }
+
+
+LEGS: dict[str, Callable[[], np.ndarray]] = {
+    "bm25": lambda: bm25_scores(QUERY),
+    "meaning": lambda: DENSE @ MEANING,
+    "words": lambda: word_scores(QUERY),
+}
+
+
+@pytest.mark.parametrize("leg", LEGS)
+def test_maxsim_ranks_the_best_of_a_leg(docs: ColbertCollection, leg: str) -> None:
+    scores = LEGS[leg]()
+    hits = docs.search(QUERY, legs={leg: 12}, limit=12, vectors={"meaning": MEANING})
+    found = {hit.id for hit in hits}
+    assert len(found) == 12
+    assert found <= best_of(scores, 12)
+    assert {number for number in range(80) if scores[number] > np.sort(scores)[-12] + 1e-6} <= found
+    assert_best(hits, exact_scores(QUERY), among=found)
+
+
+def test_maxsim_ranks_the_union_of_all_legs(docs: ColbertCollection) -> None:
+    hits = docs.search(QUERY, mode="hybrid", candidates=10, limit=10, vectors={"meaning": MEANING})
+    alone = {leg: docs.search(QUERY, legs={leg: 10}, limit=10, vectors={"meaning": MEANING}) for leg in CONFIG.legs}
+    union = {hit.id for found in alone.values() for hit in found}
+    assert_best(hits, exact_scores(QUERY), among=union)
+
+
+def test_hits_say_which_legs_brought_them(docs: ColbertCollection) -> None:
+    hits = docs.search(QUERY, legs={"meaning": 8, "words": 5}, limit=10, vectors={"meaning": MEANING})
+    assert len(hits) == 10
+    dense, words = DENSE @ MEANING, word_scores(QUERY)
+    for hit in hits:
+        assert hit.legs
+        assert ("meaning" in hit.legs) == (hit.id in best_of(dense, 8))
+        assert "words" not in hit.legs or hit.id in best_of(words, 5)
+    assert docs.search(QUERY)[0].legs == ()
+
+
+def test_a_filter_holds_for_every_leg(docs: ColbertCollection) -> None:
+    for fusion in ("maxsim", "rrf", "dbsf"):
+        hits = docs.search(QUERY, mode="hybrid", fusion=fusion, limit=20, filter=EVEN, vectors={"meaning": MEANING})
+        assert len(hits) == 20
+        assert all(hit.payload["even"] for hit in hits)
+
+
+@pytest.mark.parametrize("rrf", ["rrf", Rrf(k=3), Rrf(weights={"meaning": 3.0})])
+def test_ranks_are_fused(docs: ColbertCollection, rrf: Any) -> None:
+    # token vectors that no two documents are equally near to, so that ranks are certain
+    tokens = TokenEmbeddings(np.random.default_rng(11).normal(size=(5, WordEncoder().dim)), [5])
+    ranked = {
+        "fde": [hit.id for hit in docs.search(tokens, legs={"fde": 10}, limit=10)],
+        "meaning": np.argsort(-DENSE @ MEANING)[:10].tolist(),
+    }
+    settings = rrf if isinstance(rrf, Rrf) else Rrf()
+    expected: dict[Any, float] = defaultdict(float)
+    for leg, order in ranked.items():
+        for rank, number in enumerate(order):
+            expected[number] += 1 / ((rank + 1) / settings.weights.get(leg, 1.0) + settings.k - 1)
+    legs = {"fde": 10, "meaning": 10}
+    hits = docs.search(tokens, legs=legs, fusion=rrf, limit=10, vectors={"meaning": MEANING})
+    assert [hit.score for hit in hits] == pytest.approx(sorted(expected.values(), reverse=True)[:10], rel=1e-5)
+    assert [hit.score for hit in hits] == pytest.approx([expected[hit.id] for hit in hits], rel=1e-5)
+
+
+def test_documents_bring_vectors_or_an_encoder_makes_them(engine: Engine, client: Client) -> None:
+    docs = ColbertCollection.create(engine.name, client=client, encoder=WordEncoder(), config=CONFIG)
+    docs.upsert([Document("a", "copper"), Document("b", "falcon", vectors={"words": {3: 1.0}, "meaning": [1] * 6})])
+    sparse = models.SparseVector(indices=[3], values=[1.0])
+    assert [hit.id for hit in docs.search("copper", legs=["words"], vectors={"words": sparse})] == ["b"]
+    again = ColbertCollection.open(
+        engine.name, client=client, encoder=WordEncoder(), vector_encoders={"words": WordCounts()}
+    )
+    again.upsert([Document("a", "copper")])
+    assert {hit.id for hit in again.search("copper", legs=["words"])} == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [
+        ({"other": [1.0]}, r"document 'a' brings a vector 'other', which the collection has not: it has \['meaning', "),
+        ({"meaning": [1.0]}, r"document 'a': vector 'meaning' has shape \(1,\): expected 6 finite numbers"),
+        ({"meaning": [float("nan")] * 6}, "expected 6 finite numbers"),
+        ({"meaning": "abc"}, "expected 6 numbers"),
+        ({"words": [1.0]}, "expected a models.SparseVector, or a dict"),
+        ({"words": {1.5: 1.0}}, "no whole numbers below"),
+        ({"words": {-1: 1.0}}, "no whole numbers below"),
+        ({"words": {1: float("inf")}}, "a dict of finite numbers"),
+    ],
+)
+def test_vectors_that_cannot_be_stored(engine: Engine, client: Client, vectors: Any, message: str) -> None:
+    docs = ColbertCollection.create(engine.name, client=client, encoder=WordEncoder(), config=CONFIG)
+    with pytest.raises(InvalidDocumentError, match=message):
+        docs.upsert([Document("b", "falcon"), Document("a", "copper", vectors=vectors)])
+    assert docs.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"legs": ["other"]}, r"has no leg 'other': it has 'fde', 'bm25', 'meaning', 'words'"),
+        ({"legs": {"bm25": 0}}, r"legs\['bm25'\]=0: a leg finds at least 1"),
+        ({"legs": []}, "name at least one vector"),
+        ({"legs": "bm25"}, "name at least one vector"),
+        ({"legs": ["bm25"], "mode": "exact"}, "has no legs to fuse"),
+        ({"fusion": "mean"}, "fusion='mean': use one of"),
+        ({"legs": ["meaning"]}, r"nothing to search 'meaning' for: .*vectors=\{'meaning': …\}"),
+        ({"legs": ["words", "bm25"], "fusion": Rrf(weights={"meaning": 1})}, r"weights for \['meaning'\]"),
+    ],
+)
+def test_searches_that_cannot_be(docs: ColbertCollection, arguments: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        docs.search(QUERY, **arguments)
+
+
+def test_vectors_of_queries_are_checked(docs: ColbertCollection) -> None:
+    with pytest.raises(InvalidQueryError, match=r"vector 'meaning' has shape \(2,\): expected 6"):
+        docs.search(QUERY, legs=["meaning"], vectors={"meaning": [1.0, 2.0]})
+    with pytest.raises(ConfigurationError, match="there are 1 vectors 'meaning' for 2 texts"):
+        docs.search_batch([QUERY, QUERY], legs=["meaning"], vectors={"meaning": [MEANING]})
+
+
+def test_a_query_of_stop_words_finds_nothing_by_bm25(docs: ColbertCollection) -> None:
+    assert docs.search("the of and", legs=["bm25"]) == []
+    assert len(docs.search("the of and", legs=["bm25", "fde"])) == 10
+    both = docs.search_batch(["the of and", QUERY], legs=["bm25"])
+    assert (len(both[0]), len(both[1])) == (0, 10)
+
+
+def test_only_token_vectors_of_a_query_are_no_text_for_bm25(docs: ColbertCollection) -> None:
+    tokens = WordEncoder().encode_queries([QUERY])
+    with pytest.raises(ConfigurationError, match="nothing to search 'bm25' for: give the query as text"):
+        docs.search(tokens, mode="hybrid", vectors={"meaning": MEANING})
+
+
+def test_a_formula_boosts_maxsim(engine: Engine, docs: ColbertCollection) -> None:
+    boosted = models.FormulaQuery(
+        formula=models.SumExpression(sum=["$score", models.MultExpression(mult=["rank", 0.5])])
+    )
+    if engine.kind == "edge":
+        with pytest.raises(CapabilityError, match="a formula needs a Qdrant server"):
+            docs.search(QUERY, fusion=boosted)
+        return
+    hits = docs.search(QUERY, fusion=boosted, candidates=80, limit=10)
+    assert_best(hits, exact_scores(QUERY) + 0.5 * np.arange(80))

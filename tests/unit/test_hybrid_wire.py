@@ -1,0 +1,136 @@
+"""What goes over the wire for legs and their fusion: in the words of the server's version, or an error."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from qdrant_client import models
+
+from colbert_qdrant import (
+    Bm25Config,
+    CapabilityError,
+    ColbertCollection,
+    CollectionConfig,
+    DenseConfig,
+    Document,
+    MuveraConfig,
+    Rrf,
+    SparseConfig,
+)
+from tests.encoders import WordEncoder
+from tests.grpc_server import Server, connect, serving
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
+
+    from tests.faults.server import FaultyServer
+
+MUVERA = MuveraConfig(k_sim=2, dim_proj=4, r_reps=2)
+CONFIG = CollectionConfig(fde=MUVERA, bm25=Bm25Config(language="german"))
+OPTIONS = {"language": "german", "k": 1.2, "b": 0.75, "avg_len": 256.0, "ascii_folding": False}
+
+
+def create(client: QdrantClient, config: CollectionConfig = CONFIG) -> ColbertCollection:
+    return ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=config)
+
+
+def test_vectors_beside_the_encoding_are_made(server: FaultyServer, client: QdrantClient) -> None:
+    dense, sparse = {"meaning": DenseConfig(dim=3)}, {"words": SparseConfig()}
+    create(client, CollectionConfig(fde=MUVERA, bm25=Bm25Config(), dense=dense, sparse=sparse))
+    assert server.created is not None
+    assert server.created["vectors"]["meaning"] == {"size": 3, "distance": "Cosine"}
+    assert server.created["sparse_vectors"] == {"words": {}, "bm25": {"modifier": "idf"}}
+
+
+def test_a_collection_without_other_legs_says_nothing_of_them(server: FaultyServer, client: QdrantClient) -> None:
+    create(client, CollectionConfig(fde=MUVERA))
+    assert server.created is not None
+    assert "sparse_vectors" not in server.created
+    assert set(server.created["vectors"]) == {"fde", "colbert"}
+
+
+@pytest.mark.parametrize("version", ["1.16.0", "1.20.0"])
+def test_a_server_that_can_makes_bm25_of_texts(server: FaultyServer, client: QdrantClient, version: str) -> None:
+    server.version = version
+    docs = create(client)
+    docs.upsert([Document(1, "Häuser am Fluss")])
+    document = {"text": "Häuser am Fluss", "model": "Qdrant/bm25", "options": OPTIONS}
+    assert server.bodies[-1]["points"][0]["vector"]["bm25"] == document
+    docs.search("Haus", legs={"bm25": 7}, limit=3)
+    (search,) = server.bodies[-1]["searches"]
+    assert search["prefetch"] == {"query": {**document, "text": "Haus"}, "using": "bm25", "limit": 7}
+    assert (search["using"], search["limit"]) == ("colbert", 3)
+
+
+@pytest.mark.parametrize("version", ["1.13.0", "1.15.5"])
+def test_an_older_server_gets_vectors(server: FaultyServer, client: QdrantClient, version: str) -> None:
+    server.version = version
+    docs = create(client)
+    server.script = []
+    docs.upsert([Document(1, "Häuser am Fluss")])
+    vector = server.bodies[-1]["points"][0]["vector"]["bm25"]
+    assert len(vector["indices"]) == len(vector["values"]) == 2
+    docs.search("Haus", legs=["bm25"])
+    query = server.bodies[-1]["searches"][0]["prefetch"]["query"]
+    assert set(query["indices"]) < set(vector["indices"])
+    assert query["values"] == [1.0]
+
+
+def test_texts_go_over_grpc_too() -> None:
+    with serving(Server()) as server:
+        client = connect(server.port)
+        create(client).upsert([Document(1, "Häuser am Fluss")])
+        vector = server.upserts[0].points[0].vectors.vectors.vectors["bm25"]
+        assert (vector.document.text, vector.document.model) == ("Häuser am Fluss", "Qdrant/bm25")
+        assert vector.document.options["language"].string_value == "german"
+        client.close()
+
+
+FUSIONS: list[tuple[Any, str, Any]] = [
+    ("rrf", "1.16", {"rrf": {"k": 60}}),
+    (Rrf(k=2), "1.10", {"fusion": "rrf"}),
+    (Rrf(weights={"bm25": 2}), "1.17", {"rrf": {"k": 60, "weights": [1.0, 2]}}),
+    ("dbsf", "1.11", {"fusion": "dbsf"}),
+    (models.FormulaQuery(formula="$score"), "1.14", {"formula": "$score"}),
+]
+
+
+@pytest.mark.parametrize(("fusion", "since", "query"), FUSIONS)
+@pytest.mark.parametrize("minor", range(10, 21))
+def test_a_fusion_is_sent_to_servers_that_know_it(
+    server: FaultyServer, client: QdrantClient, fusion: Any, since: str, query: Any, minor: int
+) -> None:
+    server.version = f"1.{minor}.0"
+    docs = create(client)
+    server.bodies.clear()
+    if minor < int(since.split(".")[1]):
+        with pytest.raises(CapabilityError, match=f"needs a Qdrant server of version {since}"):
+            docs.search("Haus", mode="hybrid", fusion=fusion)
+        assert server.bodies == []
+        return
+    docs.search("Haus", mode="hybrid", fusion=fusion)
+    search = server.bodies[-1]["searches"][0]
+    sent = search["query"]
+    assert {key: value for key, value in sent.items() if value is not None} == query
+    if isinstance(fusion, models.FormulaQuery):
+        assert [leg["using"] for leg in search["prefetch"]["prefetch"]] == ["fde", "bm25"]
+        assert search["prefetch"]["using"] == "colbert"
+    else:
+        ranked, bm25 = search["prefetch"]
+        assert (ranked["using"], ranked["prefetch"]["using"], bm25["using"]) == ("colbert", "fde", "bm25")
+        assert "using" not in search
+
+
+def test_which_legs_brought_a_hit_is_asked_in_the_same_request(server: FaultyServer, client: QdrantClient) -> None:
+    docs = create(client)
+    docs.search("Haus", mode="hybrid", limit=5, candidates=20)
+    main, *legs = server.bodies[-1]["searches"]
+    assert server.requests == 1
+    assert [leg["using"] for leg in main["prefetch"]] == ["fde", "bm25"]
+    assert [(leg["using"], leg["limit"], leg["with_payload"]) for leg in legs] == [
+        ("fde", 20, False),
+        ("bm25", 20, False),
+    ]
+    docs.search("Haus")
+    assert len(server.bodies[-1]["searches"]) == 1
