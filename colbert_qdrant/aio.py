@@ -142,6 +142,7 @@ class AsyncColbertCollection(CollectionShell):
         query: str | TokenEmbeddings,
         *,
         limit: int = 10,
+        offset: int = 0,
         candidates: int | None = None,
         mode: SearchMode = "two-stage",
         filter: models.Filter | None = None,
@@ -149,12 +150,17 @@ class AsyncColbertCollection(CollectionShell):
         with_payload: bool = True,
         legs: LegLimits | None = None,
         fusion: Fusion = "maxsim",
+        score_threshold: float | None = None,
+        token_threshold: float | None = None,
         vectors: Mapping[str, Any] | None = None,
         timings: bool = False,
     ) -> SearchHits:
         """See `ColbertCollection.search`."""
         plan = SearchPlan(
             limit=limit,
+            offset=offset,
+            score_threshold=score_threshold,
+            token_threshold=token_threshold,
             candidates=candidates,
             mode=mode,
             legs=legs,
@@ -170,6 +176,7 @@ class AsyncColbertCollection(CollectionShell):
         queries: Sequence[str] | TokenEmbeddings,
         *,
         limit: int = 10,
+        offset: int = 0,
         candidates: int | None = None,
         mode: SearchMode = "two-stage",
         filter: models.Filter | None = None,
@@ -177,12 +184,17 @@ class AsyncColbertCollection(CollectionShell):
         with_payload: bool = True,
         legs: LegLimits | None = None,
         fusion: Fusion = "maxsim",
+        score_threshold: float | None = None,
+        token_threshold: float | None = None,
         vectors: Mapping[str, Any] | None = None,
         timings: bool = False,
     ) -> list[SearchHits]:
         """See `ColbertCollection.search_batch`."""
         plan = SearchPlan(
             limit=limit,
+            offset=offset,
+            score_threshold=score_threshold,
+            token_threshold=token_threshold,
             candidates=candidates,
             mode=mode,
             legs=legs,
@@ -192,6 +204,19 @@ class AsyncColbertCollection(CollectionShell):
             with_payload=with_payload,
         )
         return await self._operations.search_batch(queries, plan, vectors=vectors or {}, timings=timings)
+
+    async def more_like(
+        self,
+        id: DocumentId,
+        *,
+        limit: int = 10,
+        candidates: int | None = None,
+        filter: models.Filter | None = None,
+        with_payload: bool = True,
+    ) -> SearchHits:
+        """See `ColbertCollection.more_like`."""
+        plan = SearchPlan(limit=limit, candidates=candidates, filter=filter, with_payload=with_payload)
+        return await self._operations.more_like(id, plan)
 
     async def check(self) -> None:
         """See `ColbertCollection.check`."""

@@ -230,6 +230,7 @@ class ColbertCollection(CollectionShell):
         query: str | TokenEmbeddings,
         *,
         limit: int = 10,
+        offset: int = 0,
         candidates: int | None = None,
         mode: SearchMode = "two-stage",
         filter: models.Filter | None = None,
@@ -237,6 +238,8 @@ class ColbertCollection(CollectionShell):
         with_payload: bool = True,
         legs: LegLimits | None = None,
         fusion: Fusion = "maxsim",
+        score_threshold: float | None = None,
+        token_threshold: float | None = None,
         vectors: Mapping[str, Any] | None = None,
         timings: bool = False,
     ) -> SearchHits:
@@ -245,6 +248,8 @@ class ColbertCollection(CollectionShell):
         Args:
             query: A text, or the token embeddings of one query.
             limit: Most hits.
+            offset: Hits to leave out before them, for pages; no page goes past the candidates, whose number has to be
+                the same for all.
             candidates: Documents that the encodings hand on to MaxSim; by default 10 × ``limit``, at least 100.
                 A cluster takes that many from each shard.
             mode: ``"two-stage"`` (the nearest encodings, ranked by MaxSim), ``"hybrid"`` (the best of every leg,
@@ -257,6 +262,9 @@ class ColbertCollection(CollectionShell):
                 how many each finds.
             fusion: How candidates of several legs are ranked: ``"maxsim"`` ranks all of them by MaxSim, ``"rrf"``
                 (or `Rrf`), ``"dbsf"`` and a ``models.FormulaQuery`` fuse the legs.
+            score_threshold: Lowest score of a hit.
+            token_threshold: Lowest score by MaxSim for each token of the query, which long and short queries have in
+                common.
             vectors: Vectors of the query that are at hand, for legs without an encoder, by name.
             timings: Whether to say where the time went, in the ``timings`` of what is returned.
 
@@ -269,6 +277,9 @@ class ColbertCollection(CollectionShell):
         """
         plan = SearchPlan(
             limit=limit,
+            offset=offset,
+            score_threshold=score_threshold,
+            token_threshold=token_threshold,
             candidates=candidates,
             mode=mode,
             legs=legs,
@@ -284,6 +295,7 @@ class ColbertCollection(CollectionShell):
         queries: Sequence[str] | TokenEmbeddings,
         *,
         limit: int = 10,
+        offset: int = 0,
         candidates: int | None = None,
         mode: SearchMode = "two-stage",
         filter: models.Filter | None = None,
@@ -291,6 +303,8 @@ class ColbertCollection(CollectionShell):
         with_payload: bool = True,
         legs: LegLimits | None = None,
         fusion: Fusion = "maxsim",
+        score_threshold: float | None = None,
+        token_threshold: float | None = None,
         vectors: Mapping[str, Any] | None = None,
         timings: bool = False,
     ) -> list[SearchHits]:
@@ -299,6 +313,7 @@ class ColbertCollection(CollectionShell):
         Args:
             queries: Texts, or the token embeddings of queries.
             limit: As for `search`, and so are the others.
+            offset: See `search`.
             candidates: See `search`.
             mode: See `search`.
             filter: See `search`.
@@ -306,6 +321,8 @@ class ColbertCollection(CollectionShell):
             with_payload: See `search`.
             legs: See `search`.
             fusion: See `search`.
+            score_threshold: See `search`.
+            token_threshold: See `search`.
             vectors: As for `search`, with one vector for each query.
             timings: See `search`; those of the whole batch.
 
@@ -318,6 +335,9 @@ class ColbertCollection(CollectionShell):
         """
         plan = SearchPlan(
             limit=limit,
+            offset=offset,
+            score_threshold=score_threshold,
+            token_threshold=token_threshold,
             candidates=candidates,
             mode=mode,
             legs=legs,
@@ -327,6 +347,30 @@ class ColbertCollection(CollectionShell):
             with_payload=with_payload,
         )
         return run_blocking(self._operations.search_batch(queries, plan, vectors=vectors or {}, timings=timings))
+
+    def more_like(
+        self,
+        id: DocumentId,
+        *,
+        limit: int = 10,
+        candidates: int | None = None,
+        filter: models.Filter | None = None,
+        with_payload: bool = True,
+    ) -> SearchHits:
+        """Find the documents that are most like one that is stored, by its stored token vectors: no model is needed.
+
+        Args:
+            id: The document's id; it is not among the hits.
+            limit: Most hits.
+            candidates: As for `search`.
+            filter: Only documents whose payload matches.
+            with_payload: Whether hits carry text and payload.
+
+        Raises:
+            InvalidQueryError: There is no such document.
+        """
+        plan = SearchPlan(limit=limit, candidates=candidates, filter=filter, with_payload=with_payload)
+        return run_blocking(self._operations.more_like(id, plan))
 
     def check(self) -> None:
         """Make sure that the stored collection still is the one that was opened.

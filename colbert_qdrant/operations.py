@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from uuid import UUID
@@ -189,6 +190,23 @@ class CollectionOperations:
                 encode, fde, request = (after - before for before, after in pairwise(marks))
                 hits[-1].timings = SearchTimings(encode=encode, fde=fde, request=request, server=server)
         return hits
+
+    async def more_like(self, id: DocumentId, plan: SearchPlan) -> SearchHits:
+        """See `ColbertCollection.more_like`."""
+        name, point = self.encoding.config.token_vector, point_id(id)
+        records = await self._connection.client.retrieve(
+            self.name, ids=[point], with_payload=False, with_vectors=[name]
+        )
+        vectors: Any = records[0].vector if records else None
+        if not isinstance(vectors, dict) or name not in vectors:
+            raise InvalidQueryError(
+                f"collection {self.name!r} has no document {id!r}: there is nothing to compare with"
+            )
+        tokens = TokenEmbeddings.from_matrices([vectors[name]], dim=self.encoder.dim)
+        others = models.Filter(
+            must=None if plan.filter is None else [plan.filter], must_not=[models.HasIdCondition(has_id=[point])]
+        )
+        return await self.search(tokens, replace(plan, filter=others), vectors={}, timings=False)
 
     async def check(self) -> None:
         """See `ColbertCollection.check`."""

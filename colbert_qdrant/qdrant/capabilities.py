@@ -32,6 +32,7 @@ Feature = Literal[
     "rrf_weights",
     "dbsf",
     "formula",
+    "offset",
     "update_filter",
     "insert_only",
     "turbo_quantization",
@@ -57,6 +58,7 @@ SINCE: Final[Mapping[Feature, tuple[int, int]]] = {
     "metadata": (1, 16),  # of collections; in the API since 1.15.4
     "dbsf": (1, 11),
     "formula": (1, 14),
+    "offset": (1, 15),  # before 1.14.1 candidates are skipped, too
     "bm25_inference": (1, 16),  # servers make BM25's vectors of texts; since 1.15.3
     "rrf_k": (1, 16),  # before, k is 2
     "rrf_weights": (1, 17),

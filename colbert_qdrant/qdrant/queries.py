@@ -43,6 +43,9 @@ class SearchPlan:
 
     Args:
         limit: Hits to return.
+        offset: Hits to leave out before them.
+        score_threshold: Lowest score of a hit.
+        token_threshold: Lowest score of a hit, for each token of the query.
         candidates: Documents that each leg hands on, per shard; by default 10 × ``limit``, and at least 100.
         mode: Which stages run.
         legs: The vectors that find candidates, in the place of those that the mode chooses.
@@ -58,6 +61,9 @@ class SearchPlan:
     """
 
     limit: int
+    offset: int = 0
+    score_threshold: float | None = None
+    token_threshold: float | None = None
     candidates: int | None = None
     mode: SearchMode = "two-stage"
     legs: LegLimits | None = None
@@ -77,7 +83,16 @@ class SearchPlan:
                 f"candidates={self.candidates} is less than limit={self.limit}: the first stage must find at least "
                 "as many documents as are to be returned; raise candidates"
             )
+        if self.offset < 0:
+            raise ConfigurationError(f"offset must be at least 0, got {self.offset}")
+        if self.offset and self.mode not in ("fde", "exact") and self.offset + self.limit > self.first_stage_limit:
+            raise ConfigurationError(
+                f"offset={self.offset} and limit={self.limit} go past the {self.first_stage_limit} candidates: raise "
+                "candidates, to the same number for every page"
+            )
         check_fusion(self.fusion)
+        if self.token_threshold is not None and (self.mode == "fde" or self.fusion != "maxsim"):
+            raise ConfigurationError("token_threshold is of scores by MaxSim: use score_threshold")
         if self.mode in ("fde", "exact") and (self.legs is not None or self.fusion != "maxsim"):
             raise ConfigurationError(f"mode={self.mode!r} has no legs to fuse: leave out legs and fusion, or the mode")
         if self.legs is not None and (isinstance(self.legs, str) or not self.legs):
@@ -147,14 +162,14 @@ class SearchPlan:
         Raises:
             CapabilityError: The engine does not know the fusion.
         """
-        common = self._common(config, shard_key)
+        common = {**self._common(config, shard_key), **self._page(len(tokens), capabilities)}
         rank: dict[str, Any] = {"query": tokens.tolist(), "using": config.token_vector}
         if not vectors:
             self.limits.check_exact()
             return models.QueryRequest(**rank, **common)
         legs = self._legs(config, vectors, capabilities)
         if self.mode == "fde":
-            return models.QueryRequest(**legs[config.fde_vector], **{**common, "limit": self.limit})
+            return models.QueryRequest(**{**legs[config.fde_vector], **common})
         # not as it is: servers join it with the other stage's, and their `min_should` count every condition twice
         inner = None if self.filter is None else models.Filter(must=[self.filter])
         prefetch = {name: models.Prefetch(**leg, filter=inner) for name, leg in legs.items()}
@@ -200,6 +215,18 @@ class SearchPlan:
             for name, limit in self.leg_limits(config).items()
             if name in vectors
         }
+
+    def _page(self, query_tokens: int, capabilities: Capabilities) -> dict[str, Any]:
+        """Which of the hits are wanted."""
+        page: dict[str, Any] = {}
+        if self.offset:
+            capabilities.require("offset", what=f"offset={self.offset}", remedy="ask for more hits at once")
+            page["offset"] = self.offset
+        thresholds = [self.score_threshold, self.token_threshold and self.token_threshold * query_tokens]
+        given = [threshold for threshold in thresholds if threshold is not None]
+        if given:
+            page["score_threshold"] = max(given)
+        return page
 
     def _common(self, config: CollectionConfig, shard_key: str | int | None) -> dict[str, Any]:
         return {

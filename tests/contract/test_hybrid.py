@@ -99,6 +99,13 @@ def exact_scores(query: str) -> np.ndarray:
     return scores
 
 
+def telling() -> TokenEmbeddings:
+    """A query in which every word counts, so that no two documents have the same score."""
+    words = WordEncoder().encode_queries([" ".join(WORDS)])
+    weights = np.random.default_rng(11).uniform(0.5, 1.5, (len(WORDS), 1))
+    return TokenEmbeddings((words.values * weights).astype(np.float32), words.lengths)
+
+
 def assert_best(hits: SearchHits, scores: np.ndarray, among: set[Any] | None = None) -> None:
     """The hits are the best by these scores; which of equal ones is open."""
     chosen = range(len(scores)) if among is None else among
@@ -163,8 +170,7 @@ def test_a_filter_holds_for_every_leg(docs: ColbertCollection) -> None:
 
 @pytest.mark.parametrize("rrf", ["rrf", Rrf(k=3), Rrf(weights={"meaning": 3.0})])
 def test_ranks_are_fused(docs: ColbertCollection, rrf: Any) -> None:
-    # token vectors that no two documents are equally near to, so that ranks are certain
-    tokens = TokenEmbeddings(np.random.default_rng(11).normal(size=(5, WordEncoder().dim)), [5])
+    tokens = telling()
     ranked = {
         "fde": [hit.id for hit in docs.search(tokens, legs={"fde": 10}, limit=10)],
         "meaning": np.argsort(-DENSE @ MEANING)[:10].tolist(),
@@ -260,3 +266,46 @@ def test_a_formula_boosts_maxsim(engine: Engine, docs: ColbertCollection) -> Non
         return
     hits = docs.search(QUERY, fusion=boosted, candidates=80, limit=10)
     assert_best(hits, exact_scores(QUERY) + 0.5 * np.arange(80))
+
+
+@pytest.mark.parametrize("arguments", [{}, {"mode": "hybrid"}, {"mode": "exact"}, {"mode": "fde"}])
+def test_pages_are_the_parts_of_one_list(docs: ColbertCollection, arguments: Any) -> None:
+    tokens = telling()
+    if arguments.get("mode") == "hybrid":
+        arguments = {"legs": ["fde", "meaning"], "vectors": {"meaning": MEANING}}
+    if arguments.get("mode") not in ("exact", "fde"):
+        arguments = {**arguments, "candidates": 60}
+    whole = docs.search(tokens, limit=40, **arguments)
+    pages = [docs.search(tokens, limit=10, offset=offset, **arguments) for offset in (0, 10, 20, 30)]
+    assert [hit.id for page in pages for hit in page] == [hit.id for hit in whole]
+
+
+def test_no_page_goes_past_the_candidates(docs: ColbertCollection) -> None:
+    assert len(docs.search(QUERY, limit=10, offset=70)) == 10
+    with pytest.raises(
+        ConfigurationError, match=r"offset=95 and limit=10 go past the 100 candidates: raise candidates"
+    ):
+        docs.search(QUERY, limit=10, offset=95)
+    with pytest.raises(ConfigurationError, match="offset must be at least 0"):
+        docs.search(QUERY, offset=-1)
+
+
+def test_thresholds(docs: ColbertCollection) -> None:
+    scores = np.sort(exact_scores(QUERY))[::-1]
+    threshold = float(scores[7] + scores[8]) / 2 if scores[7] > scores[8] + 0.1 else float(scores[7]) - 0.05
+    wanted = int((scores > threshold).sum())
+    assert len(docs.search(QUERY, limit=80, candidates=80, score_threshold=threshold)) == wanted
+    assert len(docs.search(QUERY, limit=80, candidates=80, token_threshold=threshold / 3)) == wanted
+    assert len(docs.search(QUERY, limit=80, mode="exact", token_threshold=threshold / 3, score_threshold=0)) == wanted
+    with pytest.raises(ConfigurationError, match="token_threshold is of scores by MaxSim"):
+        docs.search(QUERY, mode="fde", token_threshold=0.5)
+
+
+def test_documents_that_are_most_like_one(docs: ColbertCollection) -> None:
+    scores = exact_scores(TEXTS[7])
+    hits = docs.more_like(7, limit=20, candidates=80)
+    assert 7 not in {hit.id for hit in hits}
+    assert_best(hits, scores, among=set(range(80)) - {7})
+    assert all(hit.payload["even"] for hit in docs.more_like(7, limit=5, filter=EVEN))
+    with pytest.raises(InvalidQueryError, match="has no document 'nobody'"):
+        docs.more_like("nobody")

@@ -134,3 +134,19 @@ def test_which_legs_brought_a_hit_is_asked_in_the_same_request(server: FaultySer
     ]
     docs.search("Haus")
     assert len(server.bodies[-1]["searches"]) == 1
+
+
+@pytest.mark.parametrize("minor", [14, 15])
+def test_pages_are_for_servers_that_skip_hits_and_not_candidates(
+    server: FaultyServer, client: QdrantClient, minor: int
+) -> None:
+    server.version = f"1.{minor}.0"
+    docs = create(client)
+    if minor < 15:
+        with pytest.raises(CapabilityError, match=r"offset=10 needs a Qdrant server of version 1\.15"):
+            docs.search("Haus", offset=10)
+        return
+    docs.search("Haus", offset=10, score_threshold=1.5)
+    search = server.bodies[-1]["searches"][0]
+    assert (search["offset"], search["score_threshold"], search["prefetch"]["limit"]) == (10, 1.5, 100)
+    assert "offset" not in search["prefetch"]
