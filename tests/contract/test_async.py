@@ -34,6 +34,8 @@ from colbert_qdrant import (
     UnreachableError,
 )
 from colbert_qdrant.config import RetryConfig
+from colbert_qdrant.qdrant.edge import aio
+from colbert_qdrant.qdrant.edge.wire import HEADER
 from tests.encoders import WordEncoder, random_texts
 
 if TYPE_CHECKING:
@@ -253,6 +255,65 @@ def test_errors_are_those_of_the_blocking_client(tmp_path: Path) -> None:
                 await second.get_collections()
 
     run("edge", tmp_path, work)
+
+
+def test_a_message_that_cannot_be_read_is_an_error_of_that_call_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(client: AsyncClient) -> None:
+        await client.create_collection("docs", {"a": models.VectorParams(size=2, distance=models.Distance.DOT)})
+        process = worker(client)._process
+        for name, function in (("pack", unreadable), ("unpack", fail)):
+            with monkeypatch.context() as patch:
+                patch.setattr(aio, name, function)
+                with pytest.raises(ValueError, match="is none of the client's models"):
+                    await client.count("docs")
+        assert (await client.count("docs")).count == 0
+        assert worker(client)._process is process
+
+    run("edge", tmp_path, work)
+
+
+def unreadable(number: int, _: Any) -> bytes:
+    text = b'{"!": "model", "name": "os", "fields": {}}'
+    return HEADER.pack(number, len(text), 0) + text
+
+
+def fail(*_: Any) -> None:
+    raise ValueError("this is none of the client's models")
+
+
+def test_a_forked_child_does_not_keep_the_process_alive(tmp_path: Path) -> None:
+    code = FORK.format(path=str(tmp_path))
+    done = subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True)
+    assert done.stdout == "0\n"
+
+
+FORK = """
+import asyncio, os
+from colbert_qdrant import AsyncEdgeClient
+from colbert_qdrant.qdrant.edge import aio
+
+async def main():
+    client = AsyncEdgeClient({path!r})
+    await client.get_collections()
+    process = client._worker._process
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(writing)
+        os.read(reading, 1)
+        os._exit(0)
+    try:
+        await client.close()
+    finally:
+        os.close(writing)
+        os.waitpid(child, 0)
+    print(process.returncode)
+
+aio._PATIENCE = 10
+asyncio.run(main())
+"""
 
 
 def test_a_closed_client_starts_nothing(tmp_path: Path) -> None:
