@@ -85,7 +85,7 @@ class CollectionOperations:
         """See `ColbertCollection.upsert`."""
         self.check_open()
         with telemetry.operation("upsert", documents=len(documents)):
-            written = await (await self.encoding.writer()).write(documents, Silence())
+            written = await self.encoding.write(documents, Silence())
             if await self.encoding.is_due(last=False):
                 await self.encoding.fit(progress=False)
         written.require_all(collection=self.name)

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ from colbert_qdrant import (
     UnreachableError,
 )
 from colbert_qdrant.config import RetryConfig
+from colbert_qdrant.progress import Silence
 from colbert_qdrant.qdrant.edge import aio
 from colbert_qdrant.qdrant.edge.wire import HEADER
 from tests.encoders import WordEncoder, random_texts
@@ -174,6 +176,62 @@ def test_many_tasks_share_a_collection(kind: str, tmp_path: Path) -> None:
         together = await asyncio.gather(*(docs.search(query) for query in QUERIES))
         assert list(together) == alone
         assert len(await docs.search(QUERIES[0], mode="fde", limit=90)) == 90  # every one has its encoding
+        await docs.drop()
+
+    run(kind, tmp_path, work)
+
+
+class HeldEncoder(WordEncoder):
+    """Encodes one document only when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.told = threading.Event(), threading.Event()
+
+    def encode_documents(self, texts: Any) -> TokenEmbeddings:
+        if "held" in texts:
+            self.begun.set()
+            assert self.told.wait(timeout=60)
+        return super().encode_documents(texts)
+
+
+def test_a_document_that_was_begun_before_a_fit_and_is_written_after_it_gets_its_encoding(
+    kind: str, tmp_path: Path
+) -> None:
+    async def work(client: AsyncClient) -> None:
+        encoder = HeldEncoder()
+        docs = await AsyncColbertCollection.create("test-async", client=client, encoder=encoder, config=LEARNED)
+        await docs.upsert(DOCUMENTS[:10])
+        writing = asyncio.create_task(docs.upsert([Document("late", "held")]))
+        await asyncio.to_thread(encoder.begun.wait, 60)
+        await docs.fit()
+        encoder.told.set()
+        await writing
+        assert "late" in {hit.id for hit in await docs.search(QUERIES[0], mode="fde", limit=11)}
+        await docs.drop()
+
+    run(kind, tmp_path, work)
+
+
+def test_one_that_is_cancelled_there_is_found_exactly_until_the_next_write(kind: str, tmp_path: Path) -> None:
+    async def work(client: AsyncClient) -> None:
+        encoder = HeldEncoder()
+        docs = await AsyncColbertCollection.create("test-async", client=client, encoder=encoder, config=LEARNED)
+        await docs.upsert(DOCUMENTS[:10])
+
+        class Cancel(Silence):
+            def advance(self, documents: int) -> None:
+                writing.cancel()  # the document is stored, and nothing else is done about it
+
+        writing = asyncio.create_task(docs.ingest([Document("late", "held")], progress=Cancel()))
+        await asyncio.to_thread(encoder.begun.wait, 60)
+        await docs.fit()
+        encoder.told.set()
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+        for number in range(2):
+            assert "late" in {hit.id for hit in await docs.search(QUERIES[0], limit=20)}
+            await docs.upsert([Document(number, "river")])
         await docs.drop()
 
     run(kind, tmp_path, work)
