@@ -23,6 +23,7 @@ from colbert_qdrant.fde import encoder_from_bytes, fit_encoder
 from colbert_qdrant.ingest.writer import DocumentWriter
 from colbert_qdrant.progress import reporting
 from colbert_qdrant.qdrant import artefacts, opening
+from colbert_qdrant.qdrant.limits import Limits
 from colbert_qdrant.qdrant.metadata import documents_only
 from colbert_qdrant.tokens import TokenEmbeddings
 
@@ -118,6 +119,11 @@ class CollectionEncoding:
             if writer.fde is None:  # and a fit that ended meanwhile may not have seen them
                 self._unencoded_writes += 1
                 self.complete = False
+
+    async def read_limits(self) -> None:
+        """Ask the server again for what it allows."""
+        info = await self._client.get_collection(self._collection)
+        self.limits = Limits.of(info, self.config.token_vector)
 
     def encode_queries(self, tokens: TokenEmbeddings) -> Sequence[NDArray[np.float32] | None]:
         """Queries' encodings; none while points lack theirs: a search has to be exact then."""
