@@ -248,6 +248,16 @@ def test_a_client_of_the_other_kind_is_refused(tmp_path: Path) -> None:
         ColbertCollection.open("docs", client=AsyncQdrantClient(":memory:"), encoder=encoder)  # type: ignore[arg-type]
 
 
+def test_the_blocking_collection_takes_no_asynchronous_documents() -> None:
+    async def source() -> AsyncIterator[Document]:
+        for document in DOCUMENTS:
+            yield document
+
+    docs = reference()
+    with pytest.raises(ConfigurationError, match="come asynchronously: use AsyncColbertCollection"):
+        docs.ingest(source())  # type: ignore[arg-type]
+
+
 def test_what_one_kind_wrote_the_other_reads(tmp_path: Path) -> None:
     async def work(client: AsyncClient) -> None:
         docs = await AsyncColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG)
