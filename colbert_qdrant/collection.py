@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING, Self
 
+from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.operations import CollectionOperations, CollectionShell
 from colbert_qdrant.qdrant.connection import Connection
 from colbert_qdrant.qdrant.queries import SearchMode, SearchPlan
@@ -148,10 +150,13 @@ class ColbertCollection(CollectionShell):
             What was written.
 
         Raises:
+            ConfigurationError: The documents have to be awaited.
             InvalidDocumentError: A document cannot be stored; those acknowledged before it are.
             InvalidTokensError: A document's token embeddings cannot be stored; likewise.
             RequestError: The server failed for good, or refuses everything; those acknowledged before are stored.
         """
+        if isinstance(documents, AsyncIterable):
+            raise ConfigurationError("the documents come asynchronously: use AsyncColbertCollection, or a list of them")
         return run_blocking(self._operations.ingest(documents, progress=progress))
 
     def fit(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from itertools import pairwise
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 from uuid import UUID
 
 from qdrant_client import models
@@ -25,7 +25,7 @@ from colbert_qdrant.qdrant.searching import search
 from colbert_qdrant.qdrant.state import read_state, wait_until_ready
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Iterable, Sequence
+    from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 
     from colbert_qdrant.config import FdeConfig
     from colbert_qdrant.documents import Document, DocumentId, IngestReport, SearchHits
@@ -33,9 +33,12 @@ if TYPE_CHECKING:
     from colbert_qdrant.fde import FixedDimensionalEncoder
     from colbert_qdrant.progress import ProgressReporter
     from colbert_qdrant.qdrant.connection import Connection
+    from colbert_qdrant.qdrant.limits import Limits
     from colbert_qdrant.qdrant.queries import SearchPlan
     from colbert_qdrant.qdrant.state import CollectionState
     from colbert_qdrant.tokens import TokenEmbeddings
+
+Checked = TypeVar("Checked")
 
 
 class CollectionOperations:
@@ -85,7 +88,7 @@ class CollectionOperations:
         """See `ColbertCollection.upsert`."""
         self.check_open()
         with telemetry.operation("upsert", documents=len(documents)):
-            written = await (await self.encoding.writer()).write(documents, Silence())
+            written = await self.encoding.write(documents, Silence())
             if await self.encoding.is_due(last=False):
                 await self.encoding.fit(progress=False)
         written.require_all(collection=self.name)
@@ -118,7 +121,7 @@ class CollectionOperations:
         """See `ColbertCollection.delete`."""
         if (ids is None) == (filter is None):
             raise ConfigurationError("delete needs either ids=… or filter=…, and not both")
-        self.encoding.limits.check_filter(filter, writes=True)
+        await self._allowed(lambda limits: limits.check_filter(filter, writes=True))
         selector: models.PointsSelector = models.FilterSelector(filter=documents_only(filter))
         if ids is not None:
             selector = models.PointIdsList(points=[point_id(id) for id in _as_ids(ids)])
@@ -128,7 +131,7 @@ class CollectionOperations:
 
     async def count(self, *, filter: models.Filter | None) -> int:
         """See `ColbertCollection.count`."""
-        self.encoding.limits.check_filter(filter)
+        await self._allowed(lambda limits: limits.check_filter(filter))
         chosen = documents_only(filter)
         return (await self._connection.client.count(self.name, count_filter=chosen, exact=True)).count
 
@@ -142,7 +145,7 @@ class CollectionOperations:
         self, queries: Sequence[str] | TokenEmbeddings, plan: SearchPlan, *, timings: bool
     ) -> list[SearchHits]:
         """See `ColbertCollection.search_batch`."""
-        compute, plan = self._connection.runtime.compute, plan.within(self.encoding.limits)
+        compute, plan = self._connection.runtime.compute, await self._allowed(plan.within)
         marks = [time.perf_counter()]
         with telemetry.operation("search", mode=plan.mode, queries=len(queries), limit=plan.limit):
             tokens = await compute(query_tokens, queries, encoder=self.encoder, collection=self.name)
@@ -201,6 +204,15 @@ class CollectionOperations:
     def _connection(self) -> Connection:
         self.check_open()
         return self._open_connection
+
+    async def _allowed(self, check: Callable[[Limits], Checked]) -> Checked:
+        """The outcome of a check. What is refused may have been allowed since the collection was opened."""
+        self.check_open()
+        try:
+            return check(self.encoding.limits)
+        except ConfigurationError:
+            await self.encoding.read_limits()
+            return check(self.encoding.limits)
 
     def _requests(self, tokens: TokenEmbeddings, plan: SearchPlan, *, send_params: bool) -> list[models.QueryRequest]:
         encoded = [None] * len(tokens) if plan.mode == "exact" else self.encoding.encode_queries(tokens)

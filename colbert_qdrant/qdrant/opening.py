@@ -72,15 +72,15 @@ async def create(
             await write_to_reserved_point(connection, name, fingerprint)
         for index in index_arguments(config, capabilities):
             await connection.client.create_payload_index(name, **index)
-    except Exception:
+        if not capabilities.has("strict_mode"):
+            return Opened(config, fde, Limits())
+        info = await connection.client.get_collection(name)
+        return Opened(config, fde, Limits.of(info, config.token_vector))
+    except BaseException:
         if certainly_new:
             with contextlib.suppress(EngineError):
                 await connection.client.delete_collection(name)
         raise
-    if not capabilities.has("strict_mode"):
-        return Opened(config, fde, Limits())
-    info = await connection.client.get_collection(name)
-    return Opened(config, fde, Limits.of(info, config.token_vector))
 
 
 async def open(
