@@ -295,6 +295,25 @@ def test_one_that_is_killed_at_work_is_asked_again(tmp_path: Path) -> None:
     run("edge", tmp_path, work)
 
 
+def test_a_collection_that_was_made_when_the_process_ended_is_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(client: AsyncClient) -> None:
+        create: Any = AsyncEdgeClient.create_collection
+
+        async def create_and_die(self: Any, *arguments: Any, **named: Any) -> Any:
+            await create(self, *arguments, **named)
+            monkeypatch.undo()
+            kill(self)
+            return await self.count(arguments[0])  # of what is killed
+
+        monkeypatch.setattr(AsyncEdgeClient, "create_collection", create_and_die)
+        docs = await AsyncColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG)
+        assert await docs.count() == 0
+
+    run("edge", tmp_path, work)
+
+
 def test_one_that_always_ends_is_an_error_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def work(client: AsyncClient) -> None:
         retry = RetryConfig(attempts=3, first_wait=0, longest_wait=0)

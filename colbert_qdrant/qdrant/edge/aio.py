@@ -147,10 +147,12 @@ class _Worker:
             self._waiting.pop(number, None)
 
     async def end(self) -> None:
-        """Tell the process to end, and wait until it is gone."""
+        """Tell the process to end when it has done what it was asked to, and wait until it is gone."""
         if self._process.stdin is not None and not self._process.stdin.is_closing():
             self._process.stdin.write(GOODBYE)  # a child that was forked from this process keeps its input open
             self._process.stdin.close()
+        if self._waiting:
+            await asyncio.wait(self._waiting.values())
         _, late = await asyncio.wait([self._reading], timeout=_PATIENCE)
         if late:
             self._process.kill()
