@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING, Any, Self
 
+from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.operations import CollectionOperations, CollectionShell, Encoders
 from colbert_qdrant.qdrant.connection import Connection
 from colbert_qdrant.qdrant.queries import LegLimits, SearchMode, SearchPlan
@@ -168,10 +170,13 @@ class ColbertCollection(CollectionShell):
             What was written.
 
         Raises:
+            ConfigurationError: The documents have to be awaited.
             InvalidDocumentError: A document cannot be stored; those acknowledged before it are.
             InvalidTokensError: A document's token embeddings cannot be stored; likewise.
             RequestError: The server failed for good, or refuses everything; those acknowledged before are stored.
         """
+        if isinstance(documents, AsyncIterable):
+            raise ConfigurationError("the documents come asynchronously: use AsyncColbertCollection, or a list of them")
         return run_blocking(self._operations.ingest(documents, progress=progress))
 
     def fit(
@@ -290,7 +295,7 @@ class ColbertCollection(CollectionShell):
         )
         return run_blocking(self._operations.search(query, plan, vectors=vectors or {}, timings=timings))
 
-    def search_batch(
+    def search_batch(  # noqa: D417
         self,
         queries: Sequence[str] | TokenEmbeddings,
         *,
@@ -310,21 +315,12 @@ class ColbertCollection(CollectionShell):
     ) -> list[SearchHits]:
         """Find the best documents for several queries, encoded together and sent in one request.
 
+        All parameters but these are as for `search`.
+
         Args:
             queries: Texts, or the token embeddings of queries.
-            limit: As for `search`, and so are the others.
-            offset: See `search`.
-            candidates: See `search`.
-            mode: See `search`.
-            filter: See `search`.
-            params: See `search`.
-            with_payload: See `search`.
-            legs: See `search`.
-            fusion: See `search`.
-            score_threshold: See `search`.
-            token_threshold: See `search`.
             vectors: As for `search`, with one vector for each query.
-            timings: See `search`; those of the whole batch.
+            timings: Whether to say where the time of the whole batch went.
 
         Returns:
             One list of hits per query, in the order of the queries.

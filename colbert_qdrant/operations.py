@@ -6,7 +6,7 @@ import contextlib
 import time
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 from uuid import UUID
 
 from qdrant_client import models
@@ -28,7 +28,7 @@ from colbert_qdrant.qdrant.state import read_state, wait_until_ready
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 
     from colbert_qdrant.config import FdeConfig
     from colbert_qdrant.documents import Document, DocumentId, IngestReport, SearchHits
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.progress import ProgressReporter
     from colbert_qdrant.qdrant.capabilities import Capabilities
     from colbert_qdrant.qdrant.connection import Connection
+    from colbert_qdrant.qdrant.limits import Limits
     from colbert_qdrant.qdrant.queries import SearchPlan
     from colbert_qdrant.qdrant.state import CollectionState
 
@@ -51,6 +52,9 @@ class Encoders(NamedTuple):
 
     tokens: LateInteractionEncoder
     vectors: Mapping[str, VectorEncoder]
+
+
+Checked = TypeVar("Checked")
 
 
 class CollectionOperations:
@@ -106,7 +110,7 @@ class CollectionOperations:
         """See `ColbertCollection.upsert`."""
         self.check_open()
         with telemetry.operation("upsert", documents=len(documents)):
-            written = await (await self.encoding.writer()).write(documents, Silence())
+            written = await self.encoding.write(documents, Silence())
             if await self.encoding.is_due(last=False):
                 await self.encoding.fit(progress=False)
         written.require_all(collection=self.name)
@@ -139,7 +143,7 @@ class CollectionOperations:
         """See `ColbertCollection.delete`."""
         if (ids is None) == (filter is None):
             raise ConfigurationError("delete needs either ids=… or filter=…, and not both")
-        self.encoding.limits.check_filter(filter, writes=True)
+        await self._allowed(lambda limits: limits.check_filter(filter, writes=True))
         selector: models.PointsSelector = models.FilterSelector(filter=documents_only(filter))
         if ids is not None:
             selector = models.PointIdsList(points=[point_id(id) for id in _as_ids(ids)])
@@ -149,7 +153,7 @@ class CollectionOperations:
 
     async def count(self, *, filter: models.Filter | None) -> int:
         """See `ColbertCollection.count`."""
-        self.encoding.limits.check_filter(filter)
+        await self._allowed(lambda limits: limits.check_filter(filter))
         chosen = documents_only(filter)
         return (await self._connection.client.count(self.name, count_filter=chosen, exact=True)).count
 
@@ -172,7 +176,9 @@ class CollectionOperations:
         timings: bool,
     ) -> list[SearchHits]:
         """See `ColbertCollection.search_batch`."""
-        compute, plan = self._connection.runtime.compute, plan.within(self.encoding.limits, self.encoding.config)
+        compute, config = self._connection.runtime.compute, self.encoding.config
+        asked = plan
+        plan = await self._allowed(lambda limits: asked.within(limits, config))
         marks = [time.perf_counter()]
         with telemetry.operation("search", mode=plan.mode, queries=len(queries), limit=plan.limit):
             capabilities = await self._connection.capabilities()
@@ -249,6 +255,15 @@ class CollectionOperations:
     def _connection(self) -> Connection:
         self.check_open()
         return self._open_connection
+
+    async def _allowed(self, check: Callable[[Limits], Checked]) -> Checked:
+        """The outcome of a check. What is refused may have been allowed since the collection was opened."""
+        self.check_open()
+        try:
+            return check(self.encoding.limits)
+        except ConfigurationError:
+            await self.encoding.read_limits()
+            return check(self.encoding.limits)
 
     def _others(
         self,

@@ -133,14 +133,17 @@ class AsyncioRuntime:
 
     async def whole(self, work: Coroutine[Any, Any, Result]) -> Result:
         """See `Runtime`."""
-        task = asyncio.ensure_future(work)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            await asyncio.wait([task])
-            if not task.cancelled():
-                task.exception()  # the cancellation is what the caller is told
-            raise
+        task, cancelled = asyncio.ensure_future(work), None
+        while not task.done():
+            try:
+                await asyncio.wait([task])
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is None:
+            return task.result()
+        if not task.cancelled():
+            task.exception()  # the cancellation is what the caller is told
+        raise cancelled
 
     async def sleep(self, seconds: float) -> None:
         """See `Runtime`."""

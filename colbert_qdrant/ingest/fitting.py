@@ -23,6 +23,7 @@ from colbert_qdrant.fde import encoder_from_bytes, fit_encoder
 from colbert_qdrant.ingest.writer import DocumentWriter
 from colbert_qdrant.progress import reporting
 from colbert_qdrant.qdrant import artefacts, opening
+from colbert_qdrant.qdrant.limits import Limits
 from colbert_qdrant.qdrant.metadata import documents_only
 from colbert_qdrant.tokens import TokenEmbeddings
 
@@ -33,8 +34,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from colbert_qdrant.config import CollectionConfig, FdeConfig
+    from colbert_qdrant.documents import Document
     from colbert_qdrant.encoders import LateInteractionEncoder
     from colbert_qdrant.fde import FixedDimensionalEncoder, LemurEncoder, MuveraEncoder
+    from colbert_qdrant.ingest.writer import Written
     from colbert_qdrant.progress import ProgressReporter
     from colbert_qdrant.qdrant.connection import Connection
     from colbert_qdrant.qdrant.legs import Legs
@@ -82,6 +85,7 @@ class CollectionEncoding:
         self._collection = collection
         self._encoder = encoder
         self._has_warned = False
+        self._unencoded_writes = 0
         self._described = opening.describe(self.config, encoder, self.fde)
         self._fitting = connection.runtime.lock()
 
@@ -102,10 +106,10 @@ class CollectionEncoding:
         await encoding._set(opened.fde)
         return encoding
 
-    async def writer(self) -> DocumentWriter:
-        """What writes documents, with the encoding that the collection has now."""
+    async def write(self, documents: Sequence[Document], progress: ProgressReporter) -> Written:
+        """Write documents, with the encoding that the collection has now; see `DocumentWriter.write`."""
         await self._refresh()
-        return DocumentWriter(
+        writer = DocumentWriter(
             connection=self._connection,
             collection=self._collection,
             encoder=self._encoder,
@@ -114,11 +118,23 @@ class CollectionEncoding:
             config=self.config,
             limits=self.limits,
         )
+        try:
+            return await writer.write(documents, progress)
+        finally:
+            if writer.fde is None:  # and a fit that ended meanwhile may not have seen them
+                self._unencoded_writes += 1
+                self.complete = False
+
+    async def read_limits(self) -> None:
+        """Ask the server again for what it allows."""
+        info = await self._client.get_collection(self._collection)
+        self.limits = Limits.of(info, self.config.token_vector)
 
     def encode_queries(self, tokens: TokenEmbeddings) -> Sequence[NDArray[np.float32] | None]:
         """Queries' encodings; none while points lack theirs: a search has to be exact then."""
-        if self.fde is not None and self.complete:
-            return list(self.fde.encode_queries(tokens))
+        fde = self.fde  # a fit in another thread may take it away
+        if fde is not None and self.complete:
+            return list(fde.encode_queries(tokens))
         if not self._has_warned:
             self._has_warned = True
             _LOG.warning(
@@ -182,9 +198,9 @@ class CollectionEncoding:
         await self._fill(progress=progress)
 
     async def _set(self, fde: FixedDimensionalEncoder | None) -> None:
-        self.fde = fde
+        self.fde, self.complete = fde, False
         self._described = opening.describe(self.config, self._encoder, fde)
-        self.complete = fde is not None and not await self._count_lacking()
+        self.complete = fde is not None and await self._none_lacks()
 
     async def _refresh(self) -> None:
         """Take over what another writer, or a process that was killed, fitted in the meantime."""
@@ -249,18 +265,16 @@ class CollectionEncoding:
     async def _fill(self, *, progress: bool | ProgressReporter) -> None:
         """Add the encoding to the points that lack it. One pass: who writes points meanwhile sees to them."""
         missing, fde = await self._count_lacking(), self.fde
-        if fde is None or not missing:
-            self.complete = fde is not None
-            return
-        lacking = _lacks(self.config)
-        # a document that was replaced since it was read has its own by now
-        only = lacking if (await self._connection.capabilities()).has("update_filter") else None
-        with reporting(progress, label="encode", total=missing) as report:
-            async for records, tokens in self._pages(lacking):
-                encoded = await self._connection.runtime.compute(fde.encode_documents, tokens)
-                await self._add(records, encoded, only=only)
-                report.advance(len(records))
-        self.complete = not await self._count_lacking()
+        if fde is not None and missing:
+            lacking = _lacks(self.config)
+            # a document that was replaced since it was read has its own by now
+            only = lacking if (await self._connection.capabilities()).has("update_filter") else None
+            with reporting(progress, label="encode", total=missing) as report:
+                async for records, tokens in self._pages(lacking):
+                    encoded = await self._connection.runtime.compute(fde.encode_documents, tokens)
+                    await self._add(records, encoded, only=only)
+                    report.advance(len(records))
+        self.complete = fde is not None and await self._none_lacks()
 
     async def _add(
         self, records: Sequence[models.Record], encoded: NDArray[np.float32], *, only: models.Filter | None
@@ -316,6 +330,10 @@ class CollectionEncoding:
             f"collection {self._collection!r} has page after page of points, more than it says that it has: look what "
             "is between here and the server"
         )
+
+    async def _none_lacks(self) -> bool:
+        writes = self._unencoded_writes
+        return not await self._count_lacking() and writes == self._unencoded_writes
 
     async def _count_lacking(self) -> int:
         return await self._count(_lacks(self.config)) if self.config.fde.needs_fit else 0

@@ -31,7 +31,7 @@ async def ingest(
     """Stream documents into a collection in bounded memory, and fit its encoding when it is time to.
 
     Args:
-        encoding: The collection's encoding, which gives what writes documents.
+        encoding: The collection's encoding, which writes documents.
         documents: Any iterable, also an asynchronous one; it is read as the writing goes on, some hundred documents
             ahead at most.
         progress: A bar, silence, or a reporter of the caller's own; never started again before it is stopped.
@@ -52,7 +52,7 @@ async def ingest(
         while chunk != []:
             with reporting(progress, label="ingest", total=None if total is None else total - count) as report:
                 while chunk := await anext(stream, []):
-                    written = await (await encoding.writer()).write(chunk, report)
+                    written = await encoding.write(chunk, report)
                     count += written.documents
                     tokens += written.tokens
                     truncated += written.truncated

@@ -180,9 +180,10 @@ def _address(client: Any) -> tuple[str, int]:
     """Host and port of a client's server; its address may have a user and a password in it."""
     options = client.init_options
     over_grpc = bool(options.get("prefer_grpc"))
-    parts = urlsplit(options.get("url") or options.get("location") or f"//{options.get('host') or 'localhost'}")
+    where = options.get("url") or options.get("location") or ""
+    parts = urlsplit(where if "//" in where else f"//{where}")
     port = options.get("grpc_port") if over_grpc else parts.port or options.get("port")
-    return parts.hostname or "", int(port or 0)
+    return parts.hostname or (options.get("host") or "localhost").strip("[]"), int(port or 0)
 
 
 class _Requests:
@@ -195,12 +196,12 @@ class _Requests:
         connection = self._connection
         method = getattr(connection.raw, name)
 
-        if connection.shard_key is not None and name in _OF_SHARDS:
+        if connection.shard_key is not None and connection.remote and name in _OF_SHARDS:
             method = partial(method, shard_key_selector=connection.shard_key)
 
-        async def request(collection_name: str = "", *arguments: Any, **named: Any) -> Any:
-            given = (collection_name, *arguments) if collection_name else arguments
-            send = partial(connection.runtime.call, method, *given, **named)
-            return await connection.request(_SPOKEN.get(name, name), collection_name, send)
+        async def request(*arguments: Any, **named: Any) -> Any:
+            collection = arguments[0] if arguments else ""
+            send = partial(connection.runtime.call, method, *arguments, **named)
+            return await connection.request(_SPOKEN.get(name, name), collection, send)
 
         return request

@@ -105,7 +105,8 @@ class Limits:
         """
         if self.unindexed_writes if writes else self.unindexed_reads:
             return
-        missing = sorted({key for key in _keys(filter, "") if key not in self.indexed})
+        indexed = {key.replace("[]", "") for key in self.indexed}  # older servers have keys of nested objects without
+        missing = sorted({key for key in _keys(filter, "") if key.replace("[]", "") not in indexed})
         if missing:
             raise ConfigurationError(
                 f"the server's strict mode allows filters on payload keys with an index only, and {missing} have none: "
@@ -137,7 +138,7 @@ def _keys(condition: Any, prefix: str) -> Iterator[str]:
         return
     nested = getattr(condition, "nested", None)
     if nested is not None:
-        yield from _keys(nested.filter, f"{prefix}{nested.key}[].")
+        yield from _keys(nested.filter, f"{prefix}{nested.key.removesuffix('[]')}[].")
         return
     key = getattr(condition, "key", None)
     if isinstance(key, str):

@@ -72,15 +72,15 @@ async def create(
             await write_to_reserved_point(connection, name, fingerprint)
         for index in index_arguments(config, capabilities):
             await connection.client.create_payload_index(name, **index)
-    except Exception:
+        if not capabilities.has("strict_mode"):
+            return Opened(config, fde, Limits())
+        info = await connection.client.get_collection(name)
+        return Opened(config, fde, Limits.of(info, config.token_vector))
+    except BaseException:
         if certainly_new:
             with contextlib.suppress(EngineError):
                 await connection.client.delete_collection(name)
         raise
-    if not capabilities.has("strict_mode"):
-        return Opened(config, fde, Limits())
-    info = await connection.client.get_collection(name)
-    return Opened(config, fde, Limits.of(info, config.token_vector))
 
 
 async def open(
@@ -129,13 +129,15 @@ async def _create(connection: Connection, name: str, arguments: dict[str, Any], 
     """Create a collection; ``False``: it is there since an attempt whose answer was lost, or so it looks."""
     try:
         await connection.client.create_collection(name, **arguments)
-    except RequestRefusedError as error:
+    except (RequestRefusedError, CollectionExistsError) as error:
         if not await connection.client.collection_exists(name):
             raise
         info = await connection.client.get_collection(name)
         stored = await read_fingerprint(connection, name, info)
         wanted = fingerprint.to_dict() if "metadata" in arguments else None
-        if error.attempts == 1 or info.points_count or (stored and stored.to_dict()) != wanted:
+        # the embedded engine, asked a moment ago, says so only where its process ended before it answered
+        only_once = isinstance(error, RequestRefusedError) and error.attempts == 1
+        if only_once or info.points_count or (stored and stored.to_dict()) != wanted:
             raise CollectionExistsError(
                 f"collection {name!r} was made by somebody else at the same time: use ColbertCollection.open"
             ) from error

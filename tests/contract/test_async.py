@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,9 @@ from colbert_qdrant import (
     UnreachableError,
 )
 from colbert_qdrant.config import RetryConfig
+from colbert_qdrant.progress import Silence
+from colbert_qdrant.qdrant.edge import aio
+from colbert_qdrant.qdrant.edge.wire import HEADER
 from tests.encoders import WordEncoder, random_texts
 
 if TYPE_CHECKING:
@@ -177,6 +181,62 @@ def test_many_tasks_share_a_collection(kind: str, tmp_path: Path) -> None:
     run(kind, tmp_path, work)
 
 
+class HeldEncoder(WordEncoder):
+    """Encodes one document only when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.told = threading.Event(), threading.Event()
+
+    def encode_documents(self, texts: Any) -> TokenEmbeddings:
+        if "held" in texts:
+            self.begun.set()
+            assert self.told.wait(timeout=60)
+        return super().encode_documents(texts)
+
+
+def test_a_document_that_was_begun_before_a_fit_and_is_written_after_it_gets_its_encoding(
+    kind: str, tmp_path: Path
+) -> None:
+    async def work(client: AsyncClient) -> None:
+        encoder = HeldEncoder()
+        docs = await AsyncColbertCollection.create("test-async", client=client, encoder=encoder, config=LEARNED)
+        await docs.upsert(DOCUMENTS[:10])
+        writing = asyncio.create_task(docs.upsert([Document("late", "held")]))
+        await asyncio.to_thread(encoder.begun.wait, 60)
+        await docs.fit()
+        encoder.told.set()
+        await writing
+        assert "late" in {hit.id for hit in await docs.search(QUERIES[0], mode="fde", limit=11)}
+        await docs.drop()
+
+    run(kind, tmp_path, work)
+
+
+def test_one_that_is_cancelled_there_is_found_exactly_until_the_next_write(kind: str, tmp_path: Path) -> None:
+    async def work(client: AsyncClient) -> None:
+        encoder = HeldEncoder()
+        docs = await AsyncColbertCollection.create("test-async", client=client, encoder=encoder, config=LEARNED)
+        await docs.upsert(DOCUMENTS[:10])
+
+        class Cancel(Silence):
+            def advance(self, documents: int) -> None:
+                writing.cancel()  # the document is stored, and nothing else is done about it
+
+        writing = asyncio.create_task(docs.ingest([Document("late", "held")], progress=Cancel()))
+        await asyncio.to_thread(encoder.begun.wait, 60)
+        await docs.fit()
+        encoder.told.set()
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+        for number in range(2):
+            assert "late" in {hit.id for hit in await docs.search(QUERIES[0], limit=20)}
+            await docs.upsert([Document(number, "river")])
+        await docs.drop()
+
+    run(kind, tmp_path, work)
+
+
 def test_a_client_of_the_other_kind_is_refused(tmp_path: Path) -> None:
     encoder = WordEncoder()
     with (
@@ -186,6 +246,16 @@ def test_a_client_of_the_other_kind_is_refused(tmp_path: Path) -> None:
         asyncio.run(AsyncColbertCollection.open("docs", client=client, encoder=encoder))  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="AsyncQdrantClient has to be awaited: use AsyncColbertCollection"):
         ColbertCollection.open("docs", client=AsyncQdrantClient(":memory:"), encoder=encoder)  # type: ignore[arg-type]
+
+
+def test_the_blocking_collection_takes_no_asynchronous_documents() -> None:
+    async def source() -> AsyncIterator[Document]:
+        for document in DOCUMENTS:
+            yield document
+
+    docs = reference()
+    with pytest.raises(ConfigurationError, match="come asynchronously: use AsyncColbertCollection"):
+        docs.ingest(source())  # type: ignore[arg-type]
 
 
 def test_what_one_kind_wrote_the_other_reads(tmp_path: Path) -> None:
@@ -225,6 +295,25 @@ def test_one_that_is_killed_at_work_is_asked_again(tmp_path: Path) -> None:
     run("edge", tmp_path, work)
 
 
+def test_a_collection_that_was_made_when_the_process_ended_is_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(client: AsyncClient) -> None:
+        create = vars(AsyncEdgeClient)["create_collection"]
+
+        async def create_and_die(self: Any, *arguments: Any, **named: Any) -> Any:
+            await create(self, *arguments, **named)
+            monkeypatch.undo()
+            kill(self)
+            return await self.count(arguments[0])  # of what is killed
+
+        monkeypatch.setattr(AsyncEdgeClient, "create_collection", create_and_die)
+        docs = await AsyncColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG)
+        assert await docs.count() == 0
+
+    run("edge", tmp_path, work)
+
+
 def test_one_that_always_ends_is_an_error_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def work(client: AsyncClient) -> None:
         retry = RetryConfig(attempts=3, first_wait=0, longest_wait=0)
@@ -253,6 +342,65 @@ def test_errors_are_those_of_the_blocking_client(tmp_path: Path) -> None:
                 await second.get_collections()
 
     run("edge", tmp_path, work)
+
+
+def test_a_message_that_cannot_be_read_is_an_error_of_that_call_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(client: AsyncClient) -> None:
+        await client.create_collection("docs", {"a": models.VectorParams(size=2, distance=models.Distance.DOT)})
+        process = worker(client)._process
+        for name, function in (("pack", unreadable), ("unpack", fail)):
+            with monkeypatch.context() as patch:
+                patch.setattr(aio, name, function)
+                with pytest.raises(ValueError, match="is none of the client's models"):
+                    await client.count("docs")
+        assert (await client.count("docs")).count == 0
+        assert worker(client)._process is process
+
+    run("edge", tmp_path, work)
+
+
+def unreadable(number: int, _: Any) -> bytes:
+    text = b'{"!": "model", "name": "os", "fields": {}}'
+    return HEADER.pack(number, len(text), 0) + text
+
+
+def fail(*_: Any) -> None:
+    raise ValueError("this is none of the client's models")
+
+
+def test_a_forked_child_does_not_keep_the_process_alive(tmp_path: Path) -> None:
+    code = FORK.format(path=str(tmp_path))
+    done = subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True)
+    assert done.stdout == "0\n"
+
+
+FORK = """
+import asyncio, os
+from colbert_qdrant import AsyncEdgeClient
+from colbert_qdrant.qdrant.edge import aio
+
+async def main():
+    client = AsyncEdgeClient({path!r})
+    await client.get_collections()
+    process = client._worker._process
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(writing)
+        os.read(reading, 1)
+        os._exit(0)
+    try:
+        await client.close()
+    finally:
+        os.close(writing)
+        os.waitpid(child, 0)
+    print(process.returncode)
+
+aio._PATIENCE = 10
+asyncio.run(main())
+"""
 
 
 def test_a_closed_client_starts_nothing(tmp_path: Path) -> None:

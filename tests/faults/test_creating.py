@@ -65,6 +65,20 @@ def test_what_cannot_be_finished_is_taken_back(server: FaultyServer, client: Qdr
     assert server.created is not None
 
 
+@pytest.mark.parametrize("method", ["create_payload_index", "get_collection"])
+def test_what_is_interrupted_is_taken_back(
+    server: FaultyServer, client: QdrantClient, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        assert server.created is not None
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(client, method, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        create(client, indexed=True)
+    assert server.created is None
+
+
 def test_a_key_that_may_not_create(server: FaultyServer, client: QdrantClient) -> None:
     server.read_only = True
     with pytest.raises(AuthenticationError, match=r"create_collection in collection 'docs' failed: .*only read access"):

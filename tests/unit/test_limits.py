@@ -127,6 +127,37 @@ def test_keys_are_found_wherever_they_are(
     docs.search("river", filter=models.Filter(must=[models.HasIdCondition(has_id=[1])]))
 
 
+@pytest.mark.parametrize("index", ["a[].city", "a.city"])
+@pytest.mark.parametrize("key", ["a", "a[]"])
+def test_an_index_of_nested_objects_is_known_however_it_is_written(
+    strict: Callable[..., ColbertCollection], server: FaultyServer, index: str, key: str
+) -> None:
+    server.indexed = [index]
+    nested = models.Nested(key=key, filter=models.Filter(must=[match("city")]))
+    docs = strict(unindexed_filtering_retrieve=False)
+    docs.count(filter=models.Filter(must=[models.NestedCondition(nested=nested)]))
+
+
+def test_what_was_allowed_meanwhile_is_not_refused(
+    strict: Callable[..., ColbertCollection], server: FaultyServer
+) -> None:
+    docs = strict(
+        max_query_limit=5,
+        search_allow_exact=False,
+        unindexed_filtering_retrieve=False,
+        unindexed_filtering_update=False,
+    )
+    city = models.Filter(must=[match("city")])
+    for call in (docs.count, docs.delete):
+        with pytest.raises(ConfigurationError):
+            call(filter=city)
+    server.indexed = ["city"]
+    assert docs.count(filter=city) == 0
+    docs.delete(filter=city)
+    server.strict_mode = {"enabled": True, "max_query_limit": 20}
+    assert docs.search("river", limit=20, filter=city, mode="exact") == []
+
+
 def client_of(docs: ColbertCollection) -> Any:
     return docs._operations._open_connection.raw
 

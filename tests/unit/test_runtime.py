@@ -44,14 +44,15 @@ def test_whole_work_is_done_before_a_cancellation_comes_through() -> None:
     done = []
 
     async def work() -> None:
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        for _ in range(9):
+            await asyncio.sleep(0)
         done.append(True)
 
     async def cancel() -> None:
         task = asyncio.create_task(AsyncioRuntime().whole(work()))
-        await asyncio.sleep(0)
-        task.cancel()
+        for _ in range(2):  # as if several were to wait for it no more
+            await asyncio.sleep(0)
+            task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         assert done == [True]

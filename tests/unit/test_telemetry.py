@@ -25,6 +25,7 @@ from colbert_qdrant import (
     RetryConfig,
     ServerError,
 )
+from colbert_qdrant.qdrant.connection import Connection
 from tests.encoders import WordEncoder
 from tests.faults.server import Answer, FaultyServer, failing
 from tests.grpc_server import Server, connect
@@ -64,6 +65,24 @@ def finished(exporter: InMemorySpanExporter) -> list[ReadableSpan]:
 
 
 pytestmark = pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ({"url": "http://user:sesame@qdrant.example.org:6333/path"}, ("qdrant.example.org", 6333)),
+        ({"url": "https://qdrant.example.org", "prefer_grpc": True}, ("qdrant.example.org", 6334)),
+        ({"url": "localhost:1234"}, ("localhost", 1234)),
+        ({"location": "qdrant.example.org"}, ("qdrant.example.org", 6333)),
+        ({"host": "::1", "prefer_grpc": True}, ("::1", 6334)),
+        ({"host": "[::1]", "port": 1}, ("::1", 1)),
+        ({}, ("localhost", 6333)),
+    ],
+)
+def test_a_server_has_an_address_however_it_is_given(given: dict[str, Any], address: tuple[str, int]) -> None:
+    client = QdrantClient(**given, check_compatibility=False)
+    assert Connection.blocking(client)._address == address
+    client.close()
 
 
 def test_a_search_is_a_span_with_its_request_in_it(

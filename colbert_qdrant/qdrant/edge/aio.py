@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from colbert_qdrant.errors import ClosedError, ConfigurationError, EngineError
 from colbert_qdrant.qdrant.edge.client import EdgeClient
 from colbert_qdrant.qdrant.edge.names import store_folder
-from colbert_qdrant.qdrant.edge.wire import HEADER, pack, unpack, unpack_error
+from colbert_qdrant.qdrant.edge.wire import GOODBYE, HEADER, pack, unpack, unpack_error
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -134,7 +134,7 @@ class _Worker:
     async def ask(self, method: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
         """The result of a method, which is carried out also where nobody waits for it any more."""
         number = next(self._numbers)
-        message = pack({"id": number, "method": method, "arguments": list(arguments), "named": named})
+        message = pack(number, {"method": method, "arguments": list(arguments), "named": named})
         if self.ended or self._process.stdin is None:
             raise self._ended()
         self._waiting[number] = answer = self.loop.create_future()
@@ -147,9 +147,12 @@ class _Worker:
             self._waiting.pop(number, None)
 
     async def end(self) -> None:
-        """Close the process's input, which ends it, and wait until it is gone."""
-        if self._process.stdin is not None:
+        """Tell the process to end when it has done what it was asked to, and wait until it is gone."""
+        if self._process.stdin is not None and not self._process.stdin.is_closing():
+            self._process.stdin.write(GOODBYE)  # a child that was forked from this process keeps its input open
             self._process.stdin.close()
+        if self._waiting:
+            await asyncio.wait(self._waiting.values())
         _, late = await asyncio.wait([self._reading], timeout=_PATIENCE)
         if late:
             self._process.kill()
@@ -159,21 +162,26 @@ class _Worker:
         output = self._process.stdout
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while output is not None:
-                text, buffers = HEADER.unpack(await output.readexactly(HEADER.size))
-                self._answer(unpack(await output.readexactly(text + buffers), text))
+                number, text, buffers = HEADER.unpack(await output.readexactly(HEADER.size))
+                self._answer(number, await output.readexactly(text + buffers), text)
         await self._process.wait()
         for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_exception(self._ended())
 
-    def _answer(self, answer: dict[str, Any]) -> None:
-        waiting = self._waiting.get(answer["id"])
+    def _answer(self, number: int, body: bytes, text: int) -> None:
+        waiting = self._waiting.get(number)
         if waiting is None or waiting.done():
             return
-        if "error" in answer:
-            waiting.set_exception(unpack_error(answer["error"]))
+        try:
+            answer = unpack(body, text)
+        except Exception as error:  # noqa: BLE001 - it is raised where the answer is waited for
+            waiting.set_exception(error)
         else:
-            waiting.set_result(answer["result"])
+            if "error" in answer:
+                waiting.set_exception(unpack_error(answer["error"]))
+            else:
+                waiting.set_result(answer["result"])
 
     def _ended(self) -> WorkerEndedError:
         return WorkerEndedError(

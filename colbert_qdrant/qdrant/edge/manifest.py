@@ -96,7 +96,7 @@ def to_json(value: Mapping[str, Any]) -> dict[str, Any]:
     """
     try:
         plain: dict[str, Any] = to_jsonable_python(dict(value))
-        json.dumps(plain, allow_nan=False)
+        json.dumps(plain, allow_nan=False, ensure_ascii=False).encode()
     except (PydanticSerializationError, ValueError, TypeError) as error:
         raise ConfigurationError(f"metadata has to be JSON: {error}") from error
     return plain

@@ -1,13 +1,15 @@
 """Calls and answers as bytes, between this process and the one that has the engine: JSON, and numbers as they are.
 
-A message is the length of its JSON, that of its buffers, the JSON, and the buffers, which the JSON refers to. Nothing
-in it is code: a class is a name, looked up among the client's models and this library's errors.
+A message is its number, the length of its JSON, that of its buffers, the JSON, and the buffers, which the JSON refers
+to. Nothing in it is code: a class is a name, looked up among the client's models and this library's errors.
 """
 
 from __future__ import annotations
 
 import builtins
+import contextlib
 import datetime as dt
+import functools
 import json
 import struct
 from array import array
@@ -17,6 +19,7 @@ from uuid import UUID
 
 import numpy as np
 from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError, to_jsonable_python
 from qdrant_client.http import models  # in qdrant_client.models some names are other classes
 
 from colbert_qdrant import errors
@@ -24,8 +27,11 @@ from colbert_qdrant import errors
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-HEADER: Final = struct.Struct("<QQ")
-"""Of a message: bytes of its JSON, and of its buffers."""
+HEADER: Final = struct.Struct("<QQQ")
+"""Of a message: its number, bytes of its JSON, and of its buffers."""
+
+GOODBYE: Final = HEADER.pack(0, 0, 0)
+"""The last message, which asks for nothing."""
 
 _TAG: Final = "!"
 _FEW: Final = 8
@@ -39,7 +45,7 @@ _READERS: Final[Mapping[str, Callable[[str], Any]]] = {
 }
 
 
-def pack(message: Any) -> bytes:
+def pack(number: int, message: Any) -> bytes:
     """A message as bytes.
 
     Raises:
@@ -47,7 +53,7 @@ def pack(message: Any) -> bytes:
     """
     buffers = _Buffers()
     text = json.dumps(_encode(message, buffers)).encode()
-    return b"".join([HEADER.pack(len(text), buffers.size), text, *buffers.parts])
+    return b"".join([HEADER.pack(number, len(text), buffers.size), text, *buffers.parts])
 
 
 def unpack(body: bytes, text_length: int) -> Any:
@@ -69,10 +75,18 @@ def unpack_error(said: dict[str, Any]) -> Exception:
     name, text = said["type"], said["text"]
     for module in (errors, builtins):
         kind = getattr(module, name, None)
-        if isinstance(kind, type) and issubclass(kind, Exception):
-            error: Exception = kind(text)
-            return error
+        if isinstance(kind, type) and issubclass(kind, Exception) and kind is not StopIteration:
+            return _made(kind, text)
     return errors.EngineError(f"{name}: {text}")
+
+
+def _made(kind: type[Exception], text: str) -> Exception:
+    """An exception of a class, or of the nearest one above it that is made from a text alone."""
+    for each in kind.__mro__:
+        with contextlib.suppress(TypeError):
+            error: Exception = each(text)
+            return error
+    raise AssertionError(kind)
 
 
 class _Buffers:
@@ -97,9 +111,9 @@ def _encode(value: Any, buffers: _Buffers) -> Any:  # noqa: PLR0911 - one for ea
         if len(value) >= _FEW and set(map(type, value)) == {float}:
             return {_TAG: "floats", "at": buffers.add(array("d", value).tobytes())}
         return [_encode(item, buffers) for item in value]
-    if isinstance(value, BaseModel):
+    if isinstance(value, BaseModel) and (model := _client_s(type(value))):
         fields = {name: _encode(field, buffers) for name, field in value.__dict__.items()}
-        return {_TAG: "model", "name": type(value).__name__, "fields": fields, "set": [*value.model_fields_set]}
+        return {_TAG: "model", "name": model, "fields": fields, "set": [*value.model_fields_set]}
     if isinstance(value, dict):
         if all(isinstance(key, str) and key != _TAG for key in value):
             return {key: _encode(item, buffers) for key, item in value.items()}
@@ -110,10 +124,10 @@ def _encode(value: Any, buffers: _Buffers) -> Any:  # noqa: PLR0911 - one for ea
     return _encode_rare(value, buffers)
 
 
-def _encode_rare(value: Any, buffers: _Buffers) -> Any:
+def _encode_rare(value: Any, buffers: _Buffers) -> Any:  # noqa: PLR0911 - likewise
     match value:
-        case Enum():
-            return {_TAG: "enum", "name": type(value).__name__, "value": value.value}
+        case Enum() if name := _client_s(type(value)):
+            return {_TAG: "enum", "name": name, "value": value.value}
         case tuple():
             return {_TAG: "tuple", "items": _encode(list(value), buffers)}
         case bytes() | bytearray():
@@ -121,10 +135,20 @@ def _encode_rare(value: Any, buffers: _Buffers) -> Any:
         case np.generic():
             return _encode(value.item(), buffers)
         case dt.datetime() | dt.date():
-            return {_TAG: type(value).__name__, "text": value.isoformat()}
+            return {_TAG: "datetime" if isinstance(value, dt.datetime) else "date", "text": value.isoformat()}
         case UUID():
             return {_TAG: "UUID", "text": str(value)}
-    raise TypeError(f"a {type(value).__name__} cannot be sent to the embedded engine's process")
+    try:
+        return _encode(to_jsonable_python(value), buffers)  # as the client in this process takes what is in a payload
+    except PydanticSerializationError as error:
+        raise TypeError(f"a {type(value).__name__} cannot be sent to the embedded engine's process") from error
+
+
+@functools.cache
+def _client_s(kind: type) -> str | None:
+    """The name under which the client's models have a class, or one that it is made from."""
+    own = (each for each in kind.__mro__ if each not in (BaseModel, Enum))
+    return next((each.__name__ for each in own if getattr(models, each.__name__, None) is each), None)
 
 
 def _decode(value: Any, buffers: memoryview) -> Any:

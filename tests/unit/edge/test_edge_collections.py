@@ -113,6 +113,14 @@ def test_metadata_has_to_be_json(client: EdgeClient) -> None:
     assert not client.collection_exists("docs")
 
 
+def test_metadata_that_cannot_be_written_change_nothing(client: EdgeClient) -> None:
+    client.create_collection("docs", DENSE, metadata={"a": 1})
+    with pytest.raises(ConfigurationError, match="JSON"):
+        client.update_collection("docs", metadata={"a": "\ud800"})
+    assert client.get_collection("docs").config.metadata == {"a": 1}
+    client.update_collection("docs", metadata={"b": 2})
+
+
 def test_collections_are_listed_and_deleted(client: EdgeClient, tmp_path: Path) -> None:
     client.create_collection("b", DENSE)
     client.create_collection("a", DENSE)

@@ -12,8 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from qdrant_client import models
 
+from colbert_qdrant import ColbertCollection, SchemaMismatchError
 from colbert_qdrant.errors import ColbertQdrantError, CollectionExistsError, ConfigurationError, EngineError
 from colbert_qdrant.qdrant.edge import AsyncEdgeClient, EdgeClient
+from tests.encoders import WordEncoder
 
 VECTOR = models.VectorParams(size=2, distance=models.Distance.DOT)
 NEVER_NAMES = [
@@ -59,6 +61,19 @@ def everything(folder: Path) -> dict[str, bytes | None]:
 def beside_the_shard(folder: Path) -> dict[str, bytes | None]:
     """The same without the engine's own files, which it writes when it likes."""
     return {path: content for path, content in everything(folder).items() if "shard" not in Path(path).parts}
+
+
+@pytest.mark.parametrize("name", NEVER_NAMES, ids=ascii)
+def test_a_colbert_collection_cannot_have_such_a_name_either(client: EdgeClient, name: str) -> None:
+    for call in (ColbertCollection.create, ColbertCollection.open, ColbertCollection.open_or_create):
+        with pytest.raises(ConfigurationError, match="cannot be the name of a collection"):
+            call(name, client=client, encoder=WordEncoder())
+
+
+def test_a_collection_that_is_none_of_this_library_s_says_so_with_a_shard_key_too(client: EdgeClient) -> None:
+    client.create_collection("docs", VECTOR)
+    with pytest.raises(SchemaMismatchError, match="not laid out for late interaction"):
+        ColbertCollection.open("docs", client=client, encoder=WordEncoder(), shard_key="acme")
 
 
 @pytest.mark.parametrize("name", NEVER_NAMES, ids=ascii)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -11,6 +14,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 from qdrant_client.http import models
 
 from colbert_qdrant import CollectionNotFoundError, EngineError
@@ -40,8 +45,9 @@ VALUES = st.recursive(
 
 
 def there_and_back(value: Any) -> Any:
-    message = pack(value)
-    text, buffers = HEADER.unpack(message[: HEADER.size])
+    message = pack(7, value)
+    number, text, buffers = HEADER.unpack(message[: HEADER.size])
+    assert number == 7
     body = message[HEADER.size :]
     assert len(body) == text + buffers
     return unpack(body, text)
@@ -96,13 +102,49 @@ def test_models_arrive_as_they_were(model: Any) -> None:
 
 def test_vectors_are_sent_as_they_are_in_memory() -> None:
     vector = np.random.default_rng(0).normal(size=10_000).tolist()
-    assert len(pack({"vector": vector})) < 10_000 * 8 + 200
+    assert len(pack(1, {"vector": vector})) < 10_000 * 8 + 200
 
 
 def test_other_things_are_not_sent() -> None:
-    for value in (object(), len, np.array(["a"]), np.array([None]), {1j}):
+    for value in (object(), len, np.array(["a"]), np.array([None]), {len}):
         with pytest.raises(TypeError, match="cannot be sent to the embedded engine's process"):
-            pack([value])
+            pack(1, [value])
+
+
+class Mood(StrEnum):
+    GOOD = "good"
+
+
+class Named(str):
+    __slots__ = ()
+
+
+class Moment(dt.datetime):
+    pass
+
+
+class Own(BaseModel):
+    mood: Mood = Mood.GOOD
+
+
+class OwnPoint(models.PointStruct):
+    pass
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(Mood.GOOD, Own(), Moment(2024, 1, 2, tzinfo=dt.UTC), Named("a"), {1, 2}, Decimal("1.5"), dt.time(1)),
+        *(dt.timedelta(1), Path("a"), 2**70, float("inf"), "\ud800"),
+    ],
+)
+def test_other_values_arrive_as_a_payload_has_them(value: Any) -> None:
+    assert to_jsonable_python(there_and_back({"a": [value]})) == to_jsonable_python({"a": [value]})
+
+
+def test_a_model_made_from_one_of_the_client_s_arrives_as_that() -> None:
+    arrived = there_and_back(OwnPoint(id=1, vector=[1.0]))
+    assert (type(arrived), arrived.id, arrived.vector) == (models.PointStruct, 1, [1.0])
 
 
 @pytest.mark.parametrize("name", ["os", "BaseModel", "Any", "__builtins__", "nothing", "Filter.must"])
@@ -120,6 +162,9 @@ def test_errors_are_of_their_own_class() -> None:
     for error in (CollectionNotFoundError("there is none"), ValueError("no"), TypeError("no")):
         arrived = unpack_error(there_and_back(pack_error(error)))
         assert (type(arrived), str(arrived)) == (type(error), str(error))
+    given = unpack_error(pack_error(UnicodeEncodeError("utf-8", "a", 0, 1, "no")))  # is not made from a text alone
+    assert isinstance(given, UnicodeError)
+    assert "'utf-8' codec can't encode" in str(given)
     unknown = unpack_error({"type": "system", "text": "x"})
     assert (type(unknown), str(unknown)) == (EngineError, "system: x")
 
