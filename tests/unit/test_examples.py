@@ -58,6 +58,13 @@ def test_async(model: Path, tmp_path: Path) -> None:
         ]
 
 
+def test_hybrid(model: Path, tmp_path: Path) -> None:
+    *hits, last = run("06_hybrid.py", model, tmp_path / "store").splitlines()
+    assert len(hits) == 3
+    assert [line for line in hits if "bm25" in line] == [line for line in hits if "  E-1107  by fde and bm25  " in line]
+    assert last == "the word alone finds E-2203"
+
+
 def test_rerank(tmp_path: Path) -> None:
     model = build("pylate-bert", tmp_path / "model")
     lines = run("03_rerank.py", model).splitlines()
