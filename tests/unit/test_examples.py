@@ -61,7 +61,8 @@ def test_async(model: Path, tmp_path: Path) -> None:
 def test_hybrid(model: Path, tmp_path: Path) -> None:
     *hits, last = run("06_hybrid.py", model, tmp_path / "store").splitlines()
     assert len(hits) == 3
-    assert [line for line in hits if "bm25" in line] == [line for line in hits if "  E-1107  by fde and bm25  " in line]
+    by_words = {line.split()[1] for line in hits if "bm25" in line}
+    assert by_words == {"E-1107", "E-2203"}  # both have an "e" in front of a number
     assert last == "the word alone finds E-2203"
 
 
