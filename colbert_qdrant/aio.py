@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.progress import ProgressReporter
     from colbert_qdrant.qdrant.capabilities import AsyncClient
     from colbert_qdrant.qdrant.state import CollectionState
+    from colbert_qdrant.qdrant.where import Where
     from colbert_qdrant.tokens import TokenEmbeddings
 
 
@@ -114,14 +115,18 @@ class AsyncColbertCollection(CollectionShell):
         return await self._operations.get(ids)
 
     async def delete(
-        self, *, ids: DocumentId | Iterable[DocumentId] | None = None, filter: models.Filter | None = None
+        self,
+        *,
+        ids: DocumentId | Iterable[DocumentId] | None = None,
+        where: Where | None = None,
+        filter: models.Filter | None = None,
     ) -> None:
         """See `ColbertCollection.delete`."""
-        await self._operations.delete(ids=ids, filter=filter)
+        await self._operations.delete(ids=ids, where=where, filter=filter)
 
-    async def count(self, *, filter: models.Filter | None = None) -> int:
+    async def count(self, *, where: Where | None = None, filter: models.Filter | None = None) -> int:
         """See `ColbertCollection.count`."""
-        return await self._operations.count(filter=filter)
+        return await self._operations.count(where=where, filter=filter)
 
     async def search(
         self,
@@ -130,6 +135,7 @@ class AsyncColbertCollection(CollectionShell):
         limit: int = 10,
         candidates: int | None = None,
         mode: SearchMode = "two-stage",
+        where: Where | None = None,
         filter: models.Filter | None = None,
         params: models.SearchParams | None = None,
         with_payload: bool = True,
@@ -137,7 +143,13 @@ class AsyncColbertCollection(CollectionShell):
     ) -> SearchHits:
         """See `ColbertCollection.search`."""
         plan = SearchPlan(
-            limit=limit, candidates=candidates, mode=mode, filter=filter, params=params, with_payload=with_payload
+            limit=limit,
+            candidates=candidates,
+            mode=mode,
+            where=where,
+            filter=filter,
+            params=params,
+            with_payload=with_payload,
         )
         return await self._operations.search(query, plan, timings=timings)
 
@@ -148,6 +160,7 @@ class AsyncColbertCollection(CollectionShell):
         limit: int = 10,
         candidates: int | None = None,
         mode: SearchMode = "two-stage",
+        where: Where | None = None,
         filter: models.Filter | None = None,
         params: models.SearchParams | None = None,
         with_payload: bool = True,
@@ -155,7 +168,13 @@ class AsyncColbertCollection(CollectionShell):
     ) -> list[SearchHits]:
         """See `ColbertCollection.search_batch`."""
         plan = SearchPlan(
-            limit=limit, candidates=candidates, mode=mode, filter=filter, params=params, with_payload=with_payload
+            limit=limit,
+            candidates=candidates,
+            mode=mode,
+            where=where,
+            filter=filter,
+            params=params,
+            with_payload=with_payload,
         )
         return await self._operations.search_batch(queries, plan, timings=timings)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.progress import ProgressReporter
     from colbert_qdrant.qdrant.capabilities import Client
     from colbert_qdrant.qdrant.state import CollectionState
+    from colbert_qdrant.qdrant.where import Where
     from colbert_qdrant.tokens import TokenEmbeddings
 
 
@@ -192,18 +193,27 @@ class ColbertCollection(CollectionShell):
         return run_blocking(self._operations.get(ids))
 
     def delete(
-        self, *, ids: DocumentId | Iterable[DocumentId] | None = None, filter: models.Filter | None = None
+        self,
+        *,
+        ids: DocumentId | Iterable[DocumentId] | None = None,
+        where: Where | None = None,
+        filter: models.Filter | None = None,
     ) -> None:
-        """Delete documents, by their ids or by a filter on their payload; what is not stored is no error.
+        """Delete documents, by their ids or by their payload; what is not stored is no error.
+
+        Args:
+            ids: One id or several.
+            where: Those whose payload matches, see `search`.
+            filter: See `search`.
 
         Raises:
-            ConfigurationError: Not exactly one of the two is given.
+            ConfigurationError: Neither is given, or ids and one of the others; or ``where`` is not a `Where`.
         """
-        run_blocking(self._operations.delete(ids=ids, filter=filter))
+        run_blocking(self._operations.delete(ids=ids, where=where, filter=filter))
 
-    def count(self, *, filter: models.Filter | None = None) -> int:
-        """The exact number of documents, or of those that match a filter."""
-        return run_blocking(self._operations.count(filter=filter))
+    def count(self, *, where: Where | None = None, filter: models.Filter | None = None) -> int:
+        """The exact number of documents, or of those whose payload matches; see `search`."""
+        return run_blocking(self._operations.count(where=where, filter=filter))
 
     def search(
         self,
@@ -212,6 +222,7 @@ class ColbertCollection(CollectionShell):
         limit: int = 10,
         candidates: int | None = None,
         mode: SearchMode = "two-stage",
+        where: Where | None = None,
         filter: models.Filter | None = None,
         params: models.SearchParams | None = None,
         with_payload: bool = True,
@@ -226,7 +237,9 @@ class ColbertCollection(CollectionShell):
                 A cluster takes that many from each shard.
             mode: ``"two-stage"`` (the nearest encodings, ranked by MaxSim), ``"fde"`` (the encodings alone) or
                 ``"exact"`` (MaxSim over every document: slow, and the reference).
-            filter: Only documents whose payload matches; passed on as it is.
+            where: Only documents whose payload matches, as in ``{"year": {"gte": 2020}, "lang": ["en", "de"]}``: see
+                `Where`.
+            filter: The same in Qdrant's own form; if both are given, both have to match.
             params: Of the search over the encodings; by default ``hnsw_ef = max(128, 2 × candidates)``.
             with_payload: Whether hits carry text and payload.
             timings: Whether to say where the time went, in the ``timings`` of what is returned.
@@ -236,10 +249,16 @@ class ColbertCollection(CollectionShell):
 
         Raises:
             InvalidQueryError: The query is empty, or not one query.
-            ConfigurationError: A parameter is out of range, or ``candidates < limit``.
+            ConfigurationError: A parameter is out of range, ``candidates < limit``, or ``where`` is not a `Where`.
         """
         plan = SearchPlan(
-            limit=limit, candidates=candidates, mode=mode, filter=filter, params=params, with_payload=with_payload
+            limit=limit,
+            candidates=candidates,
+            mode=mode,
+            where=where,
+            filter=filter,
+            params=params,
+            with_payload=with_payload,
         )
         return run_blocking(self._operations.search(query, plan, timings=timings))
 
@@ -250,6 +269,7 @@ class ColbertCollection(CollectionShell):
         limit: int = 10,
         candidates: int | None = None,
         mode: SearchMode = "two-stage",
+        where: Where | None = None,
         filter: models.Filter | None = None,
         params: models.SearchParams | None = None,
         with_payload: bool = True,
@@ -262,6 +282,7 @@ class ColbertCollection(CollectionShell):
             limit: As for `search`, and so are the others.
             candidates: See `search`.
             mode: See `search`.
+            where: See `search`.
             filter: See `search`.
             params: See `search`.
             with_payload: See `search`.
@@ -272,10 +293,16 @@ class ColbertCollection(CollectionShell):
 
         Raises:
             InvalidQueryError: A query is empty, or its vectors are not of this collection's dimensions.
-            ConfigurationError: A parameter is out of range, or ``candidates < limit``.
+            ConfigurationError: A parameter is out of range, ``candidates < limit``, or ``where`` is not a `Where`.
         """
         plan = SearchPlan(
-            limit=limit, candidates=candidates, mode=mode, filter=filter, params=params, with_payload=with_payload
+            limit=limit,
+            candidates=candidates,
+            mode=mode,
+            where=where,
+            filter=filter,
+            params=params,
+            with_payload=with_payload,
         )
         return run_blocking(self._operations.search_batch(queries, plan, timings=timings))
 
