@@ -71,6 +71,7 @@ from colbert_qdrant.qdrant import AsyncEdgeClient, EdgeClient, SearchMode
 from colbert_qdrant.qdrant.connect import connect, connect_async
 from colbert_qdrant.qdrant.fusion import Rrf
 from colbert_qdrant.qdrant.state import CollectionState, VectorState
+from colbert_qdrant.qdrant.where import Where
 from colbert_qdrant.rerank import ColbertReranker, Reranker
 from colbert_qdrant.scoring import maxsim
 from colbert_qdrant.secret import Secret
@@ -145,6 +146,7 @@ __all__ = [
     "UnreachableError",
     "VectorEncoder",
     "VectorState",
+    "Where",
     "connect",
     "connect_async",
     "fde_report",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.qdrant.capabilities import AsyncClient
     from colbert_qdrant.qdrant.fusion import Fusion
     from colbert_qdrant.qdrant.state import CollectionState
+    from colbert_qdrant.qdrant.where import Where
     from colbert_qdrant.tokens import TokenEmbeddings
 
 
@@ -128,14 +129,18 @@ class AsyncColbertCollection(CollectionShell):
         return await self._operations.get(ids)
 
     async def delete(
-        self, *, ids: DocumentId | Iterable[DocumentId] | None = None, filter: models.Filter | None = None
+        self,
+        *,
+        ids: DocumentId | Iterable[DocumentId] | None = None,
+        where: Where | None = None,
+        filter: models.Filter | None = None,
     ) -> None:
         """See `ColbertCollection.delete`."""
-        await self._operations.delete(ids=ids, filter=filter)
+        await self._operations.delete(ids=ids, where=where, filter=filter)
 
-    async def count(self, *, filter: models.Filter | None = None) -> int:
+    async def count(self, *, where: Where | None = None, filter: models.Filter | None = None) -> int:
         """See `ColbertCollection.count`."""
-        return await self._operations.count(filter=filter)
+        return await self._operations.count(where=where, filter=filter)
 
     async def search(
         self,
@@ -145,6 +150,7 @@ class AsyncColbertCollection(CollectionShell):
         offset: int = 0,
         candidates: int | None = None,
         mode: SearchMode = "two-stage",
+        where: Where | None = None,
         filter: models.Filter | None = None,
         params: models.SearchParams | None = None,
         with_payload: bool = True,
@@ -165,6 +171,7 @@ class AsyncColbertCollection(CollectionShell):
             mode=mode,
             legs=legs,
             fusion=fusion,
+            where=where,
             filter=filter,
             params=params,
             with_payload=with_payload,
@@ -179,6 +186,7 @@ class AsyncColbertCollection(CollectionShell):
         offset: int = 0,
         candidates: int | None = None,
         mode: SearchMode = "two-stage",
+        where: Where | None = None,
         filter: models.Filter | None = None,
         params: models.SearchParams | None = None,
         with_payload: bool = True,
@@ -199,6 +207,7 @@ class AsyncColbertCollection(CollectionShell):
             mode=mode,
             legs=legs,
             fusion=fusion,
+            where=where,
             filter=filter,
             params=params,
             with_payload=with_payload,

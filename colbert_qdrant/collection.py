@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.qdrant.capabilities import Client
     from colbert_qdrant.qdrant.fusion import Fusion
     from colbert_qdrant.qdrant.state import CollectionState
+    from colbert_qdrant.qdrant.where import Where
     from colbert_qdrant.tokens import TokenEmbeddings
 
 
@@ -217,18 +218,27 @@ class ColbertCollection(CollectionShell):
         return run_blocking(self._operations.get(ids))
 
     def delete(
-        self, *, ids: DocumentId | Iterable[DocumentId] | None = None, filter: models.Filter | None = None
+        self,
+        *,
+        ids: DocumentId | Iterable[DocumentId] | None = None,
+        where: Where | None = None,
+        filter: models.Filter | None = None,
     ) -> None:
-        """Delete documents, by their ids or by a filter on their payload; what is not stored is no error.
+        """Delete documents, by their ids or by their payload; what is not stored is no error.
+
+        Args:
+            ids: One id or several.
+            where: Those whose payload matches, see `search`.
+            filter: See `search`.
 
         Raises:
-            ConfigurationError: Not exactly one of the two is given.
+            ConfigurationError: Neither is given, or ids and one of the others; or ``where`` is not a `Where`.
         """
-        run_blocking(self._operations.delete(ids=ids, filter=filter))
+        run_blocking(self._operations.delete(ids=ids, where=where, filter=filter))
 
-    def count(self, *, filter: models.Filter | None = None) -> int:
-        """The exact number of documents, or of those that match a filter."""
-        return run_blocking(self._operations.count(filter=filter))
+    def count(self, *, where: Where | None = None, filter: models.Filter | None = None) -> int:
+        """The exact number of documents, or of those whose payload matches; see `search`."""
+        return run_blocking(self._operations.count(where=where, filter=filter))
 
     def search(
         self,
@@ -238,6 +248,7 @@ class ColbertCollection(CollectionShell):
         offset: int = 0,
         candidates: int | None = None,
         mode: SearchMode = "two-stage",
+        where: Where | None = None,
         filter: models.Filter | None = None,
         params: models.SearchParams | None = None,
         with_payload: bool = True,
@@ -260,7 +271,9 @@ class ColbertCollection(CollectionShell):
             mode: ``"two-stage"`` (the nearest encodings, ranked by MaxSim), ``"hybrid"`` (the best of every leg,
                 ranked by MaxSim), ``"fde"`` (the encodings alone) or ``"exact"`` (MaxSim over every document: slow, and
                 the reference).
-            filter: Only documents whose payload matches; passed on as it is.
+            where: Only documents whose payload matches, as in ``{"year": {"gte": 2020}, "lang": ["en", "de"]}``: see
+                `Where`.
+            filter: The same in Qdrant's own form; if both are given, both have to match.
             params: Of the search over the encodings; by default ``hnsw_ef = max(128, 2 × candidates)``.
             with_payload: Whether hits carry text and payload.
             legs: The vectors that find candidates, in the place of those that the mode chooses: names, or names with
@@ -278,7 +291,7 @@ class ColbertCollection(CollectionShell):
 
         Raises:
             InvalidQueryError: The query is empty, or not one query.
-            ConfigurationError: A parameter is out of range, or ``candidates < limit``.
+            ConfigurationError: A parameter is out of range, ``candidates < limit``, or ``where`` is not a `Where`.
         """
         plan = SearchPlan(
             limit=limit,
@@ -289,6 +302,7 @@ class ColbertCollection(CollectionShell):
             mode=mode,
             legs=legs,
             fusion=fusion,
+            where=where,
             filter=filter,
             params=params,
             with_payload=with_payload,
@@ -303,6 +317,7 @@ class ColbertCollection(CollectionShell):
         offset: int = 0,
         candidates: int | None = None,
         mode: SearchMode = "two-stage",
+        where: Where | None = None,
         filter: models.Filter | None = None,
         params: models.SearchParams | None = None,
         with_payload: bool = True,
@@ -327,7 +342,7 @@ class ColbertCollection(CollectionShell):
 
         Raises:
             InvalidQueryError: A query is empty, or its vectors are not of this collection's dimensions.
-            ConfigurationError: A parameter is out of range, or ``candidates < limit``.
+            ConfigurationError: A parameter is out of range, ``candidates < limit``, or ``where`` is not a `Where`.
         """
         plan = SearchPlan(
             limit=limit,
@@ -338,6 +353,7 @@ class ColbertCollection(CollectionShell):
             mode=mode,
             legs=legs,
             fusion=fusion,
+            where=where,
             filter=filter,
             params=params,
             with_payload=with_payload,

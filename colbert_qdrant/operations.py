@@ -25,6 +25,7 @@ from colbert_qdrant.qdrant.points import to_document
 from colbert_qdrant.qdrant.queries import Search, query_tokens
 from colbert_qdrant.qdrant.searching import search
 from colbert_qdrant.qdrant.state import read_state, wait_until_ready
+from colbert_qdrant.qdrant.where import joined
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.qdrant.limits import Limits
     from colbert_qdrant.qdrant.queries import SearchPlan
     from colbert_qdrant.qdrant.state import CollectionState
+    from colbert_qdrant.qdrant.where import Where
 
 
 class Encoders(NamedTuple):
@@ -139,23 +141,26 @@ class CollectionOperations:
         config = self.encoding.config
         return [to_document(payload, config) for point in points if (payload := found.get(point)) is not None]
 
-    async def delete(self, *, ids: DocumentId | Iterable[DocumentId] | None, filter: models.Filter | None) -> None:
+    async def delete(
+        self, *, ids: DocumentId | Iterable[DocumentId] | None, where: Where | None, filter: models.Filter | None
+    ) -> None:
         """See `ColbertCollection.delete`."""
-        if (ids is None) == (filter is None):
-            raise ConfigurationError("delete needs either ids=… or filter=…, and not both")
-        await self._allowed(lambda limits: limits.check_filter(filter, writes=True))
-        selector: models.PointsSelector = models.FilterSelector(filter=documents_only(filter))
+        chosen = joined(filter, where)
+        if (ids is None) == (chosen is None):
+            raise ConfigurationError("delete needs either ids=… or a filter (where=… or filter=…), and not both")
+        await self._allowed(lambda limits: limits.check_filter(chosen, writes=True))
+        selector: models.PointsSelector = models.FilterSelector(filter=documents_only(chosen))
         if ids is not None:
             selector = models.PointIdsList(points=[point_id(id) for id in _as_ids(ids)])
             if not selector.points:
                 return  # not every engine takes none for an answer
         await self._connection.client.delete(self.name, points_selector=selector, wait=True)
 
-    async def count(self, *, filter: models.Filter | None) -> int:
+    async def count(self, *, where: Where | None, filter: models.Filter | None) -> int:
         """See `ColbertCollection.count`."""
-        await self._allowed(lambda limits: limits.check_filter(filter))
-        chosen = documents_only(filter)
-        return (await self._connection.client.count(self.name, count_filter=chosen, exact=True)).count
+        chosen = joined(filter, where)
+        await self._allowed(lambda limits: limits.check_filter(chosen))
+        return (await self._connection.client.count(self.name, count_filter=documents_only(chosen), exact=True)).count
 
     async def search(
         self, query: str | TokenEmbeddings, plan: SearchPlan, *, vectors: Mapping[str, Any], timings: bool

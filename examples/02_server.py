@@ -4,8 +4,6 @@ import os
 import sys
 from collections.abc import Iterator
 
-from qdrant_client import models
-
 from colbert_qdrant import ColbertCollection, ColbertEncoder, Document, connect
 
 model = sys.argv[1] if len(sys.argv) > 1 else "NeuML/colbert-muvera-micro"
@@ -24,6 +22,5 @@ def read_documents() -> Iterator[Document]:
 report = docs.ingest(read_documents(), progress=True)
 print(f"{report.documents} documents, {report.documents_per_second:.0f} per second")
 
-recent = models.Filter(must=[models.FieldCondition(key="year", range=models.Range(gte=2020))])
-for hit in docs.search("bridge report", limit=3, candidates=200, filter=recent):
+for hit in docs.search("bridge report", limit=3, candidates=200, where={"year": {"gte": 2020}}):
     print(f"{hit.score:.2f}  {hit.id}  {hit.payload['year']}  {hit.text}")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 NAMESPACE: Final = UUID("6c1d1c3e-0f0b-5d0c-9a55-2f2b6f0a4c11")
 """Fixed for ever: another namespace would give every stored document a second point."""
 
-_INT_RANGE: Final = range(-(2**63), 2**63)
+INT_RANGE: Final = range(-(2**63), 2**63)
 
 
 def point_id(id: DocumentId) -> str:
@@ -40,7 +40,7 @@ def check_id(id: object) -> None:
         raise InvalidDocumentError(
             f"id {id!r} is a {type(id).__name__}: an id is a string, a whole number or a uuid.UUID"
         )
-    if isinstance(id, int) and id not in _INT_RANGE:
+    if isinstance(id, int) and id not in INT_RANGE:
         raise InvalidDocumentError(f"id {id} does not fit into 64 bits: use it as a string")
     if isinstance(id, str) and not id.isascii():
         try:

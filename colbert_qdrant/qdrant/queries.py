@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 from qdrant_client import models
@@ -13,6 +13,7 @@ from colbert_qdrant.errors import ConfigurationError, InvalidQueryError
 from colbert_qdrant.qdrant.fusion import Fusion, check_fusion, fused
 from colbert_qdrant.qdrant.limits import Limits
 from colbert_qdrant.qdrant.points import to_hits
+from colbert_qdrant.qdrant.where import Where, joined
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
@@ -55,9 +56,11 @@ class SearchPlan:
             server's own default the graph misses several of the nearest hundred encodings.
         with_payload: Whether hits carry text and payload.
         limits: What the server allows, see `within`.
+        where: Becomes a part of ``filter``.
 
     Raises:
-        ConfigurationError: An unknown mode, ``limit < 1``, ``candidates < limit``, or legs in a mode that has none.
+        ConfigurationError: An unknown mode, ``limit < 1``, ``candidates < limit``, legs in a mode that has none, or
+            ``where`` is not a `Where`.
     """
 
     limit: int
@@ -72,8 +75,10 @@ class SearchPlan:
     params: models.SearchParams | None = None
     with_payload: bool = True
     limits: Limits = field(default_factory=Limits)
+    where: InitVar[Where | None] = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, where: Where | None) -> None:
+        object.__setattr__(self, "filter", joined(self.filter, where))
         if self.mode not in get_args(SearchMode):
             raise ConfigurationError(f"unknown mode {self.mode!r}: use one of {', '.join(get_args(SearchMode))}")
         if self.limit < 1:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import operator
 import re
 from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -68,6 +70,62 @@ def matches(wanted: models.Filter | None, payload: Mapping[str, Any], point: str
     return all(must) and not any(must_not) and (not should or any(should)) and enough
 
 
+def fits(where: Mapping[str, Any], payload: Mapping[str, Any]) -> bool:
+    """Whether a payload is as a `Where` says."""
+    return all(_entry_fits(key, wanted, payload) for key, wanted in where.items())
+
+
+def _entry_fits(key: str, wanted: Any, payload: Mapping[str, Any]) -> bool:
+    if key == "$not":
+        return not fits(wanted, payload)
+    if key in ("$and", "$or"):
+        return {"$and": all, "$or": any}[key](fits(each, payload) for each in wanted)
+    found = select(payload, key)
+    if not isinstance(wanted, dict):
+        return _equals(found, wanted)
+    bounds = {name: bound for name, bound in wanted.items() if name in ("gt", "gte", "lt", "lte")}
+    compared = any(all(_compares(name, value, bound) for name, bound in bounds.items()) for value in _values(found))
+    others = (_OPERATORS[name](found, operand) for name, operand in wanted.items() if name not in bounds)
+    return (compared or not bounds) and all(others)
+
+
+def _equals(found: list[Any], wanted: Any) -> bool:
+    if isinstance(wanted, list):
+        return any(_equals(found, each) for each in wanted)
+    if wanted is None:
+        return _is_empty(found)
+    if isinstance(wanted, float | dt.date):
+        return any(_compares("eq", value, wanted) for value in _values(found))
+    return any(_same(value, str(wanted) if isinstance(wanted, UUID) else wanted) for value in _values(found))
+
+
+def _compares(name: str, value: Any, bound: Any) -> bool:
+    compare = getattr(operator, name.replace("te", "e"))
+    if isinstance(bound, int | float):
+        return type(value) in (int, float) and compare(value, bound)
+    if isinstance(bound, str):
+        bound = dt.date.fromisoformat(bound) if len(bound) == len("2024-01-01") else dt.datetime.fromisoformat(bound)
+    time = _time(value)
+    if time is None or isinstance(bound, dt.datetime):
+        return time is not None and compare(time, _time(bound))
+    return bool(compare(time.astimezone(dt.UTC).date(), bound))
+
+
+_OPERATORS: Final[dict[str, Callable[[list[Any], Any], bool]]] = {
+    "in": _equals,
+    "not_in": lambda found, wanted: not _equals(found, wanted),
+    "ne": lambda found, wanted: not _equals(found, wanted),
+    "exists": lambda found, wanted: _is_empty(found) != wanted,
+    "match": lambda found, words: any(
+        isinstance(value, str) and set(_words(words)) <= set(_words(value)) for value in _values(found)
+    ),
+}
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())
+
+
 def _holds(condition: Any, payload: Mapping[str, Any], point: str) -> bool:
     match condition:
         case models.Filter():
@@ -95,8 +153,7 @@ def _field_holds(condition: models.FieldCondition, found: list[Any]) -> bool:
         return any(_between(count, condition.values_count) for count in _counts(found))
     tests = (condition.match, condition.range, condition.geo_bounding_box, condition.geo_radius)
     [test] = [each for each in tests if each is not None]
-    values = [value for each in found for value in (each if isinstance(each, list) else [each])]
-    return any(_TESTS[type(test)](test, value) for value in values)
+    return any(_TESTS[type(test)](test, value) for value in _values(found))
 
 
 def select(payload: Any, key: str) -> list[Any]:
@@ -108,6 +165,10 @@ def select(payload: Any, key: str) -> list[Any]:
         else:
             found = [value[step] for value in found if isinstance(value, dict) and step in value]
     return found
+
+
+def _values(found: list[Any]) -> list[Any]:
+    return [value for each in found for value in (each if isinstance(each, list) else [each])]
 
 
 def _listed(part: Any) -> Iterable[Any]:

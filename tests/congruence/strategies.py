@@ -6,6 +6,7 @@ What engines are known to do differently is left out; `differences.py` says what
 from __future__ import annotations
 
 import datetime as dt
+import operator
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -233,3 +234,61 @@ def one_condition_of_each(draw: st.DrawFn, *, mixed: bool = True) -> list[models
 def filters(draw: st.DrawFn) -> models.Filter:
     """Filters on documents, some of them inside each other."""
     return draw(combined(st.one_of(conditions(), combined(conditions()))))
+
+
+MEASURES: Final = bounds(dict, st.one_of(NUMBERS, WEIGHTS)).filter(bool)
+ISO: Final = st.sampled_from(["2024-06-01", "2024-06-01T01:00+02:00", "2024-12-01T00:00:00Z"])
+PERIODS: Final = bounds(dict, st.one_of(MOMENTS, ISO)).filter(bool)
+EQUAL: Final = st.one_of(KINDS, NUMBERS, WEIGHTS, FLAGS, MOMENTS, st.none(), st.just(UUID(int=1)))
+
+
+def of_where(values: Strategy, ranges: Strategy) -> Strategy:
+    """What a `Where` can have for a key: a value, a list of values, or operators."""
+    several = st.lists(values, min_size=1, max_size=3)
+    operators = {
+        "in": several,
+        "not_in": several,
+        "ne": values,
+        "exists": FLAGS,
+        "match": st.sampled_from(["red", "2024"]),
+    }
+    others = st.one_of(
+        [st.builds(lambda operand, name=name: {name: operand}, each) for name, each in operators.items()]
+    )
+    return st.one_of(values, several, ranges, others, st.builds(operator.or_, ranges, others))
+
+
+OF_ANY_KEY: Final = of_where(EQUAL, st.one_of(MEASURES, PERIODS))
+OF_KEYS: Final[dict[str, Strategy]] = {
+    "kind": of_where(KINDS, MEASURES),
+    "number": of_where(NUMBERS, MEASURES),
+    "weight": of_where(WEIGHTS, MEASURES),
+    "flag": of_where(FLAGS, MEASURES),
+    "when": of_where(MOMENTS, PERIODS),
+    "deep.kind": of_where(KINDS, MEASURES),
+    "deep.number": of_where(NUMBERS, MEASURES),
+    "items[].kind": of_where(KINDS, MEASURES),
+    "items[].number": of_where(NUMBERS, MEASURES),
+    "missing": OF_ANY_KEY,
+}
+
+
+@st.composite
+def wheres(draw: st.DrawFn, *, depth: int = 2) -> dict[str, Any]:
+    """What `Where` can be."""
+    keys = draw(st.lists(st.sampled_from(sorted(OF_KEYS)), min_size=1, max_size=2, unique=True))
+    where = {key: draw(OF_KEYS[key]) for key in keys}
+    name = draw(st.sampled_from(["$and", "$or", "$not", None, None])) if depth else None
+    if name is None:
+        return where
+    inner = wheres(depth=depth - 1)
+    parts = draw(inner) if name == "$not" else draw(st.lists(inner, min_size=1, max_size=2))
+    return draw(st.sampled_from([{name: parts}, {name: parts, **where}]))
+
+
+@st.composite
+def wheres_of_each(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """For every key one that suits it and one that may not, and some that are combined."""
+    suiting = [{key: draw(values)} for key, values in OF_KEYS.items()]
+    others = [{key: draw(OF_ANY_KEY)} for key in OF_KEYS]
+    return [*suiting, *others, *(draw(wheres()) for _ in range(5))]

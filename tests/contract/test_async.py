@@ -135,8 +135,11 @@ def test_everything_is_as_in_the_blocking_collection(kind: str, tmp_path: Path) 
                     )  # float16 on one side
                     assert [(hit.text, hit.payload) for hit in hits] == [(hit.text, hit.payload) for hit in others]
             assert await docs.get([3, 99, 1]) == same.get([3, 99, 1])
-            await docs.delete(filter=EVEN)
+            assert await docs.search_batch(BATCH[:1], where={"even": False}, filter=EVEN) == [[]]
+            assert await docs.count(where={"even": False}, filter=EVEN) == 0
+            await docs.delete(where={"even": True})
             assert (await docs.count(), await docs.count(filter=EVEN)) == (45, 0)
+            assert len(await docs.search(BATCH[:1], where={"even": False}, limit=90, mode="exact")) == 45
             await docs.check()
         with pytest.raises(ClosedError):
             await docs.count()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -139,10 +140,19 @@ def test_one_string_is_no_batch_of_queries(collection: ColbertCollection) -> Non
         collection.search_batch("river")
 
 
-@pytest.mark.parametrize("arguments", [{}, {"ids": ["good"], "filter": object()}])
+@pytest.mark.parametrize("arguments", [{}, {"ids": ["good"], "filter": object()}, {"ids": "good", "where": {"a": 1}}])
 def test_delete_needs_exactly_one_selector(collection: ColbertCollection, arguments: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError, match=r"either ids=… or filter=…"):
+    with pytest.raises(ConfigurationError, match=r"either ids=… or a filter"):
         collection.delete(**arguments)
+    assert_nothing_written(collection)
+
+
+@pytest.mark.parametrize("where", [{}, {"year": {"gt": "2019"}}])
+def test_a_where_that_is_wrong_is_refused(collection: ColbertCollection, where: Any) -> None:
+    searches = (partial(collection.search, "river"), partial(collection.search_batch, ["river"]))
+    for call in (*searches, collection.count, collection.delete):
+        with pytest.raises(ConfigurationError, match="where"):
+            call(where=where)
     assert_nothing_written(collection)
 
 

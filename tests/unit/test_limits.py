@@ -87,6 +87,11 @@ def test_a_server_without_limits_gets_the_defaults(
             {"filter": models.Filter(must=[match("year"), match("city")])},
             r"and \['city'\] have none: create them with client\.create_payload_index\(name, 'city'",
         ),
+        (
+            {"unindexed_filtering_retrieve": False},
+            {"where": {"$or": [{"year": 1}, {"a[].b": {"ne": 1}}, {"city": {"exists": True}}]}},
+            r"and \['a\[\]\.b', 'city'\] have none",
+        ),
     ],
 )
 def test_what_would_be_refused_is_not_sent(

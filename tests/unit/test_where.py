@@ -1,0 +1,204 @@
+"""What a `Where` becomes, and what is said about one that is wrong."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import pytest
+from qdrant_client import models
+
+from colbert_qdrant import ConfigurationError
+from colbert_qdrant.qdrant.where import joined, to_filter
+
+DAY = dt.date(2024, 6, 1)
+NOON = dt.datetime(2024, 6, 1, 12)
+BERLIN = dt.timezone(dt.timedelta(hours=2))
+ALL_OF_DAY = {"gte": "2024-06-01T00:00:00Z", "lte": "2024-06-01T23:59:59.999999Z"}
+
+
+def match(key: str, kind: str, value: Any) -> dict[str, Any]:
+    return {"key": key, "match": {kind: value}}
+
+
+def within(key: str, **bounds: Any) -> dict[str, Any]:
+    return {"key": key, "range": bounds}
+
+
+def sent(where: Any) -> Any:
+    """The JSON that goes to a server."""
+    return json.loads(to_filter(where).model_dump_json(exclude_none=True))
+
+
+A, B = {"a": 1}, {"b": 1}
+IS_A, IS_B = match("a", "value", 1), match("b", "value", 1)
+EMPTY = {"is_empty": {"key": "k"}}
+
+
+@pytest.mark.parametrize(
+    ("value", "conditions"),
+    [
+        ("en", [match("k", "value", "en")]),
+        ("2024-06-01", [match("k", "value", "2024-06-01")]),
+        ("", [match("k", "value", "")]),
+        (3, [match("k", "value", 3)]),
+        (-(2**63), [match("k", "value", -(2**63))]),
+        (True, [match("k", "value", True)]),
+        (UUID(int=1), [match("k", "value", "00000000-0000-0000-0000-000000000001")]),
+        (1.5, [within("k", gte=1.5, lte=1.5)]),
+        (np.float64(1.5), [within("k", gte=1.5, lte=1.5)]),
+        (None, [EMPTY]),
+        (DAY, [within("k", **ALL_OF_DAY)]),
+        (NOON, [within("k", gte="2024-06-01T12:00:00Z", lte="2024-06-01T12:00:00Z")]),
+        (
+            NOON.replace(tzinfo=BERLIN),
+            [within("k", gte="2024-06-01T12:00:00+02:00", lte="2024-06-01T12:00:00+02:00")],
+        ),
+        (["en", "de"], [match("k", "any", ["en", "de"])]),
+        (("en", UUID(int=1)), [match("k", "any", ["en", "00000000-0000-0000-0000-000000000001"])]),
+        ({7}, [match("k", "any", [7])]),
+        ([1, 2], [match("k", "any", [1, 2])]),
+        ([True], [match("k", "value", True)]),
+        (
+            [1, "en", 2, False, None, 0.5],
+            [
+                {
+                    "should": [
+                        match("k", "any", ["en"]),
+                        match("k", "any", [1, 2]),
+                        match("k", "value", False),
+                        EMPTY,
+                        within("k", gte=0.5, lte=0.5),
+                    ]
+                }
+            ],
+        ),
+        ({"in": ["en"]}, [match("k", "any", ["en"])]),
+        ({"not_in": [1, 2]}, [{"must_not": [match("k", "any", [1, 2])]}]),
+        ({"ne": "en"}, [{"must_not": [match("k", "value", "en")]}]),
+        ({"ne": None}, [{"must_not": [EMPTY]}]),
+        ({"exists": True}, [{"must_not": [EMPTY]}]),
+        ({"exists": False}, [EMPTY]),
+        ({"match": "river bridge"}, [match("k", "text", "river bridge")]),
+        ({"gte": 2020}, [within("k", gte=2020)]),
+        ({"gt": 1, "lt": 2.5}, [within("k", gt=1, lt=2.5)]),
+        ({"gt": 1, "ne": 2, "lte": 3}, [within("k", gt=1, lte=3), {"must_not": [match("k", "value", 2)]}]),
+        ({"gte": DAY, "lt": NOON}, [within("k", gte="2024-06-01T00:00:00Z", lt="2024-06-01T12:00:00Z")]),
+        ({"gt": "2024-06-01"}, [within("k", gt="2024-06-01T23:59:59.999999Z")]),
+        ({"lte": dt.date.max}, [within("k", lte="9999-12-31T23:59:59.999999Z")]),
+        ({"lt": "2024-06-01T12:00+02:00"}, [within("k", lt="2024-06-01T12:00:00+02:00")]),
+    ],
+    ids=repr,
+)
+def test_what_a_key_has_to_be(value: Any, conditions: Any) -> None:
+    assert sent({"k": value}) == {"must": conditions}
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ({**A, **B}, {"must": [IS_A, IS_B]}),
+        ({"a.b": 1, "a[].b": 1}, {"must": [match("a.b", "value", 1), match("a[].b", "value", 1)]}),
+        ({"$or": [A, B]}, {"must": [{"should": [IS_A, IS_B]}]}),
+        ({"$or": [A]}, {"must": [IS_A]}),
+        ({"$or": ({**A, **B}, B)}, {"must": [{"should": [{"must": [IS_A, IS_B]}, IS_B]}]}),
+        ({"$and": [A, B]}, {"must": [{"must": [IS_A, IS_B]}]}),
+        ({"$not": A}, {"must": [{"must_not": [IS_A]}]}),
+        ({"$not": {**A, **B}}, {"must": [{"must_not": [{"must": [IS_A, IS_B]}]}]}),
+        ({"a": 1, "$not": {"$or": [B]}}, {"must": [IS_A, {"must_not": [IS_B]}]}),
+        ({"or": 1, "not": "a"}, {"must": [match("or", "value", 1), match("not", "value", "a")]}),
+    ],
+    ids=repr,
+)
+def test_how_keys_are_combined(where: Any, expected: Any) -> None:
+    assert sent(where) == expected
+
+
+def nested(depth: int) -> Any:
+    where: Any = A
+    for _ in range(depth - 1):
+        where = {"$not": where}
+    return where
+
+
+DEEP: list[Any] = []
+for _ in range(100_000):
+    DEEP = [DEEP]
+LOOP: dict[str, Any] = {}
+LOOP["$and"] = [LOOP]
+NO_TIME = "use finite numbers, or else dates and times"
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ({}, "must not be empty: leave it out"),
+        ([A], r"must be a dict like .*, got \[{'a': 1}\]"),
+        (models.Filter(must=[]), r"a models\.Filter goes to filter="),
+        ({1: "a"}, "where: 1 is no payload key: use a string"),
+        ({"": "a"}, "'' is no payload key"),
+        ({"\ud800": 1}, "is not valid Unicode"),
+        ({"k": "\ud800"}, r"where: 'k' '\\ud800' is not valid Unicode: surrogates"),
+        ({"k": {}}, r"'k' has {}: use gt, gte, lt, lte, in, not_in, ne, exists, match"),
+        ({"k": {"gtee": 1}}, r"'k' has the unknown operator 'gtee' \(did you mean 'gte' or 'gt'\?\): use gt, gte"),
+        ({"k": {"$gte": 1}}, r"unknown operator '\$gte' \(did you mean 'gte'"),
+        ({"k": {"nin": [1]}}, r"did you mean 'in' or 'not_in'\?"),
+        ({"k": {"eq": 1}}, "unknown operator 'eq': use .*, or the value itself for what equals it"),
+        ({"author": {"name": "x"}}, r"'author' has the unknown .* a key inside an object is written 'author\.name'"),
+        ({"k": {1: 1}}, "unknown operator 1"),
+        ({"k": []}, r"'k' needs a list of values that is not empty, got \[\]"),
+        ({"k": {"in": []}}, "'k' needs a list of values that is not empty"),
+        ({"k": {"in": "en"}}, "'k' needs a list of values that is not empty, got 'en'"),
+        ({"k": {"not_in": None}}, "'k' needs a list"),
+        ({"k": {"ne": ["en"]}}, r"'k' cannot be compared with \['en'\], of type list"),
+        ({"k": [["en"]]}, r"'k' cannot be compared with \['en'\], of type list: use a string, a number"),
+        ({"k": Decimal(1)}, r"'k' cannot be compared with Decimal\('1'\), of type Decimal"),
+        ({"k": np.int64(1)}, r"'k' cannot be compared with np\.int64\(1\), of type int64"),
+        ({"k": b"x"}, "of type bytes"),
+        ({"k": float("nan")}, f"'k' cannot be compared with nan, nan: {NO_TIME}"),
+        ({"k": 2**63}, "'k' cannot equal 9223372036854775808: whole numbers have 64 bits"),
+        ({"k": [1, -(2**63) - 1]}, "whole numbers have 64 bits; store larger ones as strings"),
+        ({"k": {"gt": True}}, f"'k' cannot be compared with True: {NO_TIME}"),
+        ({"k": {"gt": None}}, "'k' cannot be compared with None"),
+        ({"k": {"gt": float("inf")}}, "'k' cannot be compared with inf"),
+        ({"k": {"gt": 10**400}}, "'k' cannot be compared with 1000"),
+        ({"k": {"gt": "m"}}, f"'k' cannot be compared with 'm': {NO_TIME}"),
+        ({"k": {"gt": "2020"}}, "'k' cannot be compared with '2020'"),
+        ({"k": {"gt": [1]}}, r"'k' cannot be compared with \[1\]"),
+        ({"k": {"gt": 1, "lt": DAY}}, r"'k' cannot be compared with 1, datetime\.date\(2024, 6, 1\)"),
+        ({"k": {"gt": 1, "gte": 1}}, "'k' has both 'gt' and 'gte': use one of them"),
+        ({"k": {"lte": 1, "lt": 1}}, "'k' has both 'lt' and 'lte'"),
+        ({"k": {"exists": 1}}, "'k' 'exists' needs True or False, got 1"),
+        ({"k": {"match": " "}}, "'k' 'match' needs a text that is not empty, got ' '"),
+        ({"k": {"match": ["a"]}}, "'k' 'match' needs a text"),
+        ({"$nor": [A]}, r"'\$nor' is unknown \(did you mean '\$or' or '\$not'\?\): use one of \$and, \$or, \$not"),
+        ({"$text": "a"}, r"'\$text' is unknown: use one of"),
+        ({"$or": []}, r"'\$or' needs a list of filters that is not empty"),
+        ({"$and": A}, r"'\$and' needs a list of filters"),
+        ({"$or": [A, {}]}, "must not be empty"),
+        ({"$not": [A]}, "must be a dict"),
+        ({"$or": ["a"]}, "must be a dict like .*, got 'a'"),
+        ({"or": [A, B]}, r"'or' \(did you mean '\$or'\?\) cannot be compared with {'a': 1}"),
+        ({"not": A}, r"'not' \(did you mean '\$not'\?\) has the unknown operator 'a'"),
+        (nested(16), "must not be nested more than 15 deep: write it flatter"),
+        (nested(5_000), "must not be nested more than 15 deep"),
+        (LOOP, "must not be nested more than 15 deep"),
+        ({"k": DEEP}, r"'k' cannot be compared with \[\[\["),
+        ({"$not": DEEP}, r"must be a dict like .*, got \[\[\["),
+    ],
+)
+def test_what_is_wrong_is_named(where: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        to_filter(where)
+
+
+def test_nothing_is_changed_where_only_one_of_two_is_given() -> None:
+    other = models.Filter(should=[models.HasIdCondition(has_id=[1])])
+    assert joined(None, None) is None
+    assert joined(other, None) is other
+    assert joined(None, A) == to_filter(A)
+    assert joined(other, A) == models.Filter(must=[other, to_filter(A)])
