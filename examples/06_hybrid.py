@@ -27,5 +27,5 @@ with EdgeClient(store) as client:
     docs.upsert(DOCUMENTS)
     for hit in docs.search("E-1107", mode="hybrid"):
         print(f"{hit.score:.2f}  {hit.id}  by {' and '.join(hit.legs)}  {hit.text}")
-    (best,) = docs.search("E-2203", legs=["bm25"], limit=1)
+    (best,) = docs.search("E-2203", legs={"bm25": 1}, limit=1)
     print(f"the word alone finds {best.id}")

@@ -116,7 +116,7 @@ BAD_SEARCHES: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
         "a",
         {"mode": "fast"},
         ConfigurationError,
-        "unknown mode 'fast': use one of two-stage, fde, exact",
+        "unknown mode 'fast': use one of two-stage, hybrid, fde, exact",
     ),
     "no hits wanted": ("a", {"limit": 0}, ConfigurationError, "limit must be at least 1, got 0"),
     "too few candidates": (
