@@ -8,6 +8,7 @@ import logging
 
 from colbert_qdrant import rank
 from colbert_qdrant.aio import AsyncColbertCollection
+from colbert_qdrant.attached import AsyncAttachedCollection, AttachedCollection, attach, attach_async
 from colbert_qdrant.collection import ColbertCollection
 from colbert_qdrant.config import (
     Bm25Config,
@@ -80,8 +81,10 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ArtefactError",
+    "AsyncAttachedCollection",
     "AsyncColbertCollection",
     "AsyncEdgeClient",
+    "AttachedCollection",
     "AuthenticationError",
     "Bm25Config",
     "CapabilityError",
@@ -145,6 +148,8 @@ __all__ = [
     "UnreachableError",
     "VectorEncoder",
     "VectorState",
+    "attach",
+    "attach_async",
     "connect",
     "connect_async",
     "fde_report",
