@@ -88,9 +88,9 @@ class DocumentCache:
     def _put(self, made: Mapping[bytes, NDArray[np.float32]]) -> None:
         with self._lock:
             for key, matrix in made.items():
-                if (
-                    key not in self._entries and _size(matrix) <= self._max_bytes
-                ):  # another thread may have put it there
+                if key in self._entries:  # by another thread, in the meantime
+                    continue
+                if _size(matrix) <= self._max_bytes:
                     self._make_room(_size(matrix))
                     self._entries[key] = matrix
                     self._bytes += _size(matrix)

@@ -191,14 +191,18 @@ def test_a_batch_is_its_queries(docs: AttachedCollection, encoder: WordEncoder) 
     for query, hits in zip(queries, together, strict=True):
         assert_ranked(hits, query, dense_best(query, 20), limit=7)
         assert [hit.id for hit in hits] == [hit.id for hit in docs.search(query, by_dense, limit=7)]
-    assert docs.search_batch([], []) == []
 
 
-def test_a_large_batch_is_ranked_in_parts(docs: AttachedCollection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_batch_is_ranked_in_parts(
+    docs: AttachedCollection, client: Client, encoder: WordEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("colbert_qdrant.attached.ranking._CHUNK_TEXTS", 7)
+    docs = attach(client, docs.name, encoder=encoder, cache_documents=0)
     queries = [" ".join(TEXTS[place].split()[:3]) for place in range(8)]
     for query, hits in zip(queries, docs.search_batch(queries, by_dense), strict=True):
         assert_ranked(hits, query, dense_best(query, 20))
+    found = set().union(*(dense_best(query, 20) for query in queries))
+    assert encoder.encoded == len({TEXTS[place] for place in found}) > 7  # each once, without a cache
 
 
 @pytest.mark.parametrize("cached", [True, False])

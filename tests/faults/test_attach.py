@@ -63,7 +63,8 @@ def paths(server: FaultyServer) -> list[bytes]:
 def test_a_search_is_one_request_and_nothing_else(server: FaultyServer, docs: AttachedCollection) -> None:
     assert server.texts == []
     server.script = [found(STORED)]
-    hits = docs.search("harbor river", BY, filter=models.Filter(must=[models.HasIdCondition(has_id=[1])]))
+    by = BY.model_copy(update={"with_vector": True, "with_payload": ["year"]})
+    hits = docs.search("harbor river", by, filter=models.Filter(must=[models.HasIdCondition(has_id=[1])]))
     assert [(hit.id, hit.payload) for hit in hits] == [(id, payload(STORED[id])) for id in RANKED]
     assert paths(server) == [b"/collections/docs/points/query/batch"]
     (search,) = server.bodies[-1]["searches"]
@@ -82,6 +83,8 @@ def test_a_batch_is_one_request(server: FaultyServer, docs: AttachedCollection) 
     assert [[hit.id for hit in each] for each in hits] == [RANKED, [2], []]
     assert paths(server) == [b"/collections/docs/points/query/batch"]
     assert len(server.bodies[-1]["searches"]) == 3
+    assert docs.search_batch([], []) == []
+    assert len(server.texts) == 1
 
 
 def test_an_event_loop_sends_no_more(server: FaultyServer) -> None:
@@ -138,9 +141,9 @@ def test_texts_become_vectors_where_the_client_makes_them(server: FaultyServer) 
     class Embedding(QdrantClient):
         """Stands for a client with FastEmbed."""
 
-        def query_batch_points(self, collection_name: str, requests: Any, **others: Any) -> Any:
+        def query_batch_points(self, collection_name: str, requests: Any, *others: Any, **named: Any) -> Any:
             made = [each.model_copy(update={"query": [float(len(each.query.text))]}) for each in requests]
-            return super().query_batch_points(collection_name, made, **others)
+            return super().query_batch_points(collection_name, made, *others, **named)
 
     client = Embedding(host="127.0.0.1", port=server.port, check_compatibility=False, timeout=1)
     server.script = [found(STORED)]
