@@ -8,6 +8,7 @@ import logging
 
 from colbert_qdrant import rank
 from colbert_qdrant.aio import AsyncColbertCollection
+from colbert_qdrant.attached import AsyncAttachedCollection, AttachedCollection, attach, attach_async
 from colbert_qdrant.collection import ColbertCollection
 from colbert_qdrant.config import (
     Bm25Config,
@@ -81,8 +82,10 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ArtefactError",
+    "AsyncAttachedCollection",
     "AsyncColbertCollection",
     "AsyncEdgeClient",
+    "AttachedCollection",
     "AuthenticationError",
     "Bm25Config",
     "CapabilityError",
@@ -147,6 +150,8 @@ __all__ = [
     "VectorEncoder",
     "VectorState",
     "Where",
+    "attach",
+    "attach_async",
     "connect",
     "connect_async",
     "fde_report",

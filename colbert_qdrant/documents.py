@@ -59,12 +59,14 @@ class SearchTimings:
         fde: Token embeddings → encoding, and the request itself made of them.
         request: From the request's sending to its answer, with all attempts.
         server: What the server says that it worked; ``None``: it does not say, or there is none.
+        rank: Candidates' texts → token embeddings → MaxSim; ``None``: Qdrant ranked them.
     """
 
     encode: float
     fde: float
     request: float
     server: float | None = None
+    rank: float | None = None
 
 
 class SearchHits(list[SearchHit]):

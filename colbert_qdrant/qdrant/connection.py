@@ -93,8 +93,8 @@ class Connection:
         """
         if isinstance(client, AsyncQdrantClient | AsyncEdgeClient):
             raise ConfigurationError(
-                f"{type(client).__name__} has to be awaited: use AsyncColbertCollection, or give a QdrantClient or an "
-                "EdgeClient"
+                f"{type(client).__name__} has to be awaited: use AsyncColbertCollection or attach_async, or give a "
+                "QdrantClient or an EdgeClient"
             )
         return cls(client, retry=retry, shard_key=shard_key)
 
@@ -109,7 +109,7 @@ class Connection:
         """
         if isinstance(client, QdrantClient | EdgeClient):
             raise ConfigurationError(
-                f"{type(client).__name__} would block the event loop: use ColbertCollection, or give an "
+                f"{type(client).__name__} would block the event loop: use ColbertCollection or attach, or give an "
                 "AsyncQdrantClient or an AsyncEdgeClient"
             )
         return cls(client, retry=retry, shard_key=shard_key)

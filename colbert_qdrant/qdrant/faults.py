@@ -100,7 +100,9 @@ _MEANINGS: Final[Mapping[Kind, _Meaning]] = {
     "authentication": _Meaning(
         "the server does not allow it", "give the client a key that may do this", AuthenticationError
     ),
-    "not_found": _Meaning("it is not there", "create it with ColbertCollection.create", CollectionNotFoundError),
+    "not_found": _Meaning(
+        "it is not there", "look at its name, or create it with ColbertCollection.create", CollectionNotFoundError
+    ),
     "refused": _Meaning("the server refuses it", "look at what the server says about it", RequestRefusedError),
     "ended": _Meaning(
         "the embedded engine crashed",

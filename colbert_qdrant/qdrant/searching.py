@@ -34,6 +34,20 @@ async def search(connection: Connection, collection: str, requests: Sequence[mod
     return await connection.request("search", collection, partial(send, connection, collection, requests))
 
 
+async def query(
+    connection: Connection, collection: str, requests: Sequence[models.QueryRequest]
+) -> list[models.QueryResponse]:
+    """Send a caller's own searches in one request, as the client sends them: it may make vectors of texts in them."""
+    return await connection.request("search", collection, partial(_by_client, connection, collection, requests))
+
+
+async def _by_client(
+    connection: Connection, collection: str, requests: Sequence[models.QueryRequest]
+) -> list[models.QueryResponse]:
+    answers = await connection.runtime.call(connection.raw.query_batch_points, collection, requests=requests)
+    return _checked(answers, requests)
+
+
 async def _over_rest(connection: Connection, collection: str, requests: Sequence[models.QueryRequest]) -> Answers:
     # the client's own method throws the time away
     answer = await connection.runtime.call(

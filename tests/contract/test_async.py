@@ -244,7 +244,7 @@ def test_a_client_of_the_other_kind_is_refused(tmp_path: Path) -> None:
     encoder = WordEncoder()
     with (
         EdgeClient(tmp_path) as client,
-        pytest.raises(ConfigurationError, match="EdgeClient would block the event loop: use ColbertCollection, or"),
+        pytest.raises(ConfigurationError, match="EdgeClient would block the event loop: use ColbertCollection or"),
     ):
         asyncio.run(AsyncColbertCollection.open("docs", client=client, encoder=encoder))  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="AsyncQdrantClient has to be awaited: use AsyncColbertCollection"):

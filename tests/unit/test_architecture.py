@@ -19,7 +19,7 @@ LAYERS = [
     {"fingerprint"},
     {"scoring", "fde", "encoders"},
     {"rank", "rerank", "inspection", "qdrant"},
-    {"ingest"},
+    {"attached", "ingest"},
     {"operations"},
     {"aio", "collection"},
     {"evaluate"},

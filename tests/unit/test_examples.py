@@ -66,6 +66,20 @@ def test_hybrid(model: Path, tmp_path: Path) -> None:
     assert last == "the word alone finds E-2203"
 
 
+def test_attach(model: Path, tmp_path: Path) -> None:
+    encoder = ColbertEncoder.from_pretrained(model)
+    question = encoder.encode_queries(["when does the boat leave the harbor"])
+    texts = [  # those that have a word of the question
+        "The ferry leaves the harbor at noon.",
+        "A bridge was built over the river by its own engineers.",
+        "Candles light the old temple at the harbor.",
+    ]
+    scores = maxsim(question, encoder.encode_documents(texts))[0]
+    for _ in range(2):
+        lines = run("05_attach.py", model, tmp_path / "store").splitlines()
+        assert lines == ranked(scores, [f"{id}  {text}" for id, text in enumerate(texts)], "{0:.2f}  {1}")[:2]
+
+
 def test_rerank(tmp_path: Path) -> None:
     model = build("pylate-bert", tmp_path / "model")
     lines = run("03_rerank.py", model).splitlines()

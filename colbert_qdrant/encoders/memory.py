@@ -1,0 +1,105 @@
+"""Token embeddings of documents kept in memory: those used last, in a bounded number of bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from colbert_qdrant.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from colbert_qdrant.tokens import TokenEmbeddings
+
+_ENTRY_BYTES: Final = 512
+"""What an entry takes beside its vectors: its key, its array's header and its places in the table."""
+
+
+class DocumentCache:
+    """Texts' token matrices, named by the digest of the text; for one encoder, and any number of threads.
+
+    Args:
+        max_bytes: Most memory that it takes; 0: nothing is kept.
+
+    Raises:
+        ConfigurationError: It is less than 0.
+
+    Example:
+        >>> from colbert_qdrant import TokenEmbeddings
+        >>> cache, encoded = DocumentCache(10_000), []
+        >>> def encode(texts):
+        ...     encoded.extend(texts)
+        ...     return TokenEmbeddings.from_matrices([[[float(len(text))]] for text in texts])
+        >>> [matrix.tolist() for texts in (["one", "three"], ["three"]) for matrix in cache.encode(texts, encode)]
+        [[[3.0]], [[5.0]], [[5.0]]]
+        >>> encoded
+        ['one', 'three']
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        if max_bytes < 0:
+            raise ConfigurationError(f"a cache of {max_bytes} bytes: give 0 for none, or more")
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._entries: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()  # used last at its end
+        self._lock = threading.Lock()
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes it takes."""
+        return self._bytes
+
+    def encode(
+        self, texts: Sequence[str], encode: Callable[[Sequence[str]], TokenEmbeddings]
+    ) -> list[NDArray[np.float32]]:
+        """Encode texts that are not in the cache, each once, and put them there.
+
+        Args:
+            texts: Texts.
+            encode: Makes the token embeddings of those that are missing.
+
+        Returns:
+            The token matrix of each text.
+        """
+        keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
+        found = self._take(keys)
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
+        if missing:
+            encoded = encode(list(missing.values()))
+            # copies: a part of a batch keeps the whole batch in memory
+            made = {key: matrix.copy() for key, matrix in zip(missing, encoded, strict=True)}
+            self._put(made)
+            found |= made
+        return [found[key] for key in keys]
+
+    def _take(self, keys: Sequence[bytes]) -> dict[bytes, NDArray[np.float32]]:
+        with self._lock:
+            found = {key: self._entries[key] for key in keys if key in self._entries}
+            for key in found:
+                self._entries.move_to_end(key)
+        return found
+
+    def _put(self, made: Mapping[bytes, NDArray[np.float32]]) -> None:
+        with self._lock:
+            for key, matrix in made.items():
+                if key in self._entries:  # by another thread, in the meantime
+                    continue
+                if _size(matrix) <= self._max_bytes:
+                    self._make_room(_size(matrix))
+                    self._entries[key] = matrix
+                    self._bytes += _size(matrix)
+
+    def _make_room(self, size: int) -> None:
+        while self._bytes + size > self._max_bytes:
+            _, oldest = self._entries.popitem(last=False)
+            self._bytes -= _size(oldest)
+
+
+def _size(matrix: NDArray[np.float32]) -> int:
+    return matrix.nbytes + _ENTRY_BYTES

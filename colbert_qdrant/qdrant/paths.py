@@ -1,0 +1,56 @@
+"""Paths into payloads, as Qdrant writes them: ``meta.text``, ``parts[0].text``, ``parts[].text``, ``"a key".text``."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from colbert_qdrant.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_STEP: Final = re.compile(r'(?:^|\.)(?:"(?P<quoted>[^"]+)"|(?P<bare>[\w-]+))|\[(?P<place>[0-9]*)\]')
+
+Step: TypeAlias = str | int | None
+"""A key, a place in a list, or ``None`` for all places."""
+
+
+def parse_path(path: str) -> list[Step]:
+    """The steps of a path.
+
+    Raises:
+        ConfigurationError: It is none.
+
+    Example:
+        >>> parse_path('parts[].pages[0]."the text"')
+        ['parts', None, 'pages', 0, 'the text']
+    """
+    steps: list[Step] = []
+    position = 0
+    while isinstance(path, str) and (found := _STEP.match(path, position)):
+        place = found["place"]
+        steps.append((found["quoted"] or found["bare"]) if place is None else int(place) if place else None)
+        position = found.end()
+    if not steps or not isinstance(steps[0], str) or position != len(path):
+        raise ConfigurationError(
+            f"{path!r} is no path into a payload: write 'key', 'key.inner', 'list[0].key' or 'list[].key', and keys "
+            "with other characters in double quotes"
+        )
+    return steps
+
+
+def values_at(payload: Any, steps: Sequence[Step]) -> Iterator[Any]:
+    """What is there: nothing, one value, or with ``[]`` any number of them."""
+    if not steps:
+        yield payload
+        return
+    step, rest = steps[0], steps[1:]
+    if isinstance(step, str):
+        inner = [payload[step]] if isinstance(payload, dict) and step in payload else []
+    elif isinstance(payload, list):
+        inner = payload if step is None else payload[step : step + 1]
+    else:
+        inner = []
+    for each in inner:
+        yield from values_at(each, rest)
