@@ -16,8 +16,9 @@ from colbert_qdrant.qdrant.edge import payload_index
 from colbert_qdrant.qdrant.edge.describe import collection_info, vector_params
 from colbert_qdrant.qdrant.edge.failures import engine_errors
 from colbert_qdrant.qdrant.edge.fields import given, unsupported
+from colbert_qdrant.qdrant.edge.files import TEMPORARY_SUFFIX, write_file
 from colbert_qdrant.qdrant.edge.filters import to_filter
-from colbert_qdrant.qdrant.edge.manifest import FILE_NAME, TEMPORARY_SUFFIX, dumped, write_file
+from colbert_qdrant.qdrant.edge.manifest import FILE_NAME, dumped
 from colbert_qdrant.qdrant.edge.names import check_name, folded
 from colbert_qdrant.qdrant.edge.points import (
     from_id,
