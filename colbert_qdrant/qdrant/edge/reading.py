@@ -78,6 +78,64 @@ class Reading:
         )
         return self._store.collection(collection_name).query_batch("query_points", [request])[0]
 
+    def query_points_groups(
+        self,
+        collection_name: str,
+        group_by: str,
+        query: AnyQuery | None = None,
+        *,
+        using: str | None = None,
+        prefetch: models.Prefetch | list[models.Prefetch] | None = None,
+        query_filter: models.Filter | None = None,
+        search_params: models.SearchParams | None = None,
+        limit: int = 10,
+        group_size: int = 3,
+        with_payload: models.WithPayloadInterface = True,
+        with_vectors: WithVectors = False,
+        score_threshold: float | None = None,
+    ) -> models.GroupsResult:
+        """Searches a collection for the best groups: points with the same value of a payload field.
+
+        A point whose field is a list is in the group of each of its values. One without the field is in no group, nor
+        is one with a value that is neither a string nor an integer. An index of the field makes it fast.
+
+        Args:
+            collection_name: The collection.
+            group_by: The payload field; `a.b` is a field of an object, `a[].b` one of all objects in a list.
+            query: As for `query_points`, and so are those that are not described here.
+            using: See `query_points`.
+            prefetch: Searches whose results are the candidates of this one, the only points that are put into groups.
+                Their limits are multiplied by the size of a group.
+            query_filter: See `query_points`.
+            search_params: See `query_points`.
+            limit: The number of groups.
+            group_size: The most points of a group.
+            with_payload: See `query_points`.
+            with_vectors: See `query_points`.
+            score_threshold: See `query_points`.
+
+        Returns:
+            The groups, in the order of their best points; in each the best points first.
+
+        Raises:
+            CapabilityError: The embedded engine does not have the query or a parameter of it.
+            SchemaMismatchError: The vector is not in the collection or has another size.
+            ConfigurationError: `limit` or `group_size` is less than 1.
+        """
+        request = models.QueryRequest.model_construct(
+            query=query,
+            using=using,
+            prefetch=prefetch,
+            filter=query_filter,
+            params=search_params,
+            with_payload=with_payload,
+            with_vector=with_vectors,
+            score_threshold=score_threshold,
+        )
+        return self._store.collection(collection_name).query_groups(
+            request, group_by=group_by, limit=limit, group_size=group_size
+        )
+
     def query_batch_points(self, collection_name: str, requests: Sequence[models.QueryRequest]) -> list[QueryResponse]:
         """Answers several queries at once, which is faster than one by one.
 
