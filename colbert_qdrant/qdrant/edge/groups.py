@@ -96,9 +96,7 @@ class GroupSearch:
             params = (request.params or models.SearchParams()).model_copy(update={"exact": True})
             request = _narrowed(request, models.Filter(must=[condition])).model_copy(update={"params": params})
         found, _ = self._search(request, lambda groups: self._are_full(groups, best))
-        found = {key: hits for key, hits in found.items() if key in best}
-        # an index of another type than the keys hides points from the filter
-        return {key: max(found.get(key, []), best[key], key=len) for key in found | best}
+        return {key: hits for key, hits in found.items() if key in best}
 
     def _search(self, request: models.QueryRequest, is_enough: Callable[[Groups], bool]) -> tuple[Groups, bool]:
         """Groups of the best points, of more and more until they are enough or all; and whether they are all."""

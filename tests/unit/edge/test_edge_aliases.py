@@ -233,7 +233,7 @@ def outcome(client: Client, step: tuple[str, Any]) -> Any:
 
 
 @settings(max_examples=60, derandomize=True, deadline=None, database=None, phases=[Phase.generate])
-@given(st.lists(STEPS, max_size=12))
+@given(st.lists(STEPS, min_size=5, max_size=12))
 def test_the_same_as_in_local_mode(tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, Any]]) -> None:
     path = tmp_path_factory.mktemp("aliases")
     local = QdrantClient(":memory:")

@@ -20,6 +20,7 @@ from colbert_qdrant.qdrant.edge.collection import Collection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from random import Random
 
     from colbert_qdrant.qdrant import Client
 
@@ -75,21 +76,28 @@ def test_a_distance_that_is_small_is_good(client: EdgeClient) -> None:
     assert found(result) == [("b", [4, 1]), ("c", [5, 2])]
 
 
-ONE = st.sampled_from(["a", "a", "a", "b", "c", "1", 1, 1, 2, -3])
-STRINGS = st.sampled_from(["a", "a", "a", "b", "c", "d", "e", "1"])
-ODD = st.sampled_from([None, True, 1.0, 2.5, {"k": "a"}, ["a"], []])
-MIXED = st.one_of(ONE, ONE, ONE, ODD, st.lists(st.one_of(ONE, ONE, ODD), max_size=3))
+STRINGS = ["a", "a", "a", "b", "c", "d", "e", "1"]
+INTEGERS = [1, 1, 1, 2, -3, 4, 10]
+ODD = [None, True, 1.0, 2.5, {"k": "a"}, ["a"], []]
+KINDS = [STRINGS, INTEGERS, [*STRINGS, *INTEGERS]]
 
 
-@st.composite
-def payloads(draw: st.DrawFn) -> list[dict[str, Any]]:
+def value(random: Random, kind: Sequence[Any], *, odd: bool) -> Any:
+    """A value, or a list of some."""
+    choices = [*kind, *kind, *ODD] if odd else kind
+    several = odd and random.random() < 0.3
+    return random.choices(choices, k=random.randint(0, 3)) if several else random.choice(choices)
+
+
+def payloads(random: Random) -> list[dict[str, Any]]:
     """Payloads whose fields have the same values, in different places."""
-    values = draw(st.lists(draw(st.sampled_from([STRINGS, ONE, MIXED])), min_size=1, max_size=40))
+    kind, odd = random.choice(KINDS), random.random() < 0.5
+    values = [value(random, kind, odd=odd) for _ in range(random.randint(1, 40))]
     stored: list[dict[str, Any]] = []
-    for n, value in enumerate(values):
-        items = [{"k": each} for each in values[n : n + n % 3]]
-        stored.append({"k": value, "deep": {"k.k": value}, "items": items, "even": n % 2 == 0})
-        if n % 7 == 3:
+    for n, each in enumerate(values):
+        items = [{"k": other} for other in values[n : n + n % 3]]
+        stored.append({"k": each, "deep": {"k.k": each}, "items": items, "even": n % 2 == 0})
+        if random.random() < 0.1:
             del stored[-1]["k"]
     return stored
 
@@ -113,16 +121,16 @@ FIELDS = ["k", "k", "k", "k[]", 'deep."k.k"', "items[].k", "items[0].k", "items[
 
 
 @settings(max_examples=100, derandomize=True, deadline=None, database=None, phases=[Phase.generate])
-@given(st.data())
-def test_the_same_as_in_local_mode(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    stored = data.draw(payloads())
+@given(st.randoms(use_true_random=True))
+def test_the_same_as_in_local_mode(tmp_path_factory: pytest.TempPathFactory, random: Random) -> None:
+    stored = payloads(random)
     local = QdrantClient(":memory:")
     with EdgeClient(tmp_path_factory.mktemp("groups")) as edge:
         for client in (edge, local):
             load(client, stored)
-        for search in data.draw(st.lists(st.sampled_from(SEARCHES), min_size=4, max_size=4)):
-            field = data.draw(st.sampled_from(FIELDS))
-            sizes: dict[str, Any] = {"limit": data.draw(st.integers(1, 6)), "group_size": data.draw(st.integers(1, 4))}
+        for search in random.sample(SEARCHES, 4):
+            field = random.choice(FIELDS)
+            sizes: dict[str, Any] = {"limit": random.randint(1, 6), "group_size": random.randint(1, 4)}
             mine = edge.query_points_groups("docs", field, **search, **sizes)
             theirs = local.query_points_groups("docs", field, **search, **sizes)
             assert found(mine) == found(theirs), (field, search, sizes)
@@ -283,15 +291,16 @@ def test_through_a_graph(client: EdgeClient) -> None:
     assert first == sorted(first, reverse=True)
 
 
-@pytest.mark.parametrize("index", ["keyword", "integer"])
-def test_groups_that_an_index_of_another_type_hides_still_come(client: EdgeClient, index: str) -> None:
-    stored = [{"k": key} for key in ("a", "b", 1, 2) for _ in range(30)]
-    load(client, stored)
+@pytest.mark.parametrize("index", ["keyword", "integer", "float", "bool", "text", "datetime", "uuid", "geo"])
+@pytest.mark.parametrize("pair", [(1, 2), ("a", "b"), ("a", 2)])
+def test_an_index_of_another_type_hides_nothing(
+    client: EdgeClient, index: str, pair: tuple[int | str, int | str]
+) -> None:
+    load(client, [{"k": key} for _ in range(30) for key in pair])
     client.create_payload_index("docs", "k", index)
-    result = client.query_points_groups("docs", "k", [1.0], using="near", limit=4, group_size=2)
-    assert found(result) == [(2, [119, 118]), (1, [89, 88]), ("b", [59, 58]), ("a", [29, 28])]
-    some = client.query_points_groups("docs", "k", [1.0], using="near", limit=1, group_size=100)
-    assert len(found(some)[0][1]) == 30
+    client.optimize("docs")
+    result = client.query_points_groups("docs", "k", [1.0], using="near", limit=1, group_size=31)
+    assert found(result) == [(pair[1], list(range(59, 0, -2)))]
 
 
 def test_an_alias_is_taken_too(client: EdgeClient) -> None:
@@ -313,6 +322,14 @@ def test_what_is_refused(client: EdgeClient) -> None:
         client.query_points_groups("docs", "k", models.SampleQuery(sample=models.Sample.RANDOM))
     with pytest.raises(CollectionNotFoundError):
         client.query_points_groups("nope", "k", [1.0])
+
+
+def test_integers_that_no_filter_can_ask_for_are_groups_too(client: EdgeClient) -> None:
+    load(client, [{"k": key} for key in (2**63, 2**64 - 1, 1, 1, 1, 1)])
+    result = client.query_points_groups("docs", "k", [1.0], using="near", limit=3, group_size=2)
+    assert found(result) == [(1, [5, 4]), (2**64 - 1, [1]), (2**63, [0])]
+    result = client.query_points_groups("docs", "k", [9.0], using="far", limit=2, group_size=2)
+    assert found(result) == [(1, [5, 4]), (2**64 - 1, [1])]
 
 
 def test_no_number_is_too_large(client: EdgeClient) -> None:
