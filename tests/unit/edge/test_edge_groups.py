@@ -79,7 +79,7 @@ def test_a_distance_that_is_small_is_good(client: EdgeClient) -> None:
 STRINGS = ["a", "a", "a", "b", "c", "d", "e", "1"]
 INTEGERS = [1, 1, 1, 2, -3, 4, 10]
 ODD = [None, True, 1.0, 2.5, {"k": "a"}, ["a"], []]
-KINDS = [STRINGS, INTEGERS, [*STRINGS, *INTEGERS]]
+KINDS: list[list[Any]] = [STRINGS, INTEGERS, [*STRINGS, *INTEGERS]]
 
 
 def value(random: Random, kind: Sequence[Any], *, odd: bool) -> Any:
