@@ -15,8 +15,6 @@ async def real_name(connection: Connection, collection: str) -> str:
 
     A key that may not list aliases sees none: collections have to be opened by their own names then.
     """
-    if connection.embedded:
-        return collection
     try:
         aliases = (await connection.client.get_aliases()).aliases
     except AuthenticationError:

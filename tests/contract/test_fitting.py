@@ -638,14 +638,11 @@ def test_another_encoder_is_named_also_when_its_tokens_have_other_dimensions(
 
 
 @pytest.fixture
-def alias(engine: Engine, client: Client) -> str:
-    if isinstance(client, EdgeClient):
-        pytest.skip("the embedded engine has no aliases")
+def alias(engine: Engine) -> str:
     return f"{engine.name}-alias"
 
 
 def make_alias(client: Client, alias: str, name: str) -> None:
-    assert not isinstance(client, EdgeClient)
     create = models.CreateAlias(collection_name=name, alias_name=alias)
     client.update_collection_aliases([models.CreateAliasOperation(create_alias=create)])
 

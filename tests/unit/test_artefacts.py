@@ -42,7 +42,7 @@ def delete(client: QdrantClient, name: str) -> None:
     run_blocking(artefacts.delete(Connection(client), name))
 
 
-def real_name(client: QdrantClient, name: str) -> str:
+def real_name(client: QdrantClient | EdgeClient, name: str) -> str:
     return run_blocking(aliases.real_name(Connection(client), name))
 
 
@@ -195,6 +195,17 @@ def test_only_a_missing_permission_is_no_reason_to_stop(
     else:
         with pytest.raises(raised):
             real_name(client, "docs")
+
+
+def test_an_alias_of_an_embedded_collection_stands_for_it(tmp_path: Path) -> None:
+    with EdgeClient(tmp_path) as client:
+        client.create_collection("docs", models.VectorParams(size=2, distance=models.Distance.DOT))
+        create = models.CreateAlias(collection_name="docs", alias_name="current")
+        client.update_collection_aliases([models.CreateAliasOperation(create_alias=create)])
+        assert real_name(client, "current") == "docs"
+        assert real_name(client, "other") == "other"
+        publish(client, "current", DATA)
+        assert fetch(client, "docs") == fetch(client, "current") == DATA
 
 
 def test_an_embedded_store_keeps_a_file_with_the_collection(tmp_path: Path) -> None:

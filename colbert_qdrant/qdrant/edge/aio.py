@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import inspect
 import os
 import sys
 from itertools import count
@@ -198,6 +199,6 @@ def _awaited(name: str, method: Callable[..., Any]) -> Callable[..., Coroutine[A
     return call
 
 
-for _name, _method in vars(EdgeClient).items():
+for _name, _method in inspect.getmembers(EdgeClient, inspect.isfunction):
     if not _name.startswith("_") and _name != "close":
         setattr(AsyncEdgeClient, _name, _awaited(_name, _method))

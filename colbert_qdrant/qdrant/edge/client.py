@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qdrant_client import models
 
 from colbert_qdrant.errors import MissingExtraError
 from colbert_qdrant.qdrant.edge.names import store_folder
+from colbert_qdrant.qdrant.edge.reading import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,23 +19,16 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    import numpy as np
-    from qdrant_client.conversions.common_types import PointId
-    from qdrant_client.http.models import QueryResponse
-
     from colbert_qdrant.qdrant.edge.collection import Selector
     from colbert_qdrant.qdrant.edge.store import Store
 
-    WithVectors = bool | Sequence[str]
-    AnyQuery = models.QueryInterface | np.ndarray[Any, Any]
 
-
-class EdgeClient:
+class EdgeClient(Reading):
     """Qdrant in this process: no server, the data in a folder, QdrantClient's methods and models.
 
-    Only one client can have a folder open. Every method raises `ClosedError` after `close()`,
-    `ForkedProcessError` in a process that was forked from the one that opened it, and
-    `CollectionNotFoundError` for a collection that does not exist.
+    Methods take an alias for a collection's name, except those that create or delete a collection. Only one client can
+    have a folder open. Every method raises `ClosedError` after `close()`, `ForkedProcessError` in a process that was
+    forked from the one that opened it, and `CollectionNotFoundError` for a collection that does not exist.
 
     Args:
         path: The folder of the store; it is created if it does not exist.
@@ -96,7 +90,8 @@ class EdgeClient:
             True.
 
         Raises:
-            CollectionExistsError: There is such a collection, or one whose name differs only in upper and lower case.
+            CollectionExistsError: There is such a collection, one whose name differs only in upper and lower case, or
+                an alias of that name.
             CapabilityError: The embedded engine does not have one of the parameters.
             ConfigurationError: The name cannot be one.
         """
@@ -114,7 +109,7 @@ class EdgeClient:
         return True
 
     def collection_exists(self, collection_name: str) -> bool:
-        """Says if there is such a collection."""
+        """Says if there is such a collection, or an alias of that name."""
         return self._store.exists(collection_name)
 
     def get_collections(self) -> models.CollectionsResponse:
@@ -133,8 +128,35 @@ class EdgeClient:
         return True
 
     def delete_collection(self, collection_name: str) -> bool:
-        """Deletes a collection and its data; False if there is none of that name."""
+        """Deletes a collection, its data and its aliases; False if there is none of that name, an alias included."""
         return self._store.delete(collection_name)
+
+    def update_collection_aliases(self, change_aliases_operations: Sequence[models.AliasOperations]) -> bool:
+        """Changes aliases, other names of collections: all operations in their order, or none of them.
+
+        An alias that is there already is switched to the other collection. Whoever uses it meanwhile finds the old
+        collection or the new one, and so does whoever opens the store after a crash. Deleting an alias that is not
+        there does nothing.
+
+        Returns:
+            True.
+
+        Raises:
+            CollectionNotFoundError: An alias is to stand for what is no collection, or the one to rename is not there.
+            CollectionExistsError: A collection has the name that an alias is to get.
+            ConfigurationError: The name cannot be one, or an operation is none.
+        """
+        self._store.change_aliases(change_aliases_operations)
+        return True
+
+    def get_aliases(self) -> models.CollectionsAliasesResponse:
+        """Lists all aliases."""
+        return _described(self._store.aliases())
+
+    def get_collection_aliases(self, collection_name: str) -> models.CollectionsAliasesResponse:
+        """Lists the aliases of a collection; a name that is no collection's has none."""
+        aliases = self._store.aliases()
+        return _described({alias: target for alias, target in aliases.items() if target == collection_name})
 
     def upsert(
         self, collection_name: str, points: Sequence[models.PointStruct], *, wait: bool = True
@@ -208,113 +230,6 @@ class EdgeClient:
         self._store.collection(collection_name).delete(points_selector)
         return _done()
 
-    def query_points(
-        self,
-        collection_name: str,
-        query: AnyQuery | None = None,
-        *,
-        using: str | None = None,
-        prefetch: models.Prefetch | list[models.Prefetch] | None = None,
-        query_filter: models.Filter | None = None,
-        search_params: models.SearchParams | None = None,
-        limit: int = 10,
-        offset: int | None = None,
-        with_payload: models.WithPayloadInterface = True,
-        with_vectors: WithVectors = False,
-        score_threshold: float | None = None,
-    ) -> QueryResponse:
-        """Searches a collection.
-
-        Args:
-            collection_name: The collection.
-            query: A vector, a list of vectors (a multivector), a sparse vector, or a nearest, fusion or RRF
-                query; None lists points.
-            using: The vector that is searched.
-            prefetch: Searches whose results are the candidates of this one; they can be nested. A prefetch
-                without a limit gives 10 points.
-            query_filter: Only points that match are found, by the prefetches too.
-            search_params: How the search is carried out.
-            limit: The number of points to return.
-            offset: The number of points to skip.
-            with_payload: Whether to return payloads, or which fields of them.
-            with_vectors: Whether to return vectors, or which.
-            score_threshold: The score that a point needs to be returned.
-
-        Returns:
-            The points found, best first.
-
-        Raises:
-            CapabilityError: The embedded engine does not have the query or a parameter of it.
-            SchemaMismatchError: The vector is not in the collection or has another size.
-        """
-        # Not validated: that looks at every float of the query, and the engine does it again.
-        request = models.QueryRequest.model_construct(
-            query=query,
-            using=using,
-            prefetch=prefetch,
-            filter=query_filter,
-            params=search_params,
-            limit=limit,
-            offset=offset,
-            with_payload=with_payload,
-            with_vector=with_vectors,
-            score_threshold=score_threshold,
-        )
-        return self._store.collection(collection_name).query_batch("query_points", [request])[0]
-
-    def query_batch_points(self, collection_name: str, requests: Sequence[models.QueryRequest]) -> list[QueryResponse]:
-        """Answers several queries at once, which is faster than one by one.
-
-        Raises:
-            CapabilityError: The embedded engine does not have one of the queries.
-            SchemaMismatchError: A vector is not in the collection or has another size.
-        """
-        return self._store.collection(collection_name).query_batch("query_batch_points", requests)
-
-    def scroll(
-        self,
-        collection_name: str,
-        scroll_filter: models.Filter | None = None,
-        limit: int = 10,
-        order_by: str | models.OrderBy | None = None,
-        offset: PointId | None = None,
-        *,
-        with_payload: models.WithPayloadInterface = True,
-        with_vectors: WithVectors = False,
-    ) -> tuple[list[models.Record], int | str | None]:
-        """Lists points by id, or by a payload field that has an index, page by page.
-
-        Returns:
-            The points, and the offset of the next page or None.
-        """
-        return self._store.collection(collection_name).scroll(
-            scroll_filter,
-            limit=limit,
-            order_by=order_by,
-            offset=offset,
-            with_payload=with_payload,
-            with_vectors=with_vectors,
-        )
-
-    def retrieve(
-        self,
-        collection_name: str,
-        ids: Sequence[PointId],
-        *,
-        with_payload: models.WithPayloadInterface = True,
-        with_vectors: WithVectors = False,
-    ) -> list[models.Record]:
-        """Reads points by id; ids that do not exist are left out."""
-        return self._store.collection(collection_name).retrieve(
-            ids, with_payload=with_payload, with_vectors=with_vectors
-        )
-
-    def count(
-        self, collection_name: str, count_filter: models.Filter | None = None, *, exact: bool = True
-    ) -> models.CountResult:
-        """Counts points, all or those that match a filter."""
-        return models.CountResult(count=self._store.collection(collection_name).count(count_filter, exact=exact))
-
     def create_payload_index(
         self,
         collection_name: str,
@@ -370,6 +285,13 @@ class EdgeClient:
 
 def _done() -> models.UpdateResult:
     return models.UpdateResult(status=models.UpdateStatus.COMPLETED)
+
+
+def _described(aliases: Mapping[str, str]) -> models.CollectionsAliasesResponse:
+    described = [
+        models.AliasDescription(alias_name=alias, collection_name=target) for alias, target in sorted(aliases.items())
+    ]
+    return models.CollectionsAliasesResponse(aliases=described)
 
 
 def _open_store(path: Path) -> Store:

@@ -16,8 +16,10 @@ from colbert_qdrant.qdrant.edge import payload_index
 from colbert_qdrant.qdrant.edge.describe import collection_info, vector_params
 from colbert_qdrant.qdrant.edge.failures import engine_errors
 from colbert_qdrant.qdrant.edge.fields import given, unsupported
+from colbert_qdrant.qdrant.edge.files import TEMPORARY_SUFFIX, write_file
 from colbert_qdrant.qdrant.edge.filters import to_filter
-from colbert_qdrant.qdrant.edge.manifest import FILE_NAME, TEMPORARY_SUFFIX, dumped, write_file
+from colbert_qdrant.qdrant.edge.groups import GroupSearch
+from colbert_qdrant.qdrant.edge.manifest import FILE_NAME, dumped
 from colbert_qdrant.qdrant.edge.names import check_name, folded
 from colbert_qdrant.qdrant.edge.points import (
     from_id,
@@ -154,6 +156,12 @@ class Collection:
             batch = edge.QueryBatchRequest([to_request(request) for request in requests])
             answers = self.shard.query_batch(batch)
         return [QueryResponse(points=[from_scored(point) for point in points]) for points in answers]
+
+    def query_groups(
+        self, request: models.QueryRequest, *, group_by: str, limit: int, group_size: int
+    ) -> models.GroupsResult:
+        """Answers a query with groups of points."""
+        return GroupSearch(self, request, group_by=group_by, limit=limit, group_size=group_size).result()
 
     def scroll(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,8 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 from qdrant_client import models
 
-from colbert_qdrant.errors import CapabilityError, ConfigurationError, EngineError
+from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.qdrant.edge.files import read_json, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 FILE_NAME = "collection.json"
-TEMPORARY_SUFFIX = ".tmp"
 
 
 @dataclass
@@ -39,22 +38,11 @@ class Manifest:
     @classmethod
     def read(cls, folder: Path) -> Manifest:
         """Reads the manifest of a collection's folder."""
-        path = folder / FILE_NAME
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            version = values.pop("format")
-            if version == FORMAT:
-                return cls(**values)
-        except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
-            raise EngineError(f"{path} cannot be read: {error}") from error
-        raise CapabilityError(
-            f"{path} has format {version}, this version reads {FORMAT}; upgrade colbert-qdrant to open it"
-        )
+        return read_json(folder / FILE_NAME, FORMAT, cls)
 
     def write(self, folder: Path) -> None:
         """Writes the manifest. A crash leaves the old file or the new one, nothing in between."""
-        text = json.dumps({"format": FORMAT, **asdict(self)}, ensure_ascii=False, indent=2)
-        write_file(folder / FILE_NAME, text.encode())
+        write_json(folder / FILE_NAME, FORMAT, asdict(self))
 
     def merge(self, metadata: Mapping[str, Any]) -> None:
         """Merges metadata by top-level keys; None deletes a key."""
@@ -68,24 +56,6 @@ class Manifest:
             return None
         adapter: TypeAdapter[models.PayloadSchemaParams] = TypeAdapter(models.PayloadSchemaParams)
         return adapter.validate_python(schema)
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Writes a file. A crash leaves the old file or the new one, nothing in between.
-
-    Raises:
-        EngineError: It cannot be written.
-    """
-    temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
-    try:
-        temporary.unlink(missing_ok=True)
-        with temporary.open("xb") as file:  # exclusively: a link of that name is not followed
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise EngineError(f"{path} cannot be written: {error}") from error
 
 
 def to_json(value: Mapping[str, Any]) -> dict[str, Any]:

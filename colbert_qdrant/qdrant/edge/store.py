@@ -1,4 +1,4 @@
-"""A folder of collections: `<path>/.lock` and `<path>/collections/<name>/{collection.json, shard/}`."""
+"""A folder of collections: `<path>/{.lock, aliases.json}` and `<path>/collections/<name>/{collection.json, shard/}`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from colbert_qdrant.errors import (
     EngineError,
     ForkedProcessError,
 )
+from colbert_qdrant.qdrant.edge.aliases import Aliases
 from colbert_qdrant.qdrant.edge.collection import SHARD_NAME, Collection
 from colbert_qdrant.qdrant.edge.failures import engine_errors
 from colbert_qdrant.qdrant.edge.lock import StoreLock
@@ -27,8 +28,10 @@ from colbert_qdrant.qdrant.edge.names import check_name, folded
 from colbert_qdrant.qdrant.edge.params import CreateParams, edge_config, with_segments
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from qdrant_client import models
 
 
 class Store:
@@ -45,6 +48,11 @@ class Store:
             self._lock = StoreLock(path / ".lock")
         except OSError as error:
             raise EngineError(f"store {path} cannot be opened: {error}") from error
+        try:
+            self._aliases = Aliases(path)
+        except Exception:
+            self._lock.release()
+            raise
         _STORES.add(self)
 
     @property
@@ -80,14 +88,25 @@ class Store:
         return sorted(found.parent.name for found in self._collections.glob(f"*/{FILE_NAME}"))
 
     def exists(self, name: str) -> bool:
-        """Says if there is such a collection."""
-        return self._folder(name).name in self.names()
+        """Says if there is such a collection, or an alias of that name."""
+        with self._exclusively():
+            return self._folder(self._resolve(name)).name in self.names()
+
+    def aliases(self) -> Mapping[str, str]:
+        """Returns the collections that aliases stand for."""
+        self._check()
+        return self._aliases.targets
+
+    def change_aliases(self, operations: Sequence[models.AliasOperations]) -> None:
+        """Carries out operations on aliases in their order: all of them, or none."""
+        with self._exclusively():
+            self._aliases.change(operations, self.names())
 
     def create(self, name: str, params: CreateParams, metadata: Mapping[str, Any] | None) -> None:
         """Creates a collection.
 
         Raises:
-            CollectionExistsError: There is one of that name.
+            CollectionExistsError: There is one of that name, or an alias.
         """
         folder = self._folder(name)
         params["optimizers_config"] = with_segments(params["optimizers_config"])
@@ -95,6 +114,7 @@ class Store:
         manifest.merge(to_json(metadata or {}))
         with self._exclusively():
             self._require_free(folder)
+            self._aliases.require_none(name)
             _remove(folder)  # what a crash left behind
             with engine_errors("create_collection", name):
                 config = edge_config(params)
@@ -109,14 +129,15 @@ class Store:
             self._loaded[name] = collection
 
     def delete(self, name: str) -> bool:
-        """Deletes a collection; False if there is none of that name."""
+        """Deletes a collection with its aliases; False if there is none of that name."""
         folder = self._folder(name)
         with self._exclusively(), engine_errors("delete_collection", name):
             existed = folder.name in self.names()
             if folder.name not in {entry.name for entry in self._collections.iterdir()}:
                 return False  # though a file system may take another one for it
             _require_no_link(folder)
-            loaded = self._loaded.pop(self._resolve(name), None)
+            self._aliases.forget(name)
+            loaded = self._loaded.pop(name, None)
             if loaded is not None:
                 loaded.close()
             (folder / FILE_NAME).unlink(missing_ok=True)  # first: a crash leaves no half collection
@@ -124,13 +145,13 @@ class Store:
         return existed
 
     def collection(self, name: str) -> Collection:
-        """Returns a collection, loading it when it is used for the first time.
+        """Returns the collection of a name or an alias, loading it when it is used for the first time.
 
         Raises:
-            CollectionNotFoundError: There is none of that name.
+            CollectionNotFoundError: There is none.
         """
-        name = self._resolve(name)
         with self._exclusively():
+            name = self._resolve(name)
             if name not in self._loaded:
                 self._loaded[name] = self._load(name)
             return self._loaded[name]
@@ -167,10 +188,9 @@ class Store:
 
     def _resolve(self, name: str) -> str:
         """Returns the collection that a name stands for."""
-        return name
+        return self._aliases.targets.get(name, name)
 
     def _folder(self, name: str) -> Path:
-        name = self._resolve(name)
         check_name(name, "a collection")
         return self._collections / name
 

@@ -54,6 +54,8 @@ refused = [
     lambda: client.collection_exists("docs"),
     lambda: client.create_collection("new", models.VectorParams(size=2, distance="Dot")),
     lambda: client.delete_collection("docs"),
+    lambda: client.get_aliases(),
+    lambda: client.update_collection_aliases([]),
 ]
 child = os.fork()
 if child == 0:

@@ -1,0 +1,78 @@
+"""Files of a store: a crash leaves the old one or the new one, nothing in between."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from colbert_qdrant.errors import CapabilityError, EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+T = TypeVar("T")
+
+TEMPORARY_SUFFIX = ".tmp"
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Writes a file.
+
+    Raises:
+        EngineError: It cannot be written.
+    """
+    temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
+    try:
+        temporary.unlink(missing_ok=True)
+        with temporary.open("xb") as file:  # exclusively: a link of that name is not followed
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise EngineError(f"{path} cannot be written: {error}") from error
+
+
+def write_json(path: Path, version: int, values: Mapping[str, Any]) -> None:
+    """Writes JSON values, and the version of their format.
+
+    Raises:
+        EngineError: The file cannot be written.
+    """
+    write_file(path, json.dumps({"format": version, **values}, ensure_ascii=False, indent=2).encode())
+
+
+def read_json(path: Path, version: int, make: Callable[..., T]) -> T:
+    """Reads what `write_json` wrote.
+
+    Args:
+        path: The file.
+        version: The version of the format that can be read.
+        make: Takes the values by name.
+
+    Raises:
+        EngineError: The file cannot be read, or its values are no such ones.
+        CapabilityError: It has another version.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        found = values.pop("format")
+        if found == version:
+            return make(**values)
+    except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        raise EngineError(f"{path} cannot be read: {error}") from error
+    raise CapabilityError(f"{path} has format {found}, this version reads {version}; upgrade colbert-qdrant to open it")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes sure that what was renamed stays so when the power fails."""
+    if os.name == "nt":  # where folders cannot be opened
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
