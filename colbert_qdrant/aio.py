@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from colbert_qdrant.operations import CollectionOperations, CollectionShell, Encoders
 from colbert_qdrant.qdrant.connection import Connection
-from colbert_qdrant.qdrant.queries import LegLimits, SearchMode, SearchPlan
+from colbert_qdrant.qdrant.queries import Groups, LegLimits, SearchMode, SearchPlan
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from qdrant_client import models
 
     from colbert_qdrant.config import CollectionConfig, FdeConfig, RetryConfig
-    from colbert_qdrant.documents import Document, DocumentId, IngestReport, SearchHits
+    from colbert_qdrant.documents import Document, DocumentId, IngestReport, SearchGroup, SearchHits
     from colbert_qdrant.encoders import LateInteractionEncoder, VectorEncoder
     from colbert_qdrant.progress import ProgressReporter
     from colbert_qdrant.qdrant.capabilities import AsyncClient
@@ -213,6 +213,40 @@ class AsyncColbertCollection(CollectionShell):
             with_payload=with_payload,
         )
         return await self._operations.search_batch(queries, plan, vectors=vectors or {}, timings=timings)
+
+    async def search_groups(
+        self,
+        query: str | TokenEmbeddings,
+        group_by: str,
+        *,
+        group_size: int = 3,
+        limit: int = 10,
+        candidates: int | None = None,
+        mode: SearchMode = "two-stage",
+        where: Where | None = None,
+        filter: models.Filter | None = None,
+        params: models.SearchParams | None = None,
+        with_payload: bool = True,
+        legs: LegLimits | None = None,
+        fusion: Fusion = "maxsim",
+        score_threshold: float | None = None,
+        vectors: Mapping[str, Any] | None = None,
+    ) -> list[SearchGroup]:
+        """See `ColbertCollection.search_groups`."""
+        plan = SearchPlan(
+            limit=limit,
+            score_threshold=score_threshold,
+            candidates=candidates,
+            mode=mode,
+            legs=legs,
+            fusion=fusion,
+            where=where,
+            filter=filter,
+            params=params,
+            with_payload=with_payload,
+        )
+        groups = Groups(by=group_by, size=group_size)
+        return await self._operations.search_groups(query, plan, groups=groups, vectors=vectors or {})
 
     async def more_like(
         self,

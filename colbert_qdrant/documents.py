@@ -80,6 +80,19 @@ class SearchHits(list[SearchHit]):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SearchGroup:
+    """Documents of one group that a search found.
+
+    Attributes:
+        key: The value that they have in common.
+        hits: The best of them, by falling score.
+    """
+
+    key: str | int
+    hits: SearchHits
+
+
+@dataclass(frozen=True, kw_only=True)
 class RejectedDocument:
     """A document that the server refused, while it took others.
 

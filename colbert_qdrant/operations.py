@@ -13,7 +13,7 @@ from qdrant_client import models
 
 from colbert_qdrant import telemetry
 from colbert_qdrant.config import CollectionConfig
-from colbert_qdrant.documents import SearchTimings
+from colbert_qdrant.documents import SearchGroup, SearchTimings
 from colbert_qdrant.errors import ClosedError, CollectionExistsError, ConfigurationError, InvalidQueryError
 from colbert_qdrant.ingest import CollectionEncoding, ingest
 from colbert_qdrant.progress import Silence
@@ -21,7 +21,7 @@ from colbert_qdrant.qdrant import opening
 from colbert_qdrant.qdrant.ids import point_id
 from colbert_qdrant.qdrant.legs import Legs
 from colbert_qdrant.qdrant.metadata import documents_only
-from colbert_qdrant.qdrant.points import to_document
+from colbert_qdrant.qdrant.points import to_document, to_hits
 from colbert_qdrant.qdrant.queries import Search, query_tokens
 from colbert_qdrant.qdrant.searching import search
 from colbert_qdrant.qdrant.state import read_state, wait_until_ready
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.qdrant.capabilities import Capabilities
     from colbert_qdrant.qdrant.connection import Connection
     from colbert_qdrant.qdrant.limits import Limits
-    from colbert_qdrant.qdrant.queries import SearchPlan
+    from colbert_qdrant.qdrant.queries import Groups, SearchPlan
     from colbert_qdrant.qdrant.state import CollectionState
     from colbert_qdrant.qdrant.where import Where
 
@@ -166,11 +166,8 @@ class CollectionOperations:
         self, query: str | TokenEmbeddings, plan: SearchPlan, *, vectors: Mapping[str, Any], timings: bool
     ) -> SearchHits:
         """See `ColbertCollection.search`."""
-        if not isinstance(query, str) and len(query) != 1:
-            raise InvalidQueryError(f"search takes one query, got {len(query)}: use search_batch")
-        queries = [query] if isinstance(query, str) else query
         batch = {name: [vector] for name, vector in vectors.items()}
-        return (await self.search_batch(queries, plan, vectors=batch, timings=timings))[0]
+        return (await self.search_batch(_one(query), plan, vectors=batch, timings=timings))[0]
 
     async def search_batch(
         self,
@@ -201,6 +198,28 @@ class CollectionOperations:
                 encode, fde, request = (after - before for before, after in pairwise(marks))
                 hits[-1].timings = SearchTimings(encode=encode, fde=fde, request=request, server=server)
         return hits
+
+    async def search_groups(
+        self, query: str | TokenEmbeddings, plan: SearchPlan, *, groups: Groups, vectors: Mapping[str, Any]
+    ) -> list[SearchGroup]:
+        """See `ColbertCollection.search_groups`."""
+        queries, connection, config = _one(query), self._connection, self.encoding.config
+        capabilities = await connection.capabilities()
+        capabilities.require("groups", what=f"group_by={groups.by!r}", remedy="group the hits of search(limit=…)")
+        await self._allowed(lambda limits: limits.check_groups(groups.by, points=plan.limit * groups.size))
+        allowed = await self._allowed(lambda limits: plan.within(limits, config))
+        with telemetry.operation("search", mode=plan.mode, queries=1, limit=plan.limit):
+            compute, batch = connection.runtime.compute, {name: [vector] for name, vector in vectors.items()}
+            tokens = await compute(query_tokens, queries, encoder=self.encoder, collection=self.name)
+            others = await compute(self._others, queries, allowed, batch, count=1)
+            (prepared,) = await compute(self._searches, tokens, others, allowed, capabilities)
+            if prepared.main is None:
+                return []
+            found = await connection.client.query_points_groups(self.name, **groups.arguments(prepared.main))
+        return [
+            SearchGroup(key=group.id, hits=to_hits(group.hits, config, with_payload=plan.with_payload))
+            for group in found.groups
+        ]
 
     async def more_like(self, id: DocumentId, plan: SearchPlan) -> SearchHits:
         """See `ColbertCollection.more_like`."""
@@ -348,6 +367,14 @@ class CollectionShell:
     def fde(self) -> FixedDimensionalEncoder | None:
         """The encoding; ``None`` while it has to be fitted."""
         return self._operations.encoding.fde
+
+
+def _one(query: str | TokenEmbeddings) -> list[str] | TokenEmbeddings:
+    if isinstance(query, str):
+        return [query]
+    if len(query) != 1:
+        raise InvalidQueryError(f"search takes one query, got {len(query)}: use search_batch")
+    return query
 
 
 def _as_ids(ids: DocumentId | Iterable[DocumentId]) -> list[DocumentId]:

@@ -30,6 +30,7 @@ Feature = Literal[
     "bm25_inference",
     "rrf_k",
     "rrf_weights",
+    "groups",
     "dbsf",
     "formula",
     "offset",
@@ -56,6 +57,7 @@ SINCE: Final[Mapping[Feature, tuple[int, int]]] = {
     "has_vector": (1, 13),  # points can be chosen by the vectors that they have
     "strict_mode": (1, 13),  # limits of a collection
     "metadata": (1, 16),  # of collections; in the API since 1.15.4
+    "groups": (1, 11),
     "dbsf": (1, 11),
     "formula": (1, 14),
     "offset": (1, 15),  # before 1.14.1 candidates are skipped, too

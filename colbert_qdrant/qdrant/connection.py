@@ -34,10 +34,14 @@ Result = TypeVar("Result")
 ShardKey = str | int
 """Names the shards of a collection with custom sharding that requests are for."""
 
-_OF_SHARDS: Final = frozenset({"upsert", "retrieve", "count", "delete", "scroll"})
+_OF_SHARDS: Final = frozenset({"upsert", "retrieve", "count", "delete", "scroll", "query_points_groups"})
 """Methods that take a shard key; a search takes one with each query."""
 
-_SPOKEN: Final[Mapping[str, str]] = {"query_batch_points": "search", "retrieve": "get"}
+_SPOKEN: Final[Mapping[str, str]] = {
+    "query_batch_points": "search",
+    "query_points_groups": "search",
+    "retrieve": "get",
+}
 """What errors call a request, where that is not the name of the client's method."""
 
 

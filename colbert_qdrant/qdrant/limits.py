@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 from pydantic import BaseModel
+from qdrant_client import models
 
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
-    from qdrant_client import models
 
     from colbert_qdrant.documents import Document
 
@@ -96,6 +96,15 @@ class Limits:
                 "the server's strict mode forbids exact searches (search_allow_exact=False): use mode='two-stage' in a "
                 f"collection that is fitted, {_LIFT}"
             )
+
+    def check_groups(self, by: str, *, points: int) -> None:
+        """Raise if hits may not be grouped by a payload key, or not so many of them.
+
+        Raises:
+            ConfigurationError: They may not.
+        """
+        self.check_query_limit(**{"limit × group_size": points})
+        self.check_filter(models.Filter(must=[models.IsNullCondition(is_null=models.PayloadField(key=by))]))
 
     def check_filter(self, filter: models.Filter | None, *, writes: bool = False) -> None:
         """Raise if a filter is on a payload key without an index, where that is not allowed.

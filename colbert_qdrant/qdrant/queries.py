@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 from qdrant_client import models
 
+from colbert_qdrant.config.checks import require_int
 from colbert_qdrant.documents import SearchHits
 from colbert_qdrant.errors import ConfigurationError, InvalidQueryError
 from colbert_qdrant.qdrant.fusion import Fusion, check_fusion, fused
@@ -261,6 +262,42 @@ def _quantization(kind: FdeQuantization, limits: Limits, *, alone: bool) -> mode
         oversampling = min(_BINARY_OVERSAMPLING, limits.oversampling or _BINARY_OVERSAMPLING)
         return models.QuantizationSearchParams(rescore=True, oversampling=oversampling)
     return models.QuantizationSearchParams(rescore=alone)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Groups:
+    """How hits are grouped.
+
+    Args:
+        by: The payload key whose values make the groups.
+        size: Most hits of a group.
+
+    Raises:
+        ConfigurationError: The key is empty, or the size too small.
+    """
+
+    by: str
+    size: int
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.by, str) or not self.by:
+            raise ConfigurationError(f"group_by={self.by!r}: name a payload key")
+        require_int("group_size", self.size, minimum=1)
+
+    def arguments(self, request: models.QueryRequest) -> dict[str, Any]:
+        """Arguments of ``query_points_groups`` for a search."""
+        return {
+            "group_by": self.by,
+            "group_size": self.size,
+            "query": request.query,
+            "using": request.using,
+            "prefetch": request.prefetch,
+            "query_filter": request.filter,
+            "search_params": request.params,
+            "limit": request.limit,
+            "with_payload": request.with_payload,
+            "score_threshold": request.score_threshold,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -309,3 +309,39 @@ def test_documents_that_are_most_like_one(docs: ColbertCollection) -> None:
     assert all(hit.payload["even"] for hit in docs.more_like(7, limit=5, filter=EVEN))
     with pytest.raises(InvalidQueryError, match="has no document 'nobody'"):
         docs.more_like("nobody")
+
+
+GROUPED = [Document(number, text, {"book": f"b{number % 7}"}) for number, text in enumerate(TEXTS)]
+
+
+@pytest.fixture
+def books(engine: Engine, client: Client) -> ColbertCollection:
+    config = CollectionConfig(fde=CONFIG.fde, payload_indexes={"book": "keyword"})
+    docs = ColbertCollection.create(engine.name, client=client, encoder=WordEncoder(), config=config)
+    docs.ingest(GROUPED)
+    return docs
+
+
+@pytest.mark.parametrize("mode", ["two-stage", "exact"])
+def test_the_best_of_each_group(books: ColbertCollection, mode: Any) -> None:
+    tokens = telling()
+    scores = maxsim(tokens, WordEncoder().encode_documents(TEXTS))[0]
+    best = {f"b{book}": sorted(range(book, 80, 7), key=lambda number: -scores[number])[:3] for book in range(7)}
+    order = sorted(best, key=lambda book: -scores[best[book][0]])
+    groups = books.search_groups(tokens, "book", group_size=3, limit=4, mode=mode, candidates=80)
+    assert [group.key for group in groups] == order[:4]
+    assert [[hit.id for hit in group.hits] for group in groups] == [best[book] for book in order[:4]]
+    chosen = books.search_groups(tokens, "book", group_size=1, where={"book": ["b2", "b5"]})
+    assert {group.key for group in chosen} == {"b2", "b5"}
+    assert books.search_groups(tokens, "nothing") == []
+
+
+def test_groups_that_cannot_be(books: ColbertCollection) -> None:
+    for arguments, message in (
+        ({"group_by": ""}, "group_by='': name a payload key"),
+        ({"group_by": "book", "group_size": 0}, "group_size must be at least 1"),
+    ):
+        with pytest.raises(ConfigurationError, match=message):
+            books.search_groups(QUERY, **arguments)
+    with pytest.raises(InvalidQueryError, match="takes one query, got 2"):
+        books.search_groups(WordEncoder().encode_queries(["copper", "falcon"]), "book")

@@ -21,6 +21,7 @@ LAYERS = [
     {"rank", "rerank", "inspection", "qdrant"},
     {"attached", "ingest"},
     {"operations"},
+    {"searches"},
     {"aio", "collection"},
     {"evaluate"},
 ]
@@ -71,7 +72,7 @@ def test_models_are_only_known_to_encoders(module: Path) -> None:
 
 @pytest.mark.parametrize("module", MODULES, ids=str)
 def test_modules_stay_small(module: Path) -> None:
-    assert len((PACKAGE / module).read_text().splitlines()) <= 430, f"{module}: one idea per module"
+    assert len((PACKAGE / module).read_text().splitlines()) <= 420, f"{module}: one idea per module"
 
 
 def test_importing_the_package_loads_no_model_library_and_no_engine() -> None:

@@ -53,6 +53,7 @@ def test_metadata_depends_on_the_version(
         ("tenant_index", "1.11"),
         ("has_vector", "1.13"),
         ("dbsf", "1.11"),
+        ("groups", "1.11"),
         ("formula", "1.14"),
         ("offset", "1.15"),
         ("bm25_inference", "1.16"),

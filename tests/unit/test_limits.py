@@ -167,6 +167,16 @@ def client_of(docs: ColbertCollection) -> Any:
     return docs._operations._open_connection.raw
 
 
+def test_groups_keep_to_the_limits(server: FaultyServer, strict: Callable[..., ColbertCollection]) -> None:
+    server.indexed = ["year"]
+    docs = strict(max_query_limit=50, unindexed_filtering_retrieve=False)
+    with pytest.raises(ConfigurationError, match=r"limit × group_size=60 is more than .*max_query_limit=50"):
+        docs.search_groups("river", "year", limit=20)
+    with pytest.raises(ConfigurationError, match=r"and \['city'\] have none: create them"):
+        docs.search_groups("river", "city")
+    assert server.requests == 0
+
+
 def test_batches_keep_to_the_limits(server: FaultyServer, strict: Callable[..., ColbertCollection]) -> None:
     docs = strict(upsert_max_batchsize=3, search_max_batchsize=2)
     docs.ingest(DOCUMENTS)
