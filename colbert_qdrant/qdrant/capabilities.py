@@ -31,6 +31,7 @@ Feature = Literal[
     "rrf_k",
     "rrf_weights",
     "groups",
+    "acorn",
     "dbsf",
     "formula",
     "offset",
@@ -58,6 +59,7 @@ SINCE: Final[Mapping[Feature, tuple[int, int]]] = {
     "strict_mode": (1, 13),  # limits of a collection
     "metadata": (1, 16),  # of collections; in the API since 1.15.4
     "groups": (1, 11),
+    "acorn": (1, 16),  # walks the graph through points that a filter leaves out
     "dbsf": (1, 11),
     "formula": (1, 14),
     "offset": (1, 15),  # before 1.14.1 candidates are skipped, too
@@ -77,7 +79,7 @@ _NOT_IN_EDGE: Final[frozenset[Feature]] = frozenset(
     {"bm25_inference", "formula", "sharding", "shard_keys", "strict_mode"}
 )
 _NOT_LOCAL: Final[frozenset[Feature]] = frozenset(
-    {"bm25_inference", "sharding", "shard_keys", "strict_mode", "search_params", "payload_indexes"}
+    {"bm25_inference", "sharding", "shard_keys", "strict_mode", "search_params", "acorn", "payload_indexes"}
 )
 _MULTIVECTORS_SINCE: Final = (1, 10)
 

@@ -210,7 +210,7 @@ class SearchPlan:
     def _legs(
         self, config: CollectionConfig, vectors: Mapping[str, Any], capabilities: Capabilities
     ) -> dict[str, dict[str, Any]]:
-        params = self._params(config) if capabilities.has("search_params") else None
+        params = self._params(config, capabilities) if capabilities.has("search_params") else None
         return {
             name: {
                 "query": vectors[name],
@@ -242,11 +242,13 @@ class SearchPlan:
             "shard_key": shard_key,
         }
 
-    def _params(self, config: CollectionConfig) -> models.SearchParams:
+    def _params(self, config: CollectionConfig, capabilities: Capabilities) -> models.SearchParams:
         if self.params is not None:
             return self.params
         hnsw_ef = max(_MIN_HNSW_EF, 2 * self.first_stage_limit)
         params = models.SearchParams(hnsw_ef=min(hnsw_ef, self.limits.hnsw_ef or hnsw_ef))
+        if self.filter is not None and capabilities.has("acorn"):
+            params.acorn = models.AcornSearchParams(enable=True)
         if config.fde_quantization is not None:
             params.quantization = _quantization(config.fde_quantization, self.limits, alone=self.mode == "fde")
         return params

@@ -54,6 +54,7 @@ def test_metadata_depends_on_the_version(
         ("has_vector", "1.13"),
         ("dbsf", "1.11"),
         ("groups", "1.11"),
+        ("acorn", "1.16"),
         ("formula", "1.14"),
         ("offset", "1.15"),
         ("bm25_inference", "1.16"),

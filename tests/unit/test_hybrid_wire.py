@@ -122,6 +122,18 @@ def test_a_fusion_is_sent_to_servers_that_know_it(
         assert "using" not in search
 
 
+@pytest.mark.parametrize("minor", [15, 16, 20])
+def test_a_filtered_search_walks_the_graph_through_what_is_left_out(
+    server: FaultyServer, client: QdrantClient, minor: int
+) -> None:
+    server.version = f"1.{minor}.0"
+    docs = create(client)
+    docs.search("Haus", where={"year": 2020})
+    assert ("acorn" in server.bodies[-1]["searches"][0]["prefetch"]["params"]) == (minor >= 16)
+    docs.search("Haus")
+    assert "acorn" not in server.bodies[-1]["searches"][0]["prefetch"]["params"]
+
+
 def test_which_legs_brought_a_hit_is_asked_in_the_same_request(server: FaultyServer, client: QdrantClient) -> None:
     docs = create(client)
     docs.search("Haus", mode="hybrid", limit=5, candidates=20)
