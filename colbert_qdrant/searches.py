@@ -56,7 +56,8 @@ class Searches(CollectionShell):
             where: Only documents whose payload matches, as in ``{"year": {"gte": 2020}, "lang": ["en", "de"]}``: see
                 `Where`.
             filter: The same in Qdrant's own form; if both are given, both have to match.
-            params: Of the search over the encodings; by default ``hnsw_ef = max(128, 2 × candidates)``.
+            params: Of the search over the encodings; by default ``hnsw_ef = max(128, 2 × candidates)``, and with a
+                filter ACORN, where the engine has it.
             with_payload: Whether hits carry text and payload.
             legs: The vectors that find candidates, in the place of those that the mode chooses: names, or names with
                 how many each finds.
