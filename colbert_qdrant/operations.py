@@ -22,7 +22,7 @@ from colbert_qdrant.qdrant.ids import point_id
 from colbert_qdrant.qdrant.legs import Legs
 from colbert_qdrant.qdrant.metadata import documents_only
 from colbert_qdrant.qdrant.points import to_document, to_hits
-from colbert_qdrant.qdrant.queries import Search, query_tokens
+from colbert_qdrant.qdrant.queries import Search, query_tokens, scanned
 from colbert_qdrant.qdrant.searching import search
 from colbert_qdrant.qdrant.state import read_state, wait_until_ready
 from colbert_qdrant.qdrant.where import joined
@@ -190,6 +190,8 @@ class CollectionOperations:
             searches = await compute(self._searches, tokens, others, plan, capabilities)
             marks.append(time.perf_counter())
             responses, server = await self._send([request for each in searches for request in each.requests])
+            if plan.may_fall_short(config) and capabilities.has("search_params"):
+                await self._complete(searches, responses, limit=plan.limit)
             marks.append(time.perf_counter())
         answers, hits = iter(responses), []
         for each in searches:
@@ -318,6 +320,18 @@ class CollectionOperations:
             )
             for matrix, fde, vectors in zip(tokens, encoded, others, strict=True)
         ]
+
+    async def _complete(self, searches: Sequence[Search], responses: list[models.QueryResponse], *, limit: int) -> None:
+        """Ask again, without a graph, where a filtered search found too little; what it answers takes its place."""
+        vector, place = self.encoding.config.fde_vector, 0
+        short: dict[int, models.QueryRequest] = {}
+        for each in searches:
+            if each.main is not None and len(responses[place].points) < limit:
+                short[place] = scanned(each.main, vector)
+            place += len(each.requests)
+        answers, _ = await self._send(list(short.values()))
+        for number, answer in zip(short, answers, strict=True):
+            responses[number] = answer
 
     async def _send(self, requests: list[models.QueryRequest]) -> tuple[list[models.QueryResponse], float | None]:
         """Search, in as many requests as the server's limits make necessary."""

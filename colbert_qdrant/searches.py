@@ -43,6 +43,9 @@ class Searches(CollectionShell):
     ) -> SearchHits:
         """Find the best documents for a query, in one request.
 
+        Where a search filtered by a key without an index finds fewer than ``limit`` through the graph, it is sent once
+        more without it.
+
         Args:
             query: A text, or the token embeddings of one query.
             limit: Most hits.

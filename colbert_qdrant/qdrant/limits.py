@@ -115,7 +115,7 @@ class Limits:
         if self.unindexed_writes if writes else self.unindexed_reads:
             return
         indexed = {key.replace("[]", "") for key in self.indexed}  # older servers have keys of nested objects without
-        missing = sorted({key for key in _keys(filter, "") if key.replace("[]", "") not in indexed})
+        missing = sorted({key for key in filter_keys(filter) if key.replace("[]", "") not in indexed})
         if missing:
             raise ConfigurationError(
                 f"the server's strict mode allows filters on payload keys with an index only, and {missing} have none: "
@@ -136,6 +136,11 @@ class Limits:
             f"document {documents[first].id!r} has {lengths[first]} token vectors, and the server's strict mode allows "
             f"{self.rows} (multivector_config): shorten it, have the encoder pool them (pool_factor), {_LIFT}"
         )
+
+
+def filter_keys(filter: models.Filter | None) -> Iterator[str]:
+    """The payload keys that a filter looks at, those of nested objects as paths."""
+    yield from _keys(filter, "")
 
 
 def _keys(condition: Any, prefix: str) -> Iterator[str]:

@@ -12,7 +12,7 @@ from colbert_qdrant.config.checks import require_int
 from colbert_qdrant.documents import SearchHits
 from colbert_qdrant.errors import ConfigurationError, InvalidQueryError
 from colbert_qdrant.qdrant.fusion import Fusion, check_fusion, fused
-from colbert_qdrant.qdrant.limits import Limits
+from colbert_qdrant.qdrant.limits import Limits, filter_keys
 from colbert_qdrant.qdrant.points import to_hits
 from colbert_qdrant.qdrant.where import Where, joined
 from colbert_qdrant.tokens import TokenEmbeddings
@@ -192,6 +192,17 @@ class SearchPlan:
         )
         return models.QueryRequest(**parts, **common)
 
+    def may_fall_short(self, config: CollectionConfig) -> bool:
+        """Whether a graph may not lead to as many documents as match a filter, and everything may be looked at.
+
+        Where all keys have an index the engine knows how many match, and looks at them one by one if they are few.
+        """
+        thresholds = (self.score_threshold, self.token_threshold)
+        as_asked = self.params is not None or any(threshold is not None for threshold in thresholds)
+        if self.mode == "exact" or as_asked or not self.limits.exact:
+            return False
+        return not set(filter_keys(self.filter)) <= set(config.indexes)
+
     def leg_requests(
         self,
         config: CollectionConfig,
@@ -347,6 +358,23 @@ class Search:
         main = next(answers)
         legs = {name: {point.id for point in next(answers).points} for name in self.legs}
         return to_hits(main.points, config, with_payload=with_payload, legs=legs)
+
+
+def scanned(request: models.QueryRequest, vector: str) -> models.QueryRequest:
+    """The same search, with every encoding that matches the filter looked at instead of a graph."""
+    found: models.QueryRequest = _scanned(request, vector)
+    return found
+
+
+def _scanned(part: Any, vector: str) -> Any:
+    changes: dict[str, Any] = {}
+    if part.using == vector:
+        changes["params"] = models.SearchParams(exact=True)
+    if isinstance(part.prefetch, list):
+        changes["prefetch"] = [_scanned(each, vector) for each in part.prefetch]
+    elif part.prefetch is not None:
+        changes["prefetch"] = _scanned(part.prefetch, vector)
+    return part.model_copy(update=changes)
 
 
 def query_tokens(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +21,7 @@ from colbert_qdrant import (
     SparseConfig,
 )
 from tests.encoders import WordEncoder
+from tests.faults.server import Answer
 from tests.grpc_server import Server, connect, serving
 
 if TYPE_CHECKING:
@@ -128,10 +131,64 @@ def test_a_filtered_search_walks_the_graph_through_what_is_left_out(
 ) -> None:
     server.version = f"1.{minor}.0"
     docs = create(client)
+    server.bodies.clear()
     docs.search("Haus", where={"year": 2020})
-    assert ("acorn" in server.bodies[-1]["searches"][0]["prefetch"]["params"]) == (minor >= 16)
+    assert ("acorn" in server.bodies[0]["searches"][0]["prefetch"]["params"]) == (minor >= 16)
     docs.search("Haus")
     assert "acorn" not in server.bodies[-1]["searches"][0]["prefetch"]["params"]
+
+
+def found(number: int) -> Answer:
+    point = {"id": 1, "version": 0, "score": 0.5, "payload": {"_id": 1, "text": "a"}}
+    body = {"result": [{"points": [{**point, "id": id} for id in range(number)]}], "status": "ok", "time": 0}
+    return Answer(body=json.dumps(body).encode())
+
+
+@pytest.mark.parametrize("mode", ["two-stage", "fde"])
+def test_a_filtered_search_that_finds_too_little_looks_at_everything(
+    server: FaultyServer, client: QdrantClient, mode: Any
+) -> None:
+    docs = create(client)
+    server.bodies.clear()
+    server.script = [found(3), found(5)]
+    assert len(docs.search("Haus", mode=mode, where={"year": 2020})) == 5
+    first, second = (body["searches"][0] for body in server.bodies)
+    stage = second if mode == "fde" else second.pop("prefetch")
+    assert stage.pop("params") == {"exact": True}
+    other = first if mode == "fde" else first.pop("prefetch")
+    assert other.pop("params")["hnsw_ef"] > 0
+    assert (first, stage) == (second, other)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"where": {"year": 2020}, "limit": 3},
+        {"where": {"year": 2020}, "score_threshold": 0.1},
+        {"where": {"year": 2020}, "params": models.SearchParams(hnsw_ef=7)},
+        {"where": {"year": 2020}, "mode": "exact"},
+        {"where": {"city": "Ulm"}},
+        {"filter": models.Filter(must_not=[models.HasIdCondition(has_id=[7])])},
+    ],
+)
+def test_all_others_are_one_request(server: FaultyServer, client: QdrantClient, arguments: Any) -> None:
+    docs = create(client, replace(CONFIG, payload_indexes={"city": "keyword"}))
+    server.bodies.clear()
+    server.script = [found(3)]
+    assert len(docs.search("Haus", **arguments)) == 3
+    assert len(server.bodies) == 1
+
+
+def test_a_server_that_forbids_it_is_not_asked_to_look_at_everything(
+    server: FaultyServer, client: QdrantClient
+) -> None:
+    server.strict_mode = {"enabled": True, "search_allow_exact": False}
+    docs = create(client)
+    server.bodies.clear()
+    server.script = [found(3)]
+    assert len(docs.search("Haus", where={"year": 2020})) == 3
+    assert len(server.bodies) == 1
 
 
 def test_which_legs_brought_a_hit_is_asked_in_the_same_request(server: FaultyServer, client: QdrantClient) -> None:
