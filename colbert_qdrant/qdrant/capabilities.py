@@ -75,9 +75,7 @@ SINCE: Final[Mapping[Feature, tuple[int, int]]] = {
 }
 """The first server that has a feature. The embedded engine, and the client's local mode, have all but those below."""
 
-_NOT_IN_EDGE: Final[frozenset[Feature]] = frozenset(
-    {"bm25_inference", "formula", "sharding", "shard_keys", "strict_mode"}
-)
+_NOT_IN_EDGE: Final[frozenset[Feature]] = frozenset({"bm25_inference", "sharding", "shard_keys", "strict_mode"})
 _NOT_LOCAL: Final[frozenset[Feature]] = frozenset(
     {"bm25_inference", "sharding", "shard_keys", "strict_mode", "search_params", "acorn", "payload_indexes"}
 )

@@ -12,7 +12,6 @@ from qdrant_client import models
 
 from colbert_qdrant import (
     Bm25Config,
-    CapabilityError,
     ColbertCollection,
     CollectionConfig,
     ConfigurationError,
@@ -256,14 +255,10 @@ def test_only_token_vectors_of_a_query_are_no_text_for_bm25(docs: ColbertCollect
         docs.search(tokens, mode="hybrid", vectors={"meaning": MEANING})
 
 
-def test_a_formula_boosts_maxsim(engine: Engine, docs: ColbertCollection) -> None:
+def test_a_formula_boosts_maxsim(docs: ColbertCollection) -> None:
     boosted = models.FormulaQuery(
         formula=models.SumExpression(sum=["$score", models.MultExpression(mult=["rank", 0.5])])
     )
-    if engine.kind == "edge":
-        with pytest.raises(CapabilityError, match="a formula needs a Qdrant server"):
-            docs.search(QUERY, fusion=boosted)
-        return
     hits = docs.search(QUERY, fusion=boosted, candidates=80, limit=10)
     assert_best(hits, exact_scores(QUERY) + 0.5 * np.arange(80))
 

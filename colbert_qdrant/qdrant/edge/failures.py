@@ -16,11 +16,16 @@ from colbert_qdrant.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_NO_SCORE = (
+    "; so ends a formula where a point has not the number, date or place that it needs, and `defaults` have none "
+    "either, or where the result is no finite number"
+)
 _KINDS: tuple[tuple[str, type[ColbertQdrantError], str], ...] = (
     ("Not existing vector name", SchemaMismatchError, ""),
     ("Vector dimension error", SchemaMismatchError, ""),
     ("Wrong usage of", SchemaMismatchError, ""),
     ("WouldBlock", StoreLockedError, "; another process has its files open, perhaps a child that was forked"),
+    ("process cancelled by service", EngineError, _NO_SCORE),
     ("Shard is not initialized", ClosedError, "; the collection was closed meanwhile"),
 )
 

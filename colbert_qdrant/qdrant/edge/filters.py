@@ -30,10 +30,15 @@ def to_filter(value: models.Filter) -> edge.Filter:
 
 
 def _conditions(value: Any) -> list[edge.ConditionType]:
-    return [_condition(condition) for condition in as_list(value) or []]
+    return [to_condition(condition) for condition in as_list(value) or []]
 
 
-def _condition(value: Any) -> edge.ConditionType:
+def to_condition(value: models.Condition) -> edge.ConditionType:
+    """Translates one condition of a filter, or a filter as a condition.
+
+    Raises:
+        CapabilityError: Edge does not have it.
+    """
     kind = type(value).__name__
     if kind not in _CONDITIONS:
         raise unsupported(f"`{kind}` in filters")
@@ -90,20 +95,21 @@ def _values_count(value: models.ValuesCount) -> edge.ValuesCount:
     return edge.ValuesCount(**given(value, "lt", "lte", "gt", "gte"))
 
 
-def _geo_point(value: models.GeoPoint) -> edge.GeoPoint:
+def to_geo_point(value: models.GeoPoint) -> edge.GeoPoint:
+    """Translates a place on Earth."""
     return edge.GeoPoint(lon=value.lon, lat=value.lat)
 
 
 def _geo_line(value: models.GeoLineString) -> list[edge.GeoPoint]:
-    return [_geo_point(point) for point in value.points]
+    return [to_geo_point(point) for point in value.points]
 
 
 def _geo_box(value: models.GeoBoundingBox) -> edge.GeoBoundingBox:
-    return edge.GeoBoundingBox(_geo_point(value.top_left), _geo_point(value.bottom_right))
+    return edge.GeoBoundingBox(to_geo_point(value.top_left), to_geo_point(value.bottom_right))
 
 
 def _geo_radius(value: models.GeoRadius) -> edge.GeoRadius:
-    return edge.GeoRadius(_geo_point(value.center), value.radius)
+    return edge.GeoRadius(to_geo_point(value.center), value.radius)
 
 
 def _geo_polygon(value: models.GeoPolygon) -> edge.GeoPolygon:

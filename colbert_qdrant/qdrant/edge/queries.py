@@ -10,6 +10,7 @@ from qdrant_client import models
 
 from colbert_qdrant.qdrant.edge.fields import as_list, given, same_member, unsupported
 from colbert_qdrant.qdrant.edge.filters import to_filter
+from colbert_qdrant.qdrant.edge.formulas import to_formula
 from colbert_qdrant.qdrant.edge.points import to_names, to_selector, to_vector
 
 if TYPE_CHECKING:
@@ -65,8 +66,8 @@ def to_query(value: Any, *, using: str | None, limit: int) -> edge.ScoringQueryT
     kind = type(value).__name__
     if value is None:
         return None
-    if kind in _FUSIONS:
-        return _FUSIONS[kind](value)
+    if kind in _RESCORING:
+        return _RESCORING[kind](value)
     if isinstance(value, models.NearestQuery):
         parts = given(value, "nearest", "mmr")
         if "mmr" in parts:
@@ -103,7 +104,11 @@ def _scoring(value: Any) -> edge.ScoringQueryType:
     return query
 
 
-_FUSIONS: dict[str, Callable[[Any], edge.ScoringQueryType]] = {"FusionQuery": _fusion, "RrfQuery": _rrf}
+_RESCORING: dict[str, Callable[[Any], edge.ScoringQueryType]] = {
+    "FusionQuery": _fusion,
+    "RrfQuery": _rrf,
+    "FormulaQuery": to_formula,
+}
 
 
 def _params(value: models.SearchParams) -> edge.SearchParams:

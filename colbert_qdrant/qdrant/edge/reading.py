@@ -43,8 +43,8 @@ class Reading:
 
         Args:
             collection_name: The collection.
-            query: A vector, a list of vectors (a multivector), a sparse vector, or a nearest, fusion or RRF
-                query; None lists points.
+            query: A vector, a list of vectors (a multivector), a sparse vector, or a nearest, fusion, RRF or
+                formula query; None lists points.
             using: The vector that is searched.
             prefetch: Searches whose results are the candidates of this one; they can be nested. A prefetch
                 without a limit gives 10 points.
@@ -62,6 +62,7 @@ class Reading:
         Raises:
             CapabilityError: The embedded engine does not have the query or a parameter of it.
             SchemaMismatchError: The vector is not in the collection or has another size.
+            ConfigurationError: A formula is nested too deep.
         """
         # Not validated: that looks at every float of the query, and the engine does it again.
         request = models.QueryRequest.model_construct(
@@ -120,7 +121,7 @@ class Reading:
         Raises:
             CapabilityError: The embedded engine does not have the query or a parameter of it.
             SchemaMismatchError: The vector is not in the collection or has another size.
-            ConfigurationError: `limit` or `group_size` is less than 1.
+            ConfigurationError: `limit` or `group_size` is less than 1, or a formula is nested too deep.
         """
         request = models.QueryRequest.model_construct(
             query=query,
@@ -142,6 +143,7 @@ class Reading:
         Raises:
             CapabilityError: The embedded engine does not have one of the queries.
             SchemaMismatchError: A vector is not in the collection or has another size.
+            ConfigurationError: A formula is nested too deep.
         """
         return self._store.collection(collection_name).query_batch("query_batch_points", requests)
 

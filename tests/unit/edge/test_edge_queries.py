@@ -278,7 +278,6 @@ def test_results_are_what_qdrant_client_gives(engines: tuple[EdgeClient, QdrantC
         models.RecommendQuery(recommend=models.RecommendInput(positive=[1])),
         models.OrderByQuery(order_by="n"),
         models.SampleQuery(sample=models.Sample.RANDOM),
-        models.FormulaQuery(formula="$score"),
         models.Document(text="hello", model="m"),
     ],
     ids=lambda query: type(query).__name__,
