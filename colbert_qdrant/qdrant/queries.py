@@ -187,6 +187,7 @@ class SearchPlan:
             prefetch,
             rank,
             first=config.fde_vector,
+            asked=self.leg_limits(config),
             limit=self.first_stage_limit,
             capabilities=capabilities,
         )

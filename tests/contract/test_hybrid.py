@@ -248,6 +248,9 @@ def test_a_query_of_stop_words_finds_nothing_by_bm25(docs: ColbertCollection) ->
     assert len(docs.search("the of and", legs=["bm25", "fde"])) == 10
     both = docs.search_batch(["the of and", QUERY], legs=["bm25"])
     assert (len(both[0]), len(both[1])) == (0, 10)
+    weighted = Rrf(weights={"bm25": 2.0})
+    both = docs.search_batch(["the of and", QUERY], legs=["bm25", "fde"], fusion=weighted)
+    assert (len(both[0]), len(both[1])) == (10, 10)
 
 
 def test_only_token_vectors_of_a_query_are_no_text_for_bm25(docs: ColbertCollection) -> None:
