@@ -161,7 +161,8 @@ class SearchPlan:
         Args:
             config: The collection's settings.
             tokens: The query's token matrix.
-            vectors: What each leg searches for; without any the search is exact.
+            vectors: What each leg searches for; without the encodings', if they are asked for, MaxSim over every
+                document is in their place.
             capabilities: What the engine can do.
             shard_key: Which shards are searched; ``None``: all.
 
@@ -170,10 +171,15 @@ class SearchPlan:
         """
         common = {**self._common(config, shard_key), **self._page(len(tokens), capabilities)}
         rank: dict[str, Any] = {"query": tokens.tolist(), "using": config.token_vector}
-        if not vectors:
+        asked = self.leg_limits(config)
+        exact = not asked or (config.fde_vector in asked and config.fde_vector not in vectors)
+        if exact:
             self.limits.check_exact()
-            return models.QueryRequest(**rank, **common)
+            if self.fusion == "maxsim":
+                return models.QueryRequest(**rank, **common)
         legs = self._legs(config, vectors, capabilities)
+        if exact:
+            legs = {config.fde_vector: {**rank, "limit": asked[config.fde_vector]}, **legs}
         if self.mode == "fde":
             return models.QueryRequest(**{**legs[config.fde_vector], **common})
         # not as it is: servers join it with the other stage's, and their `min_should` count every condition twice
@@ -187,7 +193,7 @@ class SearchPlan:
             prefetch,
             rank,
             first=config.fde_vector,
-            asked=self.leg_limits(config),
+            asked=asked,
             limit=self.first_stage_limit,
             capabilities=capabilities,
         )

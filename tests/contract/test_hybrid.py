@@ -20,6 +20,7 @@ from colbert_qdrant import (
     Document,
     InvalidDocumentError,
     InvalidQueryError,
+    LemurConfig,
     MuveraConfig,
     Rrf,
     SparseConfig,
@@ -251,6 +252,29 @@ def test_a_query_of_stop_words_finds_nothing_by_bm25(docs: ColbertCollection) ->
     weighted = Rrf(weights={"bm25": 2.0})
     both = docs.search_batch(["the of and", QUERY], legs=["bm25", "fde"], fusion=weighted)
     assert (len(both[0]), len(both[1])) == (10, 10)
+
+
+@pytest.mark.parametrize("fusion", ["maxsim", "rrf"])
+def test_an_encoding_that_is_not_fitted_loses_no_candidates(engine: Engine, client: Client, fusion: Any) -> None:
+    config = CollectionConfig(fde=LemurConfig(dim=16, fit_documents=100), bm25=Bm25Config())
+    docs = ColbertCollection.create(engine.name, client=client, encoder=WordEncoder(), config=config)
+    docs.upsert([Document(number, text, {"even": number % 2 == 0}) for number, text in enumerate(TEXTS)])
+    hits = docs.search("copper", mode="hybrid", fusion=fusion, limit=40, filter=EVEN)
+    assert {hit.id for hit in hits} == set(range(0, 80, 2))
+    with_word = {number for number in range(0, 80, 2) if "copper" in TEXTS[number].split()}
+    assert {hit.id for hit in hits if hit.legs} == with_word
+    if fusion == "maxsim":
+        assert_best(hits, exact_scores("copper"), among=set(range(0, 80, 2)))
+
+
+def test_a_formula_holds_before_the_encoding_is_fitted(engine: Engine, client: Client) -> None:
+    if engine.kind == "edge":
+        pytest.skip("it has no formulas")
+    config = CollectionConfig(fde=LemurConfig(dim=16, fit_documents=100))
+    docs = ColbertCollection.create(engine.name, client=client, encoder=WordEncoder(), config=config)
+    docs.upsert([Document(number, text, {"rank": number}) for number, text in enumerate(TEXTS)])
+    boosted = models.FormulaQuery(formula=models.SumExpression(sum=["$score", "rank"]))
+    assert_best(docs.search(QUERY, fusion=boosted, limit=10), exact_scores(QUERY) + np.arange(80))
 
 
 def test_only_token_vectors_of_a_query_are_no_text_for_bm25(docs: ColbertCollection) -> None:
