@@ -137,8 +137,9 @@ class SearchPlan:
         Raises:
             ConfigurationError: What was asked for does not.
         """
-        asked = self.leg_limits(config) if self.legs is not None else {}
-        limits.check_query_limit(limit=self.limit, candidates=self.candidates or 0, **asked)
+        asked = self.leg_limits(config) if isinstance(self.legs, Mapping) else {}
+        limits.check_query_limit(limit=self.limit, candidates=self.candidates or 0)
+        limits.check_query_limit(**{f"legs[{name!r}]": limit for name, limit in asked.items()})
         limits.check_filter(self.filter)
         if self.mode == "exact":
             limits.check_exact()
