@@ -106,9 +106,11 @@ class SearchPlan:
 
     @property
     def first_stage_limit(self) -> int:
-        """How many documents a leg looks for."""
+        """How many documents a leg looks for, if not said of each: then the most that one looks for."""
         if self.mode == "fde":
             return self.limit
+        if self.candidates is None and self.legs and isinstance(self.legs, Mapping):
+            return max([self.limit, *(limit for limit in self.legs.values() if isinstance(limit, int))])
         return self.candidates or max(_MIN_CANDIDATES, 10 * self.limit)
 
     def leg_limits(self, config: CollectionConfig) -> dict[str, int]:
@@ -218,7 +220,10 @@ class SearchPlan:
     def _legs(
         self, config: CollectionConfig, vectors: Mapping[str, Any], capabilities: Capabilities
     ) -> dict[str, dict[str, Any]]:
-        params = self._params(config, capabilities) if capabilities.has("search_params") else None
+        limits = self.leg_limits(config)
+        params = None
+        if capabilities.has("search_params"):
+            params = self._params(config, capabilities, limit=limits.get(config.fde_vector, 0))
         return {
             name: {
                 "query": vectors[name],
@@ -226,7 +231,7 @@ class SearchPlan:
                 "limit": limit,
                 **({"params": params} if name == config.fde_vector else {}),
             }
-            for name, limit in self.leg_limits(config).items()
+            for name, limit in limits.items()
             if name in vectors
         }
 
@@ -250,10 +255,10 @@ class SearchPlan:
             "shard_key": shard_key,
         }
 
-    def _params(self, config: CollectionConfig, capabilities: Capabilities) -> models.SearchParams:
+    def _params(self, config: CollectionConfig, capabilities: Capabilities, *, limit: int) -> models.SearchParams:
         if self.params is not None:
             return self.params
-        hnsw_ef = max(_MIN_HNSW_EF, 2 * self.first_stage_limit)
+        hnsw_ef = max(_MIN_HNSW_EF, 2 * limit)
         params = models.SearchParams(hnsw_ef=min(hnsw_ef, self.limits.hnsw_ef or hnsw_ef))
         if self.filter is not None and capabilities.has("acorn"):
             params.acorn = models.AcornSearchParams(enable=True)

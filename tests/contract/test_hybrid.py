@@ -225,6 +225,7 @@ def test_vectors_that_cannot_be_stored(engine: Engine, client: Client, vectors: 
         ({"legs": ["other"]}, r"has no leg 'other': it has 'fde', 'bm25', 'meaning', 'words'"),
         ({"legs": {"bm25": 0}}, r"legs\['bm25'\]=0: a leg finds at least 1"),
         ({"legs": []}, "name at least one vector"),
+        ({"legs": {}, "offset": 10}, "name at least one vector"),
         ({"legs": "bm25"}, "name at least one vector"),
         ({"legs": ["bm25"], "mode": "exact"}, "has no legs to fuse"),
         ({"fusion": "mean"}, "fusion='mean': use one of"),
