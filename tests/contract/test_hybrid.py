@@ -210,6 +210,7 @@ def test_documents_bring_vectors_or_an_encoder_makes_them(engine: Engine, client
         ({"words": {1.5: 1.0}}, "no whole numbers below"),
         ({"words": {-1: 1.0}}, "no whole numbers below"),
         ({"words": {1: float("inf")}}, "a dict of finite numbers"),
+        ({"words": {1: 1e39}}, "a dict of finite numbers"),
     ],
 )
 def test_vectors_that_cannot_be_stored(engine: Engine, client: Client, vectors: Any, message: str) -> None:
@@ -217,6 +218,23 @@ def test_vectors_that_cannot_be_stored(engine: Engine, client: Client, vectors: 
     with pytest.raises(InvalidDocumentError, match=message):
         docs.upsert([Document("b", "falcon"), Document("a", "copper", vectors=vectors)])
     assert docs.count() == 0
+
+
+class Short:
+    """A dense encoder of fewer dimensions than are needed."""
+
+    def encode_documents(self, texts: Sequence[str]) -> list[list[float]]:
+        return [[1.0] for _ in texts]
+
+    encode_queries = encode_documents
+
+
+def test_what_an_encoder_makes_is_checked(engine: Engine, client: Client) -> None:
+    docs = ColbertCollection.create(
+        engine.name, client=client, encoder=WordEncoder(), config=CONFIG, vector_encoders={"meaning": Short()}
+    )
+    with pytest.raises(InvalidDocumentError, match=r"document 'a': vector 'meaning' has shape \(1,\): expected 6"):
+        docs.upsert([Document("a", "copper")])
 
 
 @pytest.mark.parametrize(
