@@ -23,6 +23,7 @@ from colbert_qdrant import (
     LemurConfig,
     MuveraConfig,
     Rrf,
+    SchemaMismatchError,
     SparseConfig,
     TokenEmbeddings,
     maxsim,
@@ -218,6 +219,26 @@ def test_vectors_that_cannot_be_stored(engine: Engine, client: Client, vectors: 
     with pytest.raises(InvalidDocumentError, match=message):
         docs.upsert([Document("b", "falcon"), Document("a", "copper", vectors=vectors)])
     assert docs.count() == 0
+
+
+def test_a_collection_that_lost_its_further_vectors_is_not_opened(engine: Engine, client: Client) -> None:
+    docs = ColbertCollection.create(engine.name, client=client, encoder=WordEncoder(), config=CONFIG)
+    docs.check()
+    info = client.get_collection(engine.name)
+    kept = {name: info.config.params.vectors[name] for name in ("fde", "colbert")}  # type: ignore[index]
+    other = models.VectorParams(size=7, distance=models.Distance.DOT)
+    client.delete_collection(engine.name)
+    client.create_collection(
+        engine.name,
+        vectors_config={**kept, "meaning": other},
+        sparse_vectors_config={"bm25": models.SparseVectorParams()},
+        metadata=info.config.metadata,
+    )
+    with pytest.raises(SchemaMismatchError) as caught:
+        docs.check()
+    assert "vector 'meaning' has 7 dimensions and distance Dot, one vector of 6 and Dot is needed" in str(caught.value)
+    assert "sparse vector 'bm25' must have the modifier idf" in str(caught.value)
+    assert "sparse vector 'words' is missing" in str(caught.value)
 
 
 class Short:
