@@ -47,6 +47,11 @@ class Legs:
         self._encoders = dict(encoders)
         self._bm25 = None if config.bm25 is None else bm25(config.bm25, capabilities)
 
+    @property
+    def brought(self) -> list[str]:
+        """Names of the vectors that only documents themselves can bring: no encoder makes them."""
+        return [name for name in (*self._config.dense, *self._config.sparse) if name not in self._encoders]
+
     def documents(self, documents: Sequence[Document]) -> list[dict[str, Vector]]:
         """The vectors of documents, by name; a leg without encoder and without a vector brought along is left out.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,6 +52,12 @@ DOCUMENTS = [
 QUERY = "copper falcon kelp"
 MEANING = RANDOM.normal(size=6).astype(np.float32)
 EVEN = models.Filter(must=[models.FieldCondition(key="even", match=models.MatchValue(value=True))])
+SEEN_COPPER = models.Filter(
+    must=[
+        models.FieldCondition(key="seen", match=models.MatchValue(value=True)),
+        models.FieldCondition(key="text", match=models.MatchValue(value="copper")),
+    ]
+)
 CONFIG = CollectionConfig(
     fde=MuveraConfig(k_sim=2, dim_proj=8, r_reps=4),
     bm25=Bm25Config(),
@@ -239,6 +246,21 @@ def test_a_collection_that_lost_its_further_vectors_is_not_opened(engine: Engine
     assert "vector 'meaning' has 7 dimensions and distance Dot, one vector of 6 and Dot is needed" in str(caught.value)
     assert "sparse vector 'bm25' must have the modifier idf" in str(caught.value)
     assert "sparse vector 'words' is missing" in str(caught.value)
+
+
+def test_documents_keep_the_vectors_they_brought_when_they_are_read_and_written(engine: Engine, client: Client) -> None:
+    docs = ColbertCollection.create(engine.name, client=client, encoder=WordEncoder(), config=CONFIG)
+    docs.upsert([Document("a", "copper", vectors={"words": {3: 1.5}, "meaning": DENSE[0]}), Document("b", "falcon")])
+    docs.upsert([replace(document, payload={"seen": True}) for document in docs.get(["a", "b"])])
+    (point,) = client.scroll(engine.name, scroll_filter=SEEN_COPPER, with_vectors=["words", "meaning"])[0]
+    assert isinstance(point.vector, dict)
+    assert point.vector["meaning"] == pytest.approx(DENSE[0].tolist())
+    assert point.vector["words"] == models.SparseVector(indices=[3], values=[1.5])
+    assert [dict(document.vectors) for document in docs.get("b")] == [{}]
+    opened = ColbertCollection.open(
+        engine.name, client=client, encoder=WordEncoder(), vector_encoders={"words": WordCounts()}
+    )
+    assert [set(document.vectors) for document in opened.get("a")] == [{"meaning"}]
 
 
 class Short:
