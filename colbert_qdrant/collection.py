@@ -211,7 +211,8 @@ class ColbertCollection(Searches):
             ids: One id or several.
 
         Returns:
-            The documents in the order of their ids; those that are not stored are left out.
+            The documents in the order of their ids, with the ``vectors`` that no encoder makes; those that are not
+            stored are left out.
         """
         return run_blocking(self._operations.get(ids))
 

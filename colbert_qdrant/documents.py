@@ -40,7 +40,7 @@ class SearchHit:
             of query tokens); in mode ``"fde"`` the inner product of the encodings, which estimates MaxSim.
         text: The document's text; ``None`` if the search was asked for no payload.
         payload: The document's payload, without this library's own keys.
-        legs: In a search of several legs, those that brought it: among whose best it is; else empty.
+        legs: In a search of several legs, those that brought it: among whose best it is; else, and in groups, empty.
     """
 
     id: DocumentId

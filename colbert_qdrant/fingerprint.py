@@ -191,12 +191,13 @@ def _close(first: tuple[float, ...] | None, second: tuple[float, ...] | None) ->
 
 def _differences(name: str, own: Any, other: Any) -> Iterator[tuple[str, tuple[Any, Any]]]:
     if isinstance(own, dict) and isinstance(other, dict):
+        label = {"name"} if name.partition(".")[0] == "encoder" else set()
         inner = [
             difference
-            for key in sorted({*own, *other} - {"name"})
+            for key in sorted({*own, *other} - label)
             for difference in _differences(f"{name}.{key}", own.get(key), other.get(key))
         ]
-        if inner and own.get("name") != other.get("name"):
+        if label and inner and own.get("name") != other.get("name"):
             yield f"{name}.name", (own.get("name"), other.get("name"))
         yield from inner
     elif own != other:

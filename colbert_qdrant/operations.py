@@ -136,10 +136,17 @@ class CollectionOperations:
     async def get(self, ids: DocumentId | Iterable[DocumentId]) -> list[Document]:
         """See `ColbertCollection.get`."""
         points = [point_id(id) for id in _as_ids(ids)]
-        records = await self._connection.client.retrieve(self.name, ids=points, with_payload=True)
-        found = {str(record.id): record.payload for record in records}
+        brought = self.encoding.legs.brought
+        records = await self._connection.client.retrieve(
+            self.name, ids=points, with_payload=True, with_vectors=brought or False
+        )
+        found = {str(record.id): record for record in records}
         config = self.encoding.config
-        return [to_document(payload, config) for point in points if (payload := found.get(point)) is not None]
+        return [
+            replace(to_document(record.payload, config), vectors=_brought(record, brought))
+            for point in points
+            if (record := found.get(point)) is not None and record.payload is not None
+        ]
 
     async def delete(
         self, *, ids: DocumentId | Iterable[DocumentId] | None, where: Where | None, filter: models.Filter | None
@@ -389,6 +396,11 @@ def _one(query: str | TokenEmbeddings) -> list[str] | TokenEmbeddings:
     if len(query) != 1:
         raise InvalidQueryError(f"search takes one query, got {len(query)}: use search_batch")
     return query
+
+
+def _brought(record: models.Record, names: Sequence[str]) -> dict[str, Any]:
+    stored: Any = record.vector or {}
+    return {name: stored[name] for name in names if name in stored}
 
 
 def _as_ids(ids: DocumentId | Iterable[DocumentId]) -> list[DocumentId]:

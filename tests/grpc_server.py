@@ -82,7 +82,11 @@ class Server(messages.PointsServicer, messages.CollectionsServicer, messages.Qdr
             return messages.GetResponse(result=points)
         assert self.created is not None
         config = messages.CollectionConfig(
-            params=messages.CollectionParams(vectors_config=self.created.vectors_config, shard_number=1),
+            params=messages.CollectionParams(
+                vectors_config=self.created.vectors_config,
+                sparse_vectors_config=self.created.sparse_vectors_config,
+                shard_number=1,
+            ),
             hnsw_config=messages.HnswConfigDiff(m=16, ef_construct=100, full_scan_threshold=10_000),
             optimizer_config=messages.OptimizersConfigDiff(
                 deleted_threshold=0.2, vacuum_min_vector_number=1000, default_segment_number=0, flush_interval_sec=5

@@ -11,7 +11,7 @@ from colbert_qdrant.config.checks import require_int, require_number
 from colbert_qdrant.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from colbert_qdrant.qdrant.capabilities import Capabilities
 
@@ -67,6 +67,7 @@ def fused(
     rank: Mapping[str, Any],
     *,
     first: str,
+    asked: Collection[str],
     limit: int,
     capabilities: Capabilities,
 ) -> dict[str, Any]:
@@ -77,6 +78,7 @@ def fused(
         legs: The legs, by name.
         rank: What ranks by MaxSim.
         first: The name of the encodings' leg.
+        asked: The names of all legs that were asked for; for some there may have been nothing to search.
         limit: Candidates that a formula is computed for.
         capabilities: What the engine can do.
 
@@ -91,10 +93,10 @@ def fused(
         name: models.Prefetch(prefetch=leg, limit=leg.limit, **rank) if name == first else leg
         for name, leg in legs.items()
     }
-    return {"prefetch": list(ranked.values()), "query": _fusion(fusion, list(ranked), capabilities)}
+    return {"prefetch": list(ranked.values()), "query": _fusion(fusion, list(ranked), asked, capabilities)}
 
 
-def _fusion(fusion: Any, legs: list[str], capabilities: Capabilities) -> models.Query:
+def _fusion(fusion: Any, legs: list[str], asked: Collection[str], capabilities: Capabilities) -> models.Query:
     if fusion == "dbsf":
         capabilities.require("dbsf", what="fusion='dbsf'", remedy="use fusion='maxsim'")
         return models.FusionQuery(fusion=models.Fusion.DBSF)
@@ -105,8 +107,10 @@ def _fusion(fusion: Any, legs: list[str], capabilities: Capabilities) -> models.
         what = f"k={rrf.k} of reciprocal rank fusion"
         capabilities.require("rrf_k", what=what, remedy="use Rrf(k=2) or fusion='maxsim'")
         return models.RrfQuery(rrf=models.Rrf(k=rrf.k))
-    unknown = sorted(set(rrf.weights) - set(legs))
+    unknown = sorted(set(rrf.weights) - set(asked))
     if unknown:
-        raise ConfigurationError(f"there are weights for {unknown}, but the search has the legs {legs}: leave them out")
+        raise ConfigurationError(
+            f"there are weights for {unknown}, but the search has the legs {[*asked]}: leave them out"
+        )
     capabilities.require("rrf_weights", what="weights of reciprocal rank fusion", remedy="leave them out")
     return models.RrfQuery(rrf=models.Rrf(k=rrf.k, weights=[rrf.weights.get(name, 1.0) for name in legs]))

@@ -47,11 +47,16 @@ class Legs:
         self._encoders = dict(encoders)
         self._bm25 = None if config.bm25 is None else bm25(config.bm25, capabilities)
 
+    @property
+    def brought(self) -> list[str]:
+        """Names of the vectors that only documents themselves can bring: no encoder makes them."""
+        return [name for name in (*self._config.dense, *self._config.sparse) if name not in self._encoders]
+
     def documents(self, documents: Sequence[Document]) -> list[dict[str, Vector]]:
         """The vectors of documents, by name; a leg without encoder and without a vector brought along is left out.
 
         Raises:
-            InvalidDocumentError: A document brings a vector that cannot be stored.
+            InvalidDocumentError: A document brings, or an encoder makes, a vector that cannot be stored.
         """
         made: list[dict[str, Vector]] = [{} for _ in documents]
         if self._bm25 is not None:
@@ -67,7 +72,7 @@ class Legs:
                 encoded = list(encoder.encode_documents(texts))
                 _require_one_each(name, encoded, texts)
                 for number, vector in zip(lacking, encoded, strict=True):
-                    made[number][name] = self._vector(name, vector)
+                    made[number][name] = self._of_document(documents[number], name, vector)
         for vectors, document in zip(made, documents, strict=True):
             self._bring(vectors, document)
         return made
@@ -117,10 +122,13 @@ class Legs:
                     f"document {document.id!r} brings a vector {name!r}, which the collection has not: it has "
                     f"{sorted((*self._config.dense, *self._config.sparse))}"
                 )
-            try:
-                vectors[name] = self._vector(name, vector)
-            except InvalidQueryError as error:
-                raise InvalidDocumentError(f"document {document.id!r}: {error}") from error
+            vectors[name] = self._of_document(document, name, vector)
+
+    def _of_document(self, document: Document, name: str, vector: Any) -> Vector:
+        try:
+            return self._vector(name, vector)
+        except InvalidQueryError as error:
+            raise InvalidDocumentError(f"document {document.id!r}: {error}") from error
 
     def _vector(self, name: str, value: Any) -> Vector:
         """A vector of the user's, checked.
@@ -150,7 +158,9 @@ def _sparse(name: str, value: Any) -> Vector:
         else (getattr(value, "indices", None), getattr(value, "values", None))
     )
     try:
-        indices, values = (np.asarray(each, np.float64) for each in given)
+        indices = np.asarray(given[0], np.float64)
+        with np.errstate(over="ignore"):
+            values = np.asarray(given[1], np.float64).astype(np.float32)
     except (TypeError, ValueError) as error:
         raise _not_sparse(name, value) from error
     if indices.ndim != 1 or indices.shape != values.shape or not np.isfinite(values).all():
@@ -159,7 +169,7 @@ def _sparse(name: str, value: Any) -> Vector:
         raise InvalidQueryError(
             f"vector {name!r} has indices that are no whole numbers below 2**32, or are there twice"
         )
-    return SparseVector(indices=indices.astype(np.uint32), values=values.astype(np.float32))
+    return SparseVector(indices=indices.astype(np.uint32), values=values)
 
 
 def _not_sparse(name: str, value: Any) -> InvalidQueryError:

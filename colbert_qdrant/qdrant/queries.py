@@ -106,9 +106,11 @@ class SearchPlan:
 
     @property
     def first_stage_limit(self) -> int:
-        """How many documents a leg looks for."""
+        """How many documents a leg looks for, if not said of each: then the most that one looks for."""
         if self.mode == "fde":
             return self.limit
+        if self.candidates is None and self.legs and isinstance(self.legs, Mapping):
+            return max([self.limit, *(limit for limit in self.legs.values() if isinstance(limit, int))])
         return self.candidates or max(_MIN_CANDIDATES, 10 * self.limit)
 
     def leg_limits(self, config: CollectionConfig) -> dict[str, int]:
@@ -137,8 +139,9 @@ class SearchPlan:
         Raises:
             ConfigurationError: What was asked for does not.
         """
-        asked = self.leg_limits(config) if self.legs is not None else {}
-        limits.check_query_limit(limit=self.limit, candidates=self.candidates or 0, **asked)
+        asked = self.leg_limits(config) if isinstance(self.legs, Mapping) else {}
+        limits.check_query_limit(limit=self.limit, candidates=self.candidates or 0)
+        limits.check_query_limit(**{f"legs[{name!r}]": limit for name, limit in asked.items()})
         limits.check_filter(self.filter)
         if self.mode == "exact":
             limits.check_exact()
@@ -161,7 +164,8 @@ class SearchPlan:
         Args:
             config: The collection's settings.
             tokens: The query's token matrix.
-            vectors: What each leg searches for; without any the search is exact.
+            vectors: What each leg searches for; without the encodings', if they are asked for, MaxSim over every
+                document is in their place.
             capabilities: What the engine can do.
             shard_key: Which shards are searched; ``None``: all.
 
@@ -170,10 +174,15 @@ class SearchPlan:
         """
         common = {**self._common(config, shard_key), **self._page(len(tokens), capabilities)}
         rank: dict[str, Any] = {"query": tokens.tolist(), "using": config.token_vector}
-        if not vectors:
+        asked = self.leg_limits(config)
+        exact = not asked or (config.fde_vector in asked and config.fde_vector not in vectors)
+        if exact:
             self.limits.check_exact()
-            return models.QueryRequest(**rank, **common)
+            if self.fusion == "maxsim":
+                return models.QueryRequest(**rank, **common)
         legs = self._legs(config, vectors, capabilities)
+        if exact:
+            legs = {config.fde_vector: {**rank, "limit": asked[config.fde_vector]}, **legs}
         if self.mode == "fde":
             return models.QueryRequest(**{**legs[config.fde_vector], **common})
         # not as it is: servers join it with the other stage's, and their `min_should` count every condition twice
@@ -187,6 +196,7 @@ class SearchPlan:
             prefetch,
             rank,
             first=config.fde_vector,
+            asked=asked,
             limit=self.first_stage_limit,
             capabilities=capabilities,
         )
@@ -221,7 +231,10 @@ class SearchPlan:
     def _legs(
         self, config: CollectionConfig, vectors: Mapping[str, Any], capabilities: Capabilities
     ) -> dict[str, dict[str, Any]]:
-        params = self._params(config, capabilities) if capabilities.has("search_params") else None
+        limits = self.leg_limits(config)
+        params = None
+        if capabilities.has("search_params"):
+            params = self._params(config, capabilities, limit=limits.get(config.fde_vector, 0))
         return {
             name: {
                 "query": vectors[name],
@@ -229,7 +242,7 @@ class SearchPlan:
                 "limit": limit,
                 **({"params": params} if name == config.fde_vector else {}),
             }
-            for name, limit in self.leg_limits(config).items()
+            for name, limit in limits.items()
             if name in vectors
         }
 
@@ -253,10 +266,10 @@ class SearchPlan:
             "shard_key": shard_key,
         }
 
-    def _params(self, config: CollectionConfig, capabilities: Capabilities) -> models.SearchParams:
+    def _params(self, config: CollectionConfig, capabilities: Capabilities, *, limit: int) -> models.SearchParams:
         if self.params is not None:
             return self.params
-        hnsw_ef = max(_MIN_HNSW_EF, 2 * self.first_stage_limit)
+        hnsw_ef = max(_MIN_HNSW_EF, 2 * limit)
         params = models.SearchParams(hnsw_ef=min(hnsw_ef, self.limits.hnsw_ef or hnsw_ef))
         if self.filter is not None and capabilities.has("acorn"):
             params.acorn = models.AcornSearchParams(enable=True)

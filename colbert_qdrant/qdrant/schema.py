@@ -126,12 +126,9 @@ def creation_arguments(
         name: models.VectorParams(size=each.dim, distance=_DISTANCES[each.distance])
         for name, each in config.dense.items()
     }
-    idf = {name: each.idf for name, each in config.sparse.items()}
-    if config.bm25 is not None:
-        idf[config.bm25_vector] = True
     sparse = {
         name: models.SparseVectorParams(modifier=models.Modifier.IDF if weighted else None)
-        for name, weighted in idf.items()
+        for name, weighted in _idf(config).items()
     }
     return {
         "vectors_config": {config.fde_vector: fde, config.token_vector: tokens, **dense},
@@ -154,6 +151,12 @@ def index_arguments(config: CollectionConfig, capabilities: Capabilities) -> lis
             schema = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True)
         found.append({"field_name": key, "field_schema": schema, "wait": True})
     return found
+
+
+def _idf(config: CollectionConfig) -> dict[str, bool]:
+    """All sparse vectors, and whether Qdrant multiplies with how rare a dimension is."""
+    bm25 = {} if config.bm25 is None else {config.bm25_vector: True}
+    return {**{name: each.idf for name, each in config.sparse.items()}, **bm25}
 
 
 def _cluster_arguments(config: CollectionConfig, placement: Placement, capabilities: Capabilities) -> dict[str, Any]:
@@ -209,6 +212,7 @@ def check_schema(
     problems = [
         *_problems(config.fde_vector, vectors.get(config.fde_vector), size=fde_dim, multivector=False),
         *_problems(config.token_vector, vectors.get(config.token_vector), size=token_dim, multivector=True),
+        *_problems_of_legs(config, vectors, info.config.params.sparse_vectors or {}),
     ]
     if problems:
         names = ", ".join(repr(name) for name in sorted(vectors)) or "none"
@@ -217,6 +221,29 @@ def check_schema(
             + "\n  ".join(problems)
             + "\nCreate a new collection with ColbertCollection.create and ingest the documents into it."
         )
+
+
+def _problems_of_legs(
+    config: CollectionConfig,
+    dense: Mapping[str, models.VectorParams],
+    sparse: Mapping[str, models.SparseVectorParams],
+) -> list[str]:
+    problems = []
+    for name, leg in config.dense.items():
+        params, distance = dense.get(name), _DISTANCES[leg.distance]
+        if params is None:
+            problems.append(f"vector {name!r} is missing")
+        elif (params.size, params.distance, params.multivector_config) != (leg.dim, distance, None):
+            problems.append(
+                f"vector {name!r} has {params.size} dimensions and distance {params.distance.value}, one vector of "
+                f"{leg.dim} and {distance.value} is needed"
+            )
+    for name, weighted in _idf(config).items():
+        if name not in sparse:
+            problems.append(f"sparse vector {name!r} is missing")
+        elif weighted != (sparse[name].modifier == models.Modifier.IDF):
+            problems.append(f"sparse vector {name!r} must {'' if weighted else 'not '}have the modifier idf")
+    return problems
 
 
 def _problems(name: str, params: models.VectorParams | None, *, size: int, multivector: bool) -> list[str]:

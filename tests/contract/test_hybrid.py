@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,8 +20,10 @@ from colbert_qdrant import (
     Document,
     InvalidDocumentError,
     InvalidQueryError,
+    LemurConfig,
     MuveraConfig,
     Rrf,
+    SchemaMismatchError,
     SparseConfig,
     TokenEmbeddings,
     maxsim,
@@ -48,6 +51,12 @@ DOCUMENTS = [
 QUERY = "copper falcon kelp"
 MEANING = RANDOM.normal(size=6).astype(np.float32)
 EVEN = models.Filter(must=[models.FieldCondition(key="even", match=models.MatchValue(value=True))])
+SEEN_COPPER = models.Filter(
+    must=[
+        models.FieldCondition(key="seen", match=models.MatchValue(value=True)),
+        models.FieldCondition(key="text", match=models.MatchValue(value="copper")),
+    ]
+)
 CONFIG = CollectionConfig(
     fde=MuveraConfig(k_sim=2, dim_proj=8, r_reps=4),
     bm25=Bm25Config(),
@@ -208,6 +217,7 @@ def test_documents_bring_vectors_or_an_encoder_makes_them(engine: Engine, client
         ({"words": {1.5: 1.0}}, "no whole numbers below"),
         ({"words": {-1: 1.0}}, "no whole numbers below"),
         ({"words": {1: float("inf")}}, "a dict of finite numbers"),
+        ({"words": {1: 1e39}}, "a dict of finite numbers"),
     ],
 )
 def test_vectors_that_cannot_be_stored(engine: Engine, client: Client, vectors: Any, message: str) -> None:
@@ -217,12 +227,65 @@ def test_vectors_that_cannot_be_stored(engine: Engine, client: Client, vectors: 
     assert docs.count() == 0
 
 
+def test_a_collection_that_lost_its_further_vectors_is_not_opened(engine: Engine, client: Client) -> None:
+    docs = ColbertCollection.create(engine.name, client=client, encoder=WordEncoder(), config=CONFIG)
+    docs.check()
+    info = client.get_collection(engine.name)
+    kept = {name: info.config.params.vectors[name] for name in ("fde", "colbert")}  # type: ignore[index]
+    other = models.VectorParams(size=7, distance=models.Distance.DOT)
+    client.delete_collection(engine.name)
+    client.create_collection(
+        engine.name,
+        vectors_config={**kept, "meaning": other},
+        sparse_vectors_config={"bm25": models.SparseVectorParams()},
+        metadata=info.config.metadata,
+    )
+    with pytest.raises(SchemaMismatchError) as caught:
+        docs.check()
+    assert "vector 'meaning' has 7 dimensions and distance Dot, one vector of 6 and Dot is needed" in str(caught.value)
+    assert "sparse vector 'bm25' must have the modifier idf" in str(caught.value)
+    assert "sparse vector 'words' is missing" in str(caught.value)
+
+
+def test_documents_keep_the_vectors_they_brought_when_they_are_read_and_written(engine: Engine, client: Client) -> None:
+    docs = ColbertCollection.create(engine.name, client=client, encoder=WordEncoder(), config=CONFIG)
+    docs.upsert([Document("a", "copper", vectors={"words": {3: 1.5}, "meaning": DENSE[0]}), Document("b", "falcon")])
+    docs.upsert([replace(document, payload={"seen": True}) for document in docs.get(["a", "b"])])
+    (point,) = client.scroll(engine.name, scroll_filter=SEEN_COPPER, with_vectors=["words", "meaning"])[0]
+    assert isinstance(point.vector, dict)
+    assert point.vector["meaning"] == pytest.approx(DENSE[0].tolist())
+    assert point.vector["words"] == models.SparseVector(indices=[3], values=[1.5])
+    assert [dict(document.vectors) for document in docs.get("b")] == [{}]
+    opened = ColbertCollection.open(
+        engine.name, client=client, encoder=WordEncoder(), vector_encoders={"words": WordCounts()}
+    )
+    assert [set(document.vectors) for document in opened.get("a")] == [{"meaning"}]
+
+
+class Short:
+    """A dense encoder of fewer dimensions than are needed."""
+
+    def encode_documents(self, texts: Sequence[str]) -> list[list[float]]:
+        return [[1.0] for _ in texts]
+
+    encode_queries = encode_documents
+
+
+def test_what_an_encoder_makes_is_checked(engine: Engine, client: Client) -> None:
+    docs = ColbertCollection.create(
+        engine.name, client=client, encoder=WordEncoder(), config=CONFIG, vector_encoders={"meaning": Short()}
+    )
+    with pytest.raises(InvalidDocumentError, match=r"document 'a': vector 'meaning' has shape \(1,\): expected 6"):
+        docs.upsert([Document("a", "copper")])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"legs": ["other"]}, r"has no leg 'other': it has 'fde', 'bm25', 'meaning', 'words'"),
         ({"legs": {"bm25": 0}}, r"legs\['bm25'\]=0: a leg finds at least 1"),
         ({"legs": []}, "name at least one vector"),
+        ({"legs": {}, "offset": 10}, "name at least one vector"),
         ({"legs": "bm25"}, "name at least one vector"),
         ({"legs": ["bm25"], "mode": "exact"}, "has no legs to fuse"),
         ({"fusion": "mean"}, "fusion='mean': use one of"),
@@ -247,6 +310,32 @@ def test_a_query_of_stop_words_finds_nothing_by_bm25(docs: ColbertCollection) ->
     assert len(docs.search("the of and", legs=["bm25", "fde"])) == 10
     both = docs.search_batch(["the of and", QUERY], legs=["bm25"])
     assert (len(both[0]), len(both[1])) == (0, 10)
+    weighted = Rrf(weights={"bm25": 2.0})
+    both = docs.search_batch(["the of and", QUERY], legs=["bm25", "fde"], fusion=weighted)
+    assert (len(both[0]), len(both[1])) == (10, 10)
+
+
+@pytest.mark.parametrize("fusion", ["maxsim", "rrf"])
+def test_an_encoding_that_is_not_fitted_loses_no_candidates(engine: Engine, client: Client, fusion: Any) -> None:
+    config = CollectionConfig(fde=LemurConfig(dim=16, fit_documents=100), bm25=Bm25Config())
+    docs = ColbertCollection.create(engine.name, client=client, encoder=WordEncoder(), config=config)
+    docs.upsert([Document(number, text, {"even": number % 2 == 0}) for number, text in enumerate(TEXTS)])
+    hits = docs.search("copper", mode="hybrid", fusion=fusion, limit=40, filter=EVEN)
+    assert {hit.id for hit in hits} == set(range(0, 80, 2))
+    with_word = {number for number in range(0, 80, 2) if "copper" in TEXTS[number].split()}
+    assert {hit.id for hit in hits if hit.legs} == with_word
+    if fusion == "maxsim":
+        assert_best(hits, exact_scores("copper"), among=set(range(0, 80, 2)))
+
+
+def test_a_formula_holds_before_the_encoding_is_fitted(engine: Engine, client: Client) -> None:
+    if engine.kind == "edge":
+        pytest.skip("it has no formulas")
+    config = CollectionConfig(fde=LemurConfig(dim=16, fit_documents=100))
+    docs = ColbertCollection.create(engine.name, client=client, encoder=WordEncoder(), config=config)
+    docs.upsert([Document(number, text, {"rank": number}) for number, text in enumerate(TEXTS)])
+    boosted = models.FormulaQuery(formula=models.SumExpression(sum=["$score", "rank"]))
+    assert_best(docs.search(QUERY, fusion=boosted, limit=10), exact_scores(QUERY) + np.arange(80))
 
 
 def test_only_token_vectors_of_a_query_are_no_text_for_bm25(docs: ColbertCollection) -> None:

@@ -143,7 +143,7 @@ class FaultyServer:
         created = self.created or {}
         config = {
             **INFO_CONFIG,
-            "params": {"vectors": created["vectors"]},
+            "params": {"vectors": created["vectors"], "sparse_vectors": created.get("sparse_vectors")},
             "metadata": created.get("metadata"),
             "strict_mode_config": self.strict_mode,
         }

@@ -56,6 +56,14 @@ def test_another_name_alone_is_no_difference() -> None:
     assert differences == {"encoder.name": ("m", "n"), "encoder.dim": (16, 8)}
 
 
+def test_what_is_called_name_in_the_settings_is_compared() -> None:
+    stored, given = (
+        replace(fingerprint(), layout=CollectionConfig(payload_indexes={"name": kind, "year": "integer"}).to_dict())
+        for kind in ("keyword", "text")
+    )
+    assert stored.differences(given) == {"layout.payload_indexes.name": ("keyword", "text")}
+
+
 def test_rounding_is_no_difference_but_other_numbers_are() -> None:
     assert fingerprint().differences(fingerprint(change=1e-6)) == {}
     assert list(fingerprint().differences(fingerprint(change=0.05))) == ["canary"]

@@ -191,6 +191,16 @@ def test_a_server_that_forbids_it_is_not_asked_to_look_at_everything(
     assert len(server.bodies) == 1
 
 
+def test_a_leg_with_its_own_limit_is_searched_as_far(server: FaultyServer, client: QdrantClient) -> None:
+    docs = create(client)
+    docs.search("Haus", legs={"fde": 500, "bm25": 50}, limit=10, offset=400)
+    fde, bm25 = server.bodies[-1]["searches"][0]["prefetch"]
+    assert (fde["limit"], fde["params"]["hnsw_ef"], bm25["limit"]) == (500, 1000, 50)
+    docs.search("Haus", legs={"fde": 50, "bm25": 500}, fusion=models.FormulaQuery(formula="$score"))
+    prefetch = server.bodies[-1]["searches"][0]["prefetch"]
+    assert (prefetch["limit"], prefetch["prefetch"][0]["params"]["hnsw_ef"]) == (500, 128)
+
+
 def test_which_legs_brought_a_hit_is_asked_in_the_same_request(server: FaultyServer, client: QdrantClient) -> None:
     docs = create(client)
     docs.search("Haus", mode="hybrid", limit=5, candidates=20)
