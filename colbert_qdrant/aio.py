@@ -254,11 +254,12 @@ class AsyncColbertCollection(CollectionShell):
         *,
         limit: int = 10,
         candidates: int | None = None,
+        where: Where | None = None,
         filter: models.Filter | None = None,
         with_payload: bool = True,
     ) -> SearchHits:
         """See `ColbertCollection.more_like`."""
-        plan = SearchPlan(limit=limit, candidates=candidates, filter=filter, with_payload=with_payload)
+        plan = SearchPlan(limit=limit, candidates=candidates, where=where, filter=filter, with_payload=with_payload)
         return await self._operations.more_like(id, plan)
 
     async def check(self) -> None:

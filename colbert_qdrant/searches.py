@@ -203,6 +203,7 @@ class Searches(CollectionShell):
         *,
         limit: int = 10,
         candidates: int | None = None,
+        where: Where | None = None,
         filter: models.Filter | None = None,
         with_payload: bool = True,
     ) -> SearchHits:
@@ -212,11 +213,12 @@ class Searches(CollectionShell):
             id: The document's id; it is not among the hits.
             limit: Most hits.
             candidates: As for `search`.
-            filter: Only documents whose payload matches.
+            where: Only documents whose payload matches, as for `search`.
+            filter: Likewise.
             with_payload: Whether hits carry text and payload.
 
         Raises:
             InvalidQueryError: There is no such document.
         """
-        plan = SearchPlan(limit=limit, candidates=candidates, filter=filter, with_payload=with_payload)
+        plan = SearchPlan(limit=limit, candidates=candidates, where=where, filter=filter, with_payload=with_payload)
         return run_blocking(self._operations.more_like(id, plan))

@@ -92,6 +92,13 @@ class Legs:
             ConfigurationError: There is nothing to make a leg's vectors of.
             InvalidQueryError: A vector cannot be searched for.
         """
+        legs = list(legs)
+        unused = sorted(set(given) - set(legs))
+        if unused:
+            raise ConfigurationError(
+                f"there are vectors for {unused}, but the search has the legs {legs}: name them in legs=, use "
+                "mode='hybrid', or leave the vectors out"
+            )
         made: list[dict[str, Any]] = [{} for _ in range(count)]
         for name in legs:
             if name == self._config.fde_vector:

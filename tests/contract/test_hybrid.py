@@ -133,6 +133,7 @@ def best_of(scores: np.ndarray, count: int, *, positive: bool = False) -> set[in
     }
 
 
+GIVEN = {"meaning": {"meaning": MEANING}}
 LEGS: dict[str, Callable[[], np.ndarray]] = {
     "bm25": lambda: bm25_scores(QUERY),
     "meaning": lambda: DENSE @ MEANING,
@@ -143,7 +144,7 @@ LEGS: dict[str, Callable[[], np.ndarray]] = {
 @pytest.mark.parametrize("leg", LEGS)
 def test_maxsim_ranks_the_best_of_a_leg(docs: ColbertCollection, leg: str) -> None:
     scores = LEGS[leg]()
-    hits = docs.search(QUERY, legs={leg: 12}, limit=12, vectors={"meaning": MEANING})
+    hits = docs.search(QUERY, legs={leg: 12}, limit=12, vectors=GIVEN.get(leg))
     found = {hit.id for hit in hits}
     assert len(found) == 12
     assert found <= best_of(scores, 12)
@@ -153,7 +154,7 @@ def test_maxsim_ranks_the_best_of_a_leg(docs: ColbertCollection, leg: str) -> No
 
 def test_maxsim_ranks_the_union_of_all_legs(docs: ColbertCollection) -> None:
     hits = docs.search(QUERY, mode="hybrid", candidates=10, limit=10, vectors={"meaning": MEANING})
-    alone = {leg: docs.search(QUERY, legs={leg: 10}, limit=10, vectors={"meaning": MEANING}) for leg in CONFIG.legs}
+    alone = {leg: docs.search(QUERY, legs={leg: 10}, limit=10, vectors=GIVEN.get(leg)) for leg in CONFIG.legs}
     union = {hit.id for found in alone.values() for hit in found}
     assert_best(hits, exact_scores(QUERY), among=union)
 
@@ -291,6 +292,7 @@ def test_what_an_encoder_makes_is_checked(engine: Engine, client: Client) -> Non
         ({"fusion": "mean"}, "fusion='mean': use one of"),
         ({"legs": ["meaning"]}, r"nothing to search 'meaning' for: .*vectors=\{'meaning': …\}"),
         ({"legs": ["words", "bm25"], "fusion": Rrf(weights={"meaning": 1})}, r"weights for \['meaning'\]"),
+        ({"vectors": {"meanin": [1.0]}}, r"there are vectors for \['meanin'\], but the search has the legs \['fde'\]"),
     ],
 )
 def test_searches_that_cannot_be(docs: ColbertCollection, arguments: Any, message: str) -> None:
@@ -391,6 +393,7 @@ def test_documents_that_are_most_like_one(docs: ColbertCollection) -> None:
     assert 7 not in {hit.id for hit in hits}
     assert_best(hits, scores, among=set(range(80)) - {7})
     assert all(hit.payload["even"] for hit in docs.more_like(7, limit=5, filter=EVEN))
+    assert all(hit.payload["even"] for hit in docs.more_like(7, limit=5, where={"even": True}))
     with pytest.raises(InvalidQueryError, match="has no document 'nobody'"):
         docs.more_like("nobody")
 
