@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from uuid import UUID
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 DocumentId: TypeAlias = str | int | UUID
 """An id as the user knows it. ``1``, ``"1"`` and a UUID are three different documents."""
@@ -77,6 +77,11 @@ class SearchHits(list[SearchHit]):
     """
 
     timings: SearchTimings | None = None
+
+    @classmethod
+    def ranked(cls, hits: Iterable[SearchHit]) -> Self:
+        """Hits by falling score; ties by id, so that they come in the same order every time."""
+        return cls(sorted(hits, key=lambda hit: (-hit.score, id_sort_key(hit.id))))
 
 
 @dataclass(frozen=True, kw_only=True)

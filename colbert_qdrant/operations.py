@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.qdrant.capabilities import Capabilities
     from colbert_qdrant.qdrant.connection import Connection
     from colbert_qdrant.qdrant.limits import Limits
+    from colbert_qdrant.qdrant.opening import Opened
     from colbert_qdrant.qdrant.queries import Groups, SearchPlan
     from colbert_qdrant.qdrant.state import CollectionState
     from colbert_qdrant.qdrant.where import Where
@@ -81,10 +82,7 @@ class CollectionOperations:
         legs = Legs(config, encoders.vectors, await connection.capabilities())
         making = opening.create(name, connection=connection, encoder=encoders.tokens, config=config)
         made = await connection.runtime.whole(making)
-        encoding = await CollectionEncoding.of(
-            made, connection=connection, collection=name, encoder=encoders.tokens, legs=legs
-        )
-        return cls(name, connection=connection, encoder=encoders.tokens, encoding=encoding)
+        return await cls._of(made, name, connection=connection, encoder=encoders.tokens, legs=legs)
 
     @classmethod
     async def open(
@@ -93,10 +91,7 @@ class CollectionOperations:
         """See `ColbertCollection.open`."""
         stored = await opening.open(name, connection=connection, encoder=encoders.tokens, config=config)
         legs = Legs(stored.config, encoders.vectors, await connection.capabilities())
-        encoding = await CollectionEncoding.of(
-            stored, connection=connection, collection=name, encoder=encoders.tokens, legs=legs
-        )
-        return cls(name, connection=connection, encoder=encoders.tokens, encoding=encoding)
+        return await cls._of(stored, name, connection=connection, encoder=encoders.tokens, legs=legs)
 
     @classmethod
     async def open_or_create(
@@ -107,6 +102,15 @@ class CollectionOperations:
             with contextlib.suppress(CollectionExistsError):  # by somebody else, in the meantime
                 return await cls.create(name, connection=connection, encoders=encoders, config=config)
         return await cls.open(name, connection=connection, encoders=encoders, config=config)
+
+    @classmethod
+    async def _of(
+        cls, opened: Opened, name: str, *, connection: Connection, encoder: LateInteractionEncoder, legs: Legs
+    ) -> Self:
+        encoding = await CollectionEncoding.of(
+            opened, connection=connection, collection=name, encoder=encoder, legs=legs
+        )
+        return cls(name, connection=connection, encoder=encoder, encoding=encoding)
 
     async def upsert(self, documents: Sequence[Document]) -> None:
         """See `ColbertCollection.upsert`."""
@@ -191,14 +195,14 @@ class CollectionOperations:
         marks = [time.perf_counter()]
         with telemetry.operation("search", mode=plan.mode, queries=len(queries), limit=plan.limit):
             capabilities = await self._connection.capabilities()
-            tokens = await compute(query_tokens, queries, encoder=self.encoder, collection=self.name)
-            others = await compute(self._others, queries, plan, vectors, count=len(tokens))
+            tokens, others = await compute(self._encoded, queries, plan, vectors)
             marks.append(time.perf_counter())
             searches = await compute(self._searches, tokens, others, plan, capabilities)
             marks.append(time.perf_counter())
             responses, server = await self._send([request for each in searches for request in each.requests])
             if plan.may_fall_short(config) and capabilities.has("search_params"):
-                await self._complete(searches, responses, limit=plan.limit)
+                again = await self._complete(searches, responses, limit=plan.limit)
+                server = _sum(server, again)
             marks.append(time.perf_counter())
         answers, hits = iter(responses), []
         for each in searches:
@@ -219,8 +223,7 @@ class CollectionOperations:
         allowed = await self._allowed(lambda limits: plan.within(limits, config))
         with telemetry.operation("search", mode=plan.mode, queries=1, limit=plan.limit):
             compute, batch = connection.runtime.compute, {name: [vector] for name, vector in vectors.items()}
-            tokens = await compute(query_tokens, queries, encoder=self.encoder, collection=self.name)
-            others = await compute(self._others, queries, allowed, batch, count=1)
+            tokens, others = await compute(self._encoded, queries, allowed, batch)
             (prepared,) = await compute(self._searches, tokens, others, allowed, capabilities)
             if prepared.main is None:
                 return []
@@ -298,17 +301,13 @@ class CollectionOperations:
             await self.encoding.read_limits()
             return check(self.encoding.limits)
 
-    def _others(
-        self,
-        queries: Sequence[str] | TokenEmbeddings,
-        plan: SearchPlan,
-        given: Mapping[str, Sequence[Any]],
-        *,
-        count: int,
-    ) -> list[dict[str, Any]]:
-        """What all legs but the encodings search for."""
-        texts = None if isinstance(queries, TokenEmbeddings) else queries
-        return self.encoding.legs.queries(texts, given, legs=plan.leg_limits(self.encoding.config), count=count)
+    def _encoded(
+        self, queries: Sequence[str] | TokenEmbeddings, plan: SearchPlan, given: Mapping[str, Sequence[Any]]
+    ) -> tuple[TokenEmbeddings, list[dict[str, Any]]]:
+        """The queries' token vectors, and what all legs but the encodings search for."""
+        tokens = query_tokens(queries, encoder=self.encoder, collection=self.name)
+        texts, legs = None if isinstance(queries, TokenEmbeddings) else queries, plan.leg_limits(self.encoding.config)
+        return tokens, self.encoding.legs.queries(texts, given, legs=legs, count=len(tokens))
 
     def _searches(
         self, tokens: TokenEmbeddings, others: list[dict[str, Any]], plan: SearchPlan, capabilities: Capabilities
@@ -328,17 +327,24 @@ class CollectionOperations:
             for matrix, fde, vectors in zip(tokens, encoded, others, strict=True)
         ]
 
-    async def _complete(self, searches: Sequence[Search], responses: list[models.QueryResponse], *, limit: int) -> None:
-        """Ask again, without a graph, where a filtered search found too little; what it answers takes its place."""
+    async def _complete(
+        self, searches: Sequence[Search], responses: list[models.QueryResponse], *, limit: int
+    ) -> float | None:
+        """Ask again, without a graph, where a filtered search found too little; what it answers takes its place.
+
+        Returns:
+            The seconds that the server worked, if it says so.
+        """
         vector, place = self.encoding.config.fde_vector, 0
         short: dict[int, models.QueryRequest] = {}
         for each in searches:
             if each.main is not None and len(responses[place].points) < limit:
                 short[place] = scanned(each.main, vector)
             place += len(each.requests)
-        answers, _ = await self._send(list(short.values()))
+        answers, server = await self._send(list(short.values()))
         for number, answer in zip(short, answers, strict=True):
             responses[number] = answer
+        return server
 
     async def _send(self, requests: list[models.QueryRequest]) -> tuple[list[models.QueryResponse], float | None]:
         """Search, in as many requests as the server's limits make necessary."""
@@ -348,7 +354,7 @@ class CollectionOperations:
         for start in range(0, len(requests), at_once):
             answers, seconds = await search(self._connection, self.name, requests[start : start + at_once])
             responses += answers
-            server = None if seconds is None or server is None else server + seconds
+            server = _sum(server, seconds)
         return responses, server
 
 
@@ -388,6 +394,11 @@ class CollectionShell:
     def fde(self) -> FixedDimensionalEncoder | None:
         """The encoding; ``None`` while it has to be fitted."""
         return self._operations.encoding.fde
+
+
+def _sum(one: float | None, other: float | None) -> float | None:
+    """Seconds of two requests, if both are known."""
+    return None if one is None or other is None else one + other
 
 
 def _one(query: str | TokenEmbeddings) -> list[str] | TokenEmbeddings:

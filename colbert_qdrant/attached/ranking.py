@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
-from colbert_qdrant.documents import SearchHit, SearchHits, id_sort_key
+from colbert_qdrant.documents import SearchHit, SearchHits
 from colbert_qdrant.scoring import maxsim
 from colbert_qdrant.tokens import TokenEmbeddings
 
@@ -52,10 +52,8 @@ def rank(
     ranked = []
     for each, by_text in zip(candidates, scores, strict=True):
         hits = [SearchHit(found.id, by_text[found.text], found.text, found.payload) for found in each]
-        hits.sort(key=lambda hit: (-hit.score, id_sort_key(hit.id)))
-        ranked.append(
-            SearchHits(hit for hit in hits[:limit] if score_threshold is None or hit.score >= score_threshold)
-        )
+        best = SearchHits.ranked(hits)[:limit]
+        ranked.append(SearchHits(hit for hit in best if score_threshold is None or hit.score >= score_threshold))
     return ranked
 
 

@@ -123,6 +123,12 @@ class Connection:
         """The same client, for the methods that only the embedded engine has."""
         return cast("EdgeMethods", self.client)
 
+    def method(self, name: str) -> Callable[..., Any]:
+        """A method of the client itself, for the shards that requests are for."""
+        found: Callable[..., Any] = getattr(self.raw, name)
+        for_shards = self.shard_key is not None and self.remote and name in _OF_SHARDS
+        return partial(found, shard_key_selector=self.shard_key) if for_shards else found
+
     async def capabilities(self) -> Capabilities:
         """What the engine can do; a server is asked for its version once.
 
@@ -198,10 +204,7 @@ class _Requests:
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
         connection = self._connection
-        method = getattr(connection.raw, name)
-
-        if connection.shard_key is not None and connection.remote and name in _OF_SHARDS:
-            method = partial(method, shard_key_selector=connection.shard_key)
+        method = connection.method(name)
 
         async def request(*arguments: Any, **named: Any) -> Any:
             collection = arguments[0] if arguments else ""

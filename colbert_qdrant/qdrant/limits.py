@@ -138,25 +138,20 @@ class Limits:
         )
 
 
-def filter_keys(filter: models.Filter | None) -> Iterator[str]:
-    """The payload keys that a filter looks at, those of nested objects as paths."""
-    yield from _keys(filter, "")
-
-
-def _keys(condition: Any, prefix: str) -> Iterator[str]:
-    """The payload keys of a condition, those of nested objects as paths."""
+def filter_keys(condition: Any, prefix: str = "") -> Iterator[str]:
+    """The payload keys that a filter, or a part of one, looks at; those of nested objects as paths."""
     if isinstance(condition, list):
         for each in condition:
-            yield from _keys(each, prefix)
+            yield from filter_keys(each, prefix)
     if not isinstance(condition, BaseModel):
         return
     nested = getattr(condition, "nested", None)
     if nested is not None:
-        yield from _keys(nested.filter, f"{prefix}{nested.key.removesuffix('[]')}[].")
+        yield from filter_keys(nested.filter, f"{prefix}{nested.key.removesuffix('[]')}[].")
         return
     key = getattr(condition, "key", None)
     if isinstance(key, str):
         yield prefix + key
         return
     for name in type(condition).model_fields:
-        yield from _keys(getattr(condition, name), prefix)
+        yield from filter_keys(getattr(condition, name), prefix)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from qdrant_client import models
 
-from colbert_qdrant.documents import Document, DocumentId, SearchHit, SearchHits, id_sort_key
+from colbert_qdrant.documents import Document, DocumentId, SearchHit, SearchHits
 from colbert_qdrant.errors import InvalidDocumentError, SchemaMismatchError
 from colbert_qdrant.qdrant.ids import check_id, id_from_json, id_to_json, point_id
 
@@ -138,7 +138,7 @@ def to_hits(
     for point in points:
         brought = tuple(name for name, found in (legs or {}).items() if point.id in found)
         hits.append(_to_hit(point, config, with_payload=with_payload, legs=brought))
-    return SearchHits(sorted(hits, key=lambda hit: (-hit.score, id_sort_key(hit.id))))
+    return SearchHits.ranked(hits)
 
 
 def split_by_bytes(

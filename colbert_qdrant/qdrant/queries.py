@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, get_args
 
 from qdrant_client import models
 
@@ -33,6 +33,8 @@ other legs; ``"fde"``: the encodings alone; ``"exact"``: MaxSim over every docum
 
 LegLimits: TypeAlias = "Mapping[str, int] | Sequence[str]"
 """The vectors that find candidates, by name, and how many each."""
+
+Part = TypeVar("Part", models.QueryRequest, models.Prefetch)
 
 _MIN_CANDIDATES: Final = 100
 _MIN_HNSW_EF: Final = 128
@@ -373,20 +375,15 @@ class Search:
         return to_hits(main.points, config, with_payload=with_payload, legs=legs)
 
 
-def scanned(request: models.QueryRequest, vector: str) -> models.QueryRequest:
-    """The same search, with every encoding that matches the filter looked at instead of a graph."""
-    found: models.QueryRequest = _scanned(request, vector)
-    return found
-
-
-def _scanned(part: Any, vector: str) -> Any:
+def scanned(part: Part, vector: str) -> Part:
+    """The same search, or part of one, with every encoding that matches the filter looked at instead of a graph."""
     changes: dict[str, Any] = {}
     if part.using == vector:
         changes["params"] = models.SearchParams(exact=True)
     if isinstance(part.prefetch, list):
-        changes["prefetch"] = [_scanned(each, vector) for each in part.prefetch]
+        changes["prefetch"] = [scanned(each, vector) for each in part.prefetch]
     elif part.prefetch is not None:
-        changes["prefetch"] = _scanned(part.prefetch, vector)
+        changes["prefetch"] = scanned(part.prefetch, vector)
     return part.model_copy(update=changes)
 
 

@@ -89,8 +89,7 @@ async def _send(connection: Connection, collection: str, points: Sequence[Point]
     else:
         to_struct = _to_struct_of_arrays if connection.embedded else to_point_struct
         structs = [to_struct(point) for point in points]
-        shards = {} if connection.shard_key is None else {"shard_key_selector": connection.shard_key}
-        status = (await call(raw.upsert, collection, points=structs, wait=True, **shards)).status.value
+        status = (await call(connection.method("upsert"), collection, points=structs, wait=True)).status.value
     if status in _NOT_APPLIED:
         raise NotConfirmedError(f"the write is {status!r}, not completed")
 

@@ -140,7 +140,7 @@ def test_a_filtered_search_walks_the_graph_through_what_is_left_out(
 
 def found(number: int) -> Answer:
     point = {"id": 1, "version": 0, "score": 0.5, "payload": {"_id": 1, "text": "a"}}
-    body = {"result": [{"points": [{**point, "id": id} for id in range(number)]}], "status": "ok", "time": 0}
+    body = {"result": [{"points": [{**point, "id": id} for id in range(number)]}], "status": "ok", "time": 0.25}
     return Answer(body=json.dumps(body).encode())
 
 
@@ -151,7 +151,10 @@ def test_a_filtered_search_that_finds_too_little_looks_at_everything(
     docs = create(client)
     server.bodies.clear()
     server.script = [found(3), found(5)]
-    assert len(docs.search("Haus", mode=mode, where={"year": 2020})) == 5
+    hits = docs.search("Haus", mode=mode, where={"year": 2020}, timings=True)
+    assert len(hits) == 5
+    assert hits.timings is not None
+    assert hits.timings.server == 0.5  # of both requests
     first, second = (body["searches"][0] for body in server.bodies)
     stage = second if mode == "fde" else second.pop("prefetch")
     assert stage.pop("params") == {"exact": True}
