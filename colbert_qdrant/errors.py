@@ -13,6 +13,7 @@
     ├── SchemaMismatchError                   a collection's vectors are not laid out as this library needs
     ├── FingerprintMismatchError              a collection was built with another model or other settings
     ├── ArtefactError                         a fitted encoding is missing, cut off or altered
+    ├── MigrationError                        a migration cannot go on, or may not yet
     └── EngineError                           the engine refused or failed
         ├── CollectionNotFoundError (LookupError)
         ├── CollectionExistsError
@@ -90,6 +91,10 @@ class FingerprintMismatchError(ColbertQdrantError):
 
 class ArtefactError(ColbertQdrantError):
     """A fitted encoding is missing, cut off, altered, or another collection's."""
+
+
+class MigrationError(ColbertQdrantError):
+    """A migration cannot go on, or may not yet: something is in its way, or was not verified."""
 
 
 class EngineError(ColbertQdrantError):

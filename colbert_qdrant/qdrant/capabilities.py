@@ -39,6 +39,7 @@ Feature = Literal[
     "insert_only",
     "turbo_quantization",
     "memory",
+    "vector_names",
     "turbo4_datatype",
     "turbo8_datatype",
     "search_params",
@@ -70,6 +71,7 @@ SINCE: Final[Mapping[Feature, tuple[int, int]]] = {
     "insert_only": (1, 17),  # an upsert can leave alone what is stored
     "turbo_quantization": (1, 18),
     "memory": (1, 19),  # cold, cached or pinned, in the place of on_disk and always_ram
+    "vector_names": (1, 19),  # vectors can be added to a collection; since 1.18, but with loss of points or vectors
     "turbo4_datatype": (1, 19),  # 1.18 accepts it, and crashes
     "turbo8_datatype": (1, 20),
 }

@@ -41,6 +41,11 @@ def _set_vector(message: grpc.Vector, vector: Vector) -> None:
     """Write a vector, the rows of a multivector, or a sparse vector into an empty message."""
     if isinstance(vector, models.Document):
         message.document.CopyFrom(RestToGrpc.convert_document(vector))
+    elif isinstance(vector, models.SparseVector):
+        message.sparse.indices.extend(vector.indices)
+        message.sparse.values.extend(vector.values)
+    elif isinstance(vector, list):
+        _set_vector(message, np.asarray(vector, np.float32))
     elif isinstance(vector, SparseVector):
         message.sparse.MergeFromString(_floats(vector.values).tobytes())
         # varints, each as long as its number needs, and few: protobuf may encode them

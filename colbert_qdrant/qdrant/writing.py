@@ -14,6 +14,7 @@ from colbert_qdrant.qdrant.capabilities import speaks_grpc
 from colbert_qdrant.qdrant.connection import call_timeout
 from colbert_qdrant.qdrant.faults import NotConfirmedError
 from colbert_qdrant.qdrant.grpc_points import upsert_request
+from colbert_qdrant.qdrant.points import SparseVector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -96,21 +97,22 @@ async def _send(connection: Connection, collection: str, points: Sequence[Point]
 
 def to_point_struct(point: Point) -> models.PointStruct:
     """A point with its vectors as lists."""
-    vectors: Any = {name: _to_lists(vector) for name, vector in point.vectors.items()}
+    vectors: Any = {name: to_numbers(vector) for name, vector in point.vectors.items()}
     return models.PointStruct(id=point.id, vector=vectors, payload=point.payload)
 
 
 def _to_struct_of_arrays(point: Point) -> models.PointStruct:
     """A point with its vectors as they are, which the embedded engine's clients take."""
     vectors = {
-        name: vector if isinstance(vector, np.ndarray) else _to_lists(vector) for name, vector in point.vectors.items()
+        name: vector if isinstance(vector, np.ndarray) else to_numbers(vector) for name, vector in point.vectors.items()
     }
     return models.PointStruct.model_construct(id=point.id, vector=vectors, payload=point.payload)
 
 
-def _to_lists(vector: Vector) -> Any:
-    if isinstance(vector, models.Document):
-        return vector
+def to_numbers(vector: Vector) -> Any:
+    """A vector as ``qdrant_client`` takes it; what was read from it goes as it came."""
     if isinstance(vector, np.ndarray):
         return vector.tolist()
-    return models.SparseVector(indices=vector.indices.tolist(), values=vector.values.tolist())
+    if isinstance(vector, SparseVector):
+        return models.SparseVector(indices=vector.indices.tolist(), values=vector.values.tolist())
+    return vector
