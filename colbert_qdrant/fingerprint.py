@@ -31,10 +31,12 @@ class Fingerprint:
     """The facts that decide a collection's points.
 
     Attributes:
-        encoder: The model's own fingerprint.
+        encoder: The model's own fingerprint. Empty: something else wrote the tokens, and nobody said what; then any
+            encoder of their dimensions will do.
         fde: Settings, version and token dimensions of the fixed dimensional encoding.
         layout: The rest of the collection's settings: names of vectors and payload keys, storage, graph.
-        id_scheme: How ids become point ids; ``"uuid5"`` derives them from a document's id and its type.
+        id_scheme: How ids become point ids; ``"uuid5"`` derives them from a document's id and its type, ``"native"``
+            takes them as they are.
         canary: The encoding of a fixed token matrix, folded to a few numbers: it catches an algorithm that
             changed without saying so. ``None`` while an encoding that has to be fitted is not.
     """
@@ -57,14 +59,18 @@ class Fingerprint:
         """Gather a fingerprint.
 
         Args:
-            encoder: The encoder's fingerprint.
+            encoder: The encoder's fingerprint; empty if it is not known.
             fde: The FDE's fingerprint.
             config: The collection's settings.
             canary: The FDE's document encoding of `canary_tokens`; ``None`` if it is not fitted yet.
         """
-        layout = {key: value for key, value in config.to_dict().items() if key != "fde"}
+        layout = {key: value for key, value in config.to_dict().items() if key not in ("fde", "id_scheme")}
         return cls(
-            encoder=dict(encoder), fde=dict(fde), layout=layout, canary=None if canary is None else _fold(canary)
+            encoder=dict(encoder),
+            fde=dict(fde),
+            layout=layout,
+            id_scheme=config.id_scheme,
+            canary=None if canary is None else _fold(canary),
         )
 
     @property
@@ -76,7 +82,8 @@ class Fingerprint:
             SchemaMismatchError: They are none.
         """
         try:
-            return CollectionConfig.from_dict({**self.layout, "fde": self.fde["config"]})
+            settings = {**self.layout, "fde": self.fde["config"], "id_scheme": self.id_scheme}
+            return CollectionConfig.from_dict(settings)
         except (KeyError, TypeError, AttributeError) as error:
             raise _changed("its settings are none") from error
 
@@ -114,10 +121,14 @@ class Fingerprint:
         return cls(**{name: data[name] for name in names - {"canary"}}, canary=canary)
 
     def differences(self, other: Fingerprint) -> dict[str, tuple[Any, Any]]:
-        """Every field in which two fingerprints differ: dotted name → (own value, other value)."""
+        """Every field in which another fingerprint differs: dotted name → (own value, other value).
+
+        Of an encoder that is not known to this one nothing is compared but the dimensions of tokens.
+        """
+        known = ("encoder",) if self.encoder else ()
         found = {
             name: values
-            for part in ("encoder", "fde", "layout", "id_scheme")
+            for part in (*known, "fde", "layout", "id_scheme")
             for name, values in _differences(part, getattr(self, part), getattr(other, part))
         }
         # other parameters give another fit and another canary anyway: these tell something only if the rest is the same
@@ -216,7 +227,9 @@ def _remedies(differences: Mapping[str, tuple[Any, Any]]) -> Iterator[str]:
     parts = {name.partition(".")[0] for name in differences}
     if "encoder" in parts:
         yield "Open it with the encoder it was built with, or ingest the documents into a new collection."
-    if parts & {"fde", "layout", "id_scheme"}:
+    elif "fde.token_dim" in differences:
+        yield f"Open it with an encoder whose token vectors have {differences['fde.token_dim'][0]} dimensions."
+    if parts & {"layout", "id_scheme"} or any(name.startswith("fde.") for name in set(differences) - {"fde.token_dim"}):
         yield "Open it without a config, to use the stored one, or ingest the documents into a new collection."
     if "canary" in parts:
         yield "Install the version of colbert-qdrant (and numpy) it was built with, or ingest into a new collection."

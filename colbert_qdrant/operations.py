@@ -18,7 +18,7 @@ from colbert_qdrant.errors import ClosedError, CollectionExistsError, Configurat
 from colbert_qdrant.ingest import CollectionEncoding, ingest
 from colbert_qdrant.progress import Silence
 from colbert_qdrant.qdrant import opening
-from colbert_qdrant.qdrant.ids import point_id
+from colbert_qdrant.qdrant.ids import canonical_id, point_id
 from colbert_qdrant.qdrant.legs import Legs
 from colbert_qdrant.qdrant.metadata import documents_only
 from colbert_qdrant.qdrant.points import to_document, to_hits
@@ -139,17 +139,17 @@ class CollectionOperations:
 
     async def get(self, ids: DocumentId | Iterable[DocumentId]) -> list[Document]:
         """See `ColbertCollection.get`."""
-        points = [point_id(id) for id in _as_ids(ids)]
+        points = self._points(ids)
         brought = self.encoding.legs.brought
         records = await self._connection.client.retrieve(
             self.name, ids=points, with_payload=True, with_vectors=brought or False
         )
-        found = {str(record.id): record for record in records}
+        found = {canonical_id(record.id): record for record in records}
         config = self.encoding.config
         return [
-            replace(to_document(record.payload, config), vectors=_brought(record, brought))
+            replace(to_document(record, config), vectors=_brought(record, brought))
             for point in points
-            if (record := found.get(point)) is not None and record.payload is not None
+            if (record := found.get(point)) is not None and (config.native or record.payload is not None)
         ]
 
     async def delete(
@@ -162,7 +162,7 @@ class CollectionOperations:
         await self._allowed(lambda limits: limits.check_filter(chosen, writes=True))
         selector: models.PointsSelector = models.FilterSelector(filter=documents_only(chosen))
         if ids is not None:
-            selector = models.PointIdsList(points=[point_id(id) for id in _as_ids(ids)])
+            selector = models.PointIdsList(points=self._points(ids))
             if not selector.points:
                 return  # not every engine takes none for an answer
         await self._connection.client.delete(self.name, points_selector=selector, wait=True)
@@ -235,7 +235,7 @@ class CollectionOperations:
 
     async def more_like(self, id: DocumentId, plan: SearchPlan) -> SearchHits:
         """See `ColbertCollection.more_like`."""
-        name, point = self.encoding.config.token_vector, point_id(id)
+        name, (point,) = self.encoding.config.token_vector, self._points([id])
         records = await self._connection.client.retrieve(
             self.name, ids=[point], with_payload=False, with_vectors=[name]
         )
@@ -291,6 +291,11 @@ class CollectionOperations:
     def _connection(self) -> Connection:
         self.check_open()
         return self._open_connection
+
+    def _points(self, ids: DocumentId | Iterable[DocumentId]) -> list[Any]:
+        """The point ids of documents."""
+        given = [ids] if isinstance(ids, str | int | UUID) else ids
+        return [point_id(id, self.encoding.config.id_scheme) for id in given]
 
     async def _allowed(self, check: Callable[[Limits], Checked]) -> Checked:
         """The outcome of a check. What is refused may have been allowed since the collection was opened."""
@@ -410,9 +415,6 @@ def _one(query: str | TokenEmbeddings) -> list[str] | TokenEmbeddings:
 
 
 def _brought(record: models.Record, names: Sequence[str]) -> dict[str, Any]:
-    stored: Any = record.vector or {}
+    vectors: Any = record.vector or {}
+    stored = vectors if isinstance(vectors, dict) else {"": vectors}  # the unnamed one alone comes without its name
     return {name: stored[name] for name in names if name in stored}
-
-
-def _as_ids(ids: DocumentId | Iterable[DocumentId]) -> list[DocumentId]:
-    return [ids] if isinstance(ids, str | int | UUID) else list(ids)

@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING
 
 from colbert_qdrant.attached.collection import AttachedShell
 from colbert_qdrant.attached.operations import DEFAULT_CACHE_BYTES, AttachedOperations, AttachedSearch
-from colbert_qdrant.attached.texts import TextSource
 from colbert_qdrant.encoders.memory import DocumentCache
 from colbert_qdrant.qdrant.connection import Connection
+from colbert_qdrant.qdrant.texts import TextSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qdrant_client import models
 
-    from colbert_qdrant.attached.texts import TextOf
     from colbert_qdrant.config import RetryConfig
     from colbert_qdrant.documents import SearchHits
     from colbert_qdrant.encoders import LateInteractionEncoder
     from colbert_qdrant.qdrant.candidates import BatchCandidates, Candidates
     from colbert_qdrant.qdrant.capabilities import AsyncClient
+    from colbert_qdrant.qdrant.texts import TextOf
 
 
 class AsyncAttachedCollection(AttachedShell):

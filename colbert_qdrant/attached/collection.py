@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from colbert_qdrant.attached.operations import DEFAULT_CACHE_BYTES, AttachedOperations, AttachedSearch
-from colbert_qdrant.attached.texts import TextSource
 from colbert_qdrant.encoders.memory import DocumentCache
 from colbert_qdrant.qdrant.connection import Connection
+from colbert_qdrant.qdrant.texts import TextSource
 from colbert_qdrant.runtime import run_blocking
 
 if TYPE_CHECKING:
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from qdrant_client import models
 
-    from colbert_qdrant.attached.texts import TextOf
     from colbert_qdrant.config import RetryConfig
     from colbert_qdrant.documents import SearchHits
     from colbert_qdrant.encoders import LateInteractionEncoder
     from colbert_qdrant.qdrant.candidates import BatchCandidates, Candidates
     from colbert_qdrant.qdrant.capabilities import Client
+    from colbert_qdrant.qdrant.texts import TextOf
 
 
 class AttachedShell:

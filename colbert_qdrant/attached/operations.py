@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
     from qdrant_client import models
 
-    from colbert_qdrant.attached.texts import TextSource
     from colbert_qdrant.documents import SearchHits
     from colbert_qdrant.encoders import LateInteractionEncoder
     from colbert_qdrant.encoders.memory import DocumentCache
     from colbert_qdrant.qdrant.candidates import BatchCandidates, Candidates
     from colbert_qdrant.qdrant.connection import Connection
+    from colbert_qdrant.qdrant.texts import TextSource
     from colbert_qdrant.tokens import TokenEmbeddings
 
 DEFAULT_CACHE_BYTES: Final = 256 * 2**20

@@ -24,6 +24,12 @@ FdeQuantization = Literal["turbo4", "turbo2", "int8", "binary"]
 Sharding = Literal["auto", "custom"]
 """Who decides which shard a document goes to, see `CollectionConfig`."""
 
+IdScheme = Literal["uuid5", "native"]
+"""How a document's id becomes its point's, see `CollectionConfig`."""
+
+TokenDistance = Literal["dot", "cosine"]
+"""How two token vectors are compared."""
+
 Storage = Literal["memory", "balanced", "disk"]
 """What is kept in memory, see `CollectionConfig`."""
 
@@ -85,8 +91,17 @@ class CollectionConfig:
         fde_vector: Name of the dense vector.
         token_vector: Name of the multivector.
         bm25_vector: Name of the sparse vector of BM25.
-        text_key: Payload key of a document's text.
-        id_key: Payload key of a document's own id.
+        text_key: Payload key of a document's text. In a native collection it is a path, as Qdrant writes them:
+            ``"metadata.text"``, ``"parts[].text"``, ``"_node_content.text"`` (a step into a string goes into the JSON
+            that it holds), or ``None``: no texts are known.
+        id_key: Payload key of a document's own id; a native collection has none.
+        id_scheme: ``"uuid5"``: ids are any strings, numbers and UUIDs, kept in the payload; a point's id is derived
+            from them. ``"native"``: a document's id is its point's, a whole number from 0 to 2**64 − 1 or a UUID, and
+            the payload is stored and given back as it is, with the text in it; for points that others wrote.
+        token_distance: How token vectors are compared. ``"cosine"`` is for collections that exist already: Qdrant
+            normalises the vectors then, which changes no ranking of unit vectors.
+
+    The names of vectors are not empty, but of one in ``dense`` or ``sparse``: ``""`` is Qdrant's unnamed vector.
 
     Raises:
         ConfigurationError: A value is out of range, or two names are equal.
@@ -116,8 +131,10 @@ class CollectionConfig:
     fde_vector: str = "fde"
     token_vector: str = "colbert"
     bm25_vector: str = "bm25"
-    text_key: str = "text"
+    text_key: str | None = "text"
     id_key: str = "_id"
+    id_scheme: IdScheme = "uuid5"
+    token_distance: TokenDistance = "dot"
 
     def __post_init__(self) -> None:
         if not isinstance(self.fde, FdeConfig):
@@ -133,10 +150,13 @@ class CollectionConfig:
         object.__setattr__(self, "payload_indexes", dict(self.payload_indexes))
         self._check_indexes()
         self._check_legs()
-        if not self.text_key or not self.id_key:
-            raise ConfigurationError("text_key and id_key must not be empty")
-        if self.text_key == self.id_key:
-            raise ConfigurationError(f"text_key and id_key are both {self.text_key!r}: use two names")
+        require_one_of("token_distance", self.token_distance, get_args(TokenDistance))
+        self._check_keys()
+
+    @property
+    def native(self) -> bool:
+        """Whether points are others': their ids and payloads are the documents' own."""
+        return self.id_scheme == "native"
 
     @property
     def indexes(self) -> dict[str, PayloadIndex]:
@@ -164,6 +184,8 @@ class CollectionConfig:
             "bm25_vector",
             "payload_indexes",
             "tenant_field",
+            "id_scheme",
+            "token_distance",
         )
         return without_defaults(type(self), {**asdict(self), "fde": self.fde.to_dict()}, among=later)
 
@@ -194,10 +216,22 @@ class CollectionConfig:
             object.__setattr__(self, setting, vectors)
         names = (*self.legs, self.token_vector)
         for name in names:
-            if not isinstance(name, str) or not name:
+            unnamed = name == "" and name in {*self.dense, *self.sparse}
+            if not isinstance(name, str) or not (name or unnamed):
                 raise ConfigurationError(f"a vector has the name {name!r}: it must be a string that is not empty")
             if names.count(name) > 1:
                 raise ConfigurationError(f"two vectors have the name {name!r}: use two names")
+
+    def _check_keys(self) -> None:
+        require_one_of("id_scheme", self.id_scheme, get_args(IdScheme))
+        if self.text_key is None and not self.native:
+            raise ConfigurationError("text_key=None: only a collection with id_scheme='native' can be without texts")
+        if not isinstance(self.text_key, str | None):
+            raise ConfigurationError(f"text_key={self.text_key!r}: name a payload key")
+        if self.text_key == "" or not self.id_key:
+            raise ConfigurationError("text_key and id_key must not be empty")
+        if self.text_key == self.id_key and not self.native:
+            raise ConfigurationError(f"text_key and id_key are both {self.text_key!r}: use two names")
 
     def _check_indexes(self) -> None:
         for key, kind in self.payload_indexes.items():

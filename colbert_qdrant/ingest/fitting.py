@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
 from qdrant_client import models
 
 from colbert_qdrant.config import LemurConfig
 from colbert_qdrant.errors import (
     ArtefactError,
     ConfigurationError,
-    EngineError,
     RequestError,
     RequestRefusedError,
-    SchemaMismatchError,
 )
 from colbert_qdrant.fde import encoder_from_bytes, fit_encoder
+from colbert_qdrant.ingest.spans import query_spans, token_spans
+from colbert_qdrant.ingest.stored import StoredDocuments, has_tokens
 from colbert_qdrant.ingest.writer import DocumentWriter
 from colbert_qdrant.progress import reporting
 from colbert_qdrant.qdrant import artefacts, opening
 from colbert_qdrant.qdrant.limits import Limits
 from colbert_qdrant.qdrant.metadata import documents_only
+from colbert_qdrant.qdrant.texts import text_of
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
     from typing import Self
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from colbert_qdrant.config import CollectionConfig, FdeConfig
@@ -44,14 +45,6 @@ if TYPE_CHECKING:
     from colbert_qdrant.qdrant.opening import Opened
 
 _LOG: Final = logging.getLogger(__name__)
-
-_PAGE_VALUES: Final = 2**20
-_PAGE_POINTS: Final = (16, 256)
-"""Of one request: how many points the first reads, and how many any. After that a page holds about so many values."""
-
-_SPANS: Final = 2_048
-_SPAN_WORDS: Final = (3, 24)
-_SENTENCE_END: Final = re.compile(r"(?<=[.!?。！？])\s*|\n+")
 
 
 class CollectionEncoding:
@@ -77,7 +70,7 @@ class CollectionEncoding:
         self, opened: Opened, *, connection: Connection, collection: str, encoder: LateInteractionEncoder, legs: Legs
     ) -> None:
         """See `of`, which also finds out whether every point has its encoding."""
-        self.config, self.fde, self.limits = opened
+        self.config, self.fde, self.limits, self._tokens_of = opened
         self.legs = legs
         self.complete = False
         self._connection = connection
@@ -154,7 +147,7 @@ class CollectionEncoding:
             return False
         if self.fde is not None:
             return True
-        stored = await self._count(_has_tokens(self.config))
+        stored = await self._count(has_tokens(self.config))
         return stored >= (1 if last else self.config.fde.fit_documents)
 
     async def fit(
@@ -207,7 +200,7 @@ class CollectionEncoding:
         if not self.config.fde.needs_fit:
             return
         if await opening.declared(self._collection, connection=self._connection) != self._described:
-            self.config, fde, self.limits = await opening.open(
+            self.config, fde, self.limits, self._tokens_of = await opening.open(
                 self._collection, connection=self._connection, encoder=self._encoder, config=None
             )
             await self._set(fde)
@@ -218,19 +211,18 @@ class CollectionEncoding:
         self, config: FdeConfig, *, device: str, progress: bool | ProgressReporter
     ) -> LemurEncoder | MuveraEncoder:
         texts, documents = await self._sample(config)
-        if not texts:
+        if not len(documents):
             raise ConfigurationError(f"collection {self._collection!r} is empty: ingest documents first, then fit")
         queries = None
         if isinstance(config, LemurConfig):
-            if len(texts) < config.dim:
+            if len(documents) < config.dim:
                 _LOG.warning(
                     "collection %r is fitted to %d documents only: fit it again with fit(refit=True) when there are "
                     "more",
                     self._collection,
-                    len(texts),
+                    len(documents),
                 )
-            spans = query_spans(texts, seed=config.seed)
-            queries = await self._connection.runtime.compute(self._encoder.encode_queries, spans)
+            queries = await self._connection.runtime.compute(self._learn_from, texts, documents, config.seed)
         return await self._connection.runtime.compute(
             fit_encoder, config, documents, query_tokens=queries, device=device, progress=progress
         )
@@ -257,7 +249,12 @@ class CollectionEncoding:
     async def _declare(self, fde: FixedDimensionalEncoder | None, config: CollectionConfig) -> None:
         self.fde, self.complete = None, False  # until it is known to be written
         await opening.declare(
-            self._collection, connection=self._connection, encoder=self._encoder, config=config, fde=fde
+            self._collection,
+            connection=self._connection,
+            encoder=self._encoder,
+            config=config,
+            fde=fde,
+            tokens_of=self._tokens_of,
         )
         self.config = config
         await self._set(fde)
@@ -270,7 +267,7 @@ class CollectionEncoding:
             # a document that was replaced since it was read has its own by now
             only = lacking if (await self._connection.capabilities()).has("update_filter") else None
             with reporting(progress, label="encode", total=missing) as report:
-                async for records, tokens in self._pages(lacking):
+                async for records, tokens in self._stored.pages(lacking, payload=False):
                     encoded = await self._connection.runtime.compute(fde.encode_documents, tokens)
                     await self._add(records, encoded, only=only)
                     report.advance(len(records))
@@ -293,42 +290,35 @@ class CollectionEncoding:
             if gone_wrong or len(stored) == len(points):
                 raise
 
+    def _learn_from(self, texts: Sequence[str], documents: TokenEmbeddings, seed: int) -> TokenEmbeddings:
+        """What stands for queries: pieces of texts, or of the documents' tokens where nothing else is to be had."""
+        spans = query_spans(texts, seed=seed)
+        with contextlib.suppress(NotImplementedError):
+            if spans:
+                return self._encoder.encode_queries(spans)
+        return token_spans(documents, seed=seed)
+
     async def _sample(self, config: FdeConfig) -> tuple[list[str], TokenEmbeddings]:
-        """The texts and token embeddings of the first documents in the order of their ids, which is a random one."""
+        """The texts and token embeddings of some documents, of all by chance; one without a text has none there."""
         texts: list[str] = []
         batches = [TokenEmbeddings.from_matrices([], dim=self._encoder.dim)]
-        async for records, tokens in self._pages(_has_tokens(self.config)):
-            texts += [str((record.payload or {}).get(self.config.text_key, "")) for record in records]
+        count = 0
+        async for records, tokens in self._stored.sample(config.fit_documents, seed=config.seed):
+            texts += [text for each in records if (text := text_of(each.payload or {}, self.config))]
             batches.append(tokens)
-            if len(texts) >= config.fit_documents:
+            count += len(tokens)
+            if count >= config.fit_documents:
                 break
         return texts, TokenEmbeddings.concatenate(batches)
 
-    async def _pages(self, chosen: models.Filter) -> AsyncIterator[tuple[list[models.Record], TokenEmbeddings]]:
-        offset: Any = None
-        left = 2 * await self._count(chosen) + _PAGE_POINTS[1]  # others may write meanwhile
-        limit, most = (min(each, self.limits.query_limit or each) for each in _PAGE_POINTS)
-        while left > 0:
-            records, offset = await self._client.scroll(
-                self._collection,
-                scroll_filter=documents_only(chosen),
-                limit=limit,
-                offset=offset,
-                with_payload=[self.config.text_key],
-                with_vectors=[self.config.token_vector],
-            )
-            left -= max(1, len(records))
-            if records:
-                matrices = [_matrix(record, self.config.token_vector) for record in records]
-                tokens = TokenEmbeddings.from_matrices(matrices, dim=self._encoder.dim)
-                values = max(tokens.values.size // len(tokens), self.config.fde.dim)
-                limit = max(1, min(most, _PAGE_VALUES // values))
-                yield records, tokens
-            if offset is None:
-                return
-        raise EngineError(
-            f"collection {self._collection!r} has page after page of points, more than it says that it has: look what "
-            "is between here and the server"
+    @property
+    def _stored(self) -> StoredDocuments:
+        return StoredDocuments(
+            self._connection,
+            self._collection,
+            config=self.config,
+            limits=self.limits,
+            token_dim=self._encoder.dim,
         )
 
     async def _none_lacks(self) -> bool:
@@ -342,42 +332,8 @@ class CollectionEncoding:
         return (await self._client.count(self._collection, count_filter=documents_only(filter), exact=True)).count
 
 
-def query_spans(texts: Sequence[str], *, seed: int) -> list[str]:
-    """Pieces of documents as short as queries: from each sentence some words in a row.
-
-    Args:
-        texts: Documents.
-        seed: Chooses sentences and words.
-
-    Returns:
-        At most 2,048 texts, none of them empty, from all over the documents.
-    """
-    random = np.random.RandomState(seed)
-    spans: list[str] = []
-    for number in np.resize(random.permutation(len(texts)), _SPANS):
-        sentences = [words for part in _SENTENCE_END.split(texts[int(number)]) if (words := part.split())]
-        if not sentences:
-            continue
-        words = sentences[random.randint(len(sentences))]
-        length = min(len(words), random.randint(*_SPAN_WORDS))
-        start = random.randint(len(words) - length + 1)
-        spans.append(" ".join(words[start : start + length]))
-    return spans
-
-
 def _lacks(config: CollectionConfig) -> models.Filter:
     return models.Filter(
-        must=[models.HasVectorCondition(has_vector=config.token_vector)],
+        must=has_tokens(config).must,
         must_not=[models.HasVectorCondition(has_vector=config.fde_vector)],
     )
-
-
-def _has_tokens(config: CollectionConfig) -> models.Filter:
-    return models.Filter(must=[models.HasVectorCondition(has_vector=config.token_vector)])
-
-
-def _matrix(record: models.Record, name: str) -> Any:
-    vectors = record.vector
-    if not isinstance(vectors, dict) or name not in vectors:
-        raise SchemaMismatchError(f"point {record.id!r} came without the vector {name!r} that it was chosen by")
-    return vectors[name]

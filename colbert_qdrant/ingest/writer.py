@@ -10,7 +10,7 @@ import numpy as np
 from colbert_qdrant.documents import RejectedDocument
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, RequestRefusedError
 from colbert_qdrant.qdrant.capabilities import speaks_grpc
-from colbert_qdrant.qdrant.ids import id_from_json
+from colbert_qdrant.qdrant.ids import point_id
 from colbert_qdrant.qdrant.points import check_documents, make_point, split_by_bytes
 from colbert_qdrant.qdrant.writing import upsert
 
@@ -118,13 +118,14 @@ class DocumentWriter:
             )
             for each in await upsert(self.connection, self.collection, batch, on_stored=progress.advance)
         ]
-        reasons = {id_from_json(each.point.payload[self.config.id_key]): str(each.error) for each in refused}
-        stored = np.array([document.id not in reasons for document in documents])
+        ids = {point_id(document.id, self.config.id_scheme): document.id for document in documents}
+        reasons = {each.point.id: str(each.error) for each in refused}
+        stored = np.array([point not in reasons for point in ids])
         return Written(
             documents=int(stored.sum()),
             tokens=int(tokens.lengths[stored].sum()),
             truncated=int(tokens.truncated[stored].sum()),
-            rejected=tuple(RejectedDocument(id=id, reason=reason) for id, reason in reasons.items()),
+            rejected=tuple(RejectedDocument(id=ids[point], reason=reason) for point, reason in reasons.items()),
         )
 
     def _encode(self, documents: Sequence[Document]) -> Encoded:

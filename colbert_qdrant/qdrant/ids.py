@@ -8,26 +8,45 @@ from uuid import UUID, uuid5
 from colbert_qdrant.errors import InvalidDocumentError
 
 if TYPE_CHECKING:
+    from colbert_qdrant.config.collection import IdScheme
     from colbert_qdrant.documents import DocumentId
 
 NAMESPACE: Final = UUID("6c1d1c3e-0f0b-5d0c-9a55-2f2b6f0a4c11")
 """Fixed for ever: another namespace would give every stored document a second point."""
 
+RESERVED_POINT: Final = str(uuid5(NAMESPACE, "metadata"))
+"""Carries the metadata where the server has none for collections. No document's: their names begin with a type."""
+
 INT_RANGE: Final = range(-(2**63), 2**63)
 
+NATIVE_RANGE: Final = range(2**64)
 
-def point_id(id: DocumentId) -> str:
-    """The point id of a document: a UUID derived from its id and the id's type.
+
+def point_id(id: DocumentId, scheme: IdScheme = "uuid5") -> str | int:
+    """The point id of a document.
+
+    Args:
+        id: The document's id.
+        scheme: ``"uuid5"``: a UUID derived from the id and the id's type. ``"native"``: the id itself.
 
     Raises:
-        InvalidDocumentError: The id is not a string, a whole number of 64 bits or a UUID.
+        InvalidDocumentError: The id is not a string, a whole number of 64 bits or a UUID; or not one of a point.
 
     Example:
         >>> point_id(1) == point_id(1), point_id(1) == point_id("1")
         (True, False)
+        >>> point_id(1, "native"), point_id("936DA01F9ABD4D9D80C702AF85C822A8", "native")
+        (1, '936da01f-9abd-4d9d-80c7-02af85c822a8')
     """
+    if scheme == "native":
+        return _native(id)
     check_id(id)
     return str(uuid5(NAMESPACE, f"{_type_name(id)}:{id}"))
+
+
+def canonical_id(id: int | str | UUID) -> int | str:
+    """A point's id as it is compared: a number, or a UUID as a string."""
+    return id if isinstance(id, int) else str(id)
 
 
 def check_id(id: object) -> None:
@@ -60,6 +79,29 @@ def id_from_json(value: Any) -> DocumentId:
         return UUID(value["uuid"])
     id: DocumentId = value
     return id
+
+
+def _native(id: object) -> int | str:
+    if isinstance(id, int) and not isinstance(id, bool) and id in NATIVE_RANGE:
+        return id
+    point = _as_uuid(id)
+    if point is None:
+        raise InvalidDocumentError(
+            f"id {id!r} cannot be a point's, and this collection has its documents under the ids of points: use a "
+            "whole number from 0 to 2**64 - 1 or a UUID, such as uuid.uuid5(namespace, id)"
+        )
+    if point == RESERVED_POINT:
+        raise InvalidDocumentError(f"id {id!r} is that of the point which holds the collection's settings: use another")
+    return point
+
+
+def _as_uuid(id: object) -> str | None:
+    if isinstance(id, UUID):
+        return str(id)
+    try:
+        return str(UUID(id)) if isinstance(id, str) else None
+    except ValueError:
+        return None
 
 
 def _type_name(id: DocumentId) -> str:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
-from uuid import uuid5
 
 from qdrant_client import models
 
 from colbert_qdrant.fingerprint import Fingerprint
-from colbert_qdrant.qdrant.ids import NAMESPACE
+from colbert_qdrant.qdrant.ids import RESERVED_POINT
 
 if TYPE_CHECKING:
     from colbert_qdrant.qdrant.connection import Connection
 
 KEY: Final = "colbert_qdrant"
 """This library's entry in a collection's metadata."""
-
-RESERVED_POINT: Final = str(uuid5(NAMESPACE, "metadata"))
-"""Carries the metadata where the server has none for collections. No document's: their names begin with a type."""
 
 
 def to_metadata(fingerprint: Fingerprint) -> dict[str, Any]:

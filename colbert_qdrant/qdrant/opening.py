@@ -22,6 +22,7 @@ from colbert_qdrant.qdrant.aliases import real_name
 from colbert_qdrant.qdrant.limits import Limits
 from colbert_qdrant.qdrant.metadata import read_fingerprint, to_metadata, write_to_reserved_point
 from colbert_qdrant.qdrant.schema import check_schema, creation_arguments, index_arguments, require_for
+from colbert_qdrant.qdrant.texts import text_source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,11 +39,13 @@ class Opened(NamedTuple):
         config: Its settings.
         fde: Its encoding; ``None`` while that has to be fitted.
         limits: What the server allows.
+        encoder: The fingerprint of the encoder that its tokens are of; empty: nobody knows which.
     """
 
     config: CollectionConfig
     fde: FixedDimensionalEncoder | None
     limits: Limits
+    encoder: Mapping[str, Any]
 
 
 async def create(
@@ -56,13 +59,16 @@ async def create(
     """
     capabilities = await connection.capabilities()
     require_for(config, capabilities)
+    if config.native:
+        text_source(config.text_key)  # a path that is none is an error before anything is made
     _check_shard_key(connection, config, name)
     if await connection.client.collection_exists(name):
         raise CollectionExistsError(f"collection {name!r} exists already: use ColbertCollection.open, or drop it first")
     if config.fde.needs_fit:
         await artefacts.delete(connection, name)  # of a collection of that name that was deleted without this library
     fde = make_encoder(config.fde, token_dim=encoder.dim)
-    fingerprint = _fingerprint(config, encoder, fde)
+    tokens_of = encoder.fingerprint()
+    fingerprint = _fingerprint(config, encoder, fde, tokens_of=tokens_of)
     arguments = creation_arguments(config, fde_dim=config.fde.dim, token_dim=encoder.dim, capabilities=capabilities)
     if capabilities.has("metadata"):
         arguments["metadata"] = to_metadata(fingerprint)
@@ -73,9 +79,9 @@ async def create(
         for index in index_arguments(config, capabilities):
             await connection.client.create_payload_index(name, **index)
         if not capabilities.has("strict_mode"):
-            return Opened(config, fde, Limits())
+            return Opened(config, fde, Limits(), tokens_of)
         info = await connection.client.get_collection(name)
-        return Opened(config, fde, Limits.of(info, config.token_vector))
+        return Opened(config, fde, Limits.of(info, config.token_vector), tokens_of)
     except BaseException:
         if certainly_new:
             with contextlib.suppress(EngineError):
@@ -113,8 +119,8 @@ async def open(
     fde = make_encoder(wanted.fde, token_dim=encoder.dim)
     if settings.fde.needs_fit and wanted.fde == settings.fde and encoder.dim == stored.token_dim:
         fde = await _fitted(connection, name, stored)
-    stored.require_equal(_fingerprint(wanted, encoder, fde), collection=name)
-    return Opened(settings, fde, Limits.of(info, settings.token_vector))
+    stored.require_equal(_fingerprint(wanted, encoder, fde, tokens_of=encoder.fingerprint()), collection=name)
+    return Opened(settings, fde, Limits.of(info, settings.token_vector), stored.encoder)
 
 
 def _check_shard_key(connection: Connection, config: CollectionConfig, name: str) -> None:
@@ -160,9 +166,19 @@ async def declare(
     encoder: LateInteractionEncoder,
     config: CollectionConfig,
     fde: FixedDimensionalEncoder | None,
+    tokens_of: Mapping[str, Any],
 ) -> None:
-    """Write into a collection's metadata what it is fitted with; ``None``: not fitted."""
-    fingerprint = _fingerprint(config, encoder, fde)
+    """Write into a collection's metadata what it is fitted with; ``None``: not fitted.
+
+    Args:
+        name: The collection's name.
+        connection: To the engine.
+        encoder: What it is used with.
+        config: Its settings.
+        fde: Its encoding.
+        tokens_of: The fingerprint of the encoder that its tokens are of, see `Opened`.
+    """
+    fingerprint = _fingerprint(config, encoder, fde, tokens_of=tokens_of)
     name = await real_name(connection, name)
     if (await connection.capabilities()).has("metadata"):
         await connection.client.update_collection(name, metadata=to_metadata(fingerprint))
@@ -201,9 +217,11 @@ async def _fitted(connection: Connection, name: str, stored: Fingerprint) -> Fix
 
 
 def _fingerprint(
-    config: CollectionConfig, encoder: LateInteractionEncoder, fde: FixedDimensionalEncoder | None
+    config: CollectionConfig,
+    encoder: LateInteractionEncoder,
+    fde: FixedDimensionalEncoder | None,
+    *,
+    tokens_of: Mapping[str, Any],
 ) -> Fingerprint:
     canary = None if fde is None else fde.encode_documents(canary_tokens(encoder.dim))
-    return Fingerprint.of(
-        encoder=encoder.fingerprint(), fde=describe(config, encoder, fde), config=config, canary=canary
-    )
+    return Fingerprint.of(encoder=tokens_of, fde=describe(config, encoder, fde), config=config, canary=canary)

@@ -1,7 +1,12 @@
-"""Paths into payloads, as Qdrant writes them: ``meta.text``, ``parts[0].text``, ``parts[].text``, ``"a key".text``."""
+"""Paths into payloads, as Qdrant writes them: ``meta.text``, ``parts[0].text``, ``parts[].text``, ``"a key".text``.
+
+A step into a string goes into the JSON object or list that the string holds, which Qdrant's own paths do not:
+``_node_content.text`` is where LlamaIndex keeps its texts.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -41,11 +46,18 @@ def parse_path(path: str) -> list[Step]:
 
 
 def values_at(payload: Any, steps: Sequence[Step]) -> Iterator[Any]:
-    """What is there: nothing, one value, or with ``[]`` any number of them."""
+    """What is there: nothing, one value, or with ``[]`` any number of them.
+
+    Example:
+        >>> list(values_at({"node": '{"text": "a river"}'}, parse_path("node.text")))
+        ['a river']
+    """
     if not steps:
         yield payload
         return
     step, rest = steps[0], steps[1:]
+    if isinstance(payload, str):
+        payload = _parsed(payload)
     if isinstance(step, str):
         inner = [payload[step]] if isinstance(payload, dict) and step in payload else []
     elif isinstance(payload, list):
@@ -54,3 +66,13 @@ def values_at(payload: Any, steps: Sequence[Step]) -> Iterator[Any]:
         inner = []
     for each in inner:
         yield from values_at(each, rest)
+
+
+def _parsed(text: str) -> Any:
+    """The JSON object or list that a string holds; ``None`` if it holds none."""
+    if not text.lstrip().startswith(("{", "[")):
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

@@ -12,7 +12,8 @@ from qdrant_client import models
 
 from colbert_qdrant.documents import Document, DocumentId, SearchHit, SearchHits
 from colbert_qdrant.errors import InvalidDocumentError, SchemaMismatchError
-from colbert_qdrant.qdrant.ids import check_id, id_from_json, id_to_json, point_id
+from colbert_qdrant.qdrant.ids import canonical_id, check_id, id_from_json, id_to_json, point_id
+from colbert_qdrant.qdrant.texts import text_of, text_source
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -78,12 +79,12 @@ def check_documents(documents: Sequence[Document], config: CollectionConfig) -> 
     payloads = [_payload(document, config) for document in documents]
     seen = set()
     for document in documents:
-        key = (type(document.id), document.id)
-        if key in seen:
+        point = point_id(document.id, config.id_scheme)
+        if point in seen:
             raise InvalidDocumentError(
                 f"id {document.id!r} is twice in one batch: only one of the two could be kept; leave one out"
             )
-        seen.add(key)
+        seen.add(point)
     return payloads
 
 
@@ -100,20 +101,23 @@ def make_point(
     vectors: dict[str, Vector] = {config.token_vector: tokens, **legs}
     if fde is not None:
         vectors[config.fde_vector] = fde
-    return Point(id=point_id(id), vectors=vectors, payload=payload)
+    return Point(id=point_id(id, config.id_scheme), vectors=vectors, payload=payload)
 
 
-def to_document(payload: Mapping[str, Any], config: CollectionConfig) -> Document:
-    """The document that a stored payload was made from.
+def to_document(point: models.Record | models.ScoredPoint, config: CollectionConfig) -> Document:
+    """The document that a stored point was made from; in a native collection any point is one, with text or without.
 
     Raises:
         SchemaMismatchError: It was made from none.
     """
+    payload = point.payload or {}
+    text = text_of(payload, config)
+    if config.native:
+        return Document(_id(point, config), text or "", payload)
+    if text is None:
+        raise _not_a_document(str(config.text_key))
     own = (config.id_key, config.text_key)
-    text = payload.get(config.text_key)
-    if not isinstance(text, str):
-        raise _not_a_document(config.text_key)
-    return Document(_id(payload, config), text, {key: value for key, value in payload.items() if key not in own})
+    return Document(_id(point, config), text, {key: value for key, value in payload.items() if key not in own})
 
 
 def to_hits(
@@ -163,40 +167,64 @@ def _payload(document: Document, config: CollectionConfig) -> Payload:
         raise InvalidDocumentError(
             f"expected a colbert_qdrant.Document, got {type(document).__name__}: use Document(id=…, text=…)"
         )
-    check_id(document.id)
+    point_id(document.id, config.id_scheme)
     if not isinstance(document.text, str) or not document.text.strip():
         raise InvalidDocumentError(f"document {document.id!r} has no text: leave it out")
-    reserved = {config.id_key, config.text_key} & set(document.payload)
+    return _native_payload(document, config) if config.native else _own_payload(document, config)
+
+
+def _own_payload(document: Document, config: CollectionConfig) -> Payload:
+    """The payload with this library's keys in it."""
+    keys = {config.id_key: id_to_json(document.id), str(config.text_key): document.text}
+    reserved = set(keys) & set(document.payload)
     if reserved:
         raise InvalidDocumentError(
             f"document {document.id!r}: payload keys {sorted(reserved)} are used by this library; rename them, or "
             "choose other names with CollectionConfig(text_key=…, id_key=…)"
         )
-    payload = {config.id_key: id_to_json(document.id), config.text_key: document.text, **document.payload}
+    payload: Payload = _as_json(document, {**keys, **document.payload})
+    return payload
+
+
+def _native_payload(document: Document, config: CollectionConfig) -> Payload:
+    """The payload as it is, with the text in it."""
+    payload: Payload
+    payload, text = _as_json(document, [dict(document.payload), document.text])
+    source = text_source(config.text_key)
     try:
-        # the round trip makes every engine store the same thing: tuples become lists, as over HTTP
-        stored: Payload = json.loads(json.dumps(payload, allow_nan=False, ensure_ascii=False).encode())
+        if source is not None:
+            source.put(payload, text)
+    except InvalidDocumentError as error:
+        raise InvalidDocumentError(f"document {document.id!r}: {error}") from None
+    return payload
+
+
+def _as_json(document: Document, values: Any) -> Any:
+    """What is stored; the round trip makes every engine store the same thing: tuples become lists, as over HTTP."""
+    try:
+        return json.loads(json.dumps(values, allow_nan=False, ensure_ascii=False).encode())
     except (TypeError, ValueError) as error:
         raise InvalidDocumentError(
             f"document {document.id!r}: text or payload is not valid JSON ({error}); use strings, numbers, booleans, "
             "lists and dicts, dates as .isoformat()"
         ) from error
-    return stored
 
 
 def _to_hit(
     point: models.ScoredPoint, config: CollectionConfig, *, with_payload: bool, legs: tuple[str, ...]
 ) -> SearchHit:
-    payload = point.payload or {}
     if not with_payload:
-        return SearchHit(_id(payload, config), point.score, legs=legs)
-    document = to_document(payload, config)
-    return SearchHit(document.id, point.score, document.text, document.payload, legs)
+        return SearchHit(_id(point, config), point.score, legs=legs)
+    document = to_document(point, config)
+    text = None if config.native and not document.text else document.text
+    return SearchHit(document.id, point.score, text, document.payload, legs)
 
 
-def _id(payload: Mapping[str, Any], config: CollectionConfig) -> DocumentId:
+def _id(point: models.Record | models.ScoredPoint, config: CollectionConfig) -> DocumentId:
+    if config.native:
+        return canonical_id(point.id)
     try:
-        id = id_from_json(payload[config.id_key])
+        id = id_from_json((point.payload or {})[config.id_key])
         check_id(id)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _not_a_document(config.id_key) from error

@@ -261,10 +261,11 @@ class SearchPlan:
         return page
 
     def _common(self, config: CollectionConfig, shard_key: str | int | None) -> dict[str, Any]:
+        ids: list[str] | bool = False if config.native else [config.id_key]
         return {
             "filter": self.filter,
             "limit": self.limit,
-            "with_payload": True if self.with_payload else [config.id_key],
+            "with_payload": self.with_payload or ids,
             "shard_key": shard_key,
         }
 

@@ -90,8 +90,8 @@ def creation_arguments(
     """Arguments of ``create_collection`` for one dense vector and one multivector in the same point.
 
     Both have ``Distance.DOT``. The norm of an encoding carries information, which cosine would throw away; token
-    vectors are stored as the encoder made them. The multivector has no graph (``m=0``): it only ever ranks
-    candidates, or everything.
+    vectors are stored as the encoder made them, unless ``token_distance`` is ``"cosine"``. The multivector has no
+    graph (``m=0``): it only ever ranks candidates, or everything.
 
     Args:
         config: The collection's settings.
@@ -116,7 +116,7 @@ def creation_arguments(
     )
     tokens = models.VectorParams(
         size=token_dim,
-        distance=models.Distance.DOT,
+        distance=_DISTANCES[config.token_distance],
         datatype=models.Datatype(config.token_datatype),
         multivector_config=models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM),
         hnsw_config=models.HnswConfigDiff(m=0, payload_m=0),
@@ -209,9 +209,10 @@ def check_schema(
     vectors = info.config.params.vectors
     if not isinstance(vectors, dict):
         vectors = {} if vectors is None else {"": vectors}
+    fde, tokens, distance = config.fde_vector, config.token_vector, _DISTANCES[config.token_distance]
     problems = [
-        *_problems(config.fde_vector, vectors.get(config.fde_vector), size=fde_dim, multivector=False),
-        *_problems(config.token_vector, vectors.get(config.token_vector), size=token_dim, multivector=True),
+        *_problems(fde, vectors.get(fde), size=fde_dim, distance=models.Distance.DOT, multivector=False),
+        *_problems(tokens, vectors.get(tokens), size=token_dim, distance=distance, multivector=True),
         *_problems_of_legs(config, vectors, info.config.params.sparse_vectors or {}),
     ]
     if problems:
@@ -246,17 +247,21 @@ def _problems_of_legs(
     return problems
 
 
-def _problems(name: str, params: models.VectorParams | None, *, size: int, multivector: bool) -> list[str]:
+def _problems(
+    name: str, params: models.VectorParams | None, *, size: int, distance: models.Distance, multivector: bool
+) -> list[str]:
     if params is None:
         return [f"vector {name!r} is missing"]
     problems = []
     if params.size != size:
         problems.append(f"vector {name!r} has {params.size} dimensions, {size} are needed")
-    if params.distance != models.Distance.DOT:
-        reason = (
-            "token vectors are stored as they are" if multivector else "the norm of an encoding carries information"
-        )
-        problems.append(f"vector {name!r} has distance {params.distance.value}, Dot is needed: {reason}")
+    if params.distance != distance:
+        reason = "the norm of an encoding carries information"
+        if multivector:
+            reason = (
+                "token vectors are stored as they are" if distance == models.Distance.DOT else "so its settings say"
+            )
+        problems.append(f"vector {name!r} has distance {params.distance.value}, {distance.value} is needed: {reason}")
     if multivector != (params.multivector_config is not None):
         problems.append(f"vector {name!r} must {'' if multivector else 'not '}be a multivector")
     return problems

@@ -53,7 +53,7 @@ def assert_ranked(
 
 def chosen(documents: Iterable[Document], wanted: models.Filter | None) -> list[DocumentId]:
     """The ids of the documents that a filter lets pass."""
-    return [each.id for each in documents if matches(wanted, each.payload, point_id(each.id))]
+    return [each.id for each in documents if matches(wanted, each.payload, str(point_id(each.id)))]
 
 
 def matches(wanted: models.Filter | None, payload: Mapping[str, Any], point: str = "") -> bool:

@@ -60,7 +60,7 @@ def assert_complete(server: FaultyServer, documents: list[Document]) -> None:
     """Every document is in the ledger; where it came more than once, it came the same under the same id."""
     assert set(server.ledger) == {point_id(document.id) for document in documents}
     for document in documents:
-        bodies = server.ledger[point_id(document.id)]
+        bodies = server.ledger[str(point_id(document.id))]
         assert all(body == bodies[0] for body in bodies)
         assert bodies[0]["payload"]["text"] == document.text
 

@@ -325,7 +325,10 @@ def test_a_whole_collection(monkeypatch: pytest.MonkeyPatch, server: Server, cli
     assert fde is not None
     for document, matrix, encoding in zip(DOCUMENTS, tokens, fde.encode_documents(tokens), strict=True):
         each = stored.pop(point_id(document.id))
-        assert to_document(grpc_to_payload(each.payload), config) == document
+        assert (
+            to_document(models.Record(id=point_id(document.id), payload=grpc_to_payload(each.payload)), config)
+            == document
+        )
         vectors = each.vectors.vectors.vectors
         assert floats([row.data for row in vectors[config.token_vector].multi_dense.vectors]) == matrix.tobytes()
         assert floats(vectors[config.fde_vector].dense.data) == encoding.tobytes()

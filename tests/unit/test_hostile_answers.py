@@ -130,7 +130,7 @@ def test_a_point_that_holds_no_document(payload: dict[str, Any] | None) -> None:
     with pytest.raises(SchemaMismatchError, match="written or changed by something else"):
         to_hits([point], CONFIG, with_payload=True)
     with pytest.raises(SchemaMismatchError, match="written or changed by something else"):
-        to_document(payload or {}, CONFIG)
+        to_document(models.Record(id=1, payload=payload), CONFIG)
 
 
 @pytest.mark.parametrize("id", ["a", "", 7, -1, uuid4()], ids=repr)

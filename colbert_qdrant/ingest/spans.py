@@ -1,0 +1,61 @@
+"""Pieces of documents that stand for queries, where an encoding learns from some."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from colbert_qdrant.tokens import TokenEmbeddings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_SPANS: Final = 2_048
+_SPAN_WORDS: Final = (3, 24)
+_SPAN_TOKENS: Final = (3, 24)
+_SENTENCE_END: Final = re.compile(r"(?<=[.!?。！？])\s*|\n+")
+
+
+def query_spans(texts: Sequence[str], *, seed: int) -> list[str]:
+    """Pieces of documents as short as queries: from each sentence some words in a row.
+
+    Args:
+        texts: Documents.
+        seed: Chooses sentences and words.
+
+    Returns:
+        At most 2,048 texts, none of them empty, from all over the documents.
+    """
+    random = np.random.RandomState(seed)
+    spans: list[str] = []
+    for number in np.resize(random.permutation(len(texts)), _SPANS if texts else 0):
+        sentences = [words for part in _SENTENCE_END.split(texts[int(number)]) if (words := part.split())]
+        if not sentences:
+            continue
+        words = sentences[random.randint(len(sentences))]
+        length = min(len(words), random.randint(*_SPAN_WORDS))
+        start = random.randint(len(words) - length + 1)
+        spans.append(" ".join(words[start : start + length]))
+    return spans
+
+
+def token_spans(tokens: TokenEmbeddings, *, seed: int) -> TokenEmbeddings:
+    """Pieces of documents as short as queries, where there are no texts: some token vectors in a row.
+
+    Args:
+        tokens: Documents.
+        seed: Chooses documents and tokens.
+
+    Returns:
+        At most 2,048 matrices, of 3 to 24 token vectors where documents have so many, from all over the documents.
+    """
+    random = np.random.RandomState(seed)
+    chosen = np.resize(random.permutation(len(tokens)), _SPANS if len(tokens) else 0)
+    shortest, longest = _SPAN_TOKENS
+    lengths = np.minimum(tokens.lengths[chosen], random.randint(shortest, longest + 1, len(chosen)))
+    firsts = np.cumsum(tokens.lengths) - tokens.lengths
+    starts = firsts[chosen] + random.randint(0, tokens.lengths[chosen] - lengths + 1)
+    within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return TokenEmbeddings(tokens.values[np.repeat(starts, lengths) + within], lengths)
