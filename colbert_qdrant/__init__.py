@@ -53,6 +53,7 @@ from colbert_qdrant.errors import (
     InvalidDocumentError,
     InvalidQueryError,
     InvalidTokensError,
+    MigrationError,
     MissingExtraError,
     NotReadyError,
     RateLimitedError,
@@ -68,6 +69,7 @@ from colbert_qdrant.errors import (
 from colbert_qdrant.evaluate import FdeReport, SearchQuality, fde_report, plot_recall
 from colbert_qdrant.fde import FixedDimensionalEncoder, LemurEncoder, MuveraEncoder
 from colbert_qdrant.inspection import Inspection, MuveraFitness, inspect, muvera_fitness
+from colbert_qdrant.migrate import Migration, MigrationPlan, MigrationReport, Verdict
 from colbert_qdrant.progress import ProgressReporter
 from colbert_qdrant.qdrant import AsyncEdgeClient, EdgeClient, SearchMode
 from colbert_qdrant.qdrant.connect import connect, connect_async
@@ -119,6 +121,10 @@ __all__ = [
     "LateInteractionEncoder",
     "LemurConfig",
     "LemurEncoder",
+    "Migration",
+    "MigrationError",
+    "MigrationPlan",
+    "MigrationReport",
     "MissingExtraError",
     "MuveraConfig",
     "MuveraEncoder",
@@ -151,6 +157,7 @@ __all__ = [
     "UnreachableError",
     "VectorEncoder",
     "VectorState",
+    "Verdict",
     "Where",
     "attach",
     "attach_async",

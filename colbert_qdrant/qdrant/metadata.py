@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 from qdrant_client import models
 
 from colbert_qdrant.fingerprint import Fingerprint
+from colbert_qdrant.qdrant.aliases import real_name
 from colbert_qdrant.qdrant.ids import RESERVED_POINT
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from colbert_qdrant.qdrant.connection import Connection
 
 KEY: Final = "colbert_qdrant"
@@ -29,16 +32,35 @@ async def read_fingerprint(connection: Connection, collection: str, info: models
     """
     metadata = info.config.metadata
     if not metadata or KEY not in metadata:
-        points = await connection.client.retrieve(collection, ids=[RESERVED_POINT], with_payload=True)
-        metadata = points[0].payload if points else None
-    entry = (metadata or {}).get(KEY)
+        metadata = await _reserved(connection, collection)
+    entry = metadata.get(KEY)
     return Fingerprint.from_dict(entry) if isinstance(entry, dict) else None
 
 
-async def write_to_reserved_point(connection: Connection, collection: str, fingerprint: Fingerprint) -> None:
-    """Keep the fingerprint in the payload of a point without vectors, which no search ever returns."""
-    point = models.PointStruct(id=RESERVED_POINT, vector={}, payload=to_metadata(fingerprint))
+async def read_metadata(connection: Connection, collection: str) -> dict[str, Any]:
+    """All metadata of a collection, from wherever they are kept."""
+    info = await connection.client.get_collection(collection)
+    return {**await _reserved(connection, collection), **(info.config.metadata or {})}
+
+
+async def write_metadata(connection: Connection, collection: str, values: Mapping[str, Any]) -> None:
+    """Add to a collection's metadata, by top-level keys; a value of ``None`` deletes its key.
+
+    Where the server has no metadata, they are the payload of a point without vectors, which no search ever returns.
+    """
+    if (await connection.capabilities()).has("metadata"):
+        name = await real_name(connection, collection)
+        await connection.client.update_collection(name, metadata=dict(values))
+        return
+    merged = {**await _reserved(connection, collection), **values}
+    payload = {name: value for name, value in merged.items() if value is not None}
+    point = models.PointStruct(id=RESERVED_POINT, vector={}, payload=payload)
     await connection.client.upsert(collection, points=[point], wait=True)
+
+
+async def _reserved(connection: Connection, collection: str) -> dict[str, Any]:
+    points = await connection.client.retrieve(collection, ids=[RESERVED_POINT], with_payload=True)
+    return (points[0].payload if points else None) or {}
 
 
 def documents_only(filter: models.Filter | None) -> models.Filter:

@@ -20,7 +20,7 @@ from colbert_qdrant.fingerprint import Fingerprint, canary_tokens
 from colbert_qdrant.qdrant import artefacts
 from colbert_qdrant.qdrant.aliases import real_name
 from colbert_qdrant.qdrant.limits import Limits
-from colbert_qdrant.qdrant.metadata import read_fingerprint, to_metadata, write_to_reserved_point
+from colbert_qdrant.qdrant.metadata import read_fingerprint, to_metadata, write_metadata
 from colbert_qdrant.qdrant.schema import check_schema, creation_arguments, index_arguments, require_for
 from colbert_qdrant.qdrant.texts import text_source
 
@@ -68,14 +68,14 @@ async def create(
         await artefacts.delete(connection, name)  # of a collection of that name that was deleted without this library
     fde = make_encoder(config.fde, token_dim=encoder.dim)
     tokens_of = encoder.fingerprint()
-    fingerprint = _fingerprint(config, encoder, fde, tokens_of=tokens_of)
+    fingerprint = fingerprint_of(config, encoder, fde, tokens_of=tokens_of)
     arguments = creation_arguments(config, fde_dim=config.fde.dim, token_dim=encoder.dim, capabilities=capabilities)
     if capabilities.has("metadata"):
         arguments["metadata"] = to_metadata(fingerprint)
     certainly_new = await _create(connection, name, arguments, fingerprint)
     try:
         if not capabilities.has("metadata"):
-            await write_to_reserved_point(connection, name, fingerprint)
+            await write_metadata(connection, name, to_metadata(fingerprint))
         for index in index_arguments(config, capabilities):
             await connection.client.create_payload_index(name, **index)
         if not capabilities.has("strict_mode"):
@@ -119,7 +119,7 @@ async def open(
     fde = make_encoder(wanted.fde, token_dim=encoder.dim)
     if settings.fde.needs_fit and wanted.fde == settings.fde and encoder.dim == stored.token_dim:
         fde = await _fitted(connection, name, stored)
-    stored.require_equal(_fingerprint(wanted, encoder, fde, tokens_of=encoder.fingerprint()), collection=name)
+    stored.require_equal(fingerprint_of(wanted, encoder, fde, tokens_of=encoder.fingerprint()), collection=name)
     return Opened(settings, fde, Limits.of(info, settings.token_vector), stored.encoder)
 
 
@@ -178,12 +178,8 @@ async def declare(
         fde: Its encoding.
         tokens_of: The fingerprint of the encoder that its tokens are of, see `Opened`.
     """
-    fingerprint = _fingerprint(config, encoder, fde, tokens_of=tokens_of)
-    name = await real_name(connection, name)
-    if (await connection.capabilities()).has("metadata"):
-        await connection.client.update_collection(name, metadata=to_metadata(fingerprint))
-    else:
-        await write_to_reserved_point(connection, name, fingerprint)
+    fingerprint = fingerprint_of(config, encoder, fde, tokens_of=tokens_of)
+    await write_metadata(connection, name, to_metadata(fingerprint))
 
 
 async def declared(name: str, *, connection: Connection) -> Mapping[str, Any] | None:
@@ -216,12 +212,13 @@ async def _fitted(connection: Connection, name: str, stored: Fingerprint) -> Fix
     return encoder_from_bytes(data)
 
 
-def _fingerprint(
+def fingerprint_of(
     config: CollectionConfig,
     encoder: LateInteractionEncoder,
     fde: FixedDimensionalEncoder | None,
     *,
     tokens_of: Mapping[str, Any],
 ) -> Fingerprint:
+    """The fingerprint of a collection; arguments are those of `declare`."""
     canary = None if fde is None else fde.encode_documents(canary_tokens(encoder.dim))
     return Fingerprint.of(encoder=tokens_of, fde=describe(config, encoder, fde), config=config, canary=canary)

@@ -46,8 +46,9 @@ class SparseVector:
         return self.indices.size + self.values.size
 
 
-Vector: TypeAlias = NDArray[np.float32] | SparseVector | models.Document
-"""A vector ``(dim,)``, a multivector ``(n, dim)``, a sparse vector, or a text that the server makes one of."""
+Vector: TypeAlias = NDArray[np.float32] | SparseVector | models.Document | models.SparseVector | list[Any]
+"""A vector ``(dim,)``, a multivector ``(n, dim)``, a sparse vector, or a text that the server makes one of; also as
+``qdrant_client`` reads it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,9 +66,24 @@ class Point:
             binary: Whether numbers go as they are (gRPC), not as decimal digits (REST).
         """
         texts = [vector.text for vector in self.vectors.values() if isinstance(vector, models.Document)]
-        values = sum(vector.size for vector in self.vectors.values() if not isinstance(vector, models.Document))
         each = _BINARY_BYTES_PER_VALUE if binary else _JSON_BYTES_PER_VALUE
-        return values * each + len(json.dumps([self.payload, *texts]))
+        return self.values * each + len(json.dumps([self.payload, *texts]))
+
+    @property
+    def values(self) -> int:
+        """How many numbers its vectors have."""
+        return sum(map(size_of, self.vectors.values()))
+
+
+def size_of(vector: Vector) -> int:
+    """How many numbers a vector has; a text has none yet."""
+    if isinstance(vector, models.Document):
+        return 0
+    if isinstance(vector, models.SparseVector):
+        return 2 * len(vector.indices)
+    if isinstance(vector, list):
+        return len(vector) * (len(vector[0]) if vector and isinstance(vector[0], list) else 1)
+    return vector.size
 
 
 def check_documents(documents: Sequence[Document], config: CollectionConfig) -> list[Payload]:

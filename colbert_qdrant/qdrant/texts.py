@@ -34,7 +34,7 @@ class TextSource:
     """
 
     def __init__(self, key: str, function: TextOf | None = None) -> None:
-        self._key = key
+        self.key = key
         self._function = function
         self._steps: list[Step] = [] if function else parse_path(key)
 
@@ -69,7 +69,7 @@ class TextSource:
         return "\n".join(value for value in values_at(payload, self._steps) if isinstance(value, str))
 
     def __str__(self) -> str:
-        return "that text= finds" if self._function else f"under {self._key!r}"
+        return "that text= finds" if self._function else f"under {self.key!r}"
 
 
 @lru_cache(maxsize=64)

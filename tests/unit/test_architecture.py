@@ -23,7 +23,7 @@ LAYERS = [
     {"operations"},
     {"searches"},
     {"aio", "collection"},
-    {"evaluate"},
+    {"evaluate", "migrate"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 WITHIN_LOWEST = {("tokens", "errors"), ("devices", "errors"), ("progress", "errors")}

@@ -1,0 +1,252 @@
+"""Existing collections → collections for late interaction: plan, run, verify, switch, and the way back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.migrate.decide import Wishes
+from colbert_qdrant.migrate.operations import MigrationOperations
+from colbert_qdrant.migrate.planning import plan_migration, resume_migration
+from colbert_qdrant.qdrant.connection import Connection
+from colbert_qdrant.runtime import run_blocking
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qdrant_client import models
+
+    from colbert_qdrant.config import CollectionConfig, FdeConfig, RetryConfig
+    from colbert_qdrant.encoders import LateInteractionEncoder
+    from colbert_qdrant.migrate.plan import MigrationPlan, Strategy
+    from colbert_qdrant.migrate.running import MigrationReport
+    from colbert_qdrant.migrate.verdict import Verdict
+    from colbert_qdrant.progress import ProgressReporter
+    from colbert_qdrant.qdrant.capabilities import Client
+    from colbert_qdrant.qdrant.texts import TextOf
+
+
+def ask(question: str) -> bool:
+    """Ask at the terminal; only ``yes`` is one."""
+    try:
+        return input(f"{question} [yes/no] ").strip().lower() == "yes"
+    except EOFError:
+        raise ConfigurationError(
+            "there is nobody at a terminal to be asked: give confirm=…, a function that says whether to delete"
+        ) from None
+
+
+class Migration:
+    """Turns an existing collection into one for late interaction, with nothing lost and a way back.
+
+    Made with `plan`, or on another machine, or later, with `resume`. Points keep their ids, payloads and vectors, also
+    in form: what read the source can read the target. Printed, it is its plan.
+
+    The clients stay the caller's: they are never closed here.
+
+    Example:
+        >>> from qdrant_client import QdrantClient
+        >>> from colbert_qdrant import ColbertEncoder, Migration
+        >>> def migrate(client: QdrantClient, encoder: ColbertEncoder) -> None:
+        ...     migration = Migration.plan(client, "docs-2024", "docs-2025", encoder=encoder)
+        ...     print(migration)
+        ...     migration.run(progress=True)
+        ...     if migration.verify().passed:
+        ...         migration.switch("docs")
+    """
+
+    def __init__(self, operations: MigrationOperations) -> None:
+        """Used by `plan` and `resume`."""
+        self._operations = operations
+
+    @classmethod
+    def plan(
+        cls,
+        client: Client,
+        source: str,
+        target: str | None = None,
+        *,
+        target_client: Client | None = None,
+        encoder: LateInteractionEncoder | None = None,
+        fde: FdeConfig | None = None,
+        config: CollectionConfig | None = None,
+        text_key: str | None = None,
+        text: TextOf | None = None,
+        token_vector: str | None = None,
+        reencode: bool = False,
+        strategy: Strategy = "blue_green",
+        filter: models.Filter | None = None,
+        retry: RetryConfig | None = None,
+    ) -> Self:
+        """Find out what has to be done, what it costs and what can go wrong. Nothing is written.
+
+        What the source has is used: token vectors in a multivector need no encoder, and encodings that FastEmbed made
+        are adopted where computing some again proves their parameters. A collection of this library gets another
+        encoding (``fde``), another encoder, or another engine. A target that this plan has begun with is gone on with.
+
+        Args:
+            client: The client of the source's engine.
+            source: The collection, or an alias of it.
+            target: The new collection's name; by default the source's with ``_colbert``, in another engine the same.
+            target_client: The client of the engine that the target is to be in; by default the source's.
+            encoder: Makes token vectors of texts; not needed for those that are stored, but then compared with them.
+            fde: The encoding; by default that of the source, or ``MuveraConfig()``.
+            config: All settings of the target, in the place of ``fde``; ids, texts and copied vectors stay what they
+                are.
+            text_key: Where texts are in payloads, as a path (`metadata.text`, `parts[].text`); by default where
+                LangChain, LlamaIndex, Haystack and FastEmbed put them.
+            text: What finds a payload's text, in the place of a path.
+            token_vector: The multivector with token vectors, if there are several.
+            reencode: Encode texts although there are token vectors.
+            strategy: ``"blue_green"``: into a new collection, which an alias is switched to. ``"in_place"``: add the
+                vectors to the points where they are, on servers since 1.19 and embedded engines.
+            filter: Only these points.
+            retry: What is done about failing requests.
+
+        Raises:
+            CollectionNotFoundError: There is no such collection.
+            ConfigurationError: Something has to be said that cannot be known, or two arguments contradict each other.
+        """
+        if strategy not in ("blue_green", "in_place"):
+            raise ConfigurationError(f"unknown strategy {strategy!r}: use 'blue_green' or 'in_place'")
+        wishes = Wishes(
+            encoder=encoder,
+            fde=fde,
+            config=config,
+            text_key=text_key,
+            text=text,
+            token_vector=token_vector,
+            reencode=reencode,
+            in_place=strategy == "in_place",
+        )
+        reading = Connection.blocking(client, retry=retry)
+        writing = reading if target_client is None else Connection.blocking(target_client, retry=retry)
+        planning = plan_migration(reading, writing, source, target, wishes=wishes, filter=filter)
+        return cls(MigrationOperations(run_blocking(planning)))
+
+    @classmethod
+    def resume(
+        cls,
+        client: Client,
+        target: str,
+        *,
+        target_client: Client | None = None,
+        encoder: LateInteractionEncoder | None = None,
+        text: TextOf | None = None,
+        retry: RetryConfig | None = None,
+    ) -> Self:
+        """Go on with a migration that was begun, wherever that was: all it needs is kept with the target.
+
+        Args:
+            client: The client of the source's engine.
+            target: The target's name.
+            target_client: The client of the target's engine, if it is another.
+            encoder: The encoder that it was begun with; only needed to run and verify, where texts are encoded.
+            text: What finds a payload's text, if it was begun with such a function.
+            retry: What is done about failing requests.
+
+        Raises:
+            MigrationError: The collection is no migration's target, or it was begun with another encoder.
+        """
+        reading = Connection.blocking(client, retry=retry)
+        writing = reading if target_client is None else Connection.blocking(target_client, retry=retry)
+        resuming = resume_migration(reading, writing, target, encoder=encoder, text=text)
+        return cls(MigrationOperations(run_blocking(resuming)))
+
+    @property
+    def details(self) -> MigrationPlan:
+        """The plan, with everything that was found out."""
+        return self._operations.plan
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as JSON values."""
+        return self.details.to_dict()
+
+    def __str__(self) -> str:
+        return str(self.details)
+
+    def __repr__(self) -> str:
+        plan = self.details
+        return f"{type(self).__name__}({plan.source!r} → {plan.target!r}, {plan.strategy}, {plan.kind})"
+
+    def run(
+        self, *, progress: bool | ProgressReporter = False, points_per_second: float | None = None
+    ) -> MigrationReport:
+        """Write every point that the target has not, or has with another payload.
+
+        It can be stopped at any time, and run again: also for what was written to the source meanwhile. Points that
+        were deleted from the source are deleted from the target, too.
+
+        Args:
+            progress: ``True`` for a live bar where stderr is a terminal (needs the ``progress`` extra), or an object
+                of your own that is told of every acknowledged batch.
+            points_per_second: Most points to write in a second, to leave the server something for its searches.
+
+        Returns:
+            What was done.
+
+        Raises:
+            MigrationError: Something is in the way (see the plan's risks), the target is in use already, or the server
+                refuses points; all others are written.
+            RequestError: The server failed for good; what was written stays, and the next run goes on from there.
+        """
+        if points_per_second is not None and not points_per_second > 0:
+            raise ConfigurationError(f"points_per_second={points_per_second} must be more than 0")
+        return run_blocking(self._operations.run(progress=progress, points_per_second=points_per_second))
+
+    def verify(self, *, sample: int = 64, queries: int = 16, min_recall: float = 0.8) -> Verdict:
+        """Compare the target with the source, and its two-stage search with the exact one; the outcome is kept.
+
+        All ids and payloads are compared, how many points have which vectors, the vectors of some points, payload
+        indexes and the state of the graphs.
+
+        Args:
+            sample: Points whose vectors are compared, and computed again.
+            queries: Pieces of documents that are searched for in both ways; the exact one takes long in large
+                collections.
+            min_recall: The least part of the exact search's ten best that the two-stage search has to find.
+
+        Returns:
+            The verdict, with reasons.
+
+        Raises:
+            MigrationError: It was not begun.
+        """
+        if sample < 1 or queries < 1:
+            raise ConfigurationError(f"sample={sample} and queries={queries} must be at least 1")
+        return run_blocking(self._operations.verify(sample=sample, queries=queries, min_recall=min_recall))
+
+    def switch(self, alias: str, *, force: str | None = None) -> None:
+        """Have an alias stand for the target, in one request: no search finds neither collection, or both.
+
+        Args:
+            alias: The alias, which may be new, or stand for the source, or any other collection.
+            force: Why this is done without a passed verification; it is kept.
+
+        Raises:
+            MigrationError: The last verification did not pass, or points were added or deleted since.
+            ConfigurationError: A collection has that name.
+        """
+        run_blocking(self._operations.switch(alias, force=force))
+
+    def rollback(self) -> None:
+        """Have all aliases stand for what they stood for before `switch`; in place, take the added vectors away.
+
+        Raises:
+            MigrationError: What an alias stood for is gone, or somebody else changed it since.
+        """
+        run_blocking(self._operations.rollback())
+
+    def cleanup(self, *, confirm: Callable[[str], bool] = ask) -> str | None:
+        """Delete the collection that is not needed any more: after a switch the source, else the target.
+
+        Args:
+            confirm: Is told what would be deleted, and says whether to; by default somebody at the terminal is asked.
+
+        Returns:
+            The name of what was deleted; ``None``: it was not confirmed.
+
+        Raises:
+            MigrationError: The source is to go, but the target is not verified, or an alias stands for the source.
+        """
+        return run_blocking(self._operations.cleanup(confirm=confirm))

@@ -1,0 +1,289 @@
+"""A migration's steps, as coroutines."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from colbert_qdrant.errors import ConfigurationError, MigrationError
+from colbert_qdrant.ingest import CollectionEncoding
+from colbert_qdrant.migrate import switching, target
+from colbert_qdrant.migrate.convert import StoredTokens
+from colbert_qdrant.migrate.quality import check_quality, sample_queries
+from colbert_qdrant.migrate.running import MigrationReport, Pace, Run
+from colbert_qdrant.migrate.source import read_points, read_source
+from colbert_qdrant.migrate.state import MigrationState, read_migration, write_migration
+from colbert_qdrant.migrate.verdict import Check, Verdict
+from colbert_qdrant.migrate.verifying import Comparison, read_contents
+from colbert_qdrant.progress import Silence, reporting
+from colbert_qdrant.qdrant import artefacts, opening
+from colbert_qdrant.qdrant.legs import Legs
+from colbert_qdrant.qdrant.limits import Limits
+from colbert_qdrant.qdrant.metadata import documents_only, to_metadata, write_metadata
+from colbert_qdrant.qdrant.state import wait_until_ready
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from colbert_qdrant.fde import FixedDimensionalEncoder
+    from colbert_qdrant.migrate.planning import Planned
+    from colbert_qdrant.progress import ProgressReporter
+    from colbert_qdrant.qdrant.connection import Connection
+
+
+class MigrationOperations:
+    """One planned migration. Methods are those of `Migration`, where they are described."""
+
+    def __init__(self, planned: Planned) -> None:
+        self.plan = planned.plan
+        self._planned = planned
+        self._reading, self._writing = planned.reading, planned.writing
+        self._encoder = planned.encoder or StoredTokens(dim=planned.plan.token_dim, facts=planned.plan.encoder)
+
+    async def run(self, *, progress: bool | ProgressReporter, points_per_second: float | None) -> MigrationReport:
+        """See `Migration.run`."""
+        self.plan.require_possible()
+        self._planned.require_encoder()
+        started = time.perf_counter()
+        state = await self._prepared()
+        info = await self._writing.client.get_collection(self.plan.target)
+        run = Run(
+            reading=self._reading,
+            writing=self._writing,
+            source=self._planned.source,
+            target=self.plan.target,
+            limits=Limits.of(info, self.plan.config.token_vector),
+            converter=await self._planned.converter(),
+            pace=Pace(rate=points_per_second),
+            report=Silence(),
+        )
+        removed = 0
+        with reporting(progress, label="migrate", total=self._planned.source.points) as report:
+            run.report = report
+            if self._planned.in_place:
+                await run.add()
+            else:
+                await run.copy()
+                removed = await run.remove_gone()
+        if self.plan.encoding == "fitted":
+            await self._fit(progress=progress)
+        elif self._planned.in_place:
+            await self._declare(self._planned.fde)
+        await self._copy_limits()
+        await self._write(replace(state, copied=_now()))
+        return MigrationReport(
+            points=run.written,
+            present=run.present,
+            removed=removed,
+            without_tokens=run.without_tokens,
+            seconds=time.perf_counter() - started,
+        )
+
+    async def verify(self, *, sample: int, queries: int, min_recall: float) -> Verdict:
+        """See `Migration.verify`."""
+        self._planned.require_encoder()
+        state = await self._stored()
+        source = await read_source(self._reading, self.plan.source, self.plan.filter)
+        info = await self._writing.client.get_collection(self.plan.target)
+        converter = await self._planned.converter()
+        comparison = Comparison(
+            reading=self._reading,
+            writing=self._writing,
+            source=source,
+            plan=self.plan,
+            limits=Limits.of(info, self.plan.config.token_vector),
+            converter=converter,
+            sample=sample,
+        )
+        contents = await comparison.contents()
+        checks = [
+            _copied(state),
+            *([] if state.before is None else [_untouched(state, contents.points, contents.digest)]),
+        ]
+        checks += [check async for check in comparison.check_contents(contents)]
+        checks += [check async for check in comparison.check_vectors()]
+        checks += [check async for check in comparison.check_sample(contents.sample)]
+        checks += [await comparison.check_indexes(), await comparison.check_state()]
+        recall = None
+        if all(check.passed is not False for check in checks):
+            records = await read_points(self._writing, self.plan.target, contents.sample) if contents.sample else []
+            searched = await self._writing.runtime.compute(
+                sample_queries, converter, self._planned.encoder, records, count=queries, seed=0
+            )
+            check, recall = await check_quality(
+                self._writing, self.plan.target, encoder=self._encoder, queries=searched, min_recall=min_recall
+            )
+            checks.append(check)
+        verdict = Verdict(
+            source=self.plan.source,
+            target=self.plan.target,
+            at=_now(),
+            points=contents.points,
+            digest=contents.digest,
+            recall=recall,
+            checks=tuple(checks),
+        )
+        short = {"at": verdict.at, "passed": verdict.passed, "points": verdict.points, "digest": verdict.digest}
+        await self._write(replace(state, verified=short))
+        return verdict
+
+    async def switch(self, alias: str, *, force: str | None) -> None:
+        """See `Migration.switch`."""
+        if self._planned.in_place:
+            raise ConfigurationError("in place there is one collection, and nothing to switch: use it as it is")
+        if force is not None and not force.strip():
+            raise ConfigurationError("force is the reason, which is kept: say why no passed verification is needed")
+        state = await self._stored()
+        if force is None:
+            await self._require_verified(state)
+        await switching.switch(self._writing, state, alias, at=_now(), forced=force)
+
+    async def rollback(self) -> None:
+        """See `Migration.rollback`."""
+        state = await self._stored()
+        if self._planned.in_place:
+            await target.remove_vectors(self._writing, self.plan)
+        else:
+            await switching.rollback(self._writing, state)
+
+    async def cleanup(self, *, confirm: Callable[[str], bool]) -> str | None:
+        """See `Migration.cleanup`."""
+        if self._planned.in_place:
+            raise ConfigurationError(
+                "in place there is one collection, and nothing to delete: rollback() takes vectors away"
+            )
+        state = await self._stored()
+        aliases = await switching.read_aliases(self._writing)
+        in_use = [alias for alias, name in aliases.items() if name == self.plan.target]
+        if not in_use:
+            return await self._delete(self._writing, self.plan.target, confirm, "nothing uses it")
+        await self._require_verified(state)
+        others = await switching.read_aliases(self._reading)
+        left = [alias for alias, name in others.items() if name == self.plan.source]
+        if left:
+            raise MigrationError(
+                f"aliases {left} stand for collection {self.plan.source!r} still: switch() them, or delete them"
+            )
+        return await self._delete(
+            self._reading, self.plan.source, confirm, f"{in_use} stand for its migrated copy {self.plan.target!r}"
+        )
+
+    async def _prepared(self) -> MigrationState:
+        """The target, made ready for points."""
+        state = MigrationState(plan=self.plan)
+        if await self._writing.client.collection_exists(self.plan.target):
+            state = await read_migration(self._writing, self.plan.target) or state
+        if state.switches:
+            raise MigrationError(
+                f"aliases {[each.alias for each in state.switches]} were switched to collection {self.plan.target!r}, "
+                "which may be written to by now: rollback() first, or plan a migration to another target"
+            )
+        state = replace(state.after_writing(), plan=self.plan)
+        if self._planned.in_place:
+            return await self._prepared_in_place(state)
+        await target.create_target(
+            self._writing,
+            self._planned.source,
+            state,
+            encoder=self._encoder,
+            fde=self._planned.fde,
+            same_engine=self._planned.same_engine,
+        )
+        await self._write(state)
+        await self._copy_artefact()
+        return state
+
+    async def _prepared_in_place(self, state: MigrationState) -> MigrationState:
+        source = self._planned.source
+        if state.before is None:
+            contents = await read_contents(self._reading, source.name, source.chosen, source.limits)
+            state = replace(state, before={"points": contents.points, "digest": contents.digest})
+        await self._write(state)
+        await target.add_vectors(self._writing, self.plan)
+        await wait_until_ready(self._writing, self.plan.target, self.plan.config, timeout=600)
+        if self.plan.encoding == "fitted":
+            await self._declare(None)  # searches are exact until it is fitted
+        return state
+
+    async def _copy_artefact(self) -> None:
+        """A stored encoding that was fitted needs what it was fitted with."""
+        if self.plan.encoding != "stored" or not self.plan.config.fde.needs_fit:
+            return
+        data = await artefacts.fetch(self._reading, self._planned.source.name)
+        if data is not None:
+            await artefacts.publish(self._writing, self.plan.target, data)
+
+    async def _fit(self, *, progress: bool | ProgressReporter) -> None:
+        opened = await opening.open(self.plan.target, connection=self._writing, encoder=self._encoder, config=None)
+        legs = Legs(opened.config, {}, await self._writing.capabilities())
+        encoding = await CollectionEncoding.of(
+            opened, connection=self._writing, collection=self.plan.target, encoder=self._encoder, legs=legs
+        )
+        if await encoding.is_due(last=True) and await self._any_tokens():
+            await encoding.fit(progress=progress)
+
+    async def _any_tokens(self) -> bool:
+        count = await self._writing.client.count(self.plan.target, count_filter=documents_only(None), exact=True)
+        return count.count > 0
+
+    async def _declare(self, fde: FixedDimensionalEncoder | None) -> None:
+        fingerprint = opening.fingerprint_of(self.plan.config, self._encoder, fde, tokens_of=self.plan.encoder)
+        await write_metadata(self._writing, self.plan.target, to_metadata(fingerprint))
+
+    async def _copy_limits(self) -> None:
+        strict: Any = self._planned.source.info.config.strict_mode_config
+        if strict is None or self._planned.in_place or not (await self._writing.capabilities()).has("strict_mode"):
+            return
+        await self._writing.client.update_collection(self.plan.target, strict_mode_config=strict)
+
+    async def _require_verified(self, state: MigrationState) -> None:
+        verified: Any = state.verified or {}
+        if not verified.get("passed"):
+            found = "was not verified" if state.verified is None else "did not pass its verification"
+            raise MigrationError(
+                f"collection {self.plan.target!r} {found}: verify() it first, or say with force='…' why not"
+            )
+        count = await self._writing.client.count(self.plan.target, count_filter=documents_only(None), exact=True)
+        if count.count != verified.get("points"):
+            raise MigrationError(
+                f"collection {self.plan.target!r} has {count.count:,} points, and had {verified.get('points'):,} when "
+                "it was verified: run() and verify() again, or say with force='…' why not"
+            )
+
+    async def _delete(self, connection: Connection, name: str, confirm: Callable[[str], bool], why: str) -> str | None:
+        count = await connection.client.count(name, exact=True)
+        if not confirm(f"Delete collection {name!r} with {count.count:,} points ({why})?"):
+            return None
+        await connection.client.delete_collection(name)
+        await artefacts.delete(connection, name)
+        return name
+
+    async def _stored(self) -> MigrationState:
+        state = None
+        if await self._writing.client.collection_exists(self.plan.target):
+            state = await read_migration(self._writing, self.plan.target)
+        if state is None:
+            raise MigrationError(f"the migration to collection {self.plan.target!r} was not begun: run() it first")
+        if not state.plan.same_as(self.plan):
+            raise MigrationError(f"collection {self.plan.target!r} is another migration's target: plan that one again")
+        return state
+
+    async def _write(self, state: MigrationState) -> None:
+        await write_migration(self._writing, self.plan.target, state)
+
+
+def _copied(state: MigrationState) -> Check:
+    done = state.copied is not None
+    return Check(name="run", passed=done, detail=f"ended {state.copied}" if done else "it did not end: run() again")
+
+
+def _untouched(state: MigrationState, points: int, digest: str) -> Check:
+    same = state.before == {"points": points, "digest": digest}
+    detail = "ids and payloads are what they were" if same else "ids or payloads are others than before run()"
+    return Check(name="untouched", passed=same, detail=detail)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

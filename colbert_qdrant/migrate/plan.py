@@ -1,0 +1,239 @@
+"""What a migration will do, what it will cost, and what can go wrong: known before anything is written."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from qdrant_client import models
+
+from colbert_qdrant.config import CollectionConfig
+from colbert_qdrant.config.checks import known
+from colbert_qdrant.errors import MigrationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+Strategy = Literal["blue_green", "in_place"]
+"""Into a new collection, which an alias is switched to; or more vectors for the points where they are."""
+
+SourceKind = Literal["colbert_qdrant", "fastembed_muvera", "multivector", "dense", "hybrid", "sparse", "payload"]
+"""What a collection has: this library's layout; an encoding by FastEmbed and token vectors; token vectors; dense
+vectors; dense and sparse ones; sparse ones; nothing but payload."""
+
+Tokens = Literal["stored", "encoded"]
+"""Where token vectors come from: the collection has them, or its texts are encoded."""
+
+Encoding = Literal["stored", "computed", "fitted"]
+"""Where encodings come from: the collection has them; they are computed; they are fitted when all tokens are there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Risk:
+    """What can go wrong.
+
+    Attributes:
+        blocks: Whether the migration cannot be run because of it.
+        problem: What it is.
+        remedy: What to do about it.
+    """
+
+    blocks: bool
+    problem: str
+    remedy: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Costs:
+    """What a sample of the collection says about all of it.
+
+    Attributes:
+        sample: Points that were measured.
+        read_bytes: Of payload and vectors of a point, as they are read.
+        written_bytes: Of payload and vectors of a point, as they are written.
+        disk_bytes: Of a point in the target, without graphs and payload indexes.
+        tokens: Token vectors of a point.
+        read_seconds: To read a point.
+        compute_seconds: To encode its text, if need be, and to compute its encoding.
+    """
+
+    sample: int = 0
+    read_bytes: float = 0
+    written_bytes: float = 0
+    disk_bytes: float = 0
+    tokens: float = 0
+    read_seconds: float = 0
+    compute_seconds: float = 0
+
+    @property
+    def seconds(self) -> float:
+        """About how long a point takes: writing is taken to be as fast, per byte, as reading was."""
+        write = self.read_seconds * self.written_bytes / self.read_bytes if self.read_bytes else 0.0
+        return self.read_seconds + self.compute_seconds + write
+
+
+@dataclass(frozen=True, kw_only=True)
+class MigrationPlan:
+    """What a migration does.
+
+    Attributes:
+        source: The collection that is read, by its own name.
+        target: The collection that is written; in place, the same.
+        strategy: Whether there are two.
+        kind: What the source has.
+        points: How many points are migrated.
+        present: How many of them the target has already.
+        filter: Which points; ``None``: all.
+        vectors: The source's vectors, in words, by name.
+        kept: Those that are copied as they are.
+        tokens: Where token vectors come from.
+        encoding: Where encodings come from.
+        encoder: The fingerprint of the encoder; empty: nobody said which one made the stored token vectors.
+        token_dim: Dimensions of a token vector.
+        text: Where texts are, as a path; ``None``: a function finds them, or they are not needed.
+        config: The target's settings.
+        indexes: Payload keys with an index.
+        costs: Per point, from a sample.
+        risks: What can go wrong.
+    """
+
+    source: str
+    target: str
+    strategy: Strategy
+    kind: SourceKind
+    points: int
+    present: int = 0
+    filter: models.Filter | None = None
+    vectors: Mapping[str, str]
+    kept: tuple[str, ...]
+    tokens: Tokens
+    encoding: Encoding
+    encoder: Mapping[str, Any]
+    token_dim: int
+    text: str | None
+    config: CollectionConfig
+    indexes: tuple[str, ...] = ()
+    costs: Costs
+    risks: tuple[Risk, ...] = ()
+
+    @property
+    def blocked(self) -> tuple[Risk, ...]:
+        """The risks because of which it cannot be run."""
+        return tuple(risk for risk in self.risks if risk.blocks)
+
+    @property
+    def seconds(self) -> float:
+        """About how long the rest takes."""
+        return (self.points - self.present) * self.costs.seconds
+
+    @property
+    def disk_bytes(self) -> float:
+        """About how much the target takes, without graphs and payload indexes."""
+        return self.points * self.costs.disk_bytes
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """What will be done, in words."""
+        return tuple(self._steps())
+
+    def require_possible(self) -> None:
+        """Raise if something is in the way.
+
+        Raises:
+            MigrationError: Names everything that is, and the remedies.
+        """
+        if self.blocked:
+            lines = "".join(f"\n  {risk.problem}: {risk.remedy}" for risk in self.blocked)
+            raise MigrationError(f"collection {self.source!r} cannot be migrated as planned:{lines}")
+
+    def same_as(self, other: MigrationPlan) -> bool:
+        """Whether both make the same target of the same source."""
+        return self._identity() == other._identity()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as JSON values."""
+        filter = None if self.filter is None else self.filter.model_dump(mode="json", exclude_none=True)
+        plain = {name: value for name, value in vars(self).items() if name not in ("filter", "config")}
+        plain |= {"costs": asdict(self.costs), "risks": [asdict(risk) for risk in self.risks]}
+        plain |= {"kept": list(self.kept), "indexes": list(self.indexes), "vectors": dict(self.vectors)}
+        return {**plain, "filter": filter, "config": {**self.config.to_dict(), "id_scheme": self.config.id_scheme}}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`.
+
+        Raises:
+            MigrationError: It is none, or one of a newer version.
+        """
+        try:
+            values = known(cls, data)
+            values["filter"] = None if values["filter"] is None else models.Filter(**values["filter"])
+            values["config"] = CollectionConfig.from_dict(values["config"])
+            values["costs"] = Costs(**known(Costs, values["costs"]))
+            values["risks"] = tuple(Risk(**known(Risk, risk)) for risk in values["risks"])
+            values |= {name: tuple(values[name]) for name in ("kept", "indexes")}
+            return cls(**values)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise MigrationError(
+                f"the plan of a migration cannot be read ({error}): it was changed by hand, or written by a newer "
+                "version of colbert-qdrant"
+            ) from error
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _identity(self) -> str:
+        names = ("source", "target", "strategy", "filter", "kept", "tokens", "encoding", "token_dim", "config")
+        plain = self.to_dict()
+        encoder = {name: value for name, value in self.encoder.items() if name != "name"}
+        return json.dumps({**{name: plain[name] for name in names}, "encoder": encoder}, sort_keys=True)
+
+    def _steps(self) -> Iterator[str]:
+        config = self.config
+        if self.strategy == "blue_green":
+            indexes = f", with the payload indexes {list(self.indexes)}" if self.indexes else ""
+            yield f"create collection {self.target!r}{indexes}"
+        else:
+            yield f"add vectors to collection {self.source!r}"
+        source = {"stored": "as stored", "encoded": f"encoded from the text {self._where()}"}[self.tokens]
+        yield f"{config.token_vector!r}: token vectors of {self.token_dim} dimensions, {source}"
+        how = {
+            "stored": "as stored",
+            "computed": "computed from the token vectors",
+            "fitted": "fitted to the token vectors, once all are there",
+        }[self.encoding]
+        yield f"{config.fde_vector!r}: encodings of {config.fde.dim:,} dimensions, {how}"
+        others = [name for name in self.kept if name not in (config.token_vector, config.fde_vector)]
+        if others and self.strategy == "blue_green":
+            yield f"copied as they are: ids, payloads, and the vectors {others}"
+        elif self.strategy == "blue_green":
+            yield "copied as they are: ids and payloads"
+        yield "verify(), then switch(alias)" if self.strategy == "blue_green" else "verify()"
+
+    def _where(self) -> str:
+        return "that text= finds" if self.text is None else f"under {self.text!r}"
+
+    def _lines(self) -> Iterator[str]:
+        costs = self.costs
+        yield f"Migration of collection {self.source!r} ({self.kind}) to {self.target!r} ({self.strategy})"
+        yield f"  points     {self.points:,}" + (f", of which {self.present:,} are there" if self.present else "")
+        for name, words in self.vectors.items():
+            yield f"  vector     {name!r}: {words}"
+        for number, step in enumerate(self.steps, start=1):
+            yield f"  step {number}     {step}"
+        if costs.sample:
+            yield (
+                f"  per point  {costs.read_bytes:,.0f} bytes read, {costs.written_bytes:,.0f} written, "
+                f"{costs.tokens:,.0f} token vectors, {1e3 * costs.seconds:,.1f} ms (from {costs.sample} points)"
+            )
+            disk = f"{self.disk_bytes / 2**20:,.0f} MiB of disk, and its graphs"
+            yield f"  in all     about {_duration(self.seconds)}, {disk}"
+        for risk in self.risks:
+            yield f"  {'BLOCKED' if risk.blocks else 'risk'}: {risk.problem}: {risk.remedy}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:,.0f} s"
+    return f"{seconds / 60:,.0f} min" if seconds < 5_400 else f"{seconds / 3_600:,.1f} h"

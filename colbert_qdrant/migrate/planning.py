@@ -1,0 +1,251 @@
+"""Plans of migrations: what is read, and what is decided, before anything is written."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from colbert_qdrant.errors import ConfigurationError, MigrationError
+from colbert_qdrant.fde import encoder_from_bytes, make_encoder
+from colbert_qdrant.migrate.convert import Converter
+from colbert_qdrant.migrate.costs import measured
+from colbert_qdrant.migrate.decide import Design, Wishes, decide, facts
+from colbert_qdrant.migrate.plan import Costs, MigrationPlan
+from colbert_qdrant.migrate.risks import risk_of_encoder, risk_of_target, risks_of_engines, risks_of_points
+from colbert_qdrant.migrate.source import read_sample, read_source
+from colbert_qdrant.migrate.state import MigrationState, read_migration
+from colbert_qdrant.qdrant import artefacts
+from colbert_qdrant.qdrant.legs import Legs
+from colbert_qdrant.qdrant.metadata import documents_only
+from colbert_qdrant.qdrant.texts import TextSource
+
+if TYPE_CHECKING:
+    from qdrant_client import models
+
+    from colbert_qdrant.encoders import LateInteractionEncoder
+    from colbert_qdrant.fde import FixedDimensionalEncoder
+    from colbert_qdrant.migrate.source import Sample, Source
+    from colbert_qdrant.qdrant.connection import Connection
+    from colbert_qdrant.qdrant.texts import TextOf
+
+_SAMPLE: Final = 32
+_WARM_UP: Final = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A plan, and what is needed to carry it out.
+
+    Attributes:
+        reading, writing: Connections to the engines of source and target.
+        source: The source, as it was when the plan was made.
+        plan: The plan.
+        design: What was decided.
+        encoder: The user's encoder; ``None``: there is none.
+        fde: The encoding; ``None``: it has to be fitted first.
+    """
+
+    reading: Connection
+    writing: Connection
+    source: Source
+    plan: MigrationPlan
+    design: Design
+    encoder: LateInteractionEncoder | None
+    fde: FixedDimensionalEncoder | None
+
+    @property
+    def in_place(self) -> bool:
+        """Whether source and target are one."""
+        return self.plan.strategy == "in_place"
+
+    @property
+    def same_engine(self) -> bool:
+        """Whether source and target are in one server or store."""
+        return self.reading.raw is self.writing.raw
+
+    def require_encoder(self) -> None:
+        """Raise if it was resumed without what encodes texts.
+
+        Raises:
+            MigrationError: Texts have to be encoded, and there is no encoder, or nobody knows where they are.
+        """
+        if self.plan.tokens == "encoded" and self.encoder is None:
+            raise MigrationError(f"texts of collection {self.plan.source!r} have to be encoded: give encoder=…")
+        if self.plan.tokens == "encoded" and self.design.texts is None:
+            raise MigrationError(f"a function finds the texts of collection {self.plan.source!r}: give text=…")
+
+    async def converter(self) -> Converter:
+        """What adds to points what late interaction needs."""
+        plan, config = self.plan, self.plan.config
+        bm25 = None
+        if config.bm25 is not None and config.bm25_vector not in plan.kept:
+            bm25 = Legs(replace(config, dense={}, sparse={}), {}, await self.writing.capabilities())
+        return Converter(
+            kept=() if self.in_place else plan.kept,
+            token_vector=config.token_vector,
+            fde_vector=config.fde_vector,
+            encoder=self.encoder if plan.tokens == "encoded" else None,
+            fde=self.fde if plan.encoding == "computed" else None,
+            texts=self.design.texts,
+            bm25=bm25,
+        )
+
+
+async def plan_migration(
+    reading: Connection,
+    writing: Connection,
+    name: str,
+    target: str | None,
+    *,
+    wishes: Wishes,
+    filter: models.Filter | None,
+) -> Planned:
+    """See `Migration.plan`."""
+    source = await read_source(reading, name, filter)
+    begun = await read_migration(writing, source.name) if wishes.in_place else None
+    if begun is not None and begun.plan.strategy == "in_place":  # its source has some of what is added by now
+        return await _of(reading, writing, begun, encoder=wishes.encoder, text=wishes.text)
+    target = _target_name(source, target, wishes, same_engine=reading.raw is writing.raw)
+    sample = await read_sample(reading, source, size=_SAMPLE)
+    design = decide(source, sample.records, wishes)
+    plan = MigrationPlan(
+        source=source.name,
+        target=target,
+        strategy="in_place" if wishes.in_place else "blue_green",
+        kind=design.kind,
+        points=source.points,
+        filter=filter,
+        vectors=_in_words(source),
+        kept=design.kept,
+        tokens=design.tokens,
+        encoding=design.encoding,
+        encoder=dict(design.encoder),
+        token_dim=design.token_dim,
+        text=None if design.texts is None or wishes.text is not None else design.texts.key,
+        config=design.config,
+        indexes=tuple(sorted(source.info.payload_schema)),
+        costs=Costs(),
+    )
+    planned = Planned(
+        reading=reading,
+        writing=writing,
+        source=source,
+        plan=plan,
+        design=design,
+        encoder=wishes.encoder,
+        fde=await _fde(reading, source, design),
+    )
+    return await _tried(planned, sample, wishes)
+
+
+async def resume_migration(
+    reading: Connection,
+    writing: Connection,
+    target: str,
+    *,
+    encoder: LateInteractionEncoder | None,
+    text: TextOf | None,
+) -> Planned:
+    """See `Migration.resume`."""
+    state = await read_migration(writing, target) if await writing.client.collection_exists(target) else None
+    if state is None:
+        raise MigrationError(f"collection {target!r} is no migration's target: begin one with Migration.plan")
+    return await _of(reading, writing, state, encoder=encoder, text=text)
+
+
+async def _tried(planned: Planned, sample: Sample, wishes: Wishes) -> Planned:
+    """The plan with the risks and costs that a sample shows, and with what is there already."""
+    plan, source, design, writing = planned.plan, planned.source, planned.design, planned.writing
+    converter, compute = await planned.converter(), planned.reading.runtime.compute
+    texts = converter.found_texts(sample.records)
+    risks = [
+        *risks_of_engines(source, design, await writing.capabilities(), in_place=wishes.in_place),
+        *risks_of_points(source, design, texts, function=wishes.text is not None),
+    ]
+    if wishes.encoder is not None:
+        other = await compute(risk_of_encoder, design, converter, wishes.encoder, sample.records)
+        risks += [] if other is None else [other]
+    if not any(risk.blocks for risk in risks):
+        await compute(converter.points, sample.records[:_WARM_UP])  # models compile at first, libraries are loaded
+        started = time.perf_counter()
+        points = await compute(converter.points, sample.records)
+        seconds = time.perf_counter() - started
+        plan = replace(plan, costs=measured(sample, points, seconds, design.config))
+    if await writing.client.collection_exists(plan.target) and not wishes.in_place:
+        state = await read_migration(writing, plan.target)
+        if state is not None and state.plan.same_as(plan):
+            count = await writing.client.count(plan.target, count_filter=documents_only(None), exact=True)
+            plan = replace(plan, present=min(count.count, plan.points))
+        else:
+            risks.append(risk_of_target(plan.target))
+    return replace(planned, plan=replace(plan, risks=tuple(risks)))
+
+
+async def _of(
+    reading: Connection,
+    writing: Connection,
+    state: MigrationState,
+    *,
+    encoder: LateInteractionEncoder | None,
+    text: TextOf | None,
+) -> Planned:
+    """What was begun, as it was planned."""
+    plan = state.plan
+    if encoder is not None and plan.encoder and facts(encoder.fingerprint()) != facts(plan.encoder):
+        raise MigrationError(
+            f"the migration to collection {plan.target!r} was begun with another encoder: give that one"
+        )
+    texts = TextSource("", text) if text is not None else None if plan.text is None else TextSource(plan.text)
+    design = Design(
+        kind=plan.kind,
+        config=plan.config,
+        tokens=plan.tokens,
+        encoding=plan.encoding,
+        encoder=plan.encoder,
+        token_dim=plan.token_dim,
+        kept=plan.kept,
+        texts=texts,
+    )
+    source = await read_source(reading, plan.source, plan.filter)
+    return Planned(
+        reading=reading,
+        writing=writing,
+        source=source,
+        plan=plan,
+        design=design,
+        encoder=encoder,
+        fde=await _fde(reading, source, design),
+    )
+
+
+async def _fde(reading: Connection, source: Source, design: Design) -> FixedDimensionalEncoder | None:
+    """The encoding, unless it has to be fitted first."""
+    if design.encoding == "stored" and design.config.fde.needs_fit:
+        data = await artefacts.fetch(reading, source.name)
+        return None if data is None else encoder_from_bytes(data)
+    return make_encoder(design.config.fde, token_dim=design.token_dim)
+
+
+def _target_name(source: Source, name: str | None, wishes: Wishes, *, same_engine: bool) -> str:
+    if wishes.in_place:
+        if name not in (None, source.name) or not same_engine:
+            raise ConfigurationError("in place the source is the target: leave target and target_client out")
+        return source.name
+    chosen = name or (f"{source.name}_colbert" if same_engine else source.name)
+    if same_engine and chosen == source.name:
+        raise ConfigurationError(
+            f"source and target are both collection {chosen!r}: name another target, or use strategy='in_place'"
+        )
+    return chosen
+
+
+def _in_words(source: Source) -> dict[str, str]:
+    words = {}
+    for name, params in source.vectors.items():
+        kind = "multivector" if params.multivector_config is not None else "dense"
+        datatype = "float32" if params.datatype is None else params.datatype.value
+        words[name] = f"{kind}, {params.size:,} dimensions, {params.distance.value}, {datatype}"
+    for name, sparse in source.sparse.items():
+        words[name] = "sparse" if sparse.modifier is None else f"sparse, {sparse.modifier.value}"
+    return words

@@ -1,0 +1,225 @@
+"""Copying points, or adding vectors to them: in the order of ids, whatever is missing, however often it is begun."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from qdrant_client import models
+
+from colbert_qdrant.errors import MigrationError
+from colbert_qdrant.ingest.writer import MAX_BATCH_BYTES
+from colbert_qdrant.migrate.source import pages, read_points
+from colbert_qdrant.qdrant.capabilities import speaks_grpc
+from colbert_qdrant.qdrant.metadata import documents_only
+from colbert_qdrant.qdrant.points import split_by_bytes
+from colbert_qdrant.qdrant.writing import to_numbers, upsert
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from colbert_qdrant.migrate.convert import Converter
+    from colbert_qdrant.migrate.source import PointId, Source
+    from colbert_qdrant.progress import ProgressReporter
+    from colbert_qdrant.qdrant.connection import Connection
+    from colbert_qdrant.qdrant.limits import Limits
+    from colbert_qdrant.qdrant.points import Point
+    from colbert_qdrant.qdrant.writing import Refused
+
+_PAGE_VALUES: Final = 2**20
+_PAGE_POINTS: Final = (16, 256)
+"""Points that are read at once, at first and at most. After that a page holds about so many values."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MigrationReport:
+    """What a run did.
+
+    Attributes:
+        points: Points written.
+        present: Points that were there already, as they are in the source.
+        removed: Points that are not in the source any more, and were deleted from the target.
+        without_tokens: Points written that have no token vectors, for they have no text: MaxSim never finds them.
+        seconds: Wall time.
+    """
+
+    points: int
+    present: int = 0
+    removed: int = 0
+    without_tokens: int = 0
+    seconds: float
+
+    @property
+    def points_per_second(self) -> float:
+        """Points written per second of wall time."""
+        return self.points / self.seconds if self.seconds > 0 else 0.0
+
+
+@dataclass(kw_only=True)
+class Pace:
+    """Keeps writing to so many points a second.
+
+    Args:
+        rate: Points per second; ``None``: as many as there can be.
+    """
+
+    rate: float | None
+    points: int = 0
+    started: float = 0.0
+
+    def behind(self, points: int) -> float:
+        """Seconds to wait after so many more points."""
+        if self.rate is None:
+            return 0.0
+        self.started = self.started or time.monotonic()
+        self.points += points
+        return max(0.0, self.started + self.points / self.rate - time.monotonic())
+
+
+@dataclass(kw_only=True)
+class Run:
+    """One run of a migration.
+
+    Args:
+        reading, writing: Connections to the engines of source and target.
+        source: The source.
+        target: The target's name.
+        limits: What its server allows.
+        converter: Adds what late interaction needs.
+        pace: How fast it may be.
+        report: Told of every batch.
+    """
+
+    reading: Connection
+    writing: Connection
+    source: Source
+    target: str
+    limits: Limits
+    converter: Converter
+    pace: Pace
+    report: ProgressReporter
+    written: int = 0
+    present: int = 0
+    without_tokens: int = 0
+
+    async def copy(self) -> None:
+        """Write every point that the target has not, or has with another payload.
+
+        Raises:
+            RequestRefusedError: The server refuses points; all others are written.
+        """
+        refused: list[Refused] = []
+        async for page in pages(self.reading, self.source.name, self.source.chosen, limits=self.source.limits):
+            ids = [record.id for record in page]
+            todo = await self._missing(ids)
+            self._skip(len(ids) - len(todo))
+            async for points in self._converted(todo):
+                refused += await self._upsert(points)
+        if refused:
+            lines = "".join(f"\n  {each.point.id!r}: {each.error}" for each in refused[:10])
+            raise MigrationError(
+                f"{len(refused)} points are not migrated, for the server of {self.target!r} refuses them (all others "
+                f"are):{lines}"
+            )
+
+    async def add(self) -> None:
+        """Add vectors to every point that has them not, where it is."""
+        added = self._added()
+        if not added:
+            return
+        lacking = models.Filter(
+            must=[self.source.chosen], must_not=[models.HasVectorCondition(has_vector=name) for name in added[:1]]
+        )
+        async for page in pages(self.reading, self.source.name, lacking, limits=self.source.limits):
+            async for points in self._converted([record.id for record in page]):
+                await self._update(points)
+
+    async def remove_gone(self) -> int:
+        """Delete what is not in the source any more from the target; only points that a migration wrote are there."""
+        everything = documents_only(None)
+        count = await self.writing.client.count(self.target, count_filter=everything, exact=True)
+        if count.count <= self.written + self.present:
+            return 0
+        removed = 0
+        async for page in pages(self.writing, self.target, everything, limits=self.limits):
+            ids = [record.id for record in page]
+            there = models.Filter(must=[self.source.chosen, models.HasIdCondition(has_id=ids)])
+            found: set[Any] = set()
+            async for stored in pages(self.reading, self.source.name, there, limits=self.source.limits):
+                found |= {record.id for record in stored}
+            gone = [id for id in ids if id not in found]
+            if gone:
+                selector = models.PointIdsList(points=gone)
+                await self.writing.client.delete(self.target, points_selector=selector, wait=True)
+                removed += len(gone)
+        return removed
+
+    async def _missing(self, ids: list[PointId]) -> list[PointId]:
+        """Points that the target has not, or not as they are now."""
+        stored = await self.writing.client.retrieve(self.target, ids=ids, with_payload=True, with_vectors=False)
+        payloads = {record.id: record.payload or {} for record in stored}
+        same: set[Any] = set()
+        if payloads:
+            current = await self.reading.client.retrieve(
+                self.source.name, ids=list(payloads), with_payload=True, with_vectors=False
+            )
+            same = {record.id for record in current if (record.payload or {}) == payloads[record.id]}
+        return [id for id in ids if id not in same]
+
+    async def _converted(self, ids: Sequence[PointId]) -> AsyncIterator[list[Point]]:
+        """Points with what is added to them, in pages of bounded size."""
+        place, limit = 0, _PAGE_POINTS[0]
+        while place < len(ids):
+            records = await read_points(self.reading, self.source.name, ids[place : place + limit])
+            place += limit
+            if not records:
+                continue
+            points = await self.reading.runtime.compute(self.converter.points, records)
+            values = sum(point.values for point in points) / len(points)
+            limit = max(1, min(_PAGE_POINTS[1], int(_PAGE_VALUES / max(values, 1))))
+            yield points
+
+    async def _upsert(self, points: list[Point]) -> list[Refused]:
+        refused: list[Refused] = []
+        for batch in split_by_bytes(
+            points, MAX_BATCH_BYTES, binary=speaks_grpc(self.writing.raw), most=self.limits.upsert_batch
+        ):
+            refused += await upsert(self.writing, self.target, batch, on_stored=self.report.advance)
+            await self._wrote(batch)
+        self.written -= len(refused)
+        return refused
+
+    async def _update(self, points: list[Point]) -> None:
+        names = self._added()
+        changes = [
+            models.PointVectors.model_construct(
+                id=point.id,
+                vector={name: to_numbers(vector) for name, vector in point.vectors.items() if name in names},
+            )
+            for point in points
+            if any(name in point.vectors for name in names)
+        ]
+        most = self.limits.upsert_batch or len(changes)
+        for start in range(0, len(changes), most or 1):
+            await self.writing.client.update_vectors(self.target, changes[start : start + most], wait=True)
+        self.report.advance(len(points))
+        await self._wrote(points)
+
+    async def _wrote(self, points: Sequence[Point]) -> None:
+        self.written += len(points)
+        own = {self.converter.token_vector, self.converter.fde_vector}
+        self.without_tokens += sum(own.isdisjoint(point.vectors) for point in points)
+        if wait := self.pace.behind(len(points)):
+            await self.writing.runtime.sleep(wait)
+
+    def _skip(self, points: int) -> None:
+        self.present += points
+        if points:
+            self.report.advance(points)
+
+    def _added(self) -> list[str]:
+        """The vectors that are added, that which is written last first."""
+        converter = self.converter
+        names = [converter.fde_vector] if converter.fde is not None else []
+        return names + ([converter.token_vector] if converter.encoder is not None else [])

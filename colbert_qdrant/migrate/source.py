@@ -1,0 +1,173 @@
+"""What a collection to be migrated is like: read, never changed."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+import numpy as np
+
+from colbert_qdrant.errors import CollectionNotFoundError
+from colbert_qdrant.qdrant.aliases import real_name
+from colbert_qdrant.qdrant.limits import Limits
+from colbert_qdrant.qdrant.metadata import documents_only, read_fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from qdrant_client import models
+
+    from colbert_qdrant.fingerprint import Fingerprint
+    from colbert_qdrant.qdrant.connection import Connection
+
+PAGE_IDS: Final = 1_000
+"""Points of one request that asks for ids, and perhaps payloads, only."""
+
+_SAMPLE_FROM: Final = 2_000
+
+PointId = int | str | UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A collection to be migrated.
+
+    Attributes:
+        name: Its own name, also if it was given by an alias.
+        info: What the engine says about it.
+        points: How many points are to be migrated.
+        filter: Which; ``None``: all.
+        fingerprint: What this library built it with; ``None``: it did not.
+        limits: What the server allows.
+    """
+
+    name: str
+    info: models.CollectionInfo
+    points: int
+    filter: models.Filter | None
+    fingerprint: Fingerprint | None
+    limits: Limits
+
+    @property
+    def vectors(self) -> Mapping[str, models.VectorParams]:
+        """Dense vectors and multivectors by name; the unnamed one has the name ``""``."""
+        found: Any = self.info.config.params.vectors
+        if isinstance(found, dict):
+            return found
+        return {} if found is None else {"": found}
+
+    @property
+    def multivectors(self) -> Mapping[str, models.VectorParams]:
+        """Those of several rows."""
+        return {name: each for name, each in self.vectors.items() if each.multivector_config is not None}
+
+    @property
+    def dense(self) -> Mapping[str, models.VectorParams]:
+        """Those of one row."""
+        return {name: each for name, each in self.vectors.items() if each.multivector_config is None}
+
+    @property
+    def sparse(self) -> Mapping[str, models.SparseVectorParams]:
+        """Sparse vectors by name."""
+        return self.info.config.params.sparse_vectors or {}
+
+    @property
+    def chosen(self) -> models.Filter:
+        """The points to be migrated, as a filter."""
+        return documents_only(self.filter)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Some points of a collection, read with everything.
+
+    Attributes:
+        records: The points.
+        seconds: How long that took.
+    """
+
+    records: Sequence[models.Record]
+    seconds: float
+
+
+async def read_source(connection: Connection, name: str, filter: models.Filter | None) -> Source:
+    """Ask an engine about a collection.
+
+    Raises:
+        CollectionNotFoundError: There is no such collection.
+        ConfigurationError: The server's strict mode does not allow the filter.
+    """
+    if not await connection.client.collection_exists(name):
+        raise CollectionNotFoundError(f"there is no collection {name!r} to migrate: look at client.get_collections()")
+    name = await real_name(connection, name)
+    info = await connection.client.get_collection(name)
+    limits = Limits.of(info, "")
+    limits.check_filter(filter)
+    count = await connection.client.count(name, count_filter=documents_only(filter), exact=True)
+    return Source(
+        name=name,
+        info=info,
+        points=count.count,
+        filter=filter,
+        fingerprint=await read_fingerprint(connection, name, info),
+        limits=limits,
+    )
+
+
+async def read_sample(connection: Connection, source: Source, *, size: int) -> Sample:
+    """Read points with payload and all vectors, from all over the first thousands."""
+    ids: list[PointId] = []
+    async for page in pages(connection, source.name, source.chosen, limits=source.limits):
+        ids += [record.id for record in page]
+        if len(ids) >= _SAMPLE_FROM:
+            break
+    chosen = [ids[int(place)] for place in np.linspace(0, len(ids) - 1, min(size, len(ids)))]
+    started = time.perf_counter()
+    records = await read_points(connection, source.name, chosen) if chosen else []
+    return Sample(records=records, seconds=time.perf_counter() - started)
+
+
+async def pages(
+    connection: Connection, collection: str, chosen: models.Filter, *, limits: Limits, payload: bool = False
+) -> AsyncIterator[list[models.Record]]:
+    """All points of a collection in the order of their ids, without vectors.
+
+    Args:
+        connection: To the engine.
+        collection: The collection's name.
+        chosen: Which points.
+        limits: What the server allows.
+        payload: Whether they come with their payload.
+    """
+    offset: Any = None
+    limit = min(PAGE_IDS, limits.query_limit or PAGE_IDS)
+    last: Any = None
+    while True:
+        records, offset = await connection.client.scroll(
+            collection,
+            scroll_filter=chosen,
+            limit=limit,
+            offset=offset,
+            with_payload=payload,
+            with_vectors=False,
+        )
+        if records:
+            yield records
+        if offset is None or offset == last:  # a server that comes back to where it was would be asked for ever
+            return
+        last = offset
+
+
+async def read_points(connection: Connection, collection: str, ids: Sequence[PointId]) -> list[models.Record]:
+    """Points with payload and all vectors; those that are gone are left out."""
+    return await connection.client.retrieve(collection, ids=list(ids), with_payload=True, with_vectors=True)
+
+
+def vectors_of(record: models.Record) -> dict[str, Any]:
+    """A point's vectors by name, as they were read; the unnamed one has the name ``""``."""
+    found: Any = record.vector
+    if isinstance(found, dict):
+        return found
+    return {} if found is None else {"": found}

@@ -1,0 +1,182 @@
+"""The collection that a migration writes: created beside the source, or the source with more vectors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qdrant_client import models
+
+from colbert_qdrant.errors import CollectionExistsError, RequestRefusedError
+from colbert_qdrant.migrate.state import KEY, read_migration
+from colbert_qdrant.qdrant import opening
+from colbert_qdrant.qdrant.metadata import KEY as FINGERPRINT
+from colbert_qdrant.qdrant.metadata import to_metadata, write_metadata
+from colbert_qdrant.qdrant.schema import creation_arguments, index_arguments
+
+if TYPE_CHECKING:
+    from colbert_qdrant.encoders import LateInteractionEncoder
+    from colbert_qdrant.fde import FixedDimensionalEncoder
+    from colbert_qdrant.migrate.plan import MigrationPlan
+    from colbert_qdrant.migrate.source import Source
+    from colbert_qdrant.migrate.state import MigrationState
+    from colbert_qdrant.qdrant.capabilities import Capabilities
+    from colbert_qdrant.qdrant.connection import Connection
+
+_OF_SERVERS = ("max_indexing_threads", "on_disk", "inline_storage", "memory")
+_OF_SHARDS = ("shard_number", "replication_factor", "write_consistency_factor")
+
+
+def target_arguments(
+    plan: MigrationPlan, source: Source, capabilities: Capabilities, *, same_engine: bool
+) -> dict[str, Any]:
+    """Arguments of ``create_collection`` for the target.
+
+    Vectors that are copied keep their parameters; what the source sets for all of its vectors, they get each, so that
+    it is not in force for the vectors that are added.
+
+    Args:
+        plan: The plan.
+        source: The source.
+        capabilities: What the target's engine can do.
+        same_engine: Whether the two are in the same server or store: shards and replicas are those of the source then.
+    """
+    config = plan.config
+    arguments = creation_arguments(config, fde_dim=config.fde.dim, token_dim=plan.token_dim, capabilities=capabilities)
+    vectors: dict[str, Any] = arguments["vectors_config"]
+    sparse: dict[str, Any] = arguments.get("sparse_vectors_config", {})
+    own = (config.token_vector, config.fde_vector)
+    for name in plan.kept:
+        if name in source.vectors and name not in own and (source.fingerprint is None or name not in vectors):
+            vectors[name] = _alone(source.vectors[name], source.info.config, capabilities)
+        elif name in source.sparse and (source.fingerprint is None or name not in sparse):
+            sparse[name] = source.sparse[name]
+    if sparse:
+        arguments["sparse_vectors_config"] = sparse
+    if same_engine and capabilities.has("sharding"):
+        params = source.info.config.params
+        for name in _OF_SHARDS:
+            if name not in arguments and getattr(params, name) is not None:
+                arguments[name] = getattr(params, name)
+    return arguments
+
+
+async def create_target(
+    connection: Connection,
+    source: Source,
+    state: MigrationState,
+    *,
+    encoder: LateInteractionEncoder,
+    fde: FixedDimensionalEncoder | None,
+    same_engine: bool,
+) -> None:
+    """Create the target with all that says what it is, unless it is there.
+
+    Raises:
+        CollectionExistsError: Another collection has the name.
+    """
+    plan, capabilities = state.plan, await connection.capabilities()
+    metadata = {
+        **(source.info.config.metadata or {}),
+        **to_metadata(opening.fingerprint_of(plan.config, encoder, fde, tokens_of=plan.encoder)),
+        KEY: state.to_dict(),
+    }
+    if not await connection.client.collection_exists(plan.target):
+        arguments = target_arguments(plan, source, capabilities, same_engine=same_engine)
+        if capabilities.has("metadata"):
+            arguments["metadata"] = metadata
+        try:
+            await connection.client.create_collection(plan.target, **arguments)
+        except (RequestRefusedError, CollectionExistsError):
+            if not await connection.client.collection_exists(plan.target):
+                raise
+    if not capabilities.has("metadata") and await _is_blank(connection, plan.target):
+        await write_metadata(connection, plan.target, metadata)
+    stored = await read_migration(connection, plan.target)
+    if stored is None or not stored.plan.same_as(plan):
+        raise CollectionExistsError(
+            f"collection {plan.target!r} exists, and is not this migration's: choose another target, or delete it first"
+        )
+    await _create_indexes(connection, source, plan, capabilities)
+
+
+async def add_vectors(connection: Connection, plan: MigrationPlan) -> None:
+    """Add the vectors that are missing to the source, without their graph and quantization taking hold before."""
+    capabilities = await connection.capabilities()
+    config = plan.config
+    wanted = creation_arguments(config, fde_dim=config.fde.dim, token_dim=plan.token_dim, capabilities=capabilities)
+    info = await connection.client.get_collection(plan.target)
+    there: Any = info.config.params.vectors or {}
+    added: dict[str, models.VectorParams] = {
+        name: params
+        for name, params in wanted["vectors_config"].items()
+        if name in (config.fde_vector, config.token_vector) and name not in plan.kept
+    }
+    for name, params in added.items():
+        if not isinstance(there, dict) or name not in there:
+            dense = models.DenseVectorConfig(
+                size=params.size,
+                distance=params.distance,
+                multivector_config=params.multivector_config,
+                datatype=None if params.datatype is None else models.VectorStorageDatatype(params.datatype.value),
+            )
+            await connection.client.create_vector_name(
+                plan.target, name, models.DenseVectorNameConfig(dense=dense), wait=True
+            )
+    if capabilities.has("payload_indexes"):  # local mode has no graphs either
+        changes = {name: _difference(params) for name, params in added.items()}
+        if changes:
+            await connection.client.update_collection(plan.target, vectors_config=changes)
+
+
+async def remove_vectors(connection: Connection, plan: MigrationPlan) -> None:
+    """Take the added vectors, and what the metadata say of them, away again."""
+    info = await connection.client.get_collection(plan.target)
+    there: Any = info.config.params.vectors or {}
+    for name in (plan.config.fde_vector, plan.config.token_vector):
+        if name not in plan.kept and isinstance(there, dict) and name in there:
+            await connection.client.delete_vector_name(plan.target, name, wait=True)
+    await write_metadata(connection, plan.target, {FINGERPRINT: None, KEY: None})
+
+
+async def _create_indexes(
+    connection: Connection, source: Source, plan: MigrationPlan, capabilities: Capabilities
+) -> None:
+    if not capabilities.has("payload_indexes"):
+        return
+    there = (await connection.client.get_collection(plan.target)).payload_schema
+    wanted: dict[str, Any] = {
+        each["field_name"]: each["field_schema"] for each in index_arguments(plan.config, capabilities)
+    }
+    wanted |= {key: index.params or index.data_type for key, index in source.info.payload_schema.items()}
+    for key, schema in wanted.items():
+        if key not in there:
+            await connection.client.create_payload_index(plan.target, field_name=key, field_schema=schema, wait=True)
+
+
+async def _is_blank(connection: Connection, collection: str) -> bool:
+    info = await connection.client.get_collection(collection)
+    return not info.points_count
+
+
+def _alone(
+    params: models.VectorParams, config: models.CollectionConfig, capabilities: Capabilities
+) -> models.VectorParams:
+    """A vector's parameters with those of its collection, which it would have by default."""
+    graph = config.hnsw_config.model_dump(exclude_none=True)
+    graph |= {} if params.hnsw_config is None else params.hnsw_config.model_dump(exclude_none=True)
+    changes: dict[str, Any] = {"quantization_config": params.quantization_config or config.quantization_config}
+    if capabilities.engine != "server":
+        graph = {name: value for name, value in graph.items() if name not in _OF_SERVERS}
+    if not capabilities.has("memory"):
+        graph.pop("memory", None)
+        changes["memory"] = None
+    return params.model_copy(update={**changes, "hnsw_config": models.HnswConfigDiff(**graph)})
+
+
+def _difference(params: models.VectorParams) -> models.VectorParamsDiff:
+    placed = {name: getattr(params, name) for name in ("memory", "on_disk") if getattr(params, name) is not None}
+    return models.VectorParamsDiff(
+        hnsw_config=params.hnsw_config,
+        quantization_config=params.quantization_config or models.Disabled.DISABLED,
+        **placed,
+    )

@@ -1,0 +1,80 @@
+"""The outcome of a verification."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: What.
+        passed: The outcome; ``None``: it could not be looked at, which speaks neither for the target nor against it.
+        detail: What was found; if it did not pass, with the remedy.
+    """
+
+    name: str
+    passed: bool | None
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """Whether a target is what its source is, and can be searched.
+
+    Attributes:
+        source: The source.
+        target: The target.
+        at: When, in UTC.
+        points: Points of the target.
+        digest: SHA-256 over ids and payloads, in any order.
+        recall: Recall@10 of the two-stage search, against the exact one; ``None``: it was not measured.
+        checks: What was looked at.
+    """
+
+    source: str
+    target: str
+    at: str
+    points: int
+    digest: str
+    recall: float | None
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.reasons
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """What is wrong."""
+        return tuple(f"{check.name}: {check.detail}" for check in self.checks if check.passed is False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The verdict as JSON values."""
+        return {**asdict(self), "checks": [asdict(check) for check in self.checks], "passed": self.passed}
+
+    def to_json(self) -> str:
+        """The verdict as JSON."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
+
+    def to_markdown(self) -> str:
+        """The verdict as a table in Markdown."""
+        marks = {True: "passed", False: "**failed**", None: "not checked"}
+        rows = "".join(f"| {each.name} | {marks[each.passed]} | {_cell(each.detail)} |\n" for each in self.checks)
+        return (
+            f"# {self.source} → {self.target}: {'verified' if self.passed else 'not verified'}\n\n"
+            f"{self.points:,} points, {self.at}, SHA-256 of ids and payloads `{self.digest}`.\n\n"
+            f"| check | outcome | detail |\n|---|---|---|\n{rows}"
+        )
+
+    def __str__(self) -> str:
+        return self.to_markdown()
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
