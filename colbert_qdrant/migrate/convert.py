@@ -37,19 +37,19 @@ class StoredTokens:
     dim: int
     facts: Mapping[str, Any]
 
-    def encode_queries(self, texts: Sequence[str]) -> TokenEmbeddings:  # noqa: ARG002 - there is nothing to encode with
-        """Refused.
+    def encode_queries(self, texts: Sequence[str]) -> TokenEmbeddings:
+        """Refused; a fit learns from pieces of the documents' token vectors then.
 
         Raises:
-            MigrationError: Always.
+            NotImplementedError: Always.
         """
-        raise MigrationError("there is no encoder to encode texts with: give the migration encoder=…")
+        raise NotImplementedError("there is no encoder to encode texts with: give the migration encoder=…")
 
     def encode_documents(self, texts: Sequence[str]) -> TokenEmbeddings:
         """Refused.
 
         Raises:
-            MigrationError: Always.
+            NotImplementedError: Always.
         """
         return self.encode_queries(texts)
 

@@ -219,8 +219,9 @@ def _token_vector(source: Source, wishes: Wishes) -> str | None:
                 f"used: {list(usable)} are (distance Dot or Cosine, of floats)"
             )
         return wishes.token_vector
-    if wishes.encoder is not None:
-        usable = {name: each for name, each in usable.items() if each.size == wishes.encoder.dim}
+    if wishes.encoder is not None and len(usable) > 1:
+        fitting = {name: each for name, each in usable.items() if each.size == wishes.encoder.dim}
+        usable = fitting or usable
     if len(usable) > 1:
         raise ConfigurationError(
             f"collection {source.name!r} has several multivectors, {list(usable)}: say which one holds token vectors "
@@ -258,7 +259,7 @@ def _adopted(
             return None
         cosine = params.distance == models.Distance.COSINE
         stored = np.asarray([each[name] for each in rows], np.float32)
-        found = proven(stored, tokens, cosine=cosine, first=wanted)
+        found = proven(stored, tokens, cosine=cosine, wanted=wanted)
         if found is not None:
             return name, found, cosine
     return None
