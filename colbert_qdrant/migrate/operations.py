@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from colbert_qdrant.errors import ConfigurationError, MigrationError
 from colbert_qdrant.ingest import CollectionEncoding
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from colbert_qdrant.migrate.planning import Planned
     from colbert_qdrant.progress import ProgressReporter
     from colbert_qdrant.qdrant.connection import Connection
+
+_WRITTEN_MEANWHILE: Final = (
+    "ids or payloads are others than before run(): if somebody wrote meanwhile, rollback(), and run() while nobody does"
+)
 
 
 class MigrationOperations:
@@ -103,7 +107,7 @@ class MigrationOperations:
             *([] if state.before is None else [_untouched(state, contents.points, contents.digest)]),
         ]
         checks += [check async for check in comparison.check_contents(contents)]
-        checks += [check async for check in comparison.check_vectors()]
+        checks += [check async for check in comparison.check_vectors(contents)]
         checks += [check async for check in comparison.check_sample(contents.sample)]
         checks += [await comparison.check_indexes(), await comparison.check_state()]
         recall = None
@@ -281,7 +285,7 @@ def _copied(state: MigrationState) -> Check:
 
 def _untouched(state: MigrationState, points: int, digest: str) -> Check:
     same = state.before == {"points": points, "digest": digest}
-    detail = "ids and payloads are what they were" if same else "ids or payloads are others than before run()"
+    detail = "ids and payloads are what they were" if same else _WRITTEN_MEANWHILE
     return Check(name="untouched", passed=same, detail=detail)
 
 

@@ -103,10 +103,11 @@ async def plan_migration(
 ) -> Planned:
     """See `Migration.plan`."""
     source = await read_source(reading, name, filter)
+    target = _target_name(source, target, wishes, same_engine=reading.raw is writing.raw)
     begun = await read_migration(writing, source.name) if wishes.in_place else None
     if begun is not None and begun.plan.strategy == "in_place":  # its source has some of what is added by now
+        _require_same(begun.plan, wishes)
         return await _of(reading, writing, begun, encoder=wishes.encoder, text=wishes.text)
-    target = _target_name(source, target, wishes, same_engine=reading.raw is writing.raw)
     sample = await read_sample(reading, source, size=_SAMPLE)
     design = decide(source, sample.records, wishes)
     plan = MigrationPlan(
@@ -225,6 +226,21 @@ async def _fde(reading: Connection, source: Source, design: Design) -> FixedDime
         data = await artefacts.fetch(reading, source.name)
         return None if data is None else encoder_from_bytes(data)
     return make_encoder(design.config.fde, token_dim=design.token_dim)
+
+
+def _require_same(plan: MigrationPlan, wishes: Wishes) -> None:
+    """Raise if what was begun in place is not what is wanted now."""
+    fde = wishes.fde if wishes.config is None else wishes.config.fde
+    wanted = {
+        "fde": (fde, plan.config.fde),
+        "text_key": (wishes.text_key, plan.text),
+        "token_vector": (wishes.token_vector, plan.config.token_vector),
+    }
+    if others := [name for name, (wish, begun) in wanted.items() if wish not in (None, begun)]:
+        raise MigrationError(
+            f"collection {plan.source!r} has some of the vectors of a plan with other values of {others}: go on with "
+            "that one, or take them away with Migration.resume(…).rollback() first"
+        )
 
 
 def _target_name(source: Source, name: str | None, wishes: Wishes, *, same_engine: bool) -> str:

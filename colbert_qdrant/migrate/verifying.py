@@ -47,6 +47,7 @@ class Contents:
     Attributes:
         points: How many.
         total: Sum of the points' digests.
+        texts: How many of them have a text.
         different: Points whose payload is another in the target.
         missing: Points that the target has not.
         sample: Some ids, chosen at random.
@@ -54,6 +55,7 @@ class Contents:
 
     points: int = 0
     total: int = 0
+    texts: int = 0
     different: list[PointId] = field(default_factory=list)
     missing: list[PointId] = field(default_factory=list)
     sample: list[PointId] = field(default_factory=list)
@@ -112,6 +114,7 @@ class Comparison:
                 self.plan.target, ids=[record.id for record in page], with_payload=True, with_vectors=False
             )
             payloads = {record.id: record.payload or {} for record in stored}
+            contents.texts += sum(text is not None for text in self.converter.found_texts(page))
             for record in page:
                 contents.add(record)
                 if record.id not in payloads:
@@ -130,10 +133,13 @@ class Comparison:
             name="count", passed=same, detail=f"{contents.points:,} points, {target.count:,} in the target{again}"
         )
         missing = contents.missing
+        more = target.count - (contents.points - len(missing))
+        found = [f"{len(missing):,} are missing{_some(missing)}"] if missing else []
+        found += [f"{more:,} are not in the source"] if more else []
         yield Check(
             name="ids",
-            passed=not missing and same,
-            detail=f"{len(missing):,} are missing{_some(missing)}; run() again" if missing else "no point is missing",
+            passed=not found,
+            detail=f"{', '.join(found)}; run() again" if found else "the same",
         )
         different = contents.different
         yield Check(
@@ -144,7 +150,7 @@ class Comparison:
             else f"equal, SHA-256 {contents.digest[:16]}…",
         )
 
-    async def check_vectors(self) -> AsyncIterator[Check]:
+    async def check_vectors(self, contents: Contents) -> AsyncIterator[Check]:
         """Every vector is there as often as in the source, and those that are added as often as there is a text."""
         can_count = all([(await each.capabilities()).has("has_vector") for each in (self.reading, self.writing)])
         if not can_count:
@@ -170,7 +176,9 @@ class Comparison:
         ]
         if tokens != encodings:
             wrong.append(f"{tokens:,} points have token vectors, and {encodings:,} an encoding")
-        detail = f"{'; '.join(wrong)}: run() again" if wrong else ", ".join(counts)
+        if self.plan.tokens == "encoded" and tokens != contents.texts:
+            wrong.append(f"{contents.texts:,} points have a text, and {tokens:,} have token vectors")
+        detail = f"{'; '.join(wrong)}: {self._remedy}" if wrong else ", ".join(counts)
         yield Check(name="vectors", passed=not wrong, detail=detail)
 
     async def check_sample(self, ids: Sequence[PointId]) -> AsyncIterator[Check]:
@@ -189,7 +197,7 @@ class Comparison:
         yield Check(
             name="copied vectors",
             passed=not wrong,
-            detail=f"other than in the source: {', '.join(wrong[:_SHOWN])}"
+            detail=f"other than in the source: {', '.join(wrong[:_SHOWN])}: {self._remedy}"
             if wrong
             else f"equal in {len(both)} points",
         )
@@ -208,7 +216,7 @@ class Comparison:
                 name="computed vectors",
                 passed=worst >= _RECOMPUTED,
                 detail=f"the least cosine of {compared} vectors that were computed again is {worst:.4f}"
-                + ("" if worst >= _RECOMPUTED else ": another encoder, or altered; delete the target and begin anew"),
+                + ("" if worst >= _RECOMPUTED else f": another encoder, or altered; {self._remedy}"),
             )
 
     async def check_indexes(self) -> Check:
@@ -236,6 +244,13 @@ class Comparison:
             detail=f"{status}, {info.indexed_vectors_count or 0:,} vectors in graphs"
             + ("" if status == "green" else "; wait until it is green, and verify() again"),
         )
+
+    @property
+    def _remedy(self) -> str:
+        """What to do about vectors: a run looks at ids and payloads only, in place at missing vectors only."""
+        if self.plan.strategy == "in_place":
+            return "run() again for those that are missing, for others rollback() first"
+        return "delete these points from the target, or all of it, and run() again"
 
     async def _with(self, connection: Connection, collection: str, name: str, chosen: models.Filter) -> int:
         having = models.Filter(must=[chosen, models.HasVectorCondition(has_vector=name)])

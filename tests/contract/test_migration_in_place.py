@@ -1,0 +1,185 @@
+"""Vectors for late interaction that are added to points where they are, and taken away again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from qdrant_client import QdrantClient, models
+
+from colbert_qdrant import ColbertCollection, ConfigurationError, EdgeClient, LemurConfig, Migration, MigrationError
+from tests.migrations import FDE, QUERIES, UNTIED, Point, SentenceEncoder, everything, require_kept
+from tests.writers import WRITERS
+from tests.writers.common import COUNT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from colbert_qdrant.config import FdeConfig
+    from colbert_qdrant.qdrant import Client
+
+LEMUR = LemurConfig(dim=16, hidden=64, epochs=0, learn_tokens=200, fit_documents=30)
+KINDS = ["langchain-hybrid", "llama-index-hybrid", "fastembed-dot", "by-hand-multivector", "by-hand-gaps"]
+WITH_TOKENS = ("fastembed-dot", "by-hand-multivector")
+
+
+@pytest.fixture(params=["memory", "edge"])
+def client(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Client]:
+    client = QdrantClient(":memory:") if request.param == "memory" else EdgeClient(tmp_path / "store")
+    yield client
+    client.close()
+
+
+def write(client: Client, kind: str) -> Any:
+    if isinstance(client, EdgeClient) and not kind.startswith(("fastembed", "by-hand")):
+        pytest.skip("its writer knows no embedded engine")
+    return WRITERS[kind](client, "docs")  # type: ignore[arg-type]
+
+
+def planned(client: Client, kind: str, fde: FdeConfig = FDE) -> Migration:
+    encoder = None if kind in WITH_TOKENS else SentenceEncoder()
+    wanted = None if kind == "fastembed-dot" else fde
+    return Migration.plan(client, "docs", encoder=encoder, fde=wanted, strategy="in_place")
+
+
+def require_as_before(client: Client, before: dict[Any, Point]) -> None:
+    """Nothing is missing, and nothing is left."""
+    after = everything(client, "docs")
+    require_kept(before, after)
+    assert {id: {*point.vectors} for id, point in after.items()} == {
+        id: {*point.vectors} for id, point in before.items()
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_vectors_are_added_and_taken_away_again(client: Client, kind: str) -> None:
+    written = write(client, kind)
+    shown = [written.search("docs", query)[:1] for query in UNTIED]  # normalises once more in local mode
+    before, config = everything(client, "docs"), client.get_collection("docs").config
+    migration = planned(client, kind)
+    assert everything(client, "docs") == before
+    report = migration.run()
+    assert report.without_tokens == (COUNT - len(written.texts) if kind not in WITH_TOKENS else 0)
+    verdict = migration.verify()
+    assert verdict.passed, verdict.reasons
+    require_kept(before, everything(client, "docs"))
+    assert [written.search("docs", query)[:1] for query in UNTIED] == shown
+    docs = ColbertCollection.open("docs", client=client, encoder=SentenceEncoder())
+    new = Migration.plan(client, "docs", "new", strategy="blue_green")
+    assert new.details.kind == "colbert_qdrant"
+    assert len(docs.search(QUERIES[0], limit=5)) == 5
+    migration.rollback()
+    require_as_before(client, before)
+    after = client.get_collection("docs").config
+    assert after.params == config.params
+    assert (after.metadata or {}) == (config.metadata or {})
+    assert planned(client, kind).run().points == (0 if kind == "fastembed-dot" else COUNT)
+
+
+@pytest.mark.parametrize("kind", ["by-hand-multivector", "by-hand-sparse"])
+def test_an_encoding_that_is_fitted(client: Client, kind: str) -> None:
+    write(client, kind)
+    before = everything(client, "docs")
+    migration = planned(client, kind, LEMUR)
+    migration.run()
+    verdict = migration.verify()
+    assert verdict.passed, verdict.reasons
+    docs = ColbertCollection.open("docs", client=client, encoder=SentenceEncoder())
+    assert len(docs.search(QUERIES[0], limit=5)) == 5
+    require_kept(before, everything(client, "docs"))
+    migration.rollback()
+    require_as_before(client, before)
+    planned(client, kind, FDE).run()
+    assert len(ColbertCollection.open("docs", client=client, encoder=SentenceEncoder()).search(QUERIES[0])) == 10
+
+
+class Interrupting:
+    """A progress reporter that presses Ctrl-C."""
+
+    def start(self, total: int | None) -> None:
+        pass
+
+    def advance(self, documents: int) -> None:
+        raise KeyboardInterrupt
+
+    def stop(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("how", ["planned again", "resumed", "the same"])
+def test_interrupted_halfway(client: Client, how: str) -> None:
+    write(client, "by-hand-sparse")
+    before = everything(client, "docs")
+    migration = planned(client, "by-hand-sparse")
+    with pytest.raises(KeyboardInterrupt):
+        migration.run(progress=Interrupting())
+    require_kept(before, everything(client, "docs"))
+    assert any(reason.startswith("run: it did not end") for reason in migration.verify().reasons)
+    if how == "planned again":
+        migration = planned(client, "by-hand-sparse")
+    elif how == "resumed":
+        migration = Migration.resume(client, "docs", encoder=SentenceEncoder())
+    assert 0 < migration.run().points < COUNT
+    verdict = migration.verify()
+    assert verdict.passed, verdict.reasons
+    migration.rollback()
+    assert everything(client, "docs") == before
+
+
+def test_an_interrupted_one_is_taken_back(client: Client) -> None:
+    write(client, "by-hand-sparse")
+    before = everything(client, "docs")
+    migration = planned(client, "by-hand-sparse")
+    with pytest.raises(KeyboardInterrupt):
+        migration.run(progress=Interrupting())
+    Migration.resume(client, "docs").rollback()
+    assert everything(client, "docs") == before
+    with pytest.raises(MigrationError, match="not begun"):
+        migration.rollback()
+
+
+def test_what_was_changed_meanwhile_is_found(client: Client) -> None:
+    write(client, "by-hand-sparse")
+    migration = planned(client, "by-hand-sparse")
+    migration.run()
+    client.set_payload("docs", {"number": "another"}, points=[2])
+    assert any("untouched" in reason for reason in migration.verify().reasons)
+
+
+def test_there_is_nothing_to_switch_or_to_delete(client: Client) -> None:
+    write(client, "by-hand-sparse")
+    migration = planned(client, "by-hand-sparse")
+    migration.run()
+    with pytest.raises(ConfigurationError, match="in place"):
+        migration.switch("app")
+    with pytest.raises(ConfigurationError, match="in place"):
+        migration.cleanup(confirm=lambda _: True)
+    with pytest.raises(ConfigurationError, match="in place the source is the target"):
+        Migration.plan(client, "docs", "new", encoder=SentenceEncoder(), strategy="in_place")
+    with pytest.raises(ConfigurationError, match="in place the source is the target"):
+        Migration.plan(
+            client, "docs", target_client=QdrantClient(":memory:"), encoder=SentenceEncoder(), strategy="in_place"
+        )
+
+
+def test_another_plan_does_not_go_on_with_what_was_begun(client: Client) -> None:
+    write(client, "by-hand-sparse")
+    planned(client, "by-hand-sparse").run()
+    with pytest.raises(MigrationError, match=r"\['fde'\].*rollback"):
+        planned(client, "by-hand-sparse", LEMUR)
+    with pytest.raises(MigrationError, match="another encoder"):
+        Migration.plan(client, "docs", encoder=SentenceEncoder(salt="other"), strategy="in_place")
+    Migration.resume(client, "docs").rollback()
+    planned(client, "by-hand-sparse", LEMUR).run()
+
+
+def test_what_is_in_the_way(client: Client) -> None:
+    write(client, "by-hand-sparse")
+    some = models.Filter(must=[models.FieldCondition(key="number", range=models.Range(gte=30))])
+    filtered = Migration.plan(client, "docs", encoder=SentenceEncoder(), fde=FDE, strategy="in_place", filter=some)
+    assert "leave filter out" in filtered.details.blocked[0].remedy
+    ColbertCollection.create("own", client=client, encoder=SentenceEncoder())
+    own = Migration.plan(client, "own", fde=FDE, strategy="in_place")
+    with pytest.raises(MigrationError, match="blue_green"):
+        own.run()
