@@ -230,12 +230,14 @@ class AsyncColbertCollection(CollectionShell):
         legs: LegLimits | None = None,
         fusion: Fusion = "maxsim",
         score_threshold: float | None = None,
+        token_threshold: float | None = None,
         vectors: Mapping[str, Any] | None = None,
     ) -> list[SearchGroup]:
         """See `ColbertCollection.search_groups`."""
         plan = SearchPlan(
             limit=limit,
             score_threshold=score_threshold,
+            token_threshold=token_threshold,
             candidates=candidates,
             mode=mode,
             legs=legs,

@@ -88,10 +88,11 @@ def copy(client: EdgeClient, fde: MuveraConfig) -> None:
     """Read and write, and nothing else."""
     encoding = np.random.default_rng(1).standard_normal(fde.dim).astype(np.float32)
     config = CollectionConfig(fde=fde)
+    vectors: Any = client.get_collection("old").config.params.vectors
     client.create_collection(
         "new",
         vectors_config={
-            **client.get_collection("old").config.params.vectors,
+            **vectors,
             "fde": models.VectorParams(
                 size=fde.dim, distance=models.Distance.DOT, datatype=models.Datatype(config.fde_datatype)
             ),
@@ -100,12 +101,11 @@ def copy(client: EdgeClient, fde: MuveraConfig) -> None:
     offset: Any = None
     while True:
         records, offset = client.scroll("old", limit=PAGE, offset=offset, with_vectors=True)
-        points = [
-            models.PointStruct.model_construct(
-                id=record.id, vector={**record.vector, "fde": encoding}, payload=record.payload
-            )
-            for record in records
-        ]
+        points = []
+        for record in records:
+            stored: Any = record.vector
+            both = {**stored, "fde": encoding}
+            points.append(models.PointStruct.model_construct(id=record.id, vector=both, payload=record.payload))
         client.upsert("new", points)
         if offset is None:
             return
