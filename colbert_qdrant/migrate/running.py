@@ -141,7 +141,7 @@ class Run:
         if count.count <= self.written + self.present:
             return 0
         removed = 0
-        async for page in pages(self.writing, self.target, everything, limits=self.limits):
+        async for page in pages(self.writing, self.target, None, limits=self.limits):
             ids = [record.id for record in page]
             there = models.Filter(must=[self.source.chosen, models.HasIdCondition(has_id=ids)])
             found: set[Any] = set()
