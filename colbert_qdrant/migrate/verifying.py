@@ -259,10 +259,11 @@ class Comparison:
             return dict(zip(one.indices, one.values, strict=True)) == dict(
                 zip(other.indices, other.values, strict=True)
             )
-        datatype = self.source.vectors[name].datatype
+        datatype, config = self.source.vectors[name].datatype, self.plan.config
         tolerance = _TOLERANCES["float32" if datatype is None else datatype.value]
-        if name == self.plan.config.token_vector:
-            tolerance = max(tolerance, _TOLERANCES[self.plan.config.token_datatype])
+        stored = {config.token_vector: config.token_datatype, config.fde_vector: config.fde_datatype}
+        if name in stored:
+            tolerance = max(tolerance, _TOLERANCES[stored[name]])
         first, second = _flat(one), _flat(other)
         return first.shape == second.shape and bool(
             np.linalg.norm(first - second) <= tolerance * max(float(np.linalg.norm(first)), 1e-12)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -96,8 +95,7 @@ def payloads(written: Written) -> dict[int | str, dict[str, Any]]:
 def text_of(written: Written, payload: dict[str, Any]) -> str | None:
     if not written.text_path:
         return None
-    opened = {key: json.loads(value) if key == "_node_content" else value for key, value in payload.items()}
-    return TextSource(written.text_path).text(opened)
+    return TextSource(written.text_path).text(payload)
 
 
 def test_vectors(written: Written, kind: str) -> None:
