@@ -95,6 +95,8 @@ class EngineServer(FaultyServer):
             return self.local.get_aliases().model_dump(mode="json")
         if path == "/collections/aliases":
             return self.local.update_collection_aliases(models.ChangeAliasesOperation(**body).actions)
+        if path == "/collections":
+            return self.local.get_collections().model_dump(mode="json")
         name, _, rest = path.removeprefix("/collections/").partition("/")
         if rest == "exists":
             return {"exists": self.local.collection_exists(name)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import sys
@@ -27,6 +28,9 @@ COUNT = 48
 MUVERA = MuveraConfig(k_sim=2, dim_proj=8, r_reps=8)
 LEMUR = LemurConfig(dim=16, hidden=64, epochs=0, learn_tokens=200, fit_documents=100)
 FAST = RetryConfig(attempts=3, first_wait=0.001, longest_wait=0.002, deadline=20)
+
+with contextlib.suppress(ImportError):
+    import torch  # noqa: F401 - the library does so later, and every process would, for seconds
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload([__name__])
