@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from colbert_qdrant.operations import CollectionShell
 from colbert_qdrant.qdrant.queries import Groups, LegLimits, SearchMode, SearchPlan
 from colbert_qdrant.runtime import run_blocking
+from colbert_qdrant.shell import CollectionShell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -148,9 +148,7 @@ class EngineServer(FaultyServer):
         old = self.local.collections[name]
         vectors: Any = dict(old.config.vectors) if isinstance(old.config.vectors, dict) else {"": old.config.vectors}
         records = old.scroll(limit=10**6, with_vectors=True)[0]
-        points = [
-            models.PointStruct(id=each.id, payload=each.payload, vector=_named(each.vector)) for each in records
-        ]
+        points = [models.PointStruct(id=each.id, payload=each.payload, vector=_named(each.vector)) for each in records]
         if method == "PUT":
             if vector in vectors:
                 raise ValueError(f"vector {vector} already exists")
@@ -179,7 +177,7 @@ class EngineServer(FaultyServer):
         asked = [body, *body.get("searches", [])]
         most = strict.get("max_query_limit")
         if most is not None and any(each.get("limit", 0) > most for each in asked):
-            raise ValueError(f"Limit exceeded: > {most} for \"limit\"")
+            raise ValueError(f'Limit exceeded: > {most} for "limit"')
         if rest == "points":
             found = local.retrieve(name, body["ids"], body["with_payload"], body["with_vector"])
             return [record.model_dump(mode="json") for record in found]
