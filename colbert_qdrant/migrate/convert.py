@@ -38,12 +38,12 @@ class StoredTokens:
     facts: Mapping[str, Any]
 
     def encode_queries(self, texts: Sequence[str]) -> TokenEmbeddings:
-        """Refused; a fit learns from pieces of the documents' token vectors then.
+        """Refused.
 
         Raises:
             NotImplementedError: Always.
         """
-        raise NotImplementedError("there is no encoder to encode texts with: give the migration encoder=…")
+        raise NotImplementedError(f"there is no encoder for {len(texts)} texts")
 
     def encode_documents(self, texts: Sequence[str]) -> TokenEmbeddings:
         """Refused.

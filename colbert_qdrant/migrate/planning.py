@@ -106,7 +106,7 @@ async def plan_migration(
     target = _target_name(source, target, wishes, same_engine=reading.raw is writing.raw)
     begun = await read_migration(writing, source.name) if wishes.in_place else None
     if begun is not None and begun.plan.strategy == "in_place":  # its source has some of what is added by now
-        _require_same(begun.plan, wishes)
+        _require_same_wishes(begun.plan, wishes)
         return await _of(reading, writing, begun, encoder=wishes.encoder, text=wishes.text)
     sample = await read_sample(reading, source, size=_SAMPLE)
     design = decide(source, sample.records, wishes)
@@ -228,8 +228,7 @@ async def _fde(reading: Connection, source: Source, design: Design) -> FixedDime
     return make_encoder(design.config.fde, token_dim=design.token_dim)
 
 
-def _require_same(plan: MigrationPlan, wishes: Wishes) -> None:
-    """Raise if what was begun in place is not what is wanted now."""
+def _require_same_wishes(plan: MigrationPlan, wishes: Wishes) -> None:
     fde = wishes.fde if wishes.config is None else wishes.config.fde
     wanted = {
         "fde": (fde, plan.config.fde),
@@ -238,8 +237,8 @@ def _require_same(plan: MigrationPlan, wishes: Wishes) -> None:
     }
     if others := [name for name, (wish, begun) in wanted.items() if wish not in (None, begun)]:
         raise MigrationError(
-            f"collection {plan.source!r} has some of the vectors of a plan with other values of {others}: go on with "
-            "that one, or take them away with Migration.resume(…).rollback() first"
+            f"vectors were added to collection {plan.target!r} already, with another {' and another '.join(others)}: "
+            "use those, or rollback() first"
         )
 
 

@@ -8,7 +8,7 @@ from qdrant_client import models
 
 from colbert_qdrant.errors import CollectionExistsError, RequestRefusedError
 from colbert_qdrant.migrate.state import KEY, read_migration
-from colbert_qdrant.qdrant import opening
+from colbert_qdrant.qdrant import artefacts, opening
 from colbert_qdrant.qdrant.metadata import KEY as FINGERPRINT
 from colbert_qdrant.qdrant.metadata import to_metadata, write_metadata
 from colbert_qdrant.qdrant.schema import creation_arguments, index_arguments
@@ -84,6 +84,7 @@ async def create_target(
         arguments = target_arguments(plan, source, capabilities, same_engine=same_engine)
         if capabilities.has("metadata"):
             arguments["metadata"] = metadata
+        await artefacts.delete(connection, plan.target)  # of a collection of that name that is gone
         try:
             await connection.client.create_collection(plan.target, **arguments)
         except (RequestRefusedError, CollectionExistsError):

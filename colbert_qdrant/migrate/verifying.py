@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.migrate.convert import Converter
     from colbert_qdrant.migrate.plan import MigrationPlan
     from colbert_qdrant.migrate.source import PointId, Source
+    from colbert_qdrant.progress import ProgressReporter
     from colbert_qdrant.qdrant.connection import Connection
     from colbert_qdrant.qdrant.limits import Limits
 
@@ -47,7 +48,7 @@ class Contents:
     Attributes:
         points: How many.
         total: Sum of the points' digests.
-        texts: How many of them have a text.
+        texts: Points with a text.
         different: Points whose payload is another in the target.
         missing: Points that the target has not.
         sample: Some ids, chosen at random.
@@ -104,8 +105,12 @@ class Comparison:
     sample: int
     seed: int = 0
 
-    async def contents(self) -> Contents:
-        """Read all ids and payloads of both, page by page."""
+    async def contents(self, report: ProgressReporter) -> Contents:
+        """Read all ids and payloads of both, page by page.
+
+        Args:
+            report: Told of every page.
+        """
         contents, random = Contents(), np.random.RandomState(self.seed)
         async for page in pages(
             self.reading, self.source.name, self.source.chosen, limits=self.source.limits, payload=True
@@ -115,6 +120,7 @@ class Comparison:
             )
             payloads = {record.id: record.payload or {} for record in stored}
             contents.texts += sum(text is not None for text in self.converter.found_texts(page))
+            report.advance(len(page))
             for record in page:
                 contents.add(record)
                 if record.id not in payloads:
@@ -174,10 +180,10 @@ class Comparison:
             for name, count in zip(own, (tokens, encodings), strict=True)
             if name not in self.plan.kept
         ]
+        if self.plan.tokens == "encoded" and tokens != contents.texts:
+            wrong.append(f"{contents.texts:,} points have a text, and {tokens:,} token vectors")
         if tokens != encodings:
             wrong.append(f"{tokens:,} points have token vectors, and {encodings:,} an encoding")
-        if self.plan.tokens == "encoded" and tokens != contents.texts:
-            wrong.append(f"{contents.texts:,} points have a text, and {tokens:,} have token vectors")
         detail = f"{'; '.join(wrong)}: {self._remedy}" if wrong else ", ".join(counts)
         yield Check(name="vectors", passed=not wrong, detail=detail)
 
@@ -260,9 +266,7 @@ class Comparison:
         if other is None:
             return False
         if name in self.source.sparse:
-            return dict(zip(one.indices, one.values, strict=True)) == dict(
-                zip(other.indices, other.values, strict=True)
-            )
+            return _entries(one) == _entries(other)
         datatype, config = self.source.vectors[name].datatype, self.plan.config
         tolerance = _TOLERANCES["float32" if datatype is None else datatype.value]
         stored = {config.token_vector: config.token_datatype, config.fde_vector: config.fde_datatype}
@@ -280,6 +284,11 @@ def _choose(contents: Contents, id: PointId, size: int, random: np.random.Random
         contents.sample.append(id)
     elif (place := random.randint(contents.points)) < size:
         contents.sample[place] = id
+
+
+def _entries(vector: models.SparseVector) -> dict[int, float]:
+    """What a sparse vector holds, in the 32 bits that engines keep of a number."""
+    return dict(zip(vector.indices, np.asarray(vector.values, np.float32).tolist(), strict=True))
 
 
 def _flat(vector: Any) -> NDArray[np.float32]:

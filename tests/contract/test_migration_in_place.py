@@ -166,7 +166,7 @@ def test_there_is_nothing_to_switch_or_to_delete(client: Client) -> None:
 def test_another_plan_does_not_go_on_with_what_was_begun(client: Client) -> None:
     write(client, "by-hand-sparse")
     planned(client, "by-hand-sparse").run()
-    with pytest.raises(MigrationError, match=r"\['fde'\].*rollback"):
+    with pytest.raises(MigrationError, match="another fde"):
         planned(client, "by-hand-sparse", LEMUR)
     with pytest.raises(MigrationError, match="another encoder"):
         Migration.plan(client, "docs", encoder=SentenceEncoder(salt="other"), strategy="in_place")

@@ -133,7 +133,7 @@ def delete_tokens(client: Client) -> None:
         (change_tokens, {"computed vectors"}, "altered"),
         (change_encoding, {"computed vectors"}, "altered"),
         (delete_encoding, {"vectors", "computed vectors"}, "40 points have token vectors, and 39 an encoding"),
-        (delete_tokens, {"vectors", "computed vectors"}, "40 points have a text, and 39 have token vectors"),
+        (delete_tokens, {"vectors", "computed vectors"}, "40 points have a text, and 39 token vectors"),
     ],
 )
 def test_damage_is_found(

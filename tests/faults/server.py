@@ -107,9 +107,9 @@ class FaultyServer:
             return failing(403, "Forbidden: only read access")
         if path == "/":
             version = {"title": "qdrant", "version": self.version}
-            return self.greeting.pop(0) if self.greeting else _result_of(version, bare=True)
+            return self.greeting.pop(0) if self.greeting else result_of(version, bare=True)
         if path.endswith("/exists"):
-            return _result_of({"exists": self.created is not None and "__fde" not in path})
+            return result_of({"exists": self.created is not None and "__fde" not in path})
         if path == "/collections/docs":
             return self._collection(method, body)
         if path == "/collections/docs/index":
@@ -126,18 +126,18 @@ class FaultyServer:
                 self.ledger.setdefault(point["id"], []).append(point)
         if answer is OK and path == "/collections/docs/points" and method == "POST":
             stored = [self.ledger[id][-1] for id in body["ids"] if id in self.ledger]
-            return _result_of([{"id": point["id"], "payload": point["payload"]} for point in stored])
+            return result_of([{"id": point["id"], "payload": point["payload"]} for point in stored])
         if answer is OK and path.endswith(("/count", "/query/batch")):
             count = {"count": len(self.ledger)}
-            return _result_of(count if path.endswith("/count") else [{"points": []} for _ in body["searches"]])
+            return result_of(count if path.endswith("/count") else [{"points": []} for _ in body["searches"]])
         return answer
 
     def _collection(self, method: str, body: dict[str, Any]) -> Answer:
         if method == "DELETE":
             self.created = None
-            return _result_of(result=True)
+            return result_of(result=True)
         if method == "PUT":
-            answer = self.making.pop(0) if self.making else _result_of(result=True, stored=True)
+            answer = self.making.pop(0) if self.making else result_of(result=True, stored=True)
             self.created = body if answer.stored else self.created
             return answer
         created = self.created or {}
@@ -147,7 +147,7 @@ class FaultyServer:
             "metadata": created.get("metadata"),
             "strict_mode_config": self.strict_mode,
         }
-        return _result_of(
+        return result_of(
             {
                 "status": "green",
                 "optimizer_status": "ok",
@@ -159,7 +159,8 @@ class FaultyServer:
         )
 
 
-def _result_of(result: Any, *, bare: bool = False, stored: bool = False) -> Answer:
+def result_of(result: Any, *, bare: bool = False, stored: bool = False) -> Answer:
+    """An answer with a result, as servers wrap it."""
     body = result if bare else {"result": result, "status": "ok", "time": 0}
     return Answer(body=json.dumps(body).encode(), stored=stored)
 

@@ -155,6 +155,15 @@ def test_the_same_every_time(written: Written, kind: str) -> None:
     again.client.close()
 
 
+def test_its_application_finds_the_same_whatever_the_order_of_the_points(written: Written, kind: str) -> None:
+    params = written.client.get_collection("docs").config.params
+    written.client.create_collection("copy", vectors_config=params.vectors, sparse_vectors_config=params.sparse_vectors)
+    copies = [models.PointStruct.model_validate(point.model_dump(exclude_none=True)) for point in points(written)]
+    written.client.upsert("copy", sorted(copies, key=lambda point: str(point.id), reverse=True))
+    for text in texts(COUNT)[:20]:
+        assert written.search("copy", text) == written.search("docs", text)
+
+
 def test_as_many_as_asked_for(client: QdrantClient, kind: str) -> None:
     assert client.count(WRITERS[kind](client, "many", 150).collection).count == 150
 
