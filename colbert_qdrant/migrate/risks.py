@@ -39,7 +39,7 @@ def risks_of_engines(source: Source, design: Design, capabilities: Capabilities,
             "migrate the points of each key by a filter on a payload key into a collection of its own",
         )
     if in_place:
-        yield from _risks_in_place(source, capabilities)
+        yield from _risks_in_place(source, design, capabilities)
     strict = source.info.config.strict_mode_config
     if strict is not None and strict.enabled:
         yield _warn(
@@ -121,7 +121,7 @@ def risk_of_target(target: str) -> Risk:
     )
 
 
-def _risks_in_place(source: Source, capabilities: Capabilities) -> Iterator[Risk]:
+def _risks_in_place(source: Source, design: Design, capabilities: Capabilities) -> Iterator[Risk]:
     if not capabilities.has("vector_names"):
         yield _block(
             "servers before 1.19 lose points or vectors when vectors are added to a collection (qdrant/qdrant issues "
@@ -133,6 +133,11 @@ def _risks_in_place(source: Source, capabilities: Capabilities) -> Iterator[Risk
             "the collection has its encodings and token vectors already",
             "use strategy='blue_green', or ColbertCollection.fit(refit=True) for another fitted encoding",
         )
+    if design.config.bm25 is not None:
+        yield _block("BM25's vectors are not added in place", "leave bm25 out, or use strategy='blue_green'")
+    indexes = [key for key in design.config.indexes if key not in source.info.payload_schema]
+    if indexes and capabilities.has("payload_indexes"):
+        yield _block(f"payload indexes {indexes} are not made in place", "make them with client.create_payload_index")
     if source.filter is not None:
         yield _block("points without the added vectors would stay in it", "leave filter out, or use 'blue_green'")
     if source.info.status.value != "green":

@@ -10,6 +10,7 @@ import pytest
 from qdrant_client import QdrantClient, models
 
 from colbert_qdrant import (
+    Bm25Config,
     ColbertCollection,
     CollectionConfig,
     CollectionNotFoundError,
@@ -149,6 +150,16 @@ def test_of_several_multivectors_one_has_to_be_named(client: Client) -> None:
     require_kept(everything(client, "docs"), everything(client, "new"))
     with pytest.raises(ConfigurationError, match="no multivector"):
         Migration.plan(client, "docs", "other", token_vector="third")
+
+
+def test_vectors_of_bm25_and_payload_indexes_are_added(client: Client) -> None:
+    filled(client)
+    config = CollectionConfig(fde=FDE, bm25=Bm25Config(), payload_indexes={"number": "integer"})
+    docs = migrated(client, encoder=SentenceEncoder(), config=config)
+    hits = docs.search("librarian", limit=5, legs={"bm25": 5})
+    assert {hit.text for hit in hits} == {text for text in texts(COUNT) if "librarian" in text}
+    if isinstance(client, EdgeClient):
+        assert [*client.get_collection("new").payload_schema] == ["number"]
 
 
 # encodings of FastEmbed

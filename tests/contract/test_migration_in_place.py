@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from qdrant_client import QdrantClient, models
 
-from colbert_qdrant import ColbertCollection, ConfigurationError, EdgeClient, LemurConfig, Migration, MigrationError
+from colbert_qdrant import (
+    Bm25Config,
+    ColbertCollection,
+    CollectionConfig,
+    ConfigurationError,
+    EdgeClient,
+    LemurConfig,
+    Migration,
+    MigrationError,
+)
 from tests.migrations import FDE, QUERIES, UNTIED, Point, SentenceEncoder, everything, require_kept
 from tests.writers import WRITERS
 from tests.writers.common import COUNT
@@ -179,6 +188,10 @@ def test_what_is_in_the_way(client: Client) -> None:
     some = models.Filter(must=[models.FieldCondition(key="number", range=models.Range(gte=30))])
     filtered = Migration.plan(client, "docs", encoder=SentenceEncoder(), fde=FDE, strategy="in_place", filter=some)
     assert "leave filter out" in filtered.details.blocked[0].remedy
+    config = CollectionConfig(fde=FDE, bm25=Bm25Config(), payload_indexes={"number": "integer"})
+    more = Migration.plan(client, "docs", encoder=SentenceEncoder(), config=config, strategy="in_place").details
+    assert "leave bm25 out" in more.blocked[0].remedy
+    assert len(more.blocked) == (2 if isinstance(client, EdgeClient) else 1)
     ColbertCollection.create("own", client=client, encoder=SentenceEncoder())
     own = Migration.plan(client, "own", fde=FDE, strategy="in_place")
     with pytest.raises(MigrationError, match="blue_green"):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from haystack_integrations.document_stores.qdrant.document_store import QdrantStoreError
-from qdrant_client import QdrantClient
+from qdrant_client import QdrantClient, models
 
 from colbert_qdrant import ColbertCollection, CollectionConfig, Document, EdgeClient, Migration, MuveraConfig
 from tests.migrations import FDE, QUERIES, UNTIED, SentenceEncoder, aliases, everything, point_to, require_kept
@@ -29,6 +29,9 @@ FUSED = ("langchain-hybrid", "haystack-sparse")
 ADOPTED = MuveraConfig(k_sim=3, dim_proj=8, r_reps=4, variant="fastembed")
 TO_EDGE = ["langchain-hybrid", "llama-index-dense", "haystack-sparse", "fastembed-cosine", "fastembed-dot"]
 TO_EDGE += [kind for kind in WRITERS if kind.startswith("by-hand")]
+INTEGER = models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, lookup=True, range=False)
+TEXT = models.TextIndexParams(type=models.TextIndexType.TEXT, tokenizer=models.TokenizerType.WORD, lowercase=True)
+
 WITHIN_EDGE = ["fastembed-dot", "by-hand-multivector", "by-hand-unnamed", "by-hand-gaps"]
 
 
@@ -170,3 +173,18 @@ def test_settings_of_a_collection_stay(local: QdrantClient, edge: EdgeClient, *,
         assert after.params.vectors[name].distance == before.params.vectors[name].distance
         assert after.params.vectors[name].size == DIM
     assert aliases(local) == {"docs-live": "docs"}
+
+
+def test_payload_indexes_stay_what_they_are(edge: EdgeClient) -> None:
+    written = WRITERS["by-hand-sparse"](edge, "docs")  # type: ignore[arg-type]
+    edge.create_payload_index("docs", "number", INTEGER)
+    edge.create_payload_index("docs", "tags", models.PayloadSchemaType.KEYWORD)
+    edge.create_payload_index("docs", "text", TEXT)
+    migration = planned(written, "by-hand-sparse")
+    assert migration.details.indexes == ("number", "tags", "text")
+    migration.run()
+    before, after = (edge.get_collection(name).payload_schema for name in ("docs", "new"))
+    assert len(after) == 3
+    assert {key: (each.data_type, each.params) for key, each in after.items()} == {
+        key: (each.data_type, each.params) for key, each in before.items()
+    }
