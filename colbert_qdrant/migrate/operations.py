@@ -25,7 +25,7 @@ from colbert_qdrant.qdrant.metadata import documents_only, to_metadata, write_me
 from colbert_qdrant.qdrant.state import wait_until_ready
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from colbert_qdrant.fde import FixedDimensionalEncoder
     from colbert_qdrant.migrate.planning import Planned
@@ -181,7 +181,9 @@ class MigrationOperations:
             return await self._delete(self._writing, self.plan.target, confirm, "nothing uses it")
         if self._planned.same_engine and not in_use:
             raise MigrationError(f"no alias stands for collection {self.plan.target!r}: switch() one first")
-        await self._require_verified(state)
+        _require_passed(state)
+        if all(each.forced for each in state.switches):  # else it is in use since, and may be written to
+            await self._require_verified(state)
         others = await switching.read_aliases(self._reading)
         left = [alias for alias, name in others.items() if name == self.plan.source]
         if left:
@@ -260,12 +262,7 @@ class MigrationOperations:
         await self._writing.client.update_collection(self.plan.target, strict_mode_config=strict)
 
     async def _require_verified(self, state: MigrationState) -> None:
-        verified: Any = state.verified or {}
-        if not verified.get("passed"):
-            found = "was not verified" if state.verified is None else "did not pass its verification"
-            raise MigrationError(
-                f"collection {self.plan.target!r} {found}: verify() it first, or say with force='…' why not"
-            )
+        verified = _require_passed(state)
         count = await self._writing.client.count(self.plan.target, count_filter=documents_only(None), exact=True)
         if count.count != verified.get("points"):
             raise MigrationError(
@@ -298,6 +295,13 @@ class MigrationOperations:
 def _copied(state: MigrationState) -> Check:
     done = state.copied is not None
     return Check(name="run", passed=done, detail=f"ended {state.copied}" if done else "it did not end: run() again")
+
+
+def _require_passed(state: MigrationState) -> Mapping[str, Any]:
+    if state.verified is not None and state.verified.get("passed"):
+        return state.verified
+    found = "was not verified" if state.verified is None else "did not pass its verification"
+    raise MigrationError(f"collection {state.plan.target!r} {found}: verify() it first, or say with force='…' why not")
 
 
 def _untouched(state: MigrationState, points: int, digest: str) -> Check:

@@ -388,6 +388,24 @@ def test_after_a_switch_the_source_is_deleted(source: Client, done: Migration) -
     assert aliases(source) == {"app": "new", "other": "new"}
 
 
+def test_a_target_that_is_written_to_since_it_was_switched_to_can_stay_alone(source: Client, done: Migration) -> None:
+    done.verify()
+    done.switch("app")
+    source.upsert("app", [point(1_000)])
+    assert done.cleanup(confirm=lambda _: True) == "docs"
+    assert source.count("app").count == COUNT + 1
+
+
+def test_a_source_stays_when_its_copy_did_not_pass_later(source: Client, done: Migration) -> None:
+    done.verify()
+    done.switch("app")
+    source.delete("app", models.PointIdsList(points=[7]))
+    assert not done.verify().passed
+    with pytest.raises(MigrationError, match="did not pass"):
+        done.cleanup(confirm=lambda _: True)
+    assert source.collection_exists("docs")
+
+
 def test_a_source_stays_while_its_copy_is_not_verified(source: Client, done: Migration) -> None:
     done.switch("app", force="in a hurry")
     with pytest.raises(MigrationError, match="not verified"):
