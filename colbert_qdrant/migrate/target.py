@@ -136,6 +136,8 @@ async def remove_vectors(connection: Connection, plan: MigrationPlan) -> None:
     for name in (plan.config.fde_vector, plan.config.token_vector):
         if name not in plan.kept and isinstance(there, dict) and name in there:
             await connection.client.delete_vector_name(plan.target, name, wait=True)
+    if plan.config.fde.needs_fit:
+        await artefacts.forget(connection, plan.target)
     await write_metadata(connection, plan.target, {FINGERPRINT: None, KEY: None})
 
 

@@ -111,6 +111,14 @@ async def delete(connection: Connection, collection: str) -> None:
         await connection.client.delete_collection(name)
 
 
+async def forget(connection: Connection, collection: str) -> None:
+    """Delete the artefact of a collection that stays."""
+    if connection.embedded:
+        await connection.edge.attach(collection, FILE_NAME, None)
+    else:
+        await delete(connection, await real_name(connection, collection))
+
+
 async def _make(connection: Connection, name: str) -> None:
     if await connection.client.collection_exists(name):
         return
