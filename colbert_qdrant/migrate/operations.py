@@ -236,8 +236,11 @@ class MigrationOperations:
         if self.plan.encoding != "stored" or not self.plan.config.fde.needs_fit:
             return
         data = await artefacts.fetch(self._reading, self._planned.source.name)
-        if data is not None:
-            await artefacts.publish(self._writing, self.plan.target, data)
+        if data is not None and await artefacts.publish(self._writing, self.plan.target, data) != data:
+            raise MigrationError(
+                f"collection {self.plan.source!r} was fitted anew since the migration to {self.plan.target!r} was "
+                "begun: cleanup('target'), then plan again"
+            )
 
     async def _opened(self) -> Opened:
         return await opening.open(self.plan.target, connection=self._writing, encoder=self._encoder, config=None)

@@ -158,6 +158,35 @@ def test_within_an_engine_a_fitted_encoding_is_copied(client: Client) -> None:
     require_same_hits(ColbertCollection.open("docs", client=client, encoder=encoder), before)
 
 
+def test_a_source_that_is_fitted_anew_meanwhile(client: Client) -> None:
+    encoder = WordEncoder()
+    docs = made(client, "docs", encoder, fde=LEMUR)
+    migration = Migration.plan(client, "docs", "new")
+    migration.run()
+    docs.upsert([Document(f"later {number}", text) for number, text in enumerate(random_texts(40, seed=2))])
+    docs.fit(refit=True)
+    with pytest.raises(MigrationError, match="fitted anew"):
+        migration.run()
+    assert migration.cleanup("target", confirm=lambda _: True) == "new"
+    found, expected = (each.search_batch(QUERIES, mode="fde") for each in (migrated(client, encoder), docs))
+    assert [certain(hits) for hits in found] == [certain(hits) for hits in expected]
+
+
+def test_what_was_written_meanwhile_is_encoded_in_the_same_way(client: Client) -> None:
+    encoder = WordEncoder()
+    docs = made(client, "docs", encoder, fde=LEMUR)
+    migration = Migration.plan(client, "docs", "new")
+    migration.run()
+    docs.upsert([Document("later", "anchor bridge candle"), Document(IDS[0], "desert engine forest")])
+    docs.delete(ids=IDS[1])
+    report = migration.run()
+    assert (report.points, report.removed) == (2, 1)
+    assert migration.verify().passed
+    new = ColbertCollection.open("new", client=client, encoder=encoder)
+    require_same_hits(new, docs)
+    assert new.get([IDS[0], IDS[1], "later"]) == docs.get([IDS[0], "later"])
+
+
 def test_an_unfitted_collection(client: Client) -> None:
     encoder = WordEncoder()
     docs = ColbertCollection.create("docs", client=client, encoder=encoder, config=CollectionConfig(fde=LEMUR))
