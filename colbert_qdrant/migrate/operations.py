@@ -253,8 +253,10 @@ class MigrationOperations:
             )
 
     async def _delete(self, connection: Connection, name: str, confirm: Callable[[str], bool], why: str) -> str | None:
-        count = await connection.client.count(name, exact=True)
-        if not confirm(f"Delete collection {name!r} with {count.count:,} points ({why})?"):
+        points = 0
+        if await connection.client.collection_exists(name):  # else an earlier cleanup did not come to its end
+            points = (await connection.client.count(name, count_filter=documents_only(None), exact=True)).count
+        if not confirm(f"Delete collection {name!r} with {points:,} points ({why})?"):
             return None
         await connection.client.delete_collection(name)
         await artefacts.delete(connection, name)

@@ -64,7 +64,7 @@ async def publish(connection: Connection, collection: str, data: bytes, *, repla
         ArtefactError: One is there, and it cannot be read.
     """
     if connection.embedded:
-        if not replace and (stored := await connection.edge.attachment(collection, FILE_NAME)) is not None:
+        if not replace and (stored := await fetch(connection, collection)) is not None:
             return stored
         await connection.edge.attach(collection, FILE_NAME, data)
         return data
@@ -91,7 +91,7 @@ async def fetch(connection: Connection, collection: str) -> bytes | None:
         ArtefactError: It is not whole.
     """
     if connection.embedded:
-        return await connection.edge.attachment(collection, FILE_NAME)
+        return await connection.edge.attachment(collection, FILE_NAME) or None
     name = await companion(connection, collection)
     return await _read(connection, name) if await connection.client.collection_exists(name) else None
 
@@ -109,6 +109,14 @@ async def delete(connection: Connection, collection: str) -> None:
     info = await connection.client.get_collection(name)
     if not info.config.params.vectors:
         await connection.client.delete_collection(name)
+
+
+async def forget(connection: Connection, collection: str) -> None:
+    """Take the artefact of a collection away that stays."""
+    if not connection.embedded:
+        await delete(connection, await real_name(connection, collection))
+    elif await fetch(connection, collection) is not None:
+        await connection.edge.attach(collection, FILE_NAME, b"")
 
 
 async def _make(connection: Connection, name: str) -> None:

@@ -128,6 +128,12 @@ def check_aliases(client: Client, allowed: dict[str, set[str | None]]) -> dict[s
     return aliases
 
 
+def stand_for(client: Client, alias: str, name: str) -> None:
+    """Make an alias."""
+    new = models.CreateAlias(alias_name=alias, collection_name=name)
+    client.update_collection_aliases([models.CreateAliasOperation(create_alias=new)])
+
+
 def on_server(port: int) -> QdrantClient:
     """A client of the stub server."""
     return QdrantClient(host="127.0.0.1", port=port, check_compatibility=False, timeout=10)

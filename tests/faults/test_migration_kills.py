@@ -21,6 +21,7 @@ from tests.faults.migrating import (
     on_server,
     planned,
     resumed,
+    stand_for,
     step,
     work_in_edge,
     work_on_server,
@@ -42,7 +43,7 @@ def reset(server: EngineServer) -> None:
     server.local.aliases.clear()
     client = on_server(server.port)
     fill(client)
-    client.create_payload_index("docs", "meta.n", "integer")
+    client.create_payload_index("docs", "meta.n", models.PayloadSchemaType.INTEGER)
     client.close()
     server.log.clear()
 
@@ -185,11 +186,6 @@ def go_on(client: Client, kind: Kind, before: dict[Any, Any], draw: random.Rando
     verdict = migration.verify()
     assert verdict.passed, verdict.reasons
     check_migrated(client, kind, before)
-
-
-def stand_for(client: Client, alias: str, name: str) -> None:
-    new = models.CreateAlias(alias_name=alias, collection_name=name)
-    client.update_collection_aliases([models.CreateAliasOperation(create_alias=new)])
 
 
 def is_begun(client: Client, kind: Kind) -> bool:
