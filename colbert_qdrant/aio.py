@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from colbert_qdrant.operations import CollectionOperations, CollectionShell, Encoders
+from colbert_qdrant.operations import CollectionOperations, Encoders
 from colbert_qdrant.qdrant.connection import Connection
 from colbert_qdrant.qdrant.queries import Groups, LegLimits, SearchMode, SearchPlan
+from colbert_qdrant.shell import CollectionShell
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
@@ -230,12 +231,14 @@ class AsyncColbertCollection(CollectionShell):
         legs: LegLimits | None = None,
         fusion: Fusion = "maxsim",
         score_threshold: float | None = None,
+        token_threshold: float | None = None,
         vectors: Mapping[str, Any] | None = None,
     ) -> list[SearchGroup]:
         """See `ColbertCollection.search_groups`."""
         plan = SearchPlan(
             limit=limit,
             score_threshold=score_threshold,
+            token_threshold=token_threshold,
             candidates=candidates,
             mode=mode,
             legs=legs,

@@ -18,9 +18,11 @@ class Document:
     """A text to be found, under an id of the user's own.
 
     Args:
-        id: Any string, a whole number or a UUID.
-        text: What is encoded and searched. It must not be empty.
-        payload: Anything JSON can hold; its keys can be filtered on and come back with every hit.
+        id: Any string, a whole number or a UUID; in a native collection a point's: a whole number or a UUID.
+        text: What is encoded and searched. It must not be empty; what is read from a native collection has an empty one
+            where no text is known.
+        payload: Anything JSON can hold; its keys can be filtered on and come back with every hit. In a native
+            collection it is all that is stored beside the vectors: the text is put into it where it is missing.
         vectors: Vectors of its own for further legs of hybrid searches, by name, in the place of an encoder's.
     """
 
@@ -35,11 +37,11 @@ class SearchHit:
     """A found document.
 
     Attributes:
-        id: The id the document was stored under, with its type.
+        id: The id the document was stored under, with its type; of a native collection the point's, a number or string.
         score: MaxSim, the sum over query tokens of the best match in the document (not normalised by the number
             of query tokens); in mode ``"fde"`` the inner product of the encodings, which estimates MaxSim.
-        text: The document's text; ``None`` if the search was asked for no payload.
-        payload: The document's payload, without this library's own keys.
+        text: The document's text; ``None`` if the search was asked for no payload, or the payload has no text.
+        payload: The document's payload, without this library's own keys; of a native collection all of it.
         legs: In a search of several legs, those that brought it: among whose best it is; else, and in groups, empty.
     """
 

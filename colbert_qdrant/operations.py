@@ -23,7 +23,7 @@ from colbert_qdrant.qdrant.legs import Legs
 from colbert_qdrant.qdrant.metadata import documents_only
 from colbert_qdrant.qdrant.points import to_document, to_hits
 from colbert_qdrant.qdrant.queries import Search, query_tokens, scanned
-from colbert_qdrant.qdrant.searching import search
+from colbert_qdrant.qdrant.searching import search, search_groups
 from colbert_qdrant.qdrant.state import read_state, wait_until_ready
 from colbert_qdrant.qdrant.where import joined
 from colbert_qdrant.tokens import TokenEmbeddings
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from colbert_qdrant.config import FdeConfig
     from colbert_qdrant.documents import Document, DocumentId, IngestReport, SearchHits
     from colbert_qdrant.encoders import LateInteractionEncoder, VectorEncoder
-    from colbert_qdrant.fde import FixedDimensionalEncoder
     from colbert_qdrant.progress import ProgressReporter
     from colbert_qdrant.qdrant.capabilities import Capabilities
     from colbert_qdrant.qdrant.connection import Connection
@@ -224,13 +223,13 @@ class CollectionOperations:
         with telemetry.operation("search", mode=plan.mode, queries=1, limit=plan.limit):
             compute, batch = connection.runtime.compute, {name: [vector] for name, vector in vectors.items()}
             tokens, others = await compute(self._encoded, queries, allowed, batch)
-            (prepared,) = await compute(self._searches, tokens, others, allowed, capabilities)
+            (prepared,) = await compute(self._searches, tokens, others, allowed, capabilities, tell_legs=False)
             if prepared.main is None:
                 return []
-            found = await connection.client.query_points_groups(self.name, **groups.arguments(prepared.main))
+            found = await search_groups(connection, self.name, prepared.main, groups)
         return [
             SearchGroup(key=group.id, hits=to_hits(group.hits, config, with_payload=plan.with_payload))
-            for group in found.groups
+            for group in found
         ]
 
     async def more_like(self, id: DocumentId, plan: SearchPlan) -> SearchHits:
@@ -315,7 +314,13 @@ class CollectionOperations:
         return tokens, self.encoding.legs.queries(texts, given, legs=legs, count=len(tokens))
 
     def _searches(
-        self, tokens: TokenEmbeddings, others: list[dict[str, Any]], plan: SearchPlan, capabilities: Capabilities
+        self,
+        tokens: TokenEmbeddings,
+        others: list[dict[str, Any]],
+        plan: SearchPlan,
+        capabilities: Capabilities,
+        *,
+        tell_legs: bool = True,
     ) -> list[Search]:
         config, shard_key = self.encoding.config, self._open_connection.shard_key
         by_fde = config.fde_vector in plan.leg_limits(config)
@@ -328,6 +333,7 @@ class CollectionOperations:
                 vectors=vectors if fde is None else {config.fde_vector: fde.tolist(), **vectors},
                 capabilities=capabilities,
                 shard_key=shard_key,
+                tell_legs=tell_legs,
             )
             for matrix, fde, vectors in zip(tokens, encoded, others, strict=True)
         ]
@@ -361,44 +367,6 @@ class CollectionOperations:
             responses += answers
             server = _sum(server, seconds)
         return responses, server
-
-
-class CollectionShell:
-    """What both kinds of collections have, and what needs no engine."""
-
-    def __init__(self, operations: CollectionOperations) -> None:
-        """Used by ``create`` and ``open``."""
-        self._operations = operations
-
-    def close(self) -> None:
-        """Refuse further use. The client stays open: it is the caller's."""
-        self._operations.close()
-
-    def __repr__(self) -> str:
-        fitted = "" if self.fde else ", not fitted"
-        return (
-            f"{type(self).__name__}({self.name!r}, fde_dim={self.config.fde.dim}, token_dim={self.encoder.dim}{fitted})"
-        )
-
-    @property
-    def name(self) -> str:
-        """The collection's name."""
-        return self._operations.name
-
-    @property
-    def encoder(self) -> LateInteractionEncoder:
-        """What makes token embeddings."""
-        return self._operations.encoder
-
-    @property
-    def config(self) -> CollectionConfig:
-        """The collection's settings; a refit may change those of its encoding."""
-        return self._operations.encoding.config
-
-    @property
-    def fde(self) -> FixedDimensionalEncoder | None:
-        """The encoding; ``None`` while it has to be fitted."""
-        return self._operations.encoding.fde
 
 
 def _sum(one: float | None, other: float | None) -> float | None:

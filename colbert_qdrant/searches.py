@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from colbert_qdrant.operations import CollectionShell
 from colbert_qdrant.qdrant.queries import Groups, LegLimits, SearchMode, SearchPlan
 from colbert_qdrant.runtime import run_blocking
+from colbert_qdrant.shell import CollectionShell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -162,6 +162,7 @@ class Searches(CollectionShell):
         legs: LegLimits | None = None,
         fusion: Fusion = "maxsim",
         score_threshold: float | None = None,
+        token_threshold: float | None = None,
         vectors: Mapping[str, Any] | None = None,
     ) -> list[SearchGroup]:
         """Find the best documents for a query, so many of each group: passages of a book, pages of a site.
@@ -185,6 +186,7 @@ class Searches(CollectionShell):
         plan = SearchPlan(
             limit=limit,
             score_threshold=score_threshold,
+            token_threshold=token_threshold,
             candidates=candidates,
             mode=mode,
             legs=legs,

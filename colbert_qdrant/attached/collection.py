@@ -140,9 +140,9 @@ def attach(
         collection: The collection's name, or an alias.
         encoder: Makes the token embeddings of texts and queries.
         text_key: Where in a payload the text is, as Qdrant writes paths: ``"text"``, ``"metadata.text"``,
-            ``"parts[0].text"``, or ``"parts[].text"`` for all of them, joined by line breaks.
-        text: A function that finds the text in a payload, in the place of ``text_key``; for LlamaIndex's collections
-            ``lambda payload: json.loads(payload["_node_content"])["text"]``.
+            ``"parts[0].text"``, or ``"parts[].text"`` for all of them, joined by line breaks. A step into a string goes
+            into the JSON that it holds: ``"_node_content.text"`` for LlamaIndex's collections.
+        text: A function that finds the text in a payload, in the place of ``text_key``.
         retry: What is done about failing requests.
         shard_key: Which shards are searched, where a request does not say so itself; by default all.
         cache_documents: How many bytes of memory keep token embeddings of texts for later searches; 0: none.

@@ -23,7 +23,11 @@ class LateInteractionEncoder(Protocol):
         ...
 
     def encode_queries(self, texts: Sequence[str]) -> TokenEmbeddings:
-        """Encode queries, one token matrix per text, in the order given."""
+        """Encode queries, one token matrix per text, in the order given.
+
+        One that only stands for token vectors which something else makes raises ``NotImplementedError``: an encoding is
+        fitted without it then.
+        """
         ...
 
     def encode_documents(self, texts: Sequence[str]) -> TokenEmbeddings:
@@ -36,7 +40,8 @@ class LateInteractionEncoder(Protocol):
     def fingerprint(self) -> Mapping[str, Any]:
         """What decides the vectors (model, lengths, …) as JSON values; equal for equal encoders on any machine.
 
-        The key ``"name"`` is a label for people: it is shown when something else differs, never compared.
+        The key ``"name"`` is a label for people: it is shown when something else differs, never compared. Nothing at
+        all says that nobody knows: a collection created with that can be opened with any encoder of its dimensions.
         """
         ...
 

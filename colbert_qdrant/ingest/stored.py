@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 from qdrant_client import models
 
-from colbert_qdrant.errors import EngineError, SchemaMismatchError
-from colbert_qdrant.qdrant.metadata import documents_only
+from colbert_qdrant.errors import SchemaMismatchError
+from colbert_qdrant.qdrant.scrolling import scrolled
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from colbert_qdrant.config import CollectionConfig
     from colbert_qdrant.qdrant.connection import Connection
@@ -43,7 +43,7 @@ class StoredDocuments:
     def __init__(
         self, connection: Connection, collection: str, *, config: CollectionConfig, limits: Limits, token_dim: int
     ) -> None:
-        self._client = connection.client
+        self._connection = connection
         self._collection = collection
         self._config = config
         self._limits = limits
@@ -58,7 +58,7 @@ class StoredDocuments:
             payload: Whether they come with the payload.
         """
         wanted = self._wanted(payload=payload)
-        async for records in self._scroll(chosen, lambda: self._limit, wanted):
+        async for records in scrolled(self._connection, self._collection, chosen, limit=lambda: self._limit, **wanted):
             yield self._page(records)
 
     async def sample(self, most: int, *, seed: int) -> AsyncIterator[Page]:
@@ -76,7 +76,7 @@ class StoredDocuments:
         while start < len(ids):
             some = ids[start : start + self._limit]
             start += len(some)
-            records = await self._client.retrieve(self._collection, ids=some, **self._wanted(payload=True))
+            records = await self._connection.client.retrieve(self._collection, ids=some, **self._wanted(payload=True))
             records = [each for each in records if self._config.token_vector in (each.vector or {})]
             if records:  # others were deleted since
                 yield self._page(records)
@@ -84,33 +84,12 @@ class StoredDocuments:
     async def _draw(self, most: int, random: np.random.RandomState) -> list[Any]:
         """Some ids of all, in memory for a few times as many."""
         drawn: list[tuple[float, Any]] = []
-        wanted = {"with_payload": False, "with_vectors": False}
-        async for records in self._scroll(has_tokens(self._config), lambda: self._allowed(_PAGE_IDS), wanted):
+        having, limit = has_tokens(self._config), lambda: self._allowed(_PAGE_IDS)
+        async for records in scrolled(self._connection, self._collection, having, limit=limit):
             drawn += [(place, each.id) for place, each in zip(random.random_sample(len(records)), records, strict=True)]
             if len(drawn) > 2 * most + _PAGE_IDS:
                 drawn = nsmallest(most, drawn, key=itemgetter(0))
         return [id for _, id in nsmallest(most, drawn, key=itemgetter(0))]
-
-    async def _scroll(
-        self, chosen: models.Filter, limit: Callable[[], int], wanted: dict[str, Any]
-    ) -> AsyncIterator[list[models.Record]]:
-        """Pages of points, none of them empty, and no more of them than there can be."""
-        offset: Any = None
-        count = await self._client.count(self._collection, count_filter=documents_only(chosen), exact=True)
-        left = 2 * count.count + _PAGE_POINTS[1]  # others may write meanwhile
-        while left > 0:
-            records, offset = await self._client.scroll(
-                self._collection, scroll_filter=documents_only(chosen), limit=limit(), offset=offset, **wanted
-            )
-            left -= max(1, len(records))
-            if records:
-                yield records
-            if offset is None:
-                return
-        raise EngineError(
-            f"collection {self._collection!r} has page after page of points, more than it says that it has: look what "
-            "is between here and the server"
-        )
 
     def _page(self, records: list[models.Record]) -> Page:
         """What was read; the more it is, the fewer documents are read next."""

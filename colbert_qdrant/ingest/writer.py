@@ -9,7 +9,6 @@ import numpy as np
 
 from colbert_qdrant.documents import RejectedDocument
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, RequestRefusedError
-from colbert_qdrant.qdrant.capabilities import speaks_grpc
 from colbert_qdrant.qdrant.ids import point_id
 from colbert_qdrant.qdrant.points import check_documents, make_point, split_by_bytes
 from colbert_qdrant.qdrant.writing import upsert
@@ -113,7 +112,7 @@ class DocumentWriter:
             for batch in split_by_bytes(
                 points,
                 MAX_BATCH_BYTES,
-                binary=speaks_grpc(self.connection.raw),
+                binary=self.connection.binary,
                 most=self.limits.upsert_batch,
             )
             for each in await upsert(self.connection, self.collection, batch, on_stored=progress.advance)

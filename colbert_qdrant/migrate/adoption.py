@@ -22,7 +22,7 @@ _MOST: Final = 0.9
 
 
 def proven(
-    stored: NDArray[np.float32], tokens: TokenEmbeddings, *, cosine: bool, first: MuveraConfig | None
+    stored: NDArray[np.float32], tokens: TokenEmbeddings, *, cosine: bool, wanted: MuveraConfig | None
 ) -> MuveraConfig | None:
     """The parameters with which encodings were made; ``None``: they are none, or were made in another way.
 
@@ -30,9 +30,9 @@ def proven(
         stored: Vectors of a sample of points, shape ``(n, dim)``.
         tokens: Their token vectors.
         cosine: Whether the engine took their norms away.
-        first: Parameters to begin with.
+        wanted: The only parameters that will do; ``None``: any.
     """
-    for config in _candidates(stored.shape[1], tokens.dim, first):
+    for config in _candidates(stored.shape[1], tokens.dim, wanted):
         for part in (slice(0, 1), slice(None)):  # one point tells most of the wrong ones
             encoder = make_encoder(config, token_dim=tokens.dim)
             if encoder is None or not _same(stored[part], encoder.encode_documents(tokens[part]), cosine=cosine):
@@ -51,9 +51,10 @@ def _same(stored: NDArray[np.float32], computed: NDArray[np.float32], *, cosine:
     return bool(alike.mean() >= _MOST)
 
 
-def _candidates(dim: int, token_dim: int, first: MuveraConfig | None) -> Iterator[MuveraConfig]:
-    if first is not None and first.dim == dim:
-        yield first
+def _candidates(dim: int, token_dim: int, wanted: MuveraConfig | None) -> Iterator[MuveraConfig]:
+    if wanted is not None:
+        yield from [wanted] if wanted.dim == dim else []
+        return
     for k_sim in (5, 4, 6, 3, 7, 2, 8, 1):
         for dim_proj in sorted({16, 8, 32, 4, 64, 2, 128, token_dim} & set(range(1, token_dim + 1))):
             r_reps, rest = divmod(dim, dim_proj << k_sim)

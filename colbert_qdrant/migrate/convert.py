@@ -37,19 +37,19 @@ class StoredTokens:
     dim: int
     facts: Mapping[str, Any]
 
-    def encode_queries(self, texts: Sequence[str]) -> TokenEmbeddings:  # noqa: ARG002 - there is nothing to encode with
+    def encode_queries(self, texts: Sequence[str]) -> TokenEmbeddings:
         """Refused.
 
         Raises:
-            MigrationError: Always.
+            NotImplementedError: Always.
         """
-        raise MigrationError("there is no encoder to encode texts with: give the migration encoder=…")
+        raise NotImplementedError(f"there is no encoder for {len(texts)} texts")
 
     def encode_documents(self, texts: Sequence[str]) -> TokenEmbeddings:
         """Refused.
 
         Raises:
-            MigrationError: Always.
+            NotImplementedError: Always.
         """
         return self.encode_queries(texts)
 

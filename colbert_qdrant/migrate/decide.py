@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 _TEXT_KEYS: Final = ("page_content", "_node_content.text", "content", "text", "document")
 """Where LangChain, LlamaIndex, Haystack, many by hand, and FastEmbed's ``client.add`` write texts."""
 
-_DATATYPES: Final = ("float32", "float16", "turbo8", "turbo4")
+_TOKEN_DATATYPES: Final = ("float32", "float16", "turbo8", "turbo4")
+_FDE_DATATYPES: Final = ("float32", "float16")
 _STORED_DISTANCES: Final = {models.Distance.DOT: "dot", models.Distance.COSINE: "cosine"}
 
 
@@ -178,6 +179,8 @@ def _foreign(source: Source, sample: Sequence[models.Record], wishes: Wishes) ->
         if found is not None:
             fde_vector, adopted, cosine = found
             config = replace(config, fde=adopted, fde_vector=fde_vector)
+            if not cosine and (wishes.in_place or wishes.config is None):
+                config = replace(config, fde_datatype=_datatype(source.vectors[fde_vector]))
     elif wishes.encoder is None:
         raise ConfigurationError(
             f"collection {source.name!r} has no token vectors that could be used (its multivectors: "
@@ -207,7 +210,7 @@ def _token_vector(source: Source, wishes: Wishes) -> str | None:
     usable = {
         name: params
         for name, params in source.multivectors.items()
-        if params.distance in _STORED_DISTANCES and (params.datatype or models.Datatype.FLOAT32).value in _DATATYPES
+        if params.distance in _STORED_DISTANCES and _datatype(params) in _TOKEN_DATATYPES
     }
     if wishes.token_vector is not None:
         if wishes.token_vector not in usable:
@@ -216,8 +219,9 @@ def _token_vector(source: Source, wishes: Wishes) -> str | None:
                 f"used: {list(usable)} are (distance Dot or Cosine, of floats)"
             )
         return wishes.token_vector
-    if wishes.encoder is not None:
-        usable = {name: each for name, each in usable.items() if each.size == wishes.encoder.dim}
+    if wishes.encoder is not None and len(usable) > 1:
+        fitting = {name: each for name, each in usable.items() if each.size == wishes.encoder.dim}
+        usable = fitting or usable
     if len(usable) > 1:
         raise ConfigurationError(
             f"collection {source.name!r} has several multivectors, {list(usable)}: say which one holds token vectors "
@@ -231,10 +235,9 @@ def _with_stored_tokens(
 ) -> CollectionConfig:
     """The settings with which stored token vectors stay what they are."""
     changes: dict[str, Any] = {"token_vector": name}
-    if wishes.in_place:
-        changes["token_distance"] = _STORED_DISTANCES[params.distance]
     if wishes.in_place or wishes.config is None:
-        changes["token_datatype"] = "float32" if params.datatype is None else params.datatype.value
+        changes["token_distance"] = _STORED_DISTANCES[params.distance]
+        changes["token_datatype"] = _datatype(params)
     return replace(config, **changes)
 
 
@@ -248,7 +251,7 @@ def _adopted(
     for name, params in source.dense.items():
         rows = [vectors_of(record) for record in sample]
         rows = [each for each in rows if each.get(token_vector) and each.get(name)][:16]
-        if not rows or params.distance not in _STORED_DISTANCES:
+        if not rows or params.distance not in _STORED_DISTANCES or _datatype(params) not in _FDE_DATATYPES:
             continue
         try:
             tokens = TokenEmbeddings.from_matrices([each[token_vector] for each in rows])
@@ -256,7 +259,7 @@ def _adopted(
             return None
         cosine = params.distance == models.Distance.COSINE
         stored = np.asarray([each[name] for each in rows], np.float32)
-        found = proven(stored, tokens, cosine=cosine, first=wanted)
+        found = proven(stored, tokens, cosine=cosine, wanted=wanted)
         if found is not None:
             return name, found, cosine
     return None
@@ -312,6 +315,10 @@ def _kind(source: Source, *, adopted: bool, tokens: bool) -> SourceKind:
 
 def _made(config: CollectionConfig) -> Encoding:
     return "fitted" if config.fde.needs_fit else "computed"
+
+
+def _datatype(params: models.VectorParams) -> Any:
+    return "float32" if params.datatype is None else params.datatype.value
 
 
 def _distance(params: models.VectorParams) -> Any:

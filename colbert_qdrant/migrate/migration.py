@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from colbert_qdrant.config import CollectionConfig, FdeConfig, RetryConfig
     from colbert_qdrant.encoders import LateInteractionEncoder
+    from colbert_qdrant.migrate.operations import Side
     from colbert_qdrant.migrate.plan import MigrationPlan, Strategy
     from colbert_qdrant.migrate.running import MigrationReport
     from colbert_qdrant.migrate.verdict import Verdict
@@ -194,7 +195,14 @@ class Migration:
             raise ConfigurationError(f"points_per_second={points_per_second} must be more than 0")
         return run_blocking(self._operations.run(progress=progress, points_per_second=points_per_second))
 
-    def verify(self, *, sample: int = 64, queries: int = 16, min_recall: float = 0.8) -> Verdict:
+    def verify(
+        self,
+        *,
+        sample: int = 64,
+        queries: int = 16,
+        min_recall: float = 0.8,
+        progress: bool | ProgressReporter = False,
+    ) -> Verdict:
         """Compare the target with the source, and its two-stage search with the exact one; the outcome is kept.
 
         All ids and payloads are compared, how many points have which vectors, the vectors of some points, payload
@@ -205,6 +213,7 @@ class Migration:
             queries: Pieces of documents that are searched for in both ways; the exact one takes long in large
                 collections.
             min_recall: The least part of the exact search's ten best that the two-stage search has to find.
+            progress: As for `run`, told of every page of ids and payloads.
 
         Returns:
             The verdict, with reasons.
@@ -214,7 +223,9 @@ class Migration:
         """
         if sample < 1 or queries < 1:
             raise ConfigurationError(f"sample={sample} and queries={queries} must be at least 1")
-        return run_blocking(self._operations.verify(sample=sample, queries=queries, min_recall=min_recall))
+        return run_blocking(
+            self._operations.verify(sample=sample, queries=queries, min_recall=min_recall, progress=progress)
+        )
 
     def switch(self, alias: str, *, force: str | None = None) -> None:
         """Have an alias stand for the target, in one request: no search finds neither collection, or both.
@@ -237,16 +248,20 @@ class Migration:
         """
         run_blocking(self._operations.rollback())
 
-    def cleanup(self, *, confirm: Callable[[str], bool] = ask) -> str | None:
+    def cleanup(self, what: Side | None = None, *, confirm: Callable[[str], bool] = ask) -> str | None:
         """Delete the collection that is not needed any more: after a switch the source, else the target.
 
         Args:
+            what: ``"source"`` or ``"target"``; has to be said where they are in two engines.
             confirm: Is told what would be deleted, and says whether to; by default somebody at the terminal is asked.
 
         Returns:
             The name of what was deleted; ``None``: it was not confirmed.
 
         Raises:
-            MigrationError: The source is to go, but the target is not verified, or an alias stands for the source.
+            MigrationError: The source is to go, but the target is not verified, or an alias stands for the source; or
+                the target is to go, and an alias stands for it.
         """
-        return run_blocking(self._operations.cleanup(confirm=confirm))
+        if what not in (None, "source", "target"):
+            raise ConfigurationError(f"cleanup({what!r}): say 'source' or 'target'")
+        return run_blocking(self._operations.cleanup(what, confirm=confirm))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from colbert_qdrant.errors import ConfigurationError, MigrationError
 from colbert_qdrant.ingest import CollectionEncoding
@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     from colbert_qdrant.migrate.planning import Planned
     from colbert_qdrant.progress import ProgressReporter
     from colbert_qdrant.qdrant.connection import Connection
+    from colbert_qdrant.qdrant.opening import Opened
+
+
+Side = Literal["source", "target"]
+"""Which of a migration's collections."""
 
 
 class MigrationOperations:
@@ -81,13 +86,17 @@ class MigrationOperations:
             seconds=time.perf_counter() - started,
         )
 
-    async def verify(self, *, sample: int, queries: int, min_recall: float) -> Verdict:
+    async def verify(
+        self, *, sample: int, queries: int, min_recall: float, progress: bool | ProgressReporter
+    ) -> Verdict:
         """See `Migration.verify`."""
         self._planned.require_encoder()
         state = await self._stored()
         source = await read_source(self._reading, self.plan.source, self.plan.filter)
         info = await self._writing.client.get_collection(self.plan.target)
         converter = await self._planned.converter()
+        if self.plan.encoding == "fitted":
+            converter = replace(converter, fde=(await self._opened()).fde)
         comparison = Comparison(
             reading=self._reading,
             writing=self._writing,
@@ -97,13 +106,14 @@ class MigrationOperations:
             converter=converter,
             sample=sample,
         )
-        contents = await comparison.contents()
+        with reporting(progress, label="verify", total=source.points) as report:
+            contents = await comparison.contents(report)
         checks = [
             _copied(state),
             *([] if state.before is None else [_untouched(state, contents.points, contents.digest)]),
         ]
         checks += [check async for check in comparison.check_contents(contents)]
-        checks += [check async for check in comparison.check_vectors()]
+        checks += [check async for check in comparison.check_vectors(contents)]
         checks += [check async for check in comparison.check_sample(contents.sample)]
         checks += [await comparison.check_indexes(), await comparison.check_state()]
         recall = None
@@ -148,7 +158,7 @@ class MigrationOperations:
         else:
             await switching.rollback(self._writing, state)
 
-    async def cleanup(self, *, confirm: Callable[[str], bool]) -> str | None:
+    async def cleanup(self, what: Side | None, *, confirm: Callable[[str], bool]) -> str | None:
         """See `Migration.cleanup`."""
         if self._planned.in_place:
             raise ConfigurationError(
@@ -157,8 +167,16 @@ class MigrationOperations:
         state = await self._stored()
         aliases = await switching.read_aliases(self._writing)
         in_use = [alias for alias, name in aliases.items() if name == self.plan.target]
-        if not in_use:
+        if what is None and not self._planned.same_engine:
+            raise ConfigurationError(
+                "source and target are in two engines: say which one is to be deleted, cleanup('source') or 'target'"
+            )
+        if what == "target" and in_use:
+            raise MigrationError(f"aliases {in_use} stand for collection {self.plan.target!r}: rollback() first")
+        if what == "target" or (what is None and not in_use):
             return await self._delete(self._writing, self.plan.target, confirm, "nothing uses it")
+        if self._planned.same_engine and not in_use:
+            raise MigrationError(f"no alias stands for collection {self.plan.target!r}: switch() one first")
         await self._require_verified(state)
         others = await switching.read_aliases(self._reading)
         left = [alias for alias, name in others.items() if name == self.plan.source]
@@ -167,7 +185,7 @@ class MigrationOperations:
                 f"aliases {left} stand for collection {self.plan.source!r} still: switch() them, or delete them"
             )
         return await self._delete(
-            self._reading, self.plan.source, confirm, f"{in_use} stand for its migrated copy {self.plan.target!r}"
+            self._reading, self.plan.source, confirm, f"its migrated copy {self.plan.target!r} is verified"
         )
 
     async def _prepared(self) -> MigrationState:
@@ -215,18 +233,17 @@ class MigrationOperations:
         if data is not None:
             await artefacts.publish(self._writing, self.plan.target, data)
 
+    async def _opened(self) -> Opened:
+        return await opening.open(self.plan.target, connection=self._writing, encoder=self._encoder, config=None)
+
     async def _fit(self, *, progress: bool | ProgressReporter) -> None:
-        opened = await opening.open(self.plan.target, connection=self._writing, encoder=self._encoder, config=None)
+        opened = await self._opened()
         legs = Legs(opened.config, {}, await self._writing.capabilities())
         encoding = await CollectionEncoding.of(
             opened, connection=self._writing, collection=self.plan.target, encoder=self._encoder, legs=legs
         )
-        if await encoding.is_due(last=True) and await self._any_tokens():
+        if await encoding.is_due(last=True):
             await encoding.fit(progress=progress)
-
-    async def _any_tokens(self) -> bool:
-        count = await self._writing.client.count(self.plan.target, count_filter=documents_only(None), exact=True)
-        return count.count > 0
 
     async def _declare(self, fde: FixedDimensionalEncoder | None) -> None:
         fingerprint = opening.fingerprint_of(self.plan.config, self._encoder, fde, tokens_of=self.plan.encoder)

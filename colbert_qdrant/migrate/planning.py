@@ -105,6 +105,7 @@ async def plan_migration(
     source = await read_source(reading, name, filter)
     begun = await read_migration(writing, source.name) if wishes.in_place else None
     if begun is not None and begun.plan.strategy == "in_place":  # its source has some of what is added by now
+        _require_same_wishes(begun.plan, wishes)
         return await _of(reading, writing, begun, encoder=wishes.encoder, text=wishes.text)
     target = _target_name(source, target, wishes, same_engine=reading.raw is writing.raw)
     sample = await read_sample(reading, source, size=_SAMPLE)
@@ -225,6 +226,15 @@ async def _fde(reading: Connection, source: Source, design: Design) -> FixedDime
         data = await artefacts.fetch(reading, source.name)
         return None if data is None else encoder_from_bytes(data)
     return make_encoder(design.config.fde, token_dim=design.token_dim)
+
+
+def _require_same_wishes(plan: MigrationPlan, wishes: Wishes) -> None:
+    wanted = wishes.fde if wishes.config is None else wishes.config.fde
+    if wanted is not None and wanted != plan.config.fde:
+        raise MigrationError(
+            f"vectors were added to collection {plan.target!r} already, with another encoding: use those, or "
+            "rollback() first"
+        )
 
 
 def _target_name(source: Source, name: str | None, wishes: Wishes, *, same_engine: bool) -> str:

@@ -74,6 +74,11 @@ def risks_of_points(source: Source, design: Design, texts: Sequence[str | None],
         )
     if function and design.config.id_scheme == "native":
         yield _warn("texts are found by a function, which a collection cannot keep", "hits have payloads, but no text")
+    if design.texts is not None and design.texts.key == "content" and [*source.vectors] == [""] and not source.sparse:
+        yield _warn(
+            "Haystack's QdrantDocumentStore refuses collections that have more than its one unnamed vector",
+            "if it wrote this one, have it go on with the source, and only others with the target",
+        )
     others = [*design.config.dense, *design.config.sparse]
     if others and source.fingerprint is None:
         yield _warn(

@@ -11,7 +11,6 @@ from qdrant_client import models
 from colbert_qdrant.errors import EngineError, MigrationError, RequestError, RequestRefusedError, RequestTooLargeError
 from colbert_qdrant.ingest.writer import MAX_BATCH_BYTES
 from colbert_qdrant.migrate.source import pages, read_points
-from colbert_qdrant.qdrant.capabilities import speaks_grpc
 from colbert_qdrant.qdrant.metadata import documents_only
 from colbert_qdrant.qdrant.points import split_by_bytes
 from colbert_qdrant.qdrant.writing import to_numbers, upsert
@@ -144,7 +143,7 @@ class Run:
         if count.count <= self.written + self.present:
             return 0
         removed = 0
-        async for page in pages(self.writing, self.target, everything, limits=self.limits):
+        async for page in pages(self.writing, self.target, None, limits=self.limits):
             ids = [record.id for record in page]
             there = models.Filter(must=[self.source.chosen, models.HasIdCondition(has_id=ids)])
             found: set[Any] = set()
@@ -183,9 +182,7 @@ class Run:
             yield points
 
     async def _upsert(self, points: list[Point]) -> None:
-        for batch in split_by_bytes(
-            points, MAX_BATCH_BYTES, binary=speaks_grpc(self.writing.raw), most=self.limits.upsert_batch
-        ):
+        for batch in split_by_bytes(points, MAX_BATCH_BYTES, binary=self.writing.binary, most=self.limits.upsert_batch):
             refused = await upsert(self.writing, self.target, batch, on_stored=self.report.advance)
             self.refused += [(each.point.id, each.error) for each in refused]
             await self._wrote(batch)

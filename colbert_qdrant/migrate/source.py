@@ -13,6 +13,7 @@ from colbert_qdrant.errors import CollectionNotFoundError
 from colbert_qdrant.qdrant.aliases import real_name
 from colbert_qdrant.qdrant.limits import Limits
 from colbert_qdrant.qdrant.metadata import documents_only, read_fingerprint
+from colbert_qdrant.qdrant.scrolling import scrolled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -130,7 +131,7 @@ async def read_sample(connection: Connection, source: Source, *, size: int) -> S
 
 
 async def pages(
-    connection: Connection, collection: str, chosen: models.Filter, *, limits: Limits, payload: bool = False
+    connection: Connection, collection: str, chosen: models.Filter | None, *, limits: Limits, payload: bool = False
 ) -> AsyncIterator[list[models.Record]]:
     """All points of a collection in the order of their ids, without vectors.
 
@@ -141,23 +142,9 @@ async def pages(
         limits: What the server allows.
         payload: Whether they come with their payload.
     """
-    offset: Any = None
     limit = min(PAGE_IDS, limits.query_limit or PAGE_IDS)
-    last: Any = None
-    while True:
-        records, offset = await connection.client.scroll(
-            collection,
-            scroll_filter=chosen,
-            limit=limit,
-            offset=offset,
-            with_payload=payload,
-            with_vectors=False,
-        )
-        if records:
-            yield records
-        if offset is None or offset == last:  # a server that comes back to where it was would be asked for ever
-            return
-        last = offset
+    async for records in scrolled(connection, collection, chosen, limit=lambda: limit, with_payload=payload):
+        yield records
 
 
 async def read_points(connection: Connection, collection: str, ids: Sequence[PointId]) -> list[models.Record]:

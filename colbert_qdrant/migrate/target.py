@@ -88,6 +88,7 @@ async def create_target(
         arguments = target_arguments(plan, source, capabilities, same_engine=same_engine)
         if capabilities.has("metadata"):
             arguments["metadata"] = metadata
+        await artefacts.delete(connection, plan.target)  # of a collection of that name that is gone
         try:
             await connection.client.create_collection(plan.target, **arguments)
         except (RequestRefusedError, CollectionExistsError):

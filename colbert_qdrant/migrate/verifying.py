@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.migrate.convert import Converter
     from colbert_qdrant.migrate.plan import MigrationPlan
     from colbert_qdrant.migrate.source import PointId, Source
+    from colbert_qdrant.progress import ProgressReporter
     from colbert_qdrant.qdrant.connection import Connection
     from colbert_qdrant.qdrant.limits import Limits
 
@@ -47,6 +48,7 @@ class Contents:
     Attributes:
         points: How many.
         total: Sum of the points' digests.
+        texts: Points with a text.
         different: Points whose payload is another in the target.
         missing: Points that the target has not.
         sample: Some ids, chosen at random.
@@ -54,6 +56,7 @@ class Contents:
 
     points: int = 0
     total: int = 0
+    texts: int = 0
     different: list[PointId] = field(default_factory=list)
     missing: list[PointId] = field(default_factory=list)
     sample: list[PointId] = field(default_factory=list)
@@ -102,8 +105,12 @@ class Comparison:
     sample: int
     seed: int = 0
 
-    async def contents(self) -> Contents:
-        """Read all ids and payloads of both, page by page."""
+    async def contents(self, report: ProgressReporter) -> Contents:
+        """Read all ids and payloads of both, page by page.
+
+        Args:
+            report: Told of every page.
+        """
         contents, random = Contents(), np.random.RandomState(self.seed)
         async for page in pages(
             self.reading, self.source.name, self.source.chosen, limits=self.source.limits, payload=True
@@ -112,6 +119,8 @@ class Comparison:
                 self.plan.target, ids=[record.id for record in page], with_payload=True, with_vectors=False
             )
             payloads = {record.id: record.payload or {} for record in stored}
+            contents.texts += sum(text is not None for text in self.converter.found_texts(page))
+            report.advance(len(page))
             for record in page:
                 contents.add(record)
                 if record.id not in payloads:
@@ -144,7 +153,7 @@ class Comparison:
             else f"equal, SHA-256 {contents.digest[:16]}…",
         )
 
-    async def check_vectors(self) -> AsyncIterator[Check]:
+    async def check_vectors(self, contents: Contents) -> AsyncIterator[Check]:
         """Every vector is there as often as in the source, and those that are added as often as there is a text."""
         can_count = all([(await each.capabilities()).has("has_vector") for each in (self.reading, self.writing)])
         if not can_count:
@@ -168,6 +177,8 @@ class Comparison:
             for name, count in zip(own, (tokens, encodings), strict=True)
             if name not in self.plan.kept
         ]
+        if self.plan.tokens == "encoded" and tokens != contents.texts:
+            wrong.append(f"{contents.texts:,} points have a text, and {tokens:,} token vectors")
         if tokens != encodings:
             wrong.append(f"{tokens:,} points have token vectors, and {encodings:,} an encoding")
         detail = f"{'; '.join(wrong)}: run() again" if wrong else ", ".join(counts)
@@ -248,10 +259,11 @@ class Comparison:
             return dict(zip(one.indices, one.values, strict=True)) == dict(
                 zip(other.indices, other.values, strict=True)
             )
-        datatype = self.source.vectors[name].datatype
+        datatype, config = self.source.vectors[name].datatype, self.plan.config
         tolerance = _TOLERANCES["float32" if datatype is None else datatype.value]
-        if name == self.plan.config.token_vector:
-            tolerance = max(tolerance, _TOLERANCES[self.plan.config.token_datatype])
+        stored = {config.token_vector: config.token_datatype, config.fde_vector: config.fde_datatype}
+        if name in stored:
+            tolerance = max(tolerance, _TOLERANCES[stored[name]])
         first, second = _flat(one), _flat(other)
         return first.shape == second.shape and bool(
             np.linalg.norm(first - second) <= tolerance * max(float(np.linalg.norm(first)), 1e-12)

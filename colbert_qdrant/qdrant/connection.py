@@ -16,7 +16,7 @@ from colbert_qdrant import telemetry
 from colbert_qdrant.config import RetryConfig
 from colbert_qdrant.errors import ConfigurationError, RequestError
 from colbert_qdrant.qdrant import retry
-from colbert_qdrant.qdrant.capabilities import Capabilities, engine_of
+from colbert_qdrant.qdrant.capabilities import Capabilities, engine_of, speaks_grpc
 from colbert_qdrant.qdrant.edge import AsyncEdgeClient, EdgeClient
 from colbert_qdrant.qdrant.faults import DeadlineError
 from colbert_qdrant.runtime import AsyncioRuntime, BlockingRuntime
@@ -117,6 +117,11 @@ class Connection:
                 "AsyncQdrantClient or an AsyncEdgeClient"
             )
         return cls(client, retry=retry, shard_key=shard_key)
+
+    @property
+    def binary(self) -> bool:
+        """Whether numbers go to the engine as they are, not as decimal digits."""
+        return self.embedded or speaks_grpc(self.raw)
 
     @property
     def edge(self) -> EdgeMethods:

@@ -351,13 +351,14 @@ class Search:
         vectors: Mapping[str, Any],
         capabilities: Capabilities,
         shard_key: str | int | None,
+        tell_legs: bool,
     ) -> Search:
-        """See `SearchPlan.request`."""
+        """See `SearchPlan.request`; without ``tell_legs`` nobody wants to know which legs brought a hit."""
         asked = plan.leg_limits(config)
         if asked and not vectors and config.fde_vector not in asked:
             return cls(main=None, legs={})
         given: dict[str, Any] = {"vectors": vectors, "capabilities": capabilities, "shard_key": shard_key}
-        legs = plan.leg_requests(config, **given) if len(asked) > 1 else {}
+        legs = plan.leg_requests(config, **given) if tell_legs and len(asked) > 1 else {}
         return cls(main=plan.request(config, tokens=tokens, **given), legs=legs)
 
     @property

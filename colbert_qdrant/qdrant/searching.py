@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from colbert_qdrant.qdrant.connection import Connection
+    from colbert_qdrant.qdrant.queries import Groups
 
 Answers = tuple[list[models.QueryResponse], float | None]
 
@@ -34,6 +35,13 @@ async def search(connection: Connection, collection: str, requests: Sequence[mod
     return await connection.request("search", collection, partial(send, connection, collection, requests))
 
 
+async def search_groups(
+    connection: Connection, collection: str, request: models.QueryRequest, groups: Groups
+) -> list[models.PointGroup]:
+    """Send a search for groups of points."""
+    return await connection.request("search", collection, partial(_groups, connection, collection, request, groups))
+
+
 async def query(
     connection: Connection, collection: str, requests: Sequence[models.QueryRequest]
 ) -> list[models.QueryResponse]:
@@ -46,6 +54,20 @@ async def _by_client(
 ) -> list[models.QueryResponse]:
     answers = await connection.runtime.call(connection.raw.query_batch_points, collection, requests=requests)
     return _checked(answers, requests)
+
+
+async def _groups(
+    connection: Connection, collection: str, request: models.QueryRequest, groups: Groups
+) -> list[models.PointGroup]:
+    method = connection.method("query_points_groups")
+    found: list[models.PointGroup] = (
+        await connection.runtime.call(method, collection, **groups.arguments(request))
+    ).groups
+    hits = [hit for group in found for hit in group.hits]
+    too_many = len(found) > (request.limit or 0) or any(len(group.hits) > groups.size for group in found)
+    if too_many or not all(isfinite(hit.score) for hit in hits):
+        raise GarbledAnswerError
+    return found
 
 
 async def _over_rest(connection: Connection, collection: str, requests: Sequence[models.QueryRequest]) -> Answers:

@@ -421,6 +421,9 @@ def test_the_best_of_each_group(books: ColbertCollection, mode: Any) -> None:
     chosen = books.search_groups(tokens, "book", group_size=1, where={"book": ["b2", "b5"]})
     assert {group.key for group in chosen} == {"b2", "b5"}
     assert books.search_groups(tokens, "nothing") == []
+    threshold = float(np.sort(scores)[-6:-4].mean()) / len(tokens[0])
+    good = books.search_groups(tokens, "book", group_size=80, limit=7, candidates=80, token_threshold=threshold)
+    assert sorted(hit.id for group in good for hit in group.hits) == sorted(np.argsort(-scores)[:5].tolist())
 
 
 def test_groups_that_cannot_be(books: ColbertCollection) -> None:

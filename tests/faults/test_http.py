@@ -8,6 +8,7 @@ import subprocess
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
 from qdrant_client import QdrantClient
@@ -249,6 +250,22 @@ def test_an_upsert_stores_the_others_and_names_those_refused(server: FaultyServe
     ):
         docs.upsert(DOCUMENTS)
     assert_complete(server, [document for document in DOCUMENTS if document.id != "d7"])
+
+
+def test_documents_under_the_ids_of_points_are_named_as_they_were_given(
+    server: FaultyServer, client: QdrantClient
+) -> None:
+    config = replace(CONFIG, id_scheme="native", text_key="meta.text")
+    docs = ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=config, retry=QUICK)
+    ids: list[Any] = [5, UUID(int=7), UUID(int=8).hex, 6]
+    bad = {5, str(UUID(int=7)), str(UUID(int=8))}
+    said = failing(400, "cannot index this")
+    server.judge = lambda body, _: said if any(point["id"] in bad for point in body.get("points", [])) else None
+    report = docs.ingest([Document(id, f"river {number}") for number, id in enumerate(ids)][::-1])
+    assert [each.id for each in report.rejected] == ids[2::-1]
+    assert report.documents == 1
+    (body,) = server.ledger.values()
+    assert (body[0]["id"], body[0]["payload"]) == (6, {"meta": {"text": "river 3"}})
 
 
 @pytest.mark.parametrize(("status", "error"), [(400, RequestRefusedError), (413, RequestTooLargeError)])

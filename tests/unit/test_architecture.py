@@ -21,6 +21,7 @@ LAYERS = [
     {"rank", "rerank", "inspection", "qdrant"},
     {"attached", "ingest"},
     {"operations"},
+    {"shell"},
     {"searches"},
     {"aio", "collection"},
     {"evaluate", "migrate"},

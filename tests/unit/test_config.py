@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from colbert_qdrant import CollectionConfig, ConfigurationError, HnswConfig, LemurConfig, MuveraConfig
+from colbert_qdrant import (
+    Bm25Config,
+    CollectionConfig,
+    ConfigurationError,
+    DenseConfig,
+    HnswConfig,
+    LemurConfig,
+    MuveraConfig,
+    SparseConfig,
+)
 
 CONFIG = CollectionConfig(
     fde=MuveraConfig(k_sim=4, seed=7, fill_empty=False),
@@ -50,6 +59,15 @@ def test_settings_without_a_quantization_are_those_of_before_there_was_one() -> 
     stored = CONFIG.to_dict()
     del stored["fde_quantization"]
     assert CollectionConfig.from_dict(stored) == CONFIG
+
+
+@pytest.mark.parametrize("setting", [{"dense": {"": DenseConfig(dim=3)}}, {"sparse": {"": SparseConfig()}}])
+@pytest.mark.parametrize("key", ["_id", "a.b", None])
+def test_a_native_collection_survives_json(setting: dict[str, Any], key: str | None) -> None:
+    config = CollectionConfig(id_scheme="native", text_key=key, token_distance="cosine", **setting)
+    assert CollectionConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert config.native
+    assert "" in config.legs
 
 
 def test_a_cluster_and_its_indexes_survive_json() -> None:
@@ -118,6 +136,16 @@ def test_is_frozen_and_keyword_only() -> None:
         ({"fde_vector": "colbert"}, "two vectors have the name 'colbert'"),
         ({"text_key": "_id"}, "text_key and id_key are both '_id'"),
         ({"id_key": ""}, "must not be empty"),
+        ({"text_key": None}, "text_key=None: only a collection with id_scheme='native'"),
+        ({"text_key": 7}, "text_key=7: name a payload key"),
+        ({"text_key": "", "id_scheme": "native"}, "must not be empty"),
+        ({"id_scheme": "uuid4"}, "id_scheme='uuid4': use one of 'uuid5', 'native'"),
+        ({"token_distance": "euclid"}, "token_distance='euclid': use one of 'dot', 'cosine'"),
+        ({"fde_vector": ""}, "a vector has the name ''"),
+        ({"token_vector": ""}, "a vector has the name ''"),
+        ({"bm25": Bm25Config(), "bm25_vector": ""}, "a vector has the name ''"),
+        ({"fde_vector": "", "dense": {"": DenseConfig(dim=3)}}, "two vectors have the name ''"),
+        ({"dense": {"": DenseConfig(dim=3)}, "sparse": {"": SparseConfig()}}, "two vectors have the name ''"),
         ({"fde": None}, "fde must be a MuveraConfig or a LemurConfig, got None"),
         ({"hnsw": {"m": 4}}, "hnsw must be a HnswConfig, got {'m': 4}"),
     ],

@@ -80,6 +80,33 @@ def test_attach(model: Path, tmp_path: Path) -> None:
         assert lines == ranked(scores, [f"{id}  {text}" for id, text in enumerate(texts)], "{0:.2f}  {1}")[:2]
 
 
+def test_migrate_langchain(model: Path) -> None:
+    pytest.importorskip("langchain_qdrant", reason="pip install 'colbert-qdrant[writers]' brings LangChain's own")
+    lines = run("07_migrate_langchain.py", model).splitlines()
+    encoder = ColbertEncoder.from_pretrained(model)
+    texts = [
+        "The ferry leaves the harbor at noon.",
+        "A bridge was built over the river by its own engineers.",
+        "Candles light the old temple at the harbor.",
+        "Roses and thyme grow behind the house.",
+    ]
+    question = encoder.encode_queries(["when does the boat leave the harbor"])
+    scores = maxsim(question, encoder.encode_documents(texts))[0]
+    assert "under 'page_content'" in "".join(lines)
+    assert lines[-4:-2] == ["verified", "LangChain: The ferry leaves the harbor at noon."]
+    assert lines[-2:] == ranked(scores, [f"page {id}  {text}" for id, text in enumerate(texts)], "{0:.2f}  {1}")[:2]
+
+
+def test_migrate_multivectors(tmp_path: Path) -> None:
+    first = run("08_migrate_multivectors.py", tmp_path / "store")
+    assert "500 points written, 0 were there" in first
+    second = run("08_migrate_multivectors.py", tmp_path / "store")  # the plan finds what is done
+    assert "0 points written, 500 were there" in second
+    for printed in (first, second):
+        assert "# pages → pages-fde: verified" in printed
+        assert "**failed**" not in printed
+
+
 def test_rerank(tmp_path: Path) -> None:
     model = build("pylate-bert", tmp_path / "model")
     lines = run("03_rerank.py", model).splitlines()

@@ -79,6 +79,47 @@ def test_another_id_scheme_is_listed() -> None:
     assert fingerprint().differences(replace(fingerprint(), id_scheme="native")) == {"id_scheme": ("uuid5", "native")}
 
 
+def test_the_id_scheme_is_the_config_s_and_stored_once() -> None:
+    native = CollectionConfig(fde=CONFIG.fde, id_scheme="native", text_key=None, token_distance="cosine")
+    made = Fingerprint.of(encoder={"dim": 16}, fde=fingerprint().fde, config=native, canary=None)
+    stored = json.loads(json.dumps(made.to_dict()))
+    assert stored["id_scheme"] == "native"
+    assert "id_scheme" not in stored["layout"]
+    assert (stored["layout"]["text_key"], stored["layout"]["token_distance"]) == (None, "cosine")
+    assert Fingerprint.from_dict(stored).config == native
+
+
+def test_what_is_stored_by_default_has_not_changed() -> None:
+    stored = fingerprint().to_dict()
+    assert list(stored) == ["format", "encoder", "fde", "layout", "id_scheme", "canary"]
+    assert stored["id_scheme"] == "uuid5"
+    assert json.dumps(stored["layout"]) == (
+        '{"hnsw": {"m": 16, "ef_construct": 128, "full_scan_threshold": null}, "fde_datatype": "float16", '
+        '"fde_quantization": null, "token_datatype": "float16", "segments": null, "fde_vector": "fde", '
+        '"token_vector": "colbert", "text_key": "text", "id_key": "_id"}'
+    )
+
+
+@pytest.mark.parametrize("scheme", ["uuid7", None, 3, [], {}])
+def test_an_id_scheme_of_a_newer_version(scheme: Any) -> None:
+    data = {**fingerprint().to_dict(), "id_scheme": scheme}
+    with pytest.raises(ConfigurationError, match=r"id_scheme=.*: use one of 'uuid5', 'native'"):
+        _ = Fingerprint.from_dict(data).config
+
+
+def test_an_encoder_that_is_not_known_may_be_any_of_its_dimensions() -> None:
+    unknown = replace(fingerprint(), encoder={})
+    assert Fingerprint.from_dict(json.loads(json.dumps(unknown.to_dict()))) == unknown
+    assert unknown.differences(fingerprint(name="another", dim=16)) == {}
+    given = replace(fingerprint(dim=8), fde={**fingerprint().fde, "token_dim": 8})
+    with pytest.raises(FingerprintMismatchError) as caught:
+        unknown.require_equal(given, collection="docs")
+    assert caught.value.differences == {"fde.token_dim": (16, 8)}
+    assert str(caught.value).endswith("Open it with an encoder whose token vectors have 16 dimensions.")
+    # but one that is known is not to be opened with one that does not say what it is
+    assert fingerprint().differences(unknown) == {"encoder.dim": (16, None), "encoder.name": ("m", None)}
+
+
 def test_unreadable_fingerprints_are_refused() -> None:
     with pytest.raises(SchemaMismatchError, match="format 99, this version reads 1: upgrade"):
         Fingerprint.from_dict({**fingerprint().to_dict(), "format": 99})

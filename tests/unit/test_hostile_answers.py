@@ -164,6 +164,27 @@ def test_an_answer_to_another_search(result: Any) -> None:
         client.close()
 
 
+GROUPS: dict[str, Any] = {
+    "more groups than asked for": [{"id": number, "hits": [HIT]} for number in range(3)],
+    "more hits than asked for": [{"id": 1, "hits": [HIT] * 5}],
+    "a score that is none": [{"id": 1, "hits": [{**HIT, "score": float("nan")}]}],
+}
+
+
+@pytest.mark.parametrize("groups", GROUPS.values(), ids=GROUPS)
+def test_groups_that_nobody_asked_for(groups: Any) -> None:
+    with serving(FaultyServer()) as server:
+        client = QdrantClient(host="127.0.0.1", port=server.port, check_compatibility=False)
+        docs = ColbertCollection.create(
+            "docs", client=client, encoder=WordEncoder(), config=SMALL, retry=RetryConfig(attempts=1)
+        )
+        body = {"result": {"groups": groups}, "status": "ok", "time": 0}
+        server.script = [Answer(body=json.dumps(body).encode())]
+        with pytest.raises(ServerError, match="the answer could not be read"):
+            docs.search_groups("river", "year", limit=2, group_size=4)
+        client.close()
+
+
 class EndlessClient(QdrantClient):
     """Has one page more, always."""
 

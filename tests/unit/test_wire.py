@@ -9,7 +9,15 @@ import pytest
 from qdrant_client import QdrantClient
 from werkzeug import Request, Response
 
-from colbert_qdrant import CapabilityError, ColbertCollection, CollectionConfig, EdgeClient, LemurConfig, MuveraConfig
+from colbert_qdrant import (
+    CapabilityError,
+    ColbertCollection,
+    CollectionConfig,
+    DenseConfig,
+    EdgeClient,
+    LemurConfig,
+    MuveraConfig,
+)
 from tests.encoders import WordEncoder
 from tests.faults.server import INFO_CONFIG
 
@@ -197,6 +205,20 @@ def test_shards_replicas_and_indexes(httpserver: HTTPServer, remote: QdrantClien
         {"field_name": "year", "field_schema": "integer"},
         {"field_name": "title", "field_schema": "text"},
     ]
+
+
+def test_the_layout_of_points_that_are_others(httpserver: HTTPServer, remote: QdrantClient) -> None:
+    server = RecordingServer(httpserver, "1.16.0")
+    config = CollectionConfig(
+        fde=MUVERA, id_scheme="native", text_key=None, token_distance="cosine", dense={"": DenseConfig(dim=6)}
+    )
+    body = server.create(remote, config)
+    assert body["vectors"]["colbert"]["distance"] == "Cosine"
+    assert body["vectors"]["fde"]["distance"] == "Dot"
+    assert body["vectors"][""] == {"size": 6, "distance": "Cosine"}
+    stored = body["metadata"]["colbert_qdrant"]
+    assert stored["id_scheme"] == "native"
+    assert (stored["layout"]["text_key"], stored["layout"]["token_distance"]) == (None, "cosine")
 
 
 @pytest.mark.parametrize(

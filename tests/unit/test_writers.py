@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from qdrant_client import QdrantClient, models
 
-from colbert_qdrant.attached.texts import TextSource
+from colbert_qdrant.qdrant.texts import TextSource
 from tests.writers import WRITERS, Written
 from tests.writers.common import COUNT, metadata, texts
 
@@ -96,8 +95,7 @@ def payloads(written: Written) -> dict[int | str, dict[str, Any]]:
 def text_of(written: Written, payload: dict[str, Any]) -> str | None:
     if not written.text_path:
         return None
-    opened = {key: json.loads(value) if key == "_node_content" else value for key, value in payload.items()}
-    return TextSource(written.text_path).text(opened)
+    return TextSource(written.text_path).text(payload)
 
 
 def test_vectors(written: Written, kind: str) -> None:
@@ -155,6 +153,15 @@ def test_the_same_every_time(written: Written, kind: str) -> None:
         assert points(again) == points(written)
     assert list(again.texts.values()) == list(written.texts.values())
     again.client.close()
+
+
+def test_its_application_finds_the_same_whatever_the_order_of_the_points(written: Written, kind: str) -> None:
+    params = written.client.get_collection("docs").config.params
+    written.client.create_collection("copy", vectors_config=params.vectors, sparse_vectors_config=params.sparse_vectors)
+    copies = [models.PointStruct.model_validate(point.model_dump(exclude_none=True)) for point in points(written)]
+    written.client.upsert("copy", sorted(copies, key=lambda point: str(point.id), reverse=True))
+    for text in texts(COUNT)[:20]:
+        assert written.search("copy", text) == written.search("docs", text)
 
 
 def test_as_many_as_asked_for(client: QdrantClient, kind: str) -> None:

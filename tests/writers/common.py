@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 from qdrant_client import models
 
 from tests.encoders import WordEncoder
@@ -18,7 +19,6 @@ from tests.encoders import WordEncoder
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import numpy as np
     from numpy.typing import NDArray
     from qdrant_client import QdrantClient
 
@@ -112,9 +112,10 @@ def mixed_ids(count: int) -> list[int | str]:
 
 
 def tokens(text: str) -> NDArray[np.float32]:
-    """A vector for each word."""
-    [matrix] = WordEncoder(dim=DIM).encode_documents([" ".join(_words(text))])
-    return matrix
+    """A vector for each word, with a little of the text's own, so that hardly any scores are equal."""
+    words = _words(text)
+    each, whole = WordEncoder(dim=DIM).encode_documents([" ".join(words), "".join(words)])
+    return each + whole * np.float32(0.125)
 
 
 def dense(text: str) -> list[float]:
@@ -124,9 +125,10 @@ def dense(text: str) -> list[float]:
 
 
 def sparse(text: str) -> tuple[list[int], list[float]]:
-    """Indices and values of the words' counts."""
+    """Indices and values of the words' counts, with a factor of the text's own, so that hardly any scores are equal."""
     counts = Counter(map(_index, _words(text)))
-    return list(counts), [float(count) for count in counts.values()]
+    factor = 1 + _index(text) / 2**32
+    return list(counts), [count * factor for count in counts.values()]
 
 
 def sparse_vector(text: str) -> models.SparseVector:

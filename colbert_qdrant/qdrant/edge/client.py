@@ -122,10 +122,63 @@ class EdgeClient(Reading):
         """Describes a collection: its parameters, its metadata and how much is in it."""
         return self._store.collection(collection_name).info()
 
-    def update_collection(self, collection_name: str, *, metadata: models.Payload | None = None) -> bool:
-        """Merges metadata into a collection's, by top-level keys; a value of None deletes its key."""
-        self._store.collection(collection_name).update_metadata(metadata or {})
+    def update_collection(
+        self,
+        collection_name: str,
+        *,
+        metadata: models.Payload | None = None,
+        vectors_config: Mapping[str, models.VectorParamsDiff] | None = None,
+    ) -> bool:
+        """Changes a collection's metadata, and how its vectors are indexed and kept.
+
+        For changed vectors the collection is opened anew, which calls of other threads wait for. `optimize` then
+        builds what was asked for; until it does, searches go on with what there is.
+
+        Args:
+            collection_name: The collection.
+            metadata: Merged into the collection's, by top-level keys; a value of None deletes its key.
+            vectors_config: Dense vector → what is to change of it; "" is the unnamed vector. Fields that are not set
+                stay as they are. An empty `HnswConfigDiff`, or `Disabled`, leaves it to the collection's parameters.
+
+        Returns:
+            True.
+
+        Raises:
+            SchemaMismatchError: A vector is not in the collection; nothing was changed.
+            CapabilityError: The embedded engine does not have one of the parameters; nothing was changed.
+        """
+        self._store.collection(collection_name).change(metadata or {}, vectors_config or {})
         return True
+
+    def create_vector_name(
+        self,
+        collection_name: str,
+        vector_name: str,
+        vector_name_config: models.DenseVectorNameConfig | models.SparseVectorNameConfig,
+        *,
+        wait: bool = True,
+    ) -> models.UpdateResult:
+        """Adds a vector to a collection, whose points do not have one of it yet; one that is there already is kept.
+
+        A crash leaves the collection with the vector or without it.
+
+        Raises:
+            SchemaMismatchError: There is another vector of that name.
+            ConfigurationError: The name, or the size, cannot be that of a vector.
+        """
+        self._store.collection(collection_name).create_vector(vector_name, vector_name_config)
+        return _done()
+
+    def delete_vector_name(self, collection_name: str, vector_name: str, *, wait: bool = True) -> models.UpdateResult:
+        """Removes a vector from a collection and from all its points; one that is not there is no error.
+
+        A crash meanwhile leaves the collection as it was, or without the vector.
+
+        Raises:
+            ConfigurationError: It is the collection's only vector.
+        """
+        self._store.collection(collection_name).delete_vector(vector_name)
+        return _done()
 
     def delete_collection(self, collection_name: str) -> bool:
         """Deletes a collection, its data and its aliases; False if there is none of that name, an alias included."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import qdrant_edge as edge
@@ -32,6 +33,8 @@ from colbert_qdrant.qdrant.edge.points import (
 )
 from colbert_qdrant.qdrant.edge.queries import to_order, to_request
 from colbert_qdrant.qdrant.edge.shapes import check_depth, check_vectors, layout_of
+from colbert_qdrant.qdrant.edge.shards import SHARD_NAME, open_shard
+from colbert_qdrant.qdrant.edge.vectors import creation, with_changes, with_vector, without_vector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,11 +43,11 @@ if TYPE_CHECKING:
     from qdrant_client.conversions.common_types import PointId
 
     from colbert_qdrant.qdrant.edge.manifest import Manifest
+    from colbert_qdrant.qdrant.edge.vectors import VectorNameConfig
 
     Selector = Sequence[PointId] | models.Filter | models.FilterSelector | models.PointIdsList
 
 
-SHARD_NAME = "shard"
 _OWN_NAMES = frozenset({FILE_NAME, SHARD_NAME})
 _MAX_NAME_BYTES = 255 - len(TEMPORARY_SUFFIX)
 
@@ -56,10 +59,8 @@ class Collection:
         self.name = name
         self.shard = shard
         self._folder = folder
-        self._manifest = manifest
-        self._manifest_guard = threading.Lock()
-        params = vector_params(manifest)
-        self._layout = layout_of(params.vectors, params.sparse_vectors)
+        self._guard = threading.RLock()
+        self._take(manifest)
 
     def close(self) -> None:
         """Writes everything to disk and lets go of the files."""
@@ -84,11 +85,30 @@ class Collection:
         with self._engine("get_collection"):
             return collection_info(self._manifest, self.shard.info())
 
-    def update_metadata(self, metadata: Mapping[str, Any]) -> None:
-        """Merges metadata by top-level keys; None deletes a key."""
-        with self._manifest_guard:
-            self._manifest.merge(metadata)
-            self._manifest.write(self._folder)
+    def change(self, metadata: Mapping[str, Any], vectors: Mapping[str, models.VectorParamsDiff]) -> None:
+        """Merges metadata by top-level keys, where None deletes a key, and changes parameters of vectors."""
+        with self._engine("update_collection"):
+            config = with_changes(self._manifest.config, self._where, vectors)
+            changed = replace(self._manifest, config=config)
+            changed.merge(metadata)
+            if config is self._manifest.config:
+                self._keep(changed)
+            else:
+                self._reopen(changed)
+
+    def create_vector(self, name: str, value: VectorNameConfig) -> None:
+        """Adds a vector; no point has one yet."""
+        with self._engine("create_vector_name"):
+            config = with_vector(self._manifest.config, self._where, name, value)
+            if config is not self._manifest.config:
+                self._replace_vector(name, config, creation(config, name))
+
+    def delete_vector(self, name: str) -> None:
+        """Removes a vector from the collection and all its points."""
+        with self._engine("delete_vector_name"):
+            config = without_vector(self._manifest.config, self._where, name)
+            if config is not self._manifest.config:
+                self._replace_vector(name, config)
 
     def upsert(self, points: Sequence[models.PointStruct]) -> None:
         """Inserts points, or replaces them as a whole."""
@@ -210,18 +230,16 @@ class Collection:
         """Indexes a payload field."""
         with self._engine("create_payload_index"):
             self._update(edge.UpdateOperation.create_field_index(field_name, payload_index.edge_schema(schema)))
-        described = dumped(schema) if isinstance(schema, BaseModel) else payload_index.schema_type(schema).value
-        with self._manifest_guard:
-            self._manifest.indexes[field_name] = described
-            self._manifest.write(self._folder)
+            described = dumped(schema) if isinstance(schema, BaseModel) else payload_index.schema_type(schema).value
+            self._keep(replace(self._manifest, indexes=self._manifest.indexes | {field_name: described}))
 
     def delete_payload_index(self, field_name: str) -> None:
         """Removes the index of a payload field."""
         with self._engine("delete_payload_index"):
             self._update(edge.UpdateOperation.delete_field_index(field_name))
-        with self._manifest_guard:
-            if self._manifest.indexes.pop(field_name, None) is not None:
-                self._manifest.write(self._folder)
+            if field_name in self._manifest.indexes:
+                kept = {name: value for name, value in self._manifest.indexes.items() if name != field_name}
+                self._keep(replace(self._manifest, indexes=kept))
 
     def _attached(self, file_name: str) -> Path:
         check_name(file_name, "an attached file", max_bytes=_MAX_NAME_BYTES)
@@ -231,8 +249,51 @@ class Collection:
 
     @contextlib.contextmanager
     def _engine(self, operation: str) -> Iterator[None]:
-        with engine_errors(operation, self.name):
+        # One after the other, as the engine has them anyway: a shard that is opened anew is not to be missed.
+        with self._guard, engine_errors(operation, self.name):
             yield
+
+    @property
+    def _where(self) -> str:
+        return f"collection {self.name!r}"
+
+    def _take(self, manifest: Manifest) -> None:
+        params = vector_params(manifest)
+        self._manifest = manifest
+        self._layout = layout_of(params.vectors, params.sparse_vectors)
+
+    def _keep(self, manifest: Manifest) -> None:
+        manifest.write(self._folder)
+        self._take(manifest)
+
+    def _replace_vector(self, name: str, config: dict[str, Any], *operations: edge.UpdateOperation) -> None:
+        """Removes a vector, or what a failed call left of it, and then carries out operations.
+
+        The engine changes one segment after the other, and opens no shard whose segments differ. So the manifest says
+        first that it is being done, and the files are complete before and after.
+        """
+        before = without_vector(config, self._where, name) if operations else config
+        others = [each for each in self._manifest.unfinished if each != name]
+        self.shard.flush()
+        self._keep(replace(self._manifest, config=before, unfinished=[*others, name]))
+        for operation in (edge.UpdateOperation.delete_vector_name(name), *operations):
+            self._update(operation)
+        self.shard.flush()
+        self._keep(replace(self._manifest, config=config, unfinished=others))
+
+    def _reopen(self, manifest: Manifest) -> None:
+        """Opens the shard anew, with other parameters; with the old ones if the engine does not take them.
+
+        The manifest is written last: what it says is in force after a crash.
+        """
+        self.close()
+        try:
+            self.shard = open_shard(self._folder, manifest)
+            self._keep(manifest)
+        except BaseException:
+            self.shard.close()
+            self.shard = open_shard(self._folder, self._manifest)
+            raise
 
     def _update(self, operation: edge.UpdateOperation) -> None:
         self.shard.update(operation)

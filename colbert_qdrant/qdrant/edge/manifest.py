@@ -26,14 +26,16 @@ class Manifest:
     """A collection's creation parameters, its metadata and its payload indexes, all as plain JSON values.
 
     Attributes:
-        config: The parameters of `create_collection` that are set.
+        config: The parameters of `create_collection` that are set, and what was changed of them since.
         metadata: The metadata of the collection.
         indexes: Payload field → the schema that its index was created with.
+        unfinished: Vectors that are just being added or removed; some segments of the shard may have them.
     """
 
     config: dict[str, Any]
     metadata: dict[str, Any] = field(default_factory=dict)
     indexes: dict[str, Any] = field(default_factory=dict)
+    unfinished: list[str] = field(default_factory=list)
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:

@@ -49,6 +49,18 @@ class CreateParams(TypedDict):
     quantization_config: models.QuantizationConfig | None
 
 
+def stored_params(config: Mapping[str, Any]) -> CreateParams:
+    """Returns what a collection was created with, from the plain values that its manifest keeps."""
+    made = models.CreateCollection(**config)
+    return {
+        "vectors": made.vectors,
+        "sparse_vectors": made.sparse_vectors,
+        "hnsw_config": made.hnsw_config,
+        "optimizers_config": made.optimizers_config,
+        "quantization_config": made.quantization_config,
+    }
+
+
 def with_segments(value: models.OptimizersConfigDiff | None) -> models.OptimizersConfigDiff:
     """Fills in the number of segments: a query is answered with one thread per segment."""
     value = value or models.OptimizersConfigDiff()

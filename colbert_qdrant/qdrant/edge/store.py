@@ -20,12 +20,13 @@ from colbert_qdrant.errors import (
     ForkedProcessError,
 )
 from colbert_qdrant.qdrant.edge.aliases import Aliases
-from colbert_qdrant.qdrant.edge.collection import SHARD_NAME, Collection
+from colbert_qdrant.qdrant.edge.collection import Collection
 from colbert_qdrant.qdrant.edge.failures import engine_errors
 from colbert_qdrant.qdrant.edge.lock import StoreLock
 from colbert_qdrant.qdrant.edge.manifest import FILE_NAME, Manifest, dumped, to_json
 from colbert_qdrant.qdrant.edge.names import check_name, folded
 from colbert_qdrant.qdrant.edge.params import CreateParams, edge_config, with_segments
+from colbert_qdrant.qdrant.edge.shards import SHARD_NAME, open_shard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -167,7 +168,7 @@ class Store:
             raise CollectionNotFoundError(f"there is no collection {name!r} in {self.path}")
         manifest = Manifest.read(folder)
         with engine_errors("load", name):
-            shard = edge.EdgeShard.load(str(folder / SHARD_NAME))
+            shard = open_shard(folder, manifest)
         return Collection(name, folder, manifest, shard)
 
     @contextlib.contextmanager

@@ -80,10 +80,16 @@ def test_aliases_are_listed_and_survive_reopening(tmp_path: Path) -> None:
 
 QUERY = [1.0, 2.0]
 RED = models.PointStruct(id=9, vector=QUERY, payload={"k": "red"})
+NEW = models.SparseVectorNameConfig(sparse=models.SparseVectorConfig())
 CALLS: dict[str, Callable[[EdgeClient, str], Any]] = {
     "collection_exists": lambda client, name: client.collection_exists(name),
     "get_collection": lambda client, name: client.get_collection(name),
     "update_collection": lambda client, name: client.update_collection(name, metadata={"a": 1}),
+    "create_vector_name": lambda client, name: client.create_vector_name(name, "new", NEW),
+    "delete_vector_name": lambda client, name: [
+        client.create_vector_name(name, "new", NEW),
+        client.delete_vector_name(name, ""),
+    ],
     "upsert": lambda client, name: client.upsert(name, [RED]),
     "update_vectors": lambda client, name: client.update_vectors(name, [models.PointVectors(id=1, vector=[3.0, 4.0])]),
     "delete_vectors": lambda client, name: client.delete_vectors(name, [""], [1]),

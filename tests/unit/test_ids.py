@@ -1,0 +1,39 @@
+"""Ids of documents as ids of points."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from colbert_qdrant import InvalidDocumentError
+from colbert_qdrant.qdrant.ids import RESERVED_POINT, point_id
+
+
+def test_derived_ids_stay_what_they_were() -> None:
+    assert point_id(1) == point_id(1, "uuid5") == "c45dd094-b4e7-50e2-a063-9925f9af4bfc"
+    assert point_id("1") == "ba81ee16-4708-5a73-84a0-4dffa064d797"
+
+
+@given(st.integers(0, 2**64 - 1) | st.uuids())
+def test_native_ids_are_those_of_points(id: int | UUID) -> None:
+    if isinstance(id, int):
+        assert point_id(id, "native") == id
+        return
+    for form in (id, str(id), id.hex, id.urn, f"{{{id}}}", str(id).upper()):
+        assert point_id(form, "native") == str(id)
+
+
+@pytest.mark.parametrize("id", [-1, 2**64, True, "1", "", "a" * 31, "g" * 32, 1.0, None, [], b"1", "\ud800" * 32])
+def test_others_are_refused_with_the_remedy(id: Any) -> None:
+    with pytest.raises(InvalidDocumentError, match=r"use a whole number from 0 to 2\*\*64 - 1 or a UUID"):
+        point_id(id, "native")
+
+
+@pytest.mark.parametrize("id", [RESERVED_POINT, RESERVED_POINT.upper(), UUID(RESERVED_POINT)])
+def test_the_library_s_own_point_is_no_document_s(id: Any) -> None:
+    with pytest.raises(InvalidDocumentError, match="holds the collection's settings: use another"):
+        point_id(id, "native")
