@@ -7,6 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from qdrant_client import models
+
 from colbert_qdrant.errors import ConfigurationError, MigrationError
 from colbert_qdrant.ingest import CollectionEncoding
 from colbert_qdrant.migrate import switching, target
@@ -250,10 +252,11 @@ class MigrationOperations:
         await write_metadata(self._writing, self.plan.target, to_metadata(fingerprint))
 
     async def _copy_limits(self) -> None:
-        strict: Any = self._planned.source.info.config.strict_mode_config
+        strict = self._planned.source.info.config.strict_mode_config  # of another class than what is sent
         if strict is None or self._planned.in_place or not (await self._writing.capabilities()).has("strict_mode"):
             return
-        await self._writing.client.update_collection(self.plan.target, strict_mode_config=strict)
+        limits = models.StrictModeConfig(**strict.model_dump(exclude_none=True))
+        await self._writing.client.update_collection(self.plan.target, strict_mode_config=limits)
 
     async def _require_verified(self, state: MigrationState) -> None:
         verified: Any = state.verified or {}

@@ -83,8 +83,6 @@ async def create_target(
         KEY: state.to_dict(),
     }
     if not await connection.client.collection_exists(plan.target):
-        if plan.config.fde.needs_fit:
-            await artefacts.delete(connection, plan.target)  # of a collection of that name that is gone
         arguments = target_arguments(plan, source, capabilities, same_engine=same_engine)
         if capabilities.has("metadata"):
             arguments["metadata"] = metadata
@@ -94,7 +92,7 @@ async def create_target(
         except (RequestRefusedError, CollectionExistsError):
             if not await connection.client.collection_exists(plan.target):
                 raise
-    if not capabilities.has("metadata") and await _is_blank(connection, plan.target):
+    if await is_blank(connection, plan):
         await write_metadata(connection, plan.target, metadata)
     stored = await read_migration(connection, plan.target)
     if stored is None or not stored.plan.same_as(plan):
@@ -102,6 +100,17 @@ async def create_target(
             f"collection {plan.target!r} exists, and is not this migration's: choose another target, or delete it first"
         )
     await _create_indexes(connection, source, plan, capabilities)
+
+
+async def is_blank(connection: Connection, plan: MigrationPlan) -> bool:
+    """Whether the target was made by a run that ended before it could say so, as only servers without metadata have."""
+    if (await connection.capabilities()).has("metadata"):
+        return False
+    params = (await connection.client.get_collection(plan.target)).config.params
+    names = {*_by_name(params.vectors), *(params.sparse_vectors or {})}
+    if not {plan.config.token_vector, plan.config.fde_vector, *plan.kept} <= names:
+        return False
+    return not (await connection.client.count(plan.target, exact=True)).count
 
 
 async def add_vectors(connection: Connection, plan: MigrationPlan) -> None:
@@ -158,7 +167,10 @@ async def _remove_vector(connection: Connection, collection: str, name: str) -> 
 
 
 async def _vector_names(connection: Connection, collection: str) -> Collection[str]:
-    vectors: Any = (await connection.client.get_collection(collection)).config.params.vectors
+    return _by_name((await connection.client.get_collection(collection)).config.params.vectors)
+
+
+def _by_name(vectors: Any) -> Collection[str]:
     return vectors if isinstance(vectors, dict) else ()
 
 
@@ -175,11 +187,6 @@ async def _create_indexes(
     for key, schema in wanted.items():
         if key not in there:
             await connection.client.create_payload_index(plan.target, field_name=key, field_schema=schema, wait=True)
-
-
-async def _is_blank(connection: Connection, collection: str) -> bool:
-    info = await connection.client.get_collection(collection)
-    return not info.points_count
 
 
 def _alone(

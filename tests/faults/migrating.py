@@ -65,7 +65,7 @@ def planned(client: Client, kind: Kind, **other: Any) -> Migration:
     """A migration of ``docs`` to ``new``, or in place."""
     where: dict[str, Any] = {"strategy": "in_place"} if kind.startswith("in place") else {"target": "new"}
     fde = LEMUR if kind.endswith("fitted") else MUVERA
-    return Migration.plan(client, "docs", encoder=WordEncoder(), fde=fde, **{**where, "retry": FAST, **other})
+    return Migration.plan(client, "docs", **{**where, "encoder": WordEncoder(), "fde": fde, "retry": FAST, **other})
 
 
 def resumed(client: Client, kind: Kind) -> Migration:

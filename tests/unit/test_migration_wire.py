@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from qdrant_client import QdrantClient, models
 
-from colbert_qdrant import ColbertCollection, CollectionConfig, LemurConfig, MigrationError
+from colbert_qdrant import ColbertCollection, CollectionConfig, LemurConfig, MigrationError, ServerError
+from colbert_qdrant.migrate import Migration
 from tests.encoders import WordEncoder
 from tests.faults.engine import EngineServer
 from tests.faults.migrating import MUVERA, check_migrated, contents, fill, on_server, planned, resumed, stand_for
-from tests.faults.server import serving
+from tests.faults.server import failing, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,8 +134,6 @@ def test_before_there_was_metadata_all_is_kept_in_a_point_that_is_no_document(
     # the source's own reserved point is not copied: it is a target itself
     own = planned(client, "computed")
     own.run()
-    from colbert_qdrant.migrate import Migration
-
     second = Migration.plan(client, "new", "newer", fde=LemurConfig(dim=8, hidden=16, epochs=0, learn_tokens=50))
     assert second.details.points == COUNT
     second.run()
@@ -161,8 +160,8 @@ def test_a_run_that_ends_before_it_could_say_what_it_made_is_gone_on_with(
 ) -> None:
     server.version = version
     migration = planned(client, "computed")
-    server.fault = lambda method, path, body: 1 / 0 if (method, path) == ("PUT", "/collections/new/points") else None  # type: ignore[func-returns-value,return-value]
-    with pytest.raises(Exception, match="upsert"):
+    server.fault = lambda method, path, body: failing(500) if path == "/collections/new/points" else None
+    with pytest.raises(ServerError, match="in collection 'new' failed"):
         migration.run()
     server.fault = lambda method, path, body: None
     assert client.collection_exists("new")
@@ -183,9 +182,7 @@ def test_a_strict_mode_is_kept_to_and_copied_when_all_is_there(server: EngineSer
     limits = [body["limit"] for _, path, body in server.log if path == "/collections/docs/points/scroll"]
     assert max(limits) <= 7
     copied = [
-        place
-        for place in places(server, "PATCH", "/collections/new")
-        if "strict_mode_config" in server.log[place][2]
+        place for place in places(server, "PATCH", "/collections/new") if "strict_mode_config" in server.log[place][2]
     ]
     assert len(copied) == 1
     assert copied[0] > max(places(server, "PUT", "/collections/new/points"))
@@ -205,7 +202,13 @@ def test_in_place_keeps_to_a_strict_mode(server: EngineServer, client: QdrantCli
     server.strict["docs"] = {"enabled": True, "max_query_limit": 7, "upsert_max_batchsize": 5}
     migration = planned(client, "in place")
     migration.run()
-    assert {len(body["points"]) for body in bodies(server, "PUT", "/collections/docs/points/vectors")} <= {1, 2, 3, 4, 5}
+    assert {len(body["points"]) for body in bodies(server, "PUT", "/collections/docs/points/vectors")} <= {
+        1,
+        2,
+        3,
+        4,
+        5,
+    }
     assert migration.verify().passed
 
 
@@ -258,7 +261,8 @@ def test_shard_keys_of_one_s_own_are_in_the_way(server: EngineServer, client: Qd
 
 def test_no_key_is_kept_or_shown(server: EngineServer, client: QdrantClient) -> None:
     key = "sEcReT-kEy-0123456789"
-    keyed = QdrantClient(url=f"http://127.0.0.1:{server.port}", api_key=key, check_compatibility=False)
+    with pytest.warns(UserWarning, match="insecure"):
+        keyed = QdrantClient(url=f"http://127.0.0.1:{server.port}", api_key=key, check_compatibility=False)
     migration = planned(keyed, "computed", target_client=keyed)
     migration.run()
     verdict = migration.verify()
