@@ -104,7 +104,7 @@ class EngineServer(FaultyServer):
         if rest == "exists":
             return {"exists": self.local.collection_exists(name)}
         if rest == "":
-            return self._of_collection(method, name, body)
+            return self.of_collection(method, name, body)
         name = self.local.aliases.get(name, name)
         if rest == "index":
             self.indexes[name][body["field_name"]] = body["field_schema"]
@@ -114,7 +114,8 @@ class EngineServer(FaultyServer):
         self._check_limits(name, method, body)
         return self._of_points(method, name, rest, body)
 
-    def _of_collection(self, method: str, name: str, body: dict[str, Any]) -> Any:
+    def of_collection(self, method: str, name: str, body: dict[str, Any]) -> Any:
+        """Make, change, delete or describe a collection."""
         if method == "PUT":
             new = models.CreateCollection(**body)
             self.local.create_collection(name, new.vectors, new.sparse_vectors)
@@ -132,9 +133,10 @@ class EngineServer(FaultyServer):
             if body.get("strict_mode_config"):
                 self.strict[name] = body["strict_mode_config"]
             return True
-        return self._described(self.local.aliases.get(name, name))
+        return self.described(self.local.aliases.get(name, name))
 
-    def _described(self, name: str) -> dict[str, Any]:
+    def described(self, name: str) -> dict[str, Any]:
+        """What a server says about a collection."""
         info = self.local.get_collection(name).model_dump(mode="json", exclude_none=True)
         info["status"] = self.status.pop(0) if self.status else "green"
         config = info["config"]

@@ -10,10 +10,13 @@ from qdrant_client import QdrantClient, models
 
 from colbert_qdrant import ColbertCollection, CollectionConfig, LemurConfig, MigrationError, ServerError
 from colbert_qdrant.migrate import Migration
-from tests.encoders import WordEncoder
+from tests.encoders import WordEncoder, random_texts
 from tests.faults.engine import EngineServer
-from tests.faults.migrating import MUVERA, check_migrated, contents, fill, on_server, planned, resumed, stand_for
+from tests.faults.grpc_engine import GrpcEngine
+from tests.faults.migrating import FAST, MUVERA, check_migrated, contents, fill, on_server, planned, resumed, stand_for
 from tests.faults.server import failing, serving
+from tests.grpc_server import connect
+from tests.grpc_server import serving as serving_grpc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -301,3 +304,64 @@ def test_what_was_fitted_is_forgotten_with_what_it_was_fitted_to(server: EngineS
     migration = planned(client, "fitted", fde=other)
     migration.run()
     assert migration.verify().passed
+
+
+DATES = {"at": "2024-02-29T12:00:00.123Z", "day": "2024-02-29", "n": 3, "big": 2**53 + 1, "x": 3.0, "no": None, "l": [1, {}]}
+
+
+def filled_by_grpc(engine: EngineServer) -> None:
+    """Collections of two kinds: one vector without a name; a multivector beside a sparse vector."""
+    texts = random_texts(COUNT, seed=9)
+    local = engine.raw
+    for name in ("plain", "multi"):
+        multi = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)
+        body: dict[str, Any] = {"vectors": {"size": 4, "distance": "Dot"}}
+        if name == "multi":
+            params = models.VectorParams(size=32, distance=models.Distance.DOT, multivector_config=multi)
+            body = {"vectors": {"late": params.model_dump(mode="json")}, "sparse_vectors": {"words": {}}}
+        engine.of_collection("PUT", name, body)
+        points = []
+        for number, (text, tokens) in enumerate(zip(texts, WordEncoder().encode_documents(texts), strict=True)):
+            vector: Any = [number + 0.5, 1.0, -2.0, 0.25]
+            if name == "multi":
+                sparse = models.SparseVector(indices=[number, 100], values=[0.5, 2.0])
+                vector = {"late": tokens.tolist(), "words": sparse}
+            points.append(models.PointStruct(id=number, payload={"text": text, **DATES}, vector=vector))
+        local.upsert(name, points)
+        engine.indexes[name]["at"] = "datetime"
+
+
+@pytest.mark.parametrize("speaks", [("grpc", "grpc"), ("grpc", "rest"), ("rest", "grpc")])
+@pytest.mark.parametrize("source", ["plain", "multi"])
+def test_over_grpc(server: EngineServer, source: str, speaks: tuple[str, str]) -> None:
+    filled_by_grpc(server)
+    server.strict[source] = {"enabled": True, "max_query_limit": 10_000, "upsert_max_batchsize": 9}
+    with serving(EngineServer()) as other, serving_grpc(GrpcEngine(server)) as one, serving_grpc(GrpcEngine(other)) as two:
+        reading = connect(one.port) if speaks[0] == "grpc" else on_server(server.port)
+        writing = connect(two.port) if speaks[1] == "grpc" else on_server(other.port)
+        encoder = WordEncoder() if source == "plain" else None
+        migration = Migration.plan(reading, source, "new", target_client=writing, encoder=encoder, fde=MUVERA, retry=FAST)
+        report = migration.run()
+        assert report.points == COUNT
+        verdict = migration.verify()
+        assert verdict.passed, verdict.reasons
+        before = {record.id: record for record in server.raw.scroll(source, limit=1000, with_vectors=True)[0]}
+        after = {record.id: record for record in other.raw.scroll("new", limit=1000, with_vectors=True)[0]}
+        assert set(after) == set(before)
+        for id, record in before.items():
+            assert after[id].payload == record.payload
+            assert json.dumps(after[id].payload, sort_keys=True) == json.dumps(record.payload, sort_keys=True)
+            stored: Any = after[id].vector
+            wanted: Any = record.vector if isinstance(record.vector, dict) else {"": record.vector}
+            assert {name: stored[name] for name in wanted} == wanted
+        assert other.indexes["new"] == {"at": "datetime"}
+        assert other.strict["new"] == server.strict[source]
+        stand_for(on_server(other.port), "live", "new")
+        migration.switch("other")
+        assert other.local.aliases == {"live": "new", "other": "new"}
+        migration.rollback()
+        assert other.local.aliases == {"live": "new"}
+        resumed_one = Migration.resume(reading, "new", target_client=writing, encoder=encoder)
+        assert resumed_one.run().present == COUNT
+        reading.close()
+        writing.close()
