@@ -256,9 +256,7 @@ class Comparison:
         if other is None:
             return False
         if name in self.source.sparse:
-            return dict(zip(one.indices, one.values, strict=True)) == dict(
-                zip(other.indices, other.values, strict=True)
-            )
+            return _entries(one) == _entries(other)
         datatype, config = self.source.vectors[name].datatype, self.plan.config
         tolerance = _TOLERANCES["float32" if datatype is None else datatype.value]
         stored = {config.token_vector: config.token_datatype, config.fde_vector: config.fde_datatype}
@@ -276,6 +274,11 @@ def _choose(contents: Contents, id: PointId, size: int, random: np.random.Random
         contents.sample.append(id)
     elif (place := random.randint(contents.points)) < size:
         contents.sample[place] = id
+
+
+def _entries(vector: models.SparseVector) -> dict[int, float]:
+    """What a sparse vector holds, in the 32 bits that engines keep of a number."""
+    return dict(zip(vector.indices, np.asarray(vector.values, np.float32).tolist(), strict=True))
 
 
 def _flat(vector: Any) -> NDArray[np.float32]:

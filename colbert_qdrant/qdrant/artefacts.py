@@ -64,7 +64,7 @@ async def publish(connection: Connection, collection: str, data: bytes, *, repla
         ArtefactError: One is there, and it cannot be read.
     """
     if connection.embedded:
-        if not replace and (stored := await fetch(connection, collection)) is not None:
+        if not replace and (stored := await connection.edge.attachment(collection, FILE_NAME)) is not None:
             return stored
         await connection.edge.attach(collection, FILE_NAME, data)
         return data
@@ -91,7 +91,7 @@ async def fetch(connection: Connection, collection: str) -> bytes | None:
         ArtefactError: It is not whole.
     """
     if connection.embedded:
-        return await connection.edge.attachment(collection, FILE_NAME) or None
+        return await connection.edge.attachment(collection, FILE_NAME)
     name = await companion(connection, collection)
     return await _read(connection, name) if await connection.client.collection_exists(name) else None
 
@@ -112,11 +112,11 @@ async def delete(connection: Connection, collection: str) -> None:
 
 
 async def forget(connection: Connection, collection: str) -> None:
-    """Take the artefact of a collection away that stays."""
-    if not connection.embedded:
+    """Delete the artefact of a collection that stays."""
+    if connection.embedded:
+        await connection.edge.attach(collection, FILE_NAME, None)
+    else:
         await delete(connection, await real_name(connection, collection))
-    elif await fetch(connection, collection) is not None:
-        await connection.edge.attach(collection, FILE_NAME, b"")
 
 
 async def _make(connection: Connection, name: str) -> None:

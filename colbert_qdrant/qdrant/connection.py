@@ -48,7 +48,7 @@ _SPOKEN: Final[Mapping[str, str]] = {
 class EdgeMethods(Protocol):
     """What `EdgeClient` has and servers have not, as coroutines."""
 
-    async def attach(self, collection_name: str, file_name: str, data: bytes) -> None:
+    async def attach(self, collection_name: str, file_name: str, data: bytes | None) -> None:
         """See `EdgeClient.attach`."""
 
     async def attachment(self, collection_name: str, file_name: str) -> bytes | None:

@@ -63,7 +63,7 @@ def planned(written: Written, kind: str, **arguments: Any) -> Migration:
 
 def ingested(client: Client, kind: str, written: Written) -> ColbertCollection:
     """What a collection is that was never anything else."""
-    raw = SentenceEncoder(unit=kind in ("by-hand-multivector", "fastembed-cosine"))
+    raw = SentenceEncoder(unit=has_tokens(kind))
     config = CollectionConfig(
         fde=ADOPTED if kind.startswith("fastembed") else FDE,
         id_scheme="native",

@@ -58,6 +58,13 @@ def _muvera() -> Any:
     return module.Muvera(dim=DIM, k_sim=K_SIM, dim_proj=DIM_PROJ, r_reps=R_REPS, random_seed=SEED)
 
 
+def _tokens(text: str) -> NDArray[np.float32]:
+    """Of length 1, as the models that FastEmbed runs make them."""
+    tokens = common.tokens(text)
+    unit: NDArray[np.float32] = tokens / np.linalg.norm(tokens, axis=1, keepdims=True)
+    return unit
+
+
 def _write(client: QdrantClient, collection: str, count: int, distance: models.Distance) -> Written:
     muvera = _muvera()
     client.create_collection(
@@ -79,8 +86,8 @@ def _write(client: QdrantClient, collection: str, count: int, distance: models.D
             models.PointStruct(
                 id=number,
                 vector={
-                    "muvera": np.asarray(muvera.process_document(common.tokens(text))).tolist(),
-                    "colbert": common.tokens(text).tolist(),
+                    "muvera": np.asarray(muvera.process_document(_tokens(text))).tolist(),
+                    "colbert": _tokens(text).tolist(),
                 },
                 payload={"document": text, **common.metadata(number)},
             )
@@ -89,7 +96,7 @@ def _write(client: QdrantClient, collection: str, count: int, distance: models.D
     )
 
     def search(name: str, query: str) -> list[str]:
-        tokens = common.tokens(query)
+        tokens = _tokens(query)
         candidates = models.Prefetch(query=np.asarray(muvera.process_query(tokens)).tolist(), using="muvera", limit=20)
         found = client.query_points(name, prefetch=candidates, query=tokens.tolist(), using="colbert", limit=4)
         return [str(point.payload["document"]) for point in found.points if point.payload]

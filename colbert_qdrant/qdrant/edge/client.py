@@ -304,10 +304,10 @@ class EdgeClient(Reading):
         self._store.collection(collection_name).delete_payload_index(field_name)
         return _done()
 
-    def attach(self, collection_name: str, file_name: str, data: bytes) -> None:
+    def attach(self, collection_name: str, file_name: str, data: bytes | None) -> None:
         """Keeps a file with a collection, in the place of one of that name; only the embedded engine has this.
 
-        A crash leaves the old file or the new one, nothing in between.
+        None removes it. A crash leaves the old file or the new one, nothing in between.
 
         Raises:
             ConfigurationError: The name cannot be that of a file, or is one that the collection has itself.

@@ -17,7 +17,7 @@ from colbert_qdrant.qdrant.edge import payload_index
 from colbert_qdrant.qdrant.edge.describe import collection_info, vector_params
 from colbert_qdrant.qdrant.edge.failures import engine_errors
 from colbert_qdrant.qdrant.edge.fields import given, unsupported
-from colbert_qdrant.qdrant.edge.files import TEMPORARY_SUFFIX, write_file
+from colbert_qdrant.qdrant.edge.files import TEMPORARY_SUFFIX, remove_file, write_file
 from colbert_qdrant.qdrant.edge.filters import to_filter
 from colbert_qdrant.qdrant.edge.groups import GroupSearch
 from colbert_qdrant.qdrant.edge.manifest import FILE_NAME, dumped
@@ -128,9 +128,13 @@ class Collection:
         with self._engine("delete_vectors"):
             self._select(points, operations.delete_vectors, operations.delete_vectors_by_filter, list(names))
 
-    def attach(self, file_name: str, data: bytes) -> None:
-        """Keeps a file with the collection."""
-        write_file(self._attached(file_name), data)
+    def attach(self, file_name: str, data: bytes | None) -> None:
+        """Keeps a file with the collection; None removes it."""
+        path = self._attached(file_name)
+        if data is None:
+            remove_file(path)
+        else:
+            write_file(path, data)
 
     def attachment(self, file_name: str) -> bytes | None:
         """Reads a file that is kept with the collection; None if there is none."""

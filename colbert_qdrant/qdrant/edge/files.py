@@ -36,6 +36,19 @@ def write_file(path: Path, data: bytes) -> None:
         raise EngineError(f"{path} cannot be written: {error}") from error
 
 
+def remove_file(path: Path) -> None:
+    """Removes a file, if there is one.
+
+    Raises:
+        EngineError: It cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise EngineError(f"{path} cannot be removed: {error}") from error
+
+
 def write_json(path: Path, version: int, values: Mapping[str, Any]) -> None:
     """Writes JSON values, and the version of their format.
 

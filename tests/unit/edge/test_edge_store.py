@@ -232,6 +232,10 @@ def test_a_file_is_kept_with_a_collection_until_that_is_deleted(tmp_path: Path) 
             client.attach("other", "some.bin", data)
     with EdgeClient(tmp_path) as client:
         assert client.attachment("docs", "some.bin") == data
+        for _ in range(2):
+            client.attach("docs", "some.bin", None)
+            assert client.attachment("docs", "some.bin") is None
+        client.attach("docs", "some.bin", data)
         client.delete_collection("docs")
         client.create_collection("docs", vectors)
         assert client.attachment("docs", "some.bin") is None
