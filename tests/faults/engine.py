@@ -110,7 +110,7 @@ class EngineServer(FaultyServer):
             self.indexes[name][body["field_name"]] = body["field_schema"]
             return _done()
         if rest.startswith("vectors/"):
-            return self._of_vector(method, name, rest.removeprefix("vectors/"), body)
+            return self.of_vector(method, name, rest.removeprefix("vectors/"), body)
         self._check_limits(name, method, body)
         return self._of_points(method, name, rest, body)
 
@@ -148,8 +148,8 @@ class EngineServer(FaultyServer):
         info["payload_schema"] = {key: _index(schema) for key, schema in self.indexes[name].items()}
         return info
 
-    def _of_vector(self, method: str, name: str, vector: str, body: dict[str, Any]) -> Any:
-        """Local mode cannot add or remove vectors, so a collection is made anew with all of its points."""
+    def of_vector(self, method: str, name: str, vector: str, body: dict[str, Any]) -> Any:
+        """Add or remove a vector: local mode cannot, so a collection is made anew with all of its points."""
         old = self.local.collections[name]
         vectors: Any = dict(old.config.vectors) if isinstance(old.config.vectors, dict) else {"": old.config.vectors}
         records = old.scroll(limit=10**6, with_vectors=True)[0]

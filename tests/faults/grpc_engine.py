@@ -80,6 +80,27 @@ class GrpcEngine(Server):
         self.engine.local.upsert(request.collection_name, points)
         return operation_done()
 
+    def UpdateVectors(self, request: Any, context: Any) -> Any:
+        points = [GrpcToRest.convert_point_vectors(each) for each in request.points]
+        self.engine.local.update_vectors(request.collection_name, points)
+        return operation_done()
+
+    def CreateVectorName(self, request: Any, context: Any) -> Any:
+        dense = request.dense_config
+        multi = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)
+        params = models.VectorParams(
+            size=dense.size,
+            distance=GrpcToRest.convert_distance(dense.distance),
+            multivector_config=multi if dense.HasField("multivector_config") else None,
+        )
+        body = {"dense": params.model_dump(mode="json", exclude_none=True)}
+        self.engine.of_vector("PUT", request.collection_name, request.vector_name, body)
+        return operation_done()
+
+    def DeleteVectorName(self, request: Any, context: Any) -> Any:
+        self.engine.of_vector("DELETE", request.collection_name, request.vector_name, {})
+        return operation_done()
+
     def Scroll(self, request: Any, context: Any) -> Any:
         records, following = self.engine.local.scroll(
             request.collection_name,
@@ -104,7 +125,8 @@ class GrpcEngine(Server):
         searches = [GrpcToRest.convert_query_points(each) for each in request.query_points]
         found = self.engine.local.query_batch_points(request.collection_name, searches)
         results = [
-            messages.BatchResult(result=[RestToGrpc.convert_scored_point(_whole(hit)) for hit in each.points]) for each in found
+            messages.BatchResult(result=[RestToGrpc.convert_scored_point(_whole(hit)) for hit in each.points])
+            for each in found
         ]
         return messages.QueryBatchResponse(result=results)
 

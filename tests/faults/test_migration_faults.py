@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from qdrant_client import QdrantClient, models
 
-from colbert_qdrant import ColbertCollection, EdgeClient, MigrationError, RequestError
+from colbert_qdrant import ColbertCollection, EdgeClient, MigrationError, RequestError, TokenEmbeddings
 from tests.encoders import WordEncoder
 from tests.faults.engine import EngineServer
 from tests.faults.migrating import (
@@ -25,7 +25,7 @@ from tests.faults.migrating import (
 from tests.faults.server import Answer, failing, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from colbert_qdrant.qdrant.capabilities import Client
@@ -317,3 +317,55 @@ def test_docs_are_opened_by_the_alias_on_both_sides_of_a_switch(engine: EngineSe
     assert [len(body["actions"]) for body in aliases] == [2]
     first_step.rollback()
     assert len([1 for _, path, _ in engine.log if path == "/collections/aliases"]) == 3
+
+
+def test_what_is_written_to_a_target_in_use_is_never_deleted(engine: EngineServer, remote: QdrantClient) -> None:
+    migration = planned(remote, "computed")
+    migration.run()
+    stand_for(remote, "live", "new")  # by somebody who did not use switch()
+    remote.upsert("live", [models.PointStruct(id=999, payload={"document": "river"}, vector={})])
+    with pytest.raises(MigrationError, match=r"aliases \['live'\] .* may be written to by now"):
+        planned(remote, "computed").run()
+    assert remote.retrieve("new", [999])
+
+
+def test_a_verification_forgets_no_switch_that_was_made_meanwhile(engine: EngineServer, remote: QdrantClient) -> None:
+    stand_for(remote, "live", "docs")
+    planned(remote, "computed").run()
+    other = planned(remote, "computed")
+
+    class Meanwhile(WordEncoder):
+        def encode_documents(self, texts: Sequence[str]) -> TokenEmbeddings:
+            if verifying and engine.local.aliases["live"] == "docs":
+                other.switch("live", force="in a hurry")
+            return super().encode_documents(texts)
+
+    verifying = False
+    slow = planned(remote, "computed", encoder=Meanwhile())
+    verifying = True
+    slow.verify()
+    assert check_aliases(remote, {"live": {"new"}})
+    slow.rollback()
+    assert check_aliases(remote, {"live": {"docs"}}) == {"live": "docs"}
+
+
+def test_a_cleanup_that_was_not_ended_can_be_done_again(engine: EngineServer, remote: QdrantClient) -> None:
+    migration = planned(remote, "computed")
+    migration.run()
+    migration.verify()
+    migration.switch("live")
+    engine.fault = first(("DELETE", "/collections/docs"), LOST, 3)
+    assert attempts_of(lambda: migration.cleanup(confirm=lambda _: True)) == 3
+    assert not remote.collection_exists("docs")
+    assert migration.cleanup(confirm=lambda _: True) == "docs"
+
+
+def test_in_place_what_others_wrote_meanwhile_can_be_verified(remote: QdrantClient) -> None:
+    migration = planned(remote, "in place")
+    migration.run()
+    remote.upsert("docs", [models.PointStruct(id=999, payload={"document": "river"}, vector={})])
+    verdict = migration.verify()
+    assert any("somebody wrote meanwhile" in reason for reason in verdict.reasons)
+    report = migration.run()
+    assert report.points - report.without_tokens == 1
+    assert migration.verify().passed

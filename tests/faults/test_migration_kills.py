@@ -9,6 +9,7 @@ import pytest
 from qdrant_client import models
 
 from colbert_qdrant import EdgeClient
+from colbert_qdrant.qdrant.ids import RESERVED_POINT
 from tests.faults.engine import EngineServer
 from tests.faults.migrating import (
     PROCESSES,
@@ -68,14 +69,24 @@ def requests_of(server: EngineServer, kind: Kind, what: str) -> int:
     return len(server.log)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def engine() -> Iterator[EngineServer]:
     with serving(EngineServer()) as running:
         yield running
 
 
-@pytest.mark.parametrize("kind", ["computed", "fitted", "in place", "in place, fitted"])
-def test_a_run_that_is_killed_is_gone_on_with(engine: EngineServer, kind: Kind) -> None:
+@pytest.mark.parametrize(
+    ("kind", "version"),
+    [
+        ("computed", "1.15.5"),  # which keeps the state in a point
+        ("computed", "1.19.1"),
+        ("fitted", "1.19.1"),
+        ("in place", "1.19.1"),
+        ("in place, fitted", "1.19.1"),
+    ],
+)
+def test_a_run_that_is_killed_is_gone_on_with(engine: EngineServer, kind: Kind, version: str) -> None:
+    engine.version = version
     reset(engine)
     most = requests_of(engine, kind, "run")
     draw = random.Random(kind)
@@ -138,8 +149,6 @@ def test_a_rollback_in_place_that_is_killed_is_ended_or_undone(engine: EngineSer
 
 @pytest.mark.parametrize("kind", ["computed", "fitted", "in place", "in place, fitted"])
 def test_in_a_store(tmp_path: Path, kind: Kind) -> None:
-    if kind.startswith("in place") and not hasattr(EdgeClient, "create_vector_name"):
-        pytest.skip("the embedded engine's client cannot add vectors yet")
     draw, shared = random.Random(kind), PROCESSES.Value("q", 0)
     ends: dict[str, int] = {}
     path = tmp_path / "store"
@@ -192,4 +201,6 @@ def is_begun(client: Client, kind: Kind) -> bool:
     name = "docs" if kind.startswith("in place") else "new"
     if not client.collection_exists(name):
         return False
-    return "colbert_qdrant_migration" in (client.get_collection(name).config.metadata or {})
+    reserved = client.retrieve(name, [RESERVED_POINT])
+    kept = client.get_collection(name).config.metadata or (reserved[0].payload if reserved else None)
+    return "colbert_qdrant_migration" in (kept or {})

@@ -306,7 +306,15 @@ def test_what_was_fitted_is_forgotten_with_what_it_was_fitted_to(server: EngineS
     assert migration.verify().passed
 
 
-DATES = {"at": "2024-02-29T12:00:00.123Z", "day": "2024-02-29", "n": 3, "big": 2**53 + 1, "x": 3.0, "no": None, "l": [1, {}]}
+DATES = {
+    "at": "2024-02-29T12:00:00.123Z",
+    "day": "2024-02-29",
+    "n": 3,
+    "big": 2**53 + 1,
+    "x": 3.0,
+    "no": None,
+    "l": [1, {}],
+}
 
 
 def filled_by_grpc(engine: EngineServer) -> None:
@@ -336,11 +344,17 @@ def filled_by_grpc(engine: EngineServer) -> None:
 def test_over_grpc(server: EngineServer, source: str, speaks: tuple[str, str]) -> None:
     filled_by_grpc(server)
     server.strict[source] = {"enabled": True, "max_query_limit": 10_000, "upsert_max_batchsize": 9}
-    with serving(EngineServer()) as other, serving_grpc(GrpcEngine(server)) as one, serving_grpc(GrpcEngine(other)) as two:
+    with (
+        serving(EngineServer()) as other,
+        serving_grpc(GrpcEngine(server)) as one,
+        serving_grpc(GrpcEngine(other)) as two,
+    ):
         reading = connect(one.port) if speaks[0] == "grpc" else on_server(server.port)
         writing = connect(two.port) if speaks[1] == "grpc" else on_server(other.port)
         encoder = WordEncoder() if source == "plain" else None
-        migration = Migration.plan(reading, source, "new", target_client=writing, encoder=encoder, fde=MUVERA, retry=FAST)
+        migration = Migration.plan(
+            reading, source, "new", target_client=writing, encoder=encoder, fde=MUVERA, retry=FAST
+        )
         report = migration.run()
         assert report.points == COUNT
         verdict = migration.verify()
@@ -356,12 +370,26 @@ def test_over_grpc(server: EngineServer, source: str, speaks: tuple[str, str]) -
             assert {name: stored[name] for name in wanted} == wanted
         assert other.indexes["new"] == {"at": "datetime"}
         assert other.strict["new"] == server.strict[source]
-        stand_for(on_server(other.port), "live", "new")
-        migration.switch("other")
-        assert other.local.aliases == {"live": "new", "other": "new"}
-        migration.rollback()
+        migration.switch("live")
         assert other.local.aliases == {"live": "new"}
+        migration.rollback()
+        assert other.local.aliases == {}
         resumed_one = Migration.resume(reading, "new", target_client=writing, encoder=encoder)
         assert resumed_one.run().present == COUNT
         reading.close()
         writing.close()
+
+
+def test_in_place_over_grpc(server: EngineServer, client: QdrantClient) -> None:
+    before = contents(client, "docs")
+    with serving_grpc(GrpcEngine(server)) as running:
+        speaking = connect(running.port)
+        migration = planned(speaking, "in place")
+        migration.run()
+        assert migration.verify().passed
+        check_migrated(client, "in place", before)
+        (change,) = [each for name, each in running.calls if name == "Update" and each.HasField("vectors_config")]
+        assert change.vectors_config.params_map.map["colbert"].hnsw_config.m == 0
+        migration.rollback()
+        assert contents(client, "docs") == before
+        speaking.close()
