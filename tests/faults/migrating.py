@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["computed", "fitted", "in place", "in place, fitted"]
 
-COUNT = 48
+COUNT = 30
 MUVERA = MuveraConfig(k_sim=2, dim_proj=8, r_reps=8)
 LEMUR = LemurConfig(dim=16, hidden=64, epochs=0, learn_tokens=200, fit_documents=100)
 FAST = RetryConfig(attempts=3, first_wait=0.001, longest_wait=0.002, deadline=20)
