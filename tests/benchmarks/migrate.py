@@ -76,7 +76,7 @@ def fill(client: EdgeClient, points: int) -> None:
     for start in range(0, points, PAGE):
         batch: list[Any] = []
         for id in range(start, min(start + PAGE, points)):
-            rows = directions[random.integers(0, len(directions), TOKENS)]
+            rows: Any = directions[random.integers(0, len(directions), TOKENS)]
             rows = rows + random.standard_normal(rows.shape).astype(np.float32) / 2
             rows /= np.linalg.norm(rows, axis=1, keepdims=True)
             payload = {"text": "some words of it " * 20, "number": id}
