@@ -189,20 +189,20 @@ class Run:
             self.written -= len(refused)
 
     async def _update(self, points: list[Point]) -> None:
-        names = self._added()
-        changes = [
-            models.PointVectors.model_construct(
-                id=point.id,
-                vector={name: to_numbers(vector) for name, vector in point.vectors.items() if name in names},
-            )
-            for point in points
-            if any(name in point.vectors for name in names)
-        ]
-        most, before = self.limits.upsert_batch or len(changes), len(self.refused)
-        for start in range(0, len(changes), most or 1):
-            await self._change(changes[start : start + most])
-        self.report.advance(len(points))
-        await self._wrote(points)
+        names, before = self._added(), len(self.refused)
+        for batch in split_by_bytes(points, MAX_BATCH_BYTES, binary=self.writing.binary, most=self.limits.upsert_batch):
+            changes = [
+                models.PointVectors.model_construct(
+                    id=point.id,
+                    vector={name: to_numbers(vector) for name, vector in point.vectors.items() if name in names},
+                )
+                for point in batch
+                if any(name in point.vectors for name in names)
+            ]
+            if changes:
+                await self._change(changes)
+            self.report.advance(len(batch))
+            await self._wrote(batch)
         self.written -= len(self.refused) - before
 
     async def _change(self, changes: Sequence[models.PointVectors]) -> None:
