@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 from qdrant_client import QdrantClient
@@ -103,6 +103,8 @@ class Server(messages.PointsServicer, messages.CollectionsServicer, messages.Qdr
         return messages.GetCollectionInfoResponse(result=info)
 
 
+Stub = TypeVar("Stub", bound=Server)
+
 READS = frozenset({"HealthCheck", "CollectionExists", "Get", "Count", "QueryBatch", "ListAliases"})
 
 
@@ -134,7 +136,7 @@ def operation_done() -> Any:
 
 
 @contextmanager
-def serving(service: Server, *, credentials: grpc.ServerCredentials | None = None) -> Iterator[Server]:
+def serving(service: Stub, *, credentials: grpc.ServerCredentials | None = None) -> Iterator[Stub]:
     """Listen on a free port of this machine, with TLS if there are credentials."""
     options = [("grpc.max_receive_message_length", -1)]
     running = grpc.server(ThreadPoolExecutor(2), options=options, interceptors=[Door(service)])

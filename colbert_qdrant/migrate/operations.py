@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from qdrant_client import models
 
 from colbert_qdrant.errors import ConfigurationError, MigrationError
 from colbert_qdrant.ingest import CollectionEncoding
@@ -37,10 +39,6 @@ if TYPE_CHECKING:
 Side = Literal["source", "target"]
 """Which of a migration's collections."""
 
-_WRITTEN_MEANWHILE: Final = (
-    "ids or payloads are others than before run(): if somebody wrote meanwhile, rollback(), and run() while nobody does"
-)
-
 
 class MigrationOperations:
     """One planned migration. Methods are those of `Migration`, where they are described."""
@@ -56,7 +54,7 @@ class MigrationOperations:
         self.plan.require_possible()
         self._planned.require_encoder()
         started = time.perf_counter()
-        state = await self._prepared()
+        await self._prepare()
         info = await self._writing.client.get_collection(self.plan.target)
         run = Run(
             reading=self._reading,
@@ -81,7 +79,7 @@ class MigrationOperations:
         elif self._planned.in_place:
             await self._declare(self._planned.fde)
         await self._copy_limits()
-        await self._write(replace(state, copied=_now()))
+        await self._write(replace(await self._stored(), copied=_now()))
         return MigrationReport(
             points=run.written,
             present=run.present,
@@ -140,7 +138,7 @@ class MigrationOperations:
             checks=tuple(checks),
         )
         short = {"at": verdict.at, "passed": verdict.passed, "points": verdict.points, "digest": verdict.digest}
-        await self._write(replace(state, verified=short))
+        await self._write(replace(await self._stored(), verified=short))  # an alias may have been switched meanwhile
         return verdict
 
     async def switch(self, alias: str, *, force: str | None) -> None:
@@ -194,19 +192,17 @@ class MigrationOperations:
             self._reading, self.plan.source, confirm, f"its migrated copy {self.plan.target!r} is verified"
         )
 
-    async def _prepared(self) -> MigrationState:
-        """The target, made ready for points."""
+    async def _prepare(self) -> None:
+        """Make the target ready for points."""
         state = MigrationState(plan=self.plan)
         if await self._writing.client.collection_exists(self.plan.target):
             state = await read_migration(self._writing, self.plan.target) or state
-        if state.switches:
-            raise MigrationError(
-                f"aliases {[each.alias for each in state.switches]} were switched to collection {self.plan.target!r}, "
-                "which may be written to by now: rollback() first, or plan a migration to another target"
-            )
-        state = replace(state.after_writing(), plan=self.plan)
+        await self._require_unused(state)
+        before = None if state.copied else state.before  # others may have written since a run that ended
+        state = replace(state.after_writing(), plan=self.plan, before=before)
         if self._planned.in_place:
-            return await self._prepared_in_place(state)
+            await self._prepare_in_place(state)
+            return
         await target.create_target(
             self._writing,
             self._planned.source,
@@ -217,9 +213,20 @@ class MigrationOperations:
         )
         await self._write(state)
         await self._copy_artefact()
-        return state
 
-    async def _prepared_in_place(self, state: MigrationState) -> MigrationState:
+    async def _require_unused(self, state: MigrationState) -> None:
+        """Raise if applications may write to the target: whatever the source has not would be deleted again."""
+        in_use = {each.alias for each in state.switches}
+        if not self._planned.in_place:
+            aliases = await switching.read_aliases(self._writing)
+            in_use |= {alias for alias, name in aliases.items() if name == self.plan.target}
+        if in_use:
+            raise MigrationError(
+                f"aliases {sorted(in_use)} were switched to collection {self.plan.target!r}, which may be written to "
+                "by now: rollback() first, or delete them, or plan a migration to another target"
+            )
+
+    async def _prepare_in_place(self, state: MigrationState) -> None:
         source = self._planned.source
         if state.before is None:
             contents = await read_contents(self._reading, source.name, source.chosen, source.limits)
@@ -229,7 +236,6 @@ class MigrationOperations:
         await wait_until_ready(self._writing, self.plan.target, self.plan.config, timeout=600)
         if self.plan.encoding == "fitted":
             await self._declare(None)  # searches are exact until it is fitted
-        return state
 
     async def _copy_artefact(self) -> None:
         """A stored encoding that was fitted needs what it was fitted with."""
@@ -259,10 +265,11 @@ class MigrationOperations:
         await write_metadata(self._writing, self.plan.target, to_metadata(fingerprint))
 
     async def _copy_limits(self) -> None:
-        strict: Any = self._planned.source.info.config.strict_mode_config
+        strict = self._planned.source.info.config.strict_mode_config  # of another class than what is sent
         if strict is None or self._planned.in_place or not (await self._writing.capabilities()).has("strict_mode"):
             return
-        await self._writing.client.update_collection(self.plan.target, strict_mode_config=strict)
+        limits = models.StrictModeConfig(**strict.model_dump(exclude_none=True))
+        await self._writing.client.update_collection(self.plan.target, strict_mode_config=limits)
 
     async def _require_verified(self, state: MigrationState) -> None:
         verified = _require_passed(state)
@@ -274,8 +281,10 @@ class MigrationOperations:
             )
 
     async def _delete(self, connection: Connection, name: str, confirm: Callable[[str], bool], why: str) -> str | None:
-        count = await connection.client.count(name, exact=True)
-        if not confirm(f"Delete collection {name!r} with {count.count:,} points ({why})?"):
+        points = 0
+        if await connection.client.collection_exists(name):  # else an earlier cleanup did not come to its end
+            points = (await connection.client.count(name, count_filter=documents_only(None), exact=True)).count
+        if not confirm(f"Delete collection {name!r} with {points:,} points ({why})?"):
             return None
         await connection.client.delete_collection(name)
         await artefacts.delete(connection, name)
@@ -309,7 +318,12 @@ def _require_passed(state: MigrationState) -> Mapping[str, Any]:
 
 def _untouched(state: MigrationState, points: int, digest: str) -> Check:
     same = state.before == {"points": points, "digest": digest}
-    detail = "ids and payloads are what they were" if same else _WRITTEN_MEANWHILE
+    detail = (
+        "ids and payloads are what they were"
+        if same
+        else "ids or payloads are others than before run(): run() and verify() again if somebody wrote meanwhile, else "
+        "restore the snapshot"
+    )
     return Check(name="untouched", passed=same, detail=detail)
 
 

@@ -15,6 +15,7 @@ from colbert_qdrant.migrate.plan import Costs, MigrationPlan
 from colbert_qdrant.migrate.risks import risk_of_encoder, risk_of_target, risks_of_engines, risks_of_points
 from colbert_qdrant.migrate.source import read_sample, read_source
 from colbert_qdrant.migrate.state import MigrationState, read_migration
+from colbert_qdrant.migrate.target import is_blank
 from colbert_qdrant.qdrant import artefacts
 from colbert_qdrant.qdrant.legs import Legs
 from colbert_qdrant.qdrant.metadata import documents_only
@@ -178,7 +179,7 @@ async def _tried(planned: Planned, sample: Sample, wishes: Wishes) -> Planned:
         if state is not None and state.plan.same_as(plan):
             count = await writing.client.count(plan.target, count_filter=documents_only(None), exact=True)
             plan = replace(plan, present=min(count.count, plan.points))
-        else:
+        elif not await is_blank(writing, plan):
             risks.append(risk_of_target(plan.target))
     return replace(planned, plan=replace(plan, risks=tuple(risks)))
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from qdrant_client import models
 
-from colbert_qdrant.errors import MigrationError
+from colbert_qdrant.errors import EngineError, MigrationError, RequestError, RequestRefusedError, RequestTooLargeError
 from colbert_qdrant.ingest.writer import MAX_BATCH_BYTES
 from colbert_qdrant.migrate.source import pages, read_points
 from colbert_qdrant.qdrant.metadata import documents_only
@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from colbert_qdrant.qdrant.connection import Connection
     from colbert_qdrant.qdrant.limits import Limits
     from colbert_qdrant.qdrant.points import Point
-    from colbert_qdrant.qdrant.writing import Refused
 
 _PAGE_VALUES: Final = 2**20
 _PAGE_POINTS: Final = (16, 256)
 """Points that are read at once, at first and at most. After that a page holds about so many values."""
+
+_HOPELESS: Final = 3
+"""Points refused one by one, with none written, after which nothing else is tried."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,29 +103,28 @@ class Run:
     written: int = 0
     present: int = 0
     without_tokens: int = 0
+    refused: list[tuple[Any, EngineError]] = field(default_factory=list)
 
     async def copy(self) -> None:
         """Write every point that the target has not, or has with another payload.
 
         Raises:
-            RequestRefusedError: The server refuses points; all others are written.
+            MigrationError: The server refuses points; all others are written.
         """
-        refused: list[Refused] = []
         async for page in pages(self.reading, self.source.name, self.source.chosen, limits=self.source.limits):
             ids = [record.id for record in page]
             todo = await self._missing(ids)
             self._skip(len(ids) - len(todo))
             async for points in self._converted(todo):
-                refused += await self._upsert(points)
-        if refused:
-            lines = "".join(f"\n  {each.point.id!r}: {each.error}" for each in refused[:10])
-            raise MigrationError(
-                f"{len(refused)} points are not migrated, for the server of {self.target!r} refuses them (all others "
-                f"are):{lines}"
-            )
+                await self._upsert(points)
+        self._require_taken()
 
     async def add(self) -> None:
-        """Add vectors to every point that has them not, where it is."""
+        """Add vectors to every point that has them not, where it is.
+
+        Raises:
+            MigrationError: The server refuses them for some points; all others have them.
+        """
         added = self._added()
         if not added:
             return
@@ -133,6 +134,7 @@ class Run:
         async for page in pages(self.reading, self.source.name, lacking, limits=self.source.limits):
             async for points in self._converted([record.id for record in page]):
                 await self._update(points)
+        self._require_taken()
 
     async def remove_gone(self) -> int:
         """Delete what is not in the source any more from the target; only points that a migration wrote are there."""
@@ -179,13 +181,12 @@ class Run:
             limit = max(1, min(_PAGE_POINTS[1], int(_PAGE_VALUES / max(values, 1))))
             yield points
 
-    async def _upsert(self, points: list[Point]) -> list[Refused]:
-        refused: list[Refused] = []
+    async def _upsert(self, points: list[Point]) -> None:
         for batch in split_by_bytes(points, MAX_BATCH_BYTES, binary=self.writing.binary, most=self.limits.upsert_batch):
-            refused += await upsert(self.writing, self.target, batch, on_stored=self.report.advance)
+            refused = await upsert(self.writing, self.target, batch, on_stored=self.report.advance)
+            self.refused += [(each.point.id, each.error) for each in refused]
             await self._wrote(batch)
-        self.written -= len(refused)
-        return refused
+            self.written -= len(refused)
 
     async def _update(self, points: list[Point]) -> None:
         names = self._added()
@@ -197,11 +198,34 @@ class Run:
             for point in points
             if any(name in point.vectors for name in names)
         ]
-        most = self.limits.upsert_batch or len(changes)
+        most, before = self.limits.upsert_batch or len(changes), len(self.refused)
         for start in range(0, len(changes), most or 1):
-            await self.writing.client.update_vectors(self.target, changes[start : start + most], wait=True)
+            await self._change(changes[start : start + most])
         self.report.advance(len(points))
         await self._wrote(points)
+        self.written -= len(self.refused) - before
+
+    async def _change(self, changes: Sequence[models.PointVectors]) -> None:
+        """Add vectors to points, in smaller parts where the server refuses them; what was deleted since needs none."""
+        try:
+            await self.writing.client.update_vectors(self.target, changes, wait=True)
+        except EngineError as error:
+            if isinstance(error, RequestError) and not isinstance(error, RequestRefusedError | RequestTooLargeError):
+                raise
+            stored = await self.writing.client.retrieve(
+                self.target, ids=[each.id for each in changes], with_payload=False, with_vectors=False
+            )
+            there = {record.id for record in stored}
+            left = [each for each in changes if each.id in there]
+            if len(left) == 1 == len(changes):
+                self.refused.append((left[0].id, error))
+                if not self.written and len(self.refused) == _HOPELESS:
+                    raise  # it is not about these points
+                return
+            half = len(left) if len(left) < len(changes) else len(left) // 2
+            for part in (left[:half], left[half:]):
+                if part:
+                    await self._change(part)
 
     async def _wrote(self, points: Sequence[Point]) -> None:
         self.written += len(points)
@@ -214,6 +238,14 @@ class Run:
         self.present += points
         if points:
             self.report.advance(points)
+
+    def _require_taken(self) -> None:
+        if self.refused:
+            lines = "".join(f"\n  {id!r}: {error}" for id, error in self.refused[:10])
+            raise MigrationError(
+                f"{len(self.refused)} points are not migrated, for the server of {self.target!r} refuses them (all "
+                f"others are):{lines}"
+            )
 
     def _added(self) -> list[str]:
         """The vectors that are added, that which is written last first."""

@@ -40,7 +40,7 @@ async def switch(
     kept = tuple(each for each in state.switches if each.alias != alias)
     state = replace(state, switches=(*kept, Switch(alias=alias, previous=previous, at=at, forced=forced)))
     await write_migration(connection, target, state)
-    await connection.client.update_collection_aliases(_operations(alias, previous, target))
+    await connection.client.update_collection_aliases(change_aliases_operations=_operations(alias, previous, target))
     return state
 
 
@@ -67,7 +67,7 @@ async def rollback(connection: Connection, state: MigrationState) -> MigrationSt
                 "changed it; see to it that it is what it should be, with client.update_collection_aliases"
             )
     if operations:
-        await connection.client.update_collection_aliases(operations)
+        await connection.client.update_collection_aliases(change_aliases_operations=operations)
     state = replace(state, switches=())
     await write_migration(connection, target, state)
     return state

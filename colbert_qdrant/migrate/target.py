@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from qdrant_client import models
 
-from colbert_qdrant.errors import CollectionExistsError, RequestRefusedError
+from colbert_qdrant.errors import CollectionExistsError, CollectionNotFoundError, RequestRefusedError
 from colbert_qdrant.migrate.state import KEY, read_migration
 from colbert_qdrant.qdrant import artefacts, opening
 from colbert_qdrant.qdrant.metadata import KEY as FINGERPRINT
@@ -14,6 +14,8 @@ from colbert_qdrant.qdrant.metadata import to_metadata, write_metadata
 from colbert_qdrant.qdrant.schema import creation_arguments, index_arguments
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from colbert_qdrant.encoders import LateInteractionEncoder
     from colbert_qdrant.fde import FixedDimensionalEncoder
     from colbert_qdrant.migrate.plan import MigrationPlan
@@ -90,7 +92,7 @@ async def create_target(
         except (RequestRefusedError, CollectionExistsError):
             if not await connection.client.collection_exists(plan.target):
                 raise
-    if not capabilities.has("metadata") and await _is_blank(connection, plan.target):
+    if await is_blank(connection, plan):
         await write_metadata(connection, plan.target, metadata)
     stored = await read_migration(connection, plan.target)
     if stored is None or not stored.plan.same_as(plan):
@@ -100,29 +102,37 @@ async def create_target(
     await _create_indexes(connection, source, plan, capabilities)
 
 
+async def is_blank(connection: Connection, plan: MigrationPlan) -> bool:
+    """Whether the target was made by a run that ended before it could say so, as only servers without metadata have."""
+    if (await connection.capabilities()).has("metadata"):
+        return False
+    params = (await connection.client.get_collection(plan.target)).config.params
+    names = {*_by_name(params.vectors), *(params.sparse_vectors or {})}
+    if not {plan.config.token_vector, plan.config.fde_vector, *plan.kept} <= names:
+        return False
+    return not (await connection.client.count(plan.target, exact=True)).count
+
+
 async def add_vectors(connection: Connection, plan: MigrationPlan) -> None:
     """Add the vectors that are missing to the source, without their graph and quantization taking hold before."""
     capabilities = await connection.capabilities()
     config = plan.config
     wanted = creation_arguments(config, fde_dim=config.fde.dim, token_dim=plan.token_dim, capabilities=capabilities)
-    info = await connection.client.get_collection(plan.target)
-    there: Any = info.config.params.vectors or {}
+    there = await _vector_names(connection, plan.target)
     added: dict[str, models.VectorParams] = {
         name: params
         for name, params in wanted["vectors_config"].items()
         if name in (config.fde_vector, config.token_vector) and name not in plan.kept
     }
     for name, params in added.items():
-        if not isinstance(there, dict) or name not in there:
+        if name not in there:
             dense = models.DenseVectorConfig(
                 size=params.size,
                 distance=params.distance,
                 multivector_config=params.multivector_config,
                 datatype=None if params.datatype is None else models.VectorStorageDatatype(params.datatype.value),
             )
-            await connection.client.create_vector_name(
-                plan.target, name, models.DenseVectorNameConfig(dense=dense), wait=True
-            )
+            await _add_vector(connection, plan.target, name, models.DenseVectorNameConfig(dense=dense))
     if capabilities.has("payload_indexes"):  # local mode has no graphs either
         changes = {name: _difference(params) for name, params in added.items()}
         if changes:
@@ -130,15 +140,38 @@ async def add_vectors(connection: Connection, plan: MigrationPlan) -> None:
 
 
 async def remove_vectors(connection: Connection, plan: MigrationPlan) -> None:
-    """Take the added vectors, and what the metadata say of them, away again."""
-    info = await connection.client.get_collection(plan.target)
-    there: Any = info.config.params.vectors or {}
+    """Take the added vectors, and what the metadata say of them, away again; what the migration is, last."""
+    await write_metadata(connection, plan.target, {FINGERPRINT: None})  # it is no collection of this library any more
     for name in (plan.config.fde_vector, plan.config.token_vector):
-        if name not in plan.kept and isinstance(there, dict) and name in there:
-            await connection.client.delete_vector_name(plan.target, name, wait=True)
+        if name not in plan.kept and name in await _vector_names(connection, plan.target):
+            await _remove_vector(connection, plan.target, name)
     if plan.config.fde.needs_fit:
         await artefacts.forget(connection, plan.target)
-    await write_metadata(connection, plan.target, {FINGERPRINT: None, KEY: None})
+    await write_metadata(connection, plan.target, {KEY: None})
+
+
+async def _add_vector(connection: Connection, collection: str, name: str, config: models.VectorNameConfig) -> None:
+    try:
+        await connection.client.create_vector_name(collection, name, config, wait=True)
+    except RequestRefusedError:
+        if name not in await _vector_names(connection, collection):  # else an earlier answer was lost
+            raise
+
+
+async def _remove_vector(connection: Connection, collection: str, name: str) -> None:
+    try:
+        await connection.client.delete_vector_name(collection, name, wait=True)
+    except (RequestRefusedError, CollectionNotFoundError):
+        if name in await _vector_names(connection, collection):
+            raise
+
+
+async def _vector_names(connection: Connection, collection: str) -> Collection[str]:
+    return _by_name((await connection.client.get_collection(collection)).config.params.vectors)
+
+
+def _by_name(vectors: Any) -> Collection[str]:
+    return vectors if isinstance(vectors, dict) else ()
 
 
 async def _create_indexes(
@@ -154,11 +187,6 @@ async def _create_indexes(
     for key, schema in wanted.items():
         if key not in there:
             await connection.client.create_payload_index(plan.target, field_name=key, field_schema=schema, wait=True)
-
-
-async def _is_blank(connection: Connection, collection: str) -> bool:
-    info = await connection.client.get_collection(collection)
-    return not info.points_count
 
 
 def _alone(

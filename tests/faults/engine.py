@@ -1,4 +1,4 @@
-"""A stub of a server with any collections: what it stores is kept by the client's local mode; fails as it is told to."""
+"""A stub of a server with any collections, kept by the client's local mode, that fails as it is told to."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import os
 import signal
 from copy import deepcopy
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from pydantic_core import to_jsonable_python
 from qdrant_client import QdrantClient, models
 from qdrant_client.local.local_collection import LocalCollection
 
@@ -52,8 +53,7 @@ class EngineServer(FaultyServer):
     @property
     def local(self) -> QdrantLocal:
         """Where everything is kept."""
-        local: Any = self.raw._client
-        return local
+        return cast("QdrantLocal", self.raw._client)
 
     def answer(self, method: str, path: str, body: dict[str, Any], size: int) -> Answer:
         """What to say to a request."""
@@ -82,7 +82,7 @@ class EngineServer(FaultyServer):
         if self.read_only and not (reading and method in ("GET", "POST")):
             return failing(403, "Forbidden: only read access")
         try:
-            return result_of(self._of_all(method, path, body))
+            return result_of(to_jsonable_python(self._of_all(method, path, body)))
         except KeyError as error:
             return failing(404, f"Not found: {error}")
         except ValueError as error:
@@ -91,27 +91,31 @@ class EngineServer(FaultyServer):
             return failing(status, said)
 
     def _of_all(self, method: str, path: str, body: dict[str, Any]) -> Any:
-        if path == "/aliases":
-            return self.local.get_aliases().model_dump(mode="json")
-        if path == "/collections/aliases":
-            return self.local.update_collection_aliases(models.ChangeAliasesOperation(**body).actions)
-        if path == "/collections":
-            return self.local.get_collections().model_dump(mode="json")
+        whole: dict[str, Callable[[], Any]] = {
+            "/aliases": self.local.get_aliases,
+            "/collections": self.local.get_collections,
+            "/collections/aliases": lambda: self.local.update_collection_aliases(
+                models.ChangeAliasesOperation(**body).actions
+            ),
+        }
+        if path in whole:
+            return whole[path]()
         name, _, rest = path.removeprefix("/collections/").partition("/")
         if rest == "exists":
             return {"exists": self.local.collection_exists(name)}
         if rest == "":
-            return self._of_collection(method, name, body)
+            return self.of_collection(method, name, body)
         name = self.local.aliases.get(name, name)
         if rest == "index":
             self.indexes[name][body["field_name"]] = body["field_schema"]
             return _done()
         if rest.startswith("vectors/"):
-            return self._of_vector(method, name, rest.removeprefix("vectors/"), body)
-        found = self._of_points(method, name, rest, body)
-        return found.model_dump(mode="json") if hasattr(found, "model_dump") else found
+            return self.of_vector(method, name, rest.removeprefix("vectors/"), body)
+        self._check_limits(name, method, body)
+        return self._of_points(method, name, rest, body)
 
-    def _of_collection(self, method: str, name: str, body: dict[str, Any]) -> Any:
+    def of_collection(self, method: str, name: str, body: dict[str, Any]) -> Any:
+        """Make, change, delete or describe a collection."""
         if method == "PUT":
             new = models.CreateCollection(**body)
             self.local.create_collection(name, new.vectors, new.sparse_vectors)
@@ -129,9 +133,10 @@ class EngineServer(FaultyServer):
             if body.get("strict_mode_config"):
                 self.strict[name] = body["strict_mode_config"]
             return True
-        return self._described(self.local.aliases.get(name, name))
+        return self.described(self.local.aliases.get(name, name))
 
-    def _described(self, name: str) -> dict[str, Any]:
+    def described(self, name: str) -> dict[str, Any]:
+        """What a server says about a collection."""
         info = self.local.get_collection(name).model_dump(mode="json", exclude_none=True)
         info["status"] = self.status.pop(0) if self.status else "green"
         config = info["config"]
@@ -143,8 +148,8 @@ class EngineServer(FaultyServer):
         info["payload_schema"] = {key: _index(schema) for key, schema in self.indexes[name].items()}
         return info
 
-    def _of_vector(self, method: str, name: str, vector: str, body: dict[str, Any]) -> Any:
-        """Local mode cannot add or remove vectors, so a collection is made anew with all of its points."""
+    def of_vector(self, method: str, name: str, vector: str, body: dict[str, Any]) -> Any:
+        """Add or remove a vector: local mode cannot, so a collection is made anew with all of its points."""
         old = self.local.collections[name]
         vectors: Any = dict(old.config.vectors) if isinstance(old.config.vectors, dict) else {"": old.config.vectors}
         records = old.scroll(limit=10**6, with_vectors=True)[0]
@@ -158,53 +163,56 @@ class EngineServer(FaultyServer):
                 raise ValueError(f"Wrong input: Not existing vector name error: {vector}")
             del vectors[vector]
             for point in points:
-                point.vector.pop(vector, None)  # type: ignore[union-attr]
+                cast("dict[str, Any]", point.vector).pop(vector, None)
         settings = old.config.model_copy(update={"vectors": vectors})
         new = LocalCollection(settings, force_disable_check_same_thread=True)
         new.upsert(points)
         self.local.collections[name] = new
         return _done()
 
+    def _check_limits(self, name: str, method: str, body: dict[str, Any]) -> None:
+        strict = self.strict.get(name, {})
+        most, batch = strict.get("max_query_limit"), strict.get("upsert_max_batchsize")
+        if method == "PUT" and batch is not None and len(body["points"]) > batch:
+            raise ValueError(f"upsert limit exceeded: {len(body['points'])} > {batch}")
+        if most is not None and any(each.get("limit", 0) > most for each in (body, *body.get("searches", []))):
+            raise ValueError(f"Limit exceeded: > {most} for limit")
+
     def _of_points(self, method: str, name: str, rest: str, body: dict[str, Any]) -> Any:
-        local, strict = self.local, self.strict.get(name, {})
-        if method == "PUT":
-            for limit in (strict.get("upsert_max_batchsize"),):
-                if limit is not None and len(body["points"]) > limit:
-                    raise ValueError(f"upsert limit exceeded: {len(body['points'])} > {limit}")
-            if rest == "points/vectors":
-                return local.update_vectors(name, models.UpdateVectors(**body).points)
-            return local.upsert(name, models.PointsList(**body).points)
-        asked = [body, *body.get("searches", [])]
-        most = strict.get("max_query_limit")
-        if most is not None and any(each.get("limit", 0) > most for each in asked):
-            raise ValueError(f'Limit exceeded: > {most} for "limit"')
-        if rest == "points":
-            found = local.retrieve(name, body["ids"], body["with_payload"], body["with_vector"])
-            return [record.model_dump(mode="json") for record in found]
-        if rest == "points/scroll":
-            page = models.ScrollRequest(**body)
-            records, offset = local.scroll(
-                name, page.filter, page.limit or 10, None, page.offset, page.with_payload, page.with_vector or False
-            )
-            return {"points": [each.model_dump(mode="json") for each in records], "next_page_offset": offset}
-        if rest == "points/count":
-            return local.count(name, models.CountRequest(**body).filter)
-        if rest == "points/query/batch":
-            searches = models.QueryRequestBatch(**body).searches
-            return [each.model_dump(mode="json") for each in local.query_batch_points(name, searches)]
-        if rest == "points/delete":
-            chosen = models.PointIdsList(**body) if "points" in body else models.FilterSelector(**body)
-            return local.delete(name, chosen)
-        if rest == "points/vectors/delete":
-            change = models.DeleteVectors(**body)
-            return local.delete_vectors(name, change.vector, change.points or change.filter)
-        raise KeyError(rest)
+        local: Any = self.local
+        answers: dict[tuple[str, str], Callable[[], Any]] = {
+            ("PUT", "points"): lambda: local.upsert(name, models.PointsList(**body).points),
+            ("PUT", "points/vectors"): lambda: local.update_vectors(name, models.UpdateVectors(**body).points),
+            ("POST", "points"): lambda: local.retrieve(name, body["ids"], body["with_payload"], body["with_vector"]),
+            ("POST", "points/scroll"): lambda: _scroll(local, name, models.ScrollRequest(**body)),
+            ("POST", "points/count"): lambda: local.count(name, models.CountRequest(**body).filter),
+            ("POST", "points/query"): lambda: local.query_batch_points(name, [models.QueryRequest(**body)])[0],
+            ("POST", "points/query/batch"): lambda: local.query_batch_points(
+                name, models.QueryRequestBatch(**body).searches
+            ),
+            ("POST", "points/delete"): lambda: local.delete(
+                name, models.PointIdsList(**body) if "points" in body else models.FilterSelector(**body)
+            ),
+            ("POST", "points/vectors/delete"): lambda: _delete_vectors(local, name, models.DeleteVectors(**body)),
+        }
+        return answers[method, rest]()
 
     def _has(self, minor: int) -> bool:
         return int(self.version.split(".")[1]) >= minor
 
 
 OF_SHARDS = ("shard_number", "replication_factor", "write_consistency_factor", "sharding_method")
+
+
+def _scroll(local: Any, name: str, page: models.ScrollRequest) -> dict[str, Any]:
+    records, offset = local.scroll(
+        name, page.filter, page.limit or 10, None, page.offset, page.with_payload, page.with_vector or False
+    )
+    return {"points": records, "next_page_offset": offset}
+
+
+def _delete_vectors(local: Any, name: str, change: models.DeleteVectors) -> Any:
+    return local.delete_vectors(name, change.vector, change.points or change.filter)
 
 
 def _done() -> dict[str, Any]:

@@ -15,6 +15,7 @@ from qdrant_client import QdrantClient, models
 from colbert_qdrant import ColbertCollection, EdgeClient, LemurConfig, MuveraConfig, RetryConfig
 from colbert_qdrant.migrate import Migration, running
 from colbert_qdrant.qdrant import edge
+from colbert_qdrant.qdrant.ids import RESERVED_POINT
 from tests.encoders import WordEncoder, random_texts
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["computed", "fitted", "in place", "in place, fitted"]
 
-COUNT = 48
+COUNT = 30
 MUVERA = MuveraConfig(k_sim=2, dim_proj=8, r_reps=8)
 LEMUR = LemurConfig(dim=16, hidden=64, epochs=0, learn_tokens=200, fit_documents=100)
 FAST = RetryConfig(attempts=3, first_wait=0.001, longest_wait=0.002, deadline=20)
@@ -65,7 +66,7 @@ def planned(client: Client, kind: Kind, **other: Any) -> Migration:
     """A migration of ``docs`` to ``new``, or in place."""
     where: dict[str, Any] = {"strategy": "in_place"} if kind.startswith("in place") else {"target": "new"}
     fde = LEMUR if kind.endswith("fitted") else MUVERA
-    return Migration.plan(client, "docs", encoder=WordEncoder(), fde=fde, **{**where, "retry": FAST, **other})
+    return Migration.plan(client, "docs", **{**where, "encoder": WordEncoder(), "fde": fde, "retry": FAST, **other})
 
 
 def resumed(client: Client, kind: Kind) -> Migration:
@@ -80,6 +81,7 @@ def contents(client: Client, name: str) -> dict[Any, tuple[Any, dict[str, Any]]]
     assert offset is None
     found = {record.id: (record.payload or {}, vectors(record)) for record in records}
     assert len(found) == len(records) == client.count(name, exact=True).count
+    found.pop(RESERVED_POINT, None)  # what servers without metadata have in their place
     return found
 
 
@@ -126,6 +128,12 @@ def check_aliases(client: Client, allowed: dict[str, set[str | None]]) -> dict[s
         assert aliases.get(alias) in names
         assert alias not in aliases or aliases[alias] in collections
     return aliases
+
+
+def stand_for(client: Client, alias: str, name: str) -> None:
+    """Make an alias."""
+    new = models.CreateAlias(alias_name=alias, collection_name=name)
+    client.update_collection_aliases([models.CreateAliasOperation(create_alias=new)])
 
 
 def on_server(port: int) -> QdrantClient:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -159,6 +159,9 @@ class FaultyServer:
         )
 
 
+Stub = TypeVar("Stub", bound=FaultyServer)
+
+
 def result_of(result: Any, *, bare: bool = False, stored: bool = False) -> Answer:
     """An answer with a result, as servers wrap it."""
     body = result if bare else {"result": result, "status": "ok", "time": 0}
@@ -208,8 +211,8 @@ class _Listener(ThreadingHTTPServer):
 
 @contextmanager
 def serving(
-    faulty: FaultyServer, *, certificate: Path | None = None, key: Path | None = None, clients: Path | None = None
-) -> Iterator[FaultyServer]:
+    faulty: Stub, *, certificate: Path | None = None, key: Path | None = None, clients: Path | None = None
+) -> Iterator[Stub]:
     """Listen on a free port of this machine, with TLS if there is a certificate.
 
     Clients need a certificate of their own if there is an authority for ``clients``.
