@@ -101,7 +101,8 @@ class CollectionConfig:
         token_distance: How token vectors are compared. ``"cosine"`` is for collections that exist already: Qdrant
             normalises the vectors then, which changes no ranking of unit vectors.
 
-    The names of vectors are not empty, but of one in ``dense`` or ``sparse``: ``""`` is Qdrant's unnamed vector.
+    The names of vectors are not empty, but of one in ``dense`` or ``sparse``, or of any but BM25's in a native
+    collection: ``""`` is Qdrant's unnamed vector.
 
     Raises:
         ConfigurationError: A value is out of range, or two names are equal.
@@ -215,9 +216,9 @@ class CollectionConfig:
                     raise ConfigurationError(f"{setting}[{name!r}] must be a {kind.__name__}, got {value!r}")
             object.__setattr__(self, setting, vectors)
         names = (*self.legs, self.token_vector)
+        others = {*self.dense, *self.sparse, *((self.fde_vector, self.token_vector) if self.native else ())}
         for name in names:
-            unnamed = name == "" and name in {*self.dense, *self.sparse}
-            if not isinstance(name, str) or not (name or unnamed):
+            if not isinstance(name, str) or not (name or name in others):
                 raise ConfigurationError(f"a vector has the name {name!r}: it must be a string that is not empty")
             if names.count(name) > 1:
                 raise ConfigurationError(f"two vectors have the name {name!r}: use two names")

@@ -166,7 +166,7 @@ def _own_texts(config: CollectionConfig, wishes: Wishes) -> TextSource | None:
 def _foreign(source: Source, sample: Sequence[models.Record], wishes: Wishes) -> Design:
     texts = find_texts(sample, wishes)
     name = None if wishes.reencode else _token_vector(source, wishes)
-    config = wishes.config or CollectionConfig(fde=wishes.fde or MuveraConfig())
+    config = replace(wishes.config or CollectionConfig(fde=wishes.fde or MuveraConfig()), id_scheme="native")
     adopted: MuveraConfig | None = None
     cosine = False
     if name is not None:
@@ -286,7 +286,7 @@ def _with_legs(
             "migration, or leave them out"
         )
     path = None if texts is None or wishes.text is not None else texts.key
-    return replace(config, id_scheme="native", text_key=path, dense=dense, sparse=sparse)
+    return replace(config, text_key=path, dense=dense, sparse=sparse)
 
 
 def _check_names(source: Source, kept: Sequence[str], config: CollectionConfig, *, tokens: bool, fde: bool) -> None:

@@ -77,7 +77,7 @@ def risks_of_points(source: Source, design: Design, texts: Sequence[str | None],
     if design.texts is not None and design.texts.key == "content" and [*source.vectors] == [""] and not source.sparse:
         yield _warn(
             "Haystack's QdrantDocumentStore refuses collections that have more than its one unnamed vector",
-            "if it wrote this one, have it go on with the source, and only others with the target",
+            "if it wrote this one, have it go on with the source, and add nothing to that in place",
         )
     others = [*design.config.dense, *design.config.sparse]
     if others and source.fingerprint is None:

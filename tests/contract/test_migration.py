@@ -15,6 +15,7 @@ from colbert_qdrant import (
     CollectionConfig,
     CollectionNotFoundError,
     ConfigurationError,
+    Document,
     EdgeClient,
     FingerprintMismatchError,
     LemurConfig,
@@ -22,6 +23,7 @@ from colbert_qdrant import (
     MigrationError,
     MigrationPlan,
     MuveraConfig,
+    MuveraEncoder,
 )
 from tests.encoders import WordEncoder
 from tests.migrations import FDE, QUERIES, SentenceEncoder, everything, require_kept
@@ -33,10 +35,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from colbert_qdrant.config import FdeConfig
+    from colbert_qdrant.migrate.plan import Strategy
     from colbert_qdrant.qdrant import Client
 
 LEMUR = LemurConfig(dim=16, hidden=64, epochs=0, learn_tokens=200, fit_documents=30)
 CENTERED = MuveraConfig(k_sim=3, dim_proj=8, r_reps=4, center=True)
+TEXTS = texts(COUNT)
+PAIRS = [*enumerate(TEXTS)]
 FASTEMBED = MuveraConfig(k_sim=3, dim_proj=8, r_reps=4, variant="fastembed")
 
 
@@ -150,6 +155,42 @@ def test_of_several_multivectors_one_has_to_be_named(client: Client) -> None:
     require_kept(everything(client, "docs"), everything(client, "new"))
     with pytest.raises(ConfigurationError, match="no multivector"):
         Migration.plan(client, "docs", "other", token_vector="third")
+
+
+@pytest.mark.parametrize("strategy", ["blue_green", "in_place"])
+def test_token_vectors_without_a_name(client: Client, strategy: Strategy) -> None:
+    client.create_collection("docs", vectors_config=multivector())
+    client.upsert(
+        "docs",
+        [models.PointStruct(id=id, vector=tokens(text).tolist(), payload={"text": text}) for id, text in PAIRS],
+    )
+    before = everything(client, "docs")
+    asked = tokens(QUERIES[0]).tolist()
+    shown = client.query_points("docs", query=asked, limit=5).points
+    migration = Migration.plan(client, "docs", encoder=SentenceEncoder(), fde=FDE, strategy=strategy)
+    migration.run()
+    verdict = migration.verify()
+    assert verdict.passed, verdict.reasons
+    target = migration.details.target
+    require_kept(before, everything(client, target))
+    assert [each.id for each in client.query_points(target, query=asked, limit=5).points] == [each.id for each in shown]
+    docs = ColbertCollection.open(target, client=client, encoder=SentenceEncoder())
+    assert [hit.id for hit in docs.search(QUERIES[0], limit=5)] == [each.id for each in shown]
+    docs.upsert([Document(1_000, "something else altogether")])
+    assert docs.search("something else", limit=1)[0].id == 1_000
+
+
+def test_encodings_of_fastembed_without_a_name(client: Client) -> None:
+    dense = models.VectorParams(size=FASTEMBED.dim, distance=models.Distance.DOT)
+    client.create_collection("docs", vectors_config={"": dense, "late": multivector()})
+    encodings = MuveraEncoder(FASTEMBED, token_dim=DIM).encode_documents(SentenceEncoder().encode_documents(TEXTS))
+    points = [
+        models.PointStruct(id=id, vector={"": encodings[id].tolist(), "late": tokens(text).tolist()}, payload={})
+        for id, text in PAIRS
+    ]
+    client.upsert("docs", points)
+    assert migrated(client).config.fde_vector == ""
+    require_kept(everything(client, "docs"), everything(client, "new"))
 
 
 def test_vectors_of_bm25_and_payload_indexes_are_added(client: Client) -> None:

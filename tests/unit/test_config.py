@@ -61,6 +61,14 @@ def test_settings_without_a_quantization_are_those_of_before_there_was_one() -> 
     assert CollectionConfig.from_dict(stored) == CONFIG
 
 
+@pytest.mark.parametrize("setting", ["fde_vector", "token_vector"])
+def test_in_a_native_collection_any_vector_may_be_the_unnamed_one(setting: str) -> None:
+    config = CollectionConfig(id_scheme="native", **{setting: ""})  # type: ignore[arg-type]
+    assert CollectionConfig.from_dict({**config.to_dict(), "id_scheme": "native"}) == config
+    with pytest.raises(ConfigurationError, match="two vectors have the name ''"):
+        CollectionConfig(id_scheme="native", dense={"": DenseConfig(dim=3)}, **{setting: ""})  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("setting", [{"dense": {"": DenseConfig(dim=3)}}, {"sparse": {"": SparseConfig()}}])
 @pytest.mark.parametrize("key", ["_id", "a.b", None])
 def test_a_native_collection_survives_json(setting: dict[str, Any], key: str | None) -> None:
