@@ -190,6 +190,7 @@ class Run:
 
     async def _update(self, points: list[Point]) -> None:
         names, before = self._added(), len(self.refused)
+        self.written -= sum(not point.vectors for point in points)  # those without text stay as they are
         for batch in split_by_bytes(points, MAX_BATCH_BYTES, binary=self.writing.binary, most=self.limits.upsert_batch):
             changes = [
                 models.PointVectors.model_construct(
