@@ -153,7 +153,7 @@ class MigrationPlan:
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON values."""
-        filter = None if self.filter is None else self.filter.model_dump(mode="json", exclude_none=True)
+        filter = None if self.filter is None else self.filter.model_dump(mode="json", exclude_none=True, by_alias=True)
         plain = {name: value for name, value in vars(self).items() if name not in ("filter", "config")}
         plain |= {"costs": asdict(self.costs), "risks": [asdict(risk) for risk in self.risks]}
         plain |= {"kept": list(self.kept), "indexes": list(self.indexes), "vectors": dict(self.vectors)}
