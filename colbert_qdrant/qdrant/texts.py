@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -23,7 +24,7 @@ class TextSource:
     Args:
         key: The path of the text, as Qdrant writes paths; several texts, under ``list[]``, are joined by line breaks,
             and a step into a string goes into the JSON that it holds.
-        function: Finds it, in the place of the path.
+        function: Finds it, in the place of the path; it gets a copy, so that it changes nothing.
 
     Raises:
         ConfigurationError: The path is none.
@@ -40,7 +41,7 @@ class TextSource:
 
     def text(self, payload: dict[str, Any]) -> str | None:
         """The text, or ``None`` if there is none, it is empty or no string."""
-        found = self._function(payload) if self._function else self._at_path(payload)
+        found = self._function(deepcopy(payload)) if self._function else self._at_path(payload)
         return found if isinstance(found, str) and found.strip() else None
 
     def put(self, payload: dict[str, Any], text: str) -> None:
