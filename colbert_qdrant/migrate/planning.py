@@ -209,6 +209,7 @@ async def _of(
         kept=plan.kept,
         texts=texts,
     )
+    await _require_two(reading, plan)
     source = await read_source(reading, plan.source, plan.filter)
     return Planned(
         reading=reading,
@@ -219,6 +220,18 @@ async def _of(
         encoder=encoder,
         fde=await _fde(reading, source, design),
     )
+
+
+async def _require_two(reading: Connection, plan: MigrationPlan) -> None:
+    """Raise if the target is taken for the source of the same name, which is in another engine."""
+    if plan.strategy == "in_place" or plan.source != plan.target:
+        return
+    state = await read_migration(reading, plan.source) if await reading.client.collection_exists(plan.source) else None
+    if state is not None and state.plan.same_as(plan):
+        raise MigrationError(
+            f"the client is that of the target {plan.target!r}, whose source of the same name is in another engine: "
+            "give the source's client first, and this one as target_client"
+        )
 
 
 async def _fde(reading: Connection, source: Source, design: Design) -> FixedDimensionalEncoder | None:
