@@ -197,6 +197,11 @@ class MigrationOperations:
         state = MigrationState(plan=self.plan)
         if await self._writing.client.collection_exists(self.plan.target):
             state = await read_migration(self._writing, self.plan.target) or state
+        if self._planned.in_place and not state.plan.same_as(self.plan):
+            raise MigrationError(
+                f"another migration began to add vectors to collection {self.plan.target!r} since this one was planned: "
+                "Migration.resume() that one, or have it rollback() and plan again"
+            )
         await self._require_unused(state)
         before = None if state.copied else state.before  # others may have written since a run that ended
         state = replace(state.after_writing(), plan=self.plan, before=before)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from qdrant_client import QdrantClient, models
 
-from colbert_qdrant import EdgeClient, Migration
+from colbert_qdrant import EdgeClient, Migration, MigrationError
 from colbert_qdrant.migrate import MigrationPlan
 from tests.migrations import FDE, SentenceEncoder, everything, require_kept
 from tests.writers.common import COUNT, DIM, dense, texts
@@ -62,3 +63,29 @@ def test_a_function_that_takes_texts_out_of_payloads(source: Client) -> None:
     migration.run()
     assert migration.verify().passed
     require_kept(everything(source, "docs"), everything(source, "new"))
+
+
+def test_the_target_is_not_taken_for_its_source_of_the_same_name(source: Client) -> None:
+    other = QdrantClient(":memory:")
+    Migration.plan(source, "docs", target_client=other, encoder=SentenceEncoder(), fde=FDE).run()
+    other.delete("docs", models.PointIdsList(points=[1, 2, 3]))
+    for target_client in (None, other):
+        with pytest.raises(MigrationError, match="the source's client first"):
+            Migration.resume(other, "docs", target_client=target_client, encoder=SentenceEncoder())
+    migration = Migration.resume(source, "docs", target_client=other, encoder=SentenceEncoder())
+    assert any(reason.startswith("count") for reason in migration.verify().reasons)
+
+
+def test_of_two_plans_in_place_the_second_does_not_go_on_with_the_first(source: Client) -> None:
+    first, second = [
+        Migration.plan(source, "docs", encoder=SentenceEncoder(), fde=replace(FDE, seed=seed), strategy="in_place")
+        for seed in (1, 2)
+    ]
+    first.run()
+    with pytest.raises(MigrationError, match="another migration"):
+        second.run()
+    verdict = first.verify()
+    assert verdict.passed, verdict.reasons
+    first.rollback()
+    second.run()
+    assert second.verify().passed
