@@ -235,7 +235,8 @@ class Migration:
             force: Why this is done without a passed verification; it is kept.
 
         Raises:
-            MigrationError: The last verification did not pass, or points were added or deleted since.
+            MigrationError: The last verification did not pass, or points were added to source or target, or deleted
+                from one, since.
             ConfigurationError: A collection has that name.
         """
         run_blocking(self._operations.switch(alias, force=force))
@@ -259,8 +260,9 @@ class Migration:
             The name of what was deleted; ``None``: it was not confirmed.
 
         Raises:
-            MigrationError: The source is to go, but the target is not verified, or an alias stands for the source; or
-                the target is to go, and an alias stands for it.
+            MigrationError: The source is to go, but the target is not verified, or the source has points that were not
+                migrated, or an alias stands for it; or the target is to go, and an alias stands for it, or the source
+                is gone.
         """
         if what not in (None, "source", "target"):
             raise ConfigurationError(f"cleanup({what!r}): say 'source' or 'target'")

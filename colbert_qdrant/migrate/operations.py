@@ -176,10 +176,15 @@ class MigrationOperations:
         if what == "target" and in_use:
             raise MigrationError(f"aliases {in_use} stand for collection {self.plan.target!r}: rollback() first")
         if what == "target" or (what is None and not in_use):
+            if not await self._reading.client.collection_exists(self.plan.source):
+                raise MigrationError(
+                    f"collection {self.plan.source!r} is gone, and {self.plan.target!r} its only copy: if that is to go, "
+                    "too, delete it yourself, with client.delete_collection"
+                )
             return await self._delete(self._writing, self.plan.target, confirm, "nothing uses it")
         if self._planned.same_engine and not in_use:
             raise MigrationError(f"no alias stands for collection {self.plan.target!r}: switch() one first")
-        _require_passed(state)
+        await self._require_nothing_left(_require_passed(state))
         if all(each.forced for each in state.switches):  # else it is in use since, and may be written to
             await self._require_verified(state)
         others = await switching.read_aliases(self._reading)
@@ -278,11 +283,27 @@ class MigrationOperations:
 
     async def _require_verified(self, state: MigrationState) -> None:
         verified = _require_passed(state)
-        count = await self._writing.client.count(self.plan.target, count_filter=documents_only(None), exact=True)
-        if count.count != verified.get("points"):
+        sides = [(self._writing, self.plan.target, None)]
+        if await self._reading.client.collection_exists(self.plan.source):  # else it was deleted after a switch
+            sides.append((self._reading, self.plan.source, self.plan.filter))
+        for connection, name, chosen in sides:
+            count = (await connection.client.count(name, count_filter=documents_only(chosen), exact=True)).count
+            if count != verified.get("points"):
+                raise MigrationError(
+                    f"collection {name!r} has {count:,} points, and had {verified.get('points'):,} when it was "
+                    "verified: run() and verify() again, or say with force='…' why not"
+                )
+
+    async def _require_nothing_left(self, verified: Mapping[str, Any]) -> None:
+        """Raise if the source has points that were not migrated: others than the filter's, or later ones."""
+        source = self.plan.source
+        if not await self._reading.client.collection_exists(source):
+            return
+        count = (await self._reading.client.count(source, count_filter=documents_only(None), exact=True)).count
+        if count > verified["points"]:
             raise MigrationError(
-                f"collection {self.plan.target!r} has {count.count:,} points, and had {verified.get('points'):,} when "
-                "it was verified: run() and verify() again, or say with force='…' why not"
+                f"collection {source!r} has {count:,} points, of which {verified['points']:,} were migrated: migrate "
+                "the others, too, or delete it yourself, with client.delete_collection"
             )
 
     async def _delete(self, connection: Connection, name: str, confirm: Callable[[str], bool], why: str) -> str | None:

@@ -89,3 +89,42 @@ def test_of_two_plans_in_place_the_second_does_not_go_on_with_the_first(source: 
     first.rollback()
     second.run()
     assert second.verify().passed
+
+
+def test_no_alias_is_switched_away_from_what_was_written_since(source: Client) -> None:
+    migration = planned(source)
+    migration.run()
+    migration.verify()
+    source.upsert("docs", [point(1_000)])
+    with pytest.raises(MigrationError, match="'docs' has 41 points, and had 40"):
+        migration.switch("app")
+    migration.run()
+    migration.verify()
+    migration.switch("app")
+    assert source.count("app").count == COUNT + 1
+    source.upsert("docs", [point(1_001)])
+    with pytest.raises(MigrationError, match="42 points, of which 41 were migrated"):
+        migration.cleanup(confirm=lambda _: True)
+    source.delete("docs", models.PointIdsList(points=[1_001]))
+    assert migration.cleanup(confirm=lambda _: True) == "docs"
+    migration.switch("other")
+
+
+def test_points_that_a_filter_left_out_are_not_deleted(source: Client) -> None:
+    migration = planned(source, filter=models.Filter(must=[models.HasIdCondition(has_id=[1, 2, 3])]))
+    migration.run()
+    migration.verify()
+    migration.switch("app")
+    with pytest.raises(MigrationError, match="40 points, of which 3 were migrated"):
+        migration.cleanup(confirm=lambda _: True)
+    assert {*everything(source, "docs")} == {*range(COUNT)}
+
+
+def test_the_only_copy_is_not_deleted(source: Client) -> None:
+    migration = planned(source)
+    migration.run()
+    source.delete_collection("docs")
+    for what in (None, "target"):
+        with pytest.raises(MigrationError, match="only copy"):
+            migration.cleanup(what, confirm=lambda _: True)  # type: ignore[arg-type]
+    assert {*everything(source, "new")} == {*range(COUNT)}
