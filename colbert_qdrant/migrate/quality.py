@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.ingest.spans import query_spans, token_spans
@@ -15,12 +15,16 @@ if TYPE_CHECKING:
 
     from qdrant_client import models
 
+    from colbert_qdrant.documents import SearchHits
     from colbert_qdrant.encoders import LateInteractionEncoder
     from colbert_qdrant.migrate.convert import Converter
     from colbert_qdrant.qdrant.connection import Connection
     from colbert_qdrant.tokens import TokenEmbeddings
 
-DEPTH = 10
+DEPTH: Final = 10
+
+_SAME_SCORE: Final = 1e-5
+"""Relative."""
 
 
 async def check_quality(
@@ -50,11 +54,9 @@ async def check_quality(
             found.append(await opened.search_batch(queries, plan, vectors={}, timings=False))
         except ConfigurationError as error:  # strict mode
             return Check(name="quality", passed=None, detail=str(error)), None
-    overlaps = [
-        len({hit.id for hit in exact} & {hit.id for hit in near}) / len(exact)
-        for exact, near in zip(*found, strict=True)
-        if exact
-    ]
+    overlaps = [_overlap(exact, near) for exact, near in zip(*found, strict=True) if exact]
+    if not overlaps:
+        return Check(name="quality", passed=None, detail="no point has token vectors"), None
     recall = sum(overlaps) / len(overlaps)
     advice = (
         ""
@@ -65,6 +67,12 @@ async def check_quality(
         f"recall@{DEPTH} of the two-stage search against exact MaxSim {recall:.3f} in {len(overlaps)} queries{advice}"
     )
     return Check(name="quality", passed=recall >= min_recall, detail=detail), recall
+
+
+def _overlap(exact: SearchHits, near: SearchHits) -> float:
+    """How much of the best was found: which of the points with the same score, as duplicates have, does not matter."""
+    least = min(hit.score for hit in exact)
+    return sum(hit.score >= least - _SAME_SCORE * abs(least) for hit in near) / len(exact)
 
 
 def sample_queries(
