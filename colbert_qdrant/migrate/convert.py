@@ -140,13 +140,7 @@ class Converter:
         chosen = [text for text in texts if text is not None]
         if not chosen:
             return _none(self.encoder.dim), []
-        tokens = self.encoder.encode_documents(chosen)
-        if len(tokens) != len(chosen) or tokens.dim != self.encoder.dim:
-            raise MigrationError(
-                f"the encoder gave {len(tokens)} matrices of {tokens.dim} dimensions for {len(chosen)} texts of "
-                f"{self.encoder.dim}: it must return one matrix per text, of its own dim"
-            )
-        return tokens, places
+        return encoded(self.encoder, chosen), places
 
     def _add_bm25(self, made: Sequence[dict[str, Any]], texts: Sequence[str | None]) -> None:
         if self.bm25 is None:
@@ -155,6 +149,21 @@ class Converter:
         counted = self.bm25.documents([Document(0, text) for _, text in chosen])
         for (vectors, _), counts in zip(chosen, counted, strict=True):
             vectors.update(counts)
+
+
+def encoded(encoder: LateInteractionEncoder, texts: Sequence[str]) -> TokenEmbeddings:
+    """The token vectors of texts.
+
+    Raises:
+        MigrationError: The encoder does not give one matrix per text.
+    """
+    tokens = encoder.encode_documents(texts)
+    if len(tokens) != len(texts) or tokens.dim != encoder.dim:
+        raise MigrationError(
+            f"the encoder gave {len(tokens)} matrices of {tokens.dim} dimensions for {len(texts)} texts of "
+            f"{encoder.dim}: it must return one matrix per text, of its own dim"
+        )
+    return tokens
 
 
 def _none(dim: int) -> TokenEmbeddings:

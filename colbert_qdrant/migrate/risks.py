@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from colbert_qdrant.errors import CapabilityError
+from colbert_qdrant.migrate.convert import encoded
 from colbert_qdrant.migrate.plan import Risk
 from colbert_qdrant.qdrant.schema import require_for
 
@@ -99,7 +100,7 @@ def risk_of_encoder(
         return None
     texts = [design.texts.text(with_text[place].payload or {}) or "" for place in places]
     cosines = []
-    for stored, made in zip(tokens, encoder.encode_documents(texts), strict=True):
+    for stored, made in zip(tokens, encoded(encoder, texts), strict=True):
         if stored.shape != made.shape:
             cosines.append(0.0)
             continue

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from qdrant_client import QdrantClient, models
 
-from colbert_qdrant import EdgeClient, Migration, MigrationError
+from colbert_qdrant import EdgeClient, Migration, MigrationError, TokenEmbeddings
 from colbert_qdrant.migrate import MigrationPlan
 from tests.migrations import FDE, SentenceEncoder, everything, require_kept
 from tests.writers.common import COUNT, DIM, dense, texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from colbert_qdrant.qdrant import Client
@@ -128,3 +128,52 @@ def test_the_only_copy_is_not_deleted(source: Client) -> None:
         with pytest.raises(MigrationError, match="only copy"):
             migration.cleanup(what, confirm=lambda _: True)  # type: ignore[arg-type]
     assert {*everything(source, "new")} == {*range(COUNT)}
+
+
+def test_which_of_many_duplicates_is_found_does_not_matter(client: Client) -> None:
+    client.create_collection("docs", vectors_config={"dense": DENSE})
+    client.upsert("docs", [point(number, TEXTS[number % 3]) for number in range(200)])
+    migration = planned(client)
+    migration.run()
+    verdict = migration.verify(queries=8)
+    assert verdict.passed, verdict.reasons
+    assert verdict.recall == 1.0
+
+
+def with_tokens(client: Client, *, of: int = COUNT, key: str = "text") -> Client:
+    """A collection of which so many points have token vectors."""
+    tokens = DENSE.model_copy(update={"multivector_config": models.MultiVectorConfig(comparator="max_sim")})
+    client.create_collection("docs", vectors_config={"dense": DENSE, "tokens": tokens})
+    matrices = SentenceEncoder().encode_documents(TEXTS)
+    client.upsert(
+        "docs",
+        [
+            models.PointStruct(
+                id=number,
+                vector={"dense": dense(text)} | ({"tokens": matrix.tolist()} if number < of else {}),
+                payload={key: text},
+            )
+            for number, (text, matrix) in enumerate(zip(TEXTS, matrices, strict=True))
+        ],
+    )
+    return client
+
+
+def test_a_multivector_that_no_point_has(client: Client) -> None:
+    migration = planned(with_tokens(client, of=0))
+    migration.run()
+    verdict = migration.verify()
+    assert verdict.passed, verdict.reasons
+    assert verdict.recall is None
+
+
+class Forgetful(SentenceEncoder):
+    """An encoder that leaves a text out."""
+
+    def _encode(self, texts: Sequence[str]) -> TokenEmbeddings:
+        return super()._encode(texts)[1:]
+
+
+def test_an_encoder_that_leaves_a_text_out(client: Client) -> None:
+    with pytest.raises(MigrationError, match="one matrix per text"):
+        planned(with_tokens(client), encoder=Forgetful())
