@@ -182,9 +182,15 @@ class Comparison:
         ]
         if self.plan.tokens == "encoded" and tokens != contents.texts:
             wrong.append(f"{contents.texts:,} points have a text, and {tokens:,} token vectors")
+        remedy = self._remedy
         if tokens != encodings:
+            if self.plan.encoding == "stored" and not wrong:
+                remedy = (
+                    "so it is in the source; add them to the points there that lack them, or cleanup('target') and plan "
+                    "with another encoding (fde=…), which all points get"
+                )
             wrong.append(f"{tokens:,} points have token vectors, and {encodings:,} an encoding")
-        detail = f"{'; '.join(wrong)}: {self._remedy}" if wrong else ", ".join(counts)
+        detail = f"{'; '.join(wrong)}: {remedy}" if wrong else ", ".join(counts)
         yield Check(name="vectors", passed=not wrong, detail=detail)
 
     async def check_sample(self, ids: Sequence[PointId]) -> AsyncIterator[Check]:
