@@ -261,6 +261,8 @@ def _target_name(source: Source, name: str | None, wishes: Wishes, *, same_engin
         if name not in (None, source.name) or not same_engine:
             raise ConfigurationError("in place the source is the target: leave target and target_client out")
         return source.name
+    if name == "":
+        raise ConfigurationError("target is an empty name: give one, or leave it out")
     chosen = name or (f"{source.name}_colbert" if same_engine else source.name)
     if same_engine and chosen == source.name:
         raise ConfigurationError(
