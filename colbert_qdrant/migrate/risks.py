@@ -54,9 +54,14 @@ def risks_of_points(source: Source, design: Design, texts: Sequence[str | None],
     if not source.points:
         yield _warn("there are no points", "run() makes an empty target")
     lacking = sum(text is None for text in texts)
-    if design.tokens == "encoded" and texts and design.texts is None:
-        yield _block("there is no text in the payloads", "say where it is with text_key='path.to.it' or text=function")
-    elif design.tokens == "encoded" and lacking == len(texts) and texts:
+    config = design.config
+    of_texts = design.tokens == "encoded" or (config.bm25 is not None and config.bm25_vector not in design.kept)
+    if of_texts and design.texts is None:
+        yield _block(
+            "there is no text in the payloads" if texts else "without points nobody sees where texts are",
+            "say where they are with text_key='path.to.it' or text=function",
+        )
+    elif of_texts and lacking == len(texts) and texts:
         yield _block(f"no point of {len(texts)} looked at has a text there", "correct text_key, or what text= finds")
     elif design.tokens == "encoded" and lacking:
         yield _warn(

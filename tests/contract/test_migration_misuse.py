@@ -9,9 +9,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from qdrant_client import QdrantClient, models
 
-from colbert_qdrant import EdgeClient, Migration, MigrationError, TokenEmbeddings
+from colbert_qdrant import (
+    Bm25Config,
+    CollectionConfig,
+    ConfigurationError,
+    EdgeClient,
+    Migration,
+    MigrationError,
+    TokenEmbeddings,
+)
 from colbert_qdrant.migrate import MigrationPlan
 from tests.migrations import FDE, SentenceEncoder, everything, require_kept
+from tests.writers import WRITERS
 from tests.writers.common import COUNT, DIM, dense, texts
 
 if TYPE_CHECKING:
@@ -177,3 +186,47 @@ class Forgetful(SentenceEncoder):
 def test_an_encoder_that_leaves_a_text_out(client: Client) -> None:
     with pytest.raises(MigrationError, match="one matrix per text"):
         planned(with_tokens(client), encoder=Forgetful())
+
+
+def test_without_points_somebody_has_to_say_where_texts_are(client: Client) -> None:
+    client.create_collection("docs", vectors_config={"dense": DENSE})
+    with pytest.raises(MigrationError, match="without points.*text_key"):
+        planned(client).run()
+    migration = planned(client, text_key="text")
+    assert migration.run().points == 0
+    verdict = migration.verify()
+    assert verdict.passed, verdict.reasons
+    client.upsert("docs", [point(number) for number in range(COUNT)])
+    assert migration.run().points == COUNT
+    assert migration.verify().passed
+
+
+def test_bm25_of_texts_that_nobody_finds(client: Client) -> None:
+    config = CollectionConfig(fde=FDE, bm25=Bm25Config())
+    with_tokens(client, key="unheard-of")
+    with pytest.raises(MigrationError, match="text_key"):
+        planned(client, fde=None, config=config).run()
+    migration = planned(client, fde=None, config=config, text_key="unheard-of")
+    migration.run()
+    assert "bm25" in everything(client, "new")[0].vectors
+
+
+def test_encodings_that_the_source_lacks(client: Client) -> None:
+    WRITERS["fastembed-dot"](client, "docs")  # type: ignore[arg-type]
+    fde = Migration.plan(client, "docs", "new").details.config.fde_vector
+    client.delete_vectors("docs", [fde], points=list(everything(client, "docs"))[:1])
+    migration = Migration.plan(client, "docs", "new")
+    migration.run()
+    (reason,) = migration.verify().reasons
+    assert "so it is in the source" in reason
+    migration.cleanup(confirm=lambda _: True)
+    config = CollectionConfig(fde=FDE, fde_vector="another")  # as it is told
+    migration = Migration.plan(client, "docs", "new", config=config)
+    migration.run()
+    verdict = migration.verify()
+    assert verdict.passed, verdict.reasons
+
+
+def test_an_empty_name_of_a_target(source: Client) -> None:
+    with pytest.raises(ConfigurationError, match="empty name"):
+        Migration.plan(source, "docs", "", encoder=SentenceEncoder())
