@@ -38,10 +38,10 @@ class MigrationReport:
     """What a run did.
 
     Attributes:
-        points: Points written.
+        points: Points written; in place, those that got vectors.
         present: Points that were there already, as they are in the source.
         removed: Points that are not in the source any more, and were deleted from the target.
-        without_tokens: Points written that have no token vectors, for they have no text: MaxSim never finds them.
+        without_tokens: Points without token vectors, for they have no text: MaxSim never finds them.
         seconds: Wall time.
     """
 
