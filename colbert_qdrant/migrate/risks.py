@@ -41,6 +41,12 @@ def risks_of_engines(source: Source, design: Design, capabilities: Capabilities,
         )
     if in_place:
         yield from _risks_in_place(source, design, capabilities)
+    elif design.tokens == "stored" and source.fingerprint is None and _has_graph(source, design.config.token_vector):
+        yield _warn(
+            f"{design.config.token_vector!r} is searched through a graph, and has none in the target, where encodings "
+            "find the candidates",
+            "who goes on searching it by itself looks at every point: use ColbertCollection",
+        )
     strict = source.info.config.strict_mode_config
     if strict is not None and strict.enabled:
         yield _warn(
@@ -125,6 +131,11 @@ def risk_of_target(target: str) -> Risk:
     return _block(
         f"collection {target!r} exists, and is not this migration's", "name another target, or delete that one first"
     )
+
+
+def _has_graph(source: Source, name: str) -> bool:
+    own, config = source.vectors[name].hnsw_config, source.info.config
+    return (config.hnsw_config.m if own is None or own.m is None else own.m) > 0
 
 
 def _risks_in_place(source: Source, design: Design, capabilities: Capabilities) -> Iterator[Risk]:

@@ -10,7 +10,7 @@ from qdrant_client import models
 
 from colbert_qdrant.errors import EngineError, MigrationError, RequestError, RequestRefusedError, RequestTooLargeError
 from colbert_qdrant.ingest.writer import MAX_BATCH_BYTES
-from colbert_qdrant.migrate.source import pages, read_points
+from colbert_qdrant.migrate.source import canonical, pages, read_points
 from colbert_qdrant.qdrant.metadata import documents_only
 from colbert_qdrant.qdrant.points import split_by_bytes
 from colbert_qdrant.qdrant.writing import to_numbers, upsert
@@ -38,10 +38,10 @@ class MigrationReport:
     """What a run did.
 
     Attributes:
-        points: Points written.
+        points: Points written; in place, those that got vectors.
         present: Points that were there already, as they are in the source.
         removed: Points that are not in the source any more, and were deleted from the target.
-        without_tokens: Points written that have no token vectors, for they have no text: MaxSim never finds them.
+        without_tokens: Points without token vectors, for they have no text: MaxSim never finds them.
         seconds: Wall time.
     """
 
@@ -159,13 +159,13 @@ class Run:
     async def _missing(self, ids: list[PointId]) -> list[PointId]:
         """Points that the target has not, or not as they are now."""
         stored = await self.writing.client.retrieve(self.target, ids=ids, with_payload=True, with_vectors=False)
-        payloads = {record.id: record.payload or {} for record in stored}
+        payloads = {record.id: canonical(record.payload) for record in stored}
         same: set[Any] = set()
         if payloads:
             current = await self.reading.client.retrieve(
                 self.source.name, ids=list(payloads), with_payload=True, with_vectors=False
             )
-            same = {record.id for record in current if (record.payload or {}) == payloads[record.id]}
+            same = {record.id for record in current if canonical(record.payload) == payloads[record.id]}
         return [id for id in ids if id not in same]
 
     async def _converted(self, ids: Sequence[PointId]) -> AsyncIterator[list[Point]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -150,6 +151,11 @@ async def pages(
 async def read_points(connection: Connection, collection: str, ids: Sequence[PointId]) -> list[models.Record]:
     """Points with payload and all vectors; those that are gone are left out."""
     return await connection.client.retrieve(collection, ids=list(ids), with_payload=True, with_vectors=True)
+
+
+def canonical(payload: Any) -> str:
+    """A payload as JSON, equal for equal ones: Python takes 1, 1.0 and ``True`` for the same."""
+    return json.dumps(payload or {}, sort_keys=True)
 
 
 def vectors_of(record: models.Record) -> dict[str, Any]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from qdrant_client import models
 
-from colbert_qdrant.migrate.source import pages, read_points, vectors_of
+from colbert_qdrant.migrate.source import canonical, pages, read_points, vectors_of
 from colbert_qdrant.migrate.verdict import Check
 from colbert_qdrant.qdrant.metadata import documents_only
 
@@ -68,7 +67,7 @@ class Contents:
 
     def add(self, record: models.Record) -> None:
         """Count a point."""
-        text = json.dumps([record.id, record.payload or {}], sort_keys=True, ensure_ascii=True)
+        text = f"{record.id!r} {canonical(record.payload)}"
         self.points += 1
         self.total += int.from_bytes(hashlib.sha256(text.encode()).digest(), "big")
 
@@ -118,14 +117,14 @@ class Comparison:
             stored = await self.writing.client.retrieve(
                 self.plan.target, ids=[record.id for record in page], with_payload=True, with_vectors=False
             )
-            payloads = {record.id: record.payload or {} for record in stored}
+            payloads = {record.id: canonical(record.payload) for record in stored}
             contents.texts += sum(text is not None for text in self.converter.found_texts(page))
             report.advance(len(page))
             for record in page:
                 contents.add(record)
                 if record.id not in payloads:
                     contents.missing.append(record.id)
-                elif payloads[record.id] != (record.payload or {}):
+                elif payloads[record.id] != canonical(record.payload):
                     contents.different.append(record.id)
                 _choose(contents, record.id, self.sample, random)
         return contents

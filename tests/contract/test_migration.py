@@ -132,6 +132,17 @@ def test_an_encoder_that_did_not_make_the_stored_token_vectors_is_refused(client
             Migration.plan(client, "docs", "new", encoder=WordEncoder(dim=16), token_vector=token_vector)
 
 
+@pytest.mark.parametrize(("links", "said"), [(None, True), (8, True), (0, False)])
+def test_a_graph_over_token_vectors_is_not_made_and_the_plan_says_so(
+    client: Client, links: int | None, said: bool
+) -> None:
+    graph = None if links is None else models.HnswConfigDiff(m=links)
+    client.create_collection("docs", vectors_config={"late": multivector(hnsw_config=graph)})
+    plan = str(Migration.plan(client, "docs", fde=FDE))
+    assert ("'late' is searched through a graph, and has none in the target" in plan) == said
+    assert "graph" not in str(Migration.plan(client, "docs", fde=FDE, strategy="in_place"))
+
+
 def test_texts_are_encoded_anew_if_that_is_wanted(client: Client) -> None:
     filled(client)
     encoder = WordEncoder(dim=16, salt="other")

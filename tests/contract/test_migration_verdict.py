@@ -93,6 +93,10 @@ def change_payload(client: Client) -> None:
     client.set_payload("new", {"number": "7"}, points=[7])
 
 
+def change_type(client: Client) -> None:
+    client.set_payload("new", {"number": True}, points=[1])
+
+
 def add_to_payload(client: Client) -> None:
     client.set_payload("new", {"more": 1}, points=[7])
 
@@ -127,6 +131,7 @@ def delete_tokens(client: Client) -> None:
         (delete, {"count", "ids", "vectors"}, "7"),
         (add, {"count", "ids", "vectors"}, "41 in the target"),
         (change_payload, {"payloads"}, "7"),
+        (change_type, {"payloads"}, "1"),
         (add_to_payload, {"payloads"}, "7"),
         (change_vector, {"copied vectors"}, "'dense' of point 7"),
         (delete_vector, {"copied vectors", "vectors"}, "'dense' of point 7"),
