@@ -107,7 +107,7 @@ async def plan_migration(
     target = _target_name(source, target, wishes, same_engine=reading.raw is writing.raw)
     begun = await read_migration(writing, source.name) if wishes.in_place else None
     if begun is not None and begun.plan.strategy == "in_place":  # its source has some of what is added by now
-        _require_same_wishes(begun.plan, wishes)
+        _require_same_wishes(begun.plan, wishes, filter)
         return await _of(reading, writing, begun, encoder=wishes.encoder, text=wishes.text)
     sample = await read_sample(reading, source, size=_SAMPLE)
     design = decide(source, sample.records, wishes)
@@ -198,6 +198,10 @@ async def _of(
         raise MigrationError(
             f"the migration to collection {plan.target!r} was begun with another encoder: give that one"
         )
+    if text is not None and plan.text is not None:
+        raise MigrationError(
+            f"the migration to collection {plan.target!r} was begun with texts under {plan.text!r}: leave text out"
+        )
     texts = TextSource("", text) if text is not None else None if plan.text is None else TextSource(plan.text)
     design = Design(
         kind=plan.kind,
@@ -242,10 +246,11 @@ async def _fde(reading: Connection, source: Source, design: Design) -> FixedDime
     return make_encoder(design.config.fde, token_dim=design.token_dim)
 
 
-def _require_same_wishes(plan: MigrationPlan, wishes: Wishes) -> None:
+def _require_same_wishes(plan: MigrationPlan, wishes: Wishes, filter: models.Filter | None) -> None:
     fde = wishes.fde if wishes.config is None else wishes.config.fde
     wanted = {
         "fde": (fde, plan.config.fde),
+        "filter": (filter, plan.filter),
         "text_key": (wishes.text_key, plan.text),
         "token_vector": (wishes.token_vector, plan.config.token_vector),
     }
