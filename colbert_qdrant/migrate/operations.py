@@ -173,6 +173,12 @@ class MigrationOperations:
             raise ConfigurationError(
                 "source and target are in two engines: say which one is to be deleted, cleanup('source') or 'target'"
             )
+        if what is None and state.switches and not in_use:
+            raise ConfigurationError(
+                f"aliases {sorted(each.alias for each in state.switches)} were switched to collection "
+                f"{self.plan.target!r}, and stand for others by now: say which one is to be deleted, cleanup('source') "
+                "or 'target'"
+            )
         if what == "target" and in_use:
             raise MigrationError(f"aliases {in_use} stand for collection {self.plan.target!r}: rollback() first")
         if what == "target" or (what is None and not in_use):
