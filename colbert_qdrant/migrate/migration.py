@@ -223,6 +223,8 @@ class Migration:
         """
         if sample < 1 or queries < 1:
             raise ConfigurationError(f"sample={sample} and queries={queries} must be at least 1")
+        if not 0 <= min_recall <= 1:
+            raise ConfigurationError(f"min_recall={min_recall} is a part of all, and must be from 0 to 1")
         return run_blocking(
             self._operations.verify(sample=sample, queries=queries, min_recall=min_recall, progress=progress)
         )
@@ -253,7 +255,8 @@ class Migration:
         """Delete the collection that is not needed any more: after a switch the source, else the target.
 
         Args:
-            what: ``"source"`` or ``"target"``; has to be said where they are in two engines.
+            what: ``"source"`` or ``"target"``; has to be said where they are in two engines, or somebody else changed
+                an alias since.
             confirm: Is told what would be deleted, and says whether to; by default somebody at the terminal is asked.
 
         Returns:

@@ -230,3 +230,37 @@ def test_encodings_that_the_source_lacks(client: Client) -> None:
 def test_an_empty_name_of_a_target(source: Client) -> None:
     with pytest.raises(ConfigurationError, match="empty name"):
         Migration.plan(source, "docs", "", encoder=SentenceEncoder())
+
+
+def test_texts_are_found_where_they_were_found_before(source: Client) -> None:
+    planned(source).run()
+    with pytest.raises(MigrationError, match="texts under 'text'"):
+        Migration.resume(source, "new", encoder=SentenceEncoder(), text=lambda payload: payload["text"])
+
+
+def test_in_place_a_filter_comes_too_late(source: Client) -> None:
+    Migration.plan(source, "docs", encoder=SentenceEncoder(), fde=FDE, strategy="in_place").run()
+    some = models.Filter(must=[models.HasIdCondition(has_id=[1])])
+    with pytest.raises(MigrationError, match="another filter"):
+        Migration.plan(source, "docs", encoder=SentenceEncoder(), fde=FDE, strategy="in_place", filter=some)
+
+
+def test_what_the_next_migration_came_from_is_not_deleted_unasked(source: Client) -> None:
+    first = planned(source)
+    first.run()
+    first.verify()
+    first.switch("app")
+    second = Migration.plan(source, "app", "newer", fde=replace(FDE, seed=7))
+    second.run()
+    second.verify()
+    second.switch("app")
+    with pytest.raises(ConfigurationError, match="stand for others by now"):
+        first.cleanup(confirm=lambda _: True)
+    second.rollback()
+    assert first.cleanup(confirm=lambda _: True) == "docs"
+
+
+@pytest.mark.parametrize("part", [-0.1, 80.0, float("nan")])
+def test_a_recall_is_a_part_of_all(source: Client, part: float) -> None:
+    with pytest.raises(ConfigurationError, match="min_recall"):
+        planned(source).verify(min_recall=part)
