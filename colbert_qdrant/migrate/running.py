@@ -145,10 +145,13 @@ class Run:
         removed = 0
         async for page in pages(self.writing, self.target, None, limits=self.limits):
             ids = [record.id for record in page]
-            there = models.Filter(must=[self.source.chosen, models.HasIdCondition(has_id=ids)])
             found: set[Any] = set()
-            async for stored in pages(self.reading, self.source.name, there, limits=self.source.limits):
-                found |= {record.id for record in stored}
+            size = self.source.limits.condition_size or len(ids)
+            for start in range(0, len(ids), size):
+                asked = models.HasIdCondition(has_id=ids[start : start + size])
+                there = models.Filter(must=[self.source.chosen, asked])
+                async for stored in pages(self.reading, self.source.name, there, limits=self.source.limits):
+                    found |= {record.id for record in stored}
             gone = [id for id in ids if id not in found]
             if gone:
                 selector = models.PointIdsList(points=gone)

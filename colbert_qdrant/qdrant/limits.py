@@ -36,6 +36,7 @@ class Limits:
         exact: Whether vectors without a graph may be searched.
         search_batch, upsert_batch: Most queries, and most points, of one request.
         rows: Most token vectors of a document.
+        condition_size: Most values, ids among them, of one condition of a filter.
         unindexed_reads, unindexed_writes: Whether filters may be on payload keys without an index.
         indexed: Payload keys with an index.
     """
@@ -47,6 +48,7 @@ class Limits:
     search_batch: int | None = None
     upsert_batch: int | None = None
     rows: int | None = None
+    condition_size: int | None = None
     unindexed_reads: bool = True
     unindexed_writes: bool = True
     indexed: frozenset[str] = field(default=frozenset())
@@ -67,6 +69,7 @@ class Limits:
             search_batch=strict.search_max_batchsize,
             upsert_batch=strict.upsert_max_batchsize,
             rows=None if rows is None else rows.max_vectors,
+            condition_size=strict.condition_max_size,
             unindexed_reads=strict.unindexed_filtering_retrieve is not False,
             unindexed_writes=strict.unindexed_filtering_update is not False,
             indexed=frozenset(info.payload_schema),

@@ -15,7 +15,7 @@ from qdrant_client.local.local_collection import LocalCollection
 from tests.faults.server import Answer, FaultyServer, failing, result_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from qdrant_client.local.qdrant_local import QdrantLocal
 
@@ -177,6 +177,9 @@ class EngineServer(FaultyServer):
             raise ValueError(f"upsert limit exceeded: {len(body['points'])} > {batch}")
         if most is not None and any(each.get("limit", 0) > most for each in (body, *body.get("searches", []))):
             raise ValueError(f"Limit exceeded: > {most} for limit")
+        size = strict.get("condition_max_size")
+        if size is not None and any(len(ids) > size for ids in _found(body, "has_id")):
+            raise ValueError(f"Limit exceeded: condition size > {size}")
 
     def _of_points(self, method: str, name: str, rest: str, body: dict[str, Any]) -> Any:
         local: Any = self.local
@@ -213,6 +216,15 @@ def _scroll(local: Any, name: str, page: models.ScrollRequest) -> dict[str, Any]
 
 def _delete_vectors(local: Any, name: str, change: models.DeleteVectors) -> Any:
     return local.delete_vectors(name, change.vector, change.points or change.filter)
+
+
+def _found(body: Any, key: str) -> Iterator[Any]:
+    """What is there under a key, at any depth."""
+    for name, value in body.items() if isinstance(body, dict) else enumerate(body) if isinstance(body, list) else ():
+        if name == key:
+            yield value
+        else:
+            yield from _found(value, key)
 
 
 def _done() -> dict[str, Any]:

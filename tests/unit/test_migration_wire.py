@@ -393,3 +393,13 @@ def test_in_place_over_grpc(server: EngineServer, client: QdrantClient) -> None:
         migration.rollback()
         assert contents(client, "docs") == before
         speaking.close()
+
+
+def test_what_is_gone_is_asked_for_by_as_few_ids_as_are_allowed(server: EngineServer, client: QdrantClient) -> None:
+    server.strict["docs"] = {"enabled": True, "condition_max_size": 3}
+    migration = planned(client, "computed")
+    migration.run()
+    client.delete("docs", list(contents(client, "docs"))[:2])
+    assert migration.run().removed == 2
+    verdict = migration.verify()
+    assert verdict.passed, verdict.reasons
