@@ -184,8 +184,8 @@ class MigrationOperations:
         if what == "target" or (what is None and not in_use):
             if not await self._reading.client.collection_exists(self.plan.source):
                 raise MigrationError(
-                    f"collection {self.plan.source!r} is gone, and {self.plan.target!r} its only copy: if that is to go, "
-                    "too, delete it yourself, with client.delete_collection"
+                    f"collection {self.plan.source!r} is gone, and {self.plan.target!r} its only copy: if that is to "
+                    "go, too, delete it yourself, with client.delete_collection"
                 )
             return await self._delete(self._writing, self.plan.target, confirm, "nothing uses it")
         if self._planned.same_engine and not in_use:
@@ -210,8 +210,8 @@ class MigrationOperations:
             state = await read_migration(self._writing, self.plan.target) or state
         if self._planned.in_place and not state.plan.same_as(self.plan):
             raise MigrationError(
-                f"another migration began to add vectors to collection {self.plan.target!r} since this one was planned: "
-                "Migration.resume() that one, or have it rollback() and plan again"
+                f"another migration began to add vectors to collection {self.plan.target!r} since this one was "
+                "planned: Migration.resume() that one, or have it rollback() and plan again"
             )
         await self._require_unused(state)
         before = None if state.copied else state.before  # others may have written since a run that ended
@@ -289,7 +289,7 @@ class MigrationOperations:
 
     async def _require_verified(self, state: MigrationState) -> None:
         verified = _require_passed(state)
-        sides = [(self._writing, self.plan.target, None)]
+        sides: list[tuple[Connection, str, models.Filter | None]] = [(self._writing, self.plan.target, None)]
         if await self._reading.client.collection_exists(self.plan.source):  # else it was deleted after a switch
             sides.append((self._reading, self.plan.source, self.plan.filter))
         for connection, name, chosen in sides:

@@ -185,8 +185,8 @@ class Comparison:
         if tokens != encodings:
             if self.plan.encoding == "stored" and not wrong:
                 remedy = (
-                    "so it is in the source; add them to the points there that lack them, or cleanup('target') and plan "
-                    "with another encoding (fde=…), which all points get"
+                    "so it is in the source; add them to the points there that lack them, or cleanup('target') and "
+                    "plan with another encoding (fde=…), which all points get"
                 )
             wrong.append(f"{tokens:,} points have token vectors, and {encodings:,} an encoding")
         detail = f"{'; '.join(wrong)}: {remedy}" if wrong else ", ".join(counts)

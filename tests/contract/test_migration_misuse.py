@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from qdrant_client import QdrantClient, models
@@ -133,9 +133,10 @@ def test_the_only_copy_is_not_deleted(source: Client) -> None:
     migration = planned(source)
     migration.run()
     source.delete_collection("docs")
-    for what in (None, "target"):
+    sides: list[Literal["target"] | None] = [None, "target"]
+    for what in sides:
         with pytest.raises(MigrationError, match="only copy"):
-            migration.cleanup(what, confirm=lambda _: True)  # type: ignore[arg-type]
+            migration.cleanup(what, confirm=lambda _: True)
     assert {*everything(source, "new")} == {*range(COUNT)}
 
 
@@ -151,7 +152,8 @@ def test_which_of_many_duplicates_is_found_does_not_matter(client: Client) -> No
 
 def with_tokens(client: Client, *, of: int = COUNT, key: str = "text") -> Client:
     """A collection of which so many points have token vectors."""
-    tokens = DENSE.model_copy(update={"multivector_config": models.MultiVectorConfig(comparator="max_sim")})
+    max_sim = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)
+    tokens = DENSE.model_copy(update={"multivector_config": max_sim})
     client.create_collection("docs", vectors_config={"dense": DENSE, "tokens": tokens})
     matrices = SentenceEncoder().encode_documents(TEXTS)
     client.upsert(
@@ -190,7 +192,7 @@ def test_an_encoder_that_leaves_a_text_out(client: Client) -> None:
 
 def test_without_points_somebody_has_to_say_where_texts_are(client: Client) -> None:
     client.create_collection("docs", vectors_config={"dense": DENSE})
-    with pytest.raises(MigrationError, match="without points.*text_key"):
+    with pytest.raises(MigrationError, match=r"without points.*text_key"):
         planned(client).run()
     migration = planned(client, text_key="text")
     assert migration.run().points == 0
