@@ -175,8 +175,9 @@ class Migration:
     ) -> MigrationReport:
         """Write every point that the target has not, or has with another payload.
 
-        It can be stopped at any time, and run again: also for what was written to the source meanwhile. Points that
-        were deleted from the source are deleted from the target, too.
+        It can be stopped at any time, and run again: also for what was written to the source meanwhile, unless vectors
+        alone were changed, which nothing but a sample of `verify` can see. Points that were deleted from the source
+        are deleted from the target, too.
 
         Args:
             progress: ``True`` for a live bar where stderr is a terminal (needs the ``progress`` extra), or an object
