@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from colbert_qdrant.config import CollectionConfig, FdeConfig, RetryConfig
     from colbert_qdrant.encoders import LateInteractionEncoder
-    from colbert_qdrant.migrate.operations import Side
+    from colbert_qdrant.migrate.cleaning import Side
     from colbert_qdrant.migrate.plan import MigrationPlan, Strategy
     from colbert_qdrant.migrate.running import MigrationReport
     from colbert_qdrant.migrate.verdict import Verdict

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from qdrant_client import models
 
 from colbert_qdrant.errors import ConfigurationError, MigrationError
 from colbert_qdrant.ingest import CollectionEncoding
-from colbert_qdrant.migrate import switching, target
+from colbert_qdrant.migrate import cleaning, switching, target
 from colbert_qdrant.migrate.convert import StoredTokens
 from colbert_qdrant.migrate.quality import check_quality, sample_queries
 from colbert_qdrant.migrate.running import MigrationReport, Pace, Run
@@ -23,21 +23,17 @@ from colbert_qdrant.progress import Silence, reporting
 from colbert_qdrant.qdrant import artefacts, opening
 from colbert_qdrant.qdrant.legs import Legs
 from colbert_qdrant.qdrant.limits import Limits
-from colbert_qdrant.qdrant.metadata import documents_only, to_metadata, write_metadata
+from colbert_qdrant.qdrant.metadata import to_metadata, write_metadata
 from colbert_qdrant.qdrant.state import wait_until_ready
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from colbert_qdrant.fde import FixedDimensionalEncoder
+    from colbert_qdrant.migrate.cleaning import Side
     from colbert_qdrant.migrate.planning import Planned
     from colbert_qdrant.progress import ProgressReporter
-    from colbert_qdrant.qdrant.connection import Connection
     from colbert_qdrant.qdrant.opening import Opened
-
-
-Side = Literal["source", "target"]
-"""Which of a migration's collections."""
 
 
 class MigrationOperations:
@@ -149,7 +145,7 @@ class MigrationOperations:
             raise ConfigurationError("force is the reason, which is kept: say why no passed verification is needed")
         state = await self._stored()
         if force is None:
-            await self._require_verified(state)
+            await cleaning.require_verified(self._planned, state)
         await switching.switch(self._writing, state, alias, at=_now(), forced=force)
 
     async def rollback(self) -> None:
@@ -166,42 +162,7 @@ class MigrationOperations:
             raise ConfigurationError(
                 "in place there is one collection, and nothing to delete: rollback() takes vectors away"
             )
-        state = await self._stored()
-        aliases = await switching.read_aliases(self._writing)
-        in_use = [alias for alias, name in aliases.items() if name == self.plan.target]
-        if what is None and not self._planned.same_engine:
-            raise ConfigurationError(
-                "source and target are in two engines: say which one is to be deleted, cleanup('source') or 'target'"
-            )
-        if what is None and state.switches and not in_use:
-            raise ConfigurationError(
-                f"aliases {sorted(each.alias for each in state.switches)} were switched to collection "
-                f"{self.plan.target!r}, and stand for others by now: say which one is to be deleted, cleanup('source') "
-                "or 'target'"
-            )
-        if what == "target" and in_use:
-            raise MigrationError(f"aliases {in_use} stand for collection {self.plan.target!r}: rollback() first")
-        if what == "target" or (what is None and not in_use):
-            if not await self._reading.client.collection_exists(self.plan.source):
-                raise MigrationError(
-                    f"collection {self.plan.source!r} is gone, and {self.plan.target!r} its only copy: if that is to "
-                    "go, too, delete it yourself, with client.delete_collection"
-                )
-            return await self._delete(self._writing, self.plan.target, confirm, "nothing uses it")
-        if self._planned.same_engine and not in_use:
-            raise MigrationError(f"no alias stands for collection {self.plan.target!r}: switch() one first")
-        await self._require_nothing_left(_require_passed(state))
-        if all(each.forced for each in state.switches):  # else it is in use since, and may be written to
-            await self._require_verified(state)
-        others = await switching.read_aliases(self._reading)
-        left = [alias for alias, name in others.items() if name == self.plan.source]
-        if left:
-            raise MigrationError(
-                f"aliases {left} stand for collection {self.plan.source!r} still: switch() them, or delete them"
-            )
-        return await self._delete(
-            self._reading, self.plan.source, confirm, f"its migrated copy {self.plan.target!r} is verified"
-        )
+        return await cleaning.cleanup(self._planned, await self._stored(), what, confirm=confirm)
 
     async def _prepare(self) -> None:
         """Make the target ready for points."""
@@ -287,41 +248,6 @@ class MigrationOperations:
         limits = models.StrictModeConfig(**strict.model_dump(exclude_none=True))
         await self._writing.client.update_collection(self.plan.target, strict_mode_config=limits)
 
-    async def _require_verified(self, state: MigrationState) -> None:
-        verified = _require_passed(state)
-        sides: list[tuple[Connection, str, models.Filter | None]] = [(self._writing, self.plan.target, None)]
-        if await self._reading.client.collection_exists(self.plan.source):  # else it was deleted after a switch
-            sides.append((self._reading, self.plan.source, self.plan.filter))
-        for connection, name, chosen in sides:
-            count = (await connection.client.count(name, count_filter=documents_only(chosen), exact=True)).count
-            if count != verified.get("points"):
-                raise MigrationError(
-                    f"collection {name!r} has {count:,} points, and had {verified.get('points'):,} when it was "
-                    "verified: run() and verify() again, or say with force='…' why not"
-                )
-
-    async def _require_nothing_left(self, verified: Mapping[str, Any]) -> None:
-        """Raise if the source has points that were not migrated: others than the filter's, or later ones."""
-        source = self.plan.source
-        if not await self._reading.client.collection_exists(source):
-            return
-        count = (await self._reading.client.count(source, count_filter=documents_only(None), exact=True)).count
-        if count > verified["points"]:
-            raise MigrationError(
-                f"collection {source!r} has {count:,} points, of which {verified['points']:,} were migrated: migrate "
-                "the others, too, or delete it yourself, with client.delete_collection"
-            )
-
-    async def _delete(self, connection: Connection, name: str, confirm: Callable[[str], bool], why: str) -> str | None:
-        points = 0
-        if await connection.client.collection_exists(name):  # else an earlier cleanup did not come to its end
-            points = (await connection.client.count(name, count_filter=documents_only(None), exact=True)).count
-        if not confirm(f"Delete collection {name!r} with {points:,} points ({why})?"):
-            return None
-        await connection.client.delete_collection(name)
-        await artefacts.delete(connection, name)
-        return name
-
     async def _stored(self) -> MigrationState:
         state = None
         if await self._writing.client.collection_exists(self.plan.target):
@@ -339,13 +265,6 @@ class MigrationOperations:
 def _copied(state: MigrationState) -> Check:
     done = state.copied is not None
     return Check(name="run", passed=done, detail=f"ended {state.copied}" if done else "it did not end: run() again")
-
-
-def _require_passed(state: MigrationState) -> Mapping[str, Any]:
-    if state.verified is not None and state.verified.get("passed"):
-        return state.verified
-    found = "was not verified" if state.verified is None else "did not pass its verification"
-    raise MigrationError(f"collection {state.plan.target!r} {found}: verify() it first, or say with force='…' why not")
 
 
 def _untouched(state: MigrationState, points: int, digest: str) -> Check:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.qdrant.limits import Limits
     from colbert_qdrant.qdrant.points import Point
 
-_PAGE_VALUES: Final = 2**20
+_PAGE_VALUES: Final = 2**21
 _PAGE_POINTS: Final = (16, 256)
 """Points that are read at once, at first and at most. After that a page holds about so many values."""
 
@@ -100,6 +100,7 @@ class Run:
     converter: Converter
     pace: Pace
     report: ProgressReporter
+    page: int = _PAGE_POINTS[0]
     written: int = 0
     present: int = 0
     without_tokens: int = 0
@@ -173,15 +174,15 @@ class Run:
 
     async def _converted(self, ids: Sequence[PointId]) -> AsyncIterator[list[Point]]:
         """Points with what is added to them, in pages of bounded size."""
-        place, limit = 0, _PAGE_POINTS[0]
+        place = 0
         while place < len(ids):
-            records = await read_points(self.reading, self.source.name, ids[place : place + limit])
-            place += limit
+            records = await read_points(self.reading, self.source.name, ids[place : place + self.page])
+            place += self.page
             if not records:
                 continue
             points = await self.reading.runtime.compute(self.converter.points, records)
             values = sum(point.values for point in points) / len(points)
-            limit = max(1, min(_PAGE_POINTS[1], int(_PAGE_VALUES / max(values, 1))))
+            self.page = max(1, min(_PAGE_POINTS[1], int(_PAGE_VALUES / max(values, 1))))
             yield points
 
     async def _upsert(self, points: list[Point]) -> None:
