@@ -42,7 +42,7 @@ class Planned:
         reading, writing: Connections to the engines of source and target.
         source: The source, as it was when the plan was made.
         plan: The plan.
-        design: What was decided.
+        texts: Where texts are; ``None``: nobody needs them, or nobody knows.
         encoder: The user's encoder; ``None``: there is none.
         fde: The encoding; ``None``: it has to be fitted first.
     """
@@ -51,7 +51,7 @@ class Planned:
     writing: Connection
     source: Source
     plan: MigrationPlan
-    design: Design
+    texts: TextSource | None
     encoder: LateInteractionEncoder | None
     fde: FixedDimensionalEncoder | None
 
@@ -73,7 +73,7 @@ class Planned:
         """
         if self.plan.tokens == "encoded" and self.encoder is None:
             raise MigrationError(f"texts of collection {self.plan.source!r} have to be encoded: give encoder=…")
-        if self.plan.tokens == "encoded" and self.design.texts is None:
+        if self.plan.tokens == "encoded" and self.texts is None:
             raise MigrationError(f"a function finds the texts of collection {self.plan.source!r}: give text=…")
 
     async def converter(self) -> Converter:
@@ -88,7 +88,7 @@ class Planned:
             fde_vector=config.fde_vector,
             encoder=self.encoder if plan.tokens == "encoded" else None,
             fde=self.fde if plan.encoding == "computed" else None,
-            texts=self.design.texts,
+            texts=self.texts,
             bm25=bm25,
         )
 
@@ -134,11 +134,11 @@ async def plan_migration(
         writing=writing,
         source=source,
         plan=plan,
-        design=design,
+        texts=design.texts,
         encoder=wishes.encoder,
-        fde=await _fde(reading, source, design),
+        fde=await _fde(reading, plan),
     )
-    return await _tried(planned, sample, wishes)
+    return await _tried(planned, design, sample, wishes)
 
 
 async def resume_migration(
@@ -156,9 +156,9 @@ async def resume_migration(
     return await _of(reading, writing, state, encoder=encoder, text=text)
 
 
-async def _tried(planned: Planned, sample: Sample, wishes: Wishes) -> Planned:
+async def _tried(planned: Planned, design: Design, sample: Sample, wishes: Wishes) -> Planned:
     """The plan with the risks and costs that a sample shows, and with what is there already."""
-    plan, source, design, writing = planned.plan, planned.source, planned.design, planned.writing
+    plan, source, writing = planned.plan, planned.source, planned.writing
     converter, compute = await planned.converter(), planned.reading.runtime.compute
     texts = converter.found_texts(sample.records)
     risks = [
@@ -203,16 +203,6 @@ async def _of(
             f"the migration to collection {plan.target!r} was begun with texts under {plan.text!r}: leave text out"
         )
     texts = TextSource("", text) if text is not None else None if plan.text is None else TextSource(plan.text)
-    design = Design(
-        kind=plan.kind,
-        config=plan.config,
-        tokens=plan.tokens,
-        encoding=plan.encoding,
-        encoder=plan.encoder,
-        token_dim=plan.token_dim,
-        kept=plan.kept,
-        texts=texts,
-    )
     await _require_two(reading, plan)
     source = await read_source(reading, plan.source, plan.filter)
     return Planned(
@@ -220,9 +210,9 @@ async def _of(
         writing=writing,
         source=source,
         plan=plan,
-        design=design,
+        texts=texts,
         encoder=encoder,
-        fde=await _fde(reading, source, design),
+        fde=await _fde(reading, plan),
     )
 
 
@@ -238,12 +228,12 @@ async def _require_two(reading: Connection, plan: MigrationPlan) -> None:
         )
 
 
-async def _fde(reading: Connection, source: Source, design: Design) -> FixedDimensionalEncoder | None:
+async def _fde(reading: Connection, plan: MigrationPlan) -> FixedDimensionalEncoder | None:
     """The encoding, unless it has to be fitted first."""
-    if design.encoding == "stored" and design.config.fde.needs_fit:
-        data = await artefacts.fetch(reading, source.name)
+    if plan.encoding == "stored" and plan.config.fde.needs_fit:
+        data = await artefacts.fetch(reading, plan.source)
         return None if data is None else encoder_from_bytes(data)
-    return make_encoder(design.config.fde, token_dim=design.token_dim)
+    return make_encoder(plan.config.fde, token_dim=plan.token_dim)
 
 
 def _require_same_wishes(plan: MigrationPlan, wishes: Wishes, filter: models.Filter | None) -> None:

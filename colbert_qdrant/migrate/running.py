@@ -194,7 +194,6 @@ class Run:
 
     async def _update(self, points: list[Point]) -> None:
         names, before = self._added(), len(self.refused)
-        self.written -= sum(not point.vectors for point in points)  # those without text stay as they are
         for batch in split_by_bytes(points, MAX_BATCH_BYTES, binary=self.writing.binary, most=self.limits.upsert_batch):
             changes = [
                 models.PointVectors.model_construct(
@@ -208,7 +207,8 @@ class Run:
                 await self._change(changes)
             self.report.advance(len(batch))
             await self._wrote(batch)
-        self.written -= len(self.refused) - before
+        # those without text stay as they are
+        self.written -= len(self.refused) - before + sum(not point.vectors for point in points)
 
     async def _change(self, changes: Sequence[models.PointVectors]) -> None:
         """Add vectors to points, in smaller parts where the server refuses them; what was deleted since needs none."""
