@@ -33,7 +33,7 @@ demo: .venv/demo
 	$(BIN)/python examples/demo.py $(if $(MODEL),--model '$(MODEL)') $(if $(QUERY),'$(QUERY)')
 
 test: .venv/dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 lint: .venv/dev
 	$(BIN)/ruff check .

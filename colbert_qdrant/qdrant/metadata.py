@@ -53,8 +53,13 @@ async def write_metadata(connection: Connection, collection: str, values: Mappin
         await connection.client.update_collection(name, metadata=dict(values))
         return
     merged = {**await _reserved(connection, collection), **values}
-    payload = {name: value for name, value in merged.items() if value is not None}
-    point = models.PointStruct(id=RESERVED_POINT, vector={}, payload=payload)
+    kept = {name: value for name, value in merged.items() if value is not None}
+    await write_to_reserved_point(connection, collection, kept)
+
+
+async def write_to_reserved_point(connection: Connection, collection: str, values: Mapping[str, Any]) -> None:
+    """Keep metadata in the payload of a point, in the place of what is there."""
+    point = models.PointStruct(id=RESERVED_POINT, vector={}, payload=dict(values))
     await connection.client.upsert(collection, points=[point], wait=True)
 
 

@@ -20,7 +20,7 @@ from colbert_qdrant.fingerprint import Fingerprint, canary_tokens
 from colbert_qdrant.qdrant import artefacts
 from colbert_qdrant.qdrant.aliases import real_name
 from colbert_qdrant.qdrant.limits import Limits
-from colbert_qdrant.qdrant.metadata import read_fingerprint, to_metadata, write_metadata
+from colbert_qdrant.qdrant.metadata import read_fingerprint, to_metadata, write_metadata, write_to_reserved_point
 from colbert_qdrant.qdrant.schema import check_schema, creation_arguments, index_arguments, require_for
 from colbert_qdrant.qdrant.texts import text_source
 
@@ -75,7 +75,7 @@ async def create(
     certainly_new = await _create(connection, name, arguments, fingerprint)
     try:
         if not capabilities.has("metadata"):
-            await write_metadata(connection, name, to_metadata(fingerprint))
+            await write_to_reserved_point(connection, name, to_metadata(fingerprint))
         for index in index_arguments(config, capabilities):
             await connection.client.create_payload_index(name, **index)
         if not capabilities.has("strict_mode"):

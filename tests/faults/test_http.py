@@ -374,13 +374,13 @@ def test_a_certificate_that_nobody_vouches_for_is_not_tried_again(docs: ColbertC
 
 
 def test_nothing_is_tried_after_the_deadline(server: FaultyServer, client: QdrantClient) -> None:
-    retry = RetryConfig(attempts=1_000, first_wait=0.05, longest_wait=0.05, deadline=0.3)
+    retry = RetryConfig(attempts=1_000, first_wait=0.05, longest_wait=0.05, deadline=1)
     docs = ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG, retry=retry)
     server.script = [failing(503)] * 1_000
     started = time.monotonic()
     with pytest.raises(ServerError):
         docs.search("river")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 10
     assert 1 < server.requests < 1_000
 
 

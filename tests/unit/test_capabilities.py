@@ -65,6 +65,7 @@ def test_metadata_depends_on_the_version(
         ("insert_only", "1.17"),
         ("turbo_quantization", "1.18"),
         ("memory", "1.19"),
+        ("vector_names", "1.19"),
         ("turbo4_datatype", "1.19"),
         ("turbo8_datatype", "1.20"),
     ],
