@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from qdrant_client import QdrantClient, models
+from qdrant_client import models
 
 from colbert_qdrant import (
     Bm25Config,
@@ -25,13 +25,12 @@ from colbert_qdrant import (
     MuveraConfig,
     MuveraEncoder,
 )
+from tests.contract.migration.shared import FDE, QUERIES, SentenceEncoder, everything, require_kept
 from tests.encoders import WordEncoder
-from tests.migrations import FDE, QUERIES, SentenceEncoder, everything, require_kept
 from tests.writers import WRITERS
 from tests.writers.common import COUNT, DIM, sparse_vector, texts, tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from colbert_qdrant.config import FdeConfig
@@ -43,20 +42,6 @@ CENTERED = MuveraConfig(k_sim=3, dim_proj=8, r_reps=4, center=True)
 TEXTS = texts(COUNT)
 PAIRS = [*enumerate(TEXTS)]
 FASTEMBED = MuveraConfig(k_sim=3, dim_proj=8, r_reps=4, variant="fastembed")
-
-
-@pytest.fixture(params=["memory", "edge"])
-def client(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Client]:
-    client = QdrantClient(":memory:") if request.param == "memory" else EdgeClient(tmp_path / "store")
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def local() -> Iterator[QdrantClient]:
-    client = QdrantClient(":memory:")
-    yield client
-    client.close()
 
 
 def multivector(dim: int = DIM, **settings: Any) -> models.VectorParams:

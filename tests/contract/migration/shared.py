@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 FDE = MuveraConfig(k_sim=3, dim_proj=8, r_reps=4)
 QUERIES = ["The librarian found a map", "bees in a green notebook", "night-shift nurse closed the windows"]
 
-_ASKED = common.texts(common.COUNT)
+TEXTS = common.texts(common.COUNT)
 UNTIED = [
-    " ".join(4 * [_ASKED[first]] + 3 * [_ASKED[first + 9]] + 2 * [_ASKED[first + 20]] + [_ASKED[first + 15]])
+    " ".join(4 * [TEXTS[first]] + 3 * [TEXTS[first + 9]] + 2 * [TEXTS[first + 20]] + [TEXTS[first + 15]])
     for first in (3, 8, 19)
 ]
 """Queries whose best four answers all have other scores, so that their order is certain."""
@@ -52,6 +52,13 @@ class Point:
 
     payload: str
     vectors: Mapping[str, Any]
+
+
+def point(number: int, text: str | None = None) -> models.PointStruct:
+    """A point as many write them by hand: a dense vector, and the text in the payload."""
+    text = text or TEXTS[number % common.COUNT]
+    payload = {"text": text, "number": number}
+    return models.PointStruct(id=number, vector={"dense": common.dense(text)}, payload=payload)
 
 
 def everything(client: Client, collection: str) -> dict[Any, Point]:

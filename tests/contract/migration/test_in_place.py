@@ -17,27 +17,17 @@ from colbert_qdrant import (
     Migration,
     MigrationError,
 )
-from tests.migrations import FDE, QUERIES, UNTIED, Point, SentenceEncoder, everything, require_kept
+from tests.contract.migration.shared import FDE, QUERIES, UNTIED, Point, SentenceEncoder, everything, require_kept
 from tests.writers import WRITERS
 from tests.writers.common import COUNT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from colbert_qdrant.config import FdeConfig
     from colbert_qdrant.qdrant import Client
 
 LEMUR = LemurConfig(dim=16, hidden=64, epochs=0, learn_tokens=200, fit_documents=30)
 KINDS = ["langchain-hybrid", "llama-index-hybrid", "fastembed-dot", "by-hand-multivector", "by-hand-gaps"]
 WITH_TOKENS = ("fastembed-dot", "by-hand-multivector")
-
-
-@pytest.fixture(params=["memory", "edge"])
-def client(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Client]:
-    client = QdrantClient(":memory:") if request.param == "memory" else EdgeClient(tmp_path / "store")
-    yield client
-    client.close()
 
 
 def write(client: Client, kind: str) -> Any:

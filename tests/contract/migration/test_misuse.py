@@ -13,36 +13,21 @@ from colbert_qdrant import (
     Bm25Config,
     CollectionConfig,
     ConfigurationError,
-    EdgeClient,
     Migration,
     MigrationError,
     TokenEmbeddings,
 )
 from colbert_qdrant.migrate import MigrationPlan
-from tests.migrations import FDE, SentenceEncoder, everything, require_kept
+from tests.contract.migration.shared import FDE, TEXTS, SentenceEncoder, everything, point, require_kept
 from tests.writers import WRITERS
-from tests.writers.common import COUNT, DIM, dense, texts
+from tests.writers.common import COUNT, DIM, dense
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from colbert_qdrant.qdrant import Client
 
-TEXTS = texts(COUNT)
 DENSE = models.VectorParams(size=DIM, distance=models.Distance.DOT)
-
-
-@pytest.fixture(params=["memory", "edge"])
-def client(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Client]:
-    client = QdrantClient(":memory:") if request.param == "memory" else EdgeClient(tmp_path / "store")
-    yield client
-    client.close()
-
-
-def point(number: int, text: str | None = None) -> models.PointStruct:
-    text = text or TEXTS[number % COUNT]
-    return models.PointStruct(id=number, vector={"dense": dense(text)}, payload={"text": text, "number": number})
 
 
 @pytest.fixture

@@ -9,14 +9,20 @@ from haystack_integrations.document_stores.qdrant.document_store import QdrantSt
 from qdrant_client import QdrantClient, models
 
 from colbert_qdrant import ColbertCollection, CollectionConfig, Document, EdgeClient, Migration, MuveraConfig
-from tests.migrations import FDE, QUERIES, UNTIED, SentenceEncoder, aliases, everything, point_to, require_kept
+from tests.contract.migration.shared import (
+    FDE,
+    QUERIES,
+    UNTIED,
+    SentenceEncoder,
+    aliases,
+    everything,
+    point_to,
+    require_kept,
+)
 from tests.writers import WRITERS
 from tests.writers.common import COUNT, DIM, mixed_ids, texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from colbert_qdrant.qdrant import Client
     from tests.writers import Written
 
@@ -33,20 +39,6 @@ INTEGER = models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, lookup
 TEXT = models.TextIndexParams(type=models.TextIndexType.TEXT, tokenizer=models.TokenizerType.WORD, lowercase=True)
 
 WITHIN_EDGE = ["fastembed-dot", "by-hand-multivector", "by-hand-unnamed", "by-hand-gaps"]
-
-
-@pytest.fixture
-def local() -> Iterator[QdrantClient]:
-    client = QdrantClient(":memory:")
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def edge(tmp_path: Path) -> Iterator[EdgeClient]:
-    client = EdgeClient(tmp_path / "store")
-    yield client
-    client.close()
 
 
 def has_tokens(kind: str) -> bool:

@@ -6,32 +6,27 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from qdrant_client import QdrantClient, models
+from qdrant_client import models
 
 from colbert_qdrant import ColbertCollection, ConfigurationError, EdgeClient, Migration, MigrationError
-from tests.migrations import FDE, QUERIES, SentenceEncoder, aliases, everything, point_to, require_kept
-from tests.writers.common import COUNT, DIM, dense, texts
+from tests.contract.migration.shared import (
+    FDE,
+    QUERIES,
+    SentenceEncoder,
+    aliases,
+    everything,
+    point,
+    point_to,
+    require_kept,
+)
+from tests.writers.common import COUNT, DIM
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from colbert_qdrant import Verdict
     from colbert_qdrant.qdrant import Client
-
-TEXTS = texts(COUNT)
-
-
-@pytest.fixture(params=["memory", "edge"])
-def client(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Client]:
-    client = QdrantClient(":memory:") if request.param == "memory" else EdgeClient(tmp_path / "store")
-    yield client
-    client.close()
-
-
-def point(number: int, text: str | None = None) -> models.PointStruct:
-    text = text or TEXTS[number % COUNT]
-    return models.PointStruct(id=number, vector={"dense": dense(text)}, payload={"text": text, "number": number})
 
 
 @pytest.fixture

@@ -21,12 +21,11 @@ from colbert_qdrant import (
     MuveraConfig,
     SparseConfig,
 )
+from tests.contract.migration.shared import FDE, aliases, everything, point_to, require_kept
 from tests.encoders import WordEncoder, random_texts
-from tests.migrations import FDE, aliases, everything, point_to, require_kept
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from colbert_qdrant import SearchHit
     from colbert_qdrant.config import FdeConfig
@@ -39,26 +38,6 @@ TEXTS = random_texts(40)
 QUERIES = random_texts(4, seed=1, words=(2, 5))
 IDS = [f"report {number}" if number % 3 else number if number % 2 else UUID(int=number) for number in range(len(TEXTS))]
 DOCUMENTS = [Document(id, text, {"number": number}) for number, (id, text) in enumerate(zip(IDS, TEXTS, strict=True))]
-
-
-@pytest.fixture
-def local() -> Iterator[QdrantClient]:
-    client = QdrantClient(":memory:")
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def edge(tmp_path: Path) -> Iterator[EdgeClient]:
-    client = EdgeClient(tmp_path / "store")
-    yield client
-    client.close()
-
-
-@pytest.fixture(params=["memory", "edge"])
-def client(request: pytest.FixtureRequest) -> Client:
-    client: Client = request.getfixturevalue("local" if request.param == "memory" else "edge")
-    return client
 
 
 def made(client: Client, name: str, encoder: WordEncoder, **settings: Any) -> ColbertCollection:
