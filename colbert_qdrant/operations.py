@@ -21,7 +21,7 @@ from colbert_qdrant.qdrant import opening
 from colbert_qdrant.qdrant.ids import canonical_id, point_id
 from colbert_qdrant.qdrant.legs import Legs
 from colbert_qdrant.qdrant.metadata import documents_only
-from colbert_qdrant.qdrant.points import to_document, to_hits
+from colbert_qdrant.qdrant.points import to_document, to_hits, vectors_of
 from colbert_qdrant.qdrant.queries import Search, query_tokens, scanned
 from colbert_qdrant.qdrant.searching import search, search_groups
 from colbert_qdrant.qdrant.state import read_state, wait_until_ready
@@ -238,8 +238,8 @@ class CollectionOperations:
         records = await self._connection.client.retrieve(
             self.name, ids=[point], with_payload=False, with_vectors=[name]
         )
-        vectors: Any = records[0].vector if records else None
-        if not isinstance(vectors, dict) or name not in vectors:
+        vectors = vectors_of(records[0]) if records else {}
+        if name not in vectors:
             raise InvalidQueryError(
                 f"collection {self.name!r} has no document {id!r}: there is nothing to compare with"
             )
@@ -383,6 +383,5 @@ def _one(query: str | TokenEmbeddings) -> list[str] | TokenEmbeddings:
 
 
 def _brought(record: models.Record, names: Sequence[str]) -> dict[str, Any]:
-    vectors: Any = record.vector or {}
-    stored = vectors if isinstance(vectors, dict) else {"": vectors}  # the unnamed one alone comes without its name
+    stored = vectors_of(record)
     return {name: stored[name] for name in names if name in stored}

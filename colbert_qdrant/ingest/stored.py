@@ -10,6 +10,7 @@ import numpy as np
 from qdrant_client import models
 
 from colbert_qdrant.errors import SchemaMismatchError
+from colbert_qdrant.qdrant.points import vectors_of
 from colbert_qdrant.qdrant.scrolling import scrolled
 from colbert_qdrant.tokens import TokenEmbeddings
 
@@ -77,7 +78,7 @@ class StoredDocuments:
             some = ids[start : start + self._limit]
             start += len(some)
             records = await self._connection.client.retrieve(self._collection, ids=some, **self._wanted(payload=True))
-            records = [each for each in records if self._config.token_vector in (each.vector or {})]
+            records = [each for each in records if self._config.token_vector in vectors_of(each)]
             if records:  # others were deleted since
                 yield self._page(records)
 
@@ -114,7 +115,7 @@ def has_tokens(config: CollectionConfig) -> models.Filter:
 
 
 def _matrix(record: models.Record, name: str) -> Any:
-    vectors = record.vector
-    if not isinstance(vectors, dict) or name not in vectors:
+    vectors = vectors_of(record)
+    if name not in vectors:
         raise SchemaMismatchError(f"point {record.id!r} came without the vector {name!r} that it was chosen by")
     return vectors[name]

@@ -9,9 +9,8 @@ import numpy as np
 
 from colbert_qdrant.documents import Document
 from colbert_qdrant.errors import InvalidTokensError, MigrationError
-from colbert_qdrant.migrate.source import vectors_of
 from colbert_qdrant.qdrant.ids import canonical_id
-from colbert_qdrant.qdrant.points import Point
+from colbert_qdrant.qdrant.points import Point, vectors_of
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:

@@ -6,8 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from colbert_qdrant.migrate.plan import Costs
-from colbert_qdrant.migrate.source import vectors_of
-from colbert_qdrant.qdrant.points import size_of
+from colbert_qdrant.qdrant.points import size_of, vectors_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

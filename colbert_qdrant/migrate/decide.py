@@ -11,7 +11,8 @@ from qdrant_client import models
 from colbert_qdrant.config import CollectionConfig, DenseConfig, LemurConfig, MuveraConfig, SparseConfig
 from colbert_qdrant.errors import ConfigurationError, InvalidTokensError
 from colbert_qdrant.migrate.adoption import proven
-from colbert_qdrant.migrate.source import vectors_of
+from colbert_qdrant.qdrant.points import vectors_of
+from colbert_qdrant.qdrant.schema import datatype_of, distance_of
 from colbert_qdrant.qdrant.texts import TextSource
 from colbert_qdrant.tokens import TokenEmbeddings
 
@@ -29,7 +30,7 @@ _TEXT_KEYS: Final = ("page_content", "_node_content.text", "content", "text", "d
 
 _TOKEN_DATATYPES: Final = ("float32", "float16", "turbo8", "turbo4")
 _FDE_DATATYPES: Final = ("float32", "float16")
-_STORED_DISTANCES: Final = {models.Distance.DOT: "dot", models.Distance.COSINE: "cosine"}
+_STORED_DISTANCES: Final = (models.Distance.DOT, models.Distance.COSINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +181,7 @@ def _foreign(source: Source, sample: Sequence[models.Record], wishes: Wishes) ->
             fde_vector, adopted, cosine = found
             config = replace(config, fde=adopted, fde_vector=fde_vector)
             if not cosine and (wishes.in_place or wishes.config is None):
-                config = replace(config, fde_datatype=_datatype(source.vectors[fde_vector]))
+                config = replace(config, fde_datatype=datatype_of(source.vectors[fde_vector]))
     elif wishes.encoder is None:
         raise ConfigurationError(
             f"collection {source.name!r} has no token vectors that could be used (its multivectors: "
@@ -210,7 +211,7 @@ def _token_vector(source: Source, wishes: Wishes) -> str | None:
     usable = {
         name: params
         for name, params in source.multivectors.items()
-        if params.distance in _STORED_DISTANCES and _datatype(params) in _TOKEN_DATATYPES
+        if params.distance in _STORED_DISTANCES and datatype_of(params) in _TOKEN_DATATYPES
     }
     if wishes.token_vector is not None:
         if wishes.token_vector not in usable:
@@ -236,8 +237,8 @@ def _with_stored_tokens(
     """The settings with which stored token vectors stay what they are."""
     changes: dict[str, Any] = {"token_vector": name}
     if wishes.in_place or wishes.config is None:
-        changes["token_distance"] = _STORED_DISTANCES[params.distance]
-        changes["token_datatype"] = _datatype(params)
+        changes["token_distance"] = distance_of(params)
+        changes["token_datatype"] = datatype_of(params)
     return replace(config, **changes)
 
 
@@ -251,7 +252,7 @@ def _adopted(
     for name, params in source.dense.items():
         rows = [vectors_of(record) for record in sample]
         rows = [each for each in rows if each.get(token_vector) and each.get(name)][:16]
-        if not rows or params.distance not in _STORED_DISTANCES or _datatype(params) not in _FDE_DATATYPES:
+        if not rows or params.distance not in _STORED_DISTANCES or datatype_of(params) not in _FDE_DATATYPES:
             continue
         try:
             tokens = TokenEmbeddings.from_matrices([each[token_vector] for each in rows])
@@ -270,7 +271,7 @@ def _with_legs(
 ) -> CollectionConfig:
     own = (config.token_vector, config.fde_vector)
     dense = {
-        name: DenseConfig(dim=each.size, distance=_distance(each))
+        name: DenseConfig(dim=each.size, distance=distance_of(each))
         for name, each in source.dense.items()
         if name in kept and name not in own
     }
@@ -315,14 +316,6 @@ def _kind(source: Source, *, adopted: bool, tokens: bool) -> SourceKind:
 
 def _made(config: CollectionConfig) -> Encoding:
     return "fitted" if config.fde.needs_fit else "computed"
-
-
-def _datatype(params: models.VectorParams) -> Any:
-    return "float32" if params.datatype is None else params.datatype.value
-
-
-def _distance(params: models.VectorParams) -> Any:
-    return {"Euclid": "euclid", "Manhattan": "manhattan", "Dot": "dot"}.get(params.distance.value, "cosine")
 
 
 def facts(fingerprint: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from colbert_qdrant.migrate.target import is_blank
 from colbert_qdrant.qdrant import artefacts
 from colbert_qdrant.qdrant.legs import Legs
 from colbert_qdrant.qdrant.metadata import documents_only
+from colbert_qdrant.qdrant.schema import datatype_of
 from colbert_qdrant.qdrant.texts import TextSource
 
 if TYPE_CHECKING:
@@ -270,8 +271,7 @@ def _in_words(source: Source) -> dict[str, str]:
     words = {}
     for name, params in source.vectors.items():
         kind = "multivector" if params.multivector_config is not None else "dense"
-        datatype = "float32" if params.datatype is None else params.datatype.value
-        words[name] = f"{kind}, {params.size:,} dimensions, {params.distance.value}, {datatype}"
+        words[name] = f"{kind}, {params.size:,} dimensions, {params.distance.value}, {datatype_of(params)}"
     for name, sparse in source.sparse.items():
         words[name] = "sparse" if sparse.modifier is None else f"sparse, {sparse.modifier.value}"
     return words

@@ -14,6 +14,7 @@ from colbert_qdrant.errors import CollectionNotFoundError
 from colbert_qdrant.qdrant.aliases import real_name
 from colbert_qdrant.qdrant.limits import Limits
 from colbert_qdrant.qdrant.metadata import documents_only, read_fingerprint
+from colbert_qdrant.qdrant.schema import named_vectors
 from colbert_qdrant.qdrant.scrolling import scrolled
 
 if TYPE_CHECKING:
@@ -55,10 +56,7 @@ class Source:
     @property
     def vectors(self) -> Mapping[str, models.VectorParams]:
         """Dense vectors and multivectors by name; the unnamed one has the name ``""``."""
-        found: Any = self.info.config.params.vectors
-        if isinstance(found, dict):
-            return found
-        return {} if found is None else {"": found}
+        return named_vectors(self.info)
 
     @property
     def multivectors(self) -> Mapping[str, models.VectorParams]:
@@ -156,11 +154,3 @@ async def read_points(connection: Connection, collection: str, ids: Sequence[Poi
 def canonical(payload: Any) -> str:
     """A payload as JSON, equal for equal ones: Python takes 1, 1.0 and ``True`` for the same."""
     return json.dumps(payload or {}, sort_keys=True)
-
-
-def vectors_of(record: models.Record) -> dict[str, Any]:
-    """A point's vectors by name, as they were read; the unnamed one has the name ``""``."""
-    found: Any = record.vector
-    if isinstance(found, dict):
-        return found
-    return {} if found is None else {"": found}

@@ -11,7 +11,7 @@ from colbert_qdrant.migrate.state import KEY, read_migration
 from colbert_qdrant.qdrant import artefacts, opening
 from colbert_qdrant.qdrant.metadata import KEY as FINGERPRINT
 from colbert_qdrant.qdrant.metadata import to_metadata, write_metadata
-from colbert_qdrant.qdrant.schema import creation_arguments, index_arguments
+from colbert_qdrant.qdrant.schema import cluster_settings, creation_arguments, index_arguments, named_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from colbert_qdrant.qdrant.connection import Connection
 
 _OF_SERVERS = ("max_indexing_threads", "on_disk", "inline_storage", "memory")
-_OF_SHARDS = ("shard_number", "replication_factor", "write_consistency_factor")
 
 
 def target_arguments(
@@ -55,10 +54,7 @@ def target_arguments(
     if sparse:
         arguments["sparse_vectors_config"] = sparse
     if same_engine and capabilities.has("sharding"):
-        params = source.info.config.params
-        for name in _OF_SHARDS:
-            if name not in arguments and getattr(params, name) is not None:
-                arguments[name] = getattr(params, name)
+        arguments = {**cluster_settings(source.info.config.params), **arguments}
     return arguments
 
 
@@ -106,8 +102,8 @@ async def is_blank(connection: Connection, plan: MigrationPlan) -> bool:
     """Whether the target was made by a run that ended before it could say so, as only servers without metadata have."""
     if (await connection.capabilities()).has("metadata"):
         return False
-    params = (await connection.client.get_collection(plan.target)).config.params
-    names = {*_by_name(params.vectors), *(params.sparse_vectors or {})}
+    info = await connection.client.get_collection(plan.target)
+    names = {*named_vectors(info), *(info.config.params.sparse_vectors or {})}
     if not {plan.config.token_vector, plan.config.fde_vector, *plan.kept} <= names:
         return False
     return not (await connection.client.count(plan.target, exact=True)).count
@@ -167,11 +163,7 @@ async def _remove_vector(connection: Connection, collection: str, name: str) -> 
 
 
 async def _vector_names(connection: Connection, collection: str) -> Collection[str]:
-    return _by_name((await connection.client.get_collection(collection)).config.params.vectors)
-
-
-def _by_name(vectors: Any) -> Collection[str]:
-    return vectors if isinstance(vectors, dict) else ()
+    return named_vectors(await connection.client.get_collection(collection))
 
 
 async def _create_indexes(

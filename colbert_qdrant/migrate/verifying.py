@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from qdrant_client import models
 
-from colbert_qdrant.migrate.source import canonical, pages, read_points, vectors_of
+from colbert_qdrant.migrate.source import canonical, pages, read_points
 from colbert_qdrant.migrate.verdict import Check
 from colbert_qdrant.qdrant.metadata import documents_only
+from colbert_qdrant.qdrant.points import vectors_of
+from colbert_qdrant.qdrant.schema import datatype_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -272,8 +274,7 @@ class Comparison:
             return False
         if name in self.source.sparse:
             return _entries(one) == _entries(other)
-        datatype, config = self.source.vectors[name].datatype, self.plan.config
-        tolerance = _TOLERANCES["float32" if datatype is None else datatype.value]
+        config, tolerance = self.plan.config, _TOLERANCES[datatype_of(self.source.vectors[name])]
         stored = {config.token_vector: config.token_datatype, config.fde_vector: config.fde_datatype}
         if name in stored:
             tolerance = max(tolerance, _TOLERANCES[stored[name]])

@@ -120,6 +120,14 @@ def make_point(
     return Point(id=point_id(id, config.id_scheme), vectors=vectors, payload=payload)
 
 
+def vectors_of(point: models.Record | models.ScoredPoint) -> dict[str, Any]:
+    """A point's vectors by name, as they were read; the unnamed one, which may come without its name, has ``""``."""
+    found: Any = point.vector
+    if isinstance(found, dict):
+        return found
+    return {} if found is None else {"": found}
+
+
 def to_document(point: models.Record | models.ScoredPoint, config: CollectionConfig) -> Document:
     """The document that a stored point was made from; in a native collection any point is one, with text or without.
 

@@ -44,7 +44,7 @@ _PLACEMENTS: Final[Mapping[Storage, Placement]] = {
     "disk": Placement(fde="cold", quantized="cached", graph="cold", tokens="cold", payload="cold"),
 }
 
-_DISTANCES: Final[Mapping[str, models.Distance]] = {
+DISTANCES: Final[Mapping[str, models.Distance]] = {
     "cosine": models.Distance.COSINE,
     "dot": models.Distance.DOT,
     "euclid": models.Distance.EUCLID,
@@ -72,7 +72,7 @@ def require_for(config: CollectionConfig, capabilities: Capabilities) -> None:
     if config.token_datatype in _TURBO_DATATYPES:
         needed = _TURBO_DATATYPES[config.token_datatype]
         capabilities.require(needed, what=f"token_datatype={config.token_datatype!r}", remedy="use 'float16'")
-    for name, value in _cluster_settings(config).items():
+    for name, value in cluster_settings(config).items():
         capabilities.require("sharding", what=f"{name}={value}", remedy="leave it out")
     if config.sharding == "custom":
         capabilities.require("shard_keys", what="sharding='custom'", remedy="use tenant_field")
@@ -116,14 +116,14 @@ def creation_arguments(
     )
     tokens = models.VectorParams(
         size=token_dim,
-        distance=_DISTANCES[config.token_distance],
+        distance=DISTANCES[config.token_distance],
         datatype=models.Datatype(config.token_datatype),
         multivector_config=models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM),
         hnsw_config=models.HnswConfigDiff(m=0, payload_m=0),
         **_place(placement.tokens, capabilities),
     )
     dense = {
-        name: models.VectorParams(size=each.dim, distance=_DISTANCES[each.distance])
+        name: models.VectorParams(size=each.dim, distance=DISTANCES[each.distance])
         for name, each in config.dense.items()
     }
     sparse = {
@@ -163,7 +163,7 @@ def _cluster_arguments(config: CollectionConfig, placement: Placement, capabilit
     """What only servers take."""
     if not capabilities.has("sharding"):
         return {}
-    given = _cluster_settings(config)
+    given = cluster_settings(config)
     if config.sharding == "custom":
         given["sharding_method"] = models.ShardingMethod.CUSTOM
     if capabilities.has("memory"):
@@ -171,10 +171,10 @@ def _cluster_arguments(config: CollectionConfig, placement: Placement, capabilit
     return {**given, "on_disk_payload": placement.payload == "cold"}
 
 
-def _cluster_settings(config: CollectionConfig) -> dict[str, Any]:
+def cluster_settings(given: CollectionConfig | models.CollectionParams) -> dict[str, Any]:
     """Those of a cluster that are set."""
     names = ("shard_number", "replication_factor", "write_consistency_factor")
-    return {name: getattr(config, name) for name in names if getattr(config, name) is not None}
+    return {name: getattr(given, name) for name in names if getattr(given, name) is not None}
 
 
 def _place(place: Place, capabilities: Capabilities) -> dict[str, Any]:
@@ -198,6 +198,24 @@ def _quantization(
     return models.TurboQuantization(turbo=turbo)
 
 
+def named_vectors(info: models.CollectionInfo) -> Mapping[str, models.VectorParams]:
+    """Dense vectors and multivectors of a collection by name; the unnamed one has the name ``""``."""
+    found: Any = info.config.params.vectors
+    if isinstance(found, dict):
+        return found
+    return {} if found is None else {"": found}
+
+
+def datatype_of(params: models.VectorParams) -> Any:
+    """How a vector's numbers are kept, in the words of the settings; where the engine does not say, in 32 bits."""
+    return "float32" if params.datatype is None else params.datatype.value
+
+
+def distance_of(params: models.VectorParams) -> Any:
+    """How a vector is compared, in the words of the settings."""
+    return next(name for name, distance in DISTANCES.items() if distance == params.distance)
+
+
 def check_schema(
     info: models.CollectionInfo, config: CollectionConfig, *, fde_dim: int, token_dim: int, collection: str
 ) -> None:
@@ -206,10 +224,8 @@ def check_schema(
     Raises:
         SchemaMismatchError: Lists everything that differs, and the remedy.
     """
-    vectors = info.config.params.vectors
-    if not isinstance(vectors, dict):
-        vectors = {} if vectors is None else {"": vectors}
-    fde, tokens, distance = config.fde_vector, config.token_vector, _DISTANCES[config.token_distance]
+    vectors = named_vectors(info)
+    fde, tokens, distance = config.fde_vector, config.token_vector, DISTANCES[config.token_distance]
     problems = [
         *_problems(fde, vectors.get(fde), size=fde_dim, distance=models.Distance.DOT, multivector=False),
         *_problems(tokens, vectors.get(tokens), size=token_dim, distance=distance, multivector=True),
@@ -231,7 +247,7 @@ def _problems_of_legs(
 ) -> list[str]:
     problems = []
     for name, leg in config.dense.items():
-        params, distance = dense.get(name), _DISTANCES[leg.distance]
+        params, distance = dense.get(name), DISTANCES[leg.distance]
         if params is None:
             problems.append(f"vector {name!r} is missing")
         elif (params.size, params.distance, params.multivector_config) != (leg.dim, distance, None):

@@ -10,6 +10,7 @@ from tenacity import AsyncRetrying, retry_if_result, stop_after_delay, wait_expo
 
 from colbert_qdrant.errors import EngineError, NotReadyError, SchemaMismatchError
 from colbert_qdrant.qdrant.metadata import documents_only
+from colbert_qdrant.qdrant.schema import datatype_of, named_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,8 +97,8 @@ async def _state(
 ) -> CollectionState:
     capabilities = await connection.capabilities()
     documents = await connection.client.count(collection, count_filter=documents_only(None), exact=True)
-    vectors: Any = info.config.params.vectors
-    if not isinstance(vectors, dict) or not {config.fde_vector, config.token_vector} <= set(vectors):
+    vectors = named_vectors(info)
+    if not {config.fde_vector, config.token_vector} <= set(vectors):
         raise SchemaMismatchError(
             f"collection {collection!r} has no vectors {config.fde_vector!r} and {config.token_vector!r} any more: it "
             "was made anew by something else; open it again to see what it is now"
@@ -178,7 +179,7 @@ def _vector(params: models.VectorParams, default_m: int) -> VectorState:
     place = None if params.on_disk is None else ("cold" if params.on_disk else "cached")
     return VectorState(
         dim=params.size,
-        datatype="float32" if params.datatype is None else params.datatype.value,
+        datatype=datatype_of(params),
         quantization=None if quantization is None else next(iter(type(quantization).model_fields)),
         graph=default_m if m is None else m,
         place=place if params.memory is None else params.memory.value,
