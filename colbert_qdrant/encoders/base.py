@@ -9,7 +9,7 @@ from colbert_qdrant.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from colbert_qdrant.errors import InvalidDocumentError, InvalidQueryError
+    from colbert_qdrant.errors import InvalidDocumentError, InvalidQueryError, MigrationError
     from colbert_qdrant.tokens import TokenEmbeddings
 
 
@@ -56,6 +56,24 @@ class VectorEncoder(Protocol):
     def encode_documents(self, texts: Sequence[str]) -> Sequence[Any]:
         """One vector per document, likewise."""
         ...
+
+
+def encoded_documents(
+    encoder: LateInteractionEncoder, texts: Sequence[str], error: type[InvalidDocumentError | MigrationError]
+) -> TokenEmbeddings:
+    """The token embeddings of documents.
+
+    Raises:
+        InvalidDocumentError, MigrationError: The encoder does not give one matrix per text, of its own ``dim``; which
+            of the two is up to the caller.
+    """
+    tokens = encoder.encode_documents(texts)
+    if len(tokens) != len(texts) or tokens.dim != encoder.dim:
+        raise error(
+            f"the encoder gave {len(tokens)} matrices of {tokens.dim} dimensions for {len(texts)} documents of "
+            f"{encoder.dim}: it must return one matrix per text, of its own dim"
+        )
+    return tokens
 
 
 def checked_texts(texts: Sequence[str], error: type[InvalidQueryError | InvalidDocumentError]) -> list[str]:

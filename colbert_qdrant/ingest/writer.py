@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from colbert_qdrant.documents import RejectedDocument
+from colbert_qdrant.encoders.base import encoded_documents
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, RequestRefusedError
 from colbert_qdrant.qdrant.ids import point_id
 from colbert_qdrant.qdrant.points import check_documents, make_point, split_by_bytes
@@ -128,12 +129,8 @@ class DocumentWriter:
         )
 
     def _encode(self, documents: Sequence[Document]) -> Encoded:
-        tokens = self.encoder.encode_documents([document.text for document in documents])
-        if len(tokens) != len(documents) or tokens.dim != self.encoder.dim:
-            raise InvalidDocumentError(
-                f"the encoder gave {len(tokens)} matrices of {tokens.dim} dimensions for {len(documents)} documents "
-                f"of {self.encoder.dim}: it must return one matrix per text, of its own dim"
-            )
+        texts = [document.text for document in documents]
+        tokens = encoded_documents(self.encoder, texts, InvalidDocumentError)
         encoded = None if self.fde is None else self.fde.encode_documents(tokens)
         return tokens, encoded, self.legs.documents(documents)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from colbert_qdrant.documents import Document
+from colbert_qdrant.encoders.base import encoded_documents
 from colbert_qdrant.errors import InvalidTokensError, MigrationError
 from colbert_qdrant.qdrant.ids import canonical_id
 from colbert_qdrant.qdrant.points import Point, vectors_of
@@ -139,7 +140,7 @@ class Converter:
         chosen = [text for text in texts if text is not None]
         if not chosen:
             return _none(self.encoder.dim), []
-        return encoded(self.encoder, chosen), places
+        return encoded_documents(self.encoder, chosen, MigrationError), places
 
     def _add_bm25(self, made: Sequence[dict[str, Any]], texts: Sequence[str | None]) -> None:
         if self.bm25 is None:
@@ -148,21 +149,6 @@ class Converter:
         counted = self.bm25.documents([Document(0, text) for _, text in chosen])
         for (vectors, _), counts in zip(chosen, counted, strict=True):
             vectors.update(counts)
-
-
-def encoded(encoder: LateInteractionEncoder, texts: Sequence[str]) -> TokenEmbeddings:
-    """The token vectors of texts.
-
-    Raises:
-        MigrationError: The encoder does not give one matrix per text.
-    """
-    tokens = encoder.encode_documents(texts)
-    if len(tokens) != len(texts) or tokens.dim != encoder.dim:
-        raise MigrationError(
-            f"the encoder gave {len(tokens)} matrices of {tokens.dim} dimensions for {len(texts)} texts of "
-            f"{encoder.dim}: it must return one matrix per text, of its own dim"
-        )
-    return tokens
 
 
 def _none(dim: int) -> TokenEmbeddings:
