@@ -20,7 +20,7 @@ from colbert_qdrant.progress import Silence
 from colbert_qdrant.qdrant import opening
 from colbert_qdrant.qdrant.ids import canonical_id, point_id
 from colbert_qdrant.qdrant.legs import Legs
-from colbert_qdrant.qdrant.metadata import documents_only
+from colbert_qdrant.qdrant.metadata import count_documents, documents_only
 from colbert_qdrant.qdrant.points import to_document, to_hits, vectors_of
 from colbert_qdrant.qdrant.queries import Search, query_tokens, scanned
 from colbert_qdrant.qdrant.searching import search, search_groups
@@ -170,7 +170,7 @@ class CollectionOperations:
         """See `ColbertCollection.count`."""
         chosen = joined(filter, where)
         await self._allowed(lambda limits: limits.check_filter(chosen))
-        return (await self._connection.client.count(self.name, count_filter=documents_only(chosen), exact=True)).count
+        return await count_documents(self._connection, self.name, chosen)
 
     async def search(
         self, query: str | TokenEmbeddings, plan: SearchPlan, *, vectors: Mapping[str, Any], timings: bool

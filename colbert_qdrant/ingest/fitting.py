@@ -23,7 +23,7 @@ from colbert_qdrant.ingest.writer import DocumentWriter
 from colbert_qdrant.progress import reporting
 from colbert_qdrant.qdrant import artefacts, opening
 from colbert_qdrant.qdrant.limits import Limits
-from colbert_qdrant.qdrant.metadata import documents_only
+from colbert_qdrant.qdrant.metadata import count_documents, documents_only
 from colbert_qdrant.qdrant.texts import text_of
 from colbert_qdrant.tokens import TokenEmbeddings
 
@@ -329,7 +329,7 @@ class CollectionEncoding:
         return await self._count(_lacks(self.config)) if self.config.fde.needs_fit else 0
 
     async def _count(self, filter: models.Filter) -> int:
-        return (await self._client.count(self._collection, count_filter=documents_only(filter), exact=True)).count
+        return await count_documents(self._connection, self._collection, filter)
 
 
 def _lacks(config: CollectionConfig) -> models.Filter:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from colbert_qdrant.errors import ConfigurationError, MigrationError
 from colbert_qdrant.migrate import switching
 from colbert_qdrant.qdrant import artefacts
-from colbert_qdrant.qdrant.metadata import documents_only
+from colbert_qdrant.qdrant.metadata import count_documents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -49,7 +49,7 @@ async def require_verified(planned: Planned, state: MigrationState) -> None:
     if await planned.reading.client.collection_exists(plan.source):  # else it was deleted after a switch
         sides.append((planned.reading, plan.source, plan.filter))
     for connection, name, chosen in sides:
-        count = await _count(connection, name, chosen)
+        count = await count_documents(connection, name, chosen)
         if count != verified.get("points"):
             raise MigrationError(
                 f"collection {name!r} has {count:,} points, and had {verified.get('points'):,} when it was verified: "
@@ -93,7 +93,7 @@ async def _require_source_unneeded(planned: Planned, state: MigrationState, alia
         raise MigrationError(f"no alias stands for collection {target!r}: switch() one first")
     migrated = _passed(state)["points"]
     there = await planned.reading.client.collection_exists(source)
-    count = await _count(planned.reading, source, None) if there else 0
+    count = await count_documents(planned.reading, source) if there else 0
     if count > migrated:  # others than the filter's, or later ones
         raise MigrationError(
             f"collection {source!r} has {count:,} points, of which {migrated:,} were migrated: migrate the others, "
@@ -107,7 +107,7 @@ async def _require_source_unneeded(planned: Planned, state: MigrationState, alia
 
 async def _delete(connection: Connection, name: str, confirm: Callable[[str], bool], why: str) -> str | None:
     there = await connection.client.collection_exists(name)  # else an earlier cleanup did not come to its end
-    points = await _count(connection, name, None) if there else 0
+    points = await count_documents(connection, name) if there else 0
     if not confirm(f"Delete collection {name!r} with {points:,} points ({why})?"):
         return None
     await connection.client.delete_collection(name)
@@ -118,10 +118,6 @@ async def _delete(connection: Connection, name: str, confirm: Callable[[str], bo
 async def _aliases(connection: Connection, collection: str) -> list[str]:
     aliases = await switching.read_aliases(connection)
     return [alias for alias, name in aliases.items() if name == collection]
-
-
-async def _count(connection: Connection, collection: str, chosen: models.Filter | None) -> int:
-    return (await connection.client.count(collection, count_filter=documents_only(chosen), exact=True)).count
 
 
 def _passed(state: MigrationState) -> Mapping[str, int]:

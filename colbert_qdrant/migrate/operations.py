@@ -75,7 +75,7 @@ class MigrationOperations:
         elif self._planned.in_place:
             await self._declare(self._planned.fde)
         await self._copy_limits()
-        await self._write(replace(await self._stored(), copied=_now()))
+        await write_migration(self._writing, replace(await self._stored(), copied=_now()))
         return MigrationReport(
             points=run.written,
             present=run.present,
@@ -113,7 +113,7 @@ class MigrationOperations:
         checks += [check async for check in comparison.check_contents(contents)]
         checks += [check async for check in comparison.check_vectors(contents)]
         checks += [check async for check in comparison.check_sample(contents.sample)]
-        checks += [await comparison.check_indexes(), await comparison.check_state()]
+        checks += [check async for check in comparison.check_engine()]
         recall = None
         if all(check.passed is not False for check in checks):
             records = await read_points(self._writing, self.plan.target, contents.sample) if contents.sample else []
@@ -134,7 +134,9 @@ class MigrationOperations:
             checks=tuple(checks),
         )
         short = {"at": verdict.at, "passed": verdict.passed, "points": verdict.points, "digest": verdict.digest}
-        await self._write(replace(await self._stored(), verified=short))  # an alias may have been switched meanwhile
+        await write_migration(
+            self._writing, replace(await self._stored(), verified=short)
+        )  # an alias may have been switched meanwhile
         return verdict
 
     async def switch(self, alias: str, *, force: str | None) -> None:
@@ -166,9 +168,7 @@ class MigrationOperations:
 
     async def _prepare(self) -> None:
         """Make the target ready for points."""
-        state = MigrationState(plan=self.plan)
-        if await self._writing.client.collection_exists(self.plan.target):
-            state = await read_migration(self._writing, self.plan.target) or state
+        state = await read_migration(self._writing, self.plan.target) or MigrationState(plan=self.plan)
         if self._planned.in_place and not state.plan.same_as(self.plan):
             raise MigrationError(
                 f"another migration began to add vectors to collection {self.plan.target!r} since this one was "
@@ -188,7 +188,7 @@ class MigrationOperations:
             fde=self._planned.fde,
             same_engine=self._planned.same_engine,
         )
-        await self._write(state)
+        await write_migration(self._writing, state)
         await self._copy_artefact()
 
     async def _require_unused(self, state: MigrationState) -> None:
@@ -204,11 +204,10 @@ class MigrationOperations:
             )
 
     async def _prepare_in_place(self, state: MigrationState) -> None:
-        source = self._planned.source
         if state.before is None:
-            contents = await read_contents(self._reading, source.name, source.chosen, source.limits)
+            contents = await read_contents(self._reading, self._planned.source)
             state = replace(state, before={"points": contents.points, "digest": contents.digest})
-        await self._write(state)
+        await write_migration(self._writing, state)
         await target.add_vectors(self._writing, self.plan)
         await wait_until_ready(self._writing, self.plan.target, self.plan.config, timeout=600)
         if self.plan.encoding == "fitted":
@@ -249,17 +248,12 @@ class MigrationOperations:
         await self._writing.client.update_collection(self.plan.target, strict_mode_config=limits)
 
     async def _stored(self) -> MigrationState:
-        state = None
-        if await self._writing.client.collection_exists(self.plan.target):
-            state = await read_migration(self._writing, self.plan.target)
+        state = await read_migration(self._writing, self.plan.target)
         if state is None:
             raise MigrationError(f"the migration to collection {self.plan.target!r} was not begun: run() it first")
         if not state.plan.same_as(self.plan):
             raise MigrationError(f"collection {self.plan.target!r} is another migration's target: plan that one again")
         return state
-
-    async def _write(self, state: MigrationState) -> None:
-        await write_migration(self._writing, self.plan.target, state)
 
 
 def _copied(state: MigrationState) -> Check:

@@ -157,7 +157,7 @@ class MigrationPlan:
         plain = {name: value for name, value in vars(self).items() if name not in ("filter", "config")}
         plain |= {"costs": asdict(self.costs), "risks": [asdict(risk) for risk in self.risks]}
         plain |= {"kept": list(self.kept), "indexes": list(self.indexes), "vectors": dict(self.vectors)}
-        return {**plain, "filter": filter, "config": {**self.config.to_dict(), "id_scheme": self.config.id_scheme}}
+        return {**plain, "filter": filter, "config": self.config.to_dict()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

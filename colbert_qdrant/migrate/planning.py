@@ -18,7 +18,7 @@ from colbert_qdrant.migrate.state import MigrationState, read_migration
 from colbert_qdrant.migrate.target import is_blank
 from colbert_qdrant.qdrant import artefacts
 from colbert_qdrant.qdrant.legs import Legs
-from colbert_qdrant.qdrant.metadata import documents_only
+from colbert_qdrant.qdrant.metadata import count_documents
 from colbert_qdrant.qdrant.schema import datatype_of
 from colbert_qdrant.qdrant.texts import TextSource
 
@@ -151,7 +151,7 @@ async def resume_migration(
     text: TextOf | None,
 ) -> Planned:
     """See `Migration.resume`."""
-    state = await read_migration(writing, target) if await writing.client.collection_exists(target) else None
+    state = await read_migration(writing, target)
     if state is None:
         raise MigrationError(f"collection {target!r} is no migration's target: begin one with Migration.plan")
     return await _of(reading, writing, state, encoder=encoder, text=text)
@@ -178,8 +178,7 @@ async def _tried(planned: Planned, design: Design, sample: Sample, wishes: Wishe
     if await writing.client.collection_exists(plan.target) and not wishes.in_place:
         state = await read_migration(writing, plan.target)
         if state is not None and state.plan.same_as(plan):
-            count = await writing.client.count(plan.target, count_filter=documents_only(None), exact=True)
-            plan = replace(plan, present=min(count.count, plan.points))
+            plan = replace(plan, present=min(await count_documents(writing, plan.target), plan.points))
         elif not await is_blank(writing, plan):
             risks.append(risk_of_target(plan.target))
     return replace(planned, plan=replace(plan, risks=tuple(risks)))
@@ -221,7 +220,7 @@ async def _require_two(reading: Connection, plan: MigrationPlan) -> None:
     """Raise if the target is taken for the source of the same name, which is in another engine."""
     if plan.strategy == "in_place" or plan.source != plan.target:
         return
-    state = await read_migration(reading, plan.source) if await reading.client.collection_exists(plan.source) else None
+    state = await read_migration(reading, plan.source)
     if state is not None and state.plan.same_as(plan):
         raise MigrationError(
             f"the client is that of the target {plan.target!r}, whose source of the same name is in another engine: "

@@ -11,7 +11,7 @@ from qdrant_client import models
 from colbert_qdrant.errors import EngineError, MigrationError, RequestError, RequestRefusedError, RequestTooLargeError
 from colbert_qdrant.ingest.writer import MAX_BATCH_BYTES
 from colbert_qdrant.migrate.source import canonical, pages, read_points
-from colbert_qdrant.qdrant.metadata import documents_only
+from colbert_qdrant.qdrant.metadata import count_documents
 from colbert_qdrant.qdrant.points import split_by_bytes
 from colbert_qdrant.qdrant.writing import to_numbers, upsert
 
@@ -112,7 +112,7 @@ class Run:
         Raises:
             MigrationError: The server refuses points; all others are written.
         """
-        async for page in pages(self.reading, self.source.name, self.source.chosen, limits=self.source.limits):
+        async for page in pages(self.reading, self.source.name, self.source.filter, limits=self.source.limits):
             ids = [record.id for record in page]
             todo = await self._missing(ids)
             self._skip(len(ids) - len(todo))
@@ -129,19 +129,16 @@ class Run:
         added = self._added()
         if not added:
             return
-        lacking = models.Filter(
-            must=[self.source.chosen], must_not=[models.HasVectorCondition(has_vector=name) for name in added[:1]]
-        )
-        async for page in pages(self.reading, self.source.name, lacking, limits=self.source.limits):
+        lacking = models.Filter(must_not=[models.HasVectorCondition(has_vector=added[0])])
+        chosen = self.source.chosen(lacking)
+        async for page in pages(self.reading, self.source.name, chosen, limits=self.source.limits):
             async for points in self._converted([record.id for record in page]):
                 await self._update(points)
         self._require_taken()
 
     async def remove_gone(self) -> int:
         """Delete what is not in the source any more from the target; only points that a migration wrote are there."""
-        everything = documents_only(None)
-        count = await self.writing.client.count(self.target, count_filter=everything, exact=True)
-        if count.count <= self.written + self.present:
+        if await count_documents(self.writing, self.target) <= self.written + self.present:
             return 0
         removed = 0
         async for page in pages(self.writing, self.target, None, limits=self.limits):
@@ -150,7 +147,7 @@ class Run:
             size = self.source.limits.condition_size or len(ids)
             for start in range(0, len(ids), size):
                 asked = models.HasIdCondition(has_id=ids[start : start + size])
-                there = models.Filter(must=[self.source.chosen, asked])
+                there = self.source.chosen(asked)
                 async for stored in pages(self.reading, self.source.name, there, limits=self.source.limits):
                     found |= {record.id for record in stored}
             gone = [id for id in ids if id not in found]

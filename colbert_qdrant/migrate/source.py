@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import numpy as np
+from qdrant_client import models
 
 from colbert_qdrant.errors import CollectionNotFoundError
 from colbert_qdrant.qdrant.aliases import real_name
 from colbert_qdrant.qdrant.limits import Limits
-from colbert_qdrant.qdrant.metadata import documents_only, read_fingerprint
+from colbert_qdrant.qdrant.metadata import count_documents, read_fingerprint
 from colbert_qdrant.qdrant.schema import named_vectors
 from colbert_qdrant.qdrant.scrolling import scrolled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
-
-    from qdrant_client import models
 
     from colbert_qdrant.fingerprint import Fingerprint
     from colbert_qdrant.qdrant.connection import Connection
@@ -73,10 +72,9 @@ class Source:
         """Sparse vectors by name."""
         return self.info.config.params.sparse_vectors or {}
 
-    @property
-    def chosen(self) -> models.Filter:
-        """The points to be migrated, as a filter."""
-        return documents_only(self.filter)
+    def chosen(self, *conditions: models.Condition) -> models.Filter:
+        """The points to be migrated, or those of them that meet conditions, as a filter."""
+        return models.Filter(must=[*([] if self.filter is None else [self.filter]), *conditions])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,11 +103,10 @@ async def read_source(connection: Connection, name: str, filter: models.Filter |
     info = await connection.client.get_collection(name)
     limits = Limits.of(info, "")
     limits.check_filter(filter)
-    count = await connection.client.count(name, count_filter=documents_only(filter), exact=True)
     return Source(
         name=name,
         info=info,
-        points=count.count,
+        points=await count_documents(connection, name, filter),
         filter=filter,
         fingerprint=await read_fingerprint(connection, name, info),
         limits=limits,
@@ -119,7 +116,7 @@ async def read_source(connection: Connection, name: str, filter: models.Filter |
 async def read_sample(connection: Connection, source: Source, *, size: int) -> Sample:
     """Read points with payload and all vectors, from all over the first thousands."""
     ids: list[PointId] = []
-    async for page in pages(connection, source.name, source.chosen, limits=source.limits):
+    async for page in pages(connection, source.name, source.filter, limits=source.limits):
         ids += [record.id for record in page]
         if len(ids) >= _SAMPLE_FROM:
             break

@@ -90,11 +90,13 @@ class MigrationState:
 
 
 async def read_migration(connection: Connection, collection: str) -> MigrationState | None:
-    """The state that is kept in a collection; ``None``: it is no migration's target."""
+    """The state that is kept in a collection; ``None``: there is no such collection, or it is no migration's target."""
+    if not await connection.client.collection_exists(collection):
+        return None
     entry = (await read_metadata(connection, collection)).get(KEY)
     return MigrationState.from_dict(entry) if isinstance(entry, dict) else None
 
 
-async def write_migration(connection: Connection, collection: str, state: MigrationState | None) -> None:
-    """Keep a state in a collection; ``None``: forget it."""
-    await write_metadata(connection, collection, {KEY: None if state is None else state.to_dict()})
+async def write_migration(connection: Connection, state: MigrationState) -> None:
+    """Keep a state in the target."""
+    await write_metadata(connection, state.plan.target, {KEY: state.to_dict()})

@@ -20,9 +20,7 @@ async def read_aliases(connection: Connection) -> dict[str, str]:
     return {each.alias_name: each.collection_name for each in (await connection.client.get_aliases()).aliases}
 
 
-async def switch(
-    connection: Connection, state: MigrationState, alias: str, *, at: str, forced: str | None
-) -> MigrationState:
+async def switch(connection: Connection, state: MigrationState, alias: str, *, at: str, forced: str | None) -> None:
     """Have an alias stand for the target. What it stood for is kept first, so that there is a way back.
 
     Raises:
@@ -36,15 +34,14 @@ async def switch(
             f"that; once collection {alias!r} is deleted, its name is free"
         )
     if previous == target:
-        return state
+        return
     kept = tuple(each for each in state.switches if each.alias != alias)
-    state = replace(state, switches=(*kept, Switch(alias=alias, previous=previous, at=at, forced=forced)))
-    await write_migration(connection, target, state)
+    switches = (*kept, Switch(alias=alias, previous=previous, at=at, forced=forced))
+    await write_migration(connection, replace(state, switches=switches))
     await connection.client.update_collection_aliases(change_aliases_operations=_operations(alias, previous, target))
-    return state
 
 
-async def rollback(connection: Connection, state: MigrationState) -> MigrationState:
+async def rollback(connection: Connection, state: MigrationState) -> None:
     """Have all aliases stand for what they stood for; what was not switched, or is switched back, stays.
 
     Raises:
@@ -68,9 +65,7 @@ async def rollback(connection: Connection, state: MigrationState) -> MigrationSt
             )
     if operations:
         await connection.client.update_collection_aliases(change_aliases_operations=operations)
-    state = replace(state, switches=())
-    await write_migration(connection, target, state)
-    return state
+    await write_migration(connection, replace(state, switches=()))
 
 
 def _operations(alias: str, before: str | None, after: str | None) -> list[models.AliasOperations]:

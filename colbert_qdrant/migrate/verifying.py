@@ -11,7 +11,7 @@ from qdrant_client import models
 
 from colbert_qdrant.migrate.source import canonical, pages, read_points
 from colbert_qdrant.migrate.verdict import Check
-from colbert_qdrant.qdrant.metadata import documents_only
+from colbert_qdrant.qdrant.metadata import count_documents
 from colbert_qdrant.qdrant.points import vectors_of
 from colbert_qdrant.qdrant.schema import datatype_of
 
@@ -67,19 +67,19 @@ class Contents:
         """In hexadecimal."""
         return f"{self.total % 2**256:064x}"
 
-    def add(self, record: models.Record) -> None:
-        """Count a point."""
-        text = f"{record.id!r} {canonical(record.payload)}"
+    def add(self, id: PointId, payload: str) -> None:
+        """Count a point, whose payload is given as JSON."""
+        text = f"{id!r} {payload}"
         self.points += 1
         self.total += int.from_bytes(hashlib.sha256(text.encode()).digest(), "big")
 
 
-async def read_contents(connection: Connection, collection: str, chosen: models.Filter, limits: Limits) -> Contents:
+async def read_contents(connection: Connection, source: Source) -> Contents:
     """Read all ids and payloads of a collection."""
     contents = Contents()
-    async for page in pages(connection, collection, chosen, limits=limits, payload=True):
+    async for page in pages(connection, source.name, source.filter, limits=source.limits, payload=True):
         for record in page:
-            contents.add(record)
+            contents.add(record.id, canonical(record.payload))
     return contents
 
 
@@ -114,7 +114,7 @@ class Comparison:
         """
         contents, random = Contents(), np.random.RandomState(self.seed)
         async for page in pages(
-            self.reading, self.source.name, self.source.chosen, limits=self.source.limits, payload=True
+            self.reading, self.source.name, self.source.filter, limits=self.source.limits, payload=True
         ):
             stored = await self.writing.client.retrieve(
                 self.plan.target, ids=[record.id for record in page], with_payload=True, with_vectors=False
@@ -123,24 +123,23 @@ class Comparison:
             contents.texts += sum(text is not None for text in self.converter.found_texts(page))
             report.advance(len(page))
             for record in page:
-                contents.add(record)
+                payload = canonical(record.payload)
+                contents.add(record.id, payload)
                 if record.id not in payloads:
                     contents.missing.append(record.id)
-                elif payloads[record.id] != canonical(record.payload):
+                elif payloads[record.id] != payload:
                     contents.different.append(record.id)
                 _choose(contents, record.id, self.sample, random)
         return contents
 
     async def check_contents(self, contents: Contents) -> AsyncIterator[Check]:
         """Counts, ids and payloads."""
-        target = await self.writing.client.count(self.plan.target, count_filter=documents_only(None), exact=True)
-        same = target.count == contents.points
+        target = await count_documents(self.writing, self.plan.target)
+        same = target == contents.points
         again = "" if same else "; run() again, if the source was written to meanwhile"
-        yield Check(
-            name="count", passed=same, detail=f"{contents.points:,} points, {target.count:,} in the target{again}"
-        )
+        yield Check(name="count", passed=same, detail=f"{contents.points:,} points, {target:,} in the target{again}")
         missing = contents.missing
-        more = target.count - (contents.points - len(missing))
+        more = target - (contents.points - len(missing))
         found = [f"{len(missing):,} are missing{_some(missing)}"] if missing else []
         found += [f"{more:,} are not in the source"] if more else []
         yield Check(
@@ -168,14 +167,13 @@ class Comparison:
         own = (self.plan.config.token_vector, self.plan.config.fde_vector)
         wrong, counts = [], []
         for name in self.plan.kept:
-            before = await self._with(self.reading, self.source.name, name, self.source.chosen)
-            after = await self._with(self.writing, self.plan.target, name, documents_only(None))
+            having = models.HasVectorCondition(has_vector=name)
+            before = await count_documents(self.reading, self.source.name, self.source.chosen(having))
+            after = await self._having(name)
             counts.append(f"{name!r} {after:,}")
             if before != after:
                 wrong.append(f"{after:,} of {before:,} points have {name!r}")
-        tokens, encodings = [
-            await self._with(self.writing, self.plan.target, each, documents_only(None)) for each in own
-        ]
+        tokens, encodings = [await self._having(name) for name in own]
         counts += [
             f"{name!r} {count:,}"
             for name, count in zip(own, (tokens, encodings), strict=True)
@@ -232,11 +230,22 @@ class Comparison:
                 + ("" if worst >= _RECOMPUTED else f": another encoder, or altered; {self._remedy}"),
             )
 
-    async def check_indexes(self) -> Check:
-        """Every payload index of the source."""
-        if not (await self.writing.capabilities()).has("payload_indexes"):
-            return Check(name="payload indexes", passed=None, detail="the client's local mode has none")
-        there = (await self.writing.client.get_collection(self.plan.target)).payload_schema
+    async def check_engine(self) -> AsyncIterator[Check]:
+        """Whether the target has every payload index of the source, and its graphs are built."""
+        info = await self.writing.client.get_collection(self.plan.target)
+        if (await self.writing.capabilities()).has("payload_indexes"):
+            yield self._indexes(info.payload_schema)
+        else:
+            yield Check(name="payload indexes", passed=None, detail="the client's local mode has none")
+        status = info.status.value
+        yield Check(
+            name="index state",
+            passed=status == "green",
+            detail=f"{status}, {info.indexed_vectors_count or 0:,} vectors in graphs"
+            + ("" if status == "green" else "; wait until it is green, and verify() again"),
+        )
+
+    def _indexes(self, there: Mapping[str, models.PayloadIndexInfo]) -> Check:
         wanted = self.source.info.payload_schema
         missing = [key for key, index in wanted.items() if key not in there or there[key].data_type != index.data_type]
         return Check(
@@ -247,17 +256,6 @@ class Comparison:
             else f"{len(wanted)} of {len(wanted)}",
         )
 
-    async def check_state(self) -> Check:
-        """Whether graphs are built."""
-        info = await self.writing.client.get_collection(self.plan.target)
-        status = info.status.value
-        return Check(
-            name="index state",
-            passed=status == "green",
-            detail=f"{status}, {info.indexed_vectors_count or 0:,} vectors in graphs"
-            + ("" if status == "green" else "; wait until it is green, and verify() again"),
-        )
-
     @property
     def _remedy(self) -> str:
         """What to do about vectors: a run looks at ids and payloads only, in place at missing vectors only."""
@@ -265,9 +263,10 @@ class Comparison:
             return "run() again for those that are missing, for others rollback() first"
         return "delete these points from the target, or all of it, and run() again"
 
-    async def _with(self, connection: Connection, collection: str, name: str, chosen: models.Filter) -> int:
-        having = models.Filter(must=[chosen, models.HasVectorCondition(has_vector=name)])
-        return (await connection.client.count(collection, count_filter=having, exact=True)).count
+    async def _having(self, name: str) -> int:
+        """Points of the target that have a vector."""
+        having = models.Filter(must=[models.HasVectorCondition(has_vector=name)])
+        return await count_documents(self.writing, self.plan.target, having)
 
     def _same(self, name: str, one: Any, other: Any) -> bool:
         if other is None:

@@ -68,6 +68,12 @@ async def _reserved(connection: Connection, collection: str) -> dict[str, Any]:
     return (points[0].payload if points else None) or {}
 
 
+async def count_documents(connection: Connection, collection: str, filter: models.Filter | None = None) -> int:
+    """The exact number of points, or of those that match a filter, without the reserved one."""
+    counted = await connection.client.count(collection, count_filter=documents_only(filter), exact=True)
+    return counted.count
+
+
 def documents_only(filter: models.Filter | None) -> models.Filter:
     """The filter, and not the reserved point."""
     return models.Filter(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from colbert_qdrant.errors import EngineError
-from colbert_qdrant.qdrant.metadata import documents_only
+from colbert_qdrant.qdrant.metadata import count_documents, documents_only
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -39,13 +39,12 @@ async def scrolled(
     Raises:
         EngineError: There are more points than the engine says.
     """
-    filter, offset, client = documents_only(chosen), None, connection.client
-    # others may write meanwhile
-    left = 2 * (await client.count(collection, count_filter=filter, exact=True)).count + _MORE
+    filter, offset = documents_only(chosen), None
+    left = 2 * await count_documents(connection, collection, chosen) + _MORE  # others may write meanwhile
     while left > 0:
         records: list[models.Record]
         following: Any
-        records, following = await client.scroll(
+        records, following = await connection.client.scroll(
             collection,
             scroll_filter=filter,
             limit=limit(),

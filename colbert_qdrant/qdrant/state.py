@@ -9,7 +9,7 @@ from qdrant_client import models
 from tenacity import AsyncRetrying, retry_if_result, stop_after_delay, wait_exponential
 
 from colbert_qdrant.errors import EngineError, NotReadyError, SchemaMismatchError
-from colbert_qdrant.qdrant.metadata import documents_only
+from colbert_qdrant.qdrant.metadata import count_documents
 from colbert_qdrant.qdrant.schema import datatype_of, named_vectors
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ async def _state(
     connection: Connection, collection: str, config: CollectionConfig, info: models.CollectionInfo
 ) -> CollectionState:
     capabilities = await connection.capabilities()
-    documents = await connection.client.count(collection, count_filter=documents_only(None), exact=True)
+    documents = await count_documents(connection, collection)
     vectors = named_vectors(info)
     if not {config.fde_vector, config.token_vector} <= set(vectors):
         raise SchemaMismatchError(
@@ -112,7 +112,7 @@ async def _state(
     return CollectionState(
         engine=capabilities.engine,
         version=capabilities.version,
-        documents=documents.count,
+        documents=documents,
         status=info.status.value,
         problem=None if isinstance(optimizer, models.OptimizersStatusOneOf) else str(optimizer.error)[:_MAX_MESSAGE],
         segments=info.segments_count,
