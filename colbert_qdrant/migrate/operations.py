@@ -134,9 +134,8 @@ class MigrationOperations:
             checks=tuple(checks),
         )
         short = {"at": verdict.at, "passed": verdict.passed, "points": verdict.points, "digest": verdict.digest}
-        await write_migration(
-            self._writing, replace(await self._stored(), verified=short)
-        )  # an alias may have been switched meanwhile
+        state = await self._stored()  # an alias may have been switched meanwhile
+        await write_migration(self._writing, replace(state, verified=short))
         return verdict
 
     async def switch(self, alias: str, *, force: str | None) -> None:
