@@ -6,10 +6,12 @@ hits ranked by MaxSim. Importing this package loads neither torch nor transforme
 
 import logging
 
-from colbert_qdrant import rank
-from colbert_qdrant.aio import AsyncColbertCollection
-from colbert_qdrant.attached import AsyncAttachedCollection, AttachedCollection, attach, attach_async
-from colbert_qdrant.collection import ColbertCollection
+from colbert_qdrant._support.progress import ProgressReporter
+from colbert_qdrant._support.secret import Secret
+from colbert_qdrant.attach import AsyncAttachedCollection, AttachedCollection, attach, attach_async
+from colbert_qdrant.collection.aio import AsyncColbertCollection
+from colbert_qdrant.collection.blocking import ColbertCollection
+from colbert_qdrant.collection.info import CollectionState, VectorState
 from colbert_qdrant.config import (
     Bm25Config,
     CollectionConfig,
@@ -30,6 +32,7 @@ from colbert_qdrant.documents import (
     SearchHits,
     SearchTimings,
 )
+from colbert_qdrant.edge import AsyncEdgeClient, EdgeClient
 from colbert_qdrant.encoders import (
     ColbertEncoder,
     LateInteractionEncoder,
@@ -37,6 +40,7 @@ from colbert_qdrant.encoders import (
     SentenceTransformersEncoder,
     VectorEncoder,
 )
+from colbert_qdrant.engines.connect import connect, connect_async
 from colbert_qdrant.errors import (
     ArtefactError,
     AuthenticationError,
@@ -70,15 +74,12 @@ from colbert_qdrant.evaluate import FdeReport, SearchQuality, fde_report, plot_r
 from colbert_qdrant.fde import FixedDimensionalEncoder, LemurEncoder, MuveraEncoder
 from colbert_qdrant.inspection import Inspection, MuveraFitness, inspect, muvera_fitness
 from colbert_qdrant.migrate import Migration, MigrationPlan, MigrationReport, Verdict
-from colbert_qdrant.progress import ProgressReporter
-from colbert_qdrant.qdrant import AsyncEdgeClient, EdgeClient, SearchMode
-from colbert_qdrant.qdrant.connect import connect, connect_async
-from colbert_qdrant.qdrant.fusion import Rrf
-from colbert_qdrant.qdrant.state import CollectionState, VectorState
-from colbert_qdrant.qdrant.where import Where
-from colbert_qdrant.rerank import ColbertReranker, Reranker
-from colbert_qdrant.scoring import maxsim
-from colbert_qdrant.secret import Secret
+from colbert_qdrant.scoring import rank
+from colbert_qdrant.scoring.maxsim import maxsim
+from colbert_qdrant.scoring.rerank import ColbertReranker, Reranker
+from colbert_qdrant.search.filters import Where
+from colbert_qdrant.search.fusion import Rrf
+from colbert_qdrant.search.request import SearchMode
 from colbert_qdrant.tokens import TokenEmbeddings
 
 __version__ = "0.1.0"

@@ -2,14 +2,7 @@
 
 import sys
 
-from colbert_qdrant import (
-    Bm25Config,
-    ColbertCollection,
-    ColbertEncoder,
-    CollectionConfig,
-    Document,
-    EdgeClient,
-)
+from colbert_qdrant import Bm25Config, ColbertCollection, ColbertEncoder, CollectionConfig, Document, EdgeClient
 
 model = sys.argv[1] if len(sys.argv) > 1 else "NeuML/colbert-muvera-micro"
 store = sys.argv[2] if len(sys.argv) > 2 else "store"

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import torch
 
-from colbert_qdrant.devices import require_device
+from colbert_qdrant._support.devices import require_device
+from colbert_qdrant._support.workers import Workers
 from colbert_qdrant.errors import CheckpointError, ConfigurationError
-from colbert_qdrant.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

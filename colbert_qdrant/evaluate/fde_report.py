@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from colbert_qdrant._support.progress import reporting
 from colbert_qdrant.config import CollectionConfig, HnswConfig
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.evaluate.graph import encoding_graph
@@ -21,8 +22,7 @@ from colbert_qdrant.evaluate.metrics import (
     reranked,
 )
 from colbert_qdrant.evaluate.report import FdeReport, SearchQuality
-from colbert_qdrant.progress import reporting
-from colbert_qdrant.scoring import maxsim
+from colbert_qdrant.scoring.maxsim import maxsim
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from colbert_qdrant._support.progress import ProgressReporter
     from colbert_qdrant.config import FdeQuantization
     from colbert_qdrant.encoders import LateInteractionEncoder
     from colbert_qdrant.evaluate.metrics import Ranking
     from colbert_qdrant.fde import FixedDimensionalEncoder
-    from colbert_qdrant.progress import ProgressReporter
 
 _NEAREST: Final = 100
 _BLOCK_TOKENS: Final = 65_536

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from qdrant_client import models
 
-from colbert_qdrant.qdrant import Capabilities, EdgeClient
-from colbert_qdrant.qdrant.queries import SearchPlan
-from colbert_qdrant.qdrant.schema import creation_arguments
+from colbert_qdrant.capabilities import Capabilities
+from colbert_qdrant.edge import EdgeClient
+from colbert_qdrant.points.schema import creation_arguments
+from colbert_qdrant.search.request import SearchPlan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,8 +12,8 @@ from colbert_qdrant.fde.lemur import LemurEncoder
 from colbert_qdrant.fde.muvera import MuveraEncoder
 
 if TYPE_CHECKING:
+    from colbert_qdrant._support.progress import ProgressReporter
     from colbert_qdrant.config import FdeConfig
-    from colbert_qdrant.progress import ProgressReporter
     from colbert_qdrant.tokens import TokenEmbeddings
 
 __all__ = [

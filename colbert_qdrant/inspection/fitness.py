@@ -9,7 +9,7 @@ import numpy as np
 
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.fde import MuveraEncoder
-from colbert_qdrant.scoring import maxsim
+from colbert_qdrant.scoring.maxsim import maxsim
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

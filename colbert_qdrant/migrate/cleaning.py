@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from colbert_qdrant.collection import artefacts
+from colbert_qdrant.collection.metadata import count_documents
 from colbert_qdrant.errors import ConfigurationError, MigrationError
 from colbert_qdrant.migrate import switching
-from colbert_qdrant.qdrant import artefacts
-from colbert_qdrant.qdrant.metadata import count_documents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from qdrant_client import models
 
+    from colbert_qdrant.engines.connection import Connection
     from colbert_qdrant.migrate.planning import Planned
     from colbert_qdrant.migrate.state import MigrationState
-    from colbert_qdrant.qdrant.connection import Connection
 
 Side = Literal["source", "target"]
 """Which of a migration's collections."""

@@ -10,8 +10,8 @@ import numpy as np
 from colbert_qdrant.documents import Document
 from colbert_qdrant.encoders.base import encoded_documents
 from colbert_qdrant.errors import InvalidTokensError, MigrationError
-from colbert_qdrant.qdrant.ids import canonical_id
-from colbert_qdrant.qdrant.points import Point, vectors_of
+from colbert_qdrant.points.convert import Point, vectors_of
+from colbert_qdrant.points.ids import canonical_id
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from qdrant_client import models
 
     from colbert_qdrant.encoders import LateInteractionEncoder
+    from colbert_qdrant.encoders.vectors import Legs
     from colbert_qdrant.fde import FixedDimensionalEncoder
-    from colbert_qdrant.qdrant.legs import Legs
-    from colbert_qdrant.qdrant.texts import TextSource
+    from colbert_qdrant.points.texts import TextSource
 
 
 @dataclass(frozen=True, kw_only=True)

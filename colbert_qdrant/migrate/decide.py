@@ -11,9 +11,9 @@ from qdrant_client import models
 from colbert_qdrant.config import CollectionConfig, DenseConfig, LemurConfig, MuveraConfig, SparseConfig
 from colbert_qdrant.errors import ConfigurationError, InvalidTokensError
 from colbert_qdrant.migrate.adoption import proven
-from colbert_qdrant.qdrant.points import vectors_of
-from colbert_qdrant.qdrant.schema import datatype_of, distance_of
-from colbert_qdrant.qdrant.texts import TextSource
+from colbert_qdrant.points.convert import vectors_of
+from colbert_qdrant.points.schema import datatype_of, distance_of
+from colbert_qdrant.points.texts import TextSource
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.encoders import LateInteractionEncoder
     from colbert_qdrant.migrate.plan import Encoding, SourceKind, Tokens
     from colbert_qdrant.migrate.source import Source
-    from colbert_qdrant.qdrant.texts import TextOf
+    from colbert_qdrant.points.texts import TextOf
 
 _TEXT_KEYS: Final = ("page_content", "_node_content.text", "content", "text", "document")
 """Where LangChain, LlamaIndex, Haystack, many by hand, and FastEmbed's ``client.add`` write texts."""

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
+from colbert_qdrant.engines.connection import Connection
+from colbert_qdrant.engines.runtime import run_blocking
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.migrate.decide import Wishes
 from colbert_qdrant.migrate.operations import MigrationOperations
 from colbert_qdrant.migrate.planning import plan_migration, resume_migration
-from colbert_qdrant.qdrant.connection import Connection
-from colbert_qdrant.runtime import run_blocking
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from qdrant_client import models
 
+    from colbert_qdrant._support.progress import ProgressReporter
+    from colbert_qdrant.capabilities import Client
     from colbert_qdrant.config import CollectionConfig, FdeConfig, RetryConfig
     from colbert_qdrant.encoders import LateInteractionEncoder
     from colbert_qdrant.migrate.cleaning import Side
     from colbert_qdrant.migrate.plan import MigrationPlan, Strategy
     from colbert_qdrant.migrate.running import MigrationReport
     from colbert_qdrant.migrate.verdict import Verdict
-    from colbert_qdrant.progress import ProgressReporter
-    from colbert_qdrant.qdrant.capabilities import Client
-    from colbert_qdrant.qdrant.texts import TextOf
+    from colbert_qdrant.points.texts import TextOf
 
 
 def ask(question: str) -> bool:

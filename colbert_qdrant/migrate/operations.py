@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING
 
 from qdrant_client import models
 
+from colbert_qdrant._support.progress import Silence, reporting
+from colbert_qdrant.collection import artefacts
+from colbert_qdrant.collection import lifecycle as opening
+from colbert_qdrant.collection.fitting import CollectionEncoding
+from colbert_qdrant.collection.info import wait_until_ready
+from colbert_qdrant.collection.metadata import to_metadata, write_metadata
+from colbert_qdrant.encoders.vectors import Legs
 from colbert_qdrant.errors import ConfigurationError, MigrationError
-from colbert_qdrant.ingest import CollectionEncoding
 from colbert_qdrant.migrate import cleaning, switching, target
 from colbert_qdrant.migrate.convert import StoredTokens
 from colbert_qdrant.migrate.quality import check_quality, sample_queries
@@ -19,21 +25,16 @@ from colbert_qdrant.migrate.source import read_points, read_source
 from colbert_qdrant.migrate.state import MigrationState, read_migration, write_migration
 from colbert_qdrant.migrate.verdict import Check, Verdict
 from colbert_qdrant.migrate.verifying import Comparison, read_contents
-from colbert_qdrant.progress import Silence, reporting
-from colbert_qdrant.qdrant import artefacts, opening
-from colbert_qdrant.qdrant.legs import Legs
-from colbert_qdrant.qdrant.limits import Limits
-from colbert_qdrant.qdrant.metadata import to_metadata, write_metadata
-from colbert_qdrant.qdrant.state import wait_until_ready
+from colbert_qdrant.search.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from colbert_qdrant._support.progress import ProgressReporter
+    from colbert_qdrant.collection.lifecycle import Opened
     from colbert_qdrant.fde import FixedDimensionalEncoder
     from colbert_qdrant.migrate.cleaning import Side
     from colbert_qdrant.migrate.planning import Planned
-    from colbert_qdrant.progress import ProgressReporter
-    from colbert_qdrant.qdrant.opening import Opened
 
 
 class MigrationOperations:

@@ -6,6 +6,9 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from colbert_qdrant.collection import artefacts
+from colbert_qdrant.collection.metadata import count_documents
+from colbert_qdrant.encoders.vectors import Legs
 from colbert_qdrant.errors import ConfigurationError, MigrationError
 from colbert_qdrant.fde import encoder_from_bytes, make_encoder
 from colbert_qdrant.migrate.convert import Converter
@@ -16,20 +19,17 @@ from colbert_qdrant.migrate.risks import risk_of_encoder, risk_of_target, risks_
 from colbert_qdrant.migrate.source import read_sample, read_source
 from colbert_qdrant.migrate.state import MigrationState, read_migration
 from colbert_qdrant.migrate.target import is_blank
-from colbert_qdrant.qdrant import artefacts
-from colbert_qdrant.qdrant.legs import Legs
-from colbert_qdrant.qdrant.metadata import count_documents
-from colbert_qdrant.qdrant.schema import datatype_of
-from colbert_qdrant.qdrant.texts import TextSource
+from colbert_qdrant.points.schema import datatype_of
+from colbert_qdrant.points.texts import TextSource
 
 if TYPE_CHECKING:
     from qdrant_client import models
 
     from colbert_qdrant.encoders import LateInteractionEncoder
+    from colbert_qdrant.engines.connection import Connection
     from colbert_qdrant.fde import FixedDimensionalEncoder
     from colbert_qdrant.migrate.source import Sample, Source
-    from colbert_qdrant.qdrant.connection import Connection
-    from colbert_qdrant.qdrant.texts import TextOf
+    from colbert_qdrant.points.texts import TextOf
 
 _SAMPLE: Final = 32
 _WARM_UP: Final = 2

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from colbert_qdrant.collection.operations import CollectionOperations, Encoders
+from colbert_qdrant.collection.spans import query_spans, token_spans
 from colbert_qdrant.errors import ConfigurationError
-from colbert_qdrant.ingest.spans import query_spans, token_spans
 from colbert_qdrant.migrate.verdict import Check
-from colbert_qdrant.operations import CollectionOperations, Encoders
-from colbert_qdrant.qdrant.queries import SearchPlan
+from colbert_qdrant.search.request import SearchPlan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from colbert_qdrant.documents import SearchHits
     from colbert_qdrant.encoders import LateInteractionEncoder
+    from colbert_qdrant.engines.connection import Connection
     from colbert_qdrant.migrate.convert import Converter
-    from colbert_qdrant.qdrant.connection import Connection
     from colbert_qdrant.tokens import TokenEmbeddings
 
 DEPTH: Final = 10

@@ -9,18 +9,18 @@ import numpy as np
 from colbert_qdrant.encoders.base import encoded_documents
 from colbert_qdrant.errors import CapabilityError, MigrationError
 from colbert_qdrant.migrate.plan import Risk
-from colbert_qdrant.qdrant.schema import require_for
+from colbert_qdrant.points.schema import require_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from qdrant_client import models
 
+    from colbert_qdrant.capabilities import Capabilities
     from colbert_qdrant.encoders import LateInteractionEncoder
     from colbert_qdrant.migrate.convert import Converter
     from colbert_qdrant.migrate.decide import Design
     from colbert_qdrant.migrate.source import Source
-    from colbert_qdrant.qdrant.capabilities import Capabilities
 
 _COMPARED: Final = 8
 _SAME_ENCODER: Final = 0.98

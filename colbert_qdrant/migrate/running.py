@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qdrant_client import models
 
+from colbert_qdrant.collection.metadata import count_documents
+from colbert_qdrant.collection.writer import MAX_BATCH_BYTES
+from colbert_qdrant.engines.writing import to_numbers, upsert
 from colbert_qdrant.errors import EngineError, MigrationError, RequestError, RequestRefusedError, RequestTooLargeError
-from colbert_qdrant.ingest.writer import MAX_BATCH_BYTES
 from colbert_qdrant.migrate.source import canonical, pages, read_points
-from colbert_qdrant.qdrant.metadata import count_documents
-from colbert_qdrant.qdrant.points import split_by_bytes
-from colbert_qdrant.qdrant.writing import to_numbers, upsert
+from colbert_qdrant.points.convert import split_by_bytes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from colbert_qdrant._support.progress import ProgressReporter
+    from colbert_qdrant.engines.connection import Connection
     from colbert_qdrant.migrate.convert import Converter
     from colbert_qdrant.migrate.source import PointId, Source
-    from colbert_qdrant.progress import ProgressReporter
-    from colbert_qdrant.qdrant.connection import Connection
-    from colbert_qdrant.qdrant.limits import Limits
-    from colbert_qdrant.qdrant.points import Point
+    from colbert_qdrant.points.convert import Point
+    from colbert_qdrant.search.limits import Limits
 
 _PAGE_VALUES: Final = 2**21
 _PAGE_POINTS: Final = (16, 256)

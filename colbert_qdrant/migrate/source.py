@@ -11,18 +11,18 @@ from uuid import UUID
 import numpy as np
 from qdrant_client import models
 
+from colbert_qdrant.collection.aliases import real_name
+from colbert_qdrant.collection.metadata import count_documents, read_fingerprint
+from colbert_qdrant.collection.scroll import scrolled
 from colbert_qdrant.errors import CollectionNotFoundError
-from colbert_qdrant.qdrant.aliases import real_name
-from colbert_qdrant.qdrant.limits import Limits
-from colbert_qdrant.qdrant.metadata import count_documents, read_fingerprint
-from colbert_qdrant.qdrant.schema import named_vectors
-from colbert_qdrant.qdrant.scrolling import scrolled
+from colbert_qdrant.points.schema import named_vectors
+from colbert_qdrant.search.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from colbert_qdrant.fingerprint import Fingerprint
-    from colbert_qdrant.qdrant.connection import Connection
+    from colbert_qdrant.engines.connection import Connection
+    from colbert_qdrant.points.fingerprint import Fingerprint
 
 PAGE_IDS: Final = 1_000
 """Points of one request that asks for ids, and perhaps payloads, only."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from colbert_qdrant.collection.metadata import read_metadata, write_metadata
 from colbert_qdrant.config.checks import known
 from colbert_qdrant.errors import ConfigurationError, MigrationError
 from colbert_qdrant.migrate.plan import MigrationPlan
-from colbert_qdrant.qdrant.metadata import read_metadata, write_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from colbert_qdrant.qdrant.connection import Connection
+    from colbert_qdrant.engines.connection import Connection
 
 KEY: Final = "colbert_qdrant_migration"
 """A migration's entry in the metadata of its target."""

@@ -11,8 +11,8 @@ from colbert_qdrant.errors import ConfigurationError, MigrationError
 from colbert_qdrant.migrate.state import Switch, write_migration
 
 if TYPE_CHECKING:
+    from colbert_qdrant.engines.connection import Connection
     from colbert_qdrant.migrate.state import MigrationState
-    from colbert_qdrant.qdrant.connection import Connection
 
 
 async def read_aliases(connection: Connection) -> dict[str, str]:

@@ -6,23 +6,24 @@ from typing import TYPE_CHECKING, Any
 
 from qdrant_client import models
 
+from colbert_qdrant.collection import artefacts
+from colbert_qdrant.collection import lifecycle as opening
+from colbert_qdrant.collection.metadata import KEY as FINGERPRINT
+from colbert_qdrant.collection.metadata import to_metadata, write_metadata
 from colbert_qdrant.errors import CollectionExistsError, CollectionNotFoundError, RequestRefusedError
 from colbert_qdrant.migrate.state import KEY, read_migration
-from colbert_qdrant.qdrant import artefacts, opening
-from colbert_qdrant.qdrant.metadata import KEY as FINGERPRINT
-from colbert_qdrant.qdrant.metadata import to_metadata, write_metadata
-from colbert_qdrant.qdrant.schema import cluster_settings, creation_arguments, index_arguments, named_vectors
+from colbert_qdrant.points.schema import cluster_settings, creation_arguments, index_arguments, named_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from colbert_qdrant.capabilities import Capabilities
     from colbert_qdrant.encoders import LateInteractionEncoder
+    from colbert_qdrant.engines.connection import Connection
     from colbert_qdrant.fde import FixedDimensionalEncoder
     from colbert_qdrant.migrate.plan import MigrationPlan
     from colbert_qdrant.migrate.source import Source
     from colbert_qdrant.migrate.state import MigrationState
-    from colbert_qdrant.qdrant.capabilities import Capabilities
-    from colbert_qdrant.qdrant.connection import Connection
 
 _OF_SERVERS = ("max_indexing_threads", "on_disk", "inline_storage", "memory")
 

@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from qdrant_client import models
 
+from colbert_qdrant.collection.metadata import count_documents
 from colbert_qdrant.migrate.source import canonical, pages, read_points
 from colbert_qdrant.migrate.verdict import Check
-from colbert_qdrant.qdrant.metadata import count_documents
-from colbert_qdrant.qdrant.points import vectors_of
-from colbert_qdrant.qdrant.schema import datatype_of
+from colbert_qdrant.points.convert import vectors_of
+from colbert_qdrant.points.schema import datatype_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from colbert_qdrant._support.progress import ProgressReporter
+    from colbert_qdrant.engines.connection import Connection
     from colbert_qdrant.migrate.convert import Converter
     from colbert_qdrant.migrate.plan import MigrationPlan
     from colbert_qdrant.migrate.source import PointId, Source
-    from colbert_qdrant.progress import ProgressReporter
-    from colbert_qdrant.qdrant.connection import Connection
-    from colbert_qdrant.qdrant.limits import Limits
+    from colbert_qdrant.search.limits import Limits
 
 _SHOWN: Final = 5
 _TOLERANCES: Final[Mapping[str, float]] = {

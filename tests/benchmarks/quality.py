@@ -34,8 +34,8 @@ from colbert_qdrant import (
     HnswConfig,
     MuveraConfig,
 )
-from colbert_qdrant.qdrant.bm25 import LocalBm25
-from colbert_qdrant.qdrant.points import to_hits
+from colbert_qdrant.encoders.bm25 import LocalBm25
+from colbert_qdrant.points.convert import to_hits
 from tests.benchmarks.common import Dataset, load_beir, machine, minilm
 
 if TYPE_CHECKING:

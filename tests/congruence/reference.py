@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from qdrant_client import models
 
-from colbert_qdrant.qdrant.ids import point_id
+from colbert_qdrant.points.ids import point_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from qdrant_client import models
 
 from colbert_qdrant import Document
-from colbert_qdrant.qdrant.ids import point_id
+from colbert_qdrant.points.ids import point_id
 from tests.encoders import WORDS
 
 if TYPE_CHECKING:

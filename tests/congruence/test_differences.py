@@ -11,7 +11,7 @@ import pytest
 from qdrant_client import models
 
 from colbert_qdrant import Document, MuveraConfig, TokenEmbeddings
-from colbert_qdrant.qdrant.ids import point_id
+from colbert_qdrant.points.ids import point_id
 from tests.congruence.differences import DIFFERENCES
 from tests.congruence.engines import CONFIG, ENCODER, LARGE, Engine
 from tests.encoders import random_texts

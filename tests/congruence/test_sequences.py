@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from colbert_qdrant import ColbertCollection, Document
-from colbert_qdrant.qdrant.ids import point_id
+from colbert_qdrant.points.ids import point_id
 from tests.congruence.engines import ENCODER, LARGE, Engine, examples
 from tests.congruence.reference import assert_ranked, chosen, maxsim
 from tests.congruence.strategies import IDS, TEXTS, documents, filters

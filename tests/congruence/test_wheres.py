@@ -8,7 +8,7 @@ from hypothesis import given
 from qdrant_client import models
 
 from colbert_qdrant import Document
-from colbert_qdrant.qdrant.ids import point_id
+from colbert_qdrant.points.ids import point_id
 from tests.congruence.engines import LARGE, Engine, examples
 from tests.congruence.reference import fits
 from tests.congruence.strategies import IDS, documents, wheres_of_each

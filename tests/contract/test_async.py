@@ -34,17 +34,17 @@ from colbert_qdrant import (
     TokenEmbeddings,
     UnreachableError,
 )
+from colbert_qdrant._support.progress import Silence
 from colbert_qdrant.config import RetryConfig
-from colbert_qdrant.progress import Silence
-from colbert_qdrant.qdrant.edge import aio
-from colbert_qdrant.qdrant.edge.wire import HEADER
+from colbert_qdrant.edge import aio
+from colbert_qdrant.edge.wire import HEADER
 from tests.encoders import WordEncoder, random_texts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
     from pathlib import Path
 
-    from colbert_qdrant.qdrant import AsyncClient
+    from colbert_qdrant.capabilities import AsyncClient
 
 CONFIG = CollectionConfig(fde=MuveraConfig(k_sim=3, dim_proj=8, r_reps=8))
 LEARNED = CollectionConfig(fde=LemurConfig(dim=32, hidden=64, epochs=2, fit_documents=64))
@@ -324,7 +324,7 @@ def test_one_that_always_ends_is_an_error_in_the_end(tmp_path: Path, monkeypatch
             "docs", client=client, encoder=WordEncoder(), config=CONFIG, retry=retry
         )
         kill(client)
-        monkeypatch.setattr("colbert_qdrant.qdrant.edge.aio._MODULE", "this_module_does_not_exist")
+        monkeypatch.setattr("colbert_qdrant.edge.aio._MODULE", "this_module_does_not_exist")
         with pytest.raises(UnreachableError, match=r"after 3 attempts: the embedded engine crashed .*exit code 1"):
             await docs.count()
 
@@ -382,7 +382,7 @@ def test_a_forked_child_does_not_keep_the_process_alive(tmp_path: Path) -> None:
 FORK = """
 import asyncio, os
 from colbert_qdrant import AsyncEdgeClient
-from colbert_qdrant.qdrant.edge import aio
+from colbert_qdrant.edge import aio
 
 async def main():
     client = AsyncEdgeClient({path!r})

@@ -26,14 +26,14 @@ from colbert_qdrant import (
     TokenEmbeddings,
     maxsim,
 )
-from colbert_qdrant.qdrant import Capabilities
+from colbert_qdrant.capabilities import Capabilities
 from tests.encoders import WordEncoder, random_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from colbert_qdrant import DocumentId, SearchHit, SearchMode
-    from colbert_qdrant.qdrant import Client
+    from colbert_qdrant.capabilities import Client
     from tests.contract.conftest import Engine
 
 LEMUR = LemurConfig(dim=16, hidden=64, epochs=0, learn_tokens=200, fit_documents=60)

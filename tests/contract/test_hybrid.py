@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from colbert_qdrant import SearchHits
-    from colbert_qdrant.qdrant import Client
+    from colbert_qdrant.capabilities import Client
     from tests.contract.conftest import Engine
 
 # no stop words and no word endings: BM25 counts just these

@@ -24,14 +24,15 @@ from colbert_qdrant import (
     TokenEmbeddings,
     maxsim,
 )
-from colbert_qdrant.qdrant import Connection, opening
-from colbert_qdrant.qdrant.ids import RESERVED_POINT
-from colbert_qdrant.runtime import run_blocking
+from colbert_qdrant.collection import lifecycle as opening
+from colbert_qdrant.engines import Connection
+from colbert_qdrant.engines.runtime import run_blocking
+from colbert_qdrant.points.ids import RESERVED_POINT
 from tests.encoders import WordEncoder, random_texts
 
 if TYPE_CHECKING:
     from colbert_qdrant import DocumentId, SearchMode
-    from colbert_qdrant.qdrant import Client
+    from colbert_qdrant.capabilities import Client
     from tests.contract.conftest import Engine
 
 FDE = MuveraConfig(k_sim=3, dim_proj=8, r_reps=8)
@@ -374,7 +375,7 @@ def test_a_fit_is_to_documents_from_all_over_the_ids(
         fitted_to.append([words[row.tobytes()] for row in documents.values])
         return fit_encoder(config, documents, **others)
 
-    monkeypatch.setattr("colbert_qdrant.ingest.fitting.fit_encoder", spying)
+    monkeypatch.setattr("colbert_qdrant.collection.fitting.fit_encoder", spying)
     texts = [f"word{number}" for number in range(400)]
     words = {WordEncoder().encode_documents([text]).values.tobytes(): number for number, text in enumerate(texts)}
     docs = create(client, engine.name, fde=MuveraConfig(k_sim=2, dim_proj=4, r_reps=2, center=True, fit_documents=50))

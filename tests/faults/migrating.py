@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from qdrant_client import QdrantClient, models
 
-from colbert_qdrant import ColbertCollection, EdgeClient, LemurConfig, MuveraConfig, RetryConfig
+from colbert_qdrant import ColbertCollection, EdgeClient, LemurConfig, MuveraConfig, RetryConfig, edge
 from colbert_qdrant.migrate import Migration, running
-from colbert_qdrant.qdrant import edge
-from colbert_qdrant.qdrant.ids import RESERVED_POINT
+from colbert_qdrant.points.ids import RESERVED_POINT
 from tests.encoders import WordEncoder, random_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from colbert_qdrant.qdrant.capabilities import Client
+    from colbert_qdrant.capabilities import Client
 
 Kind = Literal["computed", "fitted", "in place", "in place, fitted"]
 

@@ -21,7 +21,7 @@ from colbert_qdrant import (
     RetryConfig,
     UnreachableError,
 )
-from colbert_qdrant.ingest import writer
+from colbert_qdrant.collection import writer
 from tests.encoders import WordEncoder
 from tests.faults import test_grpc, test_http
 from tests.faults.server import Answer, FaultyServer, failing

@@ -16,8 +16,8 @@ from colbert_qdrant import (
     ServerError,
     UnreachableError,
 )
-from colbert_qdrant.ingest import writer
-from colbert_qdrant.qdrant.ids import point_id
+from colbert_qdrant.collection import writer
+from colbert_qdrant.points.ids import point_id
 from tests.encoders import WordEncoder
 from tests.faults.test_http import CONFIG, DOCUMENTS, QUICK
 from tests.grpc_server import Server, connect, serving

@@ -29,8 +29,8 @@ from colbert_qdrant import (
     ServerError,
     UnreachableError,
 )
-from colbert_qdrant.ingest import writer
-from colbert_qdrant.qdrant.ids import point_id
+from colbert_qdrant.collection import writer
+from colbert_qdrant.points.ids import point_id
 from tests.encoders import WordEncoder, random_texts
 from tests.faults.server import OK, Answer, FaultyServer, failing, serving
 

@@ -9,7 +9,7 @@ import pytest
 from qdrant_client import models
 
 from colbert_qdrant import EdgeClient
-from colbert_qdrant.qdrant.ids import RESERVED_POINT
+from colbert_qdrant.points.ids import RESERVED_POINT
 from tests.faults.engine import EngineServer
 from tests.faults.migrating import (
     PROCESSES,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from colbert_qdrant.qdrant.capabilities import Client
+    from colbert_qdrant.capabilities import Client
 
 SIGKILL = -9
 

@@ -10,8 +10,9 @@ from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import UnexpectedResponse
 
 from colbert_qdrant import ArtefactError, EdgeClient, RequestRefusedError
-from colbert_qdrant.qdrant import Connection, aliases, artefacts
-from colbert_qdrant.runtime import run_blocking
+from colbert_qdrant.collection import aliases, artefacts
+from colbert_qdrant.engines import Connection
+from colbert_qdrant.engines.runtime import run_blocking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

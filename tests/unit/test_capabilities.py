@@ -16,8 +16,7 @@ from colbert_qdrant import (
     Document,
     LemurConfig,
 )
-from colbert_qdrant.qdrant import Capabilities
-from colbert_qdrant.qdrant.capabilities import Feature
+from colbert_qdrant.capabilities import Capabilities, Feature
 from tests.encoders import WordEncoder
 from tests.faults.server import INFO_CONFIG
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from colbert_qdrant import ConfigurationError, Secret, connect, connect_async
-from colbert_qdrant.qdrant.connect import ServerSettings, without_secrets
+from colbert_qdrant.engines.connect import ServerSettings, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ from colbert_qdrant import (
     MuveraEncoder,
     SchemaMismatchError,
 )
-from colbert_qdrant.fingerprint import Fingerprint, canary_tokens
+from colbert_qdrant.points.fingerprint import Fingerprint, canary_tokens
 
 CONFIG = CollectionConfig(fde=MuveraConfig(k_sim=3, dim_proj=4, r_reps=3))
 

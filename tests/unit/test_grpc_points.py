@@ -30,15 +30,15 @@ from colbert_qdrant import (
     RetryConfig,
     UnreachableError,
 )
+from colbert_qdrant.capabilities import Capabilities, speaks_grpc
+from colbert_qdrant.collection import writer
+from colbert_qdrant.engines import Connection, writing
+from colbert_qdrant.engines.grpc_points import upsert_request
+from colbert_qdrant.engines.runtime import run_blocking
+from colbert_qdrant.engines.writing import to_point_struct
 from colbert_qdrant.fde import make_encoder
-from colbert_qdrant.ingest import writer
-from colbert_qdrant.qdrant import Capabilities, Connection, writing
-from colbert_qdrant.qdrant.capabilities import speaks_grpc
-from colbert_qdrant.qdrant.grpc_points import upsert_request
-from colbert_qdrant.qdrant.ids import point_id
-from colbert_qdrant.qdrant.points import Point, SparseVector, split_by_bytes, to_document
-from colbert_qdrant.qdrant.writing import to_point_struct
-from colbert_qdrant.runtime import run_blocking
+from colbert_qdrant.points.convert import Point, SparseVector, split_by_bytes, to_document
+from colbert_qdrant.points.ids import point_id
 from tests.encoders import WordEncoder
 from tests.grpc_server import Server, connect, operation_done, serving
 

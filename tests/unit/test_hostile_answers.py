@@ -27,9 +27,9 @@ from colbert_qdrant import (
     SearchHit,
     ServerError,
 )
+from colbert_qdrant.capabilities import Capabilities
 from colbert_qdrant.fde import encoder_from_bytes
-from colbert_qdrant.qdrant.capabilities import Capabilities
-from colbert_qdrant.qdrant.points import to_document, to_hits
+from colbert_qdrant.points.convert import to_document, to_hits
 from tests.encoders import WordEncoder, random_texts
 from tests.faults.server import Answer, FaultyServer, serving
 

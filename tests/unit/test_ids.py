@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colbert_qdrant import InvalidDocumentError
-from colbert_qdrant.qdrant.ids import RESERVED_POINT, point_id
+from colbert_qdrant.points.ids import RESERVED_POINT, point_id
 
 
 def test_derived_ids_stay_what_they_were() -> None:

@@ -23,7 +23,7 @@ from colbert_qdrant import (
     SearchHit,
     TokenEmbeddings,
 )
-from colbert_qdrant.rerank import ColbertReranker, Reranker
+from colbert_qdrant.scoring.rerank import ColbertReranker, Reranker
 from tests.encoders import WORDS, WordEncoder, random_texts
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class TestColbertReranker:
     ) -> None:
         reranker = ColbertReranker(WordEncoder(), normalize=normalize)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("colbert_qdrant.rerank._CHUNK_TEXTS", chunk)
+            patch.setattr("colbert_qdrant.scoring.rerank._CHUNK_TEXTS", chunk)
             same(reranker(query, texts), expected(query, texts, mean=normalize))
 
     def test_normalizing_divides_by_the_query_s_own_tokens(self) -> None:
@@ -97,7 +97,7 @@ class TestColbertReranker:
         assert reranker([], ["river"]) == []
 
     def test_a_long_list_takes_no_more_memory_than_a_short_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("colbert_qdrant.rerank._CHUNK_TEXTS", 16)
+        monkeypatch.setattr("colbert_qdrant.scoring.rerank._CHUNK_TEXTS", 16)
         reranker, text = ColbertReranker(WordEncoder(dim=1024)), " ".join(WORDS[:20])
 
         def peak(count: int) -> int:

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from colbert_qdrant.runtime import AsyncioRuntime, BlockingRuntime, run_blocking
+from colbert_qdrant.engines.runtime import AsyncioRuntime, BlockingRuntime, run_blocking
 
 WHO = contextvars.ContextVar("WHO", default="nobody")
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from colbert_qdrant import ConfigurationError, InvalidTokensError, TokenEmbeddings, maxsim, scoring
+from colbert_qdrant import ConfigurationError, InvalidTokensError, TokenEmbeddings, maxsim
+from colbert_qdrant.scoring import maxsim as scoring
 
 if TYPE_CHECKING:
     from collections.abc import Callable

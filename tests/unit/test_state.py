@@ -9,9 +9,9 @@ import pytest
 from werkzeug import Request, Response
 
 from colbert_qdrant import CollectionConfig, EngineError, NotReadyError
-from colbert_qdrant.qdrant import Connection
-from colbert_qdrant.qdrant.state import read_state, wait_until_ready
-from colbert_qdrant.runtime import run_blocking
+from colbert_qdrant.collection.info import read_state, wait_until_ready
+from colbert_qdrant.engines import Connection
+from colbert_qdrant.engines.runtime import run_blocking
 from tests.faults.server import INFO_CONFIG
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from colbert_qdrant import (
     RetryConfig,
     ServerError,
 )
-from colbert_qdrant.qdrant.connection import Connection
+from colbert_qdrant.engines.connection import Connection
 from tests.encoders import WordEncoder
 from tests.faults.server import Answer, FaultyServer, failing
 from tests.grpc_server import Server, connect

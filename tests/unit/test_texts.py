@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colbert_qdrant import InvalidDocumentError
-from colbert_qdrant.qdrant.paths import parse_path, values_at
-from colbert_qdrant.qdrant.texts import TextSource
+from colbert_qdrant.points.paths import parse_path, values_at
+from colbert_qdrant.points.texts import TextSource
 
 KEYS = st.sampled_from(["a", "b", "the text", "_node_content"])
 LEAVES = st.none() | st.booleans() | st.integers() | st.text(max_size=4) | st.sampled_from(["[", "{", '"a"', "7", "{}"])

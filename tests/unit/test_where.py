@@ -13,7 +13,7 @@ import pytest
 from qdrant_client import models
 
 from colbert_qdrant import ConfigurationError
-from colbert_qdrant.qdrant.where import joined, to_filter
+from colbert_qdrant.search.filters import joined, to_filter
 
 DAY = dt.date(2024, 6, 1)
 NOON = dt.datetime(2024, 6, 1, 12)

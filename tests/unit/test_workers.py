@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from colbert_qdrant.workers import Workers
+from colbert_qdrant._support.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

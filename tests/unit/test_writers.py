@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from qdrant_client import QdrantClient, models
 
-from colbert_qdrant.qdrant.texts import TextSource
+from colbert_qdrant.points.texts import TextSource
 from tests.writers import WRITERS, Written
 from tests.writers.common import COUNT, metadata, texts
 

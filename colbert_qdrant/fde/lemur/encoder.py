@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
+from colbert_qdrant._support.devices import require_device
 from colbert_qdrant.config import LemurConfig
-from colbert_qdrant.devices import require_device
 from colbert_qdrant.errors import ConfigurationError, InvalidTokensError
 from colbert_qdrant.fde.artefact import Fitted, settings_of, tensors_of, unreadable
 from colbert_qdrant.fde.lemur.device import DeviceLemur
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from colbert_qdrant.progress import ProgressReporter
+    from colbert_qdrant._support.progress import ProgressReporter
     from colbert_qdrant.tokens import TokenEmbeddings
 
 _TILE_TOKENS: Final = 4_096

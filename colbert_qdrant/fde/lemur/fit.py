@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from colbert_qdrant._support.progress import reporting
 from colbert_qdrant.errors import InvalidTokensError
 from colbert_qdrant.fde.lemur.encoder import LemurEncoder
 from colbert_qdrant.fde.lemur.features import Features
@@ -14,13 +15,12 @@ from colbert_qdrant.fde.lemur.matches import best_matches
 from colbert_qdrant.fde.lemur.parameters import LemurParameters
 from colbert_qdrant.fde.lemur.training import train
 from colbert_qdrant.fde.sample import sample_documents
-from colbert_qdrant.progress import reporting
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from colbert_qdrant._support.progress import ProgressReporter
     from colbert_qdrant.config import LemurConfig
-    from colbert_qdrant.progress import ProgressReporter
     from colbert_qdrant.tokens import TokenEmbeddings
 
 _BALANCED_BY: Final = 1_000

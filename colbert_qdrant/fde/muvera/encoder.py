@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
+from colbert_qdrant._support.devices import require_device
+from colbert_qdrant._support.workers import Workers
 from colbert_qdrant.config import MuveraConfig
-from colbert_qdrant.devices import require_device
 from colbert_qdrant.errors import ConfigurationError, InvalidTokensError
 from colbert_qdrant.fde.artefact import Fitted, settings_of, tensors_of, unreadable
 from colbert_qdrant.fde.muvera.aggregated import AggregatedCells
@@ -17,14 +18,13 @@ from colbert_qdrant.fde.muvera.draws import CountSketch, Draws
 from colbert_qdrant.fde.muvera.fastembed import FastembedCells
 from colbert_qdrant.fde.muvera.fitted import FittedPartition
 from colbert_qdrant.tokens import TokenEmbeddings
-from colbert_qdrant.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from colbert_qdrant.progress import ProgressReporter
+    from colbert_qdrant._support.progress import ProgressReporter
 
 _TILE_NUMBERS: Final = 1 << 22
 """Numbers of all encodings of a tile, before a final projection: bounds the working memory where texts are short."""

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from colbert_qdrant._support.progress import reporting
 from colbert_qdrant.fde.muvera.products import multiply, sum_runs
 from colbert_qdrant.fde.sample import sample_documents
-from colbert_qdrant.progress import reporting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
+    from colbert_qdrant._support.progress import ProgressReporter
     from colbert_qdrant.config import MuveraConfig
-    from colbert_qdrant.progress import ProgressReporter
     from colbert_qdrant.tokens import TokenEmbeddings
 
 _SAMPLE_TOKENS: Final = 65_536

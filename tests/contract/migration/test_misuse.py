@@ -9,14 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 from qdrant_client import QdrantClient, models
 
-from colbert_qdrant import (
-    Bm25Config,
-    CollectionConfig,
-    ConfigurationError,
-    Migration,
-    MigrationError,
-    TokenEmbeddings,
-)
+from colbert_qdrant import Bm25Config, CollectionConfig, ConfigurationError, Migration, MigrationError, TokenEmbeddings
 from colbert_qdrant.migrate import MigrationPlan
 from tests.contract.migration.shared import FDE, TEXTS, SentenceEncoder, everything, point, require_kept
 from tests.writers import WRITERS
@@ -25,7 +18,7 @@ from tests.writers.common import COUNT, DIM, dense
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from colbert_qdrant.qdrant import Client
+    from colbert_qdrant.capabilities import Client
 
 DENSE = models.VectorParams(size=DIM, distance=models.Distance.DOT)
 

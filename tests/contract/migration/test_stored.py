@@ -33,9 +33,9 @@ from tests.writers.common import COUNT, DIM, sparse_vector, texts, tokens
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from colbert_qdrant.capabilities import Client
     from colbert_qdrant.config import FdeConfig
     from colbert_qdrant.migrate.plan import Strategy
-    from colbert_qdrant.qdrant import Client
 
 LEMUR = LemurConfig(dim=16, hidden=64, epochs=0, learn_tokens=200, fit_documents=30)
 CENTERED = MuveraConfig(k_sim=3, dim_proj=8, r_reps=4, center=True)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from colbert_qdrant import Verdict
-    from colbert_qdrant.qdrant import Client
+    from colbert_qdrant.capabilities import Client
 
 
 @pytest.fixture
@@ -290,7 +290,7 @@ def test_no_more_points_in_a_second_than_wanted(source: Client, monkeypatch: pyt
 
     migration = planned(source)
     monkeypatch.setattr("colbert_qdrant.migrate.running.time.monotonic", lambda: clock[0])
-    monkeypatch.setattr("colbert_qdrant.runtime.time.sleep", sleep)
+    monkeypatch.setattr("colbert_qdrant.engines.runtime.time.sleep", sleep)
     migration.run(points_per_second=8)
     assert sum(waits) == pytest.approx(COUNT / 8)
     assert len(waits) > 1

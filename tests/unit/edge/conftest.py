@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from colbert_qdrant.qdrant.edge import EdgeClient
+from colbert_qdrant.edge import EdgeClient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,6 +16,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from qdrant_client import QdrantClient, models
 
+from colbert_qdrant.edge import AsyncEdgeClient, EdgeClient
 from colbert_qdrant.errors import (
     CapabilityError,
     ClosedError,
@@ -24,13 +25,12 @@ from colbert_qdrant.errors import (
     ConfigurationError,
     EngineError,
 )
-from colbert_qdrant.qdrant.edge import AsyncEdgeClient, EdgeClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from colbert_qdrant.qdrant import Client
+    from colbert_qdrant.capabilities import Client
 
 VECTOR = models.VectorParams(size=2, distance=models.Distance.DOT)
 unix = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")
@@ -336,7 +336,7 @@ def test_in_a_process_of_its_own(tmp_path: Path) -> None:
 KILL_EVERYWHERE = """
 import os, signal, sys
 from pathlib import Path
-from colbert_qdrant.qdrant.edge import EdgeClient
+from colbert_qdrant.edge import EdgeClient
 from tests.unit.edge.test_edge_aliases import VECTOR, aliases, create
 
 many = [f"alias-{number}" for number in range(500)]
@@ -388,7 +388,7 @@ def test_a_crash_at_any_point_leaves_the_old_aliases_or_the_new_ones(tmp_path: P
 
 SWITCH_FOR_EVER = """
 import itertools, sys
-from colbert_qdrant.qdrant.edge import EdgeClient
+from colbert_qdrant.edge import EdgeClient
 from tests.unit.edge.test_edge_aliases import VECTOR, create
 client = EdgeClient(sys.argv[1])
 for name in "ab":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from qdrant_client import models
 
+from colbert_qdrant.edge import EdgeClient
 from colbert_qdrant.errors import (
     CapabilityError,
     CollectionExistsError,
@@ -15,7 +16,6 @@ from colbert_qdrant.errors import (
     ConfigurationError,
     EngineError,
 )
-from colbert_qdrant.qdrant.edge import EdgeClient
 
 if TYPE_CHECKING:
     from pathlib import Path

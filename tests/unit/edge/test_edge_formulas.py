@@ -20,15 +20,15 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from qdrant_client import QdrantClient, models
 
+from colbert_qdrant.edge import AsyncEdgeClient, EdgeClient
+from colbert_qdrant.edge.formulas import MAX_DEPTH
 from colbert_qdrant.errors import CapabilityError, ConfigurationError, EngineError
-from colbert_qdrant.qdrant.edge import AsyncEdgeClient, EdgeClient
-from colbert_qdrant.qdrant.edge.formulas import MAX_DEPTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from colbert_qdrant.qdrant import Client
+    from colbert_qdrant.capabilities import Client
 
     Engines = tuple[EdgeClient, QdrantClient]
 

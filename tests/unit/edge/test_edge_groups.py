@@ -14,15 +14,15 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from qdrant_client import QdrantClient, models
 
+from colbert_qdrant.edge import AsyncEdgeClient, EdgeClient
+from colbert_qdrant.edge.collection import Collection
 from colbert_qdrant.errors import CapabilityError, CollectionNotFoundError, ConfigurationError, EngineError
-from colbert_qdrant.qdrant.edge import AsyncEdgeClient, EdgeClient
-from colbert_qdrant.qdrant.edge.collection import Collection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from random import Random
 
-    from colbert_qdrant.qdrant import Client
+    from colbert_qdrant.capabilities import Client
 
 Found = list[tuple[int | str, list[int]]]
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from qdrant_client import models
 
 from colbert_qdrant import ColbertCollection, SchemaMismatchError
+from colbert_qdrant.edge import AsyncEdgeClient, EdgeClient
 from colbert_qdrant.errors import ColbertQdrantError, CollectionExistsError, ConfigurationError, EngineError
-from colbert_qdrant.qdrant.edge import AsyncEdgeClient, EdgeClient
 from tests.encoders import WordEncoder
 
 VECTOR = models.VectorParams(size=2, distance=models.Distance.DOT)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from qdrant_client import models
 
+from colbert_qdrant.edge import EdgeClient
 from colbert_qdrant.errors import (
     CapabilityError,
     ConfigurationError,
@@ -17,7 +18,6 @@ from colbert_qdrant.errors import (
     InvalidDocumentError,
     SchemaMismatchError,
 )
-from colbert_qdrant.qdrant.edge import EdgeClient
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -256,7 +256,7 @@ def test_refused_writes_leave_a_log_that_can_be_read(tmp_path: Path, run_script:
     script = """
 import os, sys
 from colbert_qdrant.errors import ColbertQdrantError
-from colbert_qdrant.qdrant.edge import EdgeClient
+from colbert_qdrant.edge import EdgeClient
 from qdrant_client import models
 client = EdgeClient(sys.argv[1])
 multi = models.MultiVectorConfig(comparator="max_sim")

@@ -9,14 +9,14 @@ import pytest
 from qdrant_client import models
 
 from colbert_qdrant import ColbertCollection, CollectionConfig, Document, HnswConfig, LemurConfig
-from colbert_qdrant.qdrant import Capabilities
-from colbert_qdrant.qdrant.queries import SearchPlan
-from colbert_qdrant.qdrant.schema import creation_arguments
+from colbert_qdrant.capabilities import Capabilities
+from colbert_qdrant.points.schema import creation_arguments
+from colbert_qdrant.search.request import SearchPlan
 from tests.encoders import WordEncoder, random_texts
 
 if TYPE_CHECKING:
     from colbert_qdrant import SearchHits
-    from colbert_qdrant.qdrant.edge import EdgeClient
+    from colbert_qdrant.edge import EdgeClient
 
 TEXTS = random_texts(300)
 EXPECTED: dict[Any, Any] = {

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from qdrant_client import QdrantClient, models
 
+from colbert_qdrant.edge import EdgeClient
 from colbert_qdrant.errors import CapabilityError, SchemaMismatchError
-from colbert_qdrant.qdrant.edge import EdgeClient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from qdrant_client import models
 
+from colbert_qdrant.edge import EdgeClient
 from colbert_qdrant.errors import ClosedError, CollectionNotFoundError, EngineError, MissingExtraError, StoreLockedError
-from colbert_qdrant.qdrant.edge import EdgeClient
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ unix = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fo
 
 OPEN_AND_WAIT = """
 import sys
-from colbert_qdrant.qdrant.edge import EdgeClient
+from colbert_qdrant.edge import EdgeClient
 client = EdgeClient(sys.argv[1])
 print("open", flush=True)
 sys.stdin.read()
@@ -30,7 +30,7 @@ sys.stdin.read()
 
 WRITE_FOR_EVER = """
 import itertools, sys
-from colbert_qdrant.qdrant.edge import EdgeClient
+from colbert_qdrant.edge import EdgeClient
 from qdrant_client import models
 client = EdgeClient(sys.argv[1])
 client.create_collection("docs", models.VectorParams(size=2, distance="Dot"))
@@ -42,7 +42,7 @@ for n in itertools.count():
 FORK = """
 import gc, os, sys
 from colbert_qdrant.errors import ForkedProcessError, StoreLockedError
-from colbert_qdrant.qdrant.edge import EdgeClient
+from colbert_qdrant.edge import EdgeClient
 from qdrant_client import models
 client = EdgeClient(sys.argv[1])
 client.create_collection("docs", models.VectorParams(size=2, distance="Dot"))
@@ -87,7 +87,7 @@ with EdgeClient(sys.argv[1]) as again:
 FORK_HOLDS = """
 import os, sys
 from colbert_qdrant.errors import StoreLockedError
-from colbert_qdrant.qdrant.edge import EdgeClient
+from colbert_qdrant.edge import EdgeClient
 from qdrant_client import models
 client = EdgeClient(sys.argv[1])
 client.create_collection("docs", models.VectorParams(size=2, distance="Dot"))
@@ -205,7 +205,7 @@ def test_without_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_importing_the_package_does_not_load_the_engine(run_script: Any) -> None:
-    result = run_script("import sys, colbert_qdrant.qdrant.edge; print('qdrant_edge' in sys.modules)")
+    result = run_script("import sys, colbert_qdrant.edge; print('qdrant_edge' in sys.modules)")
     assert result.stdout == "False\n", result.stderr
 
 
@@ -257,7 +257,7 @@ def test_a_client_that_is_never_closed_is_silent_when_python_exits(tmp_path: Pat
     script = """if True:
         import sys
         import qdrant_edge
-        from colbert_qdrant.qdrant.edge import client
+        from colbert_qdrant.edge import client
         qdrant_edge.kept = qdrant_edge, client, client.EdgeClient(sys.argv[1])
         """
     result = run_script(script, tmp_path / "store")

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from qdrant_client import models
 
+from colbert_qdrant.edge import AsyncEdgeClient, EdgeClient
 from colbert_qdrant.errors import ClosedError, ConfigurationError, EngineError, SchemaMismatchError
-from colbert_qdrant.qdrant.edge import AsyncEdgeClient, EdgeClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -402,8 +402,8 @@ CALLS: Mapping[str, Callable[[EdgeClient], Any]] = {
 }
 DIES = """
 import os, sys
-from colbert_qdrant.qdrant.edge import EdgeClient
-from colbert_qdrant.qdrant.edge.manifest import Manifest
+from colbert_qdrant.edge import EdgeClient
+from colbert_qdrant.edge.manifest import Manifest
 from tests.unit.edge.test_edge_vectors import CALLS
 client, call, left = EdgeClient(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 client.count("docs")

@@ -19,7 +19,7 @@ from pydantic_core import to_jsonable_python
 from qdrant_client.http import models
 
 from colbert_qdrant import CollectionNotFoundError, EngineError
-from colbert_qdrant.qdrant.edge.wire import HEADER, pack, pack_error, unpack, unpack_error
+from colbert_qdrant.edge.wire import HEADER, pack, pack_error, unpack, unpack_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,0 +1,72 @@
+"""A caller's own search as the one that brings candidates for MaxSim: pure builders, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from qdrant_client import models
+
+from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.search.request import SearchPlan
+
+Candidates: TypeAlias = models.QueryRequest | Callable[[str], models.QueryRequest]
+"""The search that brings a query's candidates, or what makes it of the query's text."""
+
+BatchCandidates: TypeAlias = Sequence[models.QueryRequest] | Callable[[str], models.QueryRequest]
+"""One search for each query, or what makes it of a query's text."""
+
+
+def own_requests(queries: Sequence[str], by: BatchCandidates) -> list[models.QueryRequest]:
+    """The caller's search for each query.
+
+    Raises:
+        ConfigurationError: There is not one for each.
+    """
+    made: Any = [by(query) for query in queries] if callable(by) else by
+    if not isinstance(made, list | tuple) or len(made) != len(queries):
+        given = f"{len(made)} requests" if isinstance(made, list | tuple) else type(made).__name__
+        raise ConfigurationError(
+            f"got {given} for {len(queries)} queries: give a list of one models.QueryRequest for each, or a function "
+            "that makes one of a query's text"
+        )
+    for each in made:
+        if not isinstance(each, models.QueryRequest):
+            raise ConfigurationError(
+                "candidates are found by a models.QueryRequest, or a function that makes one of the query's text, "
+                f"not by {type(each).__name__}"
+            )
+    return list(made)
+
+
+def candidates_request(
+    own: models.QueryRequest, *, limit: int, filter: models.Filter | None, shard_key: str | int | None
+) -> models.QueryRequest:
+    """The same search with what ranking needs; the caller's object stays as it is.
+
+    Args:
+        own: The caller's search. Without a limit it finds as many candidates as `SearchPlan` would.
+        limit: How many hits are wanted.
+        filter: What has to hold beside the search's own filter.
+        shard_key: Which shards are searched, unless it says so itself.
+
+    Raises:
+        ConfigurationError: It finds fewer candidates than hits are wanted, or ``limit < 1``.
+    """
+    usual = SearchPlan(limit=limit).first_stage_limit
+    candidates = usual if own.limit is None else own.limit
+    if candidates < limit:
+        raise ConfigurationError(
+            f"the request finds {candidates} candidates (its limit), fewer than limit={limit}: raise the request's "
+            "limit; those that MaxSim does not see cannot be found"
+        )
+    changed: dict[str, Any] = {
+        "limit": candidates,
+        "with_payload": True,
+        "with_vector": None,
+        "shard_key": shard_key if own.shard_key is None else own.shard_key,
+    }
+    if filter is not None:
+        # not joined: servers carry it to each prefetch, and join their conditions there
+        changed["filter"] = models.Filter(must=[each for each in (own.filter, filter) if each is not None])
+    return own.model_copy(update=changed)

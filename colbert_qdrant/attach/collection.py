@@ -1,0 +1,170 @@
+"""A collection of somebody else's, ranked by late interaction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from colbert_qdrant.attach.operations import DEFAULT_CACHE_BYTES, AttachedOperations, AttachedSearch
+from colbert_qdrant.encoders.memory import DocumentCache
+from colbert_qdrant.engines.connection import Connection
+from colbert_qdrant.engines.runtime import run_blocking
+from colbert_qdrant.points.texts import TextSource
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qdrant_client import models
+
+    from colbert_qdrant.attach.candidates import BatchCandidates, Candidates
+    from colbert_qdrant.capabilities import Client
+    from colbert_qdrant.config import RetryConfig
+    from colbert_qdrant.documents import SearchHits
+    from colbert_qdrant.encoders import LateInteractionEncoder
+    from colbert_qdrant.points.texts import TextOf
+
+
+class AttachedShell:
+    """What both kinds of attached collections have, and what needs no engine."""
+
+    def __init__(self, operations: AttachedOperations) -> None:
+        """Used by `attach` and `attach_async`."""
+        self._operations = operations
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, token_dim={self.encoder.dim})"
+
+    @property
+    def name(self) -> str:
+        """The collection's name."""
+        return self._operations.name
+
+    @property
+    def encoder(self) -> LateInteractionEncoder:
+        """What makes token embeddings."""
+        return self._operations.encoder
+
+
+class AttachedCollection(AttachedShell):
+    """A collection without token vectors, whose search results are ranked by MaxSim; made by `attach`."""
+
+    def search(
+        self,
+        query: str,
+        by: Candidates,
+        *,
+        limit: int = 10,
+        filter: models.Filter | None = None,
+        score_threshold: float | None = None,
+        timings: bool = False,
+    ) -> SearchHits:
+        """Find candidates by a search of your own, in one request, and rank them by MaxSim.
+
+        Candidates without a text (there is none, it is empty or no string) have no MaxSim and are left out; the first
+        time, the logger ``colbert_qdrant`` warns of how many they are.
+
+        Args:
+            query: A text.
+            by: What finds the candidates: any ``models.QueryRequest``, or a function that makes one of the query's
+                text. Its ``limit`` is their number, by default 10 × ``limit`` and at least 100. It is not changed;
+                which payload and vectors it asks for has no effect.
+            limit: Most hits.
+            filter: What has to hold beside the filter of ``by``, also in each of its prefetches.
+            score_threshold: Lowest score of a hit, by MaxSim.
+            timings: Whether to say where the time went, in the ``timings`` of what is returned: ``fde`` is that of
+                making the request.
+
+        Returns:
+            Hits by falling score, ties by id. Ids are the points' own, and payloads are whole.
+
+        Raises:
+            InvalidQueryError: The query is empty.
+            ConfigurationError: ``by`` is no request, or finds fewer candidates than ``limit``.
+            SchemaMismatchError: There are candidates, and none of them has a text.
+            CollectionNotFoundError: There is no such collection.
+        """
+        plan = AttachedSearch(limit=limit, filter=filter, score_threshold=score_threshold, timings=timings)
+        return run_blocking(self._operations.search(query, by, plan))
+
+    def search_batch(
+        self,
+        queries: Sequence[str],
+        by: BatchCandidates,
+        *,
+        limit: int = 10,
+        filter: models.Filter | None = None,
+        score_threshold: float | None = None,
+        timings: bool = False,
+    ) -> list[SearchHits]:
+        """The same for several queries, in one request; a text that many of them find is encoded once.
+
+        Args:
+            queries: Texts.
+            by: One request for each, or a function that makes one of a query's text.
+            limit: As for `search`, and so are the others.
+            filter: See `search`.
+            score_threshold: See `search`.
+            timings: See `search`; those of the whole batch.
+
+        Returns:
+            One list of hits per query, in the order of the queries.
+
+        Raises:
+            InvalidQueryError: A query is empty.
+            ConfigurationError: There is not one request for each query; else as `search`.
+            SchemaMismatchError: There are candidates, and none of them has a text.
+            CollectionNotFoundError: There is no such collection.
+        """
+        plan = AttachedSearch(limit=limit, filter=filter, score_threshold=score_threshold, timings=timings)
+        return run_blocking(self._operations.search_batch(queries, by, plan))
+
+
+def attach(
+    client: Client,
+    collection: str,
+    *,
+    encoder: LateInteractionEncoder,
+    text_key: str = "text",
+    text: TextOf | None = None,
+    retry: RetryConfig | None = None,
+    shard_key: str | int | None = None,
+    cache_documents: int = DEFAULT_CACHE_BYTES,
+) -> AttachedCollection:
+    """Late interaction on a collection that has no token vectors.
+
+    A search of your own finds candidates, their texts are encoded as they come, and MaxSim ranks them here. Nothing is
+    ever written and nothing but searches is sent, so a key that may only read is enough. Nothing is sent before the
+    first search.
+
+    Args:
+        client: A ``QdrantClient`` (server, ``path=`` or ``":memory:"``) or an `EdgeClient`. It stays the caller's.
+        collection: The collection's name, or an alias.
+        encoder: Makes the token embeddings of texts and queries.
+        text_key: Where in a payload the text is, as Qdrant writes paths: ``"text"``, ``"metadata.text"``,
+            ``"parts[0].text"``, or ``"parts[].text"`` for all of them, joined by line breaks. A step into a string goes
+            into the JSON that it holds: ``"_node_content.text"`` for LlamaIndex's collections.
+        text: A function that finds the text in a payload, in the place of ``text_key``.
+        retry: What is done about failing requests.
+        shard_key: Which shards are searched, where a request does not say so itself; by default all.
+        cache_documents: How many bytes of memory keep token embeddings of texts for later searches; 0: none.
+
+    Raises:
+        ConfigurationError: The client has to be awaited, ``text_key`` is no path, or ``cache_documents`` is negative.
+
+    Example:
+        >>> from qdrant_client import QdrantClient, models
+        >>> from colbert_qdrant import ColbertEncoder, attach
+        >>> def search(path, question, vector):
+        ...     client, encoder = QdrantClient("http://localhost:6333"), ColbertEncoder.from_pretrained(path)
+        ...     docs = attach(client, "existing", encoder=encoder, text_key="page_content")
+        ...     return docs.search(question, models.QueryRequest(query=vector, using="dense", limit=100))
+    """
+    connection = Connection.blocking(client, retry=retry, shard_key=shard_key)
+    return AttachedCollection(
+        AttachedOperations(
+            name=collection,
+            connection=connection,
+            encoder=encoder,
+            source=TextSource(text_key, text),
+            cache=DocumentCache(cache_documents),
+        )
+    )

@@ -1,0 +1,197 @@
+"""Which engine a client speaks to, and what may be sent to it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
+
+from qdrant_client import AsyncQdrantClient, QdrantClient
+
+from colbert_qdrant.edge import AsyncEdgeClient, EdgeClient
+from colbert_qdrant.errors import CapabilityError, ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Client: TypeAlias = QdrantClient | EdgeClient
+"""The clients that block: the two have the same method names."""
+
+AsyncClient: TypeAlias = AsyncQdrantClient | AsyncEdgeClient
+"""The clients whose methods are awaited."""
+
+Engine = Literal["server", "local", "edge"]
+"""A Qdrant server or cluster, the client's local mode, or the embedded engine."""
+
+Feature = Literal[
+    "has_vector",
+    "strict_mode",
+    "metadata",
+    "bm25_inference",
+    "rrf_k",
+    "rrf_weights",
+    "groups",
+    "acorn",
+    "dbsf",
+    "formula",
+    "offset",
+    "update_filter",
+    "insert_only",
+    "turbo_quantization",
+    "memory",
+    "vector_names",
+    "turbo4_datatype",
+    "turbo8_datatype",
+    "search_params",
+    "sharding",
+    "shard_keys",
+    "payload_indexes",
+    "tenant_index",
+]
+"""What not every engine has, see `SINCE`."""
+
+SINCE: Final[Mapping[Feature, tuple[int, int]]] = {
+    "search_params": (1, 10),  # local mode always scans, and warns about them
+    "shard_keys": (1, 16),  # of the user's own; servers have them longer, but not where to keep the fingerprint then
+    "sharding": (1, 10),  # shards, replicas and payload on disk; the embedded engines are one shard
+    "payload_indexes": (1, 10),  # local mode filters without any, and warns about them
+    "tenant_index": (1, 11),
+    "has_vector": (1, 13),  # points can be chosen by the vectors that they have
+    "strict_mode": (1, 13),  # limits of a collection
+    "metadata": (1, 16),  # of collections; in the API since 1.15.4
+    "groups": (1, 11),
+    "acorn": (1, 16),  # walks the graph through points that a filter leaves out
+    "dbsf": (1, 11),
+    "formula": (1, 14),
+    "offset": (1, 15),  # before 1.14.1 candidates are skipped, too
+    "bm25_inference": (1, 16),  # servers make BM25's vectors of texts; since 1.15.3
+    "rrf_k": (1, 16),  # before, k is 2
+    "rrf_weights": (1, 17),
+    "update_filter": (1, 16),  # an update can leave alone what does not match; in the API since 1.15.4
+    "insert_only": (1, 17),  # an upsert can leave alone what is stored
+    "turbo_quantization": (1, 18),
+    "memory": (1, 19),  # cold, cached or pinned, in the place of on_disk and always_ram
+    "vector_names": (1, 19),  # vectors can be added to a collection; since 1.18, but with loss of points or vectors
+    "turbo4_datatype": (1, 19),  # 1.18 accepts it, and crashes
+    "turbo8_datatype": (1, 20),
+}
+"""The first server that has a feature. The embedded engine, and the client's local mode, have all but those below."""
+
+_NOT_IN_EDGE: Final[frozenset[Feature]] = frozenset({"bm25_inference", "sharding", "shard_keys", "strict_mode"})
+_NOT_LOCAL: Final[frozenset[Feature]] = frozenset(
+    {"bm25_inference", "sharding", "shard_keys", "strict_mode", "search_params", "acorn", "payload_indexes"}
+)
+_MULTIVECTORS_SINCE: Final = (1, 10)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """What an engine can do, as far as this library needs to know.
+
+    Nothing is sent to a server that it does not know.
+
+    Attributes:
+        engine: The kind of engine.
+        version: Major and minor version of a server; ``None`` for the others.
+
+    Example:
+        >>> Capabilities(engine="server", version=(1, 18)).has("memory")
+        False
+    """
+
+    engine: Engine
+    version: tuple[int, int] | None = None
+
+    @classmethod
+    def of(cls, client: Client | AsyncClient) -> Self:
+        """Find out about the engine behind a client; a server is asked for its version.
+
+        Raises:
+            ConfigurationError: It is not a client that this library knows, or one that has to be awaited.
+            CapabilityError: The server is older than 1.10, the first one with multivectors.
+        """
+        if isinstance(client, AsyncQdrantClient | AsyncEdgeClient):
+            raise ConfigurationError(f"{type(client).__name__} cannot be asked here, it has to be awaited")
+        engine = engine_of(client)
+        if isinstance(client, EdgeClient) or engine == "local":
+            return cls(engine=engine)
+        return cls.of_version(engine, client.info().version)
+
+    @classmethod
+    def of_version(cls, engine: Engine, version: str | None) -> Self:
+        """Those of an engine, given what it calls its version if it is a server.
+
+        Raises:
+            CapabilityError: The server is older than 1.10, the first one with multivectors.
+        """
+        if engine != "server":
+            return cls(engine=engine)
+        parsed = _parse(version or "")
+        if parsed < _MULTIVECTORS_SINCE:
+            raise CapabilityError(
+                f"the Qdrant server is version {parsed[0]}.{parsed[1]}, but multivectors need 1.10: upgrade it"
+            )
+        return cls(engine="server", version=parsed)
+
+    def has(self, feature: Feature) -> bool:
+        """Whether the engine has a feature."""
+        if self.version is not None:
+            return self.version >= SINCE[feature]
+        return feature not in (_NOT_IN_EDGE if self.engine == "edge" else _NOT_LOCAL)
+
+    def require(self, feature: Feature, *, what: str, remedy: str) -> None:
+        """Raise unless the engine has a feature.
+
+        Args:
+            feature: The feature.
+            what: What was asked for.
+            remedy: What else can be done than to upgrade the server.
+
+        Raises:
+            CapabilityError: It has not; says which version has.
+        """
+        if self.has(feature):
+            return
+        if self.version is None:
+            engine = "the embedded engine" if self.engine == "edge" else "the client's local mode"
+            raise CapabilityError(f"{what} needs a Qdrant server, {engine} has nothing like it: {remedy}")
+        major, minor = SINCE[feature]
+        raise CapabilityError(
+            f"{what} needs a Qdrant server of version {major}.{minor} or newer, this one is {self.version[0]}."
+            f"{self.version[1]}: upgrade it, or {remedy}"
+        )
+
+
+def engine_of(client: Client | AsyncClient) -> Engine:
+    """The kind of engine behind a client, without asking it.
+
+    Raises:
+        ConfigurationError: It is not a client that this library knows.
+    """
+    if isinstance(client, EdgeClient | AsyncEdgeClient):
+        return "edge"
+    if not isinstance(client, QdrantClient | AsyncQdrantClient):
+        raise ConfigurationError(
+            "client must be a qdrant_client.QdrantClient or AsyncQdrantClient, an EdgeClient or an AsyncEdgeClient, "
+            f"got {type(client).__name__}"
+        )
+    options = client.init_options
+    return "local" if options.get("location") == ":memory:" or options.get("path") is not None else "server"
+
+
+def speaks_grpc(client: Client | AsyncClient) -> bool:
+    """Whether a client speaks to its server over gRPC, in binary, not over REST."""
+    return (
+        isinstance(client, QdrantClient | AsyncQdrantClient)
+        and engine_of(client) == "server"
+        and bool(client.init_options.get("prefer_grpc"))
+    )
+
+
+def _parse(version: str) -> tuple[int, int]:
+    found = re.match(r"(\d{1,6})\.(\d{1,6})(?!\d)", version)
+    if not found:
+        raise CapabilityError(
+            f"the Qdrant server calls itself version {version[:40]!r}: expected a number such as 1.16.0"
+        )
+    return int(found[1]), int(found[2])

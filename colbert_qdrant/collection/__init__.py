@@ -1,0 +1,1 @@
+"""A collection for late interaction: created, filled, fitted and searched."""

@@ -1,0 +1,22 @@
+"""Aliases: other names of collections, which point operations take and operations on whole collections do not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from colbert_qdrant.errors import AuthenticationError
+
+if TYPE_CHECKING:
+    from colbert_qdrant.engines.connection import Connection
+
+
+async def real_name(connection: Connection, collection: str) -> str:
+    """The collection that a name stands for: itself, unless it is an alias.
+
+    A key that may not list aliases sees none: collections have to be opened by their own names then.
+    """
+    try:
+        aliases = (await connection.client.get_aliases()).aliases
+    except AuthenticationError:
+        return collection
+    return next((alias.collection_name for alias in aliases if alias.alias_name == collection), collection)

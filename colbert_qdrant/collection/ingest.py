@@ -1,0 +1,81 @@
+"""A stream of documents → chunks for the writer, and a fit when it is time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterable, Sized
+from contextlib import aclosing
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from colbert_qdrant._support.progress import reporting
+from colbert_qdrant.documents import IngestReport, RejectedDocument
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterable
+
+    from colbert_qdrant._support.progress import ProgressReporter
+    from colbert_qdrant.collection.fitting import CollectionEncoding
+    from colbert_qdrant.documents import Document
+
+_CHUNK_DOCUMENTS: Final = 256
+"""Documents encoded together: enough to sort by length, few enough to hold."""
+
+
+async def ingest(
+    encoding: CollectionEncoding,
+    documents: Iterable[Document] | AsyncIterable[Document],
+    *,
+    progress: bool | ProgressReporter,
+) -> IngestReport:
+    """Stream documents into a collection in bounded memory, and fit its encoding when it is time to.
+
+    Args:
+        encoding: The collection's encoding, which writes documents.
+        documents: Any iterable, also an asynchronous one; it is read as the writing goes on, some hundred documents
+            ahead at most.
+        progress: A bar, silence, or a reporter of the caller's own; never started again before it is stopped.
+
+    Returns:
+        What was written.
+
+    Raises:
+        InvalidDocumentError: A document cannot be stored. It and the others read with it are not written, the
+            ones before are.
+    """
+    started = time.perf_counter()
+    count = tokens = truncated = 0
+    rejected: tuple[RejectedDocument, ...] = ()
+    total = len(documents) if isinstance(documents, Sized) else None
+    chunk: list[Document] | None = None
+    async with aclosing(_chunks(documents)) as stream:
+        while chunk != []:
+            with reporting(progress, label="ingest", total=None if total is None else total - count) as report:
+                while chunk := await anext(stream, []):
+                    written = await encoding.write(chunk, report)
+                    count += written.documents
+                    tokens += written.tokens
+                    truncated += written.truncated
+                    rejected += written.rejected
+                    if await encoding.is_due(last=False):
+                        break
+            if await encoding.is_due(last=not chunk):
+                await encoding.fit(progress=progress)
+    seconds = time.perf_counter() - started
+    return IngestReport(documents=count, tokens=tokens, truncated=truncated, rejected=rejected, seconds=seconds)
+
+
+async def _chunks(documents: Iterable[Document] | AsyncIterable[Document]) -> AsyncGenerator[list[Document], None]:
+    if isinstance(documents, AsyncIterable):
+        chunk = []
+        async for document in documents:
+            chunk.append(document)
+            if len(chunk) == _CHUNK_DOCUMENTS:
+                yield chunk
+                chunk = []
+        if chunk:
+            yield chunk
+    else:
+        stream = iter(documents)
+        while chunk := list(islice(stream, _CHUNK_DOCUMENTS)):
+            yield chunk

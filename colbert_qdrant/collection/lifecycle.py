@@ -1,0 +1,224 @@
+"""Creating and opening collections: what a collection was built with, and whether that is what it is used with."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from colbert_qdrant.collection import artefacts
+from colbert_qdrant.collection.aliases import real_name
+from colbert_qdrant.collection.metadata import read_fingerprint, to_metadata, write_metadata, write_to_reserved_point
+from colbert_qdrant.config import CollectionConfig
+from colbert_qdrant.errors import (
+    ArtefactError,
+    CollectionExistsError,
+    CollectionNotFoundError,
+    ConfigurationError,
+    EngineError,
+    RequestRefusedError,
+    SchemaMismatchError,
+)
+from colbert_qdrant.fde import encoder_from_bytes, make_encoder, version_of
+from colbert_qdrant.points.fingerprint import Fingerprint, canary_tokens
+from colbert_qdrant.points.schema import check_schema, creation_arguments, index_arguments, require_for
+from colbert_qdrant.points.texts import text_source
+from colbert_qdrant.search.limits import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from colbert_qdrant.encoders import LateInteractionEncoder
+    from colbert_qdrant.engines.connection import Connection
+    from colbert_qdrant.fde import FixedDimensionalEncoder
+
+
+class Opened(NamedTuple):
+    """What is known of a collection.
+
+    Attributes:
+        config: Its settings.
+        fde: Its encoding; ``None`` while that has to be fitted.
+        limits: What the server allows.
+        encoder: The fingerprint of the encoder that its tokens are of; empty: nobody knows which.
+    """
+
+    config: CollectionConfig
+    fde: FixedDimensionalEncoder | None
+    limits: Limits
+    encoder: Mapping[str, Any]
+
+
+async def create(
+    name: str, *, connection: Connection, encoder: LateInteractionEncoder, config: CollectionConfig
+) -> Opened:
+    """Create an empty collection: the whole of it, or, where that fails, nothing.
+
+    Raises:
+        CollectionExistsError: There is a collection of that name already.
+        CapabilityError: The server is too old.
+    """
+    capabilities = await connection.capabilities()
+    require_for(config, capabilities)
+    if config.native:
+        text_source(config.text_key)  # a path that is none is an error before anything is made
+    _check_shard_key(connection, config, name)
+    if await connection.client.collection_exists(name):
+        raise CollectionExistsError(f"collection {name!r} exists already: use ColbertCollection.open, or drop it first")
+    if config.fde.needs_fit:
+        await artefacts.delete(connection, name)  # of a collection of that name that was deleted without this library
+    fde = make_encoder(config.fde, token_dim=encoder.dim)
+    tokens_of = encoder.fingerprint()
+    fingerprint = fingerprint_of(config, encoder, fde, tokens_of=tokens_of)
+    arguments = creation_arguments(config, fde_dim=config.fde.dim, token_dim=encoder.dim, capabilities=capabilities)
+    if capabilities.has("metadata"):
+        arguments["metadata"] = to_metadata(fingerprint)
+    certainly_new = await _create(connection, name, arguments, fingerprint)
+    try:
+        if not capabilities.has("metadata"):
+            await write_to_reserved_point(connection, name, to_metadata(fingerprint))
+        for index in index_arguments(config, capabilities):
+            await connection.client.create_payload_index(name, **index)
+        if not capabilities.has("strict_mode"):
+            return Opened(config, fde, Limits(), tokens_of)
+        info = await connection.client.get_collection(name)
+        return Opened(config, fde, Limits.of(info, config.token_vector), tokens_of)
+    except BaseException:
+        if certainly_new:
+            with contextlib.suppress(EngineError):
+                await connection.client.delete_collection(name)
+        raise
+
+
+async def open(
+    name: str, *, connection: Connection, encoder: LateInteractionEncoder, config: CollectionConfig | None
+) -> Opened:
+    """Compare a stored collection with what it is to be used with.
+
+    Raises:
+        CollectionNotFoundError: There is no such collection.
+        SchemaMismatchError: Its vectors are laid out in another way, or it is not one of this library's.
+        FingerprintMismatchError: It was built with another encoder or other settings.
+        ArtefactError: It was fitted, but what was fitted is missing or altered.
+    """
+    if not await connection.client.collection_exists(name):
+        raise CollectionNotFoundError(f"there is no collection {name!r}: create it with ColbertCollection.create")
+    info = await connection.client.get_collection(name)
+    stored = await read_fingerprint(connection, name, info)
+    if stored is None:
+        # a layout that could never work says more than the missing fingerprint
+        wanted = config or CollectionConfig()
+        check_schema(info, wanted, fde_dim=wanted.fde.dim, token_dim=encoder.dim, collection=name)
+        raise SchemaMismatchError(
+            f"collection {name!r} was not created by colbert-qdrant: its metadata has no fingerprint. Create a new "
+            "collection with ColbertCollection.create and ingest the documents into it."
+        )
+    settings = stored.config
+    check_schema(info, settings, fde_dim=settings.fde.dim, token_dim=stored.token_dim, collection=name)
+    _check_shard_key(connection, settings, name)
+    wanted = config or settings
+    fde = make_encoder(wanted.fde, token_dim=encoder.dim)
+    if settings.fde.needs_fit and wanted.fde == settings.fde and encoder.dim == stored.token_dim:
+        fde = await _fitted(connection, name, stored)
+    stored.require_equal(fingerprint_of(wanted, encoder, fde, tokens_of=encoder.fingerprint()), collection=name)
+    return Opened(settings, fde, Limits.of(info, settings.token_vector), stored.encoder)
+
+
+def _check_shard_key(connection: Connection, config: CollectionConfig, name: str) -> None:
+    if connection.shard_key is not None and config.sharding != "custom":
+        raise ConfigurationError(
+            f"collection {name!r} spreads documents over its shards by itself: leave shard_key={connection.shard_key!r}"
+            " out, or create a collection with CollectionConfig(sharding='custom')"
+        )
+
+
+async def _create(connection: Connection, name: str, arguments: dict[str, Any], fingerprint: Fingerprint) -> bool:
+    """Create a collection; ``False``: it is there since an attempt whose answer was lost, or so it looks."""
+    try:
+        await connection.client.create_collection(name, **arguments)
+    except (RequestRefusedError, CollectionExistsError) as error:
+        if not await connection.client.collection_exists(name):
+            raise
+        info = await connection.client.get_collection(name)
+        stored = await read_fingerprint(connection, name, info)
+        wanted = fingerprint.to_dict() if "metadata" in arguments else None
+        # the embedded engine, asked a moment ago, says so only where its process ended before it answered
+        only_once = isinstance(error, RequestRefusedError) and error.attempts == 1
+        if only_once or info.points_count or (stored and stored.to_dict()) != wanted:
+            raise CollectionExistsError(
+                f"collection {name!r} was made by somebody else at the same time: use ColbertCollection.open"
+            ) from error
+        return False
+    return True
+
+
+async def drop(name: str, *, connection: Connection, config: CollectionConfig) -> None:
+    """Delete a collection with its documents, and with what was fitted to them."""
+    name = await real_name(connection, name)
+    await connection.client.delete_collection(name)
+    if config.fde.needs_fit:
+        await artefacts.delete(connection, name)
+
+
+async def declare(
+    name: str,
+    *,
+    connection: Connection,
+    encoder: LateInteractionEncoder,
+    config: CollectionConfig,
+    fde: FixedDimensionalEncoder | None,
+    tokens_of: Mapping[str, Any],
+) -> None:
+    """Write into a collection's metadata what it is fitted with; ``None``: not fitted.
+
+    Args:
+        name: The collection's name.
+        connection: To the engine.
+        encoder: What it is used with.
+        config: Its settings.
+        fde: Its encoding.
+        tokens_of: The fingerprint of the encoder that its tokens are of, see `Opened`.
+    """
+    fingerprint = fingerprint_of(config, encoder, fde, tokens_of=tokens_of)
+    await write_metadata(connection, name, to_metadata(fingerprint))
+
+
+async def declared(name: str, *, connection: Connection) -> Mapping[str, Any] | None:
+    """What a collection's metadata say about its encoding, to be compared with `describe`; ``None``: nothing."""
+    stored = await read_fingerprint(connection, name, await connection.client.get_collection(name))
+    return None if stored is None else stored.fde
+
+
+def describe(
+    config: CollectionConfig, encoder: LateInteractionEncoder, fde: FixedDimensionalEncoder | None
+) -> Mapping[str, Any]:
+    """What the metadata of a collection with this encoding say about it; ``None``: it is not fitted."""
+    if fde is not None:
+        return fde.fingerprint()
+    return {"config": config.fde.to_dict(), "version": version_of(config.fde), "token_dim": encoder.dim}
+
+
+async def _fitted(connection: Connection, name: str, stored: Fingerprint) -> FixedDimensionalEncoder | None:
+    if stored.canary is None:
+        return None
+    data = await artefacts.fetch(connection, name)
+    wanted = str(stored.fde.get("digest"))[:64]
+    if data is None or artefacts.digest(data) != wanted:
+        problem = "is missing" if data is None else f"was altered: its SHA-256 is {artefacts.digest(data)}"
+        raise ArtefactError(
+            f"collection {name!r} was fitted, but its fitted encoding (SHA-256 {wanted}) {problem}. Restore "
+            f"{await artefacts.place(connection, name)} from a backup or snapshot: the stored encodings are worthless "
+            "without it"
+        )
+    return encoder_from_bytes(data)
+
+
+def fingerprint_of(
+    config: CollectionConfig,
+    encoder: LateInteractionEncoder,
+    fde: FixedDimensionalEncoder | None,
+    *,
+    tokens_of: Mapping[str, Any],
+) -> Fingerprint:
+    """The fingerprint of a collection; arguments are those of `declare`."""
+    canary = None if fde is None else fde.encode_documents(canary_tokens(encoder.dim))
+    return Fingerprint.of(encoder=tokens_of, fde=describe(config, encoder, fde), config=config, canary=canary)

@@ -1,0 +1,82 @@
+"""Where a collection keeps its fingerprint."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from qdrant_client import models
+
+from colbert_qdrant.collection.aliases import real_name
+from colbert_qdrant.points.fingerprint import Fingerprint
+from colbert_qdrant.points.ids import RESERVED_POINT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from colbert_qdrant.engines.connection import Connection
+
+KEY: Final = "colbert_qdrant"
+"""This library's entry in a collection's metadata."""
+
+
+def to_metadata(fingerprint: Fingerprint) -> dict[str, Any]:
+    """A fingerprint as collection metadata."""
+    return {KEY: fingerprint.to_dict()}
+
+
+async def read_fingerprint(connection: Connection, collection: str, info: models.CollectionInfo) -> Fingerprint | None:
+    """The fingerprint of a collection, from wherever it is kept; ``None`` if this library did not create it.
+
+    Raises:
+        SchemaMismatchError: There is one, but it cannot be read.
+    """
+    metadata = info.config.metadata
+    if not metadata or KEY not in metadata:
+        metadata = await _reserved(connection, collection)
+    entry = metadata.get(KEY)
+    return Fingerprint.from_dict(entry) if isinstance(entry, dict) else None
+
+
+async def read_metadata(connection: Connection, collection: str) -> dict[str, Any]:
+    """All metadata of a collection, from wherever they are kept."""
+    info = await connection.client.get_collection(collection)
+    return {**await _reserved(connection, collection), **(info.config.metadata or {})}
+
+
+async def write_metadata(connection: Connection, collection: str, values: Mapping[str, Any]) -> None:
+    """Add to a collection's metadata, by top-level keys; a value of ``None`` deletes its key.
+
+    Where the server has no metadata, they are the payload of a point without vectors, which no search ever returns.
+    """
+    if (await connection.capabilities()).has("metadata"):
+        name = await real_name(connection, collection)
+        await connection.client.update_collection(name, metadata=dict(values))
+        return
+    merged = {**await _reserved(connection, collection), **values}
+    kept = {name: value for name, value in merged.items() if value is not None}
+    await write_to_reserved_point(connection, collection, kept)
+
+
+async def write_to_reserved_point(connection: Connection, collection: str, values: Mapping[str, Any]) -> None:
+    """Keep metadata in the payload of a point, in the place of what is there."""
+    point = models.PointStruct(id=RESERVED_POINT, vector={}, payload=dict(values))
+    await connection.client.upsert(collection, points=[point], wait=True)
+
+
+async def _reserved(connection: Connection, collection: str) -> dict[str, Any]:
+    points = await connection.client.retrieve(collection, ids=[RESERVED_POINT], with_payload=True)
+    return (points[0].payload if points else None) or {}
+
+
+async def count_documents(connection: Connection, collection: str, filter: models.Filter | None = None) -> int:
+    """The exact number of points, or of those that match a filter, without the reserved one."""
+    counted = await connection.client.count(collection, count_filter=documents_only(filter), exact=True)
+    return counted.count
+
+
+def documents_only(filter: models.Filter | None) -> models.Filter:
+    """The filter, and not the reserved point."""
+    return models.Filter(
+        must=None if filter is None else [filter],
+        must_not=[models.HasIdCondition(has_id=[RESERVED_POINT])],
+    )

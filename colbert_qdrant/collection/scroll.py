@@ -1,0 +1,64 @@
+"""All points of a collection, page by page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from colbert_qdrant.collection.metadata import count_documents, documents_only
+from colbert_qdrant.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from qdrant_client import models
+
+    from colbert_qdrant.engines.connection import Connection
+
+_MORE: Final = 256
+
+
+async def scrolled(
+    connection: Connection,
+    collection: str,
+    chosen: models.Filter | None,
+    *,
+    limit: Callable[[], int],
+    with_payload: bool | list[str] = False,
+    with_vectors: bool | list[str] = False,
+) -> AsyncIterator[list[models.Record]]:
+    """The points that match a filter, in the order of their ids; no page is empty, and there are no more than can be.
+
+    Args:
+        connection: To the engine.
+        collection: The collection's name.
+        chosen: The filter; the point that holds metadata never matches.
+        limit: Says how many points the next page may have.
+        with_payload: Whether they come with their payload, or which keys of it.
+        with_vectors: Whether they come with their vectors, or which.
+
+    Raises:
+        EngineError: There are more points than the engine says.
+    """
+    filter, offset = documents_only(chosen), None
+    left = 2 * await count_documents(connection, collection, chosen) + _MORE  # others may write meanwhile
+    while left > 0:
+        records: list[models.Record]
+        following: Any
+        records, following = await connection.client.scroll(
+            collection,
+            scroll_filter=filter,
+            limit=limit(),
+            offset=offset,
+            with_payload=with_payload,
+            with_vectors=with_vectors,
+        )
+        offset = following
+        left -= max(1, len(records))
+        if records:
+            yield records
+        if offset is None:
+            return
+    raise EngineError(
+        f"collection {collection!r} has page after page of points, more than it says that it has: look what is between "
+        "here and the server"
+    )

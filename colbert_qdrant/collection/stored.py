@@ -1,0 +1,121 @@
+"""Documents that are stored → their token embeddings, page by page."""
+
+from __future__ import annotations
+
+from heapq import nsmallest
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import numpy as np
+from qdrant_client import models
+
+from colbert_qdrant.collection.scroll import scrolled
+from colbert_qdrant.errors import SchemaMismatchError
+from colbert_qdrant.points.convert import vectors_of
+from colbert_qdrant.tokens import TokenEmbeddings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from colbert_qdrant.config import CollectionConfig
+    from colbert_qdrant.engines.connection import Connection
+    from colbert_qdrant.search.limits import Limits
+
+Page: TypeAlias = tuple[list[models.Record], TokenEmbeddings]
+
+_PAGE_VALUES: Final = 2**20
+_PAGE_POINTS: Final = (16, 256)
+"""Of one request: how many points the first reads, and how many any. After that a page holds about so many values."""
+
+_PAGE_IDS: Final = 4_096
+
+
+class StoredDocuments:
+    """Reads a collection's documents once.
+
+    Args:
+        connection: To the engine.
+        collection: The collection's name.
+        config: Its settings.
+        limits: What the server allows.
+        token_dim: Dimensions of a token vector.
+    """
+
+    def __init__(
+        self, connection: Connection, collection: str, *, config: CollectionConfig, limits: Limits, token_dim: int
+    ) -> None:
+        self._connection = connection
+        self._collection = collection
+        self._config = config
+        self._limits = limits
+        self._token_dim = token_dim
+        self._limit = self._allowed(_PAGE_POINTS[0])
+
+    async def pages(self, chosen: models.Filter, *, payload: bool) -> AsyncIterator[Page]:
+        """Documents that match a filter, all with token vectors, in the order of their points' ids.
+
+        Args:
+            chosen: The filter.
+            payload: Whether they come with the payload.
+        """
+        wanted = self._wanted(payload=payload)
+        async for records in scrolled(self._connection, self._collection, chosen, limit=lambda: self._limit, **wanted):
+            yield self._page(records)
+
+    async def sample(self, most: int, *, seed: int) -> AsyncIterator[Page]:
+        """Documents with token vectors in random order, at least ``most`` if there are as many, with their payload.
+
+        Args:
+            most: How many are needed.
+            seed: Chooses them.
+        """
+        if not self._config.native:  # their ids are random, so the first ones are a sample
+            async for page in self.pages(has_tokens(self._config), payload=True):
+                yield page
+            return
+        ids, start = await self._draw(most, np.random.RandomState(seed)), 0
+        while start < len(ids):
+            some = ids[start : start + self._limit]
+            start += len(some)
+            records = await self._connection.client.retrieve(self._collection, ids=some, **self._wanted(payload=True))
+            records = [each for each in records if self._config.token_vector in vectors_of(each)]
+            if records:  # others were deleted since
+                yield self._page(records)
+
+    async def _draw(self, most: int, random: np.random.RandomState) -> list[Any]:
+        """Some ids of all, in memory for a few times as many."""
+        drawn: list[tuple[float, Any]] = []
+        having, limit = has_tokens(self._config), lambda: self._allowed(_PAGE_IDS)
+        async for records in scrolled(self._connection, self._collection, having, limit=limit):
+            drawn += [(place, each.id) for place, each in zip(random.random_sample(len(records)), records, strict=True)]
+            if len(drawn) > 2 * most + _PAGE_IDS:
+                drawn = nsmallest(most, drawn, key=itemgetter(0))
+        return [id for _, id in nsmallest(most, drawn, key=itemgetter(0))]
+
+    def _page(self, records: list[models.Record]) -> Page:
+        """What was read; the more it is, the fewer documents are read next."""
+        matrices = [_matrix(record, self._config.token_vector) for record in records]
+        tokens = TokenEmbeddings.from_matrices(matrices, dim=self._token_dim)
+        values = max(tokens.values.size // len(tokens), self._config.fde.dim)
+        self._limit = max(1, min(self._allowed(_PAGE_POINTS[1]), _PAGE_VALUES // values))
+        return records, tokens
+
+    def _wanted(self, *, payload: bool) -> dict[str, Any]:
+        # where a native collection's text is, a path of Qdrant's may not be able to say
+        keys = self._config.text_key is not None if self._config.native else [str(self._config.text_key)]
+        return {"with_payload": payload and keys, "with_vectors": [self._config.token_vector]}
+
+    def _allowed(self, points: int) -> int:
+        return min(points, self._limits.query_limit or points)
+
+
+def has_tokens(config: CollectionConfig) -> models.Filter:
+    """Matches the points that have token vectors."""
+    return models.Filter(must=[models.HasVectorCondition(has_vector=config.token_vector)])
+
+
+def _matrix(record: models.Record, name: str) -> Any:
+    vectors = vectors_of(record)
+    if name not in vectors:
+        raise SchemaMismatchError(f"point {record.id!r} came without the vector {name!r} that it was chosen by")
+    return vectors[name]

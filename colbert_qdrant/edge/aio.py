@@ -1,0 +1,204 @@
+"""`AsyncEdgeClient`: the embedded engine for event loops, in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import inspect
+import os
+import sys
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from colbert_qdrant.edge.client import EdgeClient
+from colbert_qdrant.edge.names import store_folder
+from colbert_qdrant.edge.wire import GOODBYE, HEADER, pack, unpack, unpack_error
+from colbert_qdrant.errors import ClosedError, ConfigurationError, EngineError
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from collections.abc import Callable, Coroutine
+    from os import PathLike
+    from types import TracebackType
+    from typing import Self
+
+_MODULE: Final = "colbert_qdrant.edge.worker"
+_PATIENCE: Final = 60.0
+"""Seconds that a process has for writing everything to disk, before it is killed."""
+
+
+class WorkerEndedError(EngineError):
+    """The engine's process ended while it was asked something; what it had acknowledged is on disk."""
+
+
+class AsyncEdgeClient:
+    """`EdgeClient` with all methods awaited, and the engine in another process.
+
+    The engine keeps Python's global lock while it works, so that no thread would help: other tasks go on only because
+    it works elsewhere. The process is started at the first call, started again after a crash, and ended by `close`, or
+    when this one ends. Methods, arguments, results and errors are those of `EdgeClient`.
+
+    Args:
+        path: The folder of the store; it is created if it does not exist.
+
+    Raises:
+        ConfigurationError: The path is empty, or none.
+
+    Example:
+        >>> import asyncio, tempfile
+        >>> async def names(path):
+        ...     async with AsyncEdgeClient(path) as client:
+        ...         return (await client.get_collections()).collections
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     asyncio.run(names(folder))
+        []
+    """
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self._path = store_folder(path)
+        self._closed = False
+        self._worker: _Worker | None = None
+        self._starting = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends the process, when it has done what it was asked to and written everything to disk."""
+        self._closed = True
+        async with self._starting:
+            worker, self._worker = self._worker, None
+        if worker is not None:
+            await worker.end()
+
+    async def _call(self, method: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        return await (await self._running()).ask(method, arguments, named)
+
+    async def _running(self) -> _Worker:
+        async with self._starting:
+            if self._closed:
+                raise ClosedError(f"store {self._path} is closed; open a new AsyncEdgeClient")
+            if self._worker is not None and self._worker.loop is not asyncio.get_running_loop():
+                raise ConfigurationError("an AsyncEdgeClient belongs to the event loop that it was first used in")
+            if self._worker is None or self._worker.ended:
+                self._worker = await _Worker.start(self._path)
+            return self._worker
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]: ...
+
+
+class _Worker:
+    """One run of the engine's process."""
+
+    def __init__(self, process: Process) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._process = process
+        self._numbers = count()
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._reading = asyncio.create_task(self._read())
+
+    @classmethod
+    async def start(cls, path: Path) -> Self:
+        """Start the process, and have it open the store.
+
+        Raises:
+            EngineError: It cannot be opened.
+        """
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", _MODULE, str(path)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)},
+        )
+        worker = cls(process)
+        try:
+            await worker.ask("open", (), {})
+        except BaseException:
+            await worker.end()
+            raise
+        return worker
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process is gone."""
+        return self._reading.done()
+
+    async def ask(self, method: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        """The result of a method, which is carried out also where nobody waits for it any more."""
+        number = next(self._numbers)
+        message = pack(number, {"method": method, "arguments": list(arguments), "named": named})
+        if self.ended or self._process.stdin is None:
+            raise self._ended()
+        self._waiting[number] = answer = self.loop.create_future()
+        try:
+            self._process.stdin.write(message)
+            with contextlib.suppress(ConnectionError):  # the reader sees that too, and says so
+                await self._process.stdin.drain()
+            return await answer
+        finally:
+            self._waiting.pop(number, None)
+
+    async def end(self) -> None:
+        """Tell the process to end when it has done what it was asked to, and wait until it is gone."""
+        if self._process.stdin is not None and not self._process.stdin.is_closing():
+            self._process.stdin.write(GOODBYE)  # a child that was forked from this process keeps its input open
+            self._process.stdin.close()
+        if self._waiting:
+            await asyncio.wait(self._waiting.values())
+        _, late = await asyncio.wait([self._reading], timeout=_PATIENCE)
+        if late:
+            self._process.kill()
+            await self._reading
+
+    async def _read(self) -> None:
+        output = self._process.stdout
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while output is not None:
+                number, text, buffers = HEADER.unpack(await output.readexactly(HEADER.size))
+                self._answer(number, await output.readexactly(text + buffers), text)
+        await self._process.wait()
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_exception(self._ended())
+
+    def _answer(self, number: int, body: bytes, text: int) -> None:
+        waiting = self._waiting.get(number)
+        if waiting is None or waiting.done():
+            return
+        try:
+            answer = unpack(body, text)
+        except Exception as error:  # noqa: BLE001 - it is raised where the answer is waited for
+            waiting.set_exception(error)
+        else:
+            if "error" in answer:
+                waiting.set_exception(unpack_error(answer["error"]))
+            else:
+                waiting.set_result(answer["result"])
+
+    def _ended(self) -> WorkerEndedError:
+        return WorkerEndedError(
+            f"the embedded engine's process ended (exit code {self._process.returncode}); what it had acknowledged is "
+            "on disk, and it is started again with the next call"
+        )
+
+
+def _awaited(name: str, method: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
+    @functools.wraps(method)
+    async def call(self: AsyncEdgeClient, *arguments: Any, **named: Any) -> Any:
+        return await self._call(name, arguments, named)
+
+    return call
+
+
+for _name, _method in inspect.getmembers(EdgeClient, inspect.isfunction):
+    if not _name.startswith("_") and _name != "close":
+        setattr(AsyncEdgeClient, _name, _awaited(_name, _method))

@@ -1,0 +1,108 @@
+"""Formulas of qdrant-client → Edge's formulas."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args
+
+import qdrant_edge as edge
+from qdrant_client import models
+
+from colbert_qdrant.edge.fields import given, unsupported
+from colbert_qdrant.edge.filters import to_condition, to_geo_point
+from colbert_qdrant.edge.points import to_payload
+from colbert_qdrant.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Inner: TypeAlias = Callable[[Any], edge.Expression]
+    """Translates a part of an expression."""
+
+    Translate: TypeAlias = Callable[[Any, Inner], edge.Expression]
+
+MAX_DEPTH: Final = 64
+"""How deep expressions may be nested: a server reads 128 levels of JSON, and a sum takes two of them."""
+
+_CONDITIONS: Final = get_args(models.Condition)
+
+
+def to_formula(value: models.FormulaQuery) -> edge.Formula:
+    """Translates a formula, the conditions in it included.
+
+    Raises:
+        CapabilityError: Edge does not have one of its expressions.
+        ConfigurationError: It is nested too deep.
+    """
+    parts = given(value, "formula", "defaults")
+    return edge.Formula(_expression(parts["formula"], 1), to_payload(parts.get("defaults", {})))
+
+
+def _expression(value: Any, depth: int) -> edge.Expression:
+    if depth > MAX_DEPTH:
+        raise ConfigurationError(f"a formula is nested deeper than {MAX_DEPTH} expressions: write it flatter")
+    if isinstance(value, str):
+        return edge.Expression.Variable(value)
+    if isinstance(value, (int, float)):
+        return edge.Expression.Constant(value)
+    if isinstance(value, _CONDITIONS):
+        return edge.Expression.Condition(to_condition(value))
+    kind = type(value).__name__
+    if kind not in _EXPRESSIONS:
+        raise unsupported(f"`{kind}` in formulas")
+    return _EXPRESSIONS[kind](value, lambda part: _expression(part, depth + 1))
+
+
+def _one(name: str, make: Callable[[edge.Expression], edge.Expression]) -> Translate:
+    return lambda value, inner: make(inner(given(value, name)[name]))
+
+
+def _many(name: str, make: Callable[[list[edge.Expression]], edge.Expression]) -> Translate:
+    return lambda value, inner: make([inner(part) for part in given(value, name)[name]])
+
+
+def _decay(name: str, kind: edge.DecayKind) -> Translate:
+    def translate(value: Any, inner: Inner) -> edge.Expression:
+        parts = given(given(value, name)[name], "x", "target", "midpoint", "scale")
+        parts |= {part: inner(parts[part]) for part in ("x", "target") if part in parts}
+        return edge.Expression.Decay(kind, **({"target": None, "midpoint": None, "scale": None} | parts))
+
+    return translate
+
+
+def _div(value: models.DivExpression, inner: Inner) -> edge.Expression:
+    parts = given(value.div, "left", "right", "by_zero_default")
+    return edge.Expression.Div(inner(parts["left"]), inner(parts["right"]), parts.get("by_zero_default"))
+
+
+def _pow(value: models.PowExpression, inner: Inner) -> edge.Expression:
+    parts = given(value.pow, "base", "exponent")
+    return edge.Expression.Pow(inner(parts["base"]), inner(parts["exponent"]))
+
+
+def _geo_distance(value: models.GeoDistance, _: Inner) -> edge.Expression:
+    parts = given(value.geo_distance, "origin", "to")
+    return edge.Expression.GeoDistance(to_geo_point(parts["origin"]), parts["to"])
+
+
+# Keyed by class name: an older qdrant-client lacks some of the classes.
+_EXPRESSIONS: Final[dict[str, Translate]] = {
+    "SumExpression": _many("sum", edge.Expression.Sum),
+    "MultExpression": _many("mult", edge.Expression.Mult),
+    "MaxExpression": _many("max", edge.Expression.Max),
+    "MinExpression": _many("min", edge.Expression.Min),
+    "NegExpression": _one("neg", edge.Expression.Neg),
+    "AbsExpression": _one("abs", edge.Expression.Abs),
+    "SqrtExpression": _one("sqrt", edge.Expression.Sqrt),
+    "ExpExpression": _one("exp", edge.Expression.Exp),
+    "Log10Expression": _one("log10", edge.Expression.Log10),
+    "LnExpression": _one("ln", edge.Expression.Ln),
+    "AcoshExpression": _one("acosh", edge.Expression.Acosh),
+    "DivExpression": _div,
+    "PowExpression": _pow,
+    "LinDecayExpression": _decay("lin_decay", edge.DecayKind.Lin),
+    "ExpDecayExpression": _decay("exp_decay", edge.DecayKind.Exp),
+    "GaussDecayExpression": _decay("gauss_decay", edge.DecayKind.Gauss),
+    "GeoDistance": _geo_distance,
+    "DatetimeExpression": lambda value, _: edge.Expression.Datetime(given(value, "datetime")["datetime"]),
+    "DatetimeKeyExpression": lambda value, _: edge.Expression.DatetimeKey(given(value, "datetime_key")["datetime_key"]),
+}

@@ -1,0 +1,92 @@
+"""Points of qdrant-client → Edge's points, and Edge's records → qdrant-client's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import qdrant_edge as edge
+from pydantic_core import to_jsonable_python
+from qdrant_client import models
+
+from colbert_qdrant.edge.fields import given, unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qdrant_client.conversions.common_types import PointId
+
+
+def to_vector(value: Any) -> edge.NamedVector:
+    """Translates one vector. Lists are passed on as they are: they hold thousands of floats."""
+    if isinstance(value, list):
+        return [row.tolist() for row in value] if value and hasattr(value[0], "tolist") else value
+    if hasattr(value, "tolist"):
+        rows: list[Any] = value.tolist()
+        return rows
+    if isinstance(value, models.SparseVector):
+        return edge.SparseVector(value.indices, value.values)
+    raise unsupported(f"`{type(value).__name__}` as a vector")
+
+
+def to_vectors(value: Any) -> dict[str, edge.NamedVector]:
+    """Translates the vectors of a point; the only vector of an unnamed collection has the name ""."""
+    named = value if isinstance(value, dict) else {"": value}
+    return {name: to_vector(vector) for name, vector in named.items()}
+
+
+def to_payload(value: models.Payload) -> dict[str, Any]:
+    """Returns a payload as plain JSON values: dates, UUIDs and models are accepted, as by QdrantClient."""
+    payload: dict[str, Any] = to_jsonable_python(value)
+    return payload
+
+
+def to_selector(value: models.WithPayloadInterface) -> edge.WithPayloadType:
+    """Translates `with_payload`."""
+    if isinstance(value, models.PayloadSelectorInclude):
+        return edge.PayloadSelector.Include(given(value, "include")["include"])
+    if isinstance(value, models.PayloadSelectorExclude):
+        return edge.PayloadSelector.Exclude(given(value, "exclude")["exclude"])
+    return value
+
+
+def to_names(value: bool | Sequence[str]) -> bool | list[str]:  # noqa: FBT001 - QdrantClient's parameter
+    """Translates `with_vectors`."""
+    return value if isinstance(value, bool) else list(value)
+
+
+def from_id(value: PointId) -> int | str:
+    """Returns a point id as QdrantClient gives it."""
+    return str(value) if isinstance(value, UUID) else value
+
+
+def from_record(value: edge.Record) -> models.Record:
+    """Translates a record. It is not validated again: that costs a look at every float."""
+    return models.Record.model_construct(**_common(value))
+
+
+def from_scored(value: edge.ScoredPoint) -> models.ScoredPoint:
+    """Translates a search result."""
+    return models.ScoredPoint.model_construct(version=value.version, score=value.score, **_common(value))
+
+
+def _common(value: edge.Record | edge.ScoredPoint) -> dict[str, Any]:
+    return {
+        "id": from_id(value.id),
+        "payload": value.payload,
+        "vector": _from_vectors(value.vector),
+        "shard_key": None,
+        "order_value": value.order_value,
+    }
+
+
+def _from_vectors(value: edge.Vector | None) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {name: _from_vector(vector) for name, vector in value.items()}
+
+
+def _from_vector(value: edge.NamedVector) -> Any:
+    if isinstance(value, edge.SparseVector):
+        return models.SparseVector.model_construct(indices=value.indices, values=value.values)
+    return value

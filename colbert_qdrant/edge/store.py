@@ -1,0 +1,233 @@
+"""A folder of collections: `<path>/{.lock, aliases.json}` and `<path>/collections/<name>/{collection.json, shard/}`."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import qdrant_edge as edge
+
+from colbert_qdrant.edge.aliases import Aliases
+from colbert_qdrant.edge.collection import Collection
+from colbert_qdrant.edge.failures import engine_errors
+from colbert_qdrant.edge.lock import StoreLock
+from colbert_qdrant.edge.manifest import FILE_NAME, Manifest, dumped, to_json
+from colbert_qdrant.edge.names import check_name, folded
+from colbert_qdrant.edge.params import CreateParams, edge_config, with_segments
+from colbert_qdrant.edge.shards import SHARD_NAME, open_shard
+from colbert_qdrant.errors import (
+    ClosedError,
+    CollectionExistsError,
+    CollectionNotFoundError,
+    EngineError,
+    ForkedProcessError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from qdrant_client import models
+
+
+class Store:
+    """The collections of one folder, open in this process alone."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._pid = os.getpid()
+        self._closed = False
+        self._guard = threading.RLock()
+        self._loaded: dict[str, Collection] = {}
+        try:
+            self._collections.mkdir(parents=True, exist_ok=True)
+            self._lock = StoreLock(path / ".lock")
+        except OSError as error:
+            raise EngineError(f"store {path} cannot be opened: {error}") from error
+        try:
+            self._aliases = Aliases(path)
+        except Exception:
+            self._lock.release()
+            raise
+        _STORES.add(self)
+
+    @property
+    def _collections(self) -> Path:
+        return self.path / "collections"
+
+    def close(self) -> None:
+        """Closes all collections and gives the folder back. Does nothing in a forked child."""
+        if os.getpid() != self._pid:
+            return
+        with self._guard:
+            if self._closed:
+                return
+            self._closed = True
+            try:
+                self._close_all()
+            finally:
+                self._lock.release()
+
+    def _close_all(self) -> None:
+        problems = []
+        while self._loaded:
+            try:
+                self._loaded.popitem()[1].close()
+            except EngineError as error:
+                problems.append(error)
+        if problems:
+            raise problems[0]
+
+    def names(self) -> list[str]:
+        """Returns the names of the collections."""
+        self._check()
+        return sorted(found.parent.name for found in self._collections.glob(f"*/{FILE_NAME}"))
+
+    def exists(self, name: str) -> bool:
+        """Says if there is such a collection, or an alias of that name."""
+        with self._exclusively():
+            return self._folder(self._resolve(name)).name in self.names()
+
+    def aliases(self) -> Mapping[str, str]:
+        """Returns the collections that aliases stand for."""
+        self._check()
+        return self._aliases.targets
+
+    def change_aliases(self, operations: Sequence[models.AliasOperations]) -> None:
+        """Carries out operations on aliases in their order: all of them, or none."""
+        with self._exclusively():
+            self._aliases.change(operations, self.names())
+
+    def create(self, name: str, params: CreateParams, metadata: Mapping[str, Any] | None) -> None:
+        """Creates a collection.
+
+        Raises:
+            CollectionExistsError: There is one of that name, or an alias.
+        """
+        folder = self._folder(name)
+        params["optimizers_config"] = with_segments(params["optimizers_config"])
+        manifest = Manifest({key: dumped(value) for key, value in params.items() if value})  # type: ignore[arg-type]
+        manifest.merge(to_json(metadata or {}))
+        with self._exclusively():
+            self._require_free(folder)
+            self._aliases.require_none(name)
+            _remove(folder)  # what a crash left behind
+            with engine_errors("create_collection", name):
+                config = edge_config(params)
+                folder.mkdir()
+                shard = edge.EdgeShard.create(str(folder / SHARD_NAME), config)
+            collection = Collection(name, folder, manifest, shard)
+            try:
+                manifest.write(folder)  # last: only now it is a collection
+            except EngineError:
+                collection.close()
+                raise
+            self._loaded[name] = collection
+
+    def delete(self, name: str) -> bool:
+        """Deletes a collection with its aliases; False if there is none of that name."""
+        folder = self._folder(name)
+        with self._exclusively(), engine_errors("delete_collection", name):
+            existed = folder.name in self.names()
+            if folder.name not in {entry.name for entry in self._collections.iterdir()}:
+                return False  # though a file system may take another one for it
+            _require_no_link(folder)
+            self._aliases.forget(name)
+            loaded = self._loaded.pop(name, None)
+            if loaded is not None:
+                loaded.close()
+            (folder / FILE_NAME).unlink(missing_ok=True)  # first: a crash leaves no half collection
+            _remove(folder)
+        return existed
+
+    def collection(self, name: str) -> Collection:
+        """Returns the collection of a name or an alias, loading it when it is used for the first time.
+
+        Raises:
+            CollectionNotFoundError: There is none.
+        """
+        with self._exclusively():
+            name = self._resolve(name)
+            if name not in self._loaded:
+                self._loaded[name] = self._load(name)
+            return self._loaded[name]
+
+    def keep_shards(self) -> None:
+        """Makes sure that this process never destroys the shards that its parent has open."""
+        for collection in self._loaded.values():
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(collection.shard))
+
+    def _load(self, name: str) -> Collection:
+        folder = self._folder(name)
+        if folder.name not in self.names():
+            raise CollectionNotFoundError(f"there is no collection {name!r} in {self.path}")
+        manifest = Manifest.read(folder)
+        with engine_errors("load", name):
+            shard = open_shard(folder, manifest)
+        return Collection(name, folder, manifest, shard)
+
+    @contextlib.contextmanager
+    def _exclusively(self) -> Iterator[None]:
+        self._check()  # before the guard: in a forked child nobody would ever give it back
+        with self._guard:
+            self._check()
+            yield
+
+    def _check(self) -> None:
+        if os.getpid() != self._pid:
+            raise ForkedProcessError(
+                f"store {self.path} was opened by process {self._pid} before fork(); the engine does not "
+                "survive that. Open the EdgeClient after the fork, or start processes with the 'spawn' method"
+            )
+        if self._closed:
+            raise ClosedError(f"store {self.path} is closed; open a new EdgeClient")
+
+    def _resolve(self, name: str) -> str:
+        """Returns the collection that a name stands for."""
+        return self._aliases.targets.get(name, name)
+
+    def _folder(self, name: str) -> Path:
+        check_name(name, "a collection")
+        return self._collections / name
+
+    def _require_free(self, folder: Path) -> None:
+        for other in self.names():
+            if folded(other) == folded(folder.name):
+                clash = "" if other == folder.name else f", which some file systems take {folder.name!r} for"
+                raise CollectionExistsError(f"collection {other!r} exists already in {self.path}{clash}")
+        _require_no_link(folder)
+
+
+_STORES: weakref.WeakSet[Store] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for store in _STORES:
+        store.keep_shards()
+
+
+# Destroying a shard writes to its files, and a forked child's garbage collector would do it to its parent's.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _require_no_link(folder: Path) -> None:
+    if folder.is_symlink():
+        raise EngineError(
+            f"{folder} is a symbolic link, and nothing outside of the store is deleted: remove the link by hand, and "
+            "what it leads to if you mean that too"
+        )
+
+
+def _remove(folder: Path) -> None:
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise EngineError(f"{folder} cannot be deleted: {error}") from error

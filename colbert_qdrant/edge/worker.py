@@ -1,0 +1,71 @@
+"""The process that has an embedded store open, and does what it is asked to: ``python -m … PATH``.
+
+Requests come over its standard input, answers go over its standard output. It ends when it is told to, or when the
+input does.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from colbert_qdrant.edge.client import EdgeClient
+from colbert_qdrant.edge.wire import GOODBYE, HEADER, pack, pack_error, unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def main(path: str) -> None:
+    """Serve the store in a folder until the other side goes away."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of a terminal's processes; the other one decides
+    requests, answers = sys.stdin.buffer, _own_output()
+    client: EdgeClient | None = None
+    while (message := _read(requests)) is not None:
+        number, call = message
+        if client is None:  # the first one only says that it is to be opened
+            client = _answer(answers, number, lambda: EdgeClient(path), shown=False)
+        else:
+            _answer(answers, number, functools.partial(call, client))
+    if client is not None:
+        client.close()
+
+
+def _answer(answers: BinaryIO, number: int, call: Callable[[], Any], *, shown: bool = True) -> Any:
+    try:
+        result = call()
+        message = pack(number, {"result": result if shown else None})
+    except Exception as error:  # noqa: BLE001 - it is raised where the call comes from
+        result, message = None, pack(number, {"error": pack_error(error)})
+    answers.write(message)
+    answers.flush()
+    return result
+
+
+def _read(requests: BinaryIO) -> tuple[int, Callable[[EdgeClient], Any]] | None:
+    """The next request: its number, and what it asks of a client; ``None``: there is none any more."""
+    header = requests.read(HEADER.size)
+    if len(header) < HEADER.size or header == GOODBYE:
+        return None
+    number, text, buffers = HEADER.unpack(header)
+    body = requests.read(text + buffers)
+    return (number, functools.partial(_call, body, text)) if len(body) == text + buffers else None
+
+
+def _call(body: bytes, text: int, client: EdgeClient) -> Any:
+    request = unpack(body, text)
+    return getattr(client, request["method"])(*request["arguments"], **request["named"])
+
+
+def _own_output() -> BinaryIO:
+    """Standard output; whatever else is printed goes to standard error from now on."""
+    own = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return own
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,89 @@
+"""Texts → BM25's sparse vectors: on the server where it can, else here, by the same code of Qdrant's.
+
+Servers do it since 1.15.3; here it is done by the embedded engine's package, which contains the server's tokenizers.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from qdrant_client import models
+
+from colbert_qdrant.errors import MissingExtraError
+from colbert_qdrant.points.convert import SparseVector
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from colbert_qdrant.capabilities import Capabilities
+    from colbert_qdrant.config import Bm25Config
+
+_MODEL: Final = "Qdrant/bm25"
+
+
+class LocalBm25:
+    """BM25 in this process.
+
+    Raises:
+        MissingExtraError: The embedded engine's package is not installed.
+    """
+
+    def __init__(self, config: Bm25Config) -> None:
+        try:
+            edge: Any = importlib.import_module("qdrant_edge")
+        except ImportError as error:
+            raise MissingExtraError(
+                "BM25 is computed by the embedded engine's package where a server does not: pip install "
+                "'colbert-qdrant[edge]', or use Qdrant 1.16 or newer"
+            ) from error
+        self._model = edge.Bm25(edge.Bm25Config(**_options(config)))
+
+    def documents(self, texts: Sequence[str]) -> list[SparseVector | None]:
+        """A vector per document: how much its words count in it; ``None``: it has stop words only."""
+        return [_sparse(self._model.embed_document(text)) for text in texts]
+
+    def queries(self, texts: Sequence[str]) -> list[models.SparseVector | None]:
+        """A vector per query, with 1 for each of its words; ``None``: it has stop words only."""
+        return [_query(self._model.embed_query(text)) for text in texts]
+
+
+class ServerBm25:
+    """BM25 on the server: it is sent the texts."""
+
+    def __init__(self, config: Bm25Config) -> None:
+        self._options = _options(config)
+
+    def documents(self, texts: Sequence[str]) -> list[models.Document]:
+        """A text per document."""
+        return [models.Document(text=text, model=_MODEL, options=self._options) for text in texts]
+
+    def queries(self, texts: Sequence[str]) -> list[models.Document]:
+        """A text per query."""
+        return self.documents(texts)
+
+
+def bm25(config: Bm25Config, capabilities: Capabilities) -> LocalBm25 | ServerBm25:
+    """What makes BM25's vectors for an engine."""
+    return ServerBm25(config) if capabilities.has("bm25_inference") else LocalBm25(config)
+
+
+def _options(config: Bm25Config) -> dict[str, Any]:
+    return {
+        "language": config.language,
+        "k": config.k,
+        "b": config.b,
+        "avg_len": config.avg_len,
+        "ascii_folding": config.ascii_folding,
+    }
+
+
+def _sparse(vector: Any) -> SparseVector | None:
+    if not vector.indices:
+        return None
+    return SparseVector(indices=np.array(vector.indices, np.uint32), values=np.array(vector.values, np.float32))
+
+
+def _query(vector: Any) -> models.SparseVector | None:
+    return models.SparseVector(indices=vector.indices, values=vector.values) if vector.indices else None

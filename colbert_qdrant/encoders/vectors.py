@@ -1,0 +1,202 @@
+"""The vectors beside the encoding and the token vectors, of documents and of queries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qdrant_client import models
+
+from colbert_qdrant.encoders.bm25 import bm25
+from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, InvalidQueryError
+from colbert_qdrant.points.convert import SparseVector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from colbert_qdrant.capabilities import Capabilities
+    from colbert_qdrant.config import CollectionConfig
+    from colbert_qdrant.documents import Document
+    from colbert_qdrant.encoders.base import VectorEncoder
+    from colbert_qdrant.points.convert import Vector
+
+
+class Legs:
+    """What makes the vectors of a collection's legs, or takes those that are brought along.
+
+    Args:
+        config: The collection's settings.
+        encoders: The user's encoders, by the name of the vector that they make.
+        capabilities: What the engine can do.
+
+    Raises:
+        ConfigurationError: An encoder is for a vector that the collection has not.
+        MissingExtraError: BM25 has to be computed here, and what does so is not installed.
+    """
+
+    def __init__(
+        self, config: CollectionConfig, encoders: Mapping[str, VectorEncoder], capabilities: Capabilities
+    ) -> None:
+        unknown = sorted(set(encoders) - {*config.dense, *config.sparse})
+        if unknown:
+            raise ConfigurationError(
+                f"there are encoders for {unknown}, but the collection has no such vectors: name them in "
+                "CollectionConfig(dense={…}, sparse={…})"
+            )
+        self._config = config
+        self._encoders = dict(encoders)
+        self._bm25 = None if config.bm25 is None else bm25(config.bm25, capabilities)
+
+    @property
+    def brought(self) -> list[str]:
+        """Names of the vectors that only documents themselves can bring: no encoder makes them."""
+        return [name for name in (*self._config.dense, *self._config.sparse) if name not in self._encoders]
+
+    def documents(self, documents: Sequence[Document]) -> list[dict[str, Vector]]:
+        """The vectors of documents, by name; a leg without encoder and without a vector brought along is left out.
+
+        Raises:
+            InvalidDocumentError: A document brings, or an encoder makes, a vector that cannot be stored.
+        """
+        made: list[dict[str, Vector]] = [{} for _ in documents]
+        if self._bm25 is not None:
+            counted = self._bm25.documents([each.text for each in documents])
+            for vectors, counts in zip(made, counted, strict=True):
+                if counts is not None:
+                    vectors[self._config.bm25_vector] = counts
+        for name in (*self._config.dense, *self._config.sparse):
+            lacking = [number for number, each in enumerate(documents) if name not in each.vectors]
+            encoder = self._encoders.get(name)
+            if encoder is not None and lacking:
+                texts = [documents[number].text for number in lacking]
+                encoded = list(encoder.encode_documents(texts))
+                _require_one_each(name, encoded, texts)
+                for number, vector in zip(lacking, encoded, strict=True):
+                    made[number][name] = self._of_document(documents[number], name, vector)
+        for vectors, document in zip(made, documents, strict=True):
+            self._bring(vectors, document)
+        return made
+
+    def queries(
+        self, texts: Sequence[str] | None, given: Mapping[str, Sequence[Any]], *, legs: Iterable[str], count: int
+    ) -> list[dict[str, Any]]:
+        """What the legs of each query search for, by name; a query without words for BM25 has no such leg.
+
+        Args:
+            texts: The queries; ``None``: there are only token vectors of them.
+            given: Vectors of the queries that are at hand, by name.
+            legs: The legs that are asked for.
+            count: How many queries there are.
+
+        Raises:
+            ConfigurationError: There is nothing to make a leg's vectors of.
+            InvalidQueryError: A vector cannot be searched for.
+        """
+        legs = list(legs)
+        unused = sorted(set(given) - set(legs))
+        if unused:
+            raise ConfigurationError(
+                f"there are vectors for {unused}, but the search has the legs {legs}: name them in legs=, use "
+                "mode='hybrid', or leave the vectors out"
+            )
+        made: list[dict[str, Any]] = [{} for _ in range(count)]
+        for name in legs:
+            if name == self._config.fde_vector:
+                continue
+            found = self._of_queries(name, texts, given)
+            _require_one_each(name, found, made)
+            for query, vector in zip(made, found, strict=True):
+                if vector is not None:
+                    query[name] = vector
+        return made
+
+    def _of_queries(self, name: str, texts: Sequence[str] | None, given: Mapping[str, Sequence[Any]]) -> list[Any]:
+        if name in given:
+            return [_as_query(self._vector(name, vector)) for vector in given[name]]
+        if texts is not None and self._bm25 is not None and name == self._config.bm25_vector:
+            return list(self._bm25.queries(texts))
+        if texts is not None and name in self._encoders:
+            return [_as_query(self._vector(name, vector)) for vector in self._encoders[name].encode_queries(texts)]
+        raise ConfigurationError(
+            f"there is nothing to search {name!r} for: give the query as text, an encoder when the collection is "
+            f"opened (vector_encoders={{{name!r}: …}}), its vector (vectors={{{name!r}: …}}), or legs= without it"
+        )
+
+    def _bring(self, vectors: dict[str, Vector], document: Document) -> None:
+        for name, vector in document.vectors.items():
+            if name not in self._config.dense and name not in self._config.sparse:
+                raise InvalidDocumentError(
+                    f"document {document.id!r} brings a vector {name!r}, which the collection has not: it has "
+                    f"{sorted((*self._config.dense, *self._config.sparse))}"
+                )
+            vectors[name] = self._of_document(document, name, vector)
+
+    def _of_document(self, document: Document, name: str, vector: Any) -> Vector:
+        try:
+            return self._vector(name, vector)
+        except InvalidQueryError as error:
+            raise InvalidDocumentError(f"document {document.id!r}: {error}") from error
+
+    def _vector(self, name: str, value: Any) -> Vector:
+        """A vector of the user's, checked.
+
+        Raises:
+            InvalidQueryError: It is none of this leg.
+        """
+        if name in self._config.dense:
+            return _dense(name, value, self._config.dense[name].dim)
+        return _sparse(name, value)
+
+
+def _dense(name: str, value: Any, dim: int) -> Vector:
+    try:
+        vector = np.asarray(value, np.float32)
+    except (TypeError, ValueError) as error:
+        raise InvalidQueryError(f"vector {name!r} is {value!r:.60}: expected {dim} numbers") from error
+    if vector.shape != (dim,) or not np.isfinite(vector).all():
+        raise InvalidQueryError(f"vector {name!r} has shape {vector.shape}: expected {dim} finite numbers")
+    return np.ascontiguousarray(vector)
+
+
+def _sparse(name: str, value: Any) -> Vector:
+    given = (
+        (list(value), list(value.values()))
+        if isinstance(value, dict)
+        else (getattr(value, "indices", None), getattr(value, "values", None))
+    )
+    try:
+        indices = np.asarray(given[0], np.float64)
+        with np.errstate(over="ignore"):
+            values = np.asarray(given[1], np.float64).astype(np.float32)
+    except (TypeError, ValueError) as error:
+        raise _not_sparse(name, value) from error
+    if indices.ndim != 1 or indices.shape != values.shape or not np.isfinite(values).all():
+        raise _not_sparse(name, value)
+    if not np.isin(indices, indices.astype(np.uint32)).all() or np.unique(indices).size != indices.size:
+        raise InvalidQueryError(
+            f"vector {name!r} has indices that are no whole numbers below 2**32, or are there twice"
+        )
+    return SparseVector(indices=indices.astype(np.uint32), values=values)
+
+
+def _not_sparse(name: str, value: Any) -> InvalidQueryError:
+    return InvalidQueryError(
+        f"vector {name!r} is {value!r:.60}: expected a models.SparseVector, or a dict of finite numbers by index"
+    )
+
+
+def _as_query(vector: Vector) -> Any:
+    if isinstance(vector, np.ndarray):
+        return vector.tolist()
+    if isinstance(vector, SparseVector):
+        if not vector.indices.size:
+            return None
+        return models.SparseVector(indices=vector.indices.tolist(), values=vector.values.tolist())
+    return vector
+
+
+def _require_one_each(name: str, vectors: Sequence[Any], of: Sequence[Any]) -> None:
+    if len(vectors) != len(of):
+        raise ConfigurationError(
+            f"there are {len(vectors)} vectors {name!r} for {len(of)} texts: one is needed for each"
+        )

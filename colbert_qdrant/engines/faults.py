@@ -1,0 +1,257 @@
+"""What went wrong with a request: every client's and transport's exceptions in this library's words."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+import httpx
+from grpc import RpcError
+from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
+from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+
+from colbert_qdrant.edge.aio import WorkerEndedError
+from colbert_qdrant.errors import (
+    AuthenticationError,
+    CollectionNotFoundError,
+    ConfigurationError,
+    RateLimitedError,
+    RequestError,
+    RequestRefusedError,
+    RequestTimeoutError,
+    RequestTooLargeError,
+    ServerError,
+    UnreachableError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+Kind = Literal[
+    "timeout",
+    "unreachable",
+    "untrusted",
+    "overloaded",
+    "server",
+    "garbled",
+    "unsendable",
+    "too_large",
+    "authentication",
+    "not_found",
+    "refused",
+    "ended",
+]
+
+_MAX_DETAIL: Final = 300
+_UNTRUSTED: Final = "CERTIFICATE_VERIFY_FAILED"
+
+
+class _Meaning(NamedTuple):
+    """What a kind of fault is, what to do about it, which error it becomes, and whether it may pass by itself."""
+
+    words: str
+    remedy: str
+    error: type[RequestError | CollectionNotFoundError]
+    passes: bool = False
+
+
+_MEANINGS: Final[Mapping[Kind, _Meaning]] = {
+    "timeout": _Meaning(
+        "the server did not answer in time",
+        "give the client a longer timeout, send less at a time, or look what keeps the server busy",
+        RequestTimeoutError,
+        passes=True,
+    ),
+    "unreachable": _Meaning(
+        "the server could not be reached",
+        "make sure that the server runs, and that its address, port and TLS settings are right",
+        UnreachableError,
+        passes=True,
+    ),
+    "untrusted": _Meaning(
+        "the server's certificate is not trusted",
+        "give the client the certificate of the server's authority (ca_file=… of connect), and a name that is in it",
+        UnreachableError,
+    ),
+    "overloaded": _Meaning(
+        "the server has too much to do",
+        "send more slowly, or raise the server's limits",
+        RateLimitedError,
+        passes=True,
+    ),
+    "server": _Meaning("the server failed", "look into the server's log", ServerError, passes=True),
+    "garbled": _Meaning(
+        "the answer could not be read",
+        "make sure that nothing between here and the server changes its answers",
+        ServerError,
+        passes=True,
+    ),
+    "unsendable": _Meaning(
+        "the request cannot be sent as it is",
+        "look for spaces, line breaks or other forbidden characters in the client's key and headers",
+        RequestError,
+    ),
+    "too_large": _Meaning(
+        "the request is larger than the server takes",
+        "raise service.max_request_size_mb of the server, or split the document",
+        RequestTooLargeError,
+    ),
+    "authentication": _Meaning(
+        "the server does not allow it", "give the client a key that may do this", AuthenticationError
+    ),
+    "not_found": _Meaning(
+        "it is not there", "look at its name, or create it with ColbertCollection.create", CollectionNotFoundError
+    ),
+    "refused": _Meaning("the server refuses it", "look at what the server says about it", RequestRefusedError),
+    "ended": _Meaning(
+        "the embedded engine crashed",
+        "find out what ends it (often a lack of memory)",
+        UnreachableError,
+        passes=True,
+    ),
+}
+_GRPC_KINDS: Final[Mapping[str, Kind]] = {
+    "DEADLINE_EXCEEDED": "timeout",
+    "UNAVAILABLE": "unreachable",
+    "RESOURCE_EXHAUSTED": "overloaded",
+    "UNAUTHENTICATED": "authentication",
+    "PERMISSION_DENIED": "authentication",
+    "NOT_FOUND": "not_found",
+    "INVALID_ARGUMENT": "refused",
+    "ALREADY_EXISTS": "refused",
+    "FAILED_PRECONDITION": "refused",
+    "OUT_OF_RANGE": "refused",
+    "UNIMPLEMENTED": "refused",
+}
+_HTTP_KINDS: Final[Mapping[int, Kind]] = {
+    401: "authentication",
+    403: "authentication",
+    404: "not_found",
+    408: "timeout",
+    413: "too_large",
+    429: "overloaded",
+}
+
+
+class NotConfirmedError(Exception):
+    """A write was taken, but not applied while the server was waited for; never leaves this package."""
+
+
+class GarbledAnswerError(Exception):
+    """An answer is none to what was asked; never leaves this package."""
+
+
+class DeadlineError(Exception):
+    """No time is left for an answer; never leaves this package."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """Why a request failed.
+
+    Attributes:
+        kind: What it was.
+        detail: What the server or the transport said, shortened.
+        retry_after: Seconds after which the server wants to be asked again, if it says so.
+    """
+
+    kind: Kind
+    detail: str
+    retry_after: float | None = None
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request may go well later."""
+        return _MEANINGS[self.kind].passes
+
+    def error(self, *, operation: str, collection: str, attempts: int) -> RequestError | CollectionNotFoundError:
+        """The exception for it."""
+        words, remedy, kind, _ = _MEANINGS[self.kind]
+        times = "" if attempts == 1 else f" after {attempts} attempts"
+        message = f"{operation} in collection {collection!r} failed{times}: {words} ({self.detail}); {remedy}"
+        if not issubclass(kind, RequestError):
+            return kind(message)
+        error = kind(message, operation=operation, collection=collection, attempts=attempts)
+        if isinstance(error, RateLimitedError):
+            error.retry_after = self.retry_after
+        return error
+
+
+def fault_of(error: BaseException) -> Fault | None:
+    """What an exception of a client means; ``None``: it is not about a request."""
+    if isinstance(error, AssertionError) and "returned None" not in str(error):
+        return None  # a mistake, not an answer with nothing in it
+    if isinstance(error, RecursionError) and "JSON" not in str(error):
+        return None  # likewise
+    return next((read(error) for kind, read in _READERS.items() if isinstance(error, kind)), None)
+
+
+def _of_response(error: UnexpectedResponse) -> Fault:
+    status, detail = error.status_code or 0, _said(error.content)
+    if status == 400 and "larger than allowed" in detail:
+        return Fault(kind="too_large", detail=detail)
+    kind = _HTTP_KINDS.get(status, "refused" if 400 <= status < 500 else "server")
+    return Fault(kind=kind, detail=f"{status}: {detail}")
+
+
+def _of_transport(source: Exception) -> Fault:
+    if isinstance(source, httpx.LocalProtocolError):
+        return Fault(kind="unsendable", detail=type(source).__name__)  # its message repeats the key
+    if isinstance(source, ConfigurationError):  # from asking for a token
+        return Fault(kind="unsendable", detail=_short(source))
+    if isinstance(source, httpx.TimeoutException):
+        return Fault(kind="timeout", detail=_short(source))
+    if isinstance(source, httpx.TransportError):
+        untrusted = _UNTRUSTED in str(source)
+        return Fault(kind="untrusted" if untrusted else "unreachable", detail=_short(source))
+    return Fault(kind="garbled", detail=type(source).__name__)
+
+
+def _of_call(error: RpcError) -> Fault:
+    # a failed call has these, though the base class of its exceptions does not say so
+    call: Any = error
+    code, detail = call.code().name, str(call.details() or "")
+    kind = _GRPC_KINDS.get(code, "server")
+    if code == "RESOURCE_EXHAUSTED" and "larger than max" in detail:
+        kind = "too_large"
+    if code == "UNAVAILABLE" and _UNTRUSTED in detail:
+        kind = "untrusted"
+    return Fault(kind=kind, detail=f"{code}: {detail[:_MAX_DETAIL]}")
+
+
+def _of_garbled(error: Exception) -> Fault:
+    return Fault(kind="garbled", detail=type(error).__name__)
+
+
+def _said(content: bytes) -> str:
+    """The message in a server's answer, or its beginning."""
+    try:
+        return str(json.loads(content)["status"]["error"])[:_MAX_DETAIL]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return content[:_MAX_DETAIL].decode("utf-8", "replace")
+
+
+def _short(error: Exception) -> str:
+    return (str(error) or type(error).__name__)[:_MAX_DETAIL]
+
+
+_READERS: Final[Mapping[type[BaseException], Callable[[Any], Fault]]] = {
+    ResourceExhaustedResponse: lambda error: Fault(
+        kind="overloaded", detail=_short(error), retry_after=max(0.0, float(error.retry_after_s))
+    ),
+    # the client's only other use of it: a Retry-After that is no whole number, such as a date
+    QdrantException: lambda error: Fault(kind="overloaded", detail=_short(error)),
+    UnexpectedResponse: _of_response,
+    ResponseHandlingException: lambda error: _of_transport(error.source),
+    RpcError: _of_call,
+    NotConfirmedError: lambda error: Fault(kind="timeout", detail=str(error)),
+    DeadlineError: lambda error: Fault(kind="timeout", detail=str(error)),
+    WorkerEndedError: lambda error: Fault(kind="ended", detail=str(error)),
+    # the client reads answers outside what it wraps, and asserts that there is something in them
+    GarbledAnswerError: _of_garbled,
+    json.JSONDecodeError: _of_garbled,
+    UnicodeDecodeError: _of_garbled,
+    RecursionError: _of_garbled,
+    AssertionError: _of_garbled,
+}

@@ -1,0 +1,106 @@
+"""Where a key comes from, and what it may look like. No frame that raises here has a key among its variables."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from colbert_qdrant._support.secret import Secret
+from colbert_qdrant.errors import ConfigurationError
+
+TokenProvider: TypeAlias = Callable[[], str] | Callable[[], Awaitable[str]]
+"""Asked for the token of each request, as keys that expire need it; one that is async is for `connect_async`."""
+
+_KEY: Final = re.compile(r"[!-~]+")
+
+
+def hide(key: str | Secret | None) -> Secret | None:
+    """The key, in a `Secret`. Never raises: what it may look like is looked at later."""
+    return key if key is None or isinstance(key, Secret) else Secret(key)
+
+
+def token_provider(
+    *,
+    api_key: Secret | None,
+    api_key_env: str | None,
+    api_key_file: str | os.PathLike[str] | None,
+    auth_token_provider: TokenProvider | None,
+) -> TokenProvider | None:
+    """What gives the token of each request; ``None``: there is no key.
+
+    Raises:
+        ConfigurationError: There are two, or there is none where one should be, or it cannot be a key.
+    """
+    sources = {
+        "api_key": api_key,
+        "api_key_env": api_key_env,
+        "api_key_file": api_key_file,
+        "auth_token_provider": auth_token_provider,
+    }
+    given = [name for name, value in sources.items() if value is not None]
+    if len(given) > 1:
+        raise ConfigurationError(f"{' and '.join(given)} are given, but there is one key: leave out all but one")
+    if auth_token_provider is not None:
+        if not callable(auth_token_provider):
+            raise ConfigurationError("auth_token_provider must be a function that returns a token; a key is an api_key")
+        return _checking(auth_token_provider)
+    if api_key is not None:
+        return _checked(api_key, "api_key").reveal
+    if api_key_env is not None:
+        return _checked(_from_environment(api_key_env), f"environment variable {api_key_env}").reveal
+    if api_key_file is not None:
+        return _checked(_from_file(Path(api_key_file)), f"file {api_key_file}").reveal
+    return None
+
+
+def is_async(provider: TokenProvider | None) -> bool:
+    """Whether a provider has to be awaited, as far as can be told without calling it."""
+    return inspect.iscoroutinefunction(provider) or inspect.iscoroutinefunction(getattr(provider, "__call__", None))  # noqa: B004
+
+
+def _from_environment(name: str) -> Secret:
+    if name not in os.environ:
+        raise ConfigurationError(f"environment variable {name} is not set: set it to the key, or leave out api_key_env")
+    return Secret(os.environ[name])
+
+
+def _from_file(path: Path) -> Secret:
+    try:
+        # what is no text cannot be a key either, and is found out with the rest
+        return Secret(path.read_bytes().decode("utf-8", "replace").rstrip("\r\n"))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"the key cannot be read from {str(path)!r}: {error}") from error
+
+
+def _checked(key: Secret, source: str) -> Secret:
+    if not isinstance(key.reveal(), str):
+        raise ConfigurationError(f"{source}: a key must be a string or a Secret, got {type(key.reveal()).__name__}")
+    if not key.reveal():
+        raise ConfigurationError(f"{source}: the key is empty; leave it out for a server without keys")
+    if not _KEY.fullmatch(key.reveal()):
+        raise ConfigurationError(
+            f"{source}: the key has spaces, line breaks, control characters or others than ASCII, which cannot be sent "
+            "in a header: look whether it was copied whole, and without quotes or comments"
+        )
+    return key
+
+
+def _checking(provider: TokenProvider) -> Callable[[], Any]:
+    """The provider; but a token that cannot be sent is found out here, where no message repeats it."""
+
+    def token() -> Any:
+        given: Any = provider()
+        if inspect.isawaitable(given):
+            return _awaited(given)
+        given = Secret(given)
+        return _checked(given, "auth_token_provider").reveal()
+
+    async def _awaited(awaitable: Awaitable[str]) -> str:
+        given = Secret(await awaitable)
+        return _checked(given, "auth_token_provider").reveal()
+
+    return token

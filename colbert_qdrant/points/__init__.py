@@ -1,0 +1,1 @@
+"""Documents as points and back, without I/O."""

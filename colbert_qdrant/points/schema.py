@@ -1,0 +1,283 @@
+"""The layout of a collection: built here, and checked here when one is opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from qdrant_client import models
+
+from colbert_qdrant.errors import SchemaMismatchError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from colbert_qdrant.capabilities import Capabilities, Feature
+    from colbert_qdrant.config import CollectionConfig, FdeQuantization, Storage
+
+Place = Literal["cold", "cached", "pinned"]
+"""Read from disk when needed; kept in the page cache; locked in memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Where the parts of a collection are kept.
+
+    Attributes:
+        fde: The encodings.
+        quantized: Their quantized copy.
+        graph: The HNSW graph over them.
+        tokens: Token vectors.
+        payload: Texts and payloads.
+    """
+
+    fde: Place
+    quantized: Place
+    graph: Place
+    tokens: Place
+    payload: Place
+
+
+_PLACEMENTS: Final[Mapping[Storage, Placement]] = {
+    "memory": Placement(fde="cached", quantized="pinned", graph="pinned", tokens="cached", payload="cached"),
+    "balanced": Placement(fde="cold", quantized="pinned", graph="cached", tokens="cached", payload="cold"),
+    "disk": Placement(fde="cold", quantized="cached", graph="cold", tokens="cold", payload="cold"),
+}
+
+DISTANCES: Final[Mapping[str, models.Distance]] = {
+    "cosine": models.Distance.COSINE,
+    "dot": models.Distance.DOT,
+    "euclid": models.Distance.EUCLID,
+    "manhattan": models.Distance.MANHATTAN,
+}
+_TURBO_DATATYPES: Final[Mapping[str, Feature]] = {"turbo4": "turbo4_datatype", "turbo8": "turbo8_datatype"}
+_TURBO_BITS: Final = {"turbo4": models.TurboQuantBitSize.BITS4, "turbo2": models.TurboQuantBitSize.BITS2}
+
+
+def require_for(config: CollectionConfig, capabilities: Capabilities) -> None:
+    """Raise unless the engine has what a collection of these settings needs.
+
+    Raises:
+        CapabilityError: It has not; names the version that has.
+    """
+    if config.fde.needs_fit:
+        capabilities.require(
+            "has_vector",
+            what="an encoding that is fitted to its collection",
+            remedy="use MuveraConfig() as it is",
+        )
+    if (config.fde_quantization or "").startswith("turbo"):
+        what = f"fde_quantization={config.fde_quantization!r}"
+        capabilities.require("turbo_quantization", what=what, remedy="use 'int8'")
+    if config.token_datatype in _TURBO_DATATYPES:
+        needed = _TURBO_DATATYPES[config.token_datatype]
+        capabilities.require(needed, what=f"token_datatype={config.token_datatype!r}", remedy="use 'float16'")
+    for name, value in cluster_settings(config).items():
+        capabilities.require("sharding", what=f"{name}={value}", remedy="leave it out")
+    if config.sharding == "custom":
+        capabilities.require("shard_keys", what="sharding='custom'", remedy="use tenant_field")
+    if config.tenant_field is not None:
+        capabilities.require(
+            "tenant_index",
+            what=f"tenant_field={config.tenant_field!r}",
+            remedy="use payload_indexes, which finds a tenant's documents more slowly",
+        )
+
+
+def creation_arguments(
+    config: CollectionConfig, *, fde_dim: int, token_dim: int, capabilities: Capabilities
+) -> dict[str, Any]:
+    """Arguments of ``create_collection`` for one dense vector and one multivector in the same point.
+
+    Both have ``Distance.DOT``. The norm of an encoding carries information, which cosine would throw away; token
+    vectors are stored as the encoder made them, unless ``token_distance`` is ``"cosine"``. The multivector has no
+    graph (``m=0``): it only ever ranks candidates, or everything.
+
+    Args:
+        config: The collection's settings.
+        fde_dim: Dimensions of the encoding.
+        token_dim: Dimensions of a token vector.
+        capabilities: What may be sent: placement in memory is said in other words to servers before 1.19.
+    """
+    placement = _PLACEMENTS[config.storage]
+    full_copy = "cached" if config.storage == "balanced" and config.fde_quantization is None else placement.fde
+    fde = models.VectorParams(
+        size=fde_dim,
+        distance=models.Distance.DOT,
+        datatype=models.Datatype(config.fde_datatype),
+        hnsw_config=models.HnswConfigDiff(
+            m=config.hnsw.m,
+            ef_construct=config.hnsw.ef_construct,
+            full_scan_threshold=config.hnsw.full_scan_threshold,
+            **_place(placement.graph, capabilities),
+        ),
+        quantization_config=_quantization(config.fde_quantization, placement.quantized, capabilities),
+        **_place(full_copy, capabilities),
+    )
+    tokens = models.VectorParams(
+        size=token_dim,
+        distance=DISTANCES[config.token_distance],
+        datatype=models.Datatype(config.token_datatype),
+        multivector_config=models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM),
+        hnsw_config=models.HnswConfigDiff(m=0, payload_m=0),
+        **_place(placement.tokens, capabilities),
+    )
+    dense = {
+        name: models.VectorParams(size=each.dim, distance=DISTANCES[each.distance])
+        for name, each in config.dense.items()
+    }
+    sparse = {
+        name: models.SparseVectorParams(modifier=models.Modifier.IDF if weighted else None)
+        for name, weighted in _idf(config).items()
+    }
+    return {
+        "vectors_config": {config.fde_vector: fde, config.token_vector: tokens, **dense},
+        **({"sparse_vectors_config": sparse} if sparse else {}),
+        "optimizers_config": models.OptimizersConfigDiff(default_segment_number=config.segments),
+        **_cluster_arguments(config, placement, capabilities),
+    }
+
+
+def index_arguments(config: CollectionConfig, capabilities: Capabilities) -> list[dict[str, Any]]:
+    """Arguments of ``create_payload_index`` for every index of a collection."""
+    if not capabilities.has("payload_indexes"):
+        return []
+    found = []
+    for key, kind in config.indexes.items():
+        schema: Any = models.PayloadSchemaType(kind)
+        if key == config.tenant_field and kind == "uuid":
+            schema = models.UuidIndexParams(type=models.UuidIndexType.UUID, is_tenant=True)
+        elif key == config.tenant_field:
+            schema = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True)
+        found.append({"field_name": key, "field_schema": schema, "wait": True})
+    return found
+
+
+def _idf(config: CollectionConfig) -> dict[str, bool]:
+    """All sparse vectors, and whether Qdrant multiplies with how rare a dimension is."""
+    bm25 = {} if config.bm25 is None else {config.bm25_vector: True}
+    return {**{name: each.idf for name, each in config.sparse.items()}, **bm25}
+
+
+def _cluster_arguments(config: CollectionConfig, placement: Placement, capabilities: Capabilities) -> dict[str, Any]:
+    """What only servers take."""
+    if not capabilities.has("sharding"):
+        return {}
+    given = cluster_settings(config)
+    if config.sharding == "custom":
+        given["sharding_method"] = models.ShardingMethod.CUSTOM
+    if capabilities.has("memory"):
+        return {**given, "payload": models.PayloadStorageParams(memory=models.Memory(placement.payload))}
+    return {**given, "on_disk_payload": placement.payload == "cold"}
+
+
+def cluster_settings(given: CollectionConfig | models.CollectionParams) -> dict[str, Any]:
+    """Those of a cluster that are set."""
+    names = ("shard_number", "replication_factor", "write_consistency_factor")
+    return {name: getattr(given, name) for name in names if getattr(given, name) is not None}
+
+
+def _place(place: Place, capabilities: Capabilities) -> dict[str, Any]:
+    return {"memory": models.Memory(place)} if capabilities.has("memory") else {"on_disk": place == "cold"}
+
+
+def _quantization(
+    name: FdeQuantization | None, place: Place, capabilities: Capabilities
+) -> models.QuantizationConfig | None:
+    if name is None:
+        return None
+    placed: dict[str, Any] = (
+        {"memory": models.Memory(place)} if capabilities.has("memory") else {"always_ram": place == "pinned"}
+    )
+    if name == "int8":
+        scalar = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99, **placed)
+        return models.ScalarQuantization(scalar=scalar)
+    if name == "binary":
+        return models.BinaryQuantization(binary=models.BinaryQuantizationConfig(**placed))
+    turbo = models.TurboQuantQuantizationConfig(bits=_TURBO_BITS[name], **placed)
+    return models.TurboQuantization(turbo=turbo)
+
+
+def named_vectors(info: models.CollectionInfo) -> Mapping[str, models.VectorParams]:
+    """Dense vectors and multivectors of a collection by name; the unnamed one has the name ``""``."""
+    found: Any = info.config.params.vectors
+    if isinstance(found, dict):
+        return found
+    return {} if found is None else {"": found}
+
+
+def datatype_of(params: models.VectorParams) -> Any:
+    """How a vector's numbers are kept, in the words of the settings; where the engine does not say, in 32 bits."""
+    return "float32" if params.datatype is None else params.datatype.value
+
+
+def distance_of(params: models.VectorParams) -> Any:
+    """How a vector is compared, in the words of the settings."""
+    return next(name for name, distance in DISTANCES.items() if distance == params.distance)
+
+
+def check_schema(
+    info: models.CollectionInfo, config: CollectionConfig, *, fde_dim: int, token_dim: int, collection: str
+) -> None:
+    """Raise unless a collection's vectors are laid out as `creation_arguments` would have them.
+
+    Raises:
+        SchemaMismatchError: Lists everything that differs, and the remedy.
+    """
+    vectors = named_vectors(info)
+    fde, tokens, distance = config.fde_vector, config.token_vector, DISTANCES[config.token_distance]
+    problems = [
+        *_problems(fde, vectors.get(fde), size=fde_dim, distance=models.Distance.DOT, multivector=False),
+        *_problems(tokens, vectors.get(tokens), size=token_dim, distance=distance, multivector=True),
+        *_problems_of_legs(config, vectors, info.config.params.sparse_vectors or {}),
+    ]
+    if problems:
+        names = ", ".join(repr(name) for name in sorted(vectors)) or "none"
+        raise SchemaMismatchError(
+            f"collection {collection!r} is not laid out for late interaction (its dense vectors: {names}):\n  "
+            + "\n  ".join(problems)
+            + "\nCreate a new collection with ColbertCollection.create and ingest the documents into it."
+        )
+
+
+def _problems_of_legs(
+    config: CollectionConfig,
+    dense: Mapping[str, models.VectorParams],
+    sparse: Mapping[str, models.SparseVectorParams],
+) -> list[str]:
+    problems = []
+    for name, leg in config.dense.items():
+        params, distance = dense.get(name), DISTANCES[leg.distance]
+        if params is None:
+            problems.append(f"vector {name!r} is missing")
+        elif (params.size, params.distance, params.multivector_config) != (leg.dim, distance, None):
+            problems.append(
+                f"vector {name!r} has {params.size} dimensions and distance {params.distance.value}, one vector of "
+                f"{leg.dim} and {distance.value} is needed"
+            )
+    for name, weighted in _idf(config).items():
+        if name not in sparse:
+            problems.append(f"sparse vector {name!r} is missing")
+        elif weighted != (sparse[name].modifier == models.Modifier.IDF):
+            problems.append(f"sparse vector {name!r} must {'' if weighted else 'not '}have the modifier idf")
+    return problems
+
+
+def _problems(
+    name: str, params: models.VectorParams | None, *, size: int, distance: models.Distance, multivector: bool
+) -> list[str]:
+    if params is None:
+        return [f"vector {name!r} is missing"]
+    problems = []
+    if params.size != size:
+        problems.append(f"vector {name!r} has {params.size} dimensions, {size} are needed")
+    if params.distance != distance:
+        reason = "the norm of an encoding carries information"
+        if multivector:
+            reason = (
+                "token vectors are stored as they are" if distance == models.Distance.DOT else "so its settings say"
+            )
+        problems.append(f"vector {name!r} has distance {params.distance.value}, {distance.value} is needed: {reason}")
+    if multivector != (params.multivector_config is not None):
+        problems.append(f"vector {name!r} must {'' if multivector else 'not '}be a multivector")
+    return problems

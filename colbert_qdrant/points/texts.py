@@ -1,0 +1,92 @@
+"""Where the text of a point is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from colbert_qdrant.errors import InvalidDocumentError
+from colbert_qdrant.points.paths import parse_path, values_at
+
+if TYPE_CHECKING:
+    from colbert_qdrant.config import CollectionConfig
+    from colbert_qdrant.points.paths import Step
+
+TextOf: TypeAlias = Callable[[dict[str, Any]], str | None]
+"""A payload → its text, or ``None`` if it has none."""
+
+
+class TextSource:
+    r"""Finds texts in payloads.
+
+    Args:
+        key: The path of the text, as Qdrant writes paths; several texts, under ``list[]``, are joined by line breaks,
+            and a step into a string goes into the JSON that it holds.
+        function: Finds it, in the place of the path; it gets a copy, so that it changes nothing.
+
+    Raises:
+        ConfigurationError: The path is none.
+
+    Example:
+        >>> TextSource("meta.parts[].text").text({"meta": {"parts": [{"text": "one"}, {"page": 2}, {"text": "two"}]}})
+        'one\ntwo'
+    """
+
+    def __init__(self, key: str, function: TextOf | None = None) -> None:
+        self.key = key
+        self._function = function
+        self._steps: list[Step] = [] if function else parse_path(key)
+
+    def text(self, payload: dict[str, Any]) -> str | None:
+        """The text, or ``None`` if there is none, it is empty or no string."""
+        found = self._function(deepcopy(payload)) if self._function else self._at_path(payload)
+        return found if isinstance(found, str) and found.strip() else None
+
+    def put(self, payload: dict[str, Any], text: str) -> None:
+        """See to it that a payload has a text: put it where it is missing, if a path of keys leads there.
+
+        Raises:
+            InvalidDocumentError: There is something else, or no place for it; says which, and the remedy.
+        """
+        if self.text(payload) == text:
+            return
+        if any(True for _ in values_at(payload, self._steps)):
+            raise InvalidDocumentError(
+                f"its payload has, {self}, something else than its text: give both the same, or leave it out of the "
+                "payload"
+            )
+        inner: Any = payload
+        for step in self._steps[:-1]:
+            inner = inner.setdefault(step, {}) if isinstance(step, str) and isinstance(inner, dict) else None
+        if not isinstance(inner, dict) or not isinstance(self._steps[-1], str):
+            raise InvalidDocumentError(
+                f"its payload has no text {self}, and a list or a value is on the way: the payload has to bring it"
+            )
+        inner[self._steps[-1]] = text
+
+    def _at_path(self, payload: dict[str, Any]) -> str:
+        return "\n".join(value for value in values_at(payload, self._steps) if isinstance(value, str))
+
+    def __str__(self) -> str:
+        return "that text= finds" if self._function else f"under {self.key!r}"
+
+
+@lru_cache(maxsize=64)
+def text_source(key: str | None) -> TextSource | None:
+    """Where a native collection has its texts, by its ``text_key``; ``None``: nowhere.
+
+    Raises:
+        ConfigurationError: It is no path.
+    """
+    return None if key is None else TextSource(key)
+
+
+def text_of(payload: dict[str, Any], config: CollectionConfig) -> str | None:
+    """The text in a stored payload of one of this library's collections, or ``None`` if there is none."""
+    if config.native:
+        source = text_source(config.text_key)
+        return None if source is None else source.text(payload)
+    found = payload.get(str(config.text_key))
+    return found if isinstance(found, str) else None

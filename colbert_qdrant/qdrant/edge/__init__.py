@@ -1,8 +1,0 @@
-"""The embedded engine: Qdrant Edge in this process or in one of its own, with QdrantClient's methods and models."""
-
-from __future__ import annotations
-
-from colbert_qdrant.qdrant.edge.aio import AsyncEdgeClient
-from colbert_qdrant.qdrant.edge.client import EdgeClient
-
-__all__ = ["AsyncEdgeClient", "EdgeClient"]

@@ -1,0 +1,1 @@
+"""Exact MaxSim, and reranking by it without a database."""

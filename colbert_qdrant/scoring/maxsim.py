@@ -1,0 +1,107 @@
+"""Exact MaxSim: the reference that everything else is checked against."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from colbert_qdrant._support.devices import require_device
+from colbert_qdrant.errors import InvalidTokensError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from colbert_qdrant.tokens import TokenEmbeddings
+
+_BLOCK_TOKENS: Final = 16_384
+"""Document tokens scored in one matmul: bounds the similarity matrix, and keeps it near the cache."""
+
+_QUERY_TOKENS: Final = 256
+"""Query tokens scored in one matmul, unless one query alone has more: then fewer document tokens are taken."""
+
+
+def maxsim(queries: TokenEmbeddings, documents: TokenEmbeddings, *, device: str | None = None) -> NDArray[np.float32]:
+    """Score every query against every document.
+
+    MaxSim(q, d) is the sum over the tokens of q of the largest inner product with a token of d (ColBERT,
+    arXiv 2004.12832, equation 3). It is not divided by the number of query tokens, as in Qdrant. Nothing is padded,
+    so a best match that is negative counts as it is. Memory beyond the result is bounded, however many queries and
+    documents there are: about 16 MB on top of a block of documents.
+
+    Args:
+        queries: Token embeddings of the queries.
+        documents: Token embeddings of the documents, with the same ``dim``.
+        device: Where to compute: ``None`` or ``"cpu"`` is numpy in this process, anything else a torch device such
+            as ``"cuda"`` or ``"mps"``, which the tokens are sent to block by block. Both are float32 and agree up to
+            rounding.
+
+    Returns:
+        float32, shape ``(len(queries), len(documents))``.
+
+    Raises:
+        InvalidTokensError: The two differ in ``dim``.
+        ConfigurationError: Torch has no such device.
+
+    Example:
+        >>> from colbert_qdrant import TokenEmbeddings
+        >>> documents = TokenEmbeddings([[1, 0], [0, 1], [0.5, 0.5]], [2, 1])
+        >>> maxsim(TokenEmbeddings([[1, 0], [0, 2]], [2]), documents).tolist()
+        [[3.0, 1.5]]
+    """
+    if queries.dim != documents.dim:
+        raise InvalidTokensError(f"queries have {queries.dim} dimensions and documents {documents.dim}")
+    if device is None or str(device) == "cpu":
+        return _in_blocks(queries, documents, _numpy_matcher)
+    target = require_device(str(device), remedy="leave device out to score on the CPU")
+    return _in_blocks(queries, documents, lambda block: _torch_matcher(block, target))
+
+
+def _in_blocks(
+    queries: TokenEmbeddings,
+    documents: TokenEmbeddings,
+    matcher: Callable[[TokenEmbeddings], Callable[[NDArray[np.float32]], NDArray[np.float32]]],
+) -> NDArray[np.float32]:
+    """MaxSim block by block.
+
+    ``matcher`` takes a block of documents and gives a function from query tokens ``(n, dim)`` to the best match of
+    each in each of those documents ``(n, n_documents)``: so a device gets every document once.
+    """
+    scores = np.empty((len(queries), len(documents)), np.float32)
+    if not len(queries):
+        return scores
+    runs = list(queries.blocks(_QUERY_TOKENS))
+    longest = max(_QUERY_TOKENS, int(queries.lengths.max()))
+    for start, stop in documents.blocks(max(1, _BLOCK_TOKENS * _QUERY_TOKENS // longest)):
+        best_matches = matcher(documents[start:stop])
+        for first, last in runs:
+            block = queries[first:last]
+            scores[first:last, start:stop] = np.add.reduceat(best_matches(block.values), block.offsets[:-1], axis=0)
+    return scores
+
+
+def _numpy_matcher(documents: TokenEmbeddings) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    def best_matches(tokens: NDArray[np.float32]) -> NDArray[np.float32]:
+        best: NDArray[np.float32] = np.maximum.reduceat(tokens @ documents.values.T, documents.offsets[:-1], axis=1)
+        return best
+
+    return best_matches
+
+
+def _torch_matcher(documents: TokenEmbeddings, device: str) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    import torch  # noqa: PLC0415
+
+    values = torch.tensor(documents.values, device=device)
+    owner = torch.tensor(np.repeat(np.arange(len(documents)), documents.lengths), device=device)
+
+    def best_matches(tokens: NDArray[np.float32]) -> NDArray[np.float32]:
+        # documents' tokens go down the rows, so that neighbouring threads do not compete for one maximum
+        similarities = values @ torch.tensor(tokens, device=device).T
+        best = torch.full((len(documents), len(tokens)), -torch.inf, device=device)
+        best.scatter_reduce_(0, owner[:, None].expand_as(similarities), similarities, "amax")
+        matches: NDArray[np.float32] = best.T.cpu().numpy()
+        return matches
+
+    return best_matches

@@ -1,0 +1,148 @@
+"""Reranking of token embeddings that are there already, under PyLate's names: ``from colbert_qdrant import rank``."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import numpy as np
+
+from colbert_qdrant.errors import ConfigurationError, InvalidTokensError
+from colbert_qdrant.scoring.maxsim import maxsim
+from colbert_qdrant.tokens import TokenEmbeddings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+
+class RerankResult(TypedDict):
+    """A document and its score.
+
+    Attributes:
+        id: The document's id, as it was given.
+        score: MaxSim of the query and the document.
+    """
+
+    id: Any
+    score: float
+
+
+def rerank(
+    documents_ids: Sequence[Sequence[Any]],
+    queries_embeddings: Any,
+    documents_embeddings: Any,
+    device: str | None = None,
+) -> list[list[RerankResult]]:
+    """Rank each query's own candidates by MaxSim.
+
+    Takes what PyLate's ``rank.rerank`` takes, and returns what it returns. A matrix ``(n_tokens, dim)`` is a numpy
+    array, a torch tensor on any device and of any float type, or a list of rows. Scores are float32. Two things
+    differ, both where PyLate pads documents to one length with zero vectors and lets those take part:
+
+    - Scores are exact. PyLate counts 0 for a query token whose best match in a document is negative, if that
+      document is shorter than another candidate, so its score depends on the other candidates.
+    - Rows of nothing but zeros at the end of a document are taken for such padding and left out; a document of
+      nothing else keeps one, and scores 0. Tokens in `TokenEmbeddings` are left as they are.
+
+    Args:
+        documents_ids: Per query, the ids of its candidates, of any type.
+        queries_embeddings: One matrix per query: a list of matrices, a 3-D array or `TokenEmbeddings`. A 2-D array
+            is one query.
+        documents_embeddings: Per query, one matrix per candidate: a list of matrices, a 3-D array or
+            `TokenEmbeddings`.
+        device: As for `maxsim`: by default numpy on the CPU, wherever the embeddings are.
+
+    Returns:
+        Per query, its candidates by falling score; ties in the order given.
+
+    Raises:
+        ConfigurationError: The numbers of queries and of lists of candidates differ, or a query's numbers of ids
+            and of documents, or torch has no such device.
+        InvalidTokensError: An embedding is no matrix or has NaN, or a query and its documents differ in ``dim``.
+
+    Example:
+        >>> rerank([["a", "b"]], [[[1.0, 0.0]]], [[[[0.0, 1.0]], [[0.5, 0.5], [0.6, 0.0]]]], device="cpu")[0][0]["id"]
+        'b'
+    """
+    queries = [queries_embeddings] if getattr(queries_embeddings, "ndim", None) == 2 else queries_embeddings
+    _check_counts(len(queries), len(documents_ids), len(documents_embeddings))
+    return [
+        _ranked(number, ids, query, documents, device)
+        for number, (ids, query, documents) in enumerate(zip(documents_ids, queries, documents_embeddings, strict=True))
+    ]
+
+
+def _ranked(number: int, ids: Sequence[Any], query: Any, documents: Any, device: str | None) -> list[RerankResult]:
+    with _located(f"query {number}"):
+        documents = _unpacked(documents)
+    if len(documents) != len(ids) or isinstance(ids, str):
+        raise ConfigurationError(
+            f"query {number} has {len(documents)} documents and the ids {ids!r:.80}: give a list of one id per document"
+        )
+    if not len(ids):
+        return []
+    with _located(f"query {number}"):
+        tokens = TokenEmbeddings.from_matrices([_array(query, "its embedding")])
+    with _located(f"documents of query {number}"):
+        scores = maxsim(tokens, _batch(documents), device=device)[0]
+    order = np.argsort(-scores, kind="stable")
+    return [RerankResult(id=ids[index], score=float(scores[index])) for index in order.tolist()]
+
+
+def _check_counts(queries: int, ids: int, documents: int) -> None:
+    if queries != ids or queries != documents:
+        raise ConfigurationError(
+            f"there are {queries} queries, {ids} lists of ids and {documents} lists of documents: give one list of "
+            "each per query, also if there is only one query"
+        )
+
+
+@contextmanager
+def _located(where: str) -> Iterator[None]:
+    try:
+        yield
+    except InvalidTokensError as error:
+        raise InvalidTokensError(f"{where}: {error}") from error
+
+
+def _unpacked(documents: Any) -> Any:
+    """Something with one entry per document."""
+    is_array = hasattr(documents, "ndim")
+    return _array(documents, "its documents", ndim=3) if is_array else documents
+
+
+def _batch(documents: Any) -> TokenEmbeddings:
+    if isinstance(documents, TokenEmbeddings):
+        return documents
+    matrices = [_array(matrix, f"document {place}") for place, matrix in enumerate(documents)]
+    return TokenEmbeddings.from_matrices([_without_padding(matrix) for matrix in matrices])
+
+
+def _array(values: Any, what: str, *, ndim: int = 2) -> NDArray[np.float32]:
+    """Float32 out of arrays, tensors and lists; tensors are known by their methods, so torch is not imported."""
+    try:
+        with np.errstate(over="ignore"):
+            array = np.asarray(_off_device(values), dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise InvalidTokensError(f"{what} cannot be read as an array of numbers: {error}") from error
+    if array.ndim != ndim:
+        shape = "(n_tokens, dim)" if ndim == 2 else "(n_documents, n_tokens, dim), or a list of matrices"
+        raise InvalidTokensError(f"{what} must have shape {shape}, got shape {array.shape}")
+    return array
+
+
+def _off_device(values: Any) -> Any:
+    if hasattr(values, "detach"):
+        return values.detach().cpu().float().numpy()
+    if isinstance(values, list | tuple) and any(hasattr(row, "detach") for row in values):
+        return [_off_device(row) for row in values]
+    return values
+
+
+def _without_padding(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+    if not len(matrix) or matrix[-1].any():
+        return matrix
+    used = np.flatnonzero(matrix.any(axis=1))
+    return matrix[: used[-1] + 1] if len(used) else matrix[:1]

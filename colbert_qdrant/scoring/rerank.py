@@ -1,0 +1,232 @@
+"""Reranking of texts: a late-interaction model behind any retriever, without a database."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast, overload, runtime_checkable
+
+import numpy as np
+
+from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, InvalidQueryError
+from colbert_qdrant.scoring.maxsim import maxsim
+from colbert_qdrant.tokens import TokenEmbeddings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from colbert_qdrant.encoders.base import LateInteractionEncoder
+
+Queries: TypeAlias = list[str] | tuple[str, ...]
+"""Several queries. Not any sequence, since a text is a sequence of texts too."""
+
+Ranking: TypeAlias = list[tuple[int, float]]
+"""``(index, score)`` by falling score; ties by index."""
+
+_CHUNK_TEXTS: Final = 256
+"""Texts encoded together: their token vectors are dropped as soon as they are scored."""
+
+
+class ColbertReranker:
+    """Ranks texts for a query by MaxSim of a late-interaction model.
+
+    Called as txtai's ``Similarity(lateencode=True)``, and a drop-in for it. Texts are encoded some hundred at a time
+    and only their scores are kept, so a long list needs no more memory than a short one.
+
+    Args:
+        encoder: The model.
+        normalize: Divide scores by the number of query tokens, as txtai does: the mean of the best matches instead of
+            their sum. The order is the same.
+        device: Where to score, as for `maxsim`; the encoder has a device of its own.
+
+    Example:
+        >>> from colbert_qdrant import ColbertEncoder
+        >>> def best(path, query, texts):
+        ...     reranker = ColbertReranker(ColbertEncoder.from_pretrained(path))
+        ...     return [texts[index] for index, score in reranker(query, texts, limit=3)]
+    """
+
+    def __init__(self, encoder: LateInteractionEncoder, *, normalize: bool = False, device: str | None = None) -> None:
+        self.encoder = encoder
+        self.normalize = normalize
+        self.device = device
+
+    @overload
+    def __call__(self, query: str, texts: Iterable[str] | TokenEmbeddings, *, limit: int | None = None) -> Ranking: ...
+    @overload
+    def __call__(
+        self, query: Queries, texts: Iterable[str] | TokenEmbeddings, *, limit: int | None = None
+    ) -> list[Ranking]: ...
+    def __call__(
+        self, query: str | Queries, texts: Iterable[str] | TokenEmbeddings, *, limit: int | None = None
+    ) -> Ranking | list[Ranking]:
+        """Rank texts for one query or several.
+
+        Args:
+            query: A text, or a list of texts; the texts to be ranked are encoded once for all of them.
+            texts: Any iterable of texts, or the token embeddings of documents.
+            limit: Most results per query; by default all.
+
+        Returns:
+            ``(index, score)`` by falling score, ties by index, where the index is the place in ``texts``; for a list
+            of queries, a list of such lists.
+
+        Raises:
+            InvalidQueryError: A query is empty or no text.
+            InvalidDocumentError: One of the texts is no text.
+            ConfigurationError: ``texts`` is a single text, or ``limit`` is less than 1.
+        """
+        if limit is not None and limit < 1:
+            raise ConfigurationError(f"limit must be at least 1, or None for all, got {limit}")
+        if isinstance(texts, str):
+            raise ConfigurationError("texts is a single string: give a list of texts")
+        queries = [query] if isinstance(query, str) else list(query)
+        _check_queries(queries)
+        scores = self._scores(queries, texts) if queries else np.empty((0, 0), np.float32)
+        rankings = [_ranking(row, limit) for row in scores]
+        return rankings[0] if isinstance(query, str) else rankings
+
+    def _scores(self, queries: list[str], texts: Iterable[str] | TokenEmbeddings) -> NDArray[np.float32]:
+        tokens = self.encoder.encode_queries(queries)
+        parts = [np.empty((len(queries), 0), np.float32)]
+        if isinstance(texts, TokenEmbeddings):
+            parts.append(maxsim(tokens, texts, device=self.device))
+        else:
+            parts += [
+                maxsim(tokens, self.encoder.encode_documents(chunk), device=self.device) for chunk in _chunks(texts)
+            ]
+        scores = np.concatenate(parts, axis=1)
+        if self.normalize:
+            scores /= tokens.lengths[:, None]
+        return scores
+
+
+@runtime_checkable
+class Searchable(Protocol):
+    """Anything with ``search(query, limit=…)``, such as a `ColbertCollection` or txtai's ``Embeddings``."""
+
+    @property
+    def search(self) -> Callable[..., Iterable[Any]]:
+        """Find the best items for a query."""
+        ...
+
+
+class Reranker:
+    """Retrieves more than is wanted with one model, and ranks that with another.
+
+    Called as txtai's ``Reranker``, and a drop-in for it.
+
+    Args:
+        retriever: An object with ``search(query, limit=…)``, or else a callable ``(query, limit)``. It returns items:
+            texts, mappings with the key ``"text"``, or objects with the attribute ``text`` such as `SearchHit`.
+        reranker: A `ColbertReranker`, or any callable ``(query, texts)`` that returns pairs ``(index, score)``.
+
+    Example:
+        >>> def retriever(query, limit):
+        ...     return ["red", "green", "blue green"][:limit]
+        >>> def shared_words(query, texts):
+        ...     return [(i, len({*query.split()} & {*text.split()})) for i, text in enumerate(texts)]
+        >>> Reranker(retriever, shared_words)("blue green", limit=2)
+        [{'text': 'blue green', 'score': 2}, {'text': 'green', 'score': 1}]
+    """
+
+    def __init__(
+        self,
+        retriever: Searchable | Callable[..., Iterable[Any]],
+        reranker: Callable[[str, list[str]], Iterable[tuple[int, float]]],
+    ) -> None:
+        self.retriever = retriever
+        self.reranker = reranker
+
+    @overload
+    def __call__(self, query: str, limit: int = 3, factor: int = 10, **kwargs: Any) -> list[Any]: ...
+    @overload
+    def __call__(self, query: Queries, limit: int = 3, factor: int = 10, **kwargs: Any) -> list[list[Any]]: ...
+    def __call__(
+        self, query: str | Queries, limit: int = 3, factor: int = 10, **kwargs: Any
+    ) -> list[Any] | list[list[Any]]:
+        """Retrieve and rerank, for one query or several.
+
+        Args:
+            query: A text, or a list of texts.
+            limit: Most results per query.
+            factor: ``limit × factor`` items are retrieved and reranked.
+            **kwargs: Passed on to the retriever.
+
+        Returns:
+            The retriever's items by falling score, ties in the retriever's order; for a list of queries, a list of
+            such lists. Items are never changed in place: a mapping comes back as a ``dict`` with ``"score"`` set, an
+            object with a ``score`` as a copy with it set, an object without one as it is, and a text as
+            ``{"text": …, "score": …}``.
+
+        Raises:
+            InvalidQueryError: A query is empty or no text.
+            InvalidDocumentError: The retriever returned something without text.
+            ConfigurationError: ``limit`` or ``factor`` is less than 1.
+        """
+        if limit < 1 or factor < 1:
+            raise ConfigurationError(f"limit and factor must be at least 1, got limit={limit} and factor={factor}")
+        queries = [query] if isinstance(query, str) else list(query)
+        _check_queries(queries)
+        results = [self._rerank(text, limit, list(self._retrieve(text, limit * factor, kwargs))) for text in queries]
+        return results[0] if isinstance(query, str) else results
+
+    def _retrieve(self, query: str, limit: int, kwargs: dict[str, Any]) -> Iterable[Any]:
+        if isinstance(self.retriever, Searchable):
+            return self.retriever.search(query, limit=limit, **kwargs)
+        return self.retriever(query, limit, **kwargs)
+
+    def _rerank(self, query: str, limit: int, items: list[Any]) -> list[Any]:
+        if not items:
+            return []
+        texts = [_text(number, item) for number, item in enumerate(items)]
+        best_first = sorted(self.reranker(query, texts), key=lambda pair: (-pair[1], pair[0]))
+        return [_rescored(items[index], score) for index, score in best_first[:limit]]
+
+
+def _check_queries(queries: list[str]) -> None:
+    for number, query in enumerate(queries):
+        if not isinstance(query, str) or not query.strip():
+            raise InvalidQueryError(f"query {number} is {query!r:.80}: a query is a text that is not empty")
+
+
+def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:
+    numbered = enumerate(texts)
+    while chunk := list(islice(numbered, _CHUNK_TEXTS)):
+        for number, text in chunk:
+            if not isinstance(text, str):
+                raise InvalidDocumentError(f"text {number} is {text!r:.80}: give strings, or TokenEmbeddings")
+        yield [text for _, text in chunk]
+
+
+def _ranking(scores: NDArray[np.float32], limit: int | None) -> Ranking:
+    order = np.argsort(-scores, kind="stable")[:limit]
+    return list(zip(order.tolist(), scores[order].tolist(), strict=True))
+
+
+def _text(number: int, item: Any) -> str:
+    text = item.get("text") if isinstance(item, Mapping) else getattr(item, "text", item)
+    if not isinstance(text, str):
+        raise InvalidDocumentError(
+            f"the retriever's item {number} has no text ({item!r:.80}): it must return texts, mappings with the key "
+            "'text' or objects with the attribute 'text', so a search must ask for its stored content"
+        )
+    return text
+
+
+def _rescored(item: Any, score: float) -> Any:
+    if isinstance(item, str):
+        return {"text": item, "score": score}
+    if isinstance(item, Mapping):
+        return {**item, "score": score}
+    if not hasattr(item, "score"):
+        return item
+    if dataclasses.is_dataclass(item):
+        return dataclasses.replace(cast("Any", item), score=score)
+    twin = copy.copy(item)
+    twin.score = score
+    return twin

@@ -1,0 +1,1 @@
+"""Search options, the request they become, and the hits."""

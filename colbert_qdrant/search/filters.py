@@ -1,0 +1,255 @@
+"""Filters that are short to write → Qdrant's filters."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time
+from difflib import get_close_matches
+from reprlib import repr as short
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from uuid import UUID
+
+from qdrant_client import models
+
+from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.points.ids import INT_RANGE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+Where: TypeAlias = Mapping[str, Any]
+"""What the payload of a document has to be: ``{"year": {"gte": 2020}, "lang": ["en", "de"]}``.
+
+Keys are payload keys, with paths as Qdrant has them (``"author.name"``, ``"authors[].name"``). All of them have to
+hold; where a key has several values, one that fits is enough.
+
+- ``{"lang": "en"}``: equals. An ``int`` equals whole numbers alone, a ``float`` all numbers; a ``date`` is that whole
+  day, a ``datetime`` that instant; ``None`` is no value, which is no key, null or ``[]``.
+- ``{"lang": ["en", "de"]}``: equals one of these.
+- ``{"year": {"gte": 2020, "ne": 2022}}``: all of these hold.
+
+  - ``gt``, ``gte``, ``lt``, ``lte`` compare numbers, or times: a ``datetime``, a ``date``, or either in ISO 8601,
+    which are UTC without a zone. Only one and the same value within all bounds fits.
+  - ``in`` and ``not_in`` take a list, ``ne`` a value. ``ne`` and ``not_in`` are the opposites of equals: they also
+    hold where there is no value.
+  - ``exists`` says whether there is a value.
+  - ``match`` takes the words that a text has to contain, for keys with an index of type ``"text"``.
+- ``{"$or": [where, where]}``, ``{"$and": [where, where]}``, ``{"$not": where}``.
+
+For all else, as places, or several tests of the same element of an array, there is ``filter=``.
+"""
+
+_LOGIC: Final = ("$and", "$or", "$not")
+_BOUNDS: Final = ("gt", "gte", "lt", "lte")
+_MAX_DEPTH: Final = 15
+"""Each level can become four of Qdrant's filter, of which Edge writes 64 and a server reads about a hundred."""
+
+
+def to_filter(where: Where) -> models.Filter:
+    """Translates a filter into Qdrant's form; `Where` says what it can be.
+
+    Raises:
+        ConfigurationError: It is not one; names the key, and says what can be there.
+
+    Example:
+        >>> to_filter({"year": {"gte": 2020}, "lang": ["en", "de"]}).model_dump(exclude_none=True)
+        {'must': [{'key': 'year', 'range': {'gte': 2020.0}}, {'key': 'lang', 'match': {'any': ['en', 'de']}}]}
+    """
+    return models.Filter(must=_conditions(where, depth=1))
+
+
+def joined(filter: models.Filter | None, where: Where | None) -> models.Filter | None:
+    """Both of them, or the one that is given.
+
+    Raises:
+        ConfigurationError: ``where`` is not a `Where`.
+    """
+    if where is None:
+        return filter
+    return to_filter(where) if filter is None else models.Filter(must=[filter, to_filter(where)])
+
+
+def _conditions(where: Where, *, depth: int) -> list[models.Condition]:
+    """Conditions that all have to hold."""
+    if not isinstance(where, Mapping):
+        raise ConfigurationError(
+            f'a where must be a dict like {{"year": {{"gte": 2020}}}}, got {short(where)}; a '
+            "models.Filter goes to filter="
+        )
+    if not where:
+        raise ConfigurationError("a where must not be empty: leave it out, or None, where everything is meant")
+    if depth > _MAX_DEPTH:
+        raise ConfigurationError(f"a where must not be nested more than {_MAX_DEPTH} deep: write it flatter")
+    return [condition for key, value in where.items() for condition in _entry(key, value, depth)]
+
+
+def _entry(key: str, value: Any, depth: int) -> list[models.Condition]:
+    if not isinstance(key, str) or not key:
+        raise _wrong(key, "is no payload key: use a string that is not empty")
+    if key.startswith("$"):
+        return [_logic(key, value, depth + 1)]
+    _text(key, key)
+    if isinstance(value, Mapping):
+        return _operators(key, value)
+    return [_any_of(key, value) if isinstance(value, list | tuple | set | frozenset) else _equal(key, value)]
+
+
+def _logic(key: str, value: Any, depth: int) -> models.Condition:
+    if key not in _LOGIC:
+        raise _wrong(key, f"is unknown{_nearest(key, _LOGIC)}: use one of {', '.join(_LOGIC)}")
+    if key == "$not":
+        return _not(_all(_conditions(value, depth=depth)))
+    if not isinstance(value, list | tuple) or not value:
+        raise _wrong(key, f"needs a list of filters that is not empty, got {short(value)}")
+    parts = [_all(_conditions(each, depth=depth)) for each in value]
+    return _all(parts) if key == "$and" else _any(parts)
+
+
+def _operators(key: str, tests: Mapping[str, Any]) -> list[models.Condition]:
+    unknown = [name for name in tests if name not in _BOUNDS and name not in _TESTS]
+    if unknown or not tests:
+        names = [*_BOUNDS, *_TESTS]
+        problem = f"has the unknown operator {unknown[0]!r}{_nearest(unknown[0], names)}" if unknown else "has {}"
+        raise _wrong(
+            key,
+            f"{problem}: use {', '.join(names)}, or the value itself for what equals it; a key inside an object is "
+            f"written {f'{key}.name'!r}",
+        )
+    bounds = {name: bound for name, bound in tests.items() if name in _BOUNDS}
+    others = [_TESTS[name](key, operand) for name, operand in tests.items() if name in _TESTS]
+    return [_range(key, bounds), *others] if bounds else others
+
+
+def _equal(key: str, value: Any) -> models.Condition:
+    if value is None:
+        return models.IsEmptyCondition(is_empty=models.PayloadField(key=key))
+    if isinstance(value, str | UUID | int):
+        return models.FieldCondition(key=key, match=models.MatchValue(value=_exact(key, value)))
+    if isinstance(value, float | date):
+        return _range(key, {"gte": value, "lte": value})
+    raise _wrong(
+        key,
+        f"cannot be compared with {short(value)}, of type {type(value).__name__}: use a string, a number, True, False, "
+        "None, a UUID, a date or a datetime",
+    )
+
+
+def _any_of(key: str, values: Any) -> models.Condition:
+    if not isinstance(values, list | tuple | set | frozenset) or not values:
+        raise _wrong(key, f"needs a list of values that is not empty, got {short(values)}")
+    texts = [_exact(key, each) for each in values if isinstance(each, str | UUID)]
+    numbers = [_exact(key, each) for each in values if isinstance(each, int) and not isinstance(each, bool)]
+    others = [each for each in values if isinstance(each, bool) or not isinstance(each, str | UUID | int)]
+    # of one type each: Qdrant takes no others
+    matches = [models.MatchAny(any=alike) for alike in (texts, numbers) if alike]
+    return _any(
+        [
+            *(models.FieldCondition(key=key, match=match) for match in matches),
+            *(_equal(key, each) for each in others),
+        ]
+    )
+
+
+def _exists(key: str, wanted: Any) -> models.Condition:
+    if not isinstance(wanted, bool):
+        raise _wrong(key, f"'exists' needs True or False, got {short(wanted)}")
+    return _not(_equal(key, None)) if wanted else _equal(key, None)
+
+
+def _words(key: str, text: Any) -> models.Condition:
+    if not isinstance(text, str) or not text.strip():
+        raise _wrong(key, f"'match' needs a text that is not empty, got {short(text)}")
+    return models.FieldCondition(key=key, match=models.MatchText(text=_text(key, text)))
+
+
+def _range(key: str, bounds: Mapping[str, Any]) -> models.Condition:
+    # one condition, so that one value has to be within all bounds
+    for one, other in (("gt", "gte"), ("lt", "lte")):
+        if one in bounds and other in bounds:  # engines do not agree on both
+            raise _wrong(key, f"has both {one!r} and {other!r}: use one of them")
+    numbers = {name: _number(bound) for name, bound in bounds.items()}
+    times = {name: _time(bound, end=name in ("gt", "lte")) for name, bound in bounds.items()}
+    if None not in numbers.values():
+        return models.FieldCondition(key=key, range=models.Range(**numbers))
+    if None not in times.values():
+        return models.FieldCondition(key=key, range=models.DatetimeRange(**times))
+    raise _wrong(
+        key,
+        f"cannot be compared with {', '.join(map(short, bounds.values()))}: use finite numbers, or else dates and "
+        "times (date, datetime, '2024-06-01', '2024-06-01T12:00:00Z')",
+    )
+
+
+def _number(bound: Any) -> float | None:
+    if isinstance(bound, bool) or not isinstance(bound, int | float) or not abs(bound) <= sys.float_info.max:
+        return None
+    return float(bound)
+
+
+def _time(bound: Any, *, end: bool) -> datetime | None:
+    """An instant; of a day its first or its last."""
+    if isinstance(bound, str):
+        bound = _parsed(bound)
+    if isinstance(bound, datetime):
+        return bound if bound.tzinfo else bound.replace(tzinfo=UTC)
+    return datetime.combine(bound, time.max if end else time.min, UTC) if isinstance(bound, date) else None
+
+
+def _parsed(text: str) -> date | None:
+    for kind in (date, datetime):
+        try:
+            return kind.fromisoformat(text)
+        except ValueError:
+            continue
+    return None
+
+
+def _exact(key: str, value: Any) -> Any:
+    """A value as Qdrant can look for it."""
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, str):
+        return _text(key, value)
+    if value not in INT_RANGE:
+        raise _wrong(key, f"cannot equal {short(value)}: whole numbers have 64 bits; store larger ones as strings")
+    return value
+
+
+def _text(key: str, text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise _wrong(key, f"{short(text)} is not valid Unicode: {error.reason}") from error
+    return text
+
+
+def _all(conditions: list[models.Condition]) -> models.Condition:
+    return conditions[0] if len(conditions) == 1 else models.Filter(must=conditions)
+
+
+def _any(conditions: list[models.Condition]) -> models.Condition:
+    return conditions[0] if len(conditions) == 1 else models.Filter(should=conditions)
+
+
+def _not(condition: models.Condition) -> models.Filter:
+    return models.Filter(must_not=[condition])
+
+
+def _nearest(name: object, names: Iterable[str]) -> str:
+    near = get_close_matches(str(name), names, n=2)
+    return f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
+
+
+def _wrong(key: object, problem: str) -> ConfigurationError:
+    meant = f" (did you mean '${key}'?)" if f"${key}" in _LOGIC else ""
+    return ConfigurationError(f"where: {key!r}{meant} {problem}")
+
+
+_TESTS: Final[dict[str, Callable[[str, Any], models.Condition]]] = {
+    "in": _any_of,
+    "not_in": lambda key, values: _not(_any_of(key, values)),
+    "ne": lambda key, value: _not(_equal(key, value)),
+    "exists": _exists,
+    "match": _words,
+}

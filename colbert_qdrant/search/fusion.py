@@ -1,0 +1,116 @@
+"""How candidates of several legs become one ranking, in Qdrant's words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from qdrant_client import models
+
+from colbert_qdrant.config.checks import require_int, require_number
+from colbert_qdrant.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from colbert_qdrant.capabilities import Capabilities
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rrf:
+    """Reciprocal rank fusion: the sum, over legs, of what a document's rank in each is worth.
+
+    Ranks count from 0 and are worth ``1 / (rank + k)``. With a weight w it is ``1 / ((rank + 1) / w + k - 1)``, as
+    Qdrant has it: a leg of weight 2 has its ranks halved.
+
+    Args:
+        k: How little the first ranks stand out; 60 in the paper (Cormack, Clarke and Büttcher, 2009), 2 in Qdrant.
+        weights: How much a leg counts, by name; others 1. Servers know them since 1.17.
+
+    Raises:
+        ConfigurationError: A value is out of range.
+    """
+
+    k: int = 60
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require_int("k", self.k, minimum=1)
+        for name, weight in self.weights.items():
+            require_number(f"weights[{name!r}]", weight, minimum=0)
+
+
+Fusion: TypeAlias = Literal["maxsim", "rrf", "dbsf"] | Rrf | models.FormulaQuery
+"""``"maxsim"``: MaxSim ranks all candidates; ``"rrf"``, `Rrf`: their ranks are fused, that of the encodings' leg being
+by MaxSim; ``"dbsf"``: likewise their scores, each leg's normalised; a formula: of MaxSim, its ``$score``, and of the
+payload."""
+
+_NAMES: Final = ("maxsim", "rrf", "dbsf")
+_QDRANT_K: Final = 2
+"""What servers take where nothing is said."""
+
+
+def check_fusion(fusion: Fusion) -> None:
+    """Raise unless it is one.
+
+    Raises:
+        ConfigurationError: It is not.
+    """
+    if fusion not in _NAMES and not isinstance(fusion, Rrf | models.FormulaQuery):
+        names = ", ".join(map(repr, _NAMES))
+        raise ConfigurationError(f"fusion={fusion!r}: use one of {names}, Rrf(…) or a models.FormulaQuery")
+
+
+def fused(
+    fusion: Fusion,
+    legs: Mapping[str, models.Prefetch],
+    rank: Mapping[str, Any],
+    *,
+    first: str,
+    asked: Collection[str],
+    limit: int,
+    capabilities: Capabilities,
+) -> dict[str, Any]:
+    """The parts of a request that fuse legs.
+
+    Args:
+        fusion: How; not ``"maxsim"``.
+        legs: The legs, by name.
+        rank: What ranks by MaxSim.
+        first: The name of the encodings' leg.
+        asked: The names of all legs that were asked for; for some there may have been nothing to search.
+        limit: Candidates that a formula is computed for.
+        capabilities: What the engine can do.
+
+    Raises:
+        CapabilityError: The engine does not know the fusion.
+        ConfigurationError: A weight is for a leg that the search has not.
+    """
+    if isinstance(fusion, models.FormulaQuery):
+        capabilities.require("formula", what="a formula", remedy="use fusion='maxsim'")
+        return {"prefetch": models.Prefetch(prefetch=list(legs.values()), limit=limit, **rank), "query": fusion}
+    ranked = {
+        name: models.Prefetch(prefetch=leg, limit=leg.limit, **rank) if name == first else leg
+        for name, leg in legs.items()
+    }
+    return {"prefetch": list(ranked.values()), "query": _fusion(fusion, list(ranked), asked, capabilities)}
+
+
+def _fusion(fusion: Any, legs: list[str], asked: Collection[str], capabilities: Capabilities) -> models.Query:
+    if fusion == "dbsf":
+        capabilities.require("dbsf", what="fusion='dbsf'", remedy="use fusion='maxsim'")
+        return models.FusionQuery(fusion=models.Fusion.DBSF)
+    rrf = Rrf() if fusion == "rrf" else fusion
+    if not rrf.weights and rrf.k == _QDRANT_K:
+        return models.FusionQuery(fusion=models.Fusion.RRF)
+    if not rrf.weights:
+        what = f"k={rrf.k} of reciprocal rank fusion"
+        capabilities.require("rrf_k", what=what, remedy="use Rrf(k=2) or fusion='maxsim'")
+        return models.RrfQuery(rrf=models.Rrf(k=rrf.k))
+    unknown = sorted(set(rrf.weights) - set(asked))
+    if unknown:
+        raise ConfigurationError(
+            f"there are weights for {unknown}, but the search has the legs {[*asked]}: leave them out"
+        )
+    capabilities.require("rrf_weights", what="weights of reciprocal rank fusion", remedy="leave them out")
+    return models.RrfQuery(rrf=models.Rrf(k=rrf.k, weights=[rrf.weights.get(name, 1.0) for name in legs]))
