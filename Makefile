@@ -1,24 +1,35 @@
-# make demo    index the Python standard library and ask it questions (QUERY="…" and MODEL=… are yours to set)
-# make test    run the tests
-# make lint    run the linter, the formatter's check and the type checker
-# make clean   remove what the others made
-#
-# Each creates .venv and installs what it needs. PYTHON chooses the interpreter; TORCH_INDEX_URL where torch comes
-# from, for example https://download.pytorch.org/whl/cpu for its wheels without CUDA.
+# Each target creates .venv and installs what it needs. `make help` prints what stands after two number signs.
+
+## PYTHON            the interpreter that .venv is made with, python3 by default
+## TORCH_INDEX_URL   where torch comes from, for example https://download.pytorch.org/whl/cpu for wheels without CUDA
+## CONSTRAINTS       the file of versions to install, .ci/constraints.txt by default; if empty, the newest are installed
+## QUERY             a question of your own for the demo, for example QUERY="how do I parse a date"
+## MODEL             a ColBERT checkpoint for the demo: a folder, or a name on the Hugging Face hub
 
 PYTHON ?= python3
 TORCH_INDEX_URL ?=
+CONSTRAINTS ?= .ci/constraints.txt
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint .ci/constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(addprefix --constraint ,$(CONSTRAINTS))
 
-.PHONY: install demo test lint clean
+# The demo gets these through the environment, as they were written: neither make nor the shell reads what is in them.
+override QUERY := $(value QUERY)
+override MODEL := $(value MODEL)
+export QUERY MODEL
 
-install: .venv/dev
+.PHONY: help install demo test lint constraints clean
 
-.venv/torch: .ci/constraints.txt
+help: ## print this
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk '/^## / { if (!n++) print "\nVariables, as in make test PYTHON=python3.13:"; print substr($$0, 4) }' $(MAKEFILE_LIST)
+
+install: .venv/dev ## install the package, editable, with what the tests and the linters need
+
+.venv/torch: $(CONSTRAINTS)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	$(PIP) $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) torch
+	$(if $(TORCH_INDEX_URL),$(PIP) --no-deps --index-url $(TORCH_INDEX_URL) torch)
+	$(PIP) $(addprefix --extra-index-url ,$(TORCH_INDEX_URL)) torch
 	touch $@
 
 .venv/dev: .venv/torch pyproject.toml
@@ -29,17 +40,21 @@ install: .venv/dev
 	$(PIP) --editable '.[demo]'
 	touch $@
 
-demo: .venv/demo
-	$(BIN)/python examples/demo.py $(if $(MODEL),--model '$(MODEL)') $(if $(QUERY),'$(QUERY)')
+demo: .venv/demo ## index the Python standard library and ask it questions
+	$(BIN)/python examples/demo.py $${MODEL:+--model "$$MODEL"} $${QUERY:+-- "$$QUERY"}
 
-test: .venv/dev
+test: .venv/dev ## run the tests
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-lint: .venv/dev
+lint: .venv/dev ## run the linter, the formatter's check and the type checker
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-clean:
+constraints: .venv/dev .venv/demo ## freeze what is installed now, to .ci/constraints.txt
+	.ci/freeze $(BIN)/python
+	touch .venv/torch .venv/dev .venv/demo
+
+clean: ## remove what the others made
 	rm -rf .venv demo-store build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
