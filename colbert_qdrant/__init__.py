@@ -9,9 +9,7 @@ import logging
 from colbert_qdrant._support.progress import ProgressReporter
 from colbert_qdrant._support.secret import Secret
 from colbert_qdrant.attach import AsyncAttachedCollection, AttachedCollection, attach, attach_async
-from colbert_qdrant.collection.aio import AsyncColbertCollection
-from colbert_qdrant.collection.blocking import ColbertCollection
-from colbert_qdrant.collection.info import CollectionState, VectorState
+from colbert_qdrant.collection import AsyncColbertCollection, ColbertCollection, CollectionState, VectorState
 from colbert_qdrant.config import (
     Bm25Config,
     CollectionConfig,
@@ -79,7 +77,7 @@ from colbert_qdrant.scoring.maxsim import maxsim
 from colbert_qdrant.scoring.rerank import ColbertReranker, Reranker
 from colbert_qdrant.search.filters import Where
 from colbert_qdrant.search.fusion import Rrf
-from colbert_qdrant.search.request import SearchMode
+from colbert_qdrant.search.options import SearchMode
 from colbert_qdrant.tokens import TokenEmbeddings
 
 __version__ = "0.1.0"

@@ -1,27 +1,15 @@
-"""Which engine a client speaks to, and what may be sent to it."""
+"""The features of engines: which server version has one first, and which engines lack it."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, Self
 
-from qdrant_client import AsyncQdrantClient, QdrantClient
-
-from colbert_qdrant.edge import AsyncEdgeClient, EdgeClient
-from colbert_qdrant.errors import CapabilityError, ConfigurationError
+from colbert_qdrant.errors import CapabilityError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-Client: TypeAlias = QdrantClient | EdgeClient
-"""The clients that block: the two have the same method names."""
-
-AsyncClient: TypeAlias = AsyncQdrantClient | AsyncEdgeClient
-"""The clients whose methods are awaited."""
-
-Engine = Literal["server", "local", "edge"]
-"""A Qdrant server or cluster, the client's local mode, or the embedded engine."""
 
 Feature = Literal[
     "has_vector",
@@ -77,10 +65,7 @@ SINCE: Final[Mapping[Feature, tuple[int, int]]] = {
 }
 """The first server that has a feature. The embedded engine, and the client's local mode, have all but those below."""
 
-_NOT_IN_EDGE: Final[frozenset[Feature]] = frozenset({"bm25_inference", "sharding", "shard_keys", "strict_mode"})
-_NOT_LOCAL: Final[frozenset[Feature]] = frozenset(
-    {"bm25_inference", "sharding", "shard_keys", "strict_mode", "search_params", "acorn", "payload_indexes"}
-)
+_IN_WORDS: Final[Mapping[str, str]] = {"edge": "the embedded engine", "local": "the client's local mode"}
 _MULTIVECTORS_SINCE: Final = (1, 10)
 
 
@@ -91,41 +76,26 @@ class Capabilities:
     Nothing is sent to a server that it does not know.
 
     Attributes:
-        engine: The kind of engine.
+        engine: The engine's name: ``"server"``, ``"local"`` or ``"edge"``.
         version: Major and minor version of a server; ``None`` for the others.
+        lacks: The features that an engine without a version does not have.
 
     Example:
         >>> Capabilities(engine="server", version=(1, 18)).has("memory")
         False
     """
 
-    engine: Engine
+    engine: str
     version: tuple[int, int] | None = None
+    lacks: frozenset[Feature] = frozenset()
 
     @classmethod
-    def of(cls, client: Client | AsyncClient) -> Self:
-        """Find out about the engine behind a client; a server is asked for its version.
-
-        Raises:
-            ConfigurationError: It is not a client that this library knows, or one that has to be awaited.
-            CapabilityError: The server is older than 1.10, the first one with multivectors.
-        """
-        if isinstance(client, AsyncQdrantClient | AsyncEdgeClient):
-            raise ConfigurationError(f"{type(client).__name__} cannot be asked here, it has to be awaited")
-        engine = engine_of(client)
-        if isinstance(client, EdgeClient) or engine == "local":
-            return cls(engine=engine)
-        return cls.of_version(engine, client.info().version)
-
-    @classmethod
-    def of_version(cls, engine: Engine, version: str | None) -> Self:
-        """Those of an engine, given what it calls its version if it is a server.
+    def of_server(cls, version: str | None) -> Self:
+        """Return those of a server, given the version that it reports.
 
         Raises:
             CapabilityError: The server is older than 1.10, the first one with multivectors.
         """
-        if engine != "server":
-            return cls(engine=engine)
         parsed = _parse(version or "")
         if parsed < _MULTIVECTORS_SINCE:
             raise CapabilityError(
@@ -137,7 +107,7 @@ class Capabilities:
         """Whether the engine has a feature."""
         if self.version is not None:
             return self.version >= SINCE[feature]
-        return feature not in (_NOT_IN_EDGE if self.engine == "edge" else _NOT_LOCAL)
+        return feature not in self.lacks
 
     def require(self, feature: Feature, *, what: str, remedy: str) -> None:
         """Raise unless the engine has a feature.
@@ -153,39 +123,13 @@ class Capabilities:
         if self.has(feature):
             return
         if self.version is None:
-            engine = "the embedded engine" if self.engine == "edge" else "the client's local mode"
+            engine = _IN_WORDS.get(self.engine, f"the engine {self.engine!r}")
             raise CapabilityError(f"{what} needs a Qdrant server, {engine} has nothing like it: {remedy}")
         major, minor = SINCE[feature]
         raise CapabilityError(
             f"{what} needs a Qdrant server of version {major}.{minor} or newer, this one is {self.version[0]}."
             f"{self.version[1]}: upgrade it, or {remedy}"
         )
-
-
-def engine_of(client: Client | AsyncClient) -> Engine:
-    """The kind of engine behind a client, without asking it.
-
-    Raises:
-        ConfigurationError: It is not a client that this library knows.
-    """
-    if isinstance(client, EdgeClient | AsyncEdgeClient):
-        return "edge"
-    if not isinstance(client, QdrantClient | AsyncQdrantClient):
-        raise ConfigurationError(
-            "client must be a qdrant_client.QdrantClient or AsyncQdrantClient, an EdgeClient or an AsyncEdgeClient, "
-            f"got {type(client).__name__}"
-        )
-    options = client.init_options
-    return "local" if options.get("location") == ":memory:" or options.get("path") is not None else "server"
-
-
-def speaks_grpc(client: Client | AsyncClient) -> bool:
-    """Whether a client speaks to its server over gRPC, in binary, not over REST."""
-    return (
-        isinstance(client, QdrantClient | AsyncQdrantClient)
-        and engine_of(client) == "server"
-        and bool(client.init_options.get("prefer_grpc"))
-    )
 
 
 def _parse(version: str) -> tuple[int, int]:

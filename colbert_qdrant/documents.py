@@ -23,7 +23,7 @@ class Document:
             where no text is known.
         payload: Anything JSON can hold; its keys can be filtered on and come back with every hit. In a native
             collection it is all that is stored beside the vectors: the text is put into it where it is missing.
-        vectors: Vectors of its own for further legs of hybrid searches, by name, in the place of an encoder's.
+        vectors: Vectors of its own for hybrid searches, by name, in the place of an encoder's.
     """
 
     id: DocumentId
@@ -42,14 +42,15 @@ class SearchHit:
             of query tokens); in mode ``"fde"`` the inner product of the encodings, which estimates MaxSim.
         text: The document's text; ``None`` if the search was asked for no payload, or the payload has no text.
         payload: The document's payload, without this library's own keys; of a native collection all of it.
-        legs: In a search of several legs, those that brought it: among whose best it is; else, and in groups, empty.
+        found_by: The vectors that found it, where several find candidates (see ``prefetch`` in `SearchOptions`); else,
+            and in groups, empty.
     """
 
     id: DocumentId
     score: float
     text: str | None = None
     payload: Mapping[str, Any] = field(default_factory=dict)
-    legs: tuple[str, ...] = ()
+    found_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

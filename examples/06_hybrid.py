@@ -19,6 +19,6 @@ with EdgeClient(store) as client:
     docs = ColbertCollection.open_or_create("manual", client=client, encoder=encoder, config=config)
     docs.upsert(DOCUMENTS)
     for hit in docs.search("E-1107", mode="hybrid"):
-        print(f"{hit.score:.2f}  {hit.id}  by {' and '.join(hit.legs)}  {hit.text}")
-    (best,) = docs.search("E-2203", legs={"bm25": 1}, limit=1)
+        print(f"{hit.score:.2f}  {hit.id}  by {' and '.join(hit.found_by)}  {hit.text}")
+    (best,) = docs.search("E-2203", prefetch={"bm25": 1}, limit=1)
     print(f"the word alone finds {best.id}")

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from qdrant_client import models
 
 from colbert_qdrant.errors import ConfigurationError
-from colbert_qdrant.search.request import SearchPlan
+from colbert_qdrant.search.options import CheckedOptions
 
 Candidates: TypeAlias = models.QueryRequest | Callable[[str], models.QueryRequest]
 """The search that brings a query's candidates, or what makes it of the query's text."""
@@ -45,7 +45,7 @@ def candidates_request(
     """The same search with what ranking needs; the caller's object stays as it is.
 
     Args:
-        own: The caller's search. Without a limit it finds as many candidates as `SearchPlan` would.
+        own: The caller's search. Without a limit it finds as many candidates as `SearchOptions` says.
         limit: How many hits are wanted.
         filter: What has to hold beside the search's own filter.
         shard_key: Which shards are searched, unless it says so itself.
@@ -53,7 +53,7 @@ def candidates_request(
     Raises:
         ConfigurationError: It finds fewer candidates than hits are wanted, or ``limit < 1``.
     """
-    usual = SearchPlan(limit=limit).first_stage_limit
+    usual = CheckedOptions(limit=limit).first_stage_limit
     candidates = usual if own.limit is None else own.limit
     if candidates < limit:
         raise ConfigurationError(

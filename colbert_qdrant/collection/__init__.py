@@ -1,1 +1,7 @@
 """A collection for late interaction: created, filled, fitted and searched."""
+
+from colbert_qdrant.collection.aio import AsyncColbertCollection
+from colbert_qdrant.collection.info import CollectionState, VectorState
+from colbert_qdrant.collection.sync import ColbertCollection
+
+__all__ = ["AsyncColbertCollection", "ColbertCollection", "CollectionState", "VectorState"]

@@ -1,13 +1,28 @@
-"""A collection of documents for late interaction, for event loops."""
+"""A collection for late interaction, as coroutines: created, filled, fitted and searched."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+import contextlib
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from colbert_qdrant.collection.operations import CollectionOperations, Encoders
-from colbert_qdrant.collection.shell import CollectionShell
-from colbert_qdrant.engines.connection import Connection
-from colbert_qdrant.search.request import Groups, LegLimits, SearchMode, SearchPlan
+from colbert_qdrant._support import telemetry
+from colbert_qdrant.collection import documents as stored_documents
+from colbert_qdrant.collection import lifecycle, search
+from colbert_qdrant.collection.fitting import Fitter
+from colbert_qdrant.collection.info import read_state, wait_until_ready
+from colbert_qdrant.collection.ingest import ingest, upsert
+from colbert_qdrant.collection.opened import OpenCollection
+from colbert_qdrant.encoders.queries import one_query
+from colbert_qdrant.engines import async_engine
+from colbert_qdrant.errors import ClosedError, CollectionExistsError
+from colbert_qdrant.search.options import (
+    GroupOptions,
+    SearchOptions,
+    SimilarOptions,
+    check_grouping,
+    check_options,
+    shows_options,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
@@ -16,17 +31,17 @@ if TYPE_CHECKING:
     from qdrant_client import models
 
     from colbert_qdrant._support.progress import ProgressReporter
-    from colbert_qdrant.capabilities import AsyncClient
     from colbert_qdrant.collection.info import CollectionState
     from colbert_qdrant.config import CollectionConfig, FdeConfig, RetryConfig
     from colbert_qdrant.documents import Document, DocumentId, IngestReport, SearchGroup, SearchHits
     from colbert_qdrant.encoders import LateInteractionEncoder, VectorEncoder
+    from colbert_qdrant.engines import AsyncClient
+    from colbert_qdrant.fde import FixedDimensionalEncoder
     from colbert_qdrant.search.filters import Where
-    from colbert_qdrant.search.fusion import Fusion
     from colbert_qdrant.tokens import TokenEmbeddings
 
 
-class AsyncColbertCollection(CollectionShell):
+class AsyncColbertCollection:
     """`ColbertCollection` with all methods awaited: same names, same parameters, same errors.
 
     Requests go out through an ``AsyncQdrantClient`` or an `AsyncEdgeClient`, and many can be under way at once.
@@ -44,6 +59,11 @@ class AsyncColbertCollection(CollectionShell):
         ...         return await docs.search("dates", limit=1)
     """
 
+    def __init__(self, opened: OpenCollection) -> None:
+        """Used by `create` and `open`."""
+        self._opened = opened
+        self._closed = False
+
     @classmethod
     async def create(
         cls,
@@ -56,13 +76,28 @@ class AsyncColbertCollection(CollectionShell):
         shard_key: str | int | None = None,
         vector_encoders: Mapping[str, VectorEncoder] | None = None,
     ) -> Self:
-        """See `ColbertCollection.create`."""
-        connection = Connection.awaited(client, retry=retry, shard_key=shard_key)
-        return cls(
-            await CollectionOperations.create(
-                name, connection=connection, encoders=Encoders(encoder, vector_encoders or {}), config=config
-            )
+        """Create an empty collection.
+
+        Args:
+            name: The collection's name.
+            client: An ``AsyncQdrantClient`` (server, ``path=`` or ``":memory:"``) or an `AsyncEdgeClient`.
+            encoder: Makes the token embeddings of documents and queries.
+            config: Layout and FDE; the defaults are `CollectionConfig`'s.
+            retry: What is done about failing requests.
+            shard_key: Which shards all requests are for, in a collection with ``sharding="custom"``; without one,
+                everything is searched and nothing can be written.
+            vector_encoders: Encoders of the vectors in ``config.dense`` and ``config.sparse``, by name; without one
+                they are brought by documents and queries.
+
+        Raises:
+            CollectionExistsError: There is a collection of that name already.
+            CapabilityError: The server is too old.
+        """
+        engine = async_engine(client, retry=retry, shard_key=shard_key)
+        creating = OpenCollection.create(
+            name, engine=engine, encoder=encoder, config=config, vector_encoders=vector_encoders
         )
+        return cls(await creating)
 
     @classmethod
     async def open(
@@ -76,13 +111,28 @@ class AsyncColbertCollection(CollectionShell):
         shard_key: str | int | None = None,
         vector_encoders: Mapping[str, VectorEncoder] | None = None,
     ) -> Self:
-        """See `ColbertCollection.open`."""
-        connection = Connection.awaited(client, retry=retry, shard_key=shard_key)
-        return cls(
-            await CollectionOperations.open(
-                name, connection=connection, encoders=Encoders(encoder, vector_encoders or {}), config=config
-            )
+        """Open a collection, and make sure that it was built with this encoder and these settings.
+
+        Args:
+            name: The collection's name.
+            client: The client of the engine it is in.
+            encoder: The encoder that it was built with.
+            config: Only to insist on settings; without it the stored ones are used.
+            retry: See `create`.
+            shard_key: See `create`.
+            vector_encoders: See `create`.
+
+        Raises:
+            CollectionNotFoundError: There is no such collection.
+            SchemaMismatchError: Its vectors are laid out in another way, or it is not one of this library's.
+            FingerprintMismatchError: It was built with another encoder or other settings.
+            ArtefactError: It was fitted, but what was fitted is missing or altered.
+        """
+        engine = async_engine(client, retry=retry, shard_key=shard_key)
+        opening = OpenCollection.open(
+            name, engine=engine, encoder=encoder, config=config, vector_encoders=vector_encoders
         )
+        return cls(await opening)
 
     @classmethod
     async def open_or_create(
@@ -96,23 +146,76 @@ class AsyncColbertCollection(CollectionShell):
         shard_key: str | int | None = None,
         vector_encoders: Mapping[str, VectorEncoder] | None = None,
     ) -> Self:
-        """See `ColbertCollection.open_or_create`."""
-        connection = Connection.awaited(client, retry=retry, shard_key=shard_key)
-        return cls(
-            await CollectionOperations.open_or_create(
-                name, connection=connection, encoders=Encoders(encoder, vector_encoders or {}), config=config
-            )
-        )
+        """Open the collection if there is one, else create it; arguments and errors are those of the two."""
+        engine = async_engine(client, retry=retry, shard_key=shard_key)
+        given: dict[str, Any] = {
+            "engine": engine,
+            "encoder": encoder,
+            "config": config,
+            "vector_encoders": vector_encoders,
+        }
+        if not await engine.collection_exists(name):
+            with contextlib.suppress(CollectionExistsError):  # by somebody else, in the meantime
+                return cls(await OpenCollection.create(name, **given))
+        return cls(await OpenCollection.open(name, **given))
+
+    @property
+    def name(self) -> str:
+        """The collection's name."""
+        return self._opened.name
+
+    @property
+    def encoder(self) -> LateInteractionEncoder:
+        """The encoder that makes token embeddings."""
+        return self._opened.encoder
+
+    @property
+    def config(self) -> CollectionConfig:
+        """The collection's settings; a refit may change those of its encoding."""
+        return self._opened.config
+
+    @property
+    def fde(self) -> FixedDimensionalEncoder | None:
+        """The encoding; ``None`` while it has to be fitted."""
+        return self._opened.fde
 
     async def upsert(self, documents: Iterable[Document]) -> None:
-        """See `ColbertCollection.upsert`."""
-        await self._operations.upsert(list(documents))
+        """Store documents; one that is stored under the same id is replaced whole.
+
+        All of them are checked and encoded before the first is written, so they are held in memory: use `ingest`
+        for many.
+
+        Raises:
+            InvalidDocumentError: A document cannot be stored; nothing was written.
+            InvalidTokensError: A document's token embeddings cannot be stored; nothing was written.
+            RequestError: The server could not be reached, or refused documents; all others are stored.
+        """
+        await upsert(self._open, list(documents))
 
     async def ingest(
         self, documents: Iterable[Document] | AsyncIterable[Document], *, progress: bool | ProgressReporter = False
     ) -> IngestReport:
-        """See `ColbertCollection.ingest`; ``documents`` may be asynchronous, and others are read in the event loop."""
-        return await self._operations.ingest(documents, progress=progress)
+        """Stream documents of any number into the collection, in bounded memory.
+
+        Documents are read, encoded and written some hundred at a time, and each request is acknowledged before
+        the next. A document is replaced by a later one with the same id.
+
+        Args:
+            documents: Any iterable, also an asynchronous one; others are read in the event loop.
+            progress: ``True`` for a live bar where stderr is a terminal (needs the ``progress`` extra), or an
+                object of your own that is told of every acknowledged batch.
+
+        Returns:
+            What was written.
+
+        Raises:
+            InvalidDocumentError: A document cannot be stored; those acknowledged before it are.
+            InvalidTokensError: A document's token embeddings cannot be stored; likewise.
+            RequestError: The server failed for good, or refuses everything; those acknowledged before are stored.
+        """
+        opened = self._open
+        with telemetry.operation("ingest"):
+            return await ingest(opened, documents, progress=progress)
 
     async def fit(
         self,
@@ -122,12 +225,37 @@ class AsyncColbertCollection(CollectionShell):
         device: str = "cpu",
         progress: bool | ProgressReporter = False,
     ) -> None:
-        """See `ColbertCollection.fit`."""
-        await self._operations.fit(refit=refit, config=config, device=device, progress=progress)
+        """Fit the encoding to the documents that are stored, and add it to those that lack it.
+
+        `ingest` does so by itself; by hand it is for collections filled with `upsert`, and to fit again. When it is
+        killed, the next write or fit resumes from what is stored.
+
+        Args:
+            refit: Fit anew although the collection is fitted: with more documents, or in another way. All encodings are
+                made anew from the stored tokens; searches are exact until it is done. Nobody else may write meanwhile.
+                After a refit, reopen the collection in every process that searches it.
+            config: What to fit with from now on, of the same ``dim``; only with ``refit``.
+            device: Where torch trains.
+            progress: As for `ingest`.
+
+        Raises:
+            ConfigurationError: The encoding needs no fit, there are no documents, or ``config`` has another ``dim``.
+        """
+        fitter = Fitter(self._open)
+        with telemetry.operation("fit", refit=refit):
+            await fitter.fit(config=config, refit=refit, device=device, progress=progress)
 
     async def get(self, ids: DocumentId | Iterable[DocumentId]) -> list[Document]:
-        """See `ColbertCollection.get`."""
-        return await self._operations.get(ids)
+        """Fetch documents.
+
+        Args:
+            ids: One id or several.
+
+        Returns:
+            The documents in the order of their ids, with the ``vectors`` that no encoder makes; those that are not
+            stored are left out.
+        """
+        return await stored_documents.get(self._open, ids)
 
     async def delete(
         self,
@@ -136,158 +264,152 @@ class AsyncColbertCollection(CollectionShell):
         where: Where | None = None,
         filter: models.Filter | None = None,
     ) -> None:
-        """See `ColbertCollection.delete`."""
-        await self._operations.delete(ids=ids, where=where, filter=filter)
+        """Delete documents, by their ids or by their payload; what is not stored is no error.
+
+        Args:
+            ids: One id or several.
+            where: Those whose payload matches, see `search`.
+            filter: See `search`.
+
+        Raises:
+            ConfigurationError: Neither is given, or ids and one of the others; or ``where`` is not a `Where`.
+        """
+        await stored_documents.delete(self._open, ids=ids, where=where, filter=filter)
 
     async def count(self, *, where: Where | None = None, filter: models.Filter | None = None) -> int:
-        """See `ColbertCollection.count`."""
-        return await self._operations.count(where=where, filter=filter)
+        """The exact number of documents, or of those whose payload matches; see `search`."""
+        return await stored_documents.count(self._open, where=where, filter=filter)
 
-    async def search(
-        self,
-        query: str | TokenEmbeddings,
-        *,
-        limit: int = 10,
-        offset: int = 0,
-        candidates: int | None = None,
-        mode: SearchMode = "two-stage",
-        where: Where | None = None,
-        filter: models.Filter | None = None,
-        params: models.SearchParams | None = None,
-        with_payload: bool = True,
-        legs: LegLimits | None = None,
-        fusion: Fusion = "maxsim",
-        score_threshold: float | None = None,
-        token_threshold: float | None = None,
-        vectors: Mapping[str, Any] | None = None,
-        timings: bool = False,
-    ) -> SearchHits:
-        """See `ColbertCollection.search`."""
-        plan = SearchPlan(
-            limit=limit,
-            offset=offset,
-            score_threshold=score_threshold,
-            token_threshold=token_threshold,
-            candidates=candidates,
-            mode=mode,
-            legs=legs,
-            fusion=fusion,
-            where=where,
-            filter=filter,
-            params=params,
-            with_payload=with_payload,
-        )
-        return await self._operations.search(query, plan, vectors=vectors or {}, timings=timings)
+    @shows_options(SearchOptions)
+    async def search(self, query: str | TokenEmbeddings, **options: Unpack[SearchOptions]) -> SearchHits:
+        """Find the best documents for a query, in one request.
 
+        Where a search filtered by a key without an index finds fewer than ``limit`` through the graph, it is sent once
+        more without it.
+
+        Args:
+            query: A text, or the token embeddings of one query.
+            **options: See `SearchOptions`.
+
+        Returns:
+            Hits by falling score; ties by id.
+
+        Raises:
+            InvalidQueryError: The query is empty, or not one query.
+            ConfigurationError: An option is out of range, ``candidates < limit``, or ``where`` is not a `Where`.
+        """
+        checked = check_options(SearchOptions, options).for_one_query()
+        return (await search.search(self._open, one_query(query), checked))[0]
+
+    @shows_options(SearchOptions)
     async def search_batch(
-        self,
-        queries: Sequence[str] | TokenEmbeddings,
-        *,
-        limit: int = 10,
-        offset: int = 0,
-        candidates: int | None = None,
-        mode: SearchMode = "two-stage",
-        where: Where | None = None,
-        filter: models.Filter | None = None,
-        params: models.SearchParams | None = None,
-        with_payload: bool = True,
-        legs: LegLimits | None = None,
-        fusion: Fusion = "maxsim",
-        score_threshold: float | None = None,
-        token_threshold: float | None = None,
-        vectors: Mapping[str, Any] | None = None,
-        timings: bool = False,
+        self, queries: Sequence[str] | TokenEmbeddings, **options: Unpack[SearchOptions]
     ) -> list[SearchHits]:
-        """See `ColbertCollection.search_batch`."""
-        plan = SearchPlan(
-            limit=limit,
-            offset=offset,
-            score_threshold=score_threshold,
-            token_threshold=token_threshold,
-            candidates=candidates,
-            mode=mode,
-            legs=legs,
-            fusion=fusion,
-            where=where,
-            filter=filter,
-            params=params,
-            with_payload=with_payload,
-        )
-        return await self._operations.search_batch(queries, plan, vectors=vectors or {}, timings=timings)
+        """Find the best documents for several queries, encoded together and sent in one request.
 
+        Args:
+            queries: Texts, or the token embeddings of queries.
+            **options: See `SearchOptions`.
+
+        Returns:
+            One list of hits per query, in the order of the queries.
+
+        Raises:
+            InvalidQueryError: A query is empty, or its vectors are not of this collection's dimensions.
+            ConfigurationError: An option is out of range, ``candidates < limit``, or ``where`` is not a `Where`.
+        """
+        return await search.search(self._open, queries, check_options(SearchOptions, options))
+
+    @shows_options(GroupOptions)
     async def search_groups(
-        self,
-        query: str | TokenEmbeddings,
-        group_by: str,
-        *,
-        group_size: int = 3,
-        limit: int = 10,
-        candidates: int | None = None,
-        mode: SearchMode = "two-stage",
-        where: Where | None = None,
-        filter: models.Filter | None = None,
-        params: models.SearchParams | None = None,
-        with_payload: bool = True,
-        legs: LegLimits | None = None,
-        fusion: Fusion = "maxsim",
-        score_threshold: float | None = None,
-        token_threshold: float | None = None,
-        vectors: Mapping[str, Any] | None = None,
+        self, query: str | TokenEmbeddings, group_by: str, *, group_size: int = 3, **options: Unpack[GroupOptions]
     ) -> list[SearchGroup]:
-        """See `ColbertCollection.search_groups`."""
-        plan = SearchPlan(
-            limit=limit,
-            score_threshold=score_threshold,
-            token_threshold=token_threshold,
-            candidates=candidates,
-            mode=mode,
-            legs=legs,
-            fusion=fusion,
-            where=where,
-            filter=filter,
-            params=params,
-            with_payload=with_payload,
-        )
-        groups = Groups(by=group_by, size=group_size)
-        return await self._operations.search_groups(query, plan, groups=groups, vectors=vectors or {})
+        """Find the best documents of the best groups: passages of a book, pages of a site.
 
-    async def more_like(
-        self,
-        id: DocumentId,
-        *,
-        limit: int = 10,
-        candidates: int | None = None,
-        where: Where | None = None,
-        filter: models.Filter | None = None,
-        with_payload: bool = True,
-    ) -> SearchHits:
-        """See `ColbertCollection.more_like`."""
-        plan = SearchPlan(limit=limit, candidates=candidates, where=where, filter=filter, with_payload=with_payload)
-        return await self._operations.more_like(id, plan)
+        Args:
+            query: A text, or the token embeddings of one query.
+            group_by: The payload key that says which group a document belongs to. It should have an index
+                (``payload_indexes``).
+            group_size: Most hits of a group.
+            **options: See `GroupOptions`.
+
+        Returns:
+            Groups by the score of their best hit.
+
+        Raises:
+            InvalidQueryError: The query is empty, or not one query.
+            ConfigurationError: An option is out of range, or the server's strict mode wants an index.
+        """
+        checked = check_options(GroupOptions, options).for_one_query()
+        check_grouping(group_by, group_size)
+        return await search.search_groups(self._open, query, checked, group_by=group_by, group_size=group_size)
+
+    @shows_options(SimilarOptions)
+    async def more_like(self, id: DocumentId, **options: Unpack[SimilarOptions]) -> SearchHits:
+        """Find the documents that are most like one that is stored, by its stored token vectors: no model is needed.
+
+        Args:
+            id: The document's id; it is not among the hits.
+            **options: See `SimilarOptions`.
+
+        Raises:
+            InvalidQueryError: There is no such document.
+        """
+        return await search.more_like(self._open, id, check_options(SimilarOptions, options))
 
     async def check(self) -> None:
-        """See `ColbertCollection.check`."""
-        await self._operations.check()
+        """Make sure that the stored collection still is the one that was opened.
+
+        Raises:
+            CollectionNotFoundError: It is gone.
+            SchemaMismatchError: Its vectors are laid out in another way.
+            FingerprintMismatchError: It was built with another encoder or other settings.
+        """
+        opened = self._open
+        await lifecycle.open(self.name, engine=opened.engine, encoder=self.encoder, config=self.config)
 
     async def info(self) -> CollectionState:
-        """See `ColbertCollection.info`."""
-        return await self._operations.info()
+        """What is really in force: status, sizes, how vectors are stored, indexes, and the limits of strict mode."""
+        return await read_state(self._open.engine, self.name, self.config)
 
     async def wait_until_ready(
         self,
         *,
-        timeout: float = 600,  # noqa: ASYNC109 - the parameter of the other class
+        timeout: float = 600,  # noqa: ASYNC109 - the state of then is the answer, not an exception
     ) -> CollectionState:
-        """See `ColbertCollection.wait_until_ready`."""
-        return await self._operations.wait_until_ready(timeout)
+        """Wait until the graphs over everything written are built, at most ``timeout`` seconds.
+
+        Raises:
+            NotReadyError: It was not in time, or will not be by itself; says what to do.
+            EngineError: The engine gave up building.
+        """
+        return await wait_until_ready(self._open.engine, self.name, self.config, timeout=timeout)
 
     async def optimize(self) -> None:
-        """See `ColbertCollection.optimize`."""
-        await self._operations.optimize()
+        """Build the graphs of an embedded store now, and wait for it; servers do so by themselves."""
+        await self._open.engine.optimize(self.name)
 
     async def drop(self) -> None:
-        """See `ColbertCollection.drop`."""
-        await self._operations.drop()
+        """Delete the collection with all its documents, and close it."""
+        engine = self._open.engine
+        await engine.runtime.whole(lifecycle.drop(self.name, engine=engine, config=self.config))
+        self.close()
+
+    def close(self) -> None:
+        """Refuse further use. The client stays open: it is the caller's."""
+        self._closed = True
+
+    @property
+    def _open(self) -> OpenCollection:
+        if self._closed:
+            raise ClosedError(f"collection {self.name!r} is closed: open it again")
+        return self._opened
+
+    def __repr__(self) -> str:
+        fitted = "" if self.fde else ", not fitted"
+        return (
+            f"{type(self).__name__}({self.name!r}, fde_dim={self.config.fde.dim}, token_dim={self.encoder.dim}{fitted})"
+        )
 
     async def __aenter__(self) -> Self:
         return self

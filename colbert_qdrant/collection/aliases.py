@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 from colbert_qdrant.errors import AuthenticationError
 
 if TYPE_CHECKING:
-    from colbert_qdrant.engines.connection import Connection
+    from colbert_qdrant.engines import Engine
 
 
-async def real_name(connection: Connection, collection: str) -> str:
+async def real_name(engine: Engine, collection: str) -> str:
     """The collection that a name stands for: itself, unless it is an alias.
 
     A key that may not list aliases sees none: collections have to be opened by their own names then.
     """
     try:
-        aliases = (await connection.client.get_aliases()).aliases
+        aliases = await engine.get_aliases()
     except AuthenticationError:
         return collection
-    return next((alias.collection_name for alias in aliases if alias.alias_name == collection), collection)
+    return aliases.get(collection, collection)

@@ -12,11 +12,12 @@ from qdrant_client import models
 from colbert_qdrant.collection.aliases import real_name
 from colbert_qdrant.errors import ArtefactError
 from colbert_qdrant.points.ids import NAMESPACE
+from colbert_qdrant.points.point import Point
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from colbert_qdrant.engines.connection import Connection
+    from colbert_qdrant.engines import Engine
 
 FILE_NAME: Final = "fde.safetensors"
 _SUFFIX: Final = "__fde"
@@ -29,16 +30,16 @@ _MANIFEST: Final = str(uuid5(NAMESPACE, "artefact"))
 """The point that says which artefact is the collection's: written last, so there is all of it or none."""
 
 
-async def companion(connection: Connection, collection: str) -> str:
+async def companion(engine: Engine, collection: str) -> str:
     """Name of the collection that holds the artefact of one on a server, whatever alias that is known by."""
-    return await real_name(connection, collection) + _SUFFIX
+    return await real_name(engine, collection) + _SUFFIX
 
 
-async def place(connection: Connection, collection: str) -> str:
+async def place(engine: Engine, collection: str) -> str:
     """Where an artefact is kept, in words."""
-    if connection.embedded:
+    if engine.files is not None:
         return f"the file {FILE_NAME} in its folder"
-    return f"collection {await companion(connection, collection)!r}"
+    return f"collection {await companion(engine, collection)!r}"
 
 
 def digest(data: bytes) -> str:
@@ -46,13 +47,13 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-async def publish(connection: Connection, collection: str, data: bytes, *, replace: bool = False) -> bytes:
+async def publish(engine: Engine, collection: str, data: bytes, *, replace: bool = False) -> bytes:
     """Keep an artefact with its collection. Of two writers the first wins.
 
     Servers before 1.17 cannot decide that: of two that finish within the same milliseconds the second one wins.
 
     Args:
-        connection: To the engine.
+        engine: The engine.
         collection: The collection's name.
         data: The artefact.
         replace: Put it in the place of the one that is there.
@@ -63,74 +64,74 @@ async def publish(connection: Connection, collection: str, data: bytes, *, repla
     Raises:
         ArtefactError: One is there, and it cannot be read.
     """
-    if connection.embedded:
-        if not replace and (stored := await connection.edge.attachment(collection, FILE_NAME)) is not None:
+    if engine.files is not None:
+        if not replace and (stored := await engine.files.read(collection, FILE_NAME)) is not None:
             return stored
-        await connection.edge.attach(collection, FILE_NAME, data)
+        await engine.files.write(collection, FILE_NAME, data)
         return data
-    name = await companion(connection, collection)
-    await _make(connection, name)
-    if replace or await _manifest(connection, name) is None:
+    name = await companion(engine, collection)
+    await _make(engine, name)
+    if replace or await _manifest(engine, name) is None:
         chunks = list(_chunks(digest(data), data))
         for point in chunks:
-            await connection.client.upsert(name, points=[point], wait=True)
-        await _claim(connection, name, {"digest": digest(data), "chunks": len(chunks)}, replace=replace)
+            await engine.upsert(name, [point])
+        await _claim(engine, name, {"digest": digest(data), "chunks": len(chunks)}, replace=replace)
         if replace:
             kept = models.HasIdCondition(has_id=[_MANIFEST, *(point.id for point in chunks)])
-            await connection.client.delete(name, points_selector=models.Filter(must_not=[kept]), wait=True)
-    stored = await _read(connection, name)
+            await engine.delete(name, points_selector=models.Filter(must_not=[kept]))
+    stored = await _read(engine, name)
     if stored is None:
         raise ArtefactError(f"collection {name!r} lost the fitted encoding of {collection!r}: fit it again")
     return stored
 
 
-async def fetch(connection: Connection, collection: str) -> bytes | None:
+async def fetch(engine: Engine, collection: str) -> bytes | None:
     """The artefact of a collection; ``None`` if it has none.
 
     Raises:
         ArtefactError: It is not whole.
     """
-    if connection.embedded:
-        return await connection.edge.attachment(collection, FILE_NAME)
-    name = await companion(connection, collection)
-    return await _read(connection, name) if await connection.client.collection_exists(name) else None
+    if engine.files is not None:
+        return await engine.files.read(collection, FILE_NAME)
+    name = await companion(engine, collection)
+    return await _read(engine, name) if await engine.collection_exists(name) else None
 
 
-async def delete(connection: Connection, collection: str) -> None:
+async def delete(engine: Engine, collection: str) -> None:
     """Delete a collection's artefact; the embedded engine does so with the collection.
 
     A collection that only has the same name is left alone: that of an artefact has no vectors.
     """
-    if connection.embedded:
+    if engine.files is not None:
         return
     name = collection + _SUFFIX
-    if not await connection.client.collection_exists(name):
+    if not await engine.collection_exists(name):
         return
-    info = await connection.client.get_collection(name)
+    info = await engine.get_collection(name)
     if not info.config.params.vectors:
-        await connection.client.delete_collection(name)
+        await engine.delete_collection(name)
 
 
-async def forget(connection: Connection, collection: str) -> None:
+async def forget(engine: Engine, collection: str) -> None:
     """Delete the artefact of a collection that stays."""
-    if connection.embedded:
-        await connection.edge.attach(collection, FILE_NAME, None)
+    if engine.files is not None:
+        await engine.files.write(collection, FILE_NAME, None)
     else:
-        await delete(connection, await real_name(connection, collection))
+        await delete(engine, await real_name(engine, collection))
 
 
-async def _make(connection: Connection, name: str) -> None:
-    if await connection.client.collection_exists(name):
+async def _make(engine: Engine, name: str) -> None:
+    if await engine.collection_exists(name):
         return
     try:
-        await connection.client.create_collection(name, vectors_config={})
+        await engine.create_collection(name, vectors_config={})
     except Exception:
-        if not await connection.client.collection_exists(name):  # another writer may just have made it
+        if not await engine.collection_exists(name):  # another writer may just have made it
             raise
 
 
-async def _read(connection: Connection, name: str) -> bytes | None:
-    manifest = await _manifest(connection, name)
+async def _read(engine: Engine, name: str) -> bytes | None:
+    manifest = await _manifest(engine, name)
     if manifest is None:
         return None
     try:
@@ -138,7 +139,7 @@ async def _read(connection: Connection, name: str) -> bytes | None:
         ids = [_chunk_id(wanted, number) for number in range(min(manifest["chunks"], _MOST_CHUNKS))]
         parts = []
         for id in ids:
-            parts.append(await _payload(connection, name, id))
+            parts.append(await _payload(engine, name, id))
             if not 0 < len(parts[-1]) <= _CHUNK_BYTES:
                 break  # one that is missing, or none of ours: what comes after it is of no use
         data = b"".join(parts)
@@ -152,29 +153,29 @@ async def _read(connection: Connection, name: str) -> bytes | None:
     return data
 
 
-async def _payload(connection: Connection, name: str, id: str) -> bytes:
-    found = await connection.client.retrieve(name, ids=[id], with_payload=["data"])
+async def _payload(engine: Engine, name: str, id: str) -> bytes:
+    found = await engine.retrieve(name, ids=[id], with_payload=["data"])
     return base64.b64decode((found[0].payload or {})["data"], validate=True) if found else b""
 
 
-async def _manifest(connection: Connection, name: str) -> dict[str, Any] | None:
-    found = await connection.client.retrieve(name, ids=[_MANIFEST], with_payload=True)
+async def _manifest(engine: Engine, name: str) -> dict[str, Any] | None:
+    found = await engine.retrieve(name, ids=[_MANIFEST], with_payload=True)
     return found[0].payload or {} if found else None
 
 
-async def _claim(connection: Connection, name: str, manifest: dict[str, Any], *, replace: bool) -> None:
+async def _claim(engine: Engine, name: str, manifest: dict[str, Any], *, replace: bool) -> None:
     """Make an artefact the collection's, unless there is one by now that is not to be replaced."""
-    point = models.PointStruct(id=_MANIFEST, vector={}, payload=manifest)
-    if (await connection.capabilities()).has("insert_only") and not replace:
-        await connection.client.upsert(name, points=[point], wait=True, update_mode=models.UpdateMode.INSERT_ONLY)
-    elif replace or await _manifest(connection, name) is None:
-        await connection.client.upsert(name, points=[point], wait=True)
+    point = Point(id=_MANIFEST, vectors={}, payload=manifest)
+    if (await engine.capabilities()).has("insert_only") and not replace:
+        await engine.upsert(name, [point], insert_only=True)
+    elif replace or await _manifest(engine, name) is None:
+        await engine.upsert(name, [point])
 
 
-def _chunks(name: str, data: bytes) -> Iterator[models.PointStruct]:
+def _chunks(name: str, data: bytes) -> Iterator[Point]:
     for number, start in enumerate(range(0, len(data), _CHUNK_BYTES)):
         payload = {"data": base64.b64encode(data[start : start + _CHUNK_BYTES]).decode("ascii")}
-        yield models.PointStruct(id=_chunk_id(name, number), vector={}, payload=payload)
+        yield Point(id=_chunk_id(name, number), vectors={}, payload=payload)
 
 
 def _chunk_id(name: str, number: int) -> str:

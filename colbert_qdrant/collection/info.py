@@ -1,4 +1,4 @@
-"""What a collection is like now, as the engine says, and waiting until it is as it should be."""
+"""Describes the state of a collection, and waits until it is ready."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from colbert_qdrant.points.schema import datatype_of, named_vectors
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from colbert_qdrant.capabilities import Engine
     from colbert_qdrant.config import CollectionConfig
-    from colbert_qdrant.engines.connection import Connection
+    from colbert_qdrant.engines import Engine
 
 
 _MAX_MESSAGE: Final = 300
@@ -65,7 +64,7 @@ class CollectionState:
         warnings: What the server says is not right.
     """
 
-    engine: Engine
+    engine: str
     version: tuple[int, int] | None
     documents: int
     status: Literal["green", "yellow", "grey", "red"]
@@ -87,16 +86,16 @@ class CollectionState:
         return self.status == "green" and not self.queued
 
 
-async def read_state(connection: Connection, collection: str, config: CollectionConfig) -> CollectionState:
+async def read_state(engine: Engine, collection: str, config: CollectionConfig) -> CollectionState:
     """Ask an engine about a collection, without writing anything."""
-    return await _state(connection, collection, config, await connection.client.get_collection(collection))
+    return await _state(engine, collection, config, await engine.get_collection(collection))
 
 
 async def _state(
-    connection: Connection, collection: str, config: CollectionConfig, info: models.CollectionInfo
+    engine: Engine, collection: str, config: CollectionConfig, info: models.CollectionInfo
 ) -> CollectionState:
-    capabilities = await connection.capabilities()
-    documents = await count_documents(connection, collection)
+    capabilities = await engine.capabilities()
+    documents = await count_documents(engine, collection)
     vectors = named_vectors(info)
     if not {config.fde_vector, config.token_vector} <= set(vectors):
         raise SchemaMismatchError(
@@ -129,7 +128,7 @@ async def _state(
 
 
 async def wait_until_ready(
-    connection: Connection,
+    engine: Engine,
     collection: str,
     config: CollectionConfig,
     *,
@@ -142,14 +141,14 @@ async def wait_until_ready(
         EngineError: The engine gave up.
     """
     retrying = AsyncRetrying(
-        sleep=connection.runtime.sleep,
+        sleep=engine.runtime.sleep,
         retry=retry_if_result(_is_under_way),
         wait=wait_exponential(multiplier=0.05, max=2),
         stop=stop_after_delay(timeout),
         retry_error_callback=lambda attempts: attempts.outcome.result() if attempts.outcome else None,
     )
-    info: models.CollectionInfo = await retrying(connection.client.get_collection, collection)
-    state = await _state(connection, collection, config, info)
+    info: models.CollectionInfo = await retrying(engine.get_collection, collection)
+    state = await _state(engine, collection, config, info)
     if state.status == "red":
         raise EngineError(
             f"collection {collection!r} is red, its optimizer gave up: {state.problem}. Look into the server's log, "

@@ -1,4 +1,4 @@
-"""Creating and opening collections: what a collection was built with, and whether that is what it is used with."""
+"""Creates and opens collections, and compares the fingerprint of a stored one with its use."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from colbert_qdrant.encoders import LateInteractionEncoder
-    from colbert_qdrant.engines.connection import Connection
+    from colbert_qdrant.engines import Engine
     from colbert_qdrant.fde import FixedDimensionalEncoder
 
 
-class Opened(NamedTuple):
+class Stored(NamedTuple):
     """What is known of a collection.
 
     Attributes:
@@ -48,50 +48,48 @@ class Opened(NamedTuple):
     encoder: Mapping[str, Any]
 
 
-async def create(
-    name: str, *, connection: Connection, encoder: LateInteractionEncoder, config: CollectionConfig
-) -> Opened:
+async def create(name: str, *, engine: Engine, encoder: LateInteractionEncoder, config: CollectionConfig) -> Stored:
     """Create an empty collection: the whole of it, or, where that fails, nothing.
 
     Raises:
         CollectionExistsError: There is a collection of that name already.
         CapabilityError: The server is too old.
     """
-    capabilities = await connection.capabilities()
+    capabilities = await engine.capabilities()
     require_for(config, capabilities)
     if config.native:
         text_source(config.text_key)  # a path that is none is an error before anything is made
-    _check_shard_key(connection, config, name)
-    if await connection.client.collection_exists(name):
+    _check_shard_key(engine, config, name)
+    if await engine.collection_exists(name):
         raise CollectionExistsError(f"collection {name!r} exists already: use ColbertCollection.open, or drop it first")
     if config.fde.needs_fit:
-        await artefacts.delete(connection, name)  # of a collection of that name that was deleted without this library
-    fde = make_encoder(config.fde, token_dim=encoder.dim)
-    tokens_of = encoder.fingerprint()
-    fingerprint = fingerprint_of(config, encoder, fde, tokens_of=tokens_of)
+        await artefacts.delete(engine, name)  # of a collection of that name that was deleted without this library
+    fde = await engine.runtime.compute(make_encoder, config.fde, token_dim=encoder.dim)
+    tokens_of = await engine.runtime.compute(encoder.fingerprint)
+    fingerprint = await engine.runtime.compute(fingerprint_of, config, encoder, fde, tokens_of=tokens_of)
     arguments = creation_arguments(config, fde_dim=config.fde.dim, token_dim=encoder.dim, capabilities=capabilities)
     if capabilities.has("metadata"):
         arguments["metadata"] = to_metadata(fingerprint)
-    certainly_new = await _create(connection, name, arguments, fingerprint)
+    certainly_new = await _create(engine, name, arguments, fingerprint)
     try:
         if not capabilities.has("metadata"):
-            await write_to_reserved_point(connection, name, to_metadata(fingerprint))
+            await write_to_reserved_point(engine, name, to_metadata(fingerprint))
         for index in index_arguments(config, capabilities):
-            await connection.client.create_payload_index(name, **index)
+            await engine.create_payload_index(name, **index)
         if not capabilities.has("strict_mode"):
-            return Opened(config, fde, Limits(), tokens_of)
-        info = await connection.client.get_collection(name)
-        return Opened(config, fde, Limits.of(info, config.token_vector), tokens_of)
+            return Stored(config, fde, Limits(), tokens_of)
+        info = await engine.get_collection(name)
+        return Stored(config, fde, Limits.of(info, config.token_vector), tokens_of)
     except BaseException:
         if certainly_new:
             with contextlib.suppress(EngineError):
-                await connection.client.delete_collection(name)
+                await engine.delete_collection(name)
         raise
 
 
 async def open(
-    name: str, *, connection: Connection, encoder: LateInteractionEncoder, config: CollectionConfig | None
-) -> Opened:
+    name: str, *, engine: Engine, encoder: LateInteractionEncoder, config: CollectionConfig | None
+) -> Stored:
     """Compare a stored collection with what it is to be used with.
 
     Raises:
@@ -100,10 +98,10 @@ async def open(
         FingerprintMismatchError: It was built with another encoder or other settings.
         ArtefactError: It was fitted, but what was fitted is missing or altered.
     """
-    if not await connection.client.collection_exists(name):
+    if not await engine.collection_exists(name):
         raise CollectionNotFoundError(f"there is no collection {name!r}: create it with ColbertCollection.create")
-    info = await connection.client.get_collection(name)
-    stored = await read_fingerprint(connection, name, info)
+    info = await engine.get_collection(name)
+    stored = await read_fingerprint(engine, name, info)
     if stored is None:
         # a layout that could never work says more than the missing fingerprint
         wanted = config or CollectionConfig()
@@ -114,32 +112,35 @@ async def open(
         )
     settings = stored.config
     check_schema(info, settings, fde_dim=settings.fde.dim, token_dim=stored.token_dim, collection=name)
-    _check_shard_key(connection, settings, name)
+    _check_shard_key(engine, settings, name)
     wanted = config or settings
-    fde = make_encoder(wanted.fde, token_dim=encoder.dim)
+    compute = engine.runtime.compute
+    fde = await compute(make_encoder, wanted.fde, token_dim=encoder.dim)
     if settings.fde.needs_fit and wanted.fde == settings.fde and encoder.dim == stored.token_dim:
-        fde = await _fitted(connection, name, stored)
-    stored.require_equal(fingerprint_of(wanted, encoder, fde, tokens_of=encoder.fingerprint()), collection=name)
-    return Opened(settings, fde, Limits.of(info, settings.token_vector), stored.encoder)
+        fde = await _fitted(engine, name, stored)
+    tokens_of = await compute(encoder.fingerprint)
+    actual = await compute(fingerprint_of, wanted, encoder, fde, tokens_of=tokens_of)
+    stored.require_equal(actual, collection=name)
+    return Stored(settings, fde, Limits.of(info, settings.token_vector), stored.encoder)
 
 
-def _check_shard_key(connection: Connection, config: CollectionConfig, name: str) -> None:
-    if connection.shard_key is not None and config.sharding != "custom":
+def _check_shard_key(engine: Engine, config: CollectionConfig, name: str) -> None:
+    if engine.shard_key is not None and config.sharding != "custom":
         raise ConfigurationError(
-            f"collection {name!r} spreads documents over its shards by itself: leave shard_key={connection.shard_key!r}"
+            f"collection {name!r} spreads documents over its shards by itself: leave shard_key={engine.shard_key!r}"
             " out, or create a collection with CollectionConfig(sharding='custom')"
         )
 
 
-async def _create(connection: Connection, name: str, arguments: dict[str, Any], fingerprint: Fingerprint) -> bool:
+async def _create(engine: Engine, name: str, arguments: dict[str, Any], fingerprint: Fingerprint) -> bool:
     """Create a collection; ``False``: it is there since an attempt whose answer was lost, or so it looks."""
     try:
-        await connection.client.create_collection(name, **arguments)
+        await engine.create_collection(name, **arguments)
     except (RequestRefusedError, CollectionExistsError) as error:
-        if not await connection.client.collection_exists(name):
+        if not await engine.collection_exists(name):
             raise
-        info = await connection.client.get_collection(name)
-        stored = await read_fingerprint(connection, name, info)
+        info = await engine.get_collection(name)
+        stored = await read_fingerprint(engine, name, info)
         wanted = fingerprint.to_dict() if "metadata" in arguments else None
         # the embedded engine, asked a moment ago, says so only where its process ended before it answered
         only_once = isinstance(error, RequestRefusedError) and error.attempts == 1
@@ -151,18 +152,18 @@ async def _create(connection: Connection, name: str, arguments: dict[str, Any], 
     return True
 
 
-async def drop(name: str, *, connection: Connection, config: CollectionConfig) -> None:
+async def drop(name: str, *, engine: Engine, config: CollectionConfig) -> None:
     """Delete a collection with its documents, and with what was fitted to them."""
-    name = await real_name(connection, name)
-    await connection.client.delete_collection(name)
+    name = await real_name(engine, name)
+    await engine.delete_collection(name)
     if config.fde.needs_fit:
-        await artefacts.delete(connection, name)
+        await artefacts.delete(engine, name)
 
 
 async def declare(
     name: str,
     *,
-    connection: Connection,
+    engine: Engine,
     encoder: LateInteractionEncoder,
     config: CollectionConfig,
     fde: FixedDimensionalEncoder | None,
@@ -172,19 +173,19 @@ async def declare(
 
     Args:
         name: The collection's name.
-        connection: To the engine.
+        engine: The engine.
         encoder: What it is used with.
         config: Its settings.
         fde: Its encoding.
-        tokens_of: The fingerprint of the encoder that its tokens are of, see `Opened`.
+        tokens_of: The fingerprint of the encoder that its tokens are of, see `Stored`.
     """
-    fingerprint = fingerprint_of(config, encoder, fde, tokens_of=tokens_of)
-    await write_metadata(connection, name, to_metadata(fingerprint))
+    fingerprint = await engine.runtime.compute(fingerprint_of, config, encoder, fde, tokens_of=tokens_of)
+    await write_metadata(engine, name, to_metadata(fingerprint))
 
 
-async def declared(name: str, *, connection: Connection) -> Mapping[str, Any] | None:
+async def declared(name: str, *, engine: Engine) -> Mapping[str, Any] | None:
     """What a collection's metadata say about its encoding, to be compared with `describe`; ``None``: nothing."""
-    stored = await read_fingerprint(connection, name, await connection.client.get_collection(name))
+    stored = await read_fingerprint(engine, name, await engine.get_collection(name))
     return None if stored is None else stored.fde
 
 
@@ -197,19 +198,19 @@ def describe(
     return {"config": config.fde.to_dict(), "version": version_of(config.fde), "token_dim": encoder.dim}
 
 
-async def _fitted(connection: Connection, name: str, stored: Fingerprint) -> FixedDimensionalEncoder | None:
+async def _fitted(engine: Engine, name: str, stored: Fingerprint) -> FixedDimensionalEncoder | None:
     if stored.canary is None:
         return None
-    data = await artefacts.fetch(connection, name)
+    data = await artefacts.fetch(engine, name)
     wanted = str(stored.fde.get("digest"))[:64]
     if data is None or artefacts.digest(data) != wanted:
         problem = "is missing" if data is None else f"was altered: its SHA-256 is {artefacts.digest(data)}"
         raise ArtefactError(
             f"collection {name!r} was fitted, but its fitted encoding (SHA-256 {wanted}) {problem}. Restore "
-            f"{await artefacts.place(connection, name)} from a backup or snapshot: the stored encodings are worthless "
+            f"{await artefacts.place(engine, name)} from a backup or snapshot: the stored encodings are worthless "
             "without it"
         )
-    return encoder_from_bytes(data)
+    return await engine.runtime.compute(encoder_from_bytes, data)
 
 
 def fingerprint_of(

@@ -9,11 +9,12 @@ from qdrant_client import models
 from colbert_qdrant.collection.aliases import real_name
 from colbert_qdrant.points.fingerprint import Fingerprint
 from colbert_qdrant.points.ids import RESERVED_POINT
+from colbert_qdrant.points.point import Point
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from colbert_qdrant.engines.connection import Connection
+    from colbert_qdrant.engines import Engine
 
 KEY: Final = "colbert_qdrant"
 """This library's entry in a collection's metadata."""
@@ -24,7 +25,7 @@ def to_metadata(fingerprint: Fingerprint) -> dict[str, Any]:
     return {KEY: fingerprint.to_dict()}
 
 
-async def read_fingerprint(connection: Connection, collection: str, info: models.CollectionInfo) -> Fingerprint | None:
+async def read_fingerprint(engine: Engine, collection: str, info: models.CollectionInfo) -> Fingerprint | None:
     """The fingerprint of a collection, from wherever it is kept; ``None`` if this library did not create it.
 
     Raises:
@@ -32,46 +33,45 @@ async def read_fingerprint(connection: Connection, collection: str, info: models
     """
     metadata = info.config.metadata
     if not metadata or KEY not in metadata:
-        metadata = await _reserved(connection, collection)
+        metadata = await _reserved(engine, collection)
     entry = metadata.get(KEY)
     return Fingerprint.from_dict(entry) if isinstance(entry, dict) else None
 
 
-async def read_metadata(connection: Connection, collection: str) -> dict[str, Any]:
+async def read_metadata(engine: Engine, collection: str) -> dict[str, Any]:
     """All metadata of a collection, from wherever they are kept."""
-    info = await connection.client.get_collection(collection)
-    return {**await _reserved(connection, collection), **(info.config.metadata or {})}
+    info = await engine.get_collection(collection)
+    return {**await _reserved(engine, collection), **(info.config.metadata or {})}
 
 
-async def write_metadata(connection: Connection, collection: str, values: Mapping[str, Any]) -> None:
+async def write_metadata(engine: Engine, collection: str, values: Mapping[str, Any]) -> None:
     """Add to a collection's metadata, by top-level keys; a value of ``None`` deletes its key.
 
     Where the server has no metadata, they are the payload of a point without vectors, which no search ever returns.
     """
-    if (await connection.capabilities()).has("metadata"):
-        name = await real_name(connection, collection)
-        await connection.client.update_collection(name, metadata=dict(values))
+    if (await engine.capabilities()).has("metadata"):
+        name = await real_name(engine, collection)
+        await engine.update_collection(name, metadata=dict(values))
         return
-    merged = {**await _reserved(connection, collection), **values}
+    merged = {**await _reserved(engine, collection), **values}
     kept = {name: value for name, value in merged.items() if value is not None}
-    await write_to_reserved_point(connection, collection, kept)
+    await write_to_reserved_point(engine, collection, kept)
 
 
-async def write_to_reserved_point(connection: Connection, collection: str, values: Mapping[str, Any]) -> None:
+async def write_to_reserved_point(engine: Engine, collection: str, values: Mapping[str, Any]) -> None:
     """Keep metadata in the payload of a point, in the place of what is there."""
-    point = models.PointStruct(id=RESERVED_POINT, vector={}, payload=dict(values))
-    await connection.client.upsert(collection, points=[point], wait=True)
+    point = Point(id=RESERVED_POINT, vectors={}, payload=dict(values))
+    await engine.upsert(collection, [point])
 
 
-async def _reserved(connection: Connection, collection: str) -> dict[str, Any]:
-    points = await connection.client.retrieve(collection, ids=[RESERVED_POINT], with_payload=True)
+async def _reserved(engine: Engine, collection: str) -> dict[str, Any]:
+    points = await engine.retrieve(collection, ids=[RESERVED_POINT], with_payload=True)
     return (points[0].payload if points else None) or {}
 
 
-async def count_documents(connection: Connection, collection: str, filter: models.Filter | None = None) -> int:
+async def count_documents(engine: Engine, collection: str, filter: models.Filter | None = None) -> int:
     """The exact number of points, or of those that match a filter, without the reserved one."""
-    counted = await connection.client.count(collection, count_filter=documents_only(filter), exact=True)
-    return counted.count
+    return await engine.count(collection, documents_only(filter))
 
 
 def documents_only(filter: models.Filter | None) -> models.Filter:

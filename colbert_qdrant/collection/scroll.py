@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
     from qdrant_client import models
 
-    from colbert_qdrant.engines.connection import Connection
+    from colbert_qdrant.engines import Engine
 
 _MORE: Final = 256
 
 
 async def scrolled(
-    connection: Connection,
+    engine: Engine,
     collection: str,
     chosen: models.Filter | None,
     *,
@@ -29,7 +29,7 @@ async def scrolled(
     """The points that match a filter, in the order of their ids; no page is empty, and there are no more than can be.
 
     Args:
-        connection: To the engine.
+        engine: The engine.
         collection: The collection's name.
         chosen: The filter; the point that holds metadata never matches.
         limit: Says how many points the next page may have.
@@ -40,11 +40,11 @@ async def scrolled(
         EngineError: There are more points than the engine says.
     """
     filter, offset = documents_only(chosen), None
-    left = 2 * await count_documents(connection, collection, chosen) + _MORE  # others may write meanwhile
+    left = 2 * await count_documents(engine, collection, chosen) + _MORE  # others may write meanwhile
     while left > 0:
         records: list[models.Record]
         following: Any
-        records, following = await connection.client.scroll(
+        records, following = await engine.scroll(
             collection,
             scroll_filter=filter,
             limit=limit(),

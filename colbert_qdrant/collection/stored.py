@@ -1,4 +1,4 @@
-"""Documents that are stored → their token embeddings, page by page."""
+"""Reads the token embeddings of stored documents, page by page."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 from qdrant_client import models
 
+from colbert_qdrant.collection.opened import has_tokens
 from colbert_qdrant.collection.scroll import scrolled
 from colbert_qdrant.errors import SchemaMismatchError
 from colbert_qdrant.points.convert import vectors_of
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from colbert_qdrant.config import CollectionConfig
-    from colbert_qdrant.engines.connection import Connection
+    from colbert_qdrant.engines import Engine
     from colbert_qdrant.search.limits import Limits
 
 Page: TypeAlias = tuple[list[models.Record], TokenEmbeddings]
@@ -34,7 +35,7 @@ class StoredDocuments:
     """Reads a collection's documents once.
 
     Args:
-        connection: To the engine.
+        engine: The engine.
         collection: The collection's name.
         config: Its settings.
         limits: What the server allows.
@@ -42,9 +43,9 @@ class StoredDocuments:
     """
 
     def __init__(
-        self, connection: Connection, collection: str, *, config: CollectionConfig, limits: Limits, token_dim: int
+        self, engine: Engine, collection: str, *, config: CollectionConfig, limits: Limits, token_dim: int
     ) -> None:
-        self._connection = connection
+        self._engine = engine
         self._collection = collection
         self._config = config
         self._limits = limits
@@ -59,7 +60,7 @@ class StoredDocuments:
             payload: Whether they come with the payload.
         """
         wanted = self._wanted(payload=payload)
-        async for records in scrolled(self._connection, self._collection, chosen, limit=lambda: self._limit, **wanted):
+        async for records in scrolled(self._engine, self._collection, chosen, limit=lambda: self._limit, **wanted):
             yield self._page(records)
 
     async def sample(self, most: int, *, seed: int) -> AsyncIterator[Page]:
@@ -77,7 +78,7 @@ class StoredDocuments:
         while start < len(ids):
             some = ids[start : start + self._limit]
             start += len(some)
-            records = await self._connection.client.retrieve(self._collection, ids=some, **self._wanted(payload=True))
+            records = await self._engine.retrieve(self._collection, ids=some, **self._wanted(payload=True))
             records = [each for each in records if self._config.token_vector in vectors_of(each)]
             if records:  # others were deleted since
                 yield self._page(records)
@@ -86,7 +87,7 @@ class StoredDocuments:
         """Some ids of all, in memory for a few times as many."""
         drawn: list[tuple[float, Any]] = []
         having, limit = has_tokens(self._config), lambda: self._allowed(_PAGE_IDS)
-        async for records in scrolled(self._connection, self._collection, having, limit=limit):
+        async for records in scrolled(self._engine, self._collection, having, limit=limit):
             drawn += [(place, each.id) for place, each in zip(random.random_sample(len(records)), records, strict=True)]
             if len(drawn) > 2 * most + _PAGE_IDS:
                 drawn = nsmallest(most, drawn, key=itemgetter(0))
@@ -107,11 +108,6 @@ class StoredDocuments:
 
     def _allowed(self, points: int) -> int:
         return min(points, self._limits.query_limit or points)
-
-
-def has_tokens(config: CollectionConfig) -> models.Filter:
-    """Matches the points that have token vectors."""
-    return models.Filter(must=[models.HasVectorCondition(has_vector=config.token_vector)])
 
 
 def _matrix(record: models.Record, name: str) -> Any:

@@ -7,30 +7,28 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from colbert_qdrant.collection.upsert import upsert
 from colbert_qdrant.documents import RejectedDocument
 from colbert_qdrant.encoders.base import encoded_documents
-from colbert_qdrant.engines.writing import upsert
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, RequestRefusedError
-from colbert_qdrant.points.convert import check_documents, make_point, split_by_bytes
-from colbert_qdrant.points.ids import point_id
+from colbert_qdrant.points.convert import check_documents, make_point
+from colbert_qdrant.points.point import split_by_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from colbert_qdrant._support.progress import ProgressReporter
-    from colbert_qdrant.config import CollectionConfig
+    from colbert_qdrant.collection.opened import OpenCollection
+    from colbert_qdrant.collection.upsert import Refused
     from colbert_qdrant.documents import Document
-    from colbert_qdrant.encoders import LateInteractionEncoder
-    from colbert_qdrant.encoders.vectors import Legs
-    from colbert_qdrant.engines.connection import Connection
     from colbert_qdrant.fde import FixedDimensionalEncoder
-    from colbert_qdrant.points.convert import Payload, Point, Vector
-    from colbert_qdrant.search.limits import Limits
+    from colbert_qdrant.points.point import Point
     from colbert_qdrant.tokens import TokenEmbeddings
+    from colbert_qdrant.vectors import Vector
 
-    Encoded = tuple[TokenEmbeddings, NDArray[np.float32] | None, list[dict[str, Vector]]]
+    Encoded = tuple[TokenEmbeddings, Sequence[NDArray[np.float32] | None], list[dict[str, Vector]]]
 
 MAX_BATCH_BYTES: Final = 8 * 2**20
 """Of one request, as it is sent: over gRPC, in binary, it holds five times as many documents as over REST. Servers
@@ -61,27 +59,15 @@ class Written:
             )
 
 
-@dataclass(frozen=True, kw_only=True)
 class DocumentWriter:
-    """Writes documents to one collection: everything is checked and encoded before anything is sent.
+    """Writes documents to one open collection: everything is checked and encoded before anything is sent.
 
     Args:
-        connection: To the engine.
-        collection: The collection's name.
-        encoder: Text → token embeddings.
-        fde: Token embeddings → encoding; ``None`` while that is not fitted: points are written without one.
-        legs: Text → further vectors.
-        config: The collection's settings.
-        limits: What the server allows.
+        collection: The open collection.
     """
 
-    connection: Connection
-    collection: str
-    encoder: LateInteractionEncoder
-    fde: FixedDimensionalEncoder | None
-    legs: Legs
-    config: CollectionConfig
-    limits: Limits
+    def __init__(self, collection: OpenCollection) -> None:
+        self._collection = collection
 
     async def write(self, documents: Sequence[Document], progress: ProgressReporter) -> Written:
         """Write documents, and wait until the engine has them.
@@ -97,51 +83,57 @@ class DocumentWriter:
             InvalidDocumentError: A document cannot be stored; nothing was written.
             InvalidTokensError: The encoder gave token embeddings that cannot be stored; nothing was written.
         """
-        if not documents:
-            return Written()
-        if self.config.sharding == "custom" and self.connection.shard_key is None:
+        await self._collection.refresh()
+        fde = self._collection.fde
+        try:
+            return await self._write(documents, fde, progress) if documents else Written()
+        finally:
+            if fde is None:
+                self._collection.wrote_unencoded()
+
+    async def _write(
+        self, documents: Sequence[Document], fde: FixedDimensionalEncoder | None, progress: ProgressReporter
+    ) -> Written:
+        collection, engine, config = self._collection, self._collection.engine, self._collection.config
+        if config.sharding == "custom" and engine.shard_key is None:
             raise ConfigurationError(
-                f"collection {self.collection!r} has shard keys of its own: open it with shard_key=… to write into the "
+                f"collection {collection.name!r} has shard keys of its own: open it with shard_key=… to write into the "
                 "shards of one"
             )
-        payloads = check_documents(documents, self.config)
-        tokens, encoded, legs = await self.connection.runtime.compute(self._encode, documents)
-        self.limits.check_tokens(documents, tokens.lengths)
-        points = self._points(documents, payloads, tokens, encoded, legs)
+        payloads = check_documents(documents, config)
+        tokens, encodings, further = await engine.runtime.compute(self._encode, documents, fde)
+        collection.limits.check_tokens(documents, tokens.lengths)
+        points = [
+            make_point(document.id, payload, tokens=matrix, fde=encoding, further=others, config=config)
+            for document, payload, matrix, encoding, others in zip(
+                documents, payloads, tokens, encodings, further, strict=True
+            )
+        ]
         refused = [
             each
             for batch in split_by_bytes(
-                points,
-                MAX_BATCH_BYTES,
-                binary=self.connection.binary,
-                most=self.limits.upsert_batch,
+                points, MAX_BATCH_BYTES, binary=engine.binary, most=collection.limits.upsert_batch
             )
-            for each in await upsert(self.connection, self.collection, batch, on_stored=progress.advance)
+            for each in await upsert(engine, collection.name, batch, on_stored=progress.advance)
         ]
-        ids = {point_id(document.id, self.config.id_scheme): document.id for document in documents}
-        reasons = {each.point.id: str(each.error) for each in refused}
-        stored = np.array([point not in reasons for point in ids])
-        return Written(
-            documents=int(stored.sum()),
-            tokens=int(tokens.lengths[stored].sum()),
-            truncated=int(tokens.truncated[stored].sum()),
-            rejected=tuple(RejectedDocument(id=ids[point], reason=reason) for point, reason in reasons.items()),
-        )
+        return _written(documents, points, tokens, refused)
 
-    def _encode(self, documents: Sequence[Document]) -> Encoded:
+    def _encode(self, documents: Sequence[Document], fde: FixedDimensionalEncoder | None) -> Encoded:
         texts = [document.text for document in documents]
-        tokens = encoded_documents(self.encoder, texts, InvalidDocumentError)
-        encoded = None if self.fde is None else self.fde.encode_documents(tokens)
-        return tokens, encoded, self.legs.documents(documents)
+        tokens = encoded_documents(self._collection.encoder, texts, InvalidDocumentError)
+        encodings = [None] * len(tokens) if fde is None else list(fde.encode_documents(tokens))
+        return tokens, encodings, self._collection.further.documents(documents)
 
-    def _points(
-        self,
-        documents: Sequence[Document],
-        payloads: Sequence[Payload],
-        tokens: TokenEmbeddings,
-        encoded: NDArray[np.float32] | None,
-        legs: Sequence[Mapping[str, Vector]],
-    ) -> Iterator[Point]:
-        encodings = [None] * len(tokens) if encoded is None else encoded
-        for document, payload, matrix, fde, others in zip(documents, payloads, tokens, encodings, legs, strict=True):
-            yield make_point(document.id, payload, tokens=matrix, fde=fde, legs=others, config=self.config)
+
+def _written(
+    documents: Sequence[Document], points: Sequence[Point], tokens: TokenEmbeddings, refused: Sequence[Refused]
+) -> Written:
+    ids = {point.id: document.id for point, document in zip(points, documents, strict=True)}
+    reasons = {each.point.id: str(each.error) for each in refused}
+    stored = np.array([point not in reasons for point in ids])
+    return Written(
+        documents=int(stored.sum()),
+        tokens=int(tokens.lengths[stored].sum()),
+        truncated=int(tokens.truncated[stored].sum()),
+        rejected=tuple(RejectedDocument(id=ids[point], reason=reason) for point, reason in reasons.items()),
+    )

@@ -18,8 +18,8 @@ from colbert_qdrant.config.fde import (
     MuveraVariant,
     Preset,
 )
-from colbert_qdrant.config.legs import Bm25Config, DenseConfig, SparseConfig
 from colbert_qdrant.config.retry import RetryConfig
+from colbert_qdrant.config.vectors import Bm25Config, DenseConfig, SparseConfig
 
 __all__ = [
     "MAX_DENSE_DIM",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from colbert_qdrant.config.checks import known, require_int, require_one_of, without_defaults
 from colbert_qdrant.config.fde import FdeConfig, MuveraConfig, fde_from_dict
-from colbert_qdrant.config.legs import Bm25Config, DenseConfig, SparseConfig
+from colbert_qdrant.config.vectors import Bm25Config, DenseConfig, SparseConfig
 from colbert_qdrant.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class CollectionConfig:
         self._check_shards()
         object.__setattr__(self, "payload_indexes", dict(self.payload_indexes))
         self._check_indexes()
-        self._check_legs()
+        self._check_vectors()
         require_one_of("token_distance", self.token_distance, get_args(TokenDistance))
         self._check_keys()
 
@@ -166,7 +166,7 @@ class CollectionConfig:
         return {**tenant, **self.payload_indexes}
 
     @property
-    def legs(self) -> tuple[str, ...]:
+    def prefetch_vectors(self) -> tuple[str, ...]:
         """Names of the vectors that a hybrid search can find candidates by."""
         bm25 = () if self.bm25 is None else (self.bm25_vector,)
         return (self.fde_vector, *bm25, *self.dense, *self.sparse)
@@ -206,7 +206,7 @@ class CollectionConfig:
                 "MuveraConfig() as it is, or tenant_field"
             )
 
-    def _check_legs(self) -> None:
+    def _check_vectors(self) -> None:
         if not isinstance(self.bm25, Bm25Config | None):
             raise ConfigurationError(f"bm25 must be a Bm25Config, got {self.bm25!r}")
         for setting, kind in (("dense", DenseConfig), ("sparse", SparseConfig)):
@@ -215,7 +215,7 @@ class CollectionConfig:
                 if not isinstance(value, kind):
                     raise ConfigurationError(f"{setting}[{name!r}] must be a {kind.__name__}, got {value!r}")
             object.__setattr__(self, setting, vectors)
-        names = (*self.legs, self.token_vector)
+        names = (*self.prefetch_vectors, self.token_vector)
         others = {*self.dense, *self.sparse, *((self.fde_vector, self.token_vector) if self.native else ())}
         for name in names:
             if not isinstance(name, str) or not (name or name in others):

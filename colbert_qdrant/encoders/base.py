@@ -47,7 +47,7 @@ class LateInteractionEncoder(Protocol):
 
 
 class VectorEncoder(Protocol):
-    """Text → one vector, dense or sparse: for a further leg of hybrid searches."""
+    """Text → one vector, dense or sparse: for hybrid searches."""
 
     def encode_queries(self, texts: Sequence[str]) -> Sequence[Any]:
         """One vector per query: an array, a list of numbers, or for sparse ones a ``models.SparseVector`` or a dict."""

@@ -12,7 +12,7 @@ import numpy as np
 from qdrant_client import models
 
 from colbert_qdrant.errors import MissingExtraError
-from colbert_qdrant.points.convert import SparseVector
+from colbert_qdrant.vectors import SparseVector
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,8 +1,16 @@
-"""All that knows Qdrant: pure builders of requests, the way to an engine, and the embedded engine's clients."""
+"""The engines: one class for each, behind one Protocol, and the clients and retries that lead to them."""
 
-from colbert_qdrant.capabilities import AsyncClient, Capabilities, Client
-from colbert_qdrant.edge import AsyncEdgeClient, EdgeClient
-from colbert_qdrant.engines.connection import Connection
-from colbert_qdrant.search.request import SearchMode
+from colbert_qdrant.engines.base import Answers, AsyncClient, Client, Engine
+from colbert_qdrant.engines.client import ClientEngine
+from colbert_qdrant.engines.registry import async_engine, blocking_engine, register_engine
 
-__all__ = ["AsyncClient", "AsyncEdgeClient", "Capabilities", "Client", "Connection", "EdgeClient", "SearchMode"]
+__all__ = [
+    "Answers",
+    "AsyncClient",
+    "Client",
+    "ClientEngine",
+    "Engine",
+    "async_engine",
+    "blocking_engine",
+    "register_engine",
+]

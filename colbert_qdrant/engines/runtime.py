@@ -22,7 +22,13 @@ Result = TypeVar("Result")
 
 
 class Runtime(Protocol):
-    """What coroutines of this library may wait for, beside each other."""
+    """What coroutines of this library may wait for, beside each other.
+
+    Attributes:
+        has_event_loop: Whether coroutines may wait for others than this runtime's.
+    """
+
+    has_event_loop: bool
 
     async def call(
         self, method: Callable[Arguments, Any], *arguments: Arguments.args, **named: Arguments.kwargs
@@ -76,6 +82,8 @@ def run_blocking(work: Coroutine[Any, Any, Result]) -> Result:
 class BlockingRuntime:
     """Everything is done, in the caller's thread, when it returns."""
 
+    has_event_loop = False
+
     async def call(
         self, method: Callable[Arguments, Any], *arguments: Arguments.args, **named: Arguments.kwargs
     ) -> Any:
@@ -113,6 +121,8 @@ class BlockingRuntime:
 
 class AsyncioRuntime:
     """Tasks of an event loop; long work goes to threads."""
+
+    has_event_loop = True
 
     async def call(
         self, method: Callable[Arguments, Any], *arguments: Arguments.args, **named: Arguments.kwargs

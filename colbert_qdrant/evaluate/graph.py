@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from qdrant_client import models
 
-from colbert_qdrant.capabilities import Capabilities
 from colbert_qdrant.edge import EdgeClient
+from colbert_qdrant.engines.edge import EDGE
 from colbert_qdrant.points.schema import creation_arguments
-from colbert_qdrant.search.request import SearchPlan
+from colbert_qdrant.search.options import CheckedOptions
+from colbert_qdrant.search.request import RequestBuilder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,16 +62,12 @@ class EncodingGraph:
 
     def search(self, queries: NDArray[np.float32], *, limit: int) -> Found:
         """Find the nearest encodings of queries ``(queries, dim)`` with the parameters that a collection sends."""
-        plan = SearchPlan(limit=limit, mode="fde", with_payload=False)
+        options = CheckedOptions(limit=limit, mode="fde", with_payload=False)
+        builder = RequestBuilder(options=options, config=self._config, capabilities=EDGE)
         ranking = np.full((len(queries), limit), -1, np.int64)
         seconds = 0.0
         for query, place in zip(queries, ranking, strict=True):
-            request = plan.request(
-                self._config,
-                tokens=_NO_TOKENS,
-                vectors={self._config.fde_vector: query.tolist()},
-                capabilities=Capabilities(engine="edge"),
-            )
+            request = builder.request(_NO_TOKENS, {self._config.fde_vector: query.tolist()})
             started = time.perf_counter()
             points = self._client.query_batch_points(_NAME, [request])[0].points
             seconds += time.perf_counter() - started
@@ -89,9 +86,7 @@ def encoding_graph(config: CollectionConfig, *, dim: int) -> Iterator[EncodingGr
     Raises:
         MissingExtraError: The embedded engine is not installed.
     """
-    vectors = creation_arguments(config, fde_dim=dim, token_dim=1, capabilities=Capabilities(engine="edge"))[
-        "vectors_config"
-    ]
+    vectors = creation_arguments(config, fde_dim=dim, token_dim=1, capabilities=EDGE)["vectors_config"]
     # few encodings get a graph, too: what is measured here stands for a collection that has one
     optimizers = models.OptimizersConfigDiff(default_segment_number=config.segments, indexing_threshold=1)
     with TemporaryDirectory() as folder, EdgeClient(folder) as client:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from qdrant_client import models
 
-    from colbert_qdrant.engines.connection import Connection
+    from colbert_qdrant.engines import Engine
     from colbert_qdrant.migrate.planning import Planned
     from colbert_qdrant.migrate.state import MigrationState
 
@@ -45,11 +45,11 @@ async def require_verified(planned: Planned, state: MigrationState) -> None:
         MigrationError: It did not, or points were added or deleted since, on either side.
     """
     verified, plan = _passed(state), planned.plan
-    sides: list[tuple[Connection, str, models.Filter | None]] = [(planned.writing, plan.target, None)]
-    if await planned.reading.client.collection_exists(plan.source):  # else it was deleted after a switch
+    sides: list[tuple[Engine, str, models.Filter | None]] = [(planned.writing, plan.target, None)]
+    if await planned.reading.collection_exists(plan.source):  # else it was deleted after a switch
         sides.append((planned.reading, plan.source, plan.filter))
-    for connection, name, chosen in sides:
-        count = await count_documents(connection, name, chosen)
+    for engine, name, chosen in sides:
+        count = await count_documents(engine, name, chosen)
         if count != verified.get("points"):
             raise MigrationError(
                 f"collection {name!r} has {count:,} points, and had {verified.get('points'):,} when it was verified: "
@@ -80,7 +80,7 @@ async def _require_target_unneeded(planned: Planned, aliases: Sequence[str]) -> 
     source, target = planned.plan.source, planned.plan.target
     if aliases:
         raise MigrationError(f"aliases {aliases} stand for collection {target!r}: rollback() first")
-    if not await planned.reading.client.collection_exists(source):
+    if not await planned.reading.collection_exists(source):
         raise MigrationError(
             f"collection {source!r} is gone, and {target!r} its only copy: if that is to go, too, delete it yourself, "
             "with client.delete_collection"
@@ -92,7 +92,7 @@ async def _require_source_unneeded(planned: Planned, state: MigrationState, alia
     if planned.same_engine and not aliases:
         raise MigrationError(f"no alias stands for collection {target!r}: switch() one first")
     migrated = _passed(state)["points"]
-    there = await planned.reading.client.collection_exists(source)
+    there = await planned.reading.collection_exists(source)
     count = await count_documents(planned.reading, source) if there else 0
     if count > migrated:  # others than the filter's, or later ones
         raise MigrationError(
@@ -105,18 +105,18 @@ async def _require_source_unneeded(planned: Planned, state: MigrationState, alia
         raise MigrationError(f"aliases {left} stand for collection {source!r} still: switch() them, or delete them")
 
 
-async def _delete(connection: Connection, name: str, confirm: Callable[[str], bool], why: str) -> str | None:
-    there = await connection.client.collection_exists(name)  # else an earlier cleanup did not come to its end
-    points = await count_documents(connection, name) if there else 0
+async def _delete(engine: Engine, name: str, confirm: Callable[[str], bool], why: str) -> str | None:
+    there = await engine.collection_exists(name)  # else an earlier cleanup did not come to its end
+    points = await count_documents(engine, name) if there else 0
     if not confirm(f"Delete collection {name!r} with {points:,} points ({why})?"):
         return None
-    await connection.client.delete_collection(name)
-    await artefacts.delete(connection, name)
+    await engine.delete_collection(name)
+    await artefacts.delete(engine, name)
     return name
 
 
-async def _aliases(connection: Connection, collection: str) -> list[str]:
-    aliases = await switching.read_aliases(connection)
+async def _aliases(engine: Engine, collection: str) -> list[str]:
+    aliases = await switching.read_aliases(engine)
     return [alias for alias, name in aliases.items() if name == collection]
 
 

@@ -10,8 +10,9 @@ import numpy as np
 from colbert_qdrant.documents import Document
 from colbert_qdrant.encoders.base import encoded_documents
 from colbert_qdrant.errors import InvalidTokensError, MigrationError
-from colbert_qdrant.points.convert import Point, vectors_of
+from colbert_qdrant.points.convert import vectors_of
 from colbert_qdrant.points.ids import canonical_id
+from colbert_qdrant.points.point import Point
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from qdrant_client import models
 
     from colbert_qdrant.encoders import LateInteractionEncoder
-    from colbert_qdrant.encoders.vectors import Legs
+    from colbert_qdrant.encoders.further import FurtherVectors
     from colbert_qdrant.fde import FixedDimensionalEncoder
     from colbert_qdrant.points.texts import TextSource
 
@@ -77,7 +78,7 @@ class Converter:
     encoder: LateInteractionEncoder | None
     fde: FixedDimensionalEncoder | None
     texts: TextSource | None
-    bm25: Legs | None = None
+    bm25: FurtherVectors | None = None
 
     def points(self, records: Sequence[models.Record]) -> list[Point]:
         """Points with the vectors that are copied and those that are added.

@@ -6,14 +6,15 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from colbert_qdrant.migrate.plan import Costs
-from colbert_qdrant.points.convert import size_of, vectors_of
+from colbert_qdrant.points.convert import vectors_of
+from colbert_qdrant.points.point import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from colbert_qdrant.config import CollectionConfig
     from colbert_qdrant.migrate.source import Sample
-    from colbert_qdrant.points.convert import Point
+    from colbert_qdrant.points.point import Point
 
 _BYTES: Final[Mapping[str, float]] = {"float32": 4, "float16": 2, "turbo8": 1, "turbo4": 0.5}
 

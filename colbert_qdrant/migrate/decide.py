@@ -195,7 +195,7 @@ def _foreign(source: Source, sample: Sequence[models.Record], wishes: Wishes) ->
     _check_names(source, kept, config, tokens=name is None, fde=not stored_fde)
     return Design(
         kind=_kind(source, adopted=adopted is not None, tokens=name is not None),
-        config=_with_legs(config, source, kept, texts, wishes),
+        config=_with_vectors(config, source, kept, texts, wishes),
         tokens="encoded" if name is None else "stored",
         encoding="stored" if stored_fde else _made(config),
         encoder={} if wishes.encoder is None else wishes.encoder.fingerprint(),
@@ -266,7 +266,7 @@ def _adopted(
     return None
 
 
-def _with_legs(
+def _with_vectors(
     config: CollectionConfig, source: Source, kept: Sequence[str], texts: TextSource | None, wishes: Wishes
 ) -> CollectionConfig:
     own = (config.token_vector, config.fde_vector)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from colbert_qdrant.engines.connection import Connection
+from colbert_qdrant.engines import blocking_engine
 from colbert_qdrant.engines.runtime import run_blocking
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.migrate.decide import Wishes
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from qdrant_client import models
 
     from colbert_qdrant._support.progress import ProgressReporter
-    from colbert_qdrant.capabilities import Client
     from colbert_qdrant.config import CollectionConfig, FdeConfig, RetryConfig
     from colbert_qdrant.encoders import LateInteractionEncoder
+    from colbert_qdrant.engines import Client
     from colbert_qdrant.migrate.cleaning import Side
     from colbert_qdrant.migrate.plan import MigrationPlan, Strategy
     from colbert_qdrant.migrate.running import MigrationReport
@@ -120,8 +120,8 @@ class Migration:
             reencode=reencode,
             in_place=strategy == "in_place",
         )
-        reading = Connection.blocking(client, retry=retry)
-        writing = reading if target_client is None else Connection.blocking(target_client, retry=retry)
+        reading = blocking_engine(client, retry=retry)
+        writing = reading if target_client is None else blocking_engine(target_client, retry=retry)
         planning = plan_migration(reading, writing, source, target, wishes=wishes, filter=filter)
         return cls(MigrationOperations(run_blocking(planning)))
 
@@ -149,8 +149,8 @@ class Migration:
         Raises:
             MigrationError: The collection is no migration's target, or it was begun with another encoder.
         """
-        reading = Connection.blocking(client, retry=retry)
-        writing = reading if target_client is None else Connection.blocking(target_client, retry=retry)
+        reading = blocking_engine(client, retry=retry)
+        writing = reading if target_client is None else blocking_engine(target_client, retry=retry)
         resuming = resume_migration(reading, writing, target, encoder=encoder, text=text)
         return cls(MigrationOperations(run_blocking(resuming)))
 

@@ -12,10 +12,10 @@ from qdrant_client import models
 from colbert_qdrant._support.progress import Silence, reporting
 from colbert_qdrant.collection import artefacts
 from colbert_qdrant.collection import lifecycle as opening
-from colbert_qdrant.collection.fitting import CollectionEncoding
+from colbert_qdrant.collection.fitting import Fitter
 from colbert_qdrant.collection.info import wait_until_ready
 from colbert_qdrant.collection.metadata import to_metadata, write_metadata
-from colbert_qdrant.encoders.vectors import Legs
+from colbert_qdrant.collection.opened import OpenCollection
 from colbert_qdrant.errors import ConfigurationError, MigrationError
 from colbert_qdrant.migrate import cleaning, switching, target
 from colbert_qdrant.migrate.convert import StoredTokens
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from colbert_qdrant._support.progress import ProgressReporter
-    from colbert_qdrant.collection.lifecycle import Opened
     from colbert_qdrant.fde import FixedDimensionalEncoder
     from colbert_qdrant.migrate.cleaning import Side
     from colbert_qdrant.migrate.planning import Planned
@@ -52,7 +51,7 @@ class MigrationOperations:
         self._planned.require_encoder()
         started = time.perf_counter()
         await self._prepare()
-        info = await self._writing.client.get_collection(self.plan.target)
+        info = await self._writing.get_collection(self.plan.target)
         run = Run(
             reading=self._reading,
             writing=self._writing,
@@ -92,7 +91,7 @@ class MigrationOperations:
         self._planned.require_encoder()
         state = await self._stored()
         source = await read_source(self._reading, self.plan.source, self.plan.filter)
-        info = await self._writing.client.get_collection(self.plan.target)
+        info = await self._writing.get_collection(self.plan.target)
         converter = await self._planned.converter()
         if self.plan.encoding == "fitted":
             converter = replace(converter, fde=(await self._opened()).fde)
@@ -224,17 +223,15 @@ class MigrationOperations:
                 "begun: cleanup('target'), then plan again"
             )
 
-    async def _opened(self) -> Opened:
-        return await opening.open(self.plan.target, connection=self._writing, encoder=self._encoder, config=None)
+    async def _opened(self) -> OpenCollection:
+        return await OpenCollection.open(
+            self.plan.target, engine=self._writing, encoder=self._encoder, config=None, vector_encoders=None
+        )
 
     async def _fit(self, *, progress: bool | ProgressReporter) -> None:
-        opened = await self._opened()
-        legs = Legs(opened.config, {}, await self._writing.capabilities())
-        encoding = await CollectionEncoding.of(
-            opened, connection=self._writing, collection=self.plan.target, encoder=self._encoder, legs=legs
-        )
-        if await encoding.is_due(last=True):
-            await encoding.fit(progress=progress)
+        fitter = Fitter(await self._opened())
+        if await fitter.is_due(last=True):
+            await fitter.fit(progress=progress)
 
     async def _declare(self, fde: FixedDimensionalEncoder | None) -> None:
         fingerprint = opening.fingerprint_of(self.plan.config, self._encoder, fde, tokens_of=self.plan.encoder)
@@ -245,7 +242,7 @@ class MigrationOperations:
         if strict is None or self._planned.in_place or not (await self._writing.capabilities()).has("strict_mode"):
             return
         limits = models.StrictModeConfig(**strict.model_dump(exclude_none=True))
-        await self._writing.client.update_collection(self.plan.target, strict_mode_config=limits)
+        await self._writing.update_collection(self.plan.target, strict_mode_config=limits)
 
     async def _stored(self) -> MigrationState:
         state = await read_migration(self._writing, self.plan.target)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from colbert_qdrant.collection import artefacts
 from colbert_qdrant.collection.metadata import count_documents
-from colbert_qdrant.encoders.vectors import Legs
+from colbert_qdrant.encoders.further import FurtherVectors
 from colbert_qdrant.errors import ConfigurationError, MigrationError
 from colbert_qdrant.fde import encoder_from_bytes, make_encoder
 from colbert_qdrant.migrate.convert import Converter
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from qdrant_client import models
 
     from colbert_qdrant.encoders import LateInteractionEncoder
-    from colbert_qdrant.engines.connection import Connection
+    from colbert_qdrant.engines import Engine
     from colbert_qdrant.fde import FixedDimensionalEncoder
     from colbert_qdrant.migrate.source import Sample, Source
     from colbert_qdrant.points.texts import TextOf
@@ -40,7 +40,7 @@ class Planned:
     """A plan, and what is needed to carry it out.
 
     Attributes:
-        reading, writing: Connections to the engines of source and target.
+        reading, writing: The engines of source and target.
         source: The source, as it was when the plan was made.
         plan: The plan.
         texts: Where texts are; ``None``: nobody needs them, or nobody knows.
@@ -48,8 +48,8 @@ class Planned:
         fde: The encoding; ``None``: it has to be fitted first.
     """
 
-    reading: Connection
-    writing: Connection
+    reading: Engine
+    writing: Engine
     source: Source
     plan: MigrationPlan
     texts: TextSource | None
@@ -64,7 +64,7 @@ class Planned:
     @property
     def same_engine(self) -> bool:
         """Whether source and target are in one server or store."""
-        return self.reading.raw is self.writing.raw
+        return self.reading.client is self.writing.client
 
     def require_encoder(self) -> None:
         """Raise if it was resumed without what encodes texts.
@@ -82,7 +82,7 @@ class Planned:
         plan, config = self.plan, self.plan.config
         bm25 = None
         if config.bm25 is not None and config.bm25_vector not in plan.kept:
-            bm25 = Legs(replace(config, dense={}, sparse={}), {}, await self.writing.capabilities())
+            bm25 = FurtherVectors(replace(config, dense={}, sparse={}), {}, await self.writing.capabilities())
         return Converter(
             kept=() if self.in_place else plan.kept,
             token_vector=config.token_vector,
@@ -95,8 +95,8 @@ class Planned:
 
 
 async def plan_migration(
-    reading: Connection,
-    writing: Connection,
+    reading: Engine,
+    writing: Engine,
     name: str,
     target: str | None,
     *,
@@ -105,7 +105,7 @@ async def plan_migration(
 ) -> Planned:
     """See `Migration.plan`."""
     source = await read_source(reading, name, filter)
-    target = _target_name(source, target, wishes, same_engine=reading.raw is writing.raw)
+    target = _target_name(source, target, wishes, same_engine=reading.client is writing.client)
     begun = await read_migration(writing, source.name) if wishes.in_place else None
     if begun is not None and begun.plan.strategy == "in_place":  # its source has some of what is added by now
         _require_same_wishes(begun.plan, wishes, filter)
@@ -143,8 +143,8 @@ async def plan_migration(
 
 
 async def resume_migration(
-    reading: Connection,
-    writing: Connection,
+    reading: Engine,
+    writing: Engine,
     target: str,
     *,
     encoder: LateInteractionEncoder | None,
@@ -175,7 +175,7 @@ async def _tried(planned: Planned, design: Design, sample: Sample, wishes: Wishe
         points = await compute(converter.points, sample.records)
         seconds = time.perf_counter() - started
         plan = replace(plan, costs=measured(sample, points, seconds, design.config))
-    if await writing.client.collection_exists(plan.target) and not wishes.in_place:
+    if await writing.collection_exists(plan.target) and not wishes.in_place:
         state = await read_migration(writing, plan.target)
         if state is not None and state.plan.same_as(plan):
             plan = replace(plan, present=min(await count_documents(writing, plan.target), plan.points))
@@ -185,8 +185,8 @@ async def _tried(planned: Planned, design: Design, sample: Sample, wishes: Wishe
 
 
 async def _of(
-    reading: Connection,
-    writing: Connection,
+    reading: Engine,
+    writing: Engine,
     state: MigrationState,
     *,
     encoder: LateInteractionEncoder | None,
@@ -216,7 +216,7 @@ async def _of(
     )
 
 
-async def _require_two(reading: Connection, plan: MigrationPlan) -> None:
+async def _require_two(reading: Engine, plan: MigrationPlan) -> None:
     """Raise if the target is taken for the source of the same name, which is in another engine."""
     if plan.strategy == "in_place" or plan.source != plan.target:
         return
@@ -228,7 +228,7 @@ async def _require_two(reading: Connection, plan: MigrationPlan) -> None:
         )
 
 
-async def _fde(reading: Connection, plan: MigrationPlan) -> FixedDimensionalEncoder | None:
+async def _fde(reading: Engine, plan: MigrationPlan) -> FixedDimensionalEncoder | None:
     """The encoding, unless it has to be fitted first."""
     if plan.encoding == "stored" and plan.config.fde.needs_fit:
         data = await artefacts.fetch(reading, plan.source)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from colbert_qdrant.collection.operations import CollectionOperations, Encoders
+from colbert_qdrant.collection.opened import OpenCollection
+from colbert_qdrant.collection.search import search
 from colbert_qdrant.collection.spans import query_spans, token_spans
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.migrate.verdict import Check
-from colbert_qdrant.search.request import SearchPlan
+from colbert_qdrant.search.options import CheckedOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from colbert_qdrant.documents import SearchHits
     from colbert_qdrant.encoders import LateInteractionEncoder
-    from colbert_qdrant.engines.connection import Connection
+    from colbert_qdrant.engines import Engine
     from colbert_qdrant.migrate.convert import Converter
     from colbert_qdrant.tokens import TokenEmbeddings
 
@@ -28,7 +29,7 @@ _SAME_SCORE: Final = 1e-5
 
 
 async def check_quality(
-    connection: Connection,
+    engine: Engine,
     target: str,
     *,
     encoder: LateInteractionEncoder,
@@ -38,20 +39,20 @@ async def check_quality(
     """Search a target in both ways.
 
     Args:
-        connection: To the target's engine.
+        engine: To the target's engine.
         target: The target.
         encoder: Its encoder.
         queries: Token vectors of queries.
         min_recall: The least recall@10 that passes.
     """
-    opened = await CollectionOperations.open(target, connection=connection, encoders=Encoders(encoder, {}), config=None)
+    opened = await OpenCollection.open(target, engine=engine, encoder=encoder, config=None, vector_encoders=None)
     if not len(queries):
         return Check(name="quality", passed=None, detail="no point has token vectors"), None
     found = []
     for mode in ("exact", "two-stage"):
         try:
-            plan = SearchPlan(limit=DEPTH, mode=mode, with_payload=False)
-            found.append(await opened.search_batch(queries, plan, vectors={}, timings=False))
+            options = CheckedOptions(limit=DEPTH, mode=mode, with_payload=False)
+            found.append(await search(opened, queries, options))
         except ConfigurationError as error:  # strict mode
             return Check(name="quality", passed=None, detail=str(error)), None
     overlaps = [_overlap(exact, near) for exact, near in zip(*found, strict=True) if exact]

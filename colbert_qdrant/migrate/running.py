@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any, Final
 from qdrant_client import models
 
 from colbert_qdrant.collection.metadata import count_documents
+from colbert_qdrant.collection.upsert import upsert
 from colbert_qdrant.collection.writer import MAX_BATCH_BYTES
-from colbert_qdrant.engines.writing import to_numbers, upsert
 from colbert_qdrant.errors import EngineError, MigrationError, RequestError, RequestRefusedError, RequestTooLargeError
 from colbert_qdrant.migrate.source import canonical, pages, read_points
-from colbert_qdrant.points.convert import split_by_bytes
+from colbert_qdrant.points.point import split_by_bytes, to_numbers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from colbert_qdrant._support.progress import ProgressReporter
-    from colbert_qdrant.engines.connection import Connection
+    from colbert_qdrant.engines import Engine
     from colbert_qdrant.migrate.convert import Converter
     from colbert_qdrant.migrate.source import PointId, Source
-    from colbert_qdrant.points.convert import Point
+    from colbert_qdrant.points.point import Point
     from colbert_qdrant.search.limits import Limits
 
 _PAGE_VALUES: Final = 2**21
@@ -83,7 +83,7 @@ class Run:
     """One run of a migration.
 
     Args:
-        reading, writing: Connections to the engines of source and target.
+        reading, writing: The engines of source and target.
         source: The source.
         target: The target's name.
         limits: What its server allows.
@@ -92,8 +92,8 @@ class Run:
         report: Told of every batch.
     """
 
-    reading: Connection
-    writing: Connection
+    reading: Engine
+    writing: Engine
     source: Source
     target: str
     limits: Limits
@@ -153,17 +153,17 @@ class Run:
             gone = [id for id in ids if id not in found]
             if gone:
                 selector = models.PointIdsList(points=gone)
-                await self.writing.client.delete(self.target, points_selector=selector, wait=True)
+                await self.writing.delete(self.target, points_selector=selector)
                 removed += len(gone)
         return removed
 
     async def _missing(self, ids: list[PointId]) -> list[PointId]:
         """Points that the target has not, or not as they are now."""
-        stored = await self.writing.client.retrieve(self.target, ids=ids, with_payload=True, with_vectors=False)
+        stored = await self.writing.retrieve(self.target, ids=ids, with_payload=True, with_vectors=False)
         payloads = {record.id: canonical(record.payload) for record in stored}
         same: set[Any] = set()
         if payloads:
-            current = await self.reading.client.retrieve(
+            current = await self.reading.retrieve(
                 self.source.name, ids=list(payloads), with_payload=True, with_vectors=False
             )
             same = {record.id for record in current if canonical(record.payload) == payloads[record.id]}
@@ -210,11 +210,11 @@ class Run:
     async def _change(self, changes: Sequence[models.PointVectors]) -> None:
         """Add vectors to points, in smaller parts where the server refuses them; what was deleted since needs none."""
         try:
-            await self.writing.client.update_vectors(self.target, changes, wait=True)
+            await self.writing.update_vectors(self.target, changes)
         except EngineError as error:
             if isinstance(error, RequestError) and not isinstance(error, RequestRefusedError | RequestTooLargeError):
                 raise
-            stored = await self.writing.client.retrieve(
+            stored = await self.writing.retrieve(
                 self.target, ids=[each.id for each in changes], with_payload=False, with_vectors=False
             )
             there = {record.id for record in stored}

@@ -21,7 +21,7 @@ from colbert_qdrant.search.limits import Limits
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from colbert_qdrant.engines.connection import Connection
+    from colbert_qdrant.engines import Engine
     from colbert_qdrant.points.fingerprint import Fingerprint
 
 PAGE_IDS: Final = 1_000
@@ -90,62 +90,62 @@ class Sample:
     seconds: float
 
 
-async def read_source(connection: Connection, name: str, filter: models.Filter | None) -> Source:
+async def read_source(engine: Engine, name: str, filter: models.Filter | None) -> Source:
     """Ask an engine about a collection.
 
     Raises:
         CollectionNotFoundError: There is no such collection.
         ConfigurationError: The server's strict mode does not allow the filter.
     """
-    if not await connection.client.collection_exists(name):
+    if not await engine.collection_exists(name):
         raise CollectionNotFoundError(f"there is no collection {name!r} to migrate: look at client.get_collections()")
-    name = await real_name(connection, name)
-    info = await connection.client.get_collection(name)
+    name = await real_name(engine, name)
+    info = await engine.get_collection(name)
     limits = Limits.of(info, "")
     limits.check_filter(filter)
     return Source(
         name=name,
         info=info,
-        points=await count_documents(connection, name, filter),
+        points=await count_documents(engine, name, filter),
         filter=filter,
-        fingerprint=await read_fingerprint(connection, name, info),
+        fingerprint=await read_fingerprint(engine, name, info),
         limits=limits,
     )
 
 
-async def read_sample(connection: Connection, source: Source, *, size: int) -> Sample:
+async def read_sample(engine: Engine, source: Source, *, size: int) -> Sample:
     """Read points with payload and all vectors, from all over the first thousands."""
     ids: list[PointId] = []
-    async for page in pages(connection, source.name, source.filter, limits=source.limits):
+    async for page in pages(engine, source.name, source.filter, limits=source.limits):
         ids += [record.id for record in page]
         if len(ids) >= _SAMPLE_FROM:
             break
     chosen = [ids[int(place)] for place in np.linspace(0, len(ids) - 1, min(size, len(ids)))]
     started = time.perf_counter()
-    records = await read_points(connection, source.name, chosen) if chosen else []
+    records = await read_points(engine, source.name, chosen) if chosen else []
     return Sample(records=records, seconds=time.perf_counter() - started)
 
 
 async def pages(
-    connection: Connection, collection: str, chosen: models.Filter | None, *, limits: Limits, payload: bool = False
+    engine: Engine, collection: str, chosen: models.Filter | None, *, limits: Limits, payload: bool = False
 ) -> AsyncIterator[list[models.Record]]:
     """All points of a collection in the order of their ids, without vectors.
 
     Args:
-        connection: To the engine.
+        engine: The engine.
         collection: The collection's name.
         chosen: Which points.
         limits: What the server allows.
         payload: Whether they come with their payload.
     """
     limit = min(PAGE_IDS, limits.query_limit or PAGE_IDS)
-    async for records in scrolled(connection, collection, chosen, limit=lambda: limit, with_payload=payload):
+    async for records in scrolled(engine, collection, chosen, limit=lambda: limit, with_payload=payload):
         yield records
 
 
-async def read_points(connection: Connection, collection: str, ids: Sequence[PointId]) -> list[models.Record]:
+async def read_points(engine: Engine, collection: str, ids: Sequence[PointId]) -> list[models.Record]:
     """Points with payload and all vectors; those that are gone are left out."""
-    return await connection.client.retrieve(collection, ids=list(ids), with_payload=True, with_vectors=True)
+    return await engine.retrieve(collection, ids=list(ids), with_payload=True, with_vectors=True)
 
 
 def canonical(payload: Any) -> str:

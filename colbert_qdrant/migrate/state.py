@@ -13,7 +13,7 @@ from colbert_qdrant.migrate.plan import MigrationPlan
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from colbert_qdrant.engines.connection import Connection
+    from colbert_qdrant.engines import Engine
 
 KEY: Final = "colbert_qdrant_migration"
 """A migration's entry in the metadata of its target."""
@@ -89,14 +89,14 @@ class MigrationState:
         return replace(self, copied=None, verified=None)
 
 
-async def read_migration(connection: Connection, collection: str) -> MigrationState | None:
+async def read_migration(engine: Engine, collection: str) -> MigrationState | None:
     """The state that is kept in a collection; ``None``: there is no such collection, or it is no migration's target."""
-    if not await connection.client.collection_exists(collection):
+    if not await engine.collection_exists(collection):
         return None
-    entry = (await read_metadata(connection, collection)).get(KEY)
+    entry = (await read_metadata(engine, collection)).get(KEY)
     return MigrationState.from_dict(entry) if isinstance(entry, dict) else None
 
 
-async def write_migration(connection: Connection, state: MigrationState) -> None:
+async def write_migration(engine: Engine, state: MigrationState) -> None:
     """Keep a state in the target."""
-    await write_metadata(connection, state.plan.target, {KEY: state.to_dict()})
+    await write_metadata(engine, state.plan.target, {KEY: state.to_dict()})

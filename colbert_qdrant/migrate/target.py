@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from colbert_qdrant.capabilities import Capabilities
     from colbert_qdrant.encoders import LateInteractionEncoder
-    from colbert_qdrant.engines.connection import Connection
+    from colbert_qdrant.engines import Engine
     from colbert_qdrant.fde import FixedDimensionalEncoder
     from colbert_qdrant.migrate.plan import MigrationPlan
     from colbert_qdrant.migrate.source import Source
@@ -60,7 +60,7 @@ def target_arguments(
 
 
 async def create_target(
-    connection: Connection,
+    engine: Engine,
     source: Source,
     state: MigrationState,
     *,
@@ -73,49 +73,49 @@ async def create_target(
     Raises:
         CollectionExistsError: Another collection has the name.
     """
-    plan, capabilities = state.plan, await connection.capabilities()
+    plan, capabilities = state.plan, await engine.capabilities()
     metadata = {
         **(source.info.config.metadata or {}),
         **to_metadata(opening.fingerprint_of(plan.config, encoder, fde, tokens_of=plan.encoder)),
         KEY: state.to_dict(),
     }
-    if not await connection.client.collection_exists(plan.target):
+    if not await engine.collection_exists(plan.target):
         arguments = target_arguments(plan, source, capabilities, same_engine=same_engine)
         if capabilities.has("metadata"):
             arguments["metadata"] = metadata
-        await artefacts.delete(connection, plan.target)  # of a collection of that name that is gone
+        await artefacts.delete(engine, plan.target)  # of a collection of that name that is gone
         try:
-            await connection.client.create_collection(plan.target, **arguments)
+            await engine.create_collection(plan.target, **arguments)
         except (RequestRefusedError, CollectionExistsError):
-            if not await connection.client.collection_exists(plan.target):
+            if not await engine.collection_exists(plan.target):
                 raise
-    if await is_blank(connection, plan):
-        await write_metadata(connection, plan.target, metadata)
-    stored = await read_migration(connection, plan.target)
+    if await is_blank(engine, plan):
+        await write_metadata(engine, plan.target, metadata)
+    stored = await read_migration(engine, plan.target)
     if stored is None or not stored.plan.same_as(plan):
         raise CollectionExistsError(
             f"collection {plan.target!r} exists, and is not this migration's: choose another target, or delete it first"
         )
-    await _create_indexes(connection, source, plan, capabilities)
+    await _create_indexes(engine, source, plan, capabilities)
 
 
-async def is_blank(connection: Connection, plan: MigrationPlan) -> bool:
+async def is_blank(engine: Engine, plan: MigrationPlan) -> bool:
     """Whether the target was made by a run that ended before it could say so, as only servers without metadata have."""
-    if (await connection.capabilities()).has("metadata"):
+    if (await engine.capabilities()).has("metadata"):
         return False
-    info = await connection.client.get_collection(plan.target)
+    info = await engine.get_collection(plan.target)
     names = {*named_vectors(info), *(info.config.params.sparse_vectors or {})}
     if not {plan.config.token_vector, plan.config.fde_vector, *plan.kept} <= names:
         return False
-    return not (await connection.client.count(plan.target, exact=True)).count
+    return not await engine.count(plan.target)
 
 
-async def add_vectors(connection: Connection, plan: MigrationPlan) -> None:
+async def add_vectors(engine: Engine, plan: MigrationPlan) -> None:
     """Add the vectors that are missing to the source, without their graph and quantization taking hold before."""
-    capabilities = await connection.capabilities()
+    capabilities = await engine.capabilities()
     config = plan.config
     wanted = creation_arguments(config, fde_dim=config.fde.dim, token_dim=plan.token_dim, capabilities=capabilities)
-    there = await _vector_names(connection, plan.target)
+    there = await _vector_names(engine, plan.target)
     added: dict[str, models.VectorParams] = {
         name: params
         for name, params in wanted["vectors_config"].items()
@@ -129,57 +129,55 @@ async def add_vectors(connection: Connection, plan: MigrationPlan) -> None:
                 multivector_config=params.multivector_config,
                 datatype=None if params.datatype is None else models.VectorStorageDatatype(params.datatype.value),
             )
-            await _add_vector(connection, plan.target, name, models.DenseVectorNameConfig(dense=dense))
+            await _add_vector(engine, plan.target, name, models.DenseVectorNameConfig(dense=dense))
     if capabilities.has("payload_indexes"):  # local mode has no graphs either
         changes = {name: _difference(params) for name, params in added.items()}
         if changes:
-            await connection.client.update_collection(plan.target, vectors_config=changes)
+            await engine.update_collection(plan.target, vectors_config=changes)
 
 
-async def remove_vectors(connection: Connection, plan: MigrationPlan) -> None:
+async def remove_vectors(engine: Engine, plan: MigrationPlan) -> None:
     """Take the added vectors, and what the metadata say of them, away again; what the migration is, last."""
-    await write_metadata(connection, plan.target, {FINGERPRINT: None})  # it is no collection of this library any more
+    await write_metadata(engine, plan.target, {FINGERPRINT: None})  # it is no collection of this library any more
     for name in (plan.config.fde_vector, plan.config.token_vector):
-        if name not in plan.kept and name in await _vector_names(connection, plan.target):
-            await _remove_vector(connection, plan.target, name)
+        if name not in plan.kept and name in await _vector_names(engine, plan.target):
+            await _remove_vector(engine, plan.target, name)
     if plan.config.fde.needs_fit:
-        await artefacts.forget(connection, plan.target)
-    await write_metadata(connection, plan.target, {KEY: None})
+        await artefacts.forget(engine, plan.target)
+    await write_metadata(engine, plan.target, {KEY: None})
 
 
-async def _add_vector(connection: Connection, collection: str, name: str, config: models.VectorNameConfig) -> None:
+async def _add_vector(engine: Engine, collection: str, name: str, config: models.VectorNameConfig) -> None:
     try:
-        await connection.client.create_vector_name(collection, name, config, wait=True)
+        await engine.create_vector_name(collection, name, config)
     except RequestRefusedError:
-        if name not in await _vector_names(connection, collection):  # else an earlier answer was lost
+        if name not in await _vector_names(engine, collection):  # else an earlier answer was lost
             raise
 
 
-async def _remove_vector(connection: Connection, collection: str, name: str) -> None:
+async def _remove_vector(engine: Engine, collection: str, name: str) -> None:
     try:
-        await connection.client.delete_vector_name(collection, name, wait=True)
+        await engine.delete_vector_name(collection, name)
     except (RequestRefusedError, CollectionNotFoundError):
-        if name in await _vector_names(connection, collection):
+        if name in await _vector_names(engine, collection):
             raise
 
 
-async def _vector_names(connection: Connection, collection: str) -> Collection[str]:
-    return named_vectors(await connection.client.get_collection(collection))
+async def _vector_names(engine: Engine, collection: str) -> Collection[str]:
+    return named_vectors(await engine.get_collection(collection))
 
 
-async def _create_indexes(
-    connection: Connection, source: Source, plan: MigrationPlan, capabilities: Capabilities
-) -> None:
+async def _create_indexes(engine: Engine, source: Source, plan: MigrationPlan, capabilities: Capabilities) -> None:
     if not capabilities.has("payload_indexes"):
         return
-    there = (await connection.client.get_collection(plan.target)).payload_schema
+    there = (await engine.get_collection(plan.target)).payload_schema
     wanted: dict[str, Any] = {
         each["field_name"]: each["field_schema"] for each in index_arguments(plan.config, capabilities)
     }
     wanted |= {key: index.params or index.data_type for key, index in source.info.payload_schema.items()}
     for key, schema in wanted.items():
         if key not in there:
-            await connection.client.create_payload_index(plan.target, field_name=key, field_schema=schema, wait=True)
+            await engine.create_payload_index(plan.target, field_name=key, field_schema=schema)
 
 
 def _alone(

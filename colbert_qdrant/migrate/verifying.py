@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from colbert_qdrant._support.progress import ProgressReporter
-    from colbert_qdrant.engines.connection import Connection
+    from colbert_qdrant.engines import Engine
     from colbert_qdrant.migrate.convert import Converter
     from colbert_qdrant.migrate.plan import MigrationPlan
     from colbert_qdrant.migrate.source import PointId, Source
@@ -74,10 +74,10 @@ class Contents:
         self.total += int.from_bytes(hashlib.sha256(text.encode()).digest(), "big")
 
 
-async def read_contents(connection: Connection, source: Source) -> Contents:
+async def read_contents(engine: Engine, source: Source) -> Contents:
     """Read all ids and payloads of a collection."""
     contents = Contents()
-    async for page in pages(connection, source.name, source.filter, limits=source.limits, payload=True):
+    async for page in pages(engine, source.name, source.filter, limits=source.limits, payload=True):
         for record in page:
             contents.add(record.id, canonical(record.payload))
     return contents
@@ -88,7 +88,7 @@ class Comparison:
     """A source beside its target.
 
     Args:
-        reading, writing: Connections to the engines of source and target.
+        reading, writing: The engines of source and target.
         source: The source.
         plan: What was to be done.
         limits: What the target's server allows.
@@ -97,8 +97,8 @@ class Comparison:
         seed: Chooses them.
     """
 
-    reading: Connection
-    writing: Connection
+    reading: Engine
+    writing: Engine
     source: Source
     plan: MigrationPlan
     limits: Limits
@@ -116,7 +116,7 @@ class Comparison:
         async for page in pages(
             self.reading, self.source.name, self.source.filter, limits=self.source.limits, payload=True
         ):
-            stored = await self.writing.client.retrieve(
+            stored = await self.writing.retrieve(
                 self.plan.target, ids=[record.id for record in page], with_payload=True, with_vectors=False
             )
             payloads = {record.id: canonical(record.payload) for record in stored}
@@ -232,7 +232,7 @@ class Comparison:
 
     async def check_engine(self) -> AsyncIterator[Check]:
         """Whether the target has every payload index of the source, and its graphs are built."""
-        info = await self.writing.client.get_collection(self.plan.target)
+        info = await self.writing.get_collection(self.plan.target)
         if (await self.writing.capabilities()).has("payload_indexes"):
             yield self._indexes(info.payload_schema)
         else:

@@ -1,89 +1,25 @@
-"""Documents ↔ points."""
+"""Converts documents to points, and points that were read to documents."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-from qdrant_client import models
-
-from colbert_qdrant.documents import Document, DocumentId, SearchHit, SearchHits
+from colbert_qdrant.documents import Document, DocumentId
 from colbert_qdrant.errors import InvalidDocumentError, SchemaMismatchError
 from colbert_qdrant.points.ids import canonical_id, check_id, id_from_json, id_to_json, point_id
+from colbert_qdrant.points.point import Payload, Point
 from colbert_qdrant.points.texts import text_of, text_source
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from qdrant_client import models
 
     from colbert_qdrant.config import CollectionConfig
-
-_JSON_BYTES_PER_VALUE: Final = 21
-"""A float32 written as the decimal digits of its double, with its comma."""
-
-_BINARY_BYTES_PER_VALUE: Final = 4
-
-Payload = dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SparseVector:
-    """The values of a vector that are not zero.
-
-    Attributes:
-        indices: Where they are, each once, shape ``(n,)``.
-        values: What they are, shape ``(n,)``.
-    """
-
-    indices: NDArray[np.uint32]
-    values: NDArray[np.float32]
-
-    @property
-    def size(self) -> int:
-        """How many numbers it takes."""
-        return self.indices.size + self.values.size
-
-
-Vector: TypeAlias = NDArray[np.float32] | SparseVector | models.Document | models.SparseVector | list[Any]
-"""A vector ``(dim,)``, a multivector ``(n, dim)``, a sparse vector, or a text that the server makes one of; also as
-``qdrant_client`` reads it."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Point:
-    """A point that is to be stored, its vectors as numpy has them."""
-
-    id: str | int
-    vectors: Mapping[str, Vector]
-    payload: Payload
-
-    def request_bytes(self, *, binary: bool) -> int:
-        """About how many bytes it takes in a request.
-
-        Args:
-            binary: Whether numbers go as they are (gRPC), not as decimal digits (REST).
-        """
-        texts = [vector.text for vector in self.vectors.values() if isinstance(vector, models.Document)]
-        each = _BINARY_BYTES_PER_VALUE if binary else _JSON_BYTES_PER_VALUE
-        return self.values * each + len(json.dumps([self.payload, *texts]))
-
-    @property
-    def values(self) -> int:
-        """How many numbers its vectors have."""
-        return sum(map(size_of, self.vectors.values()))
-
-
-def size_of(vector: Vector) -> int:
-    """How many numbers a vector has; a text has none yet."""
-    if isinstance(vector, models.Document):
-        return 0
-    if isinstance(vector, models.SparseVector):
-        return 2 * len(vector.indices)
-    if isinstance(vector, list):
-        return len(vector) * (len(vector[0]) if vector and isinstance(vector[0], list) else 1)
-    return vector.size
+    from colbert_qdrant.vectors import Vector
 
 
 def check_documents(documents: Sequence[Document], config: CollectionConfig) -> list[Payload]:
@@ -110,11 +46,11 @@ def make_point(
     *,
     tokens: NDArray[np.float32],
     fde: NDArray[np.float32] | None,
-    legs: Mapping[str, Vector],
+    further: Mapping[str, Vector],
     config: CollectionConfig,
 ) -> Point:
     """A point that holds all vectors and the payload; without an encoding while that is not fitted."""
-    vectors: dict[str, Vector] = {config.token_vector: tokens, **legs}
+    vectors: dict[str, Vector] = {config.token_vector: tokens, **further}
     if fde is not None:
         vectors[config.fde_vector] = fde
     return Point(id=point_id(id, config.id_scheme), vectors=vectors, payload=payload)
@@ -128,62 +64,29 @@ def vectors_of(point: models.Record | models.ScoredPoint) -> dict[str, Any]:
     return {} if found is None else {"": found}
 
 
-def to_document(point: models.Record | models.ScoredPoint, config: CollectionConfig) -> Document:
+def to_document(
+    point: models.Record | models.ScoredPoint, config: CollectionConfig, *, vectors: Sequence[str] = ()
+) -> Document:
     """The document that a stored point was made from; in a native collection any point is one, with text or without.
 
+    Args:
+        point: The point, as it was read.
+        config: The collection's settings.
+        vectors: The names of the vectors that the document comes with.
+
     Raises:
-        SchemaMismatchError: It was made from none.
+        SchemaMismatchError: The point was made from no document.
     """
-    payload = point.payload or {}
+    payload, stored = point.payload or {}, vectors_of(point)
+    brought = {name: stored[name] for name in vectors if name in stored}
     text = text_of(payload, config)
     if config.native:
-        return Document(_id(point, config), text or "", payload)
+        return Document(document_id(point, config), text or "", payload, brought)
     if text is None:
         raise _not_a_document(str(config.text_key))
     own = (config.id_key, config.text_key)
-    return Document(_id(point, config), text, {key: value for key, value in payload.items() if key not in own})
-
-
-def to_hits(
-    points: Iterable[models.ScoredPoint],
-    config: CollectionConfig,
-    *,
-    with_payload: bool,
-    legs: Mapping[str, Collection[Any]] | None = None,
-) -> SearchHits:
-    """Search results in the order of (−score, id): ties come in the same order every time.
-
-    Args:
-        points: The results.
-        config: The collection's settings.
-        with_payload: Whether they come with their payload.
-        legs: The points that each leg found.
-
-    Raises:
-        SchemaMismatchError: A point holds no document.
-    """
-    hits = []
-    for point in points:
-        brought = tuple(name for name, found in (legs or {}).items() if point.id in found)
-        hits.append(_to_hit(point, config, with_payload=with_payload, legs=brought))
-    return SearchHits.ranked(hits)
-
-
-def split_by_bytes(
-    points: Iterable[Point], limit: int, *, binary: bool, most: int | None = None
-) -> Iterator[list[Point]]:
-    """Gather points into batches of at most ``limit`` bytes, and ``most`` points, in a request; a larger goes alone."""
-    batch: list[Point] = []
-    size = 0
-    for point in points:
-        point_size = point.request_bytes(binary=binary)
-        if batch and (size + point_size > limit or len(batch) == most):
-            yield batch
-            batch, size = [], 0
-        batch.append(point)
-        size += point_size
-    if batch:
-        yield batch
+    others = {key: value for key, value in payload.items() if key not in own}
+    return Document(document_id(point, config), text, others, brought)
 
 
 def _payload(document: Document, config: CollectionConfig) -> Payload:
@@ -234,17 +137,12 @@ def _as_json(document: Document, values: Any) -> Any:
         ) from error
 
 
-def _to_hit(
-    point: models.ScoredPoint, config: CollectionConfig, *, with_payload: bool, legs: tuple[str, ...]
-) -> SearchHit:
-    if not with_payload:
-        return SearchHit(_id(point, config), point.score, legs=legs)
-    document = to_document(point, config)
-    text = None if config.native and not document.text else document.text
-    return SearchHit(document.id, point.score, text, document.payload, legs)
+def document_id(point: models.Record | models.ScoredPoint, config: CollectionConfig) -> DocumentId:
+    """The id of the document that a stored point was made from.
 
-
-def _id(point: models.Record | models.ScoredPoint, config: CollectionConfig) -> DocumentId:
+    Raises:
+        SchemaMismatchError: The point's payload has no such id.
+    """
     if config.native:
         return canonical_id(point.id)
     try:

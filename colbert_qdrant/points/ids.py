@@ -8,6 +8,8 @@ from uuid import UUID, uuid5
 from colbert_qdrant.errors import InvalidDocumentError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from colbert_qdrant.config.collection import IdScheme
     from colbert_qdrant.documents import DocumentId
 
@@ -42,6 +44,12 @@ def point_id(id: DocumentId, scheme: IdScheme = "uuid5") -> str | int:
         return _native(id)
     check_id(id)
     return str(uuid5(NAMESPACE, f"{_type_name(id)}:{id}"))
+
+
+def point_ids(ids: DocumentId | Iterable[DocumentId], scheme: IdScheme) -> list[int | str | UUID]:
+    """The point ids of one document or several; see `point_id`."""
+    given = [ids] if isinstance(ids, str | int | UUID) else ids
+    return [point_id(id, scheme) for id in given]
 
 
 def canonical_id(id: int | str | UUID) -> int | str:

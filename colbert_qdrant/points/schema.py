@@ -229,7 +229,7 @@ def check_schema(
     problems = [
         *_problems(fde, vectors.get(fde), size=fde_dim, distance=models.Distance.DOT, multivector=False),
         *_problems(tokens, vectors.get(tokens), size=token_dim, distance=distance, multivector=True),
-        *_problems_of_legs(config, vectors, info.config.params.sparse_vectors or {}),
+        *_problems_of_vectors(config, vectors, info.config.params.sparse_vectors or {}),
     ]
     if problems:
         names = ", ".join(repr(name) for name in sorted(vectors)) or "none"
@@ -240,20 +240,20 @@ def check_schema(
         )
 
 
-def _problems_of_legs(
+def _problems_of_vectors(
     config: CollectionConfig,
     dense: Mapping[str, models.VectorParams],
     sparse: Mapping[str, models.SparseVectorParams],
 ) -> list[str]:
     problems = []
-    for name, leg in config.dense.items():
-        params, distance = dense.get(name), DISTANCES[leg.distance]
+    for name, wanted in config.dense.items():
+        params, distance = dense.get(name), DISTANCES[wanted.distance]
         if params is None:
             problems.append(f"vector {name!r} is missing")
-        elif (params.size, params.distance, params.multivector_config) != (leg.dim, distance, None):
+        elif (params.size, params.distance, params.multivector_config) != (wanted.dim, distance, None):
             problems.append(
                 f"vector {name!r} has {params.size} dimensions and distance {params.distance.value}, one vector of "
-                f"{leg.dim} and {distance.value} is needed"
+                f"{wanted.dim} and {distance.value} is needed"
             )
     for name, weighted in _idf(config).items():
         if name not in sparse:

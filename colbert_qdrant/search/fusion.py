@@ -1,4 +1,4 @@
-"""How candidates of several legs become one ranking, in Qdrant's words."""
+"""Fusion: the candidates of several prefetches become one ranking."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Rrf:
-    """Reciprocal rank fusion: the sum, over legs, of what a document's rank in each is worth.
+    """Reciprocal rank fusion: the sum of what a document's rank in each prefetch is worth.
 
     Ranks count from 0 and are worth ``1 / (rank + k)``. With a weight w it is ``1 / ((rank + 1) / w + k - 1)``, as
-    Qdrant has it: a leg of weight 2 has its ranks halved.
+    Qdrant has it: a vector of weight 2 has its ranks halved.
 
     Args:
         k: How little the first ranks stand out; 60 in the paper (Cormack, Clarke and Büttcher, 2009), 2 in Qdrant.
-        weights: How much a leg counts, by name; others 1. Servers know them since 1.17.
+        weights: How much a vector counts, by name; others 1. Servers know them since 1.17.
 
     Raises:
         ConfigurationError: A value is out of range.
@@ -41,8 +41,8 @@ class Rrf:
 
 
 Fusion: TypeAlias = Literal["maxsim", "rrf", "dbsf"] | Rrf | models.FormulaQuery
-"""``"maxsim"``: MaxSim ranks all candidates; ``"rrf"``, `Rrf`: their ranks are fused, that of the encodings' leg being
-by MaxSim; ``"dbsf"``: likewise their scores, each leg's normalised; a formula: of MaxSim, its ``$score``, and of the
+"""``"maxsim"``: MaxSim ranks all candidates; ``"rrf"``, `Rrf`: their ranks are fused, with the encodings' candidates
+ranked by MaxSim; ``"dbsf"``: their normalised scores are fused; a formula: of MaxSim, its ``$score``, and of the
 payload."""
 
 _NAMES: Final = ("maxsim", "rrf", "dbsf")
@@ -63,7 +63,7 @@ def check_fusion(fusion: Fusion) -> None:
 
 def fused(
     fusion: Fusion,
-    legs: Mapping[str, models.Prefetch],
+    prefetches: Mapping[str, models.Prefetch],
     rank: Mapping[str, Any],
     *,
     first: str,
@@ -71,32 +71,32 @@ def fused(
     limit: int,
     capabilities: Capabilities,
 ) -> dict[str, Any]:
-    """The parts of a request that fuse legs.
+    """The parts of a request that fuse prefetches.
 
     Args:
         fusion: How; not ``"maxsim"``.
-        legs: The legs, by name.
+        prefetches: The prefetches, by the name of their vector.
         rank: What ranks by MaxSim.
-        first: The name of the encodings' leg.
-        asked: The names of all legs that were asked for; for some there may have been nothing to search.
+        first: The name of the encodings.
+        asked: The names of all vectors that were asked for; a query may lack some.
         limit: Candidates that a formula is computed for.
         capabilities: What the engine can do.
 
     Raises:
         CapabilityError: The engine does not know the fusion.
-        ConfigurationError: A weight is for a leg that the search has not.
+        ConfigurationError: A weight is for a vector that the search does not prefetch by.
     """
     if isinstance(fusion, models.FormulaQuery):
         capabilities.require("formula", what="a formula", remedy="use fusion='maxsim'")
-        return {"prefetch": models.Prefetch(prefetch=list(legs.values()), limit=limit, **rank), "query": fusion}
+        return {"prefetch": models.Prefetch(prefetch=list(prefetches.values()), limit=limit, **rank), "query": fusion}
     ranked = {
-        name: models.Prefetch(prefetch=leg, limit=leg.limit, **rank) if name == first else leg
-        for name, leg in legs.items()
+        name: models.Prefetch(prefetch=each, limit=each.limit, **rank) if name == first else each
+        for name, each in prefetches.items()
     }
     return {"prefetch": list(ranked.values()), "query": _fusion(fusion, list(ranked), asked, capabilities)}
 
 
-def _fusion(fusion: Any, legs: list[str], asked: Collection[str], capabilities: Capabilities) -> models.Query:
+def _fusion(fusion: Any, names: list[str], asked: Collection[str], capabilities: Capabilities) -> models.Query:
     if fusion == "dbsf":
         capabilities.require("dbsf", what="fusion='dbsf'", remedy="use fusion='maxsim'")
         return models.FusionQuery(fusion=models.Fusion.DBSF)
@@ -110,7 +110,7 @@ def _fusion(fusion: Any, legs: list[str], asked: Collection[str], capabilities: 
     unknown = sorted(set(rrf.weights) - set(asked))
     if unknown:
         raise ConfigurationError(
-            f"there are weights for {unknown}, but the search has the legs {[*asked]}: leave them out"
+            f"there are weights for {unknown}, but the search has the vectors {[*asked]}: leave them out"
         )
     capabilities.require("rrf_weights", what="weights of reciprocal rank fusion", remedy="leave them out")
-    return models.RrfQuery(rrf=models.Rrf(k=rrf.k, weights=[rrf.weights.get(name, 1.0) for name in legs]))
+    return models.RrfQuery(rrf=models.Rrf(k=rrf.k, weights=[rrf.weights.get(name, 1.0) for name in names]))

@@ -1,380 +1,183 @@
-"""Searches as requests: pure builders, no I/O."""
+"""Search options and encoded queries → the requests that are sent: pure builders, no I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import InitVar, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, get_args
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from qdrant_client import models
 
-from colbert_qdrant.config.checks import require_int
 from colbert_qdrant.documents import SearchHits
-from colbert_qdrant.errors import ConfigurationError, InvalidQueryError
-from colbert_qdrant.points.convert import to_hits
-from colbert_qdrant.search.filters import Where, joined
-from colbert_qdrant.search.fusion import Fusion, check_fusion, fused
-from colbert_qdrant.search.limits import Limits, filter_keys
-from colbert_qdrant.tokens import TokenEmbeddings
+from colbert_qdrant.search.fusion import fused
+from colbert_qdrant.search.hits import to_hits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
 
     from colbert_qdrant.capabilities import Capabilities
     from colbert_qdrant.config import CollectionConfig, FdeQuantization
-    from colbert_qdrant.encoders import LateInteractionEncoder
-
-SearchMode = Literal["two-stage", "hybrid", "fde", "exact"]
-"""``"two-stage"``: the nearest encodings are the candidates, MaxSim ranks them; ``"hybrid"``: so are the best of all
-other legs; ``"fde"``: the encodings alone; ``"exact"``: MaxSim over every document."""
-
-LegLimits: TypeAlias = "Mapping[str, int] | Sequence[str]"
-"""The vectors that find candidates, by name, and how many each."""
+    from colbert_qdrant.search.limits import Limits
+    from colbert_qdrant.search.options import CheckedOptions
 
 Part = TypeVar("Part", models.QueryRequest, models.Prefetch)
 
-_MIN_CANDIDATES: Final = 100
 _MIN_HNSW_EF: Final = 128
 _BINARY_OVERSAMPLING: Final = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchPlan:
-    """A checked search without its query.
+class SearchRequest:
+    """The requests of one query, and its hits from their answers.
 
-    Args:
-        limit: Hits to return.
-        offset: Hits to leave out before them.
-        score_threshold: Lowest score of a hit.
-        token_threshold: Lowest score of a hit, for each token of the query.
-        candidates: Documents that each leg hands on, per shard; by default 10 × ``limit``, and at least 100.
-        mode: Which stages run.
-        legs: The vectors that find candidates, in the place of those that the mode chooses.
-        fusion: How candidates of several legs are ranked.
-        filter: Applied to every stage.
-        params: Of the search over the encodings. By default ``hnsw_ef = max(128, 2 × candidates)``: with the
-            server's own default the graph misses several of the nearest hundred encodings.
-        with_payload: Whether hits carry text and payload.
-        limits: What the server allows, see `within`.
-        where: Becomes a part of ``filter``.
-
-    Raises:
-        ConfigurationError: An unknown mode, ``limit < 1``, ``candidates < limit``, legs in a mode that has none, or
-            ``where`` is not a `Where`.
+    Attributes:
+        main: Finds the hits; ``None`` if there is nothing to search for, and nothing is found.
+        prefetches: Tell the vectors that found each hit, where there are several.
     """
 
-    limit: int
-    offset: int = 0
-    score_threshold: float | None = None
-    token_threshold: float | None = None
-    candidates: int | None = None
-    mode: SearchMode = "two-stage"
-    legs: LegLimits | None = None
-    fusion: Fusion = "maxsim"
-    filter: models.Filter | None = None
-    params: models.SearchParams | None = None
-    with_payload: bool = True
-    limits: Limits = field(default_factory=Limits)
-    where: InitVar[Where | None] = None
-
-    def __post_init__(self, where: Where | None) -> None:
-        object.__setattr__(self, "filter", joined(self.filter, where))
-        if self.mode not in get_args(SearchMode):
-            raise ConfigurationError(f"unknown mode {self.mode!r}: use one of {', '.join(get_args(SearchMode))}")
-        if self.limit < 1:
-            raise ConfigurationError(f"limit must be at least 1, got {self.limit}")
-        if self.candidates is not None and self.candidates < self.limit:
-            raise ConfigurationError(
-                f"candidates={self.candidates} is less than limit={self.limit}: the first stage must find at least "
-                "as many documents as are to be returned; raise candidates"
-            )
-        if self.offset < 0:
-            raise ConfigurationError(f"offset must be at least 0, got {self.offset}")
-        if self.offset and self.mode not in ("fde", "exact") and self.offset + self.limit > self.first_stage_limit:
-            raise ConfigurationError(
-                f"offset={self.offset} and limit={self.limit} go past the {self.first_stage_limit} candidates: raise "
-                "candidates, to the same number for every page"
-            )
-        check_fusion(self.fusion)
-        if self.token_threshold is not None and (self.mode == "fde" or self.fusion != "maxsim"):
-            raise ConfigurationError("token_threshold is of scores by MaxSim: use score_threshold")
-        if self.mode in ("fde", "exact") and (self.legs is not None or self.fusion != "maxsim"):
-            raise ConfigurationError(f"mode={self.mode!r} has no legs to fuse: leave out legs and fusion, or the mode")
-        if self.legs is not None and (isinstance(self.legs, str) or not self.legs):
-            raise ConfigurationError(f"legs={self.legs!r}: name at least one vector, in a list or with its limit")
+    main: models.QueryRequest | None
+    prefetches: Mapping[str, models.QueryRequest]
 
     @property
-    def first_stage_limit(self) -> int:
-        """How many documents a leg looks for, if not said of each: then the most that one looks for."""
-        if self.mode == "fde":
-            return self.limit
-        if self.candidates is None and self.legs and isinstance(self.legs, Mapping):
-            return max([self.limit, *(limit for limit in self.legs.values() if isinstance(limit, int))])
-        return self.candidates or max(_MIN_CANDIDATES, 10 * self.limit)
+    def parts(self) -> list[models.QueryRequest]:
+        """All requests, in the order that their answers come in."""
+        return [] if self.main is None else [self.main, *self.prefetches.values()]
 
-    def leg_limits(self, config: CollectionConfig) -> dict[str, int]:
-        """The legs of the search, and how many candidates each may find; none in an exact search.
+    def hits(
+        self, answers: Iterator[models.QueryResponse], config: CollectionConfig, *, with_payload: bool
+    ) -> SearchHits:
+        """Return the hits; takes its own answers from those of all queries."""
+        if self.main is None:
+            return SearchHits()
+        main = next(answers)
+        found_by = {name: {point.id for point in next(answers).points} for name in self.prefetches}
+        return to_hits(main.points, config, with_payload=with_payload, found_by=found_by)
 
-        Raises:
-            ConfigurationError: The collection has no such leg, or a limit is none.
-        """
-        if self.mode == "exact":
-            return {}
-        chosen = self.legs
-        if chosen is None:
-            chosen = config.legs if self.mode == "hybrid" else (config.fde_vector,)
-        limits = chosen if isinstance(chosen, Mapping) else dict.fromkeys(chosen, self.first_stage_limit)
-        for name, limit in limits.items():
-            if name not in config.legs:
-                known = ", ".join(map(repr, config.legs))
-                raise ConfigurationError(f"the collection has no leg {name!r}: it has {known}")
-            if not isinstance(limit, int) or limit < 1:
-                raise ConfigurationError(f"legs[{name!r}]={limit!r}: a leg finds at least 1 document")
-        return dict(limits)
 
-    def within(self, limits: Limits, config: CollectionConfig) -> SearchPlan:
-        """The same search where a server has limits: what was not asked for keeps to them.
+@dataclass(frozen=True, kw_only=True)
+class RequestBuilder:
+    """Builds the requests of queries that share their options.
 
-        Raises:
-            ConfigurationError: What was asked for does not.
-        """
-        asked = self.leg_limits(config) if isinstance(self.legs, Mapping) else {}
-        limits.check_query_limit(limit=self.limit, candidates=self.candidates or 0)
-        limits.check_query_limit(**{f"legs[{name!r}]": limit for name, limit in asked.items()})
-        limits.check_filter(self.filter)
-        if self.mode == "exact":
-            limits.check_exact()
-        candidates = None if self.mode == "exact" else self.first_stage_limit
-        if limits.query_limit is not None and candidates is not None:
-            candidates = min(candidates, limits.query_limit)
-        return replace(self, candidates=candidates, limits=limits)
+    Args:
+        options: The options, within the limits of the server.
+        config: The collection's settings.
+        capabilities: The capabilities of the engine.
+        shard_key: The shards that are searched; ``None`` for all.
+    """
 
-    def request(
-        self,
-        config: CollectionConfig,
-        *,
-        tokens: NDArray[np.float32],
-        vectors: Mapping[str, Any],
-        capabilities: Capabilities,
-        shard_key: str | int | None = None,
-    ) -> models.QueryRequest:
-        """The one request that answers a query.
+    options: CheckedOptions
+    config: CollectionConfig
+    capabilities: Capabilities
+    shard_key: str | int | None = None
+
+    def build(
+        self, tokens: NDArray[np.float32], vectors: Mapping[str, Any], *, tell_found_by: bool = True
+    ) -> SearchRequest:
+        """Build the requests of one query.
 
         Args:
-            config: The collection's settings.
-            tokens: The query's token matrix.
-            vectors: What each leg searches for; without the encodings', if they are asked for, MaxSim over every
-                document is in their place.
-            capabilities: What the engine can do.
-            shard_key: Which shards are searched; ``None``: all.
+            tokens: The query's token matrix, shape ``(n, dim)``.
+            vectors: The query's vector for each prefetch. Where that of the encodings is asked for and missing, MaxSim
+                over every document takes its place.
+            tell_found_by: Whether to find out which vectors found each hit.
 
         Raises:
             CapabilityError: The engine does not know the fusion.
         """
-        common = {**self._common(config, shard_key), **self._page(len(tokens), capabilities)}
+        asked = self.options.prefetch_limits(self.config)
+        if asked and not vectors and self.config.fde_vector not in asked:
+            return SearchRequest(main=None, prefetches={})
+        found_by = self._prefetch_requests(vectors) if tell_found_by and len(asked) > 1 else {}
+        return SearchRequest(main=self.request(tokens, vectors), prefetches=found_by)
+
+    def request(self, tokens: NDArray[np.float32], vectors: Mapping[str, Any]) -> models.QueryRequest:
+        """Build the one request that answers a query; see `build`."""
+        options, config = self.options, self.config
+        common = {**self._common(), **self._page(len(tokens))}
         rank: dict[str, Any] = {"query": tokens.tolist(), "using": config.token_vector}
-        asked = self.leg_limits(config)
+        asked = options.prefetch_limits(config)
         exact = not asked or (config.fde_vector in asked and config.fde_vector not in vectors)
         if exact:
-            self.limits.check_exact()
-            if self.fusion == "maxsim":
+            options.limits.check_exact()
+            if options.fusion == "maxsim":
                 return models.QueryRequest(**rank, **common)
-        legs = self._legs(config, vectors, capabilities)
+        parts = self._parts(vectors)
         if exact:
-            legs = {config.fde_vector: {**rank, "limit": asked[config.fde_vector]}, **legs}
-        if self.mode == "fde":
-            return models.QueryRequest(**{**legs[config.fde_vector], **common})
+            parts = {config.fde_vector: {**rank, "limit": asked[config.fde_vector]}, **parts}
+        if options.mode == "fde":
+            return models.QueryRequest(**{**parts[config.fde_vector], **common})
         # not as it is: servers join it with the other stage's, and their `min_should` count every condition twice
-        inner = None if self.filter is None else models.Filter(must=[self.filter])
-        prefetch = {name: models.Prefetch(**leg, filter=inner) for name, leg in legs.items()}
-        if self.fusion == "maxsim":
+        inner = None if options.filter is None else models.Filter(must=[options.filter])
+        prefetch = {name: models.Prefetch(**part, filter=inner) for name, part in parts.items()}
+        if options.fusion == "maxsim":
             found = list(prefetch.values())
             return models.QueryRequest(prefetch=found if len(found) > 1 else found[0], **rank, **common)
-        parts = fused(
-            self.fusion,
+        fusion = fused(
+            options.fusion,
             prefetch,
             rank,
             first=config.fde_vector,
             asked=asked,
-            limit=self.first_stage_limit,
-            capabilities=capabilities,
+            limit=options.first_stage_limit,
+            capabilities=self.capabilities,
         )
-        return models.QueryRequest(**parts, **common)
+        return models.QueryRequest(**fusion, **common)
 
-    def may_fall_short(self, config: CollectionConfig) -> bool:
-        """Whether a graph may not lead to as many documents as match a filter, and everything may be looked at.
+    def _prefetch_requests(self, vectors: Mapping[str, Any]) -> dict[str, models.QueryRequest]:
+        """Requests for the ids that each prefetch finds."""
+        common = {**self._common(), "with_payload": False}
+        return {name: models.QueryRequest(**{**common, **part}) for name, part in self._parts(vectors).items()}
 
-        Where all keys have an index the engine knows how many match, and looks at them one by one if they are few.
-        """
-        thresholds = (self.score_threshold, self.token_threshold)
-        as_asked = self.params is not None or any(threshold is not None for threshold in thresholds)
-        if self.mode == "exact" or as_asked or not self.limits.exact:
-            return False
-        return not set(filter_keys(self.filter)) <= set(config.indexes)
-
-    def leg_requests(
-        self,
-        config: CollectionConfig,
-        *,
-        vectors: Mapping[str, Any],
-        capabilities: Capabilities,
-        shard_key: str | int | None = None,
-    ) -> dict[str, models.QueryRequest]:
-        """What tells which legs brought a hit: the best of each leg, without anything of them but their ids."""
-        common = {**self._common(config, shard_key), "with_payload": False}
-        return {
-            name: models.QueryRequest(**{**common, **leg})
-            for name, leg in self._legs(config, vectors, capabilities).items()
-        }
-
-    def _legs(
-        self, config: CollectionConfig, vectors: Mapping[str, Any], capabilities: Capabilities
-    ) -> dict[str, dict[str, Any]]:
-        limits = self.leg_limits(config)
-        params = None
-        if capabilities.has("search_params"):
-            params = self._params(config, capabilities, limit=limits.get(config.fde_vector, 0))
+    def _parts(self, vectors: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        fde, limits = self.config.fde_vector, self.options.prefetch_limits(self.config)
+        params = self._params(limit=limits.get(fde, 0)) if self.capabilities.has("search_params") else None
         return {
             name: {
                 "query": vectors[name],
                 "using": name,
                 "limit": limit,
-                **({"params": params} if name == config.fde_vector else {}),
+                **({"params": params} if name == fde else {}),
             }
             for name, limit in limits.items()
             if name in vectors
         }
 
-    def _page(self, query_tokens: int, capabilities: Capabilities) -> dict[str, Any]:
-        """Which of the hits are wanted."""
+    def _page(self, query_tokens: int) -> dict[str, Any]:
+        """The part of the hits that is wanted."""
+        options = self.options
         page: dict[str, Any] = {}
-        if self.offset:
-            capabilities.require("offset", what=f"offset={self.offset}", remedy="ask for more hits at once")
-            page["offset"] = self.offset
-        thresholds = [self.score_threshold, self.token_threshold and self.token_threshold * query_tokens]
+        if options.offset:
+            self.capabilities.require("offset", what=f"offset={options.offset}", remedy="ask for more hits at once")
+            page["offset"] = options.offset
+        thresholds = [options.score_threshold, options.token_threshold and options.token_threshold * query_tokens]
         given = [threshold for threshold in thresholds if threshold is not None]
         if given:
             page["score_threshold"] = max(given)
         return page
 
-    def _common(self, config: CollectionConfig, shard_key: str | int | None) -> dict[str, Any]:
-        ids: list[str] | bool = False if config.native else [config.id_key]
+    def _common(self) -> dict[str, Any]:
+        ids: list[str] | bool = False if self.config.native else [self.config.id_key]
         return {
-            "filter": self.filter,
-            "limit": self.limit,
-            "with_payload": self.with_payload or ids,
-            "shard_key": shard_key,
+            "filter": self.options.filter,
+            "limit": self.options.limit,
+            "with_payload": self.options.with_payload or ids,
+            "shard_key": self.shard_key,
         }
 
-    def _params(self, config: CollectionConfig, capabilities: Capabilities, *, limit: int) -> models.SearchParams:
-        if self.params is not None:
-            return self.params
+    def _params(self, *, limit: int) -> models.SearchParams:
+        options = self.options
+        if options.params is not None:
+            return options.params
         hnsw_ef = max(_MIN_HNSW_EF, 2 * limit)
-        params = models.SearchParams(hnsw_ef=min(hnsw_ef, self.limits.hnsw_ef or hnsw_ef))
-        if self.filter is not None and capabilities.has("acorn"):
+        params = models.SearchParams(hnsw_ef=min(hnsw_ef, options.limits.hnsw_ef or hnsw_ef))
+        if options.filter is not None and self.capabilities.has("acorn"):
             params.acorn = models.AcornSearchParams(enable=True)
-        if config.fde_quantization is not None:
-            params.quantization = _quantization(config.fde_quantization, self.limits, alone=self.mode == "fde")
+        if self.config.fde_quantization is not None:
+            alone = options.mode == "fde"
+            params.quantization = _quantization(self.config.fde_quantization, options.limits, alone=alone)
         return params
-
-
-def _quantization(kind: FdeQuantization, limits: Limits, *, alone: bool) -> models.QuantizationSearchParams:
-    """Whether what the quantized copy finds is ranked by the full encodings: always said, as defaults differ.
-
-    Where MaxSim ranks what is found, reading the full encodings to rank it before gains nothing; but one bit a
-    dimension is so coarse that more has to be found, of which the full encodings choose.
-    """
-    if kind == "binary":
-        oversampling = min(_BINARY_OVERSAMPLING, limits.oversampling or _BINARY_OVERSAMPLING)
-        return models.QuantizationSearchParams(rescore=True, oversampling=oversampling)
-    return models.QuantizationSearchParams(rescore=alone)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Groups:
-    """How hits are grouped.
-
-    Args:
-        by: The payload key whose values make the groups.
-        size: Most hits of a group.
-
-    Raises:
-        ConfigurationError: The key is empty, or the size too small.
-    """
-
-    by: str
-    size: int
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.by, str) or not self.by:
-            raise ConfigurationError(f"group_by={self.by!r}: name a payload key")
-        require_int("group_size", self.size, minimum=1)
-
-    def arguments(self, request: models.QueryRequest) -> dict[str, Any]:
-        """Arguments of ``query_points_groups`` for a search."""
-        return {
-            "group_by": self.by,
-            "group_size": self.size,
-            "query": request.query,
-            "using": request.using,
-            "prefetch": request.prefetch,
-            "query_filter": request.filter,
-            "search_params": request.params,
-            "limit": request.limit,
-            "with_payload": request.with_payload,
-            "score_threshold": request.score_threshold,
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Search:
-    """The requests of one query, and what becomes of their answers.
-
-    Attributes:
-        main: Finds the hits; ``None``: there is nothing to search for, and nothing is found.
-        legs: Tell which legs brought them, if there are several.
-    """
-
-    main: models.QueryRequest | None
-    legs: Mapping[str, models.QueryRequest]
-
-    @classmethod
-    def of(
-        cls,
-        plan: SearchPlan,
-        config: CollectionConfig,
-        *,
-        tokens: NDArray[np.float32],
-        vectors: Mapping[str, Any],
-        capabilities: Capabilities,
-        shard_key: str | int | None,
-        tell_legs: bool,
-    ) -> Search:
-        """See `SearchPlan.request`; without ``tell_legs`` nobody wants to know which legs brought a hit."""
-        asked = plan.leg_limits(config)
-        if asked and not vectors and config.fde_vector not in asked:
-            return cls(main=None, legs={})
-        given: dict[str, Any] = {"vectors": vectors, "capabilities": capabilities, "shard_key": shard_key}
-        legs = plan.leg_requests(config, **given) if tell_legs and len(asked) > 1 else {}
-        return cls(main=plan.request(config, tokens=tokens, **given), legs=legs)
-
-    @property
-    def requests(self) -> list[models.QueryRequest]:
-        """All of them, in the order that their answers come in."""
-        return [] if self.main is None else [self.main, *self.legs.values()]
-
-    def hits(
-        self, answers: Iterator[models.QueryResponse], config: CollectionConfig, *, with_payload: bool
-    ) -> SearchHits:
-        """What was found. Takes its own answers from those of all queries."""
-        if self.main is None:
-            return SearchHits()
-        main = next(answers)
-        legs = {name: {point.id for point in next(answers).points} for name in self.legs}
-        return to_hits(main.points, config, with_payload=with_payload, legs=legs)
 
 
 def scanned(part: Part, vector: str) -> Part:
@@ -389,24 +192,13 @@ def scanned(part: Part, vector: str) -> Part:
     return part.model_copy(update=changes)
 
 
-def query_tokens(
-    queries: Sequence[str] | TokenEmbeddings, *, encoder: LateInteractionEncoder, collection: str
-) -> TokenEmbeddings:
-    """Queries, encoded if they are texts, and checked.
+def _quantization(kind: FdeQuantization, limits: Limits, *, alone: bool) -> models.QuantizationSearchParams:
+    """Whether what the quantized copy finds is ranked by the full encodings: always said, as defaults differ.
 
-    Raises:
-        InvalidQueryError: One is empty, or its vectors are not of the collection's dimensions.
+    Where MaxSim ranks what is found, reading the full encodings to rank it before gains nothing; but one bit a
+    dimension is so coarse that more has to be found, of which the full encodings choose.
     """
-    if isinstance(queries, str):
-        raise InvalidQueryError("search_batch takes a list of queries, got one string: use search")
-    if not isinstance(queries, TokenEmbeddings):
-        for number, query in enumerate(queries):
-            if not isinstance(query, str) or not query.strip():
-                raise InvalidQueryError(f"query {number} is {query!r}: a query is a text that is not empty")
-        queries = encoder.encode_queries(queries)
-    if queries.dim != encoder.dim:
-        raise InvalidQueryError(
-            f"the query's token vectors have {queries.dim} dimensions, those of collection {collection!r} have "
-            f"{encoder.dim}: encode it with the collection's encoder"
-        )
-    return queries
+    if kind == "binary":
+        oversampling = min(_BINARY_OVERSAMPLING, limits.oversampling or _BINARY_OVERSAMPLING)
+        return models.QuantizationSearchParams(rescore=True, oversampling=oversampling)
+    return models.QuantizationSearchParams(rescore=alone)

@@ -106,8 +106,8 @@ def hybrid(docs: ColbertCollection, client: EdgeClient, dataset: Dataset, *, can
         "exact MaxSim": docs.search_batch(texts, mode="exact", with_payload=False),
         "bm25": [_bm25(docs, client, text) for text in texts],
         "two-stage": docs.search_batch(texts, candidates=candidates, with_payload=False),
-        "hybrid, MaxSim of the union": docs.search_batch(texts, legs=legs, with_payload=False),
-        "hybrid, RRF": docs.search_batch(texts, legs=legs, fusion="rrf", with_payload=False),
+        "hybrid, MaxSim of the union": docs.search_batch(texts, prefetch=legs, with_payload=False),
+        "hybrid, RRF": docs.search_batch(texts, prefetch=legs, fusion="rrf", with_payload=False),
     }
     values = {name: _ndcgs(dataset, hits) for name, hits in runs.items()}
     for name, each in values.items():

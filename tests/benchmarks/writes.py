@@ -32,8 +32,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from colbert_qdrant.engines.connection import Connection
 from colbert_qdrant.engines.grpc_points import upsert_request
-from colbert_qdrant.engines.runtime import run_blocking
 from colbert_qdrant.engines.writing import to_point_struct, upsert
+
+from colbert_qdrant.engines.runtime import run_blocking
 from colbert_qdrant.points.convert import Point, SparseVector
 from colbert_qdrant.points.ids import point_id
 from tests.benchmarks.common import machine

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from colbert_qdrant import Document, LateInteractionEncoder
-    from colbert_qdrant.capabilities import Client
+    from colbert_qdrant.engines import Client
 
 Kind = Literal["edge", "edge with graphs", "memory", "server"]
 

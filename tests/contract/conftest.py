@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from colbert_qdrant.capabilities import Client
+    from colbert_qdrant.engines import Client
 
 
 @dataclass

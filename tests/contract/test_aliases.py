@@ -23,7 +23,7 @@ from tests.encoders import random_texts
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from colbert_qdrant.capabilities import Client
+    from colbert_qdrant.engines import Client
     from tests.contract.conftest import Engine
     from tests.encoders import WordEncoder
 

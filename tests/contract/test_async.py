@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
     from pathlib import Path
 
-    from colbert_qdrant.capabilities import AsyncClient
+    from colbert_qdrant.engines import AsyncClient
 
 CONFIG = CollectionConfig(fde=MuveraConfig(k_sim=3, dim_proj=8, r_reps=8))
 LEARNED = CollectionConfig(fde=LemurConfig(dim=32, hidden=64, epochs=2, fit_documents=64))

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from colbert_qdrant import DocumentId, SearchHit, SearchMode
-    from colbert_qdrant.capabilities import Client
     from colbert_qdrant.config import Storage
+    from colbert_qdrant.engines import Client
     from tests.contract.conftest import Engine
 
 CONFIG = CollectionConfig(fde=MuveraConfig(k_sim=3, dim_proj=8, r_reps=8))

@@ -19,7 +19,7 @@ from colbert_qdrant import (
 from tests.encoders import WordEncoder
 
 if TYPE_CHECKING:
-    from colbert_qdrant.capabilities import Client
+    from colbert_qdrant.engines import Client
     from tests.contract.conftest import Engine
 
 CONFIG = CollectionConfig(fde=MuveraConfig(k_sim=2, dim_proj=4, r_reps=2))

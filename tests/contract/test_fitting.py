@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from colbert_qdrant import DocumentId, SearchHit, SearchMode
-    from colbert_qdrant.capabilities import Client
+    from colbert_qdrant.engines import Client
     from tests.contract.conftest import Engine
 
 LEMUR = LemurConfig(dim=16, hidden=64, epochs=0, learn_tokens=200, fit_documents=60)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from colbert_qdrant import SearchHits
-    from colbert_qdrant.capabilities import Client
+    from colbert_qdrant.engines import Client
     from tests.contract.conftest import Engine
 
 # no stop words and no word endings: BM25 counts just these
@@ -144,7 +144,7 @@ LEGS: dict[str, Callable[[], np.ndarray]] = {
 @pytest.mark.parametrize("leg", LEGS)
 def test_maxsim_ranks_the_best_of_a_leg(docs: ColbertCollection, leg: str) -> None:
     scores = LEGS[leg]()
-    hits = docs.search(QUERY, legs={leg: 12}, limit=12, vectors=GIVEN.get(leg))
+    hits = docs.search(QUERY, prefetch={leg: 12}, limit=12, vectors=GIVEN.get(leg))
     found = {hit.id for hit in hits}
     assert len(found) == 12
     assert found <= best_of(scores, 12)
@@ -154,20 +154,20 @@ def test_maxsim_ranks_the_best_of_a_leg(docs: ColbertCollection, leg: str) -> No
 
 def test_maxsim_ranks_the_union_of_all_legs(docs: ColbertCollection) -> None:
     hits = docs.search(QUERY, mode="hybrid", candidates=10, limit=10, vectors={"meaning": MEANING})
-    alone = {leg: docs.search(QUERY, legs={leg: 10}, limit=10, vectors=GIVEN.get(leg)) for leg in CONFIG.legs}
+    alone = {leg: docs.search(QUERY, prefetch={leg: 10}, limit=10, vectors=GIVEN.get(leg)) for leg in CONFIG.found_by}
     union = {hit.id for found in alone.values() for hit in found}
     assert_best(hits, exact_scores(QUERY), among=union)
 
 
 def test_hits_say_which_legs_brought_them(docs: ColbertCollection) -> None:
-    hits = docs.search(QUERY, legs={"meaning": 8, "words": 5}, limit=10, vectors={"meaning": MEANING})
+    hits = docs.search(QUERY, prefetch={"meaning": 8, "words": 5}, limit=10, vectors={"meaning": MEANING})
     assert len(hits) == 10
     dense, words = DENSE @ MEANING, word_scores(QUERY)
     for hit in hits:
-        assert hit.legs
-        assert ("meaning" in hit.legs) == (hit.id in best_of(dense, 8))
-        assert "words" not in hit.legs or hit.id in best_of(words, 5)
-    assert docs.search(QUERY)[0].legs == ()
+        assert hit.found_by
+        assert ("meaning" in hit.found_by) == (hit.id in best_of(dense, 8))
+        assert "words" not in hit.found_by or hit.id in best_of(words, 5)
+    assert docs.search(QUERY)[0].found_by == ()
 
 
 def test_a_filter_holds_for_every_leg(docs: ColbertCollection) -> None:
@@ -181,7 +181,7 @@ def test_a_filter_holds_for_every_leg(docs: ColbertCollection) -> None:
 def test_ranks_are_fused(docs: ColbertCollection, rrf: Any) -> None:
     tokens = telling()
     ranked = {
-        "fde": [hit.id for hit in docs.search(tokens, legs={"fde": 10}, limit=10)],
+        "fde": [hit.id for hit in docs.search(tokens, prefetch={"fde": 10}, limit=10)],
         "meaning": np.argsort(-DENSE @ MEANING)[:10].tolist(),
     }
     settings = rrf if isinstance(rrf, Rrf) else Rrf()
@@ -190,7 +190,7 @@ def test_ranks_are_fused(docs: ColbertCollection, rrf: Any) -> None:
         for rank, number in enumerate(order):
             expected[number] += 1 / ((rank + 1) / settings.weights.get(leg, 1.0) + settings.k - 1)
     legs = {"fde": 10, "meaning": 10}
-    hits = docs.search(tokens, legs=legs, fusion=rrf, limit=10, vectors={"meaning": MEANING})
+    hits = docs.search(tokens, prefetch=legs, fusion=rrf, limit=10, vectors={"meaning": MEANING})
     assert [hit.score for hit in hits] == pytest.approx(sorted(expected.values(), reverse=True)[:10], rel=1e-5)
     assert [hit.score for hit in hits] == pytest.approx([expected[hit.id] for hit in hits], rel=1e-5)
 
@@ -199,12 +199,12 @@ def test_documents_bring_vectors_or_an_encoder_makes_them(engine: Engine, client
     docs = ColbertCollection.create(engine.name, client=client, encoder=WordEncoder(), config=CONFIG)
     docs.upsert([Document("a", "copper"), Document("b", "falcon", vectors={"words": {3: 1.0}, "meaning": [1] * 6})])
     sparse = models.SparseVector(indices=[3], values=[1.0])
-    assert [hit.id for hit in docs.search("copper", legs=["words"], vectors={"words": sparse})] == ["b"]
+    assert [hit.id for hit in docs.search("copper", prefetch=["words"], vectors={"words": sparse})] == ["b"]
     again = ColbertCollection.open(
         engine.name, client=client, encoder=WordEncoder(), vector_encoders={"words": WordCounts()}
     )
     again.upsert([Document("a", "copper")])
-    assert {hit.id for hit in again.search("copper", legs=["words"])} == {"a"}
+    assert {hit.id for hit in again.search("copper", prefetch=["words"])} == {"a"}
 
 
 @pytest.mark.parametrize(
@@ -302,18 +302,18 @@ def test_searches_that_cannot_be(docs: ColbertCollection, arguments: Any, messag
 
 def test_vectors_of_queries_are_checked(docs: ColbertCollection) -> None:
     with pytest.raises(InvalidQueryError, match=r"vector 'meaning' has shape \(2,\): expected 6"):
-        docs.search(QUERY, legs=["meaning"], vectors={"meaning": [1.0, 2.0]})
+        docs.search(QUERY, prefetch=["meaning"], vectors={"meaning": [1.0, 2.0]})
     with pytest.raises(ConfigurationError, match="there are 1 vectors 'meaning' for 2 texts"):
-        docs.search_batch([QUERY, QUERY], legs=["meaning"], vectors={"meaning": [MEANING]})
+        docs.search_batch([QUERY, QUERY], prefetch=["meaning"], vectors={"meaning": [MEANING]})
 
 
 def test_a_query_of_stop_words_finds_nothing_by_bm25(docs: ColbertCollection) -> None:
-    assert docs.search("the of and", legs=["bm25"]) == []
-    assert len(docs.search("the of and", legs=["bm25", "fde"])) == 10
-    both = docs.search_batch(["the of and", QUERY], legs=["bm25"])
+    assert docs.search("the of and", prefetch=["bm25"]) == []
+    assert len(docs.search("the of and", prefetch=["bm25", "fde"])) == 10
+    both = docs.search_batch(["the of and", QUERY], prefetch=["bm25"])
     assert (len(both[0]), len(both[1])) == (0, 10)
     weighted = Rrf(weights={"bm25": 2.0})
-    both = docs.search_batch(["the of and", QUERY], legs=["bm25", "fde"], fusion=weighted)
+    both = docs.search_batch(["the of and", QUERY], prefetch=["bm25", "fde"], fusion=weighted)
     assert (len(both[0]), len(both[1])) == (10, 10)
 
 
@@ -325,7 +325,7 @@ def test_an_encoding_that_is_not_fitted_loses_no_candidates(engine: Engine, clie
     hits = docs.search("copper", mode="hybrid", fusion=fusion, limit=40, filter=EVEN)
     assert {hit.id for hit in hits} == set(range(0, 80, 2))
     with_word = {number for number in range(0, 80, 2) if "copper" in TEXTS[number].split()}
-    assert {hit.id for hit in hits if hit.legs} == with_word
+    assert {hit.id for hit in hits if hit.found_by} == with_word
     if fusion == "maxsim":
         assert_best(hits, exact_scores("copper"), among=set(range(0, 80, 2)))
 

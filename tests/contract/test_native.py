@@ -32,7 +32,7 @@ from tests.encoders import WordEncoder, random_texts
 
 if TYPE_CHECKING:
     from colbert_qdrant import DocumentId, SearchMode
-    from colbert_qdrant.capabilities import Client
+    from colbert_qdrant.engines import Client
     from tests.contract.conftest import Engine
 
 FDE = MuveraConfig(k_sim=3, dim_proj=8, r_reps=8)
@@ -288,13 +288,13 @@ def test_a_dense_vector_without_a_name(engine: Engine, client: Client, encoder: 
     ]
     docs.upsert(documents)
     docs = ColbertCollection.open(docs.name, client=client, encoder=encoder)
-    found = docs.search(QUERY, mode="hybrid", legs=[""], vectors={"": meaning[7]}, candidates=10, limit=10)
+    found = docs.search(QUERY, mode="hybrid", prefetch=[""], vectors={"": meaning[7]}, candidates=10, limit=10)
     nearest = np.argsort(-(meaning @ meaning[7]))[:10]
     assert {hit.id for hit in found} == {GIVEN_BACK[place] for place in nearest}
     scores = dict(ranking(QUERY))
     assert [hit.score for hit in found] == pytest.approx([scores[hit.id] for hit in found], abs=1e-4)
     both = docs.search(QUERY, mode="hybrid", vectors={"": meaning[7]}, candidates=10, limit=10)
-    assert {"", "fde"} == {name for hit in both for name in hit.legs}
+    assert {"", "fde"} == {name for hit in both for name in hit.found_by}
     np.testing.assert_allclose(docs.get(5)[0].vectors[""], meaning[5], rtol=1e-6)
     before = stored(client, docs.name)
     docs.upsert(docs.get(IDS))

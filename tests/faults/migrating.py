@@ -20,7 +20,7 @@ from tests.encoders import WordEncoder, random_texts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from colbert_qdrant.capabilities import Client
+    from colbert_qdrant.engines import Client
 
 Kind = Literal["computed", "fitted", "in place", "in place, fitted"]
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from colbert_qdrant.capabilities import Client
+    from colbert_qdrant.engines import Client
 
 LOST = Answer(stored=True, cut=0)
 FAULTS: dict[str, Answer] = {

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import numpy as np
 import pytest
+from colbert_qdrant.engines.grpc_points import upsert_request
+from colbert_qdrant.engines.writing import to_point_struct
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -33,9 +35,7 @@ from colbert_qdrant import (
 from colbert_qdrant.capabilities import Capabilities, speaks_grpc
 from colbert_qdrant.collection import writer
 from colbert_qdrant.engines import Connection, writing
-from colbert_qdrant.engines.grpc_points import upsert_request
 from colbert_qdrant.engines.runtime import run_blocking
-from colbert_qdrant.engines.writing import to_point_struct
 from colbert_qdrant.fde import make_encoder
 from colbert_qdrant.points.convert import Point, SparseVector, split_by_bytes, to_document
 from colbert_qdrant.points.ids import point_id

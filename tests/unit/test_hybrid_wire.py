@@ -60,7 +60,7 @@ def test_a_server_that_can_makes_bm25_of_texts(server: FaultyServer, client: Qdr
     docs.upsert([Document(1, "Häuser am Fluss")])
     document = {"text": "Häuser am Fluss", "model": "Qdrant/bm25", "options": OPTIONS}
     assert server.bodies[-1]["points"][0]["vector"]["bm25"] == document
-    docs.search("Haus", legs={"bm25": 7}, limit=3)
+    docs.search("Haus", prefetch={"bm25": 7}, limit=3)
     (search,) = server.bodies[-1]["searches"]
     assert search["prefetch"] == {"query": {**document, "text": "Haus"}, "using": "bm25", "limit": 7}
     assert (search["using"], search["limit"]) == ("colbert", 3)
@@ -74,7 +74,7 @@ def test_an_older_server_gets_vectors(server: FaultyServer, client: QdrantClient
     docs.upsert([Document(1, "Häuser am Fluss")])
     vector = server.bodies[-1]["points"][0]["vector"]["bm25"]
     assert len(vector["indices"]) == len(vector["values"]) == 2
-    docs.search("Haus", legs=["bm25"])
+    docs.search("Haus", prefetch=["bm25"])
     query = server.bodies[-1]["searches"][0]["prefetch"]["query"]
     assert set(query["indices"]) < set(vector["indices"])
     assert query["values"] == [1.0]
@@ -196,10 +196,10 @@ def test_a_server_that_forbids_it_is_not_asked_to_look_at_everything(
 
 def test_a_leg_with_its_own_limit_is_searched_as_far(server: FaultyServer, client: QdrantClient) -> None:
     docs = create(client)
-    docs.search("Haus", legs={"fde": 500, "bm25": 50}, limit=10, offset=400)
+    docs.search("Haus", prefetch={"fde": 500, "bm25": 50}, limit=10, offset=400)
     fde, bm25 = server.bodies[-1]["searches"][0]["prefetch"]
     assert (fde["limit"], fde["params"]["hnsw_ef"], bm25["limit"]) == (500, 1000, 50)
-    docs.search("Haus", legs={"fde": 50, "bm25": 500}, fusion=models.FormulaQuery(formula="$score"))
+    docs.search("Haus", prefetch={"fde": 50, "bm25": 500}, fusion=models.FormulaQuery(formula="$score"))
     prefetch = server.bodies[-1]["searches"][0]["prefetch"]
     assert (prefetch["limit"], prefetch["prefetch"][0]["params"]["hnsw_ef"]) == (500, 128)
 

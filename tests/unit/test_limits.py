@@ -57,15 +57,15 @@ def test_defaults_keep_to_the_limits(server: FaultyServer, strict: Callable[...,
     assert prefetch["limit"] == 50
     assert prefetch["params"]["hnsw_ef"] == 80
     assert prefetch["params"]["quantization"]["oversampling"] == 1.5
-    docs.search("river", legs=["fde"])
+    docs.search("river", prefetch=["fde"])
     assert server.bodies[-1]["searches"][0]["prefetch"]["limit"] == 50
     with pytest.raises(ConfigurationError, match=r"legs\['fde'\]=51 is more than the server's strict mode allows"):
-        docs.search("river", legs={"fde": 51})
+        docs.search("river", prefetch={"fde": 51})
 
 
 def test_a_leg_may_have_the_name_of_a_limit(server: FaultyServer, strict: Callable[..., ColbertCollection]) -> None:
     docs = strict(config=replace(CONFIG, dense={"limit": DenseConfig(dim=2)}))
-    docs.search("river", legs={"fde": 10, "limit": 5}, vectors={"limit": [1, 2]})
+    docs.search("river", prefetch={"fde": 10, "limit": 5}, vectors={"limit": [1, 2]})
     assert [each["limit"] for each in server.bodies[-1]["searches"][0]["prefetch"]] == [10, 5]
 
 

@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from colbert_qdrant.engines.connection import Connection
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -25,7 +26,6 @@ from colbert_qdrant import (
     RetryConfig,
     ServerError,
 )
-from colbert_qdrant.engines.connection import Connection
 from tests.encoders import WordEncoder
 from tests.faults.server import Answer, FaultyServer, failing
 from tests.grpc_server import Server, connect

@@ -16,7 +16,7 @@ from tests.writers import common
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from colbert_qdrant.capabilities import Client
+    from colbert_qdrant.engines import Client
 
 FDE = MuveraConfig(k_sim=3, dim_proj=8, r_reps=4)
 QUERIES = ["The librarian found a map", "bees in a green notebook", "night-shift nurse closed the windows"]

@@ -22,8 +22,8 @@ from tests.writers import WRITERS
 from tests.writers.common import COUNT
 
 if TYPE_CHECKING:
-    from colbert_qdrant.capabilities import Client
     from colbert_qdrant.config import FdeConfig
+    from colbert_qdrant.engines import Client
 
 LEMUR = LemurConfig(dim=16, hidden=64, epochs=0, learn_tokens=200, fit_documents=30)
 KINDS = ["langchain-hybrid", "llama-index-hybrid", "fastembed-dot", "by-hand-multivector", "by-hand-gaps"]

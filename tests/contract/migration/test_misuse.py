@@ -18,7 +18,7 @@ from tests.writers.common import COUNT, DIM, dense
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from colbert_qdrant.capabilities import Client
+    from colbert_qdrant.engines import Client
 
 DENSE = models.VectorParams(size=DIM, distance=models.Distance.DOT)
 

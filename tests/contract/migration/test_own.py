@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from colbert_qdrant import SearchHit
-    from colbert_qdrant.capabilities import Client
     from colbert_qdrant.config import FdeConfig
+    from colbert_qdrant.engines import Client
 
 LEMUR = LemurConfig(dim=16, hidden=64, epochs=0, learn_tokens=200, fit_documents=40)
 CENTERED = MuveraConfig(k_sim=3, dim_proj=8, r_reps=4, center=True)

@@ -23,7 +23,7 @@ from tests.writers import WRITERS
 from tests.writers.common import COUNT, DIM, mixed_ids, texts
 
 if TYPE_CHECKING:
-    from colbert_qdrant.capabilities import Client
+    from colbert_qdrant.engines import Client
     from tests.writers import Written
 
 UNUSUAL = ("langchain-own-keys", "by-hand-unnamed")

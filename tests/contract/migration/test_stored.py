@@ -33,8 +33,8 @@ from tests.writers.common import COUNT, DIM, sparse_vector, texts, tokens
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from colbert_qdrant.capabilities import Client
     from colbert_qdrant.config import FdeConfig
+    from colbert_qdrant.engines import Client
     from colbert_qdrant.migrate.plan import Strategy
 
 LEMUR = LemurConfig(dim=16, hidden=64, epochs=0, learn_tokens=200, fit_documents=30)
@@ -193,7 +193,7 @@ def test_vectors_of_bm25_and_payload_indexes_are_added(client: Client) -> None:
     filled(client)
     config = CollectionConfig(fde=FDE, bm25=Bm25Config(), payload_indexes={"number": "integer"})
     docs = migrated(client, encoder=SentenceEncoder(), config=config)
-    hits = docs.search("librarian", limit=5, legs={"bm25": 5})
+    hits = docs.search("librarian", limit=5, prefetch={"bm25": 5})
     assert {hit.text for hit in hits} == {text for text in texts(COUNT) if "librarian" in text}
     if isinstance(client, EdgeClient):
         assert [*client.get_collection("new").payload_schema] == ["number"]

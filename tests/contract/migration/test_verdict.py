@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from colbert_qdrant import Verdict
-    from colbert_qdrant.capabilities import Client
+    from colbert_qdrant.engines import Client
 
 
 @pytest.fixture

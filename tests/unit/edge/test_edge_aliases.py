@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from colbert_qdrant.capabilities import Client
+    from colbert_qdrant.engines import Client
 
 VECTOR = models.VectorParams(size=2, distance=models.Distance.DOT)
 unix = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from random import Random
 
-    from colbert_qdrant.capabilities import Client
+    from colbert_qdrant.engines import Client
 
 Found = list[tuple[int | str, list[int]]]
 

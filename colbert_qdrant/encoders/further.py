@@ -9,7 +9,7 @@ from qdrant_client import models
 
 from colbert_qdrant.encoders.bm25 import bm25
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, InvalidQueryError
-from colbert_qdrant.points.convert import SparseVector
+from colbert_qdrant.vectors import SparseVector
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from colbert_qdrant.config import CollectionConfig
     from colbert_qdrant.documents import Document
     from colbert_qdrant.encoders.base import VectorEncoder
-    from colbert_qdrant.points.convert import Vector
+    from colbert_qdrant.vectors import Vector
 
 
-class Legs:
-    """What makes the vectors of a collection's legs, or takes those that are brought along.
+class FurtherVectors:
+    """Makes the further vectors of documents and queries, or takes those that they bring along.
 
     Args:
         config: The collection's settings.
@@ -53,7 +53,7 @@ class Legs:
         return [name for name in (*self._config.dense, *self._config.sparse) if name not in self._encoders]
 
     def documents(self, documents: Sequence[Document]) -> list[dict[str, Vector]]:
-        """The vectors of documents, by name; a leg without encoder and without a vector brought along is left out.
+        """Make the further vectors of documents, by name; those without an encoder that a document lacks are left out.
 
         Raises:
             InvalidDocumentError: A document brings, or an encoder makes, a vector that cannot be stored.
@@ -78,29 +78,29 @@ class Legs:
         return made
 
     def queries(
-        self, texts: Sequence[str] | None, given: Mapping[str, Sequence[Any]], *, legs: Iterable[str], count: int
+        self, texts: Sequence[str] | None, given: Mapping[str, Sequence[Any]], *, names: Iterable[str], count: int
     ) -> list[dict[str, Any]]:
-        """What the legs of each query search for, by name; a query without words for BM25 has no such leg.
+        """Make the further vectors of queries, by name; a query without words for BM25 has none for it.
 
         Args:
             texts: The queries; ``None``: there are only token vectors of them.
             given: Vectors of the queries that are at hand, by name.
-            legs: The legs that are asked for.
+            names: The vectors that are asked for.
             count: How many queries there are.
 
         Raises:
-            ConfigurationError: There is nothing to make a leg's vectors of.
+            ConfigurationError: There is nothing to make a vector of.
             InvalidQueryError: A vector cannot be searched for.
         """
-        legs = list(legs)
-        unused = sorted(set(given) - set(legs))
+        names = list(names)
+        unused = sorted(set(given) - set(names))
         if unused:
             raise ConfigurationError(
-                f"there are vectors for {unused}, but the search has the legs {legs}: name them in legs=, use "
+                f"there are vectors for {unused}, but the search has the vectors {names}: name them in prefetch=, use "
                 "mode='hybrid', or leave the vectors out"
             )
         made: list[dict[str, Any]] = [{} for _ in range(count)]
-        for name in legs:
+        for name in names:
             if name == self._config.fde_vector:
                 continue
             found = self._of_queries(name, texts, given)
@@ -119,7 +119,7 @@ class Legs:
             return [_as_query(self._vector(name, vector)) for vector in self._encoders[name].encode_queries(texts)]
         raise ConfigurationError(
             f"there is nothing to search {name!r} for: give the query as text, an encoder when the collection is "
-            f"opened (vector_encoders={{{name!r}: …}}), its vector (vectors={{{name!r}: …}}), or legs= without it"
+            f"opened (vector_encoders={{{name!r}: …}}), its vector (vectors={{{name!r}: …}}), or prefetch= without it"
         )
 
     def _bring(self, vectors: dict[str, Vector], document: Document) -> None:
@@ -141,7 +141,7 @@ class Legs:
         """A vector of the user's, checked.
 
         Raises:
-            InvalidQueryError: It is none of this leg.
+            InvalidQueryError: It is not a vector of this kind.
         """
         if name in self._config.dense:
             return _dense(name, value, self._config.dense[name].dim)

@@ -11,14 +11,15 @@ import numpy as np
 from qdrant_client import grpc, models
 from qdrant_client.conversions.conversion import RestToGrpc
 
-from colbert_qdrant.points.convert import SparseVector
+from colbert_qdrant.vectors import SparseVector
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
-    from colbert_qdrant.points.convert import Point, Vector
+    from colbert_qdrant.points.point import Point
+    from colbert_qdrant.vectors import Vector
 
 
 def upsert_request(collection: str, points: Iterable[Point], shard_key: str | int | None = None) -> grpc.UpsertPoints:

@@ -1,62 +1,50 @@
-"""A collection of somebody else's, ranked by late interaction."""
+# Generated from colbert_qdrant/attach/aio.py by .ci/generate_sync.py: change that file, and run `make generate`.
+
+"""Late interaction on a collection that has no token vectors."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Unpack
 
-from colbert_qdrant.attach.operations import DEFAULT_CACHE_BYTES, AttachedOperations, AttachedSearch
+from colbert_qdrant.attach.attached import Attached, search
 from colbert_qdrant.encoders.memory import DocumentCache
-from colbert_qdrant.engines.connection import Connection
+from colbert_qdrant.engines import blocking_engine
 from colbert_qdrant.engines.runtime import run_blocking
 from colbert_qdrant.points.texts import TextSource
+from colbert_qdrant.search.options import AttachOptions, check_options, shows_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qdrant_client import models
-
     from colbert_qdrant.attach.candidates import BatchCandidates, Candidates
-    from colbert_qdrant.capabilities import Client
     from colbert_qdrant.config import RetryConfig
     from colbert_qdrant.documents import SearchHits
     from colbert_qdrant.encoders import LateInteractionEncoder
+    from colbert_qdrant.engines import Client
     from colbert_qdrant.points.texts import TextOf
 
+_CACHE_BYTES: Final = 256 * 2**20
 
-class AttachedShell:
-    """What both kinds of attached collections have, and what needs no engine."""
 
-    def __init__(self, operations: AttachedOperations) -> None:
-        """Used by `attach` and `attach_async`."""
-        self._operations = operations
+class AttachedCollection:
+    """A collection without token vectors, whose search results are ranked by MaxSim; made by `attach`."""
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name!r}, token_dim={self.encoder.dim})"
+    def __init__(self, attached: Attached) -> None:
+        """Used by `attach`."""
+        self._attached = attached
 
     @property
     def name(self) -> str:
         """The collection's name."""
-        return self._operations.name
+        return self._attached.name
 
     @property
     def encoder(self) -> LateInteractionEncoder:
-        """What makes token embeddings."""
-        return self._operations.encoder
+        """The encoder that makes token embeddings."""
+        return self._attached.encoder
 
-
-class AttachedCollection(AttachedShell):
-    """A collection without token vectors, whose search results are ranked by MaxSim; made by `attach`."""
-
-    def search(
-        self,
-        query: str,
-        by: Candidates,
-        *,
-        limit: int = 10,
-        filter: models.Filter | None = None,
-        score_threshold: float | None = None,
-        timings: bool = False,
-    ) -> SearchHits:
+    @shows_options(AttachOptions)
+    def search(self, query: str, by: Candidates, **options: Unpack[AttachOptions]) -> SearchHits:
         """Find candidates by a search of your own, in one request, and rank them by MaxSim.
 
         Candidates without a text (there is none, it is empty or no string) have no MaxSim and are left out; the first
@@ -64,14 +52,10 @@ class AttachedCollection(AttachedShell):
 
         Args:
             query: A text.
-            by: What finds the candidates: any ``models.QueryRequest``, or a function that makes one of the query's
-                text. Its ``limit`` is their number, by default 10 × ``limit`` and at least 100. It is not changed;
-                which payload and vectors it asks for has no effect.
-            limit: Most hits.
-            filter: What has to hold beside the filter of ``by``, also in each of its prefetches.
-            score_threshold: Lowest score of a hit, by MaxSim.
-            timings: Whether to say where the time went, in the ``timings`` of what is returned: ``fde`` is that of
-                making the request.
+            by: The search that finds the candidates: any ``models.QueryRequest``, or a function that makes one of the
+                query's text. Its ``limit`` is their number, by default 10 × ``limit`` and at least 100. It is not
+                changed; which payload and vectors it asks for has no effect.
+            **options: See `AttachOptions`.
 
         Returns:
             Hits by falling score, ties by id. Ids are the points' own, and payloads are whole.
@@ -82,28 +66,19 @@ class AttachedCollection(AttachedShell):
             SchemaMismatchError: There are candidates, and none of them has a text.
             CollectionNotFoundError: There is no such collection.
         """
-        plan = AttachedSearch(limit=limit, filter=filter, score_threshold=score_threshold, timings=timings)
-        return run_blocking(self._operations.search(query, by, plan))
+        checked = check_options(AttachOptions, options)
+        return (run_blocking(search(self._attached, [query], by if callable(by) else [by], checked)))[0]
 
+    @shows_options(AttachOptions)
     def search_batch(
-        self,
-        queries: Sequence[str],
-        by: BatchCandidates,
-        *,
-        limit: int = 10,
-        filter: models.Filter | None = None,
-        score_threshold: float | None = None,
-        timings: bool = False,
+        self, queries: Sequence[str], by: BatchCandidates, **options: Unpack[AttachOptions]
     ) -> list[SearchHits]:
         """The same for several queries, in one request; a text that many of them find is encoded once.
 
         Args:
             queries: Texts.
             by: One request for each, or a function that makes one of a query's text.
-            limit: As for `search`, and so are the others.
-            filter: See `search`.
-            score_threshold: See `search`.
-            timings: See `search`; those of the whole batch.
+            **options: See `AttachOptions`.
 
         Returns:
             One list of hits per query, in the order of the queries.
@@ -114,8 +89,10 @@ class AttachedCollection(AttachedShell):
             SchemaMismatchError: There are candidates, and none of them has a text.
             CollectionNotFoundError: There is no such collection.
         """
-        plan = AttachedSearch(limit=limit, filter=filter, score_threshold=score_threshold, timings=timings)
-        return run_blocking(self._operations.search_batch(queries, by, plan))
+        return run_blocking(search(self._attached, queries, by, check_options(AttachOptions, options)))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, token_dim={self.encoder.dim})"
 
 
 def attach(
@@ -127,7 +104,7 @@ def attach(
     text: TextOf | None = None,
     retry: RetryConfig | None = None,
     shard_key: str | int | None = None,
-    cache_documents: int = DEFAULT_CACHE_BYTES,
+    cache_documents: int = _CACHE_BYTES,
 ) -> AttachedCollection:
     """Late interaction on a collection that has no token vectors.
 
@@ -136,7 +113,8 @@ def attach(
     first search.
 
     Args:
-        client: A ``QdrantClient`` (server, ``path=`` or ``":memory:"``) or an `EdgeClient`. It stays the caller's.
+        client: A ``QdrantClient`` (server, ``path=`` or ``":memory:"``) or an `EdgeClient`. It stays the
+            caller's.
         collection: The collection's name, or an alias.
         encoder: Makes the token embeddings of texts and queries.
         text_key: Where in a payload the text is, as Qdrant writes paths: ``"text"``, ``"metadata.text"``,
@@ -154,17 +132,15 @@ def attach(
         >>> from qdrant_client import QdrantClient, models
         >>> from colbert_qdrant import ColbertEncoder, attach
         >>> def search(path, question, vector):
-        ...     client, encoder = QdrantClient("http://localhost:6333"), ColbertEncoder.from_pretrained(path)
-        ...     docs = attach(client, "existing", encoder=encoder, text_key="page_content")
+        ...     client = QdrantClient("http://localhost:6333")
+        ...     docs = attach(client, "existing", encoder=ColbertEncoder.from_pretrained(path))
         ...     return docs.search(question, models.QueryRequest(query=vector, using="dense", limit=100))
     """
-    connection = Connection.blocking(client, retry=retry, shard_key=shard_key)
-    return AttachedCollection(
-        AttachedOperations(
-            name=collection,
-            connection=connection,
-            encoder=encoder,
-            source=TextSource(text_key, text),
-            cache=DocumentCache(cache_documents),
-        )
+    attached = Attached(
+        name=collection,
+        engine=blocking_engine(client, retry=retry, shard_key=shard_key),
+        encoder=encoder,
+        source=TextSource(text_key, text),
+        cache=DocumentCache(cache_documents),
     )
+    return AttachedCollection(attached)

@@ -1,0 +1,124 @@
+"""Ranks the answers of a user's own searches by MaxSim over the texts in their payloads."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from colbert_qdrant._support import telemetry
+from colbert_qdrant.attach.candidates import candidates_request, own_requests
+from colbert_qdrant.attach.rank import Candidate, rank
+from colbert_qdrant.encoders.queries import query_tokens
+from colbert_qdrant.errors import SchemaMismatchError
+from colbert_qdrant.search.execute import Stopwatch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qdrant_client import models
+    from qdrant_client.http.models import QueryResponse
+
+    from colbert_qdrant.attach.candidates import BatchCandidates
+    from colbert_qdrant.documents import SearchHits
+    from colbert_qdrant.encoders import LateInteractionEncoder
+    from colbert_qdrant.encoders.memory import DocumentCache
+    from colbert_qdrant.engines import Engine
+    from colbert_qdrant.points.texts import TextSource
+    from colbert_qdrant.search.options import CheckedOptions
+    from colbert_qdrant.tokens import TokenEmbeddings
+
+_SHOWN_KEYS: Final = 10
+_LOG: Final = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class Attached:
+    """A collection of somebody else's, with the encoder that ranks it.
+
+    Args:
+        name: The collection's name.
+        engine: The engine that it is in.
+        encoder: Text → token embeddings.
+        source: Finds the text in a payload.
+        cache: Keeps token embeddings of texts for later searches.
+    """
+
+    name: str
+    engine: Engine
+    encoder: LateInteractionEncoder
+    source: TextSource
+    cache: DocumentCache
+    warned: bool = field(default=False, init=False)
+
+
+async def search(
+    collection: Attached, queries: Sequence[str], by: BatchCandidates, options: CheckedOptions
+) -> list[SearchHits]:
+    """Find candidates for several queries and rank them; see `AttachedCollection.search_batch`."""
+    engine, compute, watch = collection.engine, collection.engine.runtime.compute, Stopwatch()
+    with telemetry.operation("search", mode="attached", queries=len(queries), limit=options.limit):
+        tokens = await compute(query_tokens, queries, encoder=collection.encoder, collection=collection.name)
+        watch.lap("encode")
+        requests = await compute(_requests, queries, by, options, engine.shard_key)
+        watch.lap("fde")
+        answers = await engine.search_given(collection.name, requests) if requests else []
+        watch.lap("request")
+        ranked = await compute(_ranked, collection, tokens, answers, options)
+        watch.lap("rank")
+    for hits in ranked if options.timings else []:
+        hits.timings = watch.timings()
+    return ranked
+
+
+def _requests(
+    queries: Sequence[str], by: BatchCandidates, options: CheckedOptions, shard_key: str | int | None
+) -> list[models.QueryRequest]:
+    return [
+        candidates_request(own, limit=options.limit, filter=options.filter, shard_key=shard_key)
+        for own in own_requests(queries, by)
+    ]
+
+
+def _ranked(
+    collection: Attached, tokens: TokenEmbeddings, answers: Sequence[QueryResponse], options: CheckedOptions
+) -> list[SearchHits]:
+    found = [answer.points for answer in answers]
+    candidates = [[one for point in points if (one := _candidate(collection, point))] for points in found]
+    _check_texts(collection, [point for points in found for point in points], with_text=sum(map(len, candidates)))
+    encode = partial(collection.cache.encode, encode=collection.encoder.encode_documents)
+    return rank(tokens, candidates, encode=encode, limit=options.limit, score_threshold=options.score_threshold)
+
+
+def _candidate(collection: Attached, point: models.ScoredPoint) -> Candidate | None:
+    payload: dict[str, Any] = point.payload or {}
+    text = collection.source.text(payload)
+    id = point.id if isinstance(point.id, int) else str(point.id)
+    return None if text is None else Candidate(id=id, text=text, payload=payload)
+
+
+def _check_texts(collection: Attached, points: Sequence[models.ScoredPoint], *, with_text: int) -> None:
+    """Warn once of points without a text.
+
+    Raises:
+        SchemaMismatchError: There are points, and none has a text.
+    """
+    if points and not with_text:
+        keys = sorted(points[0].payload or {})
+        more = ", …" if len(keys) > _SHOWN_KEYS else ""
+        raise SchemaMismatchError(
+            f"none of the {len(points)} candidates in collection {collection.name!r} has a text {collection.source}; "
+            f"the payload of point {points[0].id!r} has the keys "
+            f"{', '.join(map(repr, keys[:_SHOWN_KEYS])) or 'none'}{more}: name the right one with text_key=…, or find "
+            "the text with text=…"
+        )
+    if with_text < len(points) and not collection.warned:
+        collection.warned = True
+        _LOG.warning(
+            "%d of %d candidates in collection %r have no text %s and are left out; this is said once",
+            len(points) - with_text,
+            len(points),
+            collection.name,
+            collection.source,
+        )

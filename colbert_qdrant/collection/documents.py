@@ -1,0 +1,63 @@
+"""Stored documents of an open collection: fetched, deleted and counted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qdrant_client import models
+
+from colbert_qdrant.collection.metadata import count_documents, documents_only
+from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.points.convert import to_document
+from colbert_qdrant.points.ids import canonical_id, point_ids
+from colbert_qdrant.search.filters import joined
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from colbert_qdrant.collection.opened import OpenCollection
+    from colbert_qdrant.documents import Document, DocumentId
+    from colbert_qdrant.engines.base import PointId
+    from colbert_qdrant.search.filters import Where
+
+
+async def get(collection: OpenCollection, ids: DocumentId | Iterable[DocumentId]) -> list[Document]:
+    """Fetch documents; see `ColbertCollection.get`."""
+    config, brought = collection.config, collection.further.brought
+    points = point_ids(ids, config.id_scheme)
+    records = await collection.engine.retrieve(
+        collection.name, ids=points, with_payload=True, with_vectors=brought or False
+    )
+    found: dict[PointId, models.Record] = {canonical_id(record.id): record for record in records}
+    return [
+        to_document(record, config, vectors=brought)
+        for point in points
+        if (record := found.get(point)) is not None and (config.native or record.payload is not None)
+    ]
+
+
+async def delete(
+    collection: OpenCollection,
+    *,
+    ids: DocumentId | Iterable[DocumentId] | None,
+    where: Where | None,
+    filter: models.Filter | None,
+) -> None:
+    """Delete documents by their ids or by their payload; see `ColbertCollection.delete`."""
+    chosen = joined(filter, where)
+    if (ids is None) == (chosen is None):
+        raise ConfigurationError("delete needs either ids=… or a filter (where=… or filter=…), and not both")
+    await collection.allowed(lambda limits: limits.check_filter(chosen, writes=True))
+    selector: models.PointIdsList | models.FilterSelector = models.FilterSelector(filter=documents_only(chosen))
+    if ids is not None:
+        selector = models.PointIdsList(points=point_ids(ids, collection.config.id_scheme))
+        if not selector.points:
+            return  # not every engine takes none for an answer
+    await collection.engine.delete(collection.name, points_selector=selector)
+
+
+async def count(collection: OpenCollection, *, where: Where | None, filter: models.Filter | None) -> int:
+    """Count documents exactly; see `ColbertCollection.count`."""
+    chosen = joined(filter, where)
+    await collection.allowed(lambda limits: limits.check_filter(chosen))
+    return await count_documents(collection.engine, collection.name, chosen)

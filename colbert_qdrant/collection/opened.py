@@ -1,0 +1,252 @@
+"""An open collection: its engine and encoders, and what is known of its stored state."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+
+from qdrant_client import models
+
+from colbert_qdrant.collection import artefacts, lifecycle
+from colbert_qdrant.collection.metadata import count_documents
+from colbert_qdrant.config import CollectionConfig
+from colbert_qdrant.encoders.further import FurtherVectors
+from colbert_qdrant.encoders.queries import query_tokens
+from colbert_qdrant.errors import ArtefactError, ConfigurationError
+from colbert_qdrant.fde import encoder_from_bytes
+from colbert_qdrant.search.limits import Limits
+from colbert_qdrant.tokens import TokenEmbeddings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from colbert_qdrant.collection.lifecycle import Stored
+    from colbert_qdrant.encoders import LateInteractionEncoder, VectorEncoder
+    from colbert_qdrant.engines import Engine
+    from colbert_qdrant.fde import FixedDimensionalEncoder
+    from colbert_qdrant.search.options import CheckedOptions
+    from colbert_qdrant.search.request import RequestBuilder, SearchRequest
+
+_LOG: Final = logging.getLogger(__name__)
+
+Checked = TypeVar("Checked")
+
+
+class OpenCollection:
+    """A collection with the encoders that it is used with.
+
+    Args:
+        stored: The stored state, as it was read.
+        name: The collection's name.
+        engine: The engine that it is in.
+        encoder: Text → token embeddings.
+        further: Text → further vectors.
+
+    Attributes:
+        config: The collection's settings; a refit changes those of its encoding.
+        fde: The encoding; ``None`` while it is not fitted.
+        limits: The limits of the server.
+        complete: Whether every point has an encoding, as far as is known.
+        fitting: Held while a fit runs.
+    """
+
+    def __init__(
+        self,
+        stored: Stored,
+        *,
+        name: str,
+        engine: Engine,
+        encoder: LateInteractionEncoder,
+        further: FurtherVectors,
+    ) -> None:
+        """See `of`, which also finds out whether every point has its encoding."""
+        self.config, self.fde, self.limits, self._tokens_of = stored
+        self.name = name
+        self.engine = engine
+        self.encoder = encoder
+        self.further = further
+        self.complete = False
+        self._unencoded_writes = 0
+        self._has_warned = False
+        self.fitting = engine.runtime.lock()
+        self._described: Mapping[str, Any] | None = None
+
+    @classmethod
+    async def create(
+        cls,
+        name: str,
+        *,
+        engine: Engine,
+        encoder: LateInteractionEncoder,
+        config: CollectionConfig | None,
+        vector_encoders: Mapping[str, VectorEncoder] | None,
+    ) -> Self:
+        """Create a collection and open it; see `ColbertCollection.create`."""
+        config = config or CollectionConfig()
+        further = FurtherVectors(config, vector_encoders or {}, await engine.capabilities())
+        creating = lifecycle.create(name, engine=engine, encoder=encoder, config=config)
+        stored = await engine.runtime.whole(creating)
+        return await cls.of(stored, name=name, engine=engine, encoder=encoder, further=further)
+
+    @classmethod
+    async def open(
+        cls,
+        name: str,
+        *,
+        engine: Engine,
+        encoder: LateInteractionEncoder,
+        config: CollectionConfig | None,
+        vector_encoders: Mapping[str, VectorEncoder] | None,
+    ) -> Self:
+        """Open a collection; see `ColbertCollection.open`."""
+        stored = await lifecycle.open(name, engine=engine, encoder=encoder, config=config)
+        further = FurtherVectors(stored.config, vector_encoders or {}, await engine.capabilities())
+        return await cls.of(stored, name=name, engine=engine, encoder=encoder, further=further)
+
+    @classmethod
+    async def of(
+        cls,
+        stored: Stored,
+        *,
+        name: str,
+        engine: Engine,
+        encoder: LateInteractionEncoder,
+        further: FurtherVectors,
+    ) -> Self:
+        """Open a collection whose stored state was read; see the class for arguments."""
+        collection = cls(stored, name=name, engine=engine, encoder=encoder, further=further)
+        await collection._set(stored.fde)
+        return collection
+
+    async def refresh(self) -> None:
+        """Take over the encoding that another writer, or a process that was killed, fitted in the meantime."""
+        if not self.config.fde.needs_fit:
+            return
+        if await lifecycle.declared(self.name, engine=self.engine) != self._described:
+            self.config, fde, self.limits, self._tokens_of = await lifecycle.open(
+                self.name, engine=self.engine, encoder=self.encoder, config=None
+            )
+            await self._set(fde)
+        if self.fde is None and (data := await artefacts.fetch(self.engine, self.name)) is not None:
+            await self.adopt(data)
+
+    async def adopt(self, data: bytes) -> None:
+        """Use the encoding of an artefact that is stored with the collection, and declare it in the metadata.
+
+        Raises:
+            ArtefactError: The encoding is another collection's.
+        """
+        fde = await self.engine.runtime.compute(encoder_from_bytes, data)
+        if (fde.dim, fde.token_dim) != (self.config.fde.dim, self.encoder.dim):
+            raise ArtefactError(
+                f"the fitted encoding of collection {self.name!r} has {fde.dim} dimensions for tokens of "
+                f"{fde.token_dim}, but the collection has {self.config.fde.dim} for {self.encoder.dim}: it is another "
+                "collection's; restore this one's, or fit anew with fit(refit=True)"
+            )
+        await self.declare(fde, replace(self.config, fde=fde.config))
+
+    async def declare(self, fde: FixedDimensionalEncoder | None, config: CollectionConfig) -> None:
+        """Write into the metadata which encoding the collection has; ``None`` for none."""
+        self.fde, self.complete = None, False  # until it is known to be written
+        await lifecycle.declare(
+            self.name,
+            engine=self.engine,
+            encoder=self.encoder,
+            config=config,
+            fde=fde,
+            tokens_of=self._tokens_of,
+        )
+        self.config = config
+        await self._set(fde)
+
+    def wrote_unencoded(self) -> None:
+        """Take note of a write without encodings, which a fit that ended meanwhile may not have seen."""
+        self._unencoded_writes += 1
+        self.complete = False
+
+    async def check_complete(self) -> None:
+        """Find out whether every point has its encoding."""
+        writes = self._unencoded_writes
+        lacking = await self.count_lacking() if self.fde is not None else 0
+        self.complete = self.fde is not None and not lacking and writes == self._unencoded_writes
+
+    async def count_lacking(self) -> int:
+        """Count the points that have token vectors and no encoding."""
+        return await self.count(lacks_encoding(self.config)) if self.config.fde.needs_fit else 0
+
+    async def count(self, filter: models.Filter) -> int:
+        """Count the documents that match a filter."""
+        return await count_documents(self.engine, self.name, filter)
+
+    async def allowed(self, check: Callable[[Limits], Checked]) -> Checked:
+        """Return the outcome of a check of limits.
+
+        Limits that refuse are read again, since they may have been lifted after the collection was opened.
+        """
+        try:
+            return check(self.limits)
+        except ConfigurationError:
+            self.limits = Limits.of(await self.engine.get_collection(self.name), self.config.token_vector)
+            return check(self.limits)
+
+    def encode_queries(
+        self, queries: Sequence[str] | TokenEmbeddings, options: CheckedOptions
+    ) -> tuple[TokenEmbeddings, list[dict[str, Any]]]:
+        """Run the models: queries → token embeddings, and the further vectors that the search prefetches by."""
+        tokens = query_tokens(queries, encoder=self.encoder, collection=self.name)
+        texts = None if isinstance(queries, TokenEmbeddings) else queries
+        names = options.prefetch_limits(self.config)
+        return tokens, self.further.queries(texts, options.vectors or {}, names=names, count=len(tokens))
+
+    def build_requests(
+        self,
+        tokens: TokenEmbeddings,
+        vectors: Sequence[Mapping[str, Any]],
+        builder: RequestBuilder,
+        *,
+        tell_found_by: bool = True,
+    ) -> list[SearchRequest]:
+        """Encode queries to one vector each, if the search is by encodings, and build their requests."""
+        name = self.config.fde_vector
+        by_fde = name in builder.options.prefetch_limits(self.config)
+        encoded = self._encodings(tokens) if by_fde else [None] * len(tokens)
+        return [
+            builder.build(
+                matrix, others if fde is None else {name: fde.tolist(), **others}, tell_found_by=tell_found_by
+            )
+            for matrix, fde, others in zip(tokens, encoded, vectors, strict=True)
+        ]
+
+    def _encodings(self, tokens: TokenEmbeddings) -> Sequence[Any]:
+        """Queries' encodings; none while points lack theirs, when a search has to be exact."""
+        fde = self.fde  # a fit in another thread may take it away
+        if fde is not None and self.complete:
+            return list(fde.encode_queries(tokens))
+        if not self._has_warned:
+            self._has_warned = True
+            _LOG.warning(
+                "collection %r is not fitted yet, or not all points have their encoding: searches run exact MaxSim, "
+                "which is slow; ingest documents or call fit(). This is logged once.",
+                self.name,
+            )
+        return [None] * len(tokens)
+
+    async def _set(self, fde: FixedDimensionalEncoder | None) -> None:
+        self.fde, self.complete = fde, False
+        if self.config.fde.needs_fit:  # else nobody compares it
+            self._described = await self.engine.runtime.compute(lifecycle.describe, self.config, self.encoder, fde)
+        await self.check_complete()
+
+
+def has_tokens(config: CollectionConfig) -> models.Filter:
+    """A filter for the points that have token vectors."""
+    return models.Filter(must=[models.HasVectorCondition(has_vector=config.token_vector)])
+
+
+def lacks_encoding(config: CollectionConfig) -> models.Filter:
+    """A filter for the points that have token vectors and no encoding."""
+    return models.Filter(
+        must=has_tokens(config).must,
+        must_not=[models.HasVectorCondition(has_vector=config.fde_vector)],
+    )

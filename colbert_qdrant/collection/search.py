@@ -1,0 +1,96 @@
+"""Searches of an open collection: queries are encoded, sent as one request, and come back as hits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from qdrant_client import models
+
+from colbert_qdrant._support import telemetry
+from colbert_qdrant.documents import SearchGroup
+from colbert_qdrant.encoders.queries import one_query
+from colbert_qdrant.errors import InvalidQueryError
+from colbert_qdrant.points.convert import vectors_of
+from colbert_qdrant.points.ids import point_ids
+from colbert_qdrant.search.execute import Stopwatch, execute
+from colbert_qdrant.search.hits import to_hits
+from colbert_qdrant.search.request import RequestBuilder
+from colbert_qdrant.tokens import TokenEmbeddings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from colbert_qdrant.collection.opened import OpenCollection
+    from colbert_qdrant.documents import DocumentId, SearchHits
+    from colbert_qdrant.search.options import CheckedOptions
+
+
+async def search(
+    collection: OpenCollection, queries: Sequence[str] | TokenEmbeddings, asked: CheckedOptions
+) -> list[SearchHits]:
+    """Find the best documents for several queries; see `ColbertCollection.search_batch`."""
+    compute, config = collection.engine.runtime.compute, collection.config
+    options = await collection.allowed(lambda limits: asked.within(limits, config))
+    watch = Stopwatch()
+    with telemetry.operation("search", mode=options.mode, queries=len(queries), limit=options.limit):
+        builder = await _builder(collection, options)
+        tokens, further = await compute(collection.encode_queries, queries, options)
+        watch.lap("encode")
+        requests = await compute(collection.build_requests, tokens, further, builder)
+        watch.lap("fde")
+        answers = await execute(collection.engine, collection.name, requests, builder=builder)
+        watch.lap("request")
+    responses = iter(answers.responses)
+    hits = [each.hits(responses, collection.config, with_payload=options.with_payload) for each in requests]
+    for each in hits if options.timings else []:
+        each.timings = watch.timings(server=answers.seconds)
+    return hits
+
+
+async def search_groups(
+    collection: OpenCollection, query: str | TokenEmbeddings, asked: CheckedOptions, *, group_by: str, group_size: int
+) -> list[SearchGroup]:
+    """Find the best documents of the best groups; see `ColbertCollection.search_groups`."""
+    queries, compute, config = one_query(query), collection.engine.runtime.compute, collection.config
+    capabilities = await collection.engine.capabilities()
+    capabilities.require("groups", what=f"group_by={group_by!r}", remedy="group the hits of search(limit=…)")
+    await collection.allowed(lambda limits: limits.check_groups(group_by, points=asked.limit * group_size))
+    options = await collection.allowed(lambda limits: asked.within(limits, config))
+    with telemetry.operation("search", mode=options.mode, queries=1, limit=options.limit):
+        tokens, further = await compute(collection.encode_queries, queries, options)
+        builder = await _builder(collection, options)
+        (request,) = await compute(collection.build_requests, tokens, further, builder, tell_found_by=False)
+        if request.main is None:
+            return []
+        groups = await collection.engine.search_groups(
+            collection.name, request.main, group_by=group_by, group_size=group_size
+        )
+    return [
+        SearchGroup(key=each.id, hits=to_hits(each.hits, config, with_payload=options.with_payload)) for each in groups
+    ]
+
+
+async def more_like(collection: OpenCollection, id: DocumentId, options: CheckedOptions) -> SearchHits:
+    """Find the documents that are most like a stored one; see `ColbertCollection.more_like`."""
+    name, (point,) = collection.config.token_vector, point_ids([id], collection.config.id_scheme)
+    records = await collection.engine.retrieve(collection.name, ids=[point], with_payload=False, with_vectors=[name])
+    vectors = vectors_of(records[0]) if records else {}
+    if name not in vectors:
+        raise InvalidQueryError(
+            f"collection {collection.name!r} has no document {id!r}: there is nothing to compare with"
+        )
+    tokens = TokenEmbeddings.from_matrices([vectors[name]], dim=collection.encoder.dim)
+    others = models.Filter(
+        must=None if options.filter is None else [options.filter], must_not=[models.HasIdCondition(has_id=[point])]
+    )
+    return (await search(collection, tokens, replace(options, filter=others)))[0]
+
+
+async def _builder(collection: OpenCollection, options: CheckedOptions) -> RequestBuilder:
+    return RequestBuilder(
+        options=options,
+        config=collection.config,
+        capabilities=await collection.engine.capabilities(),
+        shard_key=collection.engine.shard_key,
+    )

@@ -1,0 +1,419 @@
+# Generated from colbert_qdrant/collection/aio.py by .ci/generate_sync.py: change that file, and run `make generate`.
+
+"""A collection for late interaction: created, filled, fitted and searched."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, Self, Unpack
+
+from colbert_qdrant._support import telemetry
+from colbert_qdrant.collection import documents as stored_documents
+from colbert_qdrant.collection import lifecycle, search
+from colbert_qdrant.collection.fitting import Fitter
+from colbert_qdrant.collection.info import read_state, wait_until_ready
+from colbert_qdrant.collection.ingest import ingest, upsert
+from colbert_qdrant.collection.opened import OpenCollection
+from colbert_qdrant.encoders.queries import one_query
+from colbert_qdrant.engines import blocking_engine
+from colbert_qdrant.engines.runtime import run_blocking
+from colbert_qdrant.errors import ClosedError, CollectionExistsError
+from colbert_qdrant.search.options import (
+    GroupOptions,
+    SearchOptions,
+    SimilarOptions,
+    check_grouping,
+    check_options,
+    shows_options,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from types import TracebackType
+
+    from qdrant_client import models
+
+    from colbert_qdrant._support.progress import ProgressReporter
+    from colbert_qdrant.collection.info import CollectionState
+    from colbert_qdrant.config import CollectionConfig, FdeConfig, RetryConfig
+    from colbert_qdrant.documents import Document, DocumentId, IngestReport, SearchGroup, SearchHits
+    from colbert_qdrant.encoders import LateInteractionEncoder, VectorEncoder
+    from colbert_qdrant.engines import Client
+    from colbert_qdrant.fde import FixedDimensionalEncoder
+    from colbert_qdrant.search.filters import Where
+    from colbert_qdrant.tokens import TokenEmbeddings
+
+
+class ColbertCollection:
+    """A Qdrant collection whose points hold a document's encoding and its token embeddings.
+
+    Made with `create`, `open` or `open_or_create`. The client stays the caller's: it is never closed here.
+
+    Example:
+        >>> from qdrant_client import QdrantClient
+        >>> from colbert_qdrant import ColbertCollection, ColbertEncoder, Document
+        >>> def index(path):
+        ...     encoder, client = ColbertEncoder.from_pretrained(path), QdrantClient(":memory:")
+        ...     with ColbertCollection.create("docs", client=client, encoder=encoder) as docs:
+        ...         docs.upsert([Document("a", "How to parse a date")])
+        ...         return docs.search("dates", limit=1)
+    """
+
+    def __init__(self, opened: OpenCollection) -> None:
+        """Used by `create` and `open`."""
+        self._opened = opened
+        self._closed = False
+
+    @classmethod
+    def create(
+        cls,
+        name: str,
+        *,
+        client: Client,
+        encoder: LateInteractionEncoder,
+        config: CollectionConfig | None = None,
+        retry: RetryConfig | None = None,
+        shard_key: str | int | None = None,
+        vector_encoders: Mapping[str, VectorEncoder] | None = None,
+    ) -> Self:
+        """Create an empty collection.
+
+        Args:
+            name: The collection's name.
+            client: A ``QdrantClient`` (server, ``path=`` or ``":memory:"``) or an `EdgeClient`.
+            encoder: Makes the token embeddings of documents and queries.
+            config: Layout and FDE; the defaults are `CollectionConfig`'s.
+            retry: What is done about failing requests.
+            shard_key: Which shards all requests are for, in a collection with ``sharding="custom"``; without one,
+                everything is searched and nothing can be written.
+            vector_encoders: Encoders of the vectors in ``config.dense`` and ``config.sparse``, by name; without one
+                they are brought by documents and queries.
+
+        Raises:
+            CollectionExistsError: There is a collection of that name already.
+            CapabilityError: The server is too old.
+        """
+        engine = blocking_engine(client, retry=retry, shard_key=shard_key)
+        creating = OpenCollection.create(
+            name, engine=engine, encoder=encoder, config=config, vector_encoders=vector_encoders
+        )
+        return cls(run_blocking(creating))
+
+    @classmethod
+    def open(
+        cls,
+        name: str,
+        *,
+        client: Client,
+        encoder: LateInteractionEncoder,
+        config: CollectionConfig | None = None,
+        retry: RetryConfig | None = None,
+        shard_key: str | int | None = None,
+        vector_encoders: Mapping[str, VectorEncoder] | None = None,
+    ) -> Self:
+        """Open a collection, and make sure that it was built with this encoder and these settings.
+
+        Args:
+            name: The collection's name.
+            client: The client of the engine it is in.
+            encoder: The encoder that it was built with.
+            config: Only to insist on settings; without it the stored ones are used.
+            retry: See `create`.
+            shard_key: See `create`.
+            vector_encoders: See `create`.
+
+        Raises:
+            CollectionNotFoundError: There is no such collection.
+            SchemaMismatchError: Its vectors are laid out in another way, or it is not one of this library's.
+            FingerprintMismatchError: It was built with another encoder or other settings.
+            ArtefactError: It was fitted, but what was fitted is missing or altered.
+        """
+        engine = blocking_engine(client, retry=retry, shard_key=shard_key)
+        opening = OpenCollection.open(
+            name, engine=engine, encoder=encoder, config=config, vector_encoders=vector_encoders
+        )
+        return cls(run_blocking(opening))
+
+    @classmethod
+    def open_or_create(
+        cls,
+        name: str,
+        *,
+        client: Client,
+        encoder: LateInteractionEncoder,
+        config: CollectionConfig | None = None,
+        retry: RetryConfig | None = None,
+        shard_key: str | int | None = None,
+        vector_encoders: Mapping[str, VectorEncoder] | None = None,
+    ) -> Self:
+        """Open the collection if there is one, else create it; arguments and errors are those of the two."""
+        engine = blocking_engine(client, retry=retry, shard_key=shard_key)
+        given: dict[str, Any] = {
+            "engine": engine,
+            "encoder": encoder,
+            "config": config,
+            "vector_encoders": vector_encoders,
+        }
+        if not run_blocking(engine.collection_exists(name)):
+            with contextlib.suppress(CollectionExistsError):  # by somebody else, in the meantime
+                return cls(run_blocking(OpenCollection.create(name, **given)))
+        return cls(run_blocking(OpenCollection.open(name, **given)))
+
+    @property
+    def name(self) -> str:
+        """The collection's name."""
+        return self._opened.name
+
+    @property
+    def encoder(self) -> LateInteractionEncoder:
+        """The encoder that makes token embeddings."""
+        return self._opened.encoder
+
+    @property
+    def config(self) -> CollectionConfig:
+        """The collection's settings; a refit may change those of its encoding."""
+        return self._opened.config
+
+    @property
+    def fde(self) -> FixedDimensionalEncoder | None:
+        """The encoding; ``None`` while it has to be fitted."""
+        return self._opened.fde
+
+    def upsert(self, documents: Iterable[Document]) -> None:
+        """Store documents; one that is stored under the same id is replaced whole.
+
+        All of them are checked and encoded before the first is written, so they are held in memory: use `ingest`
+        for many.
+
+        Raises:
+            InvalidDocumentError: A document cannot be stored; nothing was written.
+            InvalidTokensError: A document's token embeddings cannot be stored; nothing was written.
+            RequestError: The server could not be reached, or refused documents; all others are stored.
+        """
+        run_blocking(upsert(self._open, list(documents)))
+
+    def ingest(self, documents: Iterable[Document], *, progress: bool | ProgressReporter = False) -> IngestReport:
+        """Stream documents of any number into the collection, in bounded memory.
+
+        Documents are read, encoded and written some hundred at a time, and each request is acknowledged before
+        the next. A document is replaced by a later one with the same id.
+
+        Args:
+            documents: Any iterable.
+            progress: ``True`` for a live bar where stderr is a terminal (needs the ``progress`` extra), or an
+                object of your own that is told of every acknowledged batch.
+
+        Returns:
+            What was written.
+
+        Raises:
+            ConfigurationError: The documents have to be awaited.
+            InvalidDocumentError: A document cannot be stored; those acknowledged before it are.
+            InvalidTokensError: A document's token embeddings cannot be stored; likewise.
+            RequestError: The server failed for good, or refuses everything; those acknowledged before are stored.
+        """
+        opened = self._open
+        with telemetry.operation("ingest"):
+            return run_blocking(ingest(opened, documents, progress=progress))
+
+    def fit(
+        self,
+        *,
+        refit: bool = False,
+        config: FdeConfig | None = None,
+        device: str = "cpu",
+        progress: bool | ProgressReporter = False,
+    ) -> None:
+        """Fit the encoding to the documents that are stored, and add it to those that lack it.
+
+        `ingest` does so by itself; by hand it is for collections filled with `upsert`, and to fit again. When it is
+        killed, the next write or fit resumes from what is stored.
+
+        Args:
+            refit: Fit anew although the collection is fitted: with more documents, or in another way. All encodings are
+                made anew from the stored tokens; searches are exact until it is done. Nobody else may write meanwhile.
+                After a refit, reopen the collection in every process that searches it.
+            config: What to fit with from now on, of the same ``dim``; only with ``refit``.
+            device: Where torch trains.
+            progress: As for `ingest`.
+
+        Raises:
+            ConfigurationError: The encoding needs no fit, there are no documents, or ``config`` has another ``dim``.
+        """
+        fitter = Fitter(self._open)
+        with telemetry.operation("fit", refit=refit):
+            run_blocking(fitter.fit(config=config, refit=refit, device=device, progress=progress))
+
+    def get(self, ids: DocumentId | Iterable[DocumentId]) -> list[Document]:
+        """Fetch documents.
+
+        Args:
+            ids: One id or several.
+
+        Returns:
+            The documents in the order of their ids, with the ``vectors`` that no encoder makes; those that are not
+            stored are left out.
+        """
+        return run_blocking(stored_documents.get(self._open, ids))
+
+    def delete(
+        self,
+        *,
+        ids: DocumentId | Iterable[DocumentId] | None = None,
+        where: Where | None = None,
+        filter: models.Filter | None = None,
+    ) -> None:
+        """Delete documents, by their ids or by their payload; what is not stored is no error.
+
+        Args:
+            ids: One id or several.
+            where: Those whose payload matches, see `search`.
+            filter: See `search`.
+
+        Raises:
+            ConfigurationError: Neither is given, or ids and one of the others; or ``where`` is not a `Where`.
+        """
+        run_blocking(stored_documents.delete(self._open, ids=ids, where=where, filter=filter))
+
+    def count(self, *, where: Where | None = None, filter: models.Filter | None = None) -> int:
+        """The exact number of documents, or of those whose payload matches; see `search`."""
+        return run_blocking(stored_documents.count(self._open, where=where, filter=filter))
+
+    @shows_options(SearchOptions)
+    def search(self, query: str | TokenEmbeddings, **options: Unpack[SearchOptions]) -> SearchHits:
+        """Find the best documents for a query, in one request.
+
+        Where a search filtered by a key without an index finds fewer than ``limit`` through the graph, it is sent once
+        more without it.
+
+        Args:
+            query: A text, or the token embeddings of one query.
+            **options: See `SearchOptions`.
+
+        Returns:
+            Hits by falling score; ties by id.
+
+        Raises:
+            InvalidQueryError: The query is empty, or not one query.
+            ConfigurationError: An option is out of range, ``candidates < limit``, or ``where`` is not a `Where`.
+        """
+        checked = check_options(SearchOptions, options).for_one_query()
+        return (run_blocking(search.search(self._open, one_query(query), checked)))[0]
+
+    @shows_options(SearchOptions)
+    def search_batch(
+        self, queries: Sequence[str] | TokenEmbeddings, **options: Unpack[SearchOptions]
+    ) -> list[SearchHits]:
+        """Find the best documents for several queries, encoded together and sent in one request.
+
+        Args:
+            queries: Texts, or the token embeddings of queries.
+            **options: See `SearchOptions`.
+
+        Returns:
+            One list of hits per query, in the order of the queries.
+
+        Raises:
+            InvalidQueryError: A query is empty, or its vectors are not of this collection's dimensions.
+            ConfigurationError: An option is out of range, ``candidates < limit``, or ``where`` is not a `Where`.
+        """
+        return run_blocking(search.search(self._open, queries, check_options(SearchOptions, options)))
+
+    @shows_options(GroupOptions)
+    def search_groups(
+        self, query: str | TokenEmbeddings, group_by: str, *, group_size: int = 3, **options: Unpack[GroupOptions]
+    ) -> list[SearchGroup]:
+        """Find the best documents of the best groups: passages of a book, pages of a site.
+
+        Args:
+            query: A text, or the token embeddings of one query.
+            group_by: The payload key that says which group a document belongs to. It should have an index
+                (``payload_indexes``).
+            group_size: Most hits of a group.
+            **options: See `GroupOptions`.
+
+        Returns:
+            Groups by the score of their best hit.
+
+        Raises:
+            InvalidQueryError: The query is empty, or not one query.
+            ConfigurationError: An option is out of range, or the server's strict mode wants an index.
+        """
+        checked = check_options(GroupOptions, options).for_one_query()
+        check_grouping(group_by, group_size)
+        return run_blocking(search.search_groups(self._open, query, checked, group_by=group_by, group_size=group_size))
+
+    @shows_options(SimilarOptions)
+    def more_like(self, id: DocumentId, **options: Unpack[SimilarOptions]) -> SearchHits:
+        """Find the documents that are most like one that is stored, by its stored token vectors: no model is needed.
+
+        Args:
+            id: The document's id; it is not among the hits.
+            **options: See `SimilarOptions`.
+
+        Raises:
+            InvalidQueryError: There is no such document.
+        """
+        return run_blocking(search.more_like(self._open, id, check_options(SimilarOptions, options)))
+
+    def check(self) -> None:
+        """Make sure that the stored collection still is the one that was opened.
+
+        Raises:
+            CollectionNotFoundError: It is gone.
+            SchemaMismatchError: Its vectors are laid out in another way.
+            FingerprintMismatchError: It was built with another encoder or other settings.
+        """
+        opened = self._open
+        run_blocking(lifecycle.open(self.name, engine=opened.engine, encoder=self.encoder, config=self.config))
+
+    def info(self) -> CollectionState:
+        """What is really in force: status, sizes, how vectors are stored, indexes, and the limits of strict mode."""
+        return run_blocking(read_state(self._open.engine, self.name, self.config))
+
+    def wait_until_ready(
+        self,
+        *,
+        timeout: float = 600,
+    ) -> CollectionState:
+        """Wait until the graphs over everything written are built, at most ``timeout`` seconds.
+
+        Raises:
+            NotReadyError: It was not in time, or will not be by itself; says what to do.
+            EngineError: The engine gave up building.
+        """
+        return run_blocking(wait_until_ready(self._open.engine, self.name, self.config, timeout=timeout))
+
+    def optimize(self) -> None:
+        """Build the graphs of an embedded store now, and wait for it; servers do so by themselves."""
+        run_blocking(self._open.engine.optimize(self.name))
+
+    def drop(self) -> None:
+        """Delete the collection with all its documents, and close it."""
+        engine = self._open.engine
+        run_blocking(engine.runtime.whole(lifecycle.drop(self.name, engine=engine, config=self.config)))
+        self.close()
+
+    def close(self) -> None:
+        """Refuse further use. The client stays open: it is the caller's."""
+        self._closed = True
+
+    @property
+    def _open(self) -> OpenCollection:
+        if self._closed:
+            raise ClosedError(f"collection {self.name!r} is closed: open it again")
+        return self._opened
+
+    def __repr__(self) -> str:
+        fitted = "" if self.fde else ", not fitted"
+        return (
+            f"{type(self).__name__}({self.name!r}, fde_dim={self.config.fde.dim}, token_dim={self.encoder.dim}{fitted})"
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

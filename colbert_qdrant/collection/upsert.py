@@ -1,0 +1,69 @@
+"""Points → the engine, batch by batch: what it refuses is bisected to isolate the bad points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from colbert_qdrant.errors import RequestError, RequestRefusedError, RequestTooLargeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from colbert_qdrant.engines import Engine
+    from colbert_qdrant.points.point import Point
+
+_HOPELESS: Final = 3
+"""Points refused one by one, with none stored, after which nothing else is tried."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """A point that the server would not take."""
+
+    point: Point
+    error: RequestError
+
+
+async def upsert(
+    engine: Engine,
+    collection: str,
+    points: Sequence[Point],
+    *,
+    on_stored: Callable[[int], None] = lambda _: None,
+) -> list[Refused]:
+    """Store points, and wait until the engine has them.
+
+    What a server finds too large, or refuses, is halved until the points are found that it is about; all others are
+    stored.
+
+    Args:
+        engine: The engine.
+        collection: The collection's name.
+        points: The points.
+        on_stored: Told about how many points were stored, after every request.
+
+    Returns:
+        The points that were refused.
+
+    Raises:
+        RequestError: It failed for good, or nothing is taken at all.
+    """
+    refused: list[Refused] = []
+    waiting, stored = [points], False
+    while waiting:
+        batch = waiting.pop()
+        try:
+            await engine.upsert(collection, batch)
+        except (RequestRefusedError, RequestTooLargeError) as error:
+            if len(batch) > 1:
+                half = len(batch) // 2
+                waiting += [batch[half:], batch[:half]]
+                continue
+            refused.append(Refused(point=batch[0], error=error))
+            if not stored and (len(refused) == _HOPELESS or not waiting):
+                raise  # it is not about these points
+        else:
+            stored = True
+            on_stored(len(batch))
+    return refused

@@ -1,0 +1,328 @@
+"""An engine behind a client: every request is retried where that helps, and fails with this library's errors."""
+
+from __future__ import annotations
+
+import logging
+import time
+from functools import partial
+from math import isfinite
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+
+from qdrant_client import models
+
+from colbert_qdrant._support import telemetry
+from colbert_qdrant.config import RetryConfig
+from colbert_qdrant.engines import retry
+from colbert_qdrant.engines.base import Answers
+from colbert_qdrant.engines.faults import GarbledAnswerError, NotConfirmedError
+from colbert_qdrant.engines.runtime import AsyncioRuntime, BlockingRuntime
+from colbert_qdrant.errors import RequestError
+from colbert_qdrant.points.point import to_struct
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from qdrant_client.http.models import QueryResponse
+
+    from colbert_qdrant.capabilities import Capabilities
+    from colbert_qdrant.engines.base import Files, PointId, Selector, ShardKey
+    from colbert_qdrant.engines.runtime import Runtime
+    from colbert_qdrant.points.point import Point
+
+_LOG: Final = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+_SPOKEN: Final[Mapping[str, str]] = {
+    "query_batch_points": "search",
+    "query_points_groups": "search",
+    "retrieve": "get",
+}
+"""The name of a request in errors, where that is not the name of the client's method."""
+
+_NOT_APPLIED: Final = frozenset({"acknowledged", "wait_timeout", "Acknowledged", "WaitTimeout", "ClockRejected"})
+"""Statuses of a write, over HTTP and gRPC, that is not applied, or not yet."""
+
+
+class ClientEngine:
+    """What all engines behind a client with ``QdrantClient``'s methods share; see `Engine` for the methods.
+
+    Args:
+        client: The user's client.
+        retry: What is done about failing requests.
+        shard_key: The shards that requests are for; ``None`` for all.
+
+    Attributes:
+        NAME: The engine's name in `CollectionState` and `Capabilities`.
+        BLOCKING: Classes of its blocking clients.
+        AWAITED: Classes of its clients whose methods are awaited.
+    """
+
+    NAME: ClassVar[str]
+    BLOCKING: ClassVar[tuple[type, ...]] = ()
+    AWAITED: ClassVar[tuple[type, ...]] = ()
+
+    binary = False
+
+    def __init__(self, client: Any, *, retry: RetryConfig | None = None, shard_key: ShardKey | None = None) -> None:
+        self.client = client
+        self.retry = retry or RetryConfig()
+        self.shard_key = shard_key
+        self.runtime: Runtime = BlockingRuntime() if isinstance(client, self.BLOCKING) else AsyncioRuntime()
+
+    @classmethod
+    def accepts(cls, client: object) -> bool:
+        """Tell whether a client is one of this engine's."""
+        return isinstance(client, (*cls.BLOCKING, *cls.AWAITED))
+
+    @property
+    def files(self) -> Files | None:
+        """See `Engine`."""
+        return None
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Host and port of a server."""
+        return None
+
+    async def capabilities(self) -> Capabilities:
+        """See `Engine`."""
+        raise NotImplementedError
+
+    async def collection_exists(self, collection: str) -> bool:
+        """See `Engine`."""
+        return bool(await self._call("collection_exists", collection))
+
+    async def get_collection(self, collection: str) -> models.CollectionInfo:
+        """See `Engine`."""
+        info: models.CollectionInfo = await self._call("get_collection", collection)
+        return info
+
+    async def create_collection(self, collection: str, **settings: Any) -> None:
+        """See `Engine`."""
+        await self._call("create_collection", collection, **settings)
+
+    async def update_collection(self, collection: str, **settings: Any) -> None:
+        """See `Engine`."""
+        await self._call("update_collection", collection, **settings)
+
+    async def delete_collection(self, collection: str) -> None:
+        """See `Engine`."""
+        await self._call("delete_collection", collection)
+
+    async def create_payload_index(self, collection: str, *, field_name: str, field_schema: Any) -> None:
+        """See `Engine`."""
+        await self._call("create_payload_index", collection, field_name=field_name, field_schema=field_schema)
+
+    async def create_vector_name(
+        self, collection: str, name: str, config: models.DenseVectorNameConfig | models.SparseVectorNameConfig
+    ) -> None:
+        """See `Engine`."""
+        await self._call("create_vector_name", collection, name, config, wait=True)
+
+    async def delete_vector_name(self, collection: str, name: str) -> None:
+        """See `Engine`."""
+        await self._call("delete_vector_name", collection, name, wait=True)
+
+    async def get_aliases(self) -> Mapping[str, str]:
+        """See `Engine`."""
+        return {each.alias_name: each.collection_name for each in (await self._call("get_aliases")).aliases}
+
+    async def update_aliases(self, operations: Sequence[models.AliasOperations]) -> None:
+        """See `Engine`."""
+        await self._call("update_collection_aliases", change_aliases_operations=operations)
+
+    async def upsert(self, collection: str, points: Sequence[Point], *, insert_only: bool = False) -> None:
+        """See `Engine`."""
+        await self.request("upsert", collection, partial(self._upsert, collection, points, insert_only=insert_only))
+
+    async def update_vectors(
+        self, collection: str, points: Sequence[models.PointVectors], *, update_filter: models.Filter | None = None
+    ) -> None:
+        """See `Engine`."""
+        named = {} if update_filter is None else {"update_filter": update_filter}
+        await self._call("update_vectors", collection, points, wait=True, **named)
+
+    async def delete_vectors(self, collection: str, *, vectors: Sequence[str], points: models.Filter) -> None:
+        """See `Engine`."""
+        await self._call("delete_vectors", collection, vectors=vectors, points=points, wait=True)
+
+    async def delete(self, collection: str, *, points_selector: Selector) -> None:
+        """See `Engine`."""
+        await self._call("delete", collection, points_selector=points_selector, wait=True)
+
+    async def retrieve(
+        self,
+        collection: str,
+        *,
+        ids: Sequence[PointId],
+        with_payload: bool | list[str] = True,
+        with_vectors: bool | list[str] = False,
+    ) -> list[models.Record]:
+        """See `Engine`."""
+        records: list[models.Record] = await self._call(
+            "retrieve", collection, ids=ids, with_payload=with_payload, with_vectors=with_vectors
+        )
+        return records
+
+    async def scroll(
+        self,
+        collection: str,
+        *,
+        scroll_filter: models.Filter,
+        limit: int,
+        offset: PointId | None,
+        with_payload: bool | list[str],
+        with_vectors: bool | list[str],
+    ) -> tuple[list[models.Record], PointId | None]:
+        """See `Engine`."""
+        page: tuple[list[models.Record], PointId | None] = await self._call(
+            "scroll",
+            collection,
+            scroll_filter=scroll_filter,
+            limit=limit,
+            offset=offset,
+            with_payload=with_payload,
+            with_vectors=with_vectors,
+        )
+        return page
+
+    async def count(self, collection: str, count_filter: models.Filter | None = None) -> int:
+        """See `Engine`."""
+        return int((await self._call("count", collection, count_filter=count_filter, exact=True)).count)
+
+    async def search(self, collection: str, requests: Sequence[models.QueryRequest]) -> Answers:
+        """See `Engine`."""
+        return Answers(await self._call("query_batch_points", collection, requests=requests), None)
+
+    async def search_given(self, collection: str, requests: Sequence[models.QueryRequest]) -> list[QueryResponse]:
+        """See `Engine`."""
+        return await self.request("search", collection, partial(self._search_given, collection, requests))
+
+    async def search_groups(
+        self, collection: str, request: models.QueryRequest, *, group_by: str, group_size: int
+    ) -> list[models.PointGroup]:
+        """See `Engine`."""
+        send = partial(self._search_groups, collection, request, group_by=group_by, group_size=group_size)
+        return await self.request("search", collection, send)
+
+    async def optimize(self, collection: str) -> None:
+        """See `Engine`."""
+
+    async def request(self, operation: str, collection: str, send: Callable[[], Awaitable[Result]]) -> Result:
+        """Send a request, again where that may help; nothing may happen twice if it is sent twice.
+
+        Args:
+            operation: What it does, for messages.
+            collection: To which collection; may be empty.
+            send: Sends it.
+
+        Raises:
+            RequestError: It failed for good; says with which fault and after how many attempts.
+            CollectionNotFoundError: There is no such collection.
+        """
+        started = time.monotonic()
+        with telemetry.request(operation, collection, self.address) as attributes:
+            try:
+                result, attempts = await retry.run(
+                    self.bounded(send),
+                    operation=operation,
+                    collection=collection,
+                    config=self.retry,
+                    sleep=self.runtime.sleep,
+                )
+            except RequestError as error:
+                attributes["colbert_qdrant.attempts"] = error.attempts
+                raise
+            attributes["colbert_qdrant.attempts"] = attempts
+        extra = {
+            "operation": operation,
+            "collection": collection,
+            "attempts": attempts,
+            "seconds": time.monotonic() - started,
+        }
+        _LOG.debug("%(operation)s in collection %(collection)r took %(seconds).3f s", extra, extra=extra)
+        return result
+
+    def bounded(self, send: Callable[[], Awaitable[Result]]) -> Callable[[], Awaitable[Result]]:
+        """Bound the time of all attempts together; an engine in this process needs no bound."""
+        return send
+
+    def shards(self) -> dict[str, Any]:
+        """The argument that names the shards of a request about points."""
+        return {}
+
+    async def _call(self, method: str, *arguments: Any, **named: Any) -> Any:
+        """Call a method of the client as one request."""
+        if method in _OF_SHARDS:
+            named.update(self.shards())
+        send = partial(self.runtime.call, getattr(self.client, method), *arguments, **named)
+        return await self.request(_SPOKEN.get(method, method), arguments[0] if arguments else "", send)
+
+    async def _upsert(self, collection: str, points: Sequence[Point], *, insert_only: bool) -> None:
+        named = {"update_mode": models.UpdateMode.INSERT_ONLY} if insert_only else {}
+        structs = [self.to_struct(point) for point in points]
+        answer = await self.runtime.call(
+            self.client.upsert, collection, points=structs, wait=True, **named, **self.shards()
+        )
+        require_applied(answer.status.value)
+
+    def to_struct(self, point: Point) -> models.PointStruct:
+        """Convert a point to the form that the client takes."""
+        return to_struct(point)
+
+    async def _search_given(self, collection: str, requests: Sequence[models.QueryRequest]) -> list[QueryResponse]:
+        answers = await self.runtime.call(self.client.query_batch_points, collection, requests=requests)
+        return checked(answers, requests)
+
+    async def _search_groups(
+        self, collection: str, request: models.QueryRequest, *, group_by: str, group_size: int
+    ) -> list[models.PointGroup]:
+        answer = await self.runtime.call(
+            self.client.query_points_groups,
+            collection,
+            group_by=group_by,
+            group_size=group_size,
+            query=request.query,
+            using=request.using,
+            prefetch=request.prefetch,
+            query_filter=request.filter,
+            search_params=request.params,
+            limit=request.limit,
+            with_payload=request.with_payload,
+            score_threshold=request.score_threshold,
+            **self.shards(),
+        )
+        found: list[models.PointGroup] = answer.groups
+        too_many = len(found) > (request.limit or 0) or any(len(group.hits) > group_size for group in found)
+        if too_many or not all(isfinite(hit.score) for group in found for hit in group.hits):
+            raise GarbledAnswerError
+        return found
+
+
+_OF_SHARDS: Final = frozenset({"retrieve", "count", "delete", "scroll"})
+"""Methods that take a shard key; a search takes one with each query."""
+
+
+def require_applied(status: str) -> None:
+    """Raise unless a write is applied.
+
+    Raises:
+        NotConfirmedError: The write was taken only.
+    """
+    if status in _NOT_APPLIED:
+        raise NotConfirmedError(f"the write is {status!r}, not completed")
+
+
+def checked(answers: list[QueryResponse], requests: Sequence[models.QueryRequest]) -> list[QueryResponse]:
+    """Return the answers if each is at most as long as was asked for, with scores that have an order.
+
+    Raises:
+        GarbledAnswerError: The answers do not match the requests.
+    """
+    if len(answers) != len(requests):
+        raise GarbledAnswerError
+    for answer, request in zip(answers, requests, strict=True):
+        if len(answer.points) > (request.limit or 0) or not all(isfinite(point.score) for point in answer.points):
+            raise GarbledAnswerError
+    return answers

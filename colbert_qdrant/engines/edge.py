@@ -1,0 +1,60 @@
+"""Qdrant Edge, the embedded engine: collections in a folder, in this process or in one of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Final
+
+import numpy as np
+from qdrant_client import models
+
+from colbert_qdrant.capabilities import Capabilities
+from colbert_qdrant.edge import AsyncEdgeClient, EdgeClient
+from colbert_qdrant.engines.client import ClientEngine
+from colbert_qdrant.points.point import to_numbers
+
+if TYPE_CHECKING:
+    from colbert_qdrant.engines.base import Files
+    from colbert_qdrant.points.point import Point
+
+EDGE: Final = Capabilities(engine="edge", lacks=frozenset({"bm25_inference", "sharding", "shard_keys", "strict_mode"}))
+"""The capabilities of Qdrant Edge."""
+
+
+class EdgeEngine(ClientEngine):
+    """An `EdgeClient` or an `AsyncEdgeClient`."""
+
+    NAME = "edge"
+    BLOCKING: ClassVar = (EdgeClient,)
+    AWAITED: ClassVar = (AsyncEdgeClient,)
+
+    binary = True
+
+    @property
+    def files(self) -> Files:
+        """See `Engine`."""
+        return self
+
+    async def capabilities(self) -> Capabilities:
+        """See `Engine`."""
+        return EDGE
+
+    async def optimize(self, collection: str) -> None:
+        """See `Engine`."""
+        await self._call("optimize", collection)
+
+    async def read(self, collection: str, file_name: str) -> bytes | None:
+        """Read a file beside a collection; ``None`` if there is none."""
+        data: bytes | None = await self._call("attachment", collection, file_name)
+        return data
+
+    async def write(self, collection: str, file_name: str, data: bytes | None) -> None:
+        """Write a file beside a collection, or remove it."""
+        await self._call("attach", collection, file_name, data)
+
+    def to_struct(self, point: Point) -> models.PointStruct:
+        """Keep vectors as arrays, which Edge's clients take."""
+        vectors = {
+            name: vector if isinstance(vector, np.ndarray) else to_numbers(vector)
+            for name, vector in point.vectors.items()
+        }
+        return models.PointStruct.model_construct(id=point.id, vector=vectors, payload=point.payload)

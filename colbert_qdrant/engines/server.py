@@ -1,0 +1,137 @@
+"""A Qdrant server or cluster, over REST or over gRPC; every request has a deadline."""
+
+from __future__ import annotations
+
+import math
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from urllib.parse import urlsplit
+
+from qdrant_client import AsyncQdrantClient, QdrantClient, grpc, models
+from qdrant_client.conversions.conversion import GrpcToRest, RestToGrpc
+from qdrant_client.http.models import QueryResponse
+from qdrant_client.qdrant_remote import QdrantRemote
+
+from colbert_qdrant.capabilities import Capabilities
+from colbert_qdrant.engines.base import Answers
+from colbert_qdrant.engines.client import ClientEngine, checked, require_applied
+from colbert_qdrant.engines.faults import DeadlineError
+from colbert_qdrant.engines.local import LocalEngine
+from colbert_qdrant.engines.messages import upsert_request
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from colbert_qdrant.config import RetryConfig
+    from colbert_qdrant.engines.base import ShardKey
+    from colbert_qdrant.points.point import Point
+
+Result = TypeVar("Result")
+
+
+class RestEngine(ClientEngine):
+    """A ``QdrantClient(url=…)``, which speaks JSON over HTTP."""
+
+    NAME = "server"
+    BLOCKING: ClassVar = (QdrantClient,)
+    AWAITED: ClassVar = (AsyncQdrantClient,)
+
+    def __init__(
+        self,
+        client: QdrantClient | AsyncQdrantClient,
+        *,
+        retry: RetryConfig | None = None,
+        shard_key: ShardKey | None = None,
+    ) -> None:
+        super().__init__(client, retry=retry, shard_key=shard_key)
+        self._address = _address(client)
+        self._capabilities: Capabilities | None = None
+
+    @classmethod
+    def accepts(cls, client: object) -> bool:
+        """See `ClientEngine`."""
+        return super().accepts(client) and not LocalEngine.accepts(client)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """See `ClientEngine`."""
+        return self._address
+
+    async def capabilities(self) -> Capabilities:
+        """See `Engine`."""
+        if self._capabilities is None:
+            self._capabilities = Capabilities.of_server((await self._call("info")).version)
+        return self._capabilities
+
+    async def search(self, collection: str, requests: Sequence[models.QueryRequest]) -> Answers:
+        """See `Engine`."""
+        return await self.request("search", collection, partial(self._search, collection, requests))
+
+    def bounded(self, send: Callable[[], Awaitable[Result]]) -> Callable[[], Awaitable[Result]]:
+        """See `ClientEngine`."""
+        return partial(self._within, time.monotonic() + self.retry.deadline, send)
+
+    def shards(self) -> dict[str, Any]:
+        """See `ClientEngine`."""
+        return {} if self.shard_key is None else {"shard_key_selector": self.shard_key}
+
+    async def _within(self, end: float, send: Callable[[], Awaitable[Result]]) -> Result:
+        try:
+            return await self.runtime.within(max(0.0, end - time.monotonic()), send)
+        except TimeoutError:
+            raise DeadlineError(f"within the deadline of {self.retry.deadline:g} s") from None
+
+    async def _search(self, collection: str, requests: Sequence[models.QueryRequest]) -> Answers:
+        # the client's own method throws the time away
+        answer = await self.runtime.call(
+            self.client.http.search_api.query_batch_points,
+            collection_name=collection,
+            query_request_batch=models.QueryRequestBatch(searches=list(requests)),
+        )
+        return Answers(checked(answer.result or [], requests), answer.time)
+
+
+class GrpcEngine(RestEngine):
+    """A ``QdrantClient(url=…, prefer_grpc=True)``, which sends numbers as bytes."""
+
+    binary = True
+
+    @classmethod
+    def accepts(cls, client: object) -> bool:
+        """See `ClientEngine`."""
+        if not isinstance(client, QdrantClient | AsyncQdrantClient):
+            return False
+        return super().accepts(client) and bool(client.init_options.get("prefer_grpc"))
+
+    async def _search(self, collection: str, requests: Sequence[models.QueryRequest]) -> Answers:
+        message = grpc.QueryBatchPoints(
+            collection_name=collection,
+            query_points=[RestToGrpc.convert_query_request(request, collection) for request in requests],
+        )
+        answer = await self.runtime.call(self.client.grpc_points.QueryBatch, message, timeout=self._timeout)
+        points = [[GrpcToRest.convert_scored_point(hit) for hit in each.result] for each in answer.result]
+        return Answers(checked([QueryResponse(points=each) for each in points], requests), answer.time)
+
+    async def _upsert(self, collection: str, points: Sequence[Point], *, insert_only: bool) -> None:
+        message = upsert_request(collection, points, self.shard_key)
+        if insert_only:
+            message.update_mode = grpc.UpdateMode.InsertOnly
+        answer = await self.runtime.call(self.client.grpc_points.Upsert, message, timeout=self._timeout)
+        require_applied(grpc.UpdateStatus.Name(answer.result.status))
+
+    @property
+    def _timeout(self) -> int:
+        """Seconds that the client gives a call, which its stubs do not know by themselves."""
+        seconds = self.client.init_options["timeout"]
+        return QdrantRemote.DEFAULT_GRPC_TIMEOUT if seconds is None else math.ceil(seconds)
+
+
+def _address(client: QdrantClient | AsyncQdrantClient) -> tuple[str, int]:
+    """Host and port of a client's server; its URL may have a user and a password in it."""
+    options = client.init_options
+    over_grpc = bool(options.get("prefer_grpc"))
+    where = options.get("url") or options.get("location") or ""
+    parts = urlsplit(where if "//" in where else f"//{where}")
+    port = options.get("grpc_port") if over_grpc else parts.port or options.get("port")
+    return parts.hostname or (options.get("host") or "localhost").strip("[]"), int(port or 0)

@@ -1,0 +1,50 @@
+"""Points found → hits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from colbert_qdrant.documents import SearchHit, SearchHits
+from colbert_qdrant.points.convert import document_id, to_document
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from qdrant_client import models
+
+    from colbert_qdrant.config import CollectionConfig
+
+
+def to_hits(
+    points: Iterable[models.ScoredPoint],
+    config: CollectionConfig,
+    *,
+    with_payload: bool,
+    found_by: Mapping[str, Collection[Any]] | None = None,
+) -> SearchHits:
+    """Search results in the order of (−score, id): ties come in the same order every time.
+
+    Args:
+        points: The results.
+        config: The collection's settings.
+        with_payload: Whether they come with their payload.
+        found_by: The points that each vector found.
+
+    Raises:
+        SchemaMismatchError: A point holds no document.
+    """
+    hits = []
+    for point in points:
+        brought = tuple(name for name, found in (found_by or {}).items() if point.id in found)
+        hits.append(_to_hit(point, config, with_payload=with_payload, found_by=brought))
+    return SearchHits.ranked(hits)
+
+
+def _to_hit(
+    point: models.ScoredPoint, config: CollectionConfig, *, with_payload: bool, found_by: tuple[str, ...]
+) -> SearchHit:
+    if not with_payload:
+        return SearchHit(document_id(point, config), point.score, found_by=found_by)
+    document = to_document(point, config)
+    text = None if config.native and not document.text else document.text
+    return SearchHit(document.id, point.score, text, document.payload, found_by)

@@ -1,0 +1,296 @@
+"""Search options: defined and documented once, checked, and kept within the limits of a server."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import InitVar, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, ForwardRef, Literal, TypeAlias, TypedDict, TypeVar, get_args
+
+from qdrant_client import models  # noqa: TC002 - the hints of options resolve at run time
+
+from colbert_qdrant.config.checks import require_int
+from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.search.filters import Where, joined
+from colbert_qdrant.search.fusion import Fusion, check_fusion
+from colbert_qdrant.search.limits import Limits, filter_keys
+
+if TYPE_CHECKING:
+    from colbert_qdrant.config import CollectionConfig
+
+SearchMode = Literal["two-stage", "hybrid", "fde", "exact"]
+"""``"two-stage"``: the nearest encodings are the candidates, MaxSim ranks them; ``"hybrid"``: so are the best of all
+other vectors; ``"fde"``: the encodings alone; ``"exact"``: MaxSim over every document."""
+
+PrefetchLimits: TypeAlias = Mapping[str, int] | Sequence[str]
+"""The vectors that find candidates, by name, and how many each."""
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+_MIN_CANDIDATES: Final = 100
+
+
+class AttachOptions(TypedDict, total=False):
+    """Options of a search whose candidates are found by a request of the user's.
+
+    Attributes:
+        limit: Most hits; 10 by default.
+        filter: A condition in Qdrant's own form that documents have to meet, in every stage.
+        score_threshold: Lowest score of a hit.
+        timings: Whether to say where the time went, in the ``timings`` of what is returned.
+    """
+
+    limit: int
+    filter: models.Filter | None
+    score_threshold: float | None
+    timings: bool
+
+
+class SimilarOptions(TypedDict, total=False):
+    """Options of a search for documents like one that is stored.
+
+    Attributes:
+        limit: Most hits, or most groups; 10 by default.
+        candidates: Documents that the encodings hand on to MaxSim; by default 10 × ``limit``, at least 100. A cluster
+            takes that many from each shard.
+        where: Only documents whose payload matches, as in ``{"year": {"gte": 2020}, "lang": ["en", "de"]}``: see
+            `Where`.
+        filter: The same in Qdrant's own form; if both are given, both have to match.
+        with_payload: Whether hits carry text and payload.
+    """
+
+    limit: int
+    candidates: int | None
+    where: Where | None
+    filter: models.Filter | None
+    with_payload: bool
+
+
+class GroupOptions(SimilarOptions, total=False):
+    """Options of a search for groups of documents; those of `SimilarOptions`, and these.
+
+    Attributes:
+        mode: ``"two-stage"`` (the nearest encodings, ranked by MaxSim), ``"hybrid"`` (the best of every vector, ranked
+            by MaxSim), ``"fde"`` (the encodings alone) or ``"exact"`` (MaxSim over every document: slow, and the
+            reference).
+        params: Of the search over the encodings; by default ``hnsw_ef = max(128, 2 × candidates)``, and with a filter
+            ACORN, where the engine has it.
+        prefetch: The vectors that find candidates, in the place of those that the mode chooses: names, such as
+            ``["fde", "bm25"]``, or names with how many documents each finds, such as ``{"fde": 100, "bm25": 50}``.
+        fusion: How candidates of several vectors are ranked: ``"maxsim"`` ranks all of them by MaxSim, ``"rrf"`` (or
+            `Rrf`), ``"dbsf"`` and a ``models.FormulaQuery`` fuse their rankings.
+        score_threshold: Lowest score of a hit.
+        token_threshold: Lowest score by MaxSim for each token of the query, which long and short queries have in
+            common.
+        vectors: Vectors of the query that are known already, by name, for those that no encoder makes. A batch takes a
+            list with one for each query.
+    """
+
+    mode: SearchMode
+    params: models.SearchParams | None
+    prefetch: PrefetchLimits | None
+    fusion: Fusion
+    score_threshold: float | None
+    token_threshold: float | None
+    vectors: Mapping[str, Any] | None
+
+
+class SearchOptions(GroupOptions, total=False):
+    """Options of a search; those of `GroupOptions`, and these.
+
+    Attributes:
+        offset: Hits to leave out before the first, for pages; no page goes past the candidates, whose number has to be
+            the same for all.
+        timings: Whether to say where the time went, in the ``timings`` of what is returned; a batch has those of the
+            whole.
+    """
+
+    offset: int
+    timings: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedOptions:
+    """Search options with their defaults, checked; see `SearchOptions`.
+
+    Args:
+        limits: The limits of the server, see `within`.
+
+    Raises:
+        ConfigurationError: An unknown mode, ``limit < 1``, ``candidates < limit``, ``prefetch`` in a mode that has
+            none, or ``where`` is not a `Where`.
+    """
+
+    limit: int = 10
+    offset: int = 0
+    candidates: int | None = None
+    mode: SearchMode = "two-stage"
+    where: InitVar[Where | None] = None
+    filter: models.Filter | None = None
+    params: models.SearchParams | None = None
+    with_payload: bool = True
+    prefetch: PrefetchLimits | None = None
+    fusion: Fusion = "maxsim"
+    score_threshold: float | None = None
+    token_threshold: float | None = None
+    vectors: Mapping[str, Any] | None = None
+    timings: bool = False
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self, where: Where | None) -> None:
+        object.__setattr__(self, "filter", joined(self.filter, where))
+        if self.mode not in get_args(SearchMode):
+            raise ConfigurationError(f"unknown mode {self.mode!r}: use one of {', '.join(get_args(SearchMode))}")
+        if self.limit < 1:
+            raise ConfigurationError(f"limit must be at least 1, got {self.limit}")
+        if self.candidates is not None and self.candidates < self.limit:
+            raise ConfigurationError(
+                f"candidates={self.candidates} is less than limit={self.limit}: the first stage must find at least "
+                "as many documents as are to be returned; raise candidates"
+            )
+        self._check_offset()
+        self._check_fusion()
+
+    def _check_offset(self) -> None:
+        if self.offset < 0:
+            raise ConfigurationError(f"offset must be at least 0, got {self.offset}")
+        if self.offset and self.mode not in ("fde", "exact") and self.offset + self.limit > self.first_stage_limit:
+            raise ConfigurationError(
+                f"offset={self.offset} and limit={self.limit} go past the {self.first_stage_limit} candidates: raise "
+                "candidates, to the same number for every page"
+            )
+
+    def _check_fusion(self) -> None:
+        check_fusion(self.fusion)
+        if self.token_threshold is not None and (self.mode == "fde" or self.fusion != "maxsim"):
+            raise ConfigurationError("token_threshold is of scores by MaxSim: use score_threshold")
+        if self.mode in ("fde", "exact") and (self.prefetch is not None or self.fusion != "maxsim"):
+            raise ConfigurationError(
+                f"mode={self.mode!r} has no candidates to fuse: leave out prefetch and fusion, or the mode"
+            )
+        if self.prefetch is not None and (isinstance(self.prefetch, str) or not self.prefetch):
+            raise ConfigurationError(
+                f"prefetch={self.prefetch!r}: name at least one vector, in a list or with its limit"
+            )
+
+    @property
+    def first_stage_limit(self) -> int:
+        """How many documents each vector finds, if not said of each; then the most that one finds."""
+        if self.mode == "fde":
+            return self.limit
+        if self.candidates is None and self.prefetch and isinstance(self.prefetch, Mapping):
+            return max([self.limit, *(limit for limit in self.prefetch.values() if isinstance(limit, int))])
+        return self.candidates or max(_MIN_CANDIDATES, 10 * self.limit)
+
+    def prefetch_limits(self, config: CollectionConfig) -> dict[str, int]:
+        """The vectors that find candidates, and how many each; none in an exact search.
+
+        Raises:
+            ConfigurationError: The collection has no such vector, or a limit is not a number of documents.
+        """
+        if self.mode == "exact":
+            return {}
+        chosen = self.prefetch
+        if chosen is None:
+            chosen = config.prefetch_vectors if self.mode == "hybrid" else (config.fde_vector,)
+        limits = chosen if isinstance(chosen, Mapping) else dict.fromkeys(chosen, self.first_stage_limit)
+        for name, limit in limits.items():
+            if name not in config.prefetch_vectors:
+                known = ", ".join(map(repr, config.prefetch_vectors))
+                raise ConfigurationError(f"the collection has no vector {name!r} to prefetch by: it has {known}")
+            if not isinstance(limit, int) or limit < 1:
+                raise ConfigurationError(f"prefetch[{name!r}]={limit!r}: a vector finds at least 1 document")
+        return dict(limits)
+
+    def for_one_query(self) -> CheckedOptions:
+        """The options of a batch of one query: each of its vectors in a list."""
+        return replace(self, vectors={name: [vector] for name, vector in (self.vectors or {}).items()})
+
+    def within(self, limits: Limits, config: CollectionConfig) -> CheckedOptions:
+        """The same search where a server has limits: what was not asked for keeps to them.
+
+        Raises:
+            ConfigurationError: The options exceed a limit.
+        """
+        asked = self.prefetch_limits(config) if isinstance(self.prefetch, Mapping) else {}
+        limits.check_query_limit(limit=self.limit, candidates=self.candidates or 0)
+        limits.check_query_limit(**{f"prefetch[{name!r}]": limit for name, limit in asked.items()})
+        limits.check_filter(self.filter)
+        if self.mode == "exact":
+            limits.check_exact()
+        candidates = None if self.mode == "exact" else self.first_stage_limit
+        if limits.query_limit is not None and candidates is not None:
+            candidates = min(candidates, limits.query_limit)
+        return replace(self, candidates=candidates, limits=limits)
+
+    def may_fall_short(self, config: CollectionConfig) -> bool:
+        """Whether a graph may not lead to as many documents as match a filter, and everything may be looked at.
+
+        Where all keys have an index the engine knows how many match, and looks at them one by one if they are few.
+        """
+        thresholds = (self.score_threshold, self.token_threshold)
+        as_asked = self.params is not None or any(threshold is not None for threshold in thresholds)
+        if self.mode == "exact" or as_asked or not self.limits.exact:
+            return False
+        return not set(filter_keys(self.filter)) <= set(config.indexes)
+
+
+def check_grouping(group_by: str, group_size: int) -> None:
+    """Raise unless hits can be grouped so.
+
+    Raises:
+        ConfigurationError: The payload key is empty, or the size too small.
+    """
+    if not isinstance(group_by, str) or not group_by:
+        raise ConfigurationError(f"group_by={group_by!r}: name a payload key")
+    require_int("group_size", group_size, minimum=1)
+
+
+def check_options(kind: type, options: Mapping[str, Any]) -> CheckedOptions:
+    """Check the options that a method was called with.
+
+    Args:
+        kind: The method's options, such as `SearchOptions`.
+        options: The options as they were given.
+
+    Raises:
+        ConfigurationError: An option is out of range, or contradicts another.
+        TypeError: The method has no such option.
+    """
+    unknown = next((name for name in options if name not in kind.__annotations__), None)
+    if unknown is not None:
+        raise TypeError(f"got an unexpected keyword argument {unknown!r}: use {', '.join(kind.__annotations__)}")
+    return CheckedOptions(**options)
+
+
+def shows_options(kind: type) -> Callable[[Method], Method]:
+    """Have ``help()`` and signatures show the options of a method one by one, with their defaults and descriptions."""
+    described = "".join(f"    {name}: {text}\n" for name, text in _descriptions(kind).items())
+
+    def show(method: Method) -> Method:
+        signature = inspect.signature(method)
+        own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+        options = [_parameter(name, kind) for name in kind.__annotations__]
+        method.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
+        text = inspect.cleandoc(method.__doc__ or "")
+        method.__doc__ = text.replace(f"    **options: See `{kind.__name__}`.\n", described)
+        return method
+
+    return show
+
+
+def _descriptions(kind: type) -> dict[str, str]:
+    """The description of every option of a kind, from its docstring and those of the kinds that it extends."""
+    found: dict[str, str] = {}
+    for each in (AttachOptions, SimilarOptions, GroupOptions, SearchOptions, kind):
+        text = inspect.cleandoc(each.__doc__ or "")
+        found |= re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", text, re.MULTILINE)
+    return {name: found[name] for name in kind.__annotations__ if name in found}
+
+
+def _parameter(name: str, kind: type) -> inspect.Parameter:
+    default = inspect.signature(CheckedOptions).parameters[name].default
+    annotation = kind.__annotations__[name]
+    written = annotation.__forward_arg__ if isinstance(annotation, ForwardRef) else annotation
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=written)
