@@ -112,7 +112,9 @@ class ClientEngine:
 
     async def create_payload_index(self, collection: str, *, field_name: str, field_schema: Any) -> None:
         """See `Engine`."""
-        await self._call("create_payload_index", collection, field_name=field_name, field_schema=field_schema)
+        await self._call(
+            "create_payload_index", collection, field_name=field_name, field_schema=field_schema, wait=True
+        )
 
     async def create_vector_name(
         self, collection: str, name: str, config: models.DenseVectorNameConfig | models.SparseVectorNameConfig

@@ -149,7 +149,7 @@ def index_arguments(config: CollectionConfig, capabilities: Capabilities) -> lis
             schema = models.UuidIndexParams(type=models.UuidIndexType.UUID, is_tenant=True)
         elif key == config.tenant_field:
             schema = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True)
-        found.append({"field_name": key, "field_schema": schema, "wait": True})
+        found.append({"field_name": key, "field_schema": schema})
     return found
 
 

@@ -6,7 +6,7 @@ A collection in BEIR's layout is encoded by MiniLM (or --model) and stored in an
 exact MaxSim, of two stages and of the encodings alone, and recall@N: how many of the exact top 10 are among the first
 N encodings. Each is measured twice, because an encoding that is good in a table can fail in a graph.
 
-Then the legs of hybrid searches: BM25 alone, its candidates and those of the encodings ranked together by MaxSim, and
+Then hybrid searches: BM25 alone, its candidates and those of the encodings ranked together by MaxSim, and
 both rankings fused by their ranks. An interval is of 95 %, by resampling queries; a difference is of the same queries.
 """
 
@@ -35,7 +35,7 @@ from colbert_qdrant import (
     MuveraConfig,
 )
 from colbert_qdrant.encoders.bm25 import LocalBm25
-from colbert_qdrant.points.convert import to_hits
+from colbert_qdrant.search.hits import to_hits
 from tests.benchmarks.common import Dataset, load_beir, machine, minilm
 
 if TYPE_CHECKING:
@@ -99,15 +99,15 @@ def measure(docs: ColbertCollection, dataset: Dataset, *, candidates: int) -> No
 
 
 def hybrid(docs: ColbertCollection, client: EdgeClient, dataset: Dataset, *, candidates: int) -> None:
-    """Print the rows of several legs, each against exact MaxSim and BM25."""
+    """Print the rows of hybrid searches, each against exact MaxSim and BM25."""
     texts = list(dataset.queries.values())
-    legs = {docs.config.fde_vector: candidates, docs.config.bm25_vector: candidates}
+    prefetch = {docs.config.fde_vector: candidates, docs.config.bm25_vector: candidates}
     runs: dict[str, Sequence[Sequence[SearchHit]]] = {
         "exact MaxSim": docs.search_batch(texts, mode="exact", with_payload=False),
         "bm25": [_bm25(docs, client, text) for text in texts],
         "two-stage": docs.search_batch(texts, candidates=candidates, with_payload=False),
-        "hybrid, MaxSim of the union": docs.search_batch(texts, prefetch=legs, with_payload=False),
-        "hybrid, RRF": docs.search_batch(texts, prefetch=legs, fusion="rrf", with_payload=False),
+        "hybrid, MaxSim of the union": docs.search_batch(texts, prefetch=prefetch, with_payload=False),
+        "hybrid, RRF": docs.search_batch(texts, prefetch=prefetch, fusion="rrf", with_payload=False),
     }
     values = {name: _ndcgs(dataset, hits) for name, hits in runs.items()}
     for name, each in values.items():

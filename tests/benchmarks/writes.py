@@ -30,13 +30,13 @@ from qdrant_client.http.api.points_api import jsonable_encoder
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from colbert_qdrant.engines.connection import Connection
-from colbert_qdrant.engines.grpc_points import upsert_request
-from colbert_qdrant.engines.writing import to_point_struct, upsert
-
+from colbert_qdrant.collection.upsert import upsert
+from colbert_qdrant.engines import blocking_engine
+from colbert_qdrant.engines.messages import upsert_request
 from colbert_qdrant.engines.runtime import run_blocking
-from colbert_qdrant.points.convert import Point, SparseVector
 from colbert_qdrant.points.ids import point_id
+from colbert_qdrant.points.point import Point, to_struct
+from colbert_qdrant.vectors import SparseVector
 from tests.benchmarks.common import machine
 
 if TYPE_CHECKING:
@@ -107,13 +107,13 @@ def make_points(*, terms: int) -> list[Point]:
 
 def as_json(points: list[Point]) -> bytes:
     """What the client does before it sends points over REST."""
-    body: str = jsonable_encoder(models.PointsList(points=[to_point_struct(point) for point in points]))
+    body: str = jsonable_encoder(models.PointsList(points=[to_struct(point) for point in points]))
     return body.encode()
 
 
 def as_message(points: list[Point]) -> bytes:
     """What the client does before it sends points over gRPC."""
-    converted = [RestToGrpc.convert_point_struct(to_point_struct(point)) for point in points]
+    converted = [RestToGrpc.convert_point_struct(to_struct(point)) for point in points]
     request = messages.UpsertPoints(collection_name=COLLECTION, wait=True, points=converted)
     serialised: bytes = request.SerializeToString()
     return serialised
@@ -127,12 +127,12 @@ def as_message_of_arrays(points: list[Point]) -> bytes:
 
 def upsert_once(client: QdrantClient, points: list[Point]) -> None:
     """Send points as this library does."""
-    run_blocking(upsert(Connection(client), COLLECTION, points))
+    run_blocking(upsert(blocking_engine(client), COLLECTION, points))
 
 
 def upsert_lists(client: QdrantClient, points: list[Point]) -> None:
     """Send points as the client's own ``upsert`` does."""
-    client.upsert(COLLECTION, [to_point_struct(point) for point in points], wait=True)
+    client.upsert(COLLECTION, [to_struct(point) for point in points], wait=True)
 
 
 def timed(function: Callable[[], object]) -> float:

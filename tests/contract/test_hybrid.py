@@ -1,4 +1,4 @@
-"""Searches of several legs, on every engine, against candidates and scores computed here."""
+"""Searches that prefetch by several vectors, on every engine, against candidates and scores computed here."""
 
 from __future__ import annotations
 
@@ -152,9 +152,12 @@ def test_maxsim_ranks_the_best_of_a_leg(docs: ColbertCollection, leg: str) -> No
     assert_best(hits, exact_scores(QUERY), among=found)
 
 
-def test_maxsim_ranks_the_union_of_all_legs(docs: ColbertCollection) -> None:
+def test_maxsim_ranks_the_union_of_all_vectors(docs: ColbertCollection) -> None:
     hits = docs.search(QUERY, mode="hybrid", candidates=10, limit=10, vectors={"meaning": MEANING})
-    alone = {leg: docs.search(QUERY, prefetch={leg: 10}, limit=10, vectors=GIVEN.get(leg)) for leg in CONFIG.found_by}
+    alone = {
+        name: docs.search(QUERY, prefetch={name: 10}, limit=10, vectors=GIVEN.get(name))
+        for name in CONFIG.prefetch_vectors
+    }
     union = {hit.id for found in alone.values() for hit in found}
     assert_best(hits, exact_scores(QUERY), among=union)
 
@@ -189,8 +192,8 @@ def test_ranks_are_fused(docs: ColbertCollection, rrf: Any) -> None:
     for leg, order in ranked.items():
         for rank, number in enumerate(order):
             expected[number] += 1 / ((rank + 1) / settings.weights.get(leg, 1.0) + settings.k - 1)
-    legs = {"fde": 10, "meaning": 10}
-    hits = docs.search(tokens, prefetch=legs, fusion=rrf, limit=10, vectors={"meaning": MEANING})
+    prefetch = {"fde": 10, "meaning": 10}
+    hits = docs.search(tokens, prefetch=prefetch, fusion=rrf, limit=10, vectors={"meaning": MEANING})
     assert [hit.score for hit in hits] == pytest.approx(sorted(expected.values(), reverse=True)[:10], rel=1e-5)
     assert [hit.score for hit in hits] == pytest.approx([expected[hit.id] for hit in hits], rel=1e-5)
 
@@ -283,16 +286,19 @@ def test_what_an_encoder_makes_is_checked(engine: Engine, client: Client) -> Non
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"legs": ["other"]}, r"has no leg 'other': it has 'fde', 'bm25', 'meaning', 'words'"),
-        ({"legs": {"bm25": 0}}, r"legs\['bm25'\]=0: a leg finds at least 1"),
-        ({"legs": []}, "name at least one vector"),
-        ({"legs": {}, "offset": 10}, "name at least one vector"),
-        ({"legs": "bm25"}, "name at least one vector"),
-        ({"legs": ["bm25"], "mode": "exact"}, "has no legs to fuse"),
+        ({"prefetch": ["other"]}, r"has no vector 'other' to prefetch by: it has 'fde', 'bm25', 'meaning', 'words'"),
+        ({"prefetch": {"bm25": 0}}, r"prefetch\['bm25'\]=0: a vector finds at least 1"),
+        ({"prefetch": []}, "name at least one vector"),
+        ({"prefetch": {}, "offset": 10}, "name at least one vector"),
+        ({"prefetch": "bm25"}, "name at least one vector"),
+        ({"prefetch": ["bm25"], "mode": "exact"}, "has no candidates to fuse"),
         ({"fusion": "mean"}, "fusion='mean': use one of"),
-        ({"legs": ["meaning"]}, r"nothing to search 'meaning' for: .*vectors=\{'meaning': …\}"),
-        ({"legs": ["words", "bm25"], "fusion": Rrf(weights={"meaning": 1})}, r"weights for \['meaning'\]"),
-        ({"vectors": {"meanin": [1.0]}}, r"there are vectors for \['meanin'\], but the search has the legs \['fde'\]"),
+        ({"prefetch": ["meaning"]}, r"nothing to search 'meaning' for: .*vectors=\{'meaning': …\}"),
+        ({"prefetch": ["words", "bm25"], "fusion": Rrf(weights={"meaning": 1})}, r"weights for \['meaning'\]"),
+        (
+            {"vectors": {"meanin": [1.0]}},
+            r"there are vectors for \['meanin'\], but the search has the vectors \['fde'\]",
+        ),
     ],
 )
 def test_searches_that_cannot_be(docs: ColbertCollection, arguments: Any, message: str) -> None:
@@ -358,7 +364,7 @@ def test_a_formula_boosts_maxsim(docs: ColbertCollection) -> None:
 def test_pages_are_the_parts_of_one_list(docs: ColbertCollection, arguments: Any) -> None:
     tokens = telling()
     if arguments.get("mode") == "hybrid":
-        arguments = {"legs": ["fde", "meaning"], "vectors": {"meaning": MEANING}}
+        arguments = {"prefetch": ["fde", "meaning"], "vectors": {"meaning": MEANING}}
     if arguments.get("mode") not in ("exact", "fde"):
         arguments = {**arguments, "candidates": 60}
     whole = docs.search(tokens, limit=40, **arguments)

@@ -25,7 +25,7 @@ from colbert_qdrant import (
     maxsim,
 )
 from colbert_qdrant.collection import lifecycle as opening
-from colbert_qdrant.engines import Connection
+from colbert_qdrant.engines import blocking_engine
 from colbert_qdrant.engines.runtime import run_blocking
 from colbert_qdrant.points.ids import RESERVED_POINT
 from tests.encoders import WordEncoder, random_texts
@@ -303,11 +303,10 @@ def test_a_dense_vector_without_a_name(engine: Engine, client: Client, encoder: 
 
 def forget_encoder(docs: ColbertCollection, client: Client) -> None:
     """What a collection says whose tokens something else wrote."""
-    connection = Connection.blocking(client, retry=None, shard_key=None)
     run_blocking(
         opening.declare(
             docs.name,
-            connection=connection,
+            engine=blocking_engine(client),
             encoder=docs.encoder,
             config=docs.config,
             fde=docs.fde,

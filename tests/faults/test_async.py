@@ -122,7 +122,7 @@ def test_an_answer_that_never_ends_is_given_up_in_time(server: FaultyServer) -> 
             with pytest.raises(RequestTimeoutError, match=r"within the deadline of 0\.5 s"):
                 await docs.upsert(DOCUMENTS[:1])
             server.script = []
-            client = docs._operations._open_connection.raw
+            client: Any = docs._opened.engine.client
             patient = await AsyncColbertCollection.open("docs", client=client, encoder=WordEncoder(), retry=QUICK)
             await patient.upsert(DOCUMENTS)
 
@@ -133,9 +133,8 @@ def test_an_answer_that_never_ends_is_given_up_in_time(server: FaultyServer) -> 
 def test_a_server_that_is_gone(server: FaultyServer) -> None:
     async def search() -> None:
         async with created(server) as docs:
-            docs._operations._open_connection.raw = AsyncQdrantClient(
-                host="qdrant.invalid", check_compatibility=False, timeout=1
-            )
+            engine: Any = docs._opened.engine
+            engine.client = AsyncQdrantClient(host="qdrant.invalid", check_compatibility=False, timeout=1)
             await docs.search("river")
 
     with pytest.raises(UnreachableError, match="after 4 attempts: the server could not be reached"):

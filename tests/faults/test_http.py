@@ -54,7 +54,8 @@ def docs(client: QdrantClient, monkeypatch: pytest.MonkeyPatch) -> ColbertCollec
 
 def replace_client(docs: ColbertCollection, client: QdrantClient) -> None:
     """Have a collection that is open talk to another server."""
-    docs._operations._open_connection.raw = client
+    engine: Any = docs._opened.engine
+    engine.client = client
 
 
 def assert_complete(server: FaultyServer, documents: list[Document]) -> None:

@@ -123,8 +123,8 @@ def test_no_object_shows_the_key(running: Running, client: QdrantClient) -> None
     inner: Any = client._client
     shown: list[object] = [client, client.init_options, vars(client), inner, vars(inner), inner._rest_args]
     shown += [inner._rest_headers, inner._grpc_headers, inner._grpc_options, client.http.client._client.headers]
-    operations = docs._operations
-    shown += [docs, vars(docs), vars(operations), vars(operations.encoding), vars(operations._open_connection)]
+    opened = docs._opened
+    shown += [docs, vars(docs), vars(opened), vars(opened.engine)]
     shown += [docs.config, docs.info()]
     assert not [each for each in map(repr, shown) if KEY in each]
     with pytest.raises(TypeError, match="a Secret is not pickled"):

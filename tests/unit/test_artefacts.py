@@ -11,7 +11,7 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 
 from colbert_qdrant import ArtefactError, EdgeClient, RequestRefusedError
 from colbert_qdrant.collection import aliases, artefacts
-from colbert_qdrant.engines import Connection
+from colbert_qdrant.engines import blocking_engine
 from colbert_qdrant.engines.runtime import run_blocking
 
 if TYPE_CHECKING:
@@ -32,19 +32,19 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[QdrantClient]:
 
 
 def publish(client: QdrantClient | EdgeClient, name: str, data: bytes, *, replace: bool = False) -> bytes:
-    return run_blocking(artefacts.publish(Connection(client), name, data, replace=replace))
+    return run_blocking(artefacts.publish(blocking_engine(client), name, data, replace=replace))
 
 
 def fetch(client: QdrantClient | EdgeClient, name: str) -> bytes | None:
-    return run_blocking(artefacts.fetch(Connection(client), name))
+    return run_blocking(artefacts.fetch(blocking_engine(client), name))
 
 
 def delete(client: QdrantClient, name: str) -> None:
-    run_blocking(artefacts.delete(Connection(client), name))
+    run_blocking(artefacts.delete(blocking_engine(client), name))
 
 
 def real_name(client: QdrantClient | EdgeClient, name: str) -> str:
-    return run_blocking(aliases.real_name(Connection(client), name))
+    return run_blocking(aliases.real_name(blocking_engine(client), name))
 
 
 def points(client: QdrantClient) -> list[models.Record]:
@@ -151,7 +151,7 @@ def test_an_alias_stands_for_its_collection(client: QdrantClient) -> None:
     publish(client, "current", DATA)
     assert client.collection_exists(HERE)
     assert fetch(client, "docs") == DATA
-    assert run_blocking(artefacts.place(Connection(client), "current")) == "collection 'docs__fde'"
+    assert run_blocking(artefacts.place(blocking_engine(client), "current")) == "collection 'docs__fde'"
     assert real_name(client, "other") == "other"
 
 

@@ -16,7 +16,9 @@ from colbert_qdrant import (
     Document,
     LemurConfig,
 )
-from colbert_qdrant.capabilities import Capabilities, Feature
+from colbert_qdrant.capabilities import Feature
+from colbert_qdrant.engines import blocking_engine
+from colbert_qdrant.engines.runtime import run_blocking
 from tests.encoders import WordEncoder
 from tests.faults.server import INFO_CONFIG
 
@@ -37,7 +39,7 @@ def test_metadata_depends_on_the_version(
     httpserver: HTTPServer, remote: QdrantClient, version: str, *, metadata: bool
 ) -> None:
     answer_version(httpserver, version)
-    capabilities = Capabilities.of(remote)
+    capabilities = run_blocking(blocking_engine(remote).capabilities())
     assert (capabilities.engine, capabilities.has("metadata")) == ("server", metadata)
 
 
@@ -77,7 +79,9 @@ def test_features_depend_on_the_version(
         if version >= (1, 10):
             httpserver.clear()
             answer_version(httpserver, f"{version[0]}.{version[1]}.3")
-            assert Capabilities.of(remote).has(feature) == (version >= (major, minor)), version
+            assert run_blocking(blocking_engine(remote).capabilities()).has(feature) == (version >= (major, minor)), (
+                version
+            )
 
 
 def test_every_feature_has_its_version_tested() -> None:
@@ -121,12 +125,12 @@ def test_a_server_that_cannot_work_is_refused(
 ) -> None:
     answer_version(httpserver, version)
     with pytest.raises(CapabilityError, match=message):
-        Capabilities.of(remote)
+        run_blocking(blocking_engine(remote).capabilities())
 
 
 def test_something_else_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"must be a qdrant_client\.QdrantClient or .*, got str"):
-        Capabilities.of("http://localhost:6333")  # type: ignore[arg-type]
+        blocking_engine("http://localhost:6333")  # type: ignore[arg-type]
 
 
 class OldServer:

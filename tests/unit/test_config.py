@@ -75,7 +75,7 @@ def test_a_native_collection_survives_json(setting: dict[str, Any], key: str | N
     config = CollectionConfig(id_scheme="native", text_key=key, token_distance="cosine", **setting)
     assert CollectionConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
     assert config.native
-    assert "" in config.found_by
+    assert "" in config.prefetch_vectors
 
 
 def test_a_cluster_and_its_indexes_survive_json() -> None:

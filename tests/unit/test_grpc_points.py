@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import numpy as np
 import pytest
-from colbert_qdrant.engines.grpc_points import upsert_request
-from colbert_qdrant.engines.writing import to_point_struct
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -32,13 +30,17 @@ from colbert_qdrant import (
     RetryConfig,
     UnreachableError,
 )
-from colbert_qdrant.capabilities import Capabilities, speaks_grpc
 from colbert_qdrant.collection import writer
-from colbert_qdrant.engines import Connection, writing
+from colbert_qdrant.collection.upsert import upsert as upsert_points
+from colbert_qdrant.engines import blocking_engine
+from colbert_qdrant.engines.messages import upsert_request
 from colbert_qdrant.engines.runtime import run_blocking
+from colbert_qdrant.engines.server import GrpcEngine
 from colbert_qdrant.fde import make_encoder
-from colbert_qdrant.points.convert import Point, SparseVector, split_by_bytes, to_document
+from colbert_qdrant.points.convert import to_document
 from colbert_qdrant.points.ids import point_id
+from colbert_qdrant.points.point import Point, split_by_bytes, to_struct
+from colbert_qdrant.vectors import SparseVector
 from tests.encoders import WordEncoder
 from tests.grpc_server import Server, connect, operation_done, serving
 
@@ -61,8 +63,8 @@ EXTREMES = np.array([0.0, -0.0, 1e-45, -1.1754942e-38, 3.4028235e38, -3.4028235e
 
 def upsert(client: Any, collection: str, points: list[Point]) -> None:
     """Store points, trying once."""
-    connection = Connection(client, retry=RetryConfig(attempts=1))
-    run_blocking(writing.upsert(connection, collection, points))
+    engine = blocking_engine(client, retry=RetryConfig(attempts=1))
+    run_blocking(upsert_points(engine, collection, points))
 
 
 @pytest.fixture
@@ -88,7 +90,7 @@ def sparse(indices: list[int], values: list[float]) -> SparseVector:
 
 def from_lists(collection: str, points: list[Point]) -> Any:
     """The client's own message."""
-    converted = [RestToGrpc.convert_point_struct(to_point_struct(each)) for each in points]
+    converted = [RestToGrpc.convert_point_struct(to_struct(each)) for each in points]
     return messages.UpsertPoints(collection_name=collection, wait=True, points=converted)
 
 
@@ -202,7 +204,7 @@ def test_the_call_is_the_one_of_the_client(monkeypatch: pytest.MonkeyPatch, time
     client = connect(1, timeout=timeout)
     sent = [point(payload=PAYLOAD, fde=EXTREMES, bm25=sparse([3], [4]))]
     upsert(client, "docs", sent)
-    client.upsert("docs", points=[to_point_struct(each) for each in sent], wait=True)
+    client.upsert("docs", points=[to_struct(each) for each in sent], wait=True)
     client.close()
     assert calls[0] == calls[1]
 
@@ -255,14 +257,14 @@ def test_numbers_that_the_client_cannot_send_are_its_error(server: Server, clien
 
 
 def test_only_a_client_of_a_server_that_prefers_it_speaks_grpc(client: QdrantClient, tmp_path: Path) -> None:
-    assert speaks_grpc(client)
+    assert isinstance(blocking_engine(client), GrpcEngine)
     for other in (
         QdrantClient(host="127.0.0.1", check_compatibility=False),
         QdrantClient(":memory:", prefer_grpc=True),
         QdrantClient(path=str(tmp_path / "local"), prefer_grpc=True),
         EdgeClient(tmp_path / "edge"),
     ):
-        assert not speaks_grpc(other)
+        assert not isinstance(blocking_engine(other), GrpcEngine)
         other.close()
 
 
@@ -310,7 +312,7 @@ def test_a_whole_collection(monkeypatch: pytest.MonkeyPatch, server: Server, cli
     encoder = WordEncoder()
     config = CollectionConfig(fde=MuveraConfig(r_reps=2, k_sim=3, dim_proj=8))
     docs = ColbertCollection.create("docs", client=client, encoder=encoder, config=config)
-    assert Capabilities.of(client).version == (1, 20)
+    assert run_blocking(blocking_engine(client).capabilities()).version == (1, 20)
     report = docs.ingest(iter(DOCUMENTS))
     assert (report.documents, report.tokens) == (50, 200)
 

@@ -29,7 +29,8 @@ from colbert_qdrant import (
 )
 from colbert_qdrant.capabilities import Capabilities
 from colbert_qdrant.fde import encoder_from_bytes
-from colbert_qdrant.points.convert import to_document, to_hits
+from colbert_qdrant.points.convert import to_document
+from colbert_qdrant.search.hits import to_hits
 from tests.encoders import WordEncoder, random_texts
 from tests.faults.server import Answer, FaultyServer, serving
 
@@ -220,5 +221,5 @@ def test_points_without_the_vector_that_they_were_chosen_by(monkeypatch: pytest.
 @pytest.mark.parametrize("version", ["", "unknown", "1", "9" * 100_000 + ".1", "1." + "9" * 100_000, "x" * 1_000_000])
 def test_a_version_that_is_none(version: str) -> None:
     with pytest.raises(CapabilityError, match="expected a number such as") as caught:
-        Capabilities.of_version("server", version)
+        Capabilities.of_server(version)
     assert len(str(caught.value)) < 200

@@ -59,7 +59,7 @@ def test_defaults_keep_to_the_limits(server: FaultyServer, strict: Callable[...,
     assert prefetch["params"]["quantization"]["oversampling"] == 1.5
     docs.search("river", prefetch=["fde"])
     assert server.bodies[-1]["searches"][0]["prefetch"]["limit"] == 50
-    with pytest.raises(ConfigurationError, match=r"legs\['fde'\]=51 is more than the server's strict mode allows"):
+    with pytest.raises(ConfigurationError, match=r"prefetch\['fde'\]=51 is more than the server's strict mode allows"):
         docs.search("river", prefetch={"fde": 51})
 
 
@@ -175,7 +175,7 @@ def test_what_was_allowed_meanwhile_is_not_refused(
 
 
 def client_of(docs: ColbertCollection) -> Any:
-    return docs._operations._open_connection.raw
+    return docs._opened.engine.client
 
 
 def test_groups_keep_to_the_limits(server: FaultyServer, strict: Callable[..., ColbertCollection]) -> None:

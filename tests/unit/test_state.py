@@ -10,7 +10,7 @@ from werkzeug import Request, Response
 
 from colbert_qdrant import CollectionConfig, EngineError, NotReadyError
 from colbert_qdrant.collection.info import read_state, wait_until_ready
-from colbert_qdrant.engines import Connection
+from colbert_qdrant.engines import blocking_engine
 from colbert_qdrant.engines.runtime import run_blocking
 from tests.faults.server import INFO_CONFIG
 
@@ -78,7 +78,7 @@ class Answers:
 
 def test_everything_that_the_server_says(httpserver: HTTPServer, remote: QdrantClient) -> None:
     Answers(httpserver, [{**GREEN, "update_queue": {"length": 2}, "warnings": [{"message": "old"}]}])
-    state = run_blocking(read_state(Connection(remote), "docs", CONFIG))
+    state = run_blocking(read_state(blocking_engine(remote), "docs", CONFIG))
     assert (state.engine, state.version, state.documents, state.segments) == ("server", (1, 19), 7, 4)
     assert (state.shards, state.replicas, state.queued, state.warnings) == (3, 2, 2, ("old",))
     assert state.indexed_vectors == 5
@@ -94,7 +94,7 @@ def test_everything_that_the_server_says(httpserver: HTTPServer, remote: QdrantC
 def test_waits_until_the_graph_is_built_and_the_queue_is_empty(httpserver: HTTPServer, remote: QdrantClient) -> None:
     queued = {**GREEN, "update_queue": {"length": 1}}
     answers = Answers(httpserver, [YELLOW, YELLOW, queued, GREEN])
-    state = run_blocking(wait_until_ready(Connection(remote), "docs", CONFIG, timeout=60))
+    state = run_blocking(wait_until_ready(blocking_engine(remote), "docs", CONFIG, timeout=60))
     assert state.ready
     assert answers.asked == 4
 
@@ -117,5 +117,5 @@ def test_what_will_not_be_ready_is_said(
 ) -> None:
     answers = Answers(httpserver, [state])
     with pytest.raises(error, match=message):
-        run_blocking(wait_until_ready(Connection(remote), "docs", CONFIG, timeout=0))
+        run_blocking(wait_until_ready(blocking_engine(remote), "docs", CONFIG, timeout=0))
     assert answers.asked == 1

@@ -10,7 +10,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from colbert_qdrant.engines.connection import Connection
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -26,6 +25,7 @@ from colbert_qdrant import (
     RetryConfig,
     ServerError,
 )
+from colbert_qdrant.engines.server import RestEngine
 from tests.encoders import WordEncoder
 from tests.faults.server import Answer, FaultyServer, failing
 from tests.grpc_server import Server, connect
@@ -81,7 +81,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Api key is used with an insecure
 )
 def test_a_server_has_an_address_however_it_is_given(given: dict[str, Any], address: tuple[str, int]) -> None:
     client = QdrantClient(**given, check_compatibility=False)
-    assert Connection.blocking(client)._address == address
+    assert RestEngine(client).address == address
     client.close()
 
 
@@ -158,7 +158,7 @@ def test_tasks_keep_their_spans_apart(exporter: InMemorySpanExporter, server: Fa
 def test_without_opentelemetry_nothing_is_missing() -> None:
     script = (
         "import sys; sys.modules['opentelemetry'] = None\n"
-        "from colbert_qdrant import telemetry\n"
+        "from colbert_qdrant._support import telemetry\n"
         "with telemetry.operation('search'), telemetry.request('search', 'docs', None) as attributes:\n"
         "    attributes['a'] = 1\n"
         "print('opentelemetry.trace' in sys.modules)"

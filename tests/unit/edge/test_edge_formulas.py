@@ -239,7 +239,7 @@ def test_a_score_that_is_missing_has_a_default_or_is_0(engines: Engines, default
 @pytest.mark.parametrize("key", ["$score", "$score[0]"])
 @pytest.mark.parametrize("variable", ["$score", "$score[0]"])
 def test_the_first_score_has_two_names(engines: Engines, key: str, variable: str) -> None:
-    found, expected = (ranked(client, variable, {key: 9.0}, prefetch=LEGS[::-1]) for client in engines)
+    found, expected = (ranked(client, variable, {key: 9.0}, legs=LEGS[::-1]) for client in engines)
     assert found[0] == expected[0] == (5, 9.0)
 
 
@@ -300,7 +300,7 @@ def test_what_has_no_score_is_refused(engines: Engines, formula: Any) -> None:
 def test_a_formula_needs_prefetches(engines: Engines) -> None:
     for client in engines:
         with pytest.raises((EngineError, ValueError), match=r"ormula without prefetches"):
-            ranked(client, "n", prefetch=[])
+            ranked(client, "n", legs=[])
 
 
 def test_formulas_rank_and_can_be_prefetched(engines: Engines) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 from qdrant_client import models
 
 from colbert_qdrant import ColbertCollection, CollectionConfig, Document, HnswConfig, LemurConfig
-from colbert_qdrant.capabilities import Capabilities
+from colbert_qdrant.engines.edge import EDGE
 from colbert_qdrant.points.schema import creation_arguments
-from colbert_qdrant.search.request import SearchPlan
+from colbert_qdrant.search.options import CheckedOptions
+from colbert_qdrant.search.request import RequestBuilder
 from tests.encoders import WordEncoder, random_texts
 
 if TYPE_CHECKING:
@@ -67,9 +69,7 @@ def test_encodings_are_quantized_as_asked_and_found(client: EdgeClient, quantiza
 
 @pytest.mark.parametrize("quantization", EXPECTED)
 def test_the_small_copies_are_what_is_compared(client: EdgeClient, quantization: Any) -> None:
-    arguments = creation_arguments(
-        config(quantization), fde_dim=64, token_dim=32, capabilities=Capabilities(engine="edge")
-    )
+    arguments = creation_arguments(config(quantization), fde_dim=64, token_dim=32, capabilities=EDGE)
     arguments["optimizers_config"] = models.OptimizersConfigDiff(default_segment_number=1, indexing_threshold=10)
     client.create_collection("docs", **arguments)
     random = np.random.default_rng(0)
@@ -89,18 +89,18 @@ def test_the_small_copies_are_what_is_compared(client: EdgeClient, quantization:
 
 def test_what_maxsim_ranks_is_not_rescored_before() -> None:
     tokens = WordEncoder().encode_queries(["river"])[0]
-    edge = Capabilities(engine="edge")
     for quantization, mode, expected in (
         ("turbo4", "two-stage", models.QuantizationSearchParams(rescore=False)),
         ("turbo4", "fde", models.QuantizationSearchParams(rescore=True)),
         (None, "two-stage", None),
     ):
-        plan = SearchPlan(limit=5, mode=mode)  # type: ignore[arg-type]
-        request = plan.request(config(quantization), tokens=tokens, vectors={"fde": [0.0] * 64}, capabilities=edge)
+        options = CheckedOptions(limit=5, mode=mode)  # type: ignore[arg-type]
+        builder = RequestBuilder(options=options, config=config(quantization), capabilities=EDGE)
+        request = builder.request(tokens, {"fde": [0.0] * 64})
         stage: Any = request if mode == "fde" else request.prefetch
         assert stage.params.quantization == expected
         own = models.SearchParams(hnsw_ef=7)
-        plan = SearchPlan(limit=5, mode=mode, params=own)  # type: ignore[arg-type]
-        request = plan.request(config(quantization), tokens=tokens, vectors={"fde": [0.0] * 64}, capabilities=edge)
+        builder = replace(builder, options=replace(options, params=own))
+        request = builder.request(tokens, {"fde": [0.0] * 64})
         stage = request if mode == "fde" else request.prefetch
         assert stage.params == own
