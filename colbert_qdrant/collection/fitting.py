@@ -16,14 +16,13 @@ from colbert_qdrant.collection.metadata import count_documents, documents_only
 from colbert_qdrant.collection.spans import query_spans, token_spans
 from colbert_qdrant.collection.stored import StoredDocuments, has_tokens
 from colbert_qdrant.collection.writer import DocumentWriter
-from colbert_qdrant.config import LemurConfig
 from colbert_qdrant.errors import (
     ArtefactError,
     ConfigurationError,
     RequestError,
     RequestRefusedError,
 )
-from colbert_qdrant.fde import encoder_from_bytes, fit_encoder
+from colbert_qdrant.fde import encoder_from_bytes, fit_encoder, learns_from_queries
 from colbert_qdrant.points.texts import text_of
 from colbert_qdrant.search.limits import Limits
 from colbert_qdrant.tokens import TokenEmbeddings
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.encoders import LateInteractionEncoder
     from colbert_qdrant.encoders.vectors import Legs
     from colbert_qdrant.engines.connection import Connection
-    from colbert_qdrant.fde import FixedDimensionalEncoder, LemurEncoder, MuveraEncoder
+    from colbert_qdrant.fde import Fitted, FixedDimensionalEncoder
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -208,14 +207,12 @@ class CollectionEncoding:
         if self.fde is None and (data := await artefacts.fetch(self._connection, self._collection)) is not None:
             await self._adopt(data)
 
-    async def _fitted(
-        self, config: FdeConfig, *, device: str, progress: bool | ProgressReporter
-    ) -> LemurEncoder | MuveraEncoder:
+    async def _fitted(self, config: FdeConfig, *, device: str, progress: bool | ProgressReporter) -> Fitted:
         texts, documents = await self._sample(config)
         if not len(documents):
             raise ConfigurationError(f"collection {self._collection!r} is empty: ingest documents first, then fit")
         queries = None
-        if isinstance(config, LemurConfig):
+        if learns_from_queries(config):
             if len(documents) < config.dim:
                 _LOG.warning(
                     "collection %r is fitted to %d documents only: fit it again with fit(refit=True) when there are "
@@ -228,7 +225,7 @@ class CollectionEncoding:
             fit_encoder, config, documents, query_tokens=queries, device=device, progress=progress
         )
 
-    async def _publish(self, fitted: LemurEncoder | MuveraEncoder, *, refit: bool) -> None:
+    async def _publish(self, fitted: Fitted, *, refit: bool) -> None:
         data = fitted.to_bytes()
         encoder_from_bytes(data)  # a fit that went wrong is to fail before anything is changed
         if refit:
