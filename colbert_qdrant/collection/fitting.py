@@ -14,9 +14,8 @@ from colbert_qdrant.collection.metadata import documents_only
 from colbert_qdrant.collection.opened import has_tokens, lacks_encoding
 from colbert_qdrant.collection.spans import query_spans, token_spans
 from colbert_qdrant.collection.stored import StoredDocuments
-from colbert_qdrant.config import LemurConfig
 from colbert_qdrant.errors import ArtefactError, ConfigurationError, RequestError, RequestRefusedError
-from colbert_qdrant.fde import encoder_from_bytes, fit_encoder
+from colbert_qdrant.fde import encoder_from_bytes, fit_encoder, learns_from_queries
 from colbert_qdrant.points.texts import text_of
 from colbert_qdrant.tokens import TokenEmbeddings
 
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from colbert_qdrant._support.progress import ProgressReporter
     from colbert_qdrant.collection.opened import OpenCollection
     from colbert_qdrant.config import FdeConfig
-    from colbert_qdrant.fde import LemurEncoder, MuveraEncoder
+    from colbert_qdrant.fde import Fitted
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -108,15 +107,13 @@ class Fitter:
             await self._publish(fitted, refit=refit)
         await self._fill(progress=progress)
 
-    async def _fitted(
-        self, config: FdeConfig, *, device: str, progress: bool | ProgressReporter
-    ) -> LemurEncoder | MuveraEncoder:
+    async def _fitted(self, config: FdeConfig, *, device: str, progress: bool | ProgressReporter) -> Fitted:
         compute = self._engine.runtime.compute
         texts, documents = await self._sample(config)
         if not len(documents):
             raise ConfigurationError(f"collection {self._name!r} is empty: ingest documents first, then fit")
         queries = None
-        if isinstance(config, LemurConfig):
+        if learns_from_queries(config):
             if len(documents) < config.dim:
                 _LOG.warning(
                     "collection %r is fitted to %d documents only: fit it again with fit(refit=True) when there are "
@@ -127,7 +124,7 @@ class Fitter:
             queries = await compute(self._learn_from, texts, documents, config.seed)
         return await compute(fit_encoder, config, documents, query_tokens=queries, device=device, progress=progress)
 
-    async def _publish(self, fitted: LemurEncoder | MuveraEncoder, *, refit: bool) -> None:
+    async def _publish(self, fitted: Fitted, *, refit: bool) -> None:
         collection, compute = self._collection, self._engine.runtime.compute
         data = await compute(fitted.to_bytes)
         await compute(encoder_from_bytes, data)  # a fit that went wrong is to fail before anything is changed

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from colbert_qdrant.config.checks import known, require_int, require_one_of, without_defaults
-from colbert_qdrant.config.fde import FdeConfig, MuveraConfig, fde_from_dict
+from colbert_qdrant.config.fde import FDE_CONFIGS, FdeConfig, MuveraConfig, fde_from_dict
 from colbert_qdrant.config.vectors import Bm25Config, DenseConfig, SparseConfig
 from colbert_qdrant.errors import ConfigurationError
 
@@ -138,8 +138,9 @@ class CollectionConfig:
     token_distance: TokenDistance = "dot"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.fde, FdeConfig):
-            raise ConfigurationError(f"fde must be a MuveraConfig or a LemurConfig, got {self.fde!r}")
+        if not isinstance(self.fde, tuple(FDE_CONFIGS.values())):
+            known_names = " or a ".join(each.__name__ for each in FDE_CONFIGS.values())
+            raise ConfigurationError(f"fde must be a {known_names}, got {self.fde!r}")
         if not isinstance(self.hnsw, HnswConfig):
             raise ConfigurationError(f"hnsw must be a HnswConfig, got {self.hnsw!r}")
         require_one_of("storage", self.storage, get_args(Storage))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, Self, get_args
 
 from colbert_qdrant.config.checks import (
     known,
@@ -34,6 +34,50 @@ MuveraVariant = Literal["colbert-qdrant", "fastembed"]
 
 Preset = Literal["small", "balanced", "accurate"]
 """Sizes of encodings, whose costs and losses the README lists."""
+
+
+class FdeConfig(Protocol):
+    """The settings of a fixed dimensional encoding, a frozen dataclass."""
+
+    tag: ClassVar[str]
+    """Names the algorithm among the stored settings, as their ``"type"``."""
+
+    @property
+    def dim(self) -> int:
+        """Dimensions of the encoding."""
+        ...
+
+    @property
+    def needs_fit(self) -> bool:
+        """Whether something has to be fitted to a collection before it can encode."""
+        ...
+
+    @property
+    def fit_documents(self) -> int:
+        """Documents that it is fitted to, if it needs a fit."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Chooses the documents of a fit, and all else that is random."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """All settings as JSON values, and the tag as ``"type"``."""
+        ...
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`.
+
+        Raises:
+            ConfigurationError: Another algorithm's tag, an unknown key or a value out of range.
+        """
+        ...
+
+
+FDE_CONFIGS: Final[dict[str, type[FdeConfig]]] = {}
+"""The settings of every known encoding by their tag; `colbert_qdrant.fde.register_fde` fills it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +115,8 @@ class MuveraConfig:
         >>> MuveraConfig(center=True).needs_fit
         True
     """
+
+    tag: ClassVar[str] = "muvera"
 
     k_sim: int = 5
     dim_proj: int = 16
@@ -144,7 +190,7 @@ class MuveraConfig:
     def to_dict(self) -> dict[str, Any]:
         """All settings as JSON values, tagged with the algorithm; see `without_defaults`."""
         later = ("final_projection", "center", "partition", "fit_documents", "variant")
-        return without_defaults(type(self), {"type": "muvera", **asdict(self)}, among=later)
+        return without_defaults(type(self), {"type": self.tag, **asdict(self)}, among=later)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -153,7 +199,7 @@ class MuveraConfig:
         Raises:
             ConfigurationError: Another algorithm's tag, an unknown key or a value out of range.
         """
-        return cls(**known(cls, untagged("muvera", data)))
+        return cls(**known(cls, untagged(cls.tag, data)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +227,8 @@ class LemurConfig:
     Raises:
         ConfigurationError: A value is out of range, or ``dim`` is more than ``hidden``.
     """
+
+    tag: ClassVar[str] = "lemur"
 
     dim: int = 512
     hidden: int = 2_048
@@ -225,7 +273,7 @@ class LemurConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """All settings as JSON values, tagged with the algorithm."""
-        return {"type": "lemur", **asdict(self)}
+        return {"type": self.tag, **asdict(self)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -234,11 +282,7 @@ class LemurConfig:
         Raises:
             ConfigurationError: Another algorithm's tag, an unknown key or a value out of range.
         """
-        return cls(**known(cls, untagged("lemur", data)))
-
-
-FdeConfig: TypeAlias = MuveraConfig | LemurConfig
-"""The fixed dimensional encodings, told apart by the tag ``"type"`` when they are stored."""
+        return cls(**known(cls, untagged(cls.tag, data)))
 
 
 def fde_from_dict(data: Mapping[str, Any]) -> FdeConfig:
@@ -247,8 +291,8 @@ def fde_from_dict(data: Mapping[str, Any]) -> FdeConfig:
     Raises:
         ConfigurationError: An unknown tag or key, or a value out of range.
     """
-    kinds: dict[str, type[FdeConfig]] = {"muvera": MuveraConfig, "lemur": LemurConfig}
-    kind = kinds.get(data.get("type", ""))
+    kind = FDE_CONFIGS.get(data.get("type", ""))
     if kind is None:
-        raise ConfigurationError(f"unknown FDE type {data.get('type')!r}: this version knows {', '.join(kinds)}")
+        known_tags = ", ".join(FDE_CONFIGS)
+        raise ConfigurationError(f"unknown FDE type {data.get('type')!r}: this version knows {known_tags}")
     return kind.from_dict(data)

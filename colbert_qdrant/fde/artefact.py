@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from colbert_qdrant.errors import ArtefactError
+from colbert_qdrant.fde.base import FixedDimensionalEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +28,7 @@ _MAX_HEADER_BYTES: Final = 2**20
 """Far more than the settings and the names of the tensors take."""
 
 
-class Fitted(ABC):
+class Fitted(FixedDimensionalEncoder, ABC):
     """What encodings have in common that are fitted to a collection: their artefact, and what it says in metadata.
 
     Attributes:

@@ -11,6 +11,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Final
 
 from colbert_qdrant.encoders import ColbertEncoder
+from colbert_qdrant.encoders.checkpoint.registry import layout_of, read_spec
 from colbert_qdrant.encoders.checkpoint.spec import CheckpointSpec, DenseSpec
 from colbert_qdrant.errors import CheckpointError, ConfigurationError
 from colbert_qdrant.inspection.fitness import MuveraFitness, aligned, muvera_fitness
@@ -150,13 +151,11 @@ def _from_settings(name: str, spec: CheckpointSpec, config: dict[str, Any]) -> I
 def _dim(spec: CheckpointSpec, config: dict[str, Any]) -> int | None:
     if spec.dense:
         return spec.dense[-1].out_features
-    return None if spec.layout == "stanford" else config.get("hidden_size")
+    return None if layout_of(spec).projection else config.get("hidden_size")
 
 
 def _from_files(files: CheckpointFiles) -> Inspection:
     """A checkpoint as far as its files tell, the model itself not loaded."""
-    from colbert_qdrant.encoders.checkpoint.layouts import read_spec  # noqa: PLC0415
-
     spec = read_spec(files)
     config = files.settings(f"{spec.backbone}/config.json" if spec.backbone else "config.json")
     name = files.folder.absolute().name if files.name == str(files.folder) else files.name
@@ -175,7 +174,7 @@ def _with_model(
     described: Inspection, encoder: ColbertEncoder, documents: Sequence[str] | None, queries: Sequence[str] | None
 ) -> Inspection:
     checkpoint, spec = encoder.checkpoint, encoder.spec
-    if spec.layout == "stanford":  # which describes its projection by the weights alone
+    if layout_of(spec).projection:  # which the weights alone describe
         out, into = checkpoint.head[-1].get_parameter("linear.weight").shape
         spec = replace(spec, dense=(DenseSpec(folder="", in_features=into, out_features=out, bias=False),))
     weights = [*checkpoint.backbone.named_parameters(), *checkpoint.head.named_parameters()]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from colbert_qdrant.config import FdeConfig
     from colbert_qdrant.tokens import TokenEmbeddings
 
 _SIMILAR: Final = 0.999
@@ -22,8 +23,8 @@ _MOST: Final = 0.9
 
 
 def proven(
-    stored: NDArray[np.float32], tokens: TokenEmbeddings, *, cosine: bool, wanted: MuveraConfig | None
-) -> MuveraConfig | None:
+    stored: NDArray[np.float32], tokens: TokenEmbeddings, *, cosine: bool, wanted: FdeConfig | None
+) -> FdeConfig | None:
     """The parameters with which encodings were made; ``None``: they are none, or were made in another way.
 
     Args:
@@ -51,7 +52,7 @@ def _same(stored: NDArray[np.float32], computed: NDArray[np.float32], *, cosine:
     return bool(alike.mean() >= _MOST)
 
 
-def _candidates(dim: int, token_dim: int, wanted: MuveraConfig | None) -> Iterator[MuveraConfig]:
+def _candidates(dim: int, token_dim: int, wanted: FdeConfig | None) -> Iterator[FdeConfig]:
     if wanted is not None:
         yield from [wanted] if wanted.dim == dim else []
         return

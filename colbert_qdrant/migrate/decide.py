@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from qdrant_client import models
 
-from colbert_qdrant.config import CollectionConfig, DenseConfig, LemurConfig, MuveraConfig, SparseConfig
+from colbert_qdrant.config import CollectionConfig, DenseConfig, MuveraConfig, SparseConfig
 from colbert_qdrant.errors import ConfigurationError, InvalidTokensError
 from colbert_qdrant.migrate.adoption import proven
 from colbert_qdrant.points.convert import vectors_of
@@ -168,7 +168,7 @@ def _foreign(source: Source, sample: Sequence[models.Record], wishes: Wishes) ->
     texts = find_texts(sample, wishes)
     name = None if wishes.reencode else _token_vector(source, wishes)
     config = replace(wishes.config or CollectionConfig(fde=wishes.fde or MuveraConfig()), id_scheme="native")
-    adopted: MuveraConfig | None = None
+    adopted: FdeConfig | None = None
     cosine = False
     if name is not None:
         params = source.multivectors[name]
@@ -244,10 +244,10 @@ def _with_stored_tokens(
 
 def _adopted(
     source: Source, sample: Sequence[models.Record], token_vector: str, wishes: Wishes
-) -> tuple[str, MuveraConfig, bool] | None:
+) -> tuple[str, FdeConfig, bool] | None:
     """The vector with encodings by FastEmbed, their parameters, and whether they lost their norms."""
     wanted = wishes.fde if wishes.config is None else wishes.config.fde
-    if isinstance(wanted, LemurConfig) or (isinstance(wanted, MuveraConfig) and wanted.variant != "fastembed"):
+    if wanted is not None and getattr(wanted, "variant", None) != "fastembed":
         return None
     for name, params in source.dense.items():
         rows = [vectors_of(record) for record in sample]

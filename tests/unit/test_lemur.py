@@ -28,7 +28,7 @@ from colbert_qdrant import (
     TokenEmbeddings,
     maxsim,
 )
-from colbert_qdrant.fde.lemur import encoder as lemur
+from colbert_qdrant.fde.lemur import host
 from tests.unit.test_muvera import rank_correlation, unit
 
 if TYPE_CHECKING:
@@ -202,8 +202,8 @@ def test_a_text_is_encoded_alike_in_any_batch(
     for encode in (small.encode_documents, small.encode_queries):
         expected = encode(batch)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(lemur, "_TILE_TOKENS", tile)
-            patch.setattr(lemur, "_REFINED_TOGETHER", together)
+            patch.setattr(host.HostLemur, "TILE_TOKENS", tile)
+            patch.setattr(host, "_REFINED_TOGETHER", together)
             parts = [encode(part) for part in (batch[:cut], batch[cut:])]
         np.testing.assert_allclose(np.concatenate(parts), expected, atol=1e-4 * np.abs(expected).max())
 

@@ -1,1 +1,13 @@
 """What a checkpoint is: which layout, what it says about texts and tokens, and its weights."""
+
+from colbert_qdrant.encoders.checkpoint.plain import PLAIN
+from colbert_qdrant.encoders.checkpoint.pylate import PYLATE
+from colbert_qdrant.encoders.checkpoint.registry import CheckpointLayout, register_layout
+from colbert_qdrant.encoders.checkpoint.sentence_transformers import SENTENCE_TRANSFORMERS
+from colbert_qdrant.encoders.checkpoint.stanford import STANFORD
+
+__all__ = ["CheckpointLayout", "register_layout"]
+
+# the last is looked for first: some of Stanford's checkpoints also have a modules.json that leaves the projection out
+for _layout in (PLAIN, PYLATE, SENTENCE_TRANSFORMERS, STANFORD):
+    register_layout(_layout)

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
     from colbert_qdrant.encoders.checkpoint.files import CheckpointFiles
-    from colbert_qdrant.encoders.checkpoint.spec import Layout
 
 BERT_HASH: Final = "bert_hash"
 """Model type of ``NeuML/bert-hash-*`` and of the ColBERT models made of them."""
@@ -38,7 +37,7 @@ _Tensors = dict[str, torch.Tensor]
 
 
 def load_backbone(
-    files: CheckpointFiles, folder: str, tensors: _Tensors, *, layout: Layout, trust_remote_code: bool
+    files: CheckpointFiles, folder: str, tensors: _Tensors, *, other_heads: bool, trust_remote_code: bool
 ) -> PreTrainedModel:
     """Build the transformer and fill it with the weights, in float32.
 
@@ -46,8 +45,7 @@ def load_backbone(
         files: The checkpoint.
         folder: The transformer's folder in it.
         tensors: The weights in that folder.
-        layout: In a plain encoder, heads beside the transformer (of language models, say) are left out; in a ColBERT
-            checkpoint every tensor must have its place.
+        other_heads: Whether heads beside the transformer are left out; else every tensor must have its place.
         trust_remote_code: Run the model's own code.
 
     Raises:
@@ -56,8 +54,8 @@ def load_backbone(
     settings = files.settings(f"{folder}/config.json" if folder else "config.json")
     try:
         if settings.get("model_type") == BERT_HASH and not trust_remote_code:
-            return _load_bert_hash(files, settings, tensors, layout=layout)
-        return _load_known(files, folder, tensors, layout=layout, trust_remote_code=trust_remote_code)
+            return _load_bert_hash(files, settings, tensors, other_heads=other_heads)
+        return _load_known(files, folder, tensors, other_heads=other_heads, trust_remote_code=trust_remote_code)
     except CheckpointError as error:
         if not settings.get("auto_map") or trust_remote_code:
             raise
@@ -83,7 +81,7 @@ def needs_remote_code(settings: Mapping[str, Any]) -> bool:
 
 
 def _load_known(
-    files: CheckpointFiles, folder: str, tensors: _Tensors, *, layout: Layout, trust_remote_code: bool
+    files: CheckpointFiles, folder: str, tensors: _Tensors, *, other_heads: bool, trust_remote_code: bool
 ) -> PreTrainedModel:
     path = str(files.path(folder))
     try:
@@ -108,7 +106,7 @@ def _load_known(
     _check_shapes(files, folder, [each for each in report["mismatched_keys"] if not is_pooler(each[0])])
     _check_complete(files, folder, [key for key in report["missing_keys"] if not is_pooler(key)])
     leftover = [key for key in report["unexpected_keys"] if not _may_be_left(key)]
-    if layout == "plain":
+    if other_heads:
         own = {name for name, _ in model.named_children()}
         leftover = [key for key in leftover if key.removeprefix(f"{model.base_model_prefix}.").split(".")[0] in own]
     _check_used(files, folder, leftover)
@@ -126,7 +124,7 @@ def _model_class(config: PretrainedConfig, path: str, *, trust_remote_code: bool
 
 
 def _load_bert_hash(
-    files: CheckpointFiles, settings: dict[str, Any], tensors: _Tensors, *, layout: Layout
+    files: CheckpointFiles, settings: dict[str, Any], tensors: _Tensors, *, other_heads: bool
 ) -> PreTrainedModel:
     """A BERT whose word embedding is a narrow table and a projection to the hidden size.
 
@@ -137,7 +135,7 @@ def _load_bert_hash(
     config = BertConfig(**{key: value for key, value in settings.items() if key not in {"model_type", "auto_map"}})
     config._attn_implementation = "sdpa"  # noqa: SLF001
     model: Any = BertModel(config, add_pooling_layer=False)
-    heads = _BERT_HEADS if layout == "plain" else ()
+    heads = _BERT_HEADS if other_heads else ()
     names = {key: key.removeprefix("bert.") for key in tensors if not _may_be_left(key) and not key.startswith(heads)}
     standard = set(model.state_dict()) - {"embeddings.word_embeddings.weight"}
     _check_complete(files, "", standard - set(names.values()))

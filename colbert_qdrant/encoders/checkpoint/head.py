@@ -24,20 +24,21 @@ def load_head(files: CheckpointFiles, specs: Sequence[DenseSpec]) -> torch.nn.Se
     return torch.nn.Sequential(*[_dense(files, spec, files.tensors(spec.folder)) for spec in specs])
 
 
-def linear_head(files: CheckpointFiles, weight: torch.Tensor | None) -> torch.nn.Sequential:
-    """The one projection without bias that Stanford's checkpoints keep beside the transformer.
+def linear_head(files: CheckpointFiles, tensors: dict[str, torch.Tensor], name: str) -> torch.nn.Sequential:
+    """The one projection, without bias, that is kept among the transformer's tensors, and taken from them.
 
     Raises:
         CheckpointError: It is not there, or no matrix.
     """
+    weight = tensors.pop(name, None)
     if weight is None:
         raise CheckpointError(
-            f"the weights in {files.folder} lack 'linear.weight', the projection to token vectors: get the "
+            f"the weights in {files.folder} lack {name!r}, the projection to token vectors: get the "
             "checkpoint's files again"
         )
     if weight.ndim != 2:
         raise CheckpointError(
-            f"the weights in {files.folder} have a 'linear.weight' of shape {tuple(weight.shape)}, which is no "
+            f"the weights in {files.folder} have a {name!r} of shape {tuple(weight.shape)}, which is no "
             "projection: get the checkpoint's files again"
         )
     spec = DenseSpec(folder="", in_features=weight.shape[1], out_features=weight.shape[0], bias=False)

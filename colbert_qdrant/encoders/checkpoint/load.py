@@ -9,7 +9,7 @@ from transformers import AutoTokenizer
 
 from colbert_qdrant.encoders.checkpoint.backbone import load_backbone, quiet
 from colbert_qdrant.encoders.checkpoint.head import linear_head, load_head
-from colbert_qdrant.encoders.checkpoint.layouts import read_spec
+from colbert_qdrant.encoders.checkpoint.registry import layout_of, read_spec
 from colbert_qdrant.encoders.digests import json_digest
 from colbert_qdrant.errors import CheckpointError
 
@@ -69,16 +69,19 @@ def load_checkpoint(files: CheckpointFiles, *, trust_remote_code: bool = False) 
         CheckpointError: A file is missing, broken, or does not fit the others.
     """
     spec = read_spec(files)
+    layout = layout_of(spec)
     tokenizer = _load_tokenizer(files, spec, trust_remote_code=trust_remote_code)
     tensors = files.tensors(spec.backbone)
-    if spec.layout == "stanford":
-        head = linear_head(files, tensors.pop("linear.weight", None))
+    if layout.projection is not None:
+        head = linear_head(files, tensors, layout.projection)
     else:
         head = load_head(files, spec.dense)
-    backbone = load_backbone(files, spec.backbone, tensors, layout=spec.layout, trust_remote_code=trust_remote_code)
+    backbone = load_backbone(
+        files, spec.backbone, tensors, other_heads=layout.has_other_heads, trust_remote_code=trust_remote_code
+    )
     _check_widths(files, backbone.config.hidden_size, head)
     _check_rows(files, spec, tokenizer, getattr(backbone.config, "vocab_size", None))
-    if spec.layout in {"plain", "sentence-transformers"}:  # which need not say how long a text may be
+    if layout.limited_by_positions:
         longest = _longest(backbone)
         spec = replace(spec, query=_within(spec.query, longest), document=_within(spec.document, longest))
     return Checkpoint(

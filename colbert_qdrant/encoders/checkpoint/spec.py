@@ -7,9 +7,6 @@ from typing import Any, Final, Literal
 
 from colbert_qdrant.errors import ConfigurationError
 
-Layout = Literal["pylate", "stanford", "sentence-transformers", "plain"]
-"""``"sentence-transformers"`` is that of its `MultiVectorEncoder` (6.0 and later); ``"plain"`` any other encoder."""
-
 IDENTITY: Final = "torch.nn.modules.linear.Identity"
 """The activation of a projection that is only linear."""
 
@@ -128,7 +125,7 @@ class CheckpointSpec:
     """A checkpoint, read but not loaded.
 
     Args:
-        layout: Which library's files these are.
+        layout: Which library's files these are: the name of a `CheckpointLayout`, such as ``"pylate"``.
         backbone: Folder of the transformer inside the checkpoint.
         dense: Projections, in order.
         query: How queries are encoded.
@@ -139,7 +136,7 @@ class CheckpointSpec:
             tokenized (special tokens in it included), ``"tokenizer"`` the tokenizer (special tokens excluded).
     """
 
-    layout: Layout
+    layout: str
     backbone: str = ""
     dense: tuple[DenseSpec, ...] = field(default=())
     query: Side

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from colbert_qdrant.fde.lemur.sample import OwnTokens
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from colbert_qdrant.config import LemurConfig
     from colbert_qdrant.fde.lemur.parameters import LemurParameters
-    from colbert_qdrant.fde.lemur.sample import OwnTokens
     from colbert_qdrant.tokens import TokenEmbeddings
 
 _LEARN_TILE: Final = 4_096
@@ -30,7 +31,7 @@ class DeviceLemur:
 
     def __init__(self, parameters: LemurParameters, config: LemurConfig, *, device: str) -> None:
         self._device = device
-        self._own_weight = config.own_weight
+        self._config = config
         features = parameters.features
         self._weight, self._bias, self._gain, self._shift = map(
             self._send, (features.weight, features.bias, features.gain, features.shift)
@@ -52,14 +53,14 @@ class DeviceLemur:
             sums.index_add_(0, self._owners(tokens), features)
             return _fetch(sums @ self._rotation * self._scale.sqrt())
 
-    def documents(self, tokens: TokenEmbeddings, own: OwnTokens | None) -> NDArray[np.float32]:
+    def documents(self, tokens: TokenEmbeddings) -> NDArray[np.float32]:
         """Encode a tile of documents: float32, shape ``(len(tokens), dim)``."""
         import torch  # noqa: PLC0415
 
         with torch.inference_mode():
             weights = (self._best_matches(tokens) - self._means) @ self._solution
-            if own is not None:
-                weights += self._change(tokens, own, weights)
+            if self._config.own_weight:
+                weights += self._change(tokens, weights)
             return _fetch(weights / self._scale.sqrt())
 
     def _best_matches(self, tokens: TokenEmbeddings) -> Any:
@@ -73,10 +74,11 @@ class DeviceLemur:
             best[:, some].scatter_reduce_(0, owners.expand_as(similarities), similarities, "amax")
         return best
 
-    def _change(self, tokens: TokenEmbeddings, own: OwnTokens, plain: Any) -> Any:
+    def _change(self, tokens: TokenEmbeddings, plain: Any) -> Any:
         """Tᵀ (T Tᵀ / n + 1/τ)⁻¹ (y* − T w₀) / n for all documents at once."""
         import torch  # noqa: PLC0415
 
+        own = OwnTokens.of(tokens, most=self._config.own_tokens)
         n, present = len(self._learn), self._send(own.present)
         features = self._features(self._send(tokens.values[own.rows[own.present]])) @ self._rotation
         rows = torch.zeros(*own.rows.shape, features.shape[1], device=self._device)
@@ -85,7 +87,7 @@ class DeviceLemur:
         residual[present] = (self._send(own.matches) - features @ self._mean_weights - self._overall)[:, None]
         residual -= rows @ plain[:, :, None]
         system = rows @ rows.transpose(1, 2) / n
-        system.diagonal(dim1=1, dim2=2).add_(1 / self._own_weight)
+        system.diagonal(dim1=1, dim2=2).add_(1 / self._config.own_weight)
         return (rows.transpose(1, 2) @ torch.linalg.solve(system, residual))[:, :, 0] / n
 
     def _features(self, values: Any) -> Any:

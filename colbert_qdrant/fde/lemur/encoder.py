@@ -1,11 +1,10 @@
-"""LEMUR as an encoder: inference in numpy."""
+"""`LemurEncoder`, the encoder that users see."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -14,9 +13,9 @@ from colbert_qdrant.config import LemurConfig
 from colbert_qdrant.errors import ConfigurationError, InvalidTokensError
 from colbert_qdrant.fde.artefact import Fitted, settings_of, tensors_of, unreadable
 from colbert_qdrant.fde.lemur.device import DeviceLemur
-from colbert_qdrant.fde.lemur.matches import best_matches
+from colbert_qdrant.fde.lemur.fit import fit_parameters
+from colbert_qdrant.fde.lemur.host import HostLemur
 from colbert_qdrant.fde.lemur.parameters import LemurParameters
-from colbert_qdrant.fde.lemur.sample import OwnTokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,12 +24,6 @@ if TYPE_CHECKING:
 
     from colbert_qdrant._support.progress import ProgressReporter
     from colbert_qdrant.tokens import TokenEmbeddings
-
-_TILE_TOKENS: Final = 4_096
-"""Tokens encoded at a time: bounds the working memory, whatever the batch."""
-
-_REFINED_TOGETHER: Final = 32
-"""Documents whose own tokens are put side by side, padded to the longest."""
 
 
 class LemurEncoder(Fitted):
@@ -107,8 +100,6 @@ class LemurEncoder(Fitted):
         Raises:
             InvalidTokensError: There are no documents, or queries and documents differ in ``dim``.
         """
-        from colbert_qdrant.fde.lemur.fit import fit_parameters  # noqa: PLC0415 - it needs this class
-
         config = replace(config or LemurConfig(), **settings)
         return cls(
             config,
@@ -171,7 +162,7 @@ class LemurEncoder(Fitted):
         Raises:
             InvalidTokensError: The token vectors do not have ``token_dim`` dimensions.
         """
-        return self._in_tiles(tokens, self._queries if self._on_device is None else self._on_device.queries)
+        return self._in_tiles(tokens, self._lemur.queries)
 
     def encode_documents(self, tokens: TokenEmbeddings) -> NDArray[np.float32]:
         """Encode documents: least squares over the learn tokens and their own.
@@ -185,7 +176,7 @@ class LemurEncoder(Fitted):
         Raises:
             InvalidTokensError: The token vectors do not have ``token_dim`` dimensions.
         """
-        return self._in_tiles(tokens, self._documents)
+        return self._in_tiles(tokens, self._lemur.documents)
 
     def _in_tiles(
         self, tokens: TokenEmbeddings, encode: Callable[[TokenEmbeddings], NDArray[np.float32]]
@@ -195,76 +186,12 @@ class LemurEncoder(Fitted):
                 f"token vectors have {tokens.dim} dimensions, but this encoding was fitted to {self.token_dim}"
             )
         encoded = np.empty((len(tokens), self.dim), np.float32)
-        for start, stop in tokens.blocks(_TILE_TOKENS if self._on_device is None else self._on_device.TILE_TOKENS):
+        for start, stop in tokens.blocks(self._lemur.TILE_TOKENS):
             encoded[start:stop] = encode(tokens[start:stop])
         return encoded
 
-    def _queries(self, tokens: TokenEmbeddings) -> NDArray[np.float32]:
-        features = self.parameters.features(tokens.values)
-        bounds = pairwise(tokens.offsets.tolist())
-        # a tenth of the time of np.add.reduceat, which is slow along the first axis
-        sums = np.stack([features[begin:end].sum(axis=0) for begin, end in bounds])
-        encoded: NDArray[np.float32] = sums @ self._query_rotation
-        return encoded
-
-    def _documents(self, tokens: TokenEmbeddings) -> NDArray[np.float32]:
-        if self._on_device is None:
-            weights = self._weights(tokens)
-            weights /= np.sqrt(self.parameters.scale)
-            return weights
-        own = OwnTokens.of(tokens, most=self.config.own_tokens) if self.config.own_weight else None
-        return self._on_device.documents(tokens, own)
-
-    def _weights(self, tokens: TokenEmbeddings) -> NDArray[np.float32]:
-        """The weights w of every document, one a row."""
-        targets = best_matches(tokens, self.parameters.learn)
-        targets -= self.parameters.means
-        weights: NDArray[np.float32] = targets @ self._solution
-        if self.config.own_weight:
-            for start in range(0, len(tokens), _REFINED_TOGETHER):
-                some = slice(start, start + _REFINED_TOGETHER)
-                weights[some] = self._refined(tokens[some], weights[some])
-        return weights
-
-    def _refined(self, tokens: TokenEmbeddings, plain: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The closed form above for all documents at once; rows that one lacks are 0 and change nothing."""
-        own = OwnTokens.of(tokens, most=self.config.own_tokens)
-        n = len(self.parameters.learn)
-        features = self.parameters.features.rotated(tokens.values[own.rows[own.present]], self.parameters.rotation)
-        rows = np.zeros((*own.rows.shape, self.dim), np.float32)
-        rows[own.present] = features
-        residual = np.zeros((*own.rows.shape, 1), np.float32)
-        residual[own.present, 0] = own.matches - features @ self._mean_weights - self.parameters.means.mean()
-        residual -= rows @ plain[:, :, None]
-        system = rows @ rows.transpose(0, 2, 1)
-        system /= n
-        diagonal = np.arange(own.rows.shape[1])
-        system[:, diagonal, diagonal] += np.float32(1 / self.config.own_weight)
-        pull = np.linalg.solve(system, residual).astype(np.float32, copy=False)
-        pull /= np.float32(n)
-        refined: NDArray[np.float32] = plain + (rows.transpose(0, 2, 1) @ pull)[:, :, 0]
-        return refined
-
     @cached_property
-    def _on_device(self) -> DeviceLemur | None:
-        return None if self.device is None else DeviceLemur(self.parameters, self.config, device=self.device)
-
-    @cached_property
-    def _query_rotation(self) -> NDArray[np.float32]:
-        balanced: NDArray[np.float32] = self.parameters.rotation * np.sqrt(self.parameters.scale)
-        return balanced
-
-    @cached_property
-    def _solution(self) -> NDArray[np.float32]:
-        """Φ/n, shape ``(n, dim)``: targets @ it are the plain least squares."""
-        learn = self.parameters.learn
-        solution = self.parameters.features.rotated(learn, self.parameters.rotation)
-        solution /= np.float32(len(learn))
-        return solution
-
-    @cached_property
-    def _mean_weights(self) -> NDArray[np.float32]:
-        """Of the mean over documents: with them its best match is known for any token, as μ is for learn tokens."""
-        means = self.parameters.means
-        weights: NDArray[np.float32] = (means - means.mean()) @ self._solution
-        return weights
+    def _lemur(self) -> HostLemur | DeviceLemur:
+        if self.device is None:
+            return HostLemur(self.parameters, self.config)
+        return DeviceLemur(self.parameters, self.config, device=self.device)

@@ -9,8 +9,8 @@ import numpy as np
 
 from colbert_qdrant._support.progress import reporting
 from colbert_qdrant.errors import InvalidTokensError
-from colbert_qdrant.fde.lemur.encoder import LemurEncoder
 from colbert_qdrant.fde.lemur.features import Features
+from colbert_qdrant.fde.lemur.host import HostLemur
 from colbert_qdrant.fde.lemur.matches import best_matches
 from colbert_qdrant.fde.lemur.parameters import LemurParameters
 from colbert_qdrant.fde.lemur.training import train
@@ -77,7 +77,8 @@ def fit_parameters(
     unbalanced = LemurParameters(
         features=features, rotation=rotation, learn=learn, means=means, scale=np.ones(config.dim, np.float32)
     )
-    encoded = LemurEncoder(config, unbalanced).encode_documents(documents[:_BALANCED_BY])
+    sample, lemur = documents[:_BALANCED_BY], HostLemur(unbalanced, config)
+    encoded = np.concatenate([lemur.documents(sample[a:b]) for a, b in sample.blocks(lemur.TILE_TOKENS)])
     scale = np.sqrt(np.mean(np.square(encoded), axis=0))
     smallest = max(_SMALLEST_SCALE * scale.max(), _SMALLEST_ANY)
     return replace(unbalanced, scale=np.maximum(scale, smallest, dtype=np.float32))

@@ -1,0 +1,123 @@
+"""What the layouts have in common: the modules that a checkpoint lists, and the settings beside them."""
+
+from __future__ import annotations
+
+import string
+from typing import TYPE_CHECKING, Any, Final
+
+from colbert_qdrant.encoders.checkpoint.spec import DenseSpec
+from colbert_qdrant.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from colbert_qdrant.encoders.checkpoint.files import CheckpointFiles
+
+MODULES: Final = "modules.json"
+SETTINGS: Final = "config_sentence_transformers.json"
+TRANSFORMER_SETTINGS: Final = "sentence_bert_config.json"
+
+PUNCTUATION: Final = tuple(string.punctuation)
+
+
+def modules_of(files: CheckpointFiles) -> Sequence[dict[str, str]]:
+    """The modules of a checkpoint in their order, none if it lists none.
+
+    Raises:
+        CheckpointError: The list is broken.
+    """
+    modules = files.json(MODULES)
+    if modules is None:
+        return []
+    if not isinstance(modules, list) or not all(
+        isinstance(each, dict)
+        and isinstance(each.get("path"), str)
+        and isinstance(each.get("type"), str)
+        and isinstance(each.get("idx", 0), int)
+        for each in modules
+    ):
+        raise CheckpointError(f"{files.path(MODULES)} must list modules with path and type: download the file again")
+    ordered: list[dict[str, str]] = sorted(modules, key=lambda module: module.get("idx", 0))
+    return ordered
+
+
+def kind_of(module: Mapping[str, str]) -> str:
+    """The kind of a module: ``Dense`` of ``pylate.models.Dense.Dense``, whichever library and version wrote it."""
+    return module["type"].rpartition(".")[2]
+
+
+def unknown_module(files: CheckpointFiles, module: Mapping[str, str], where: str) -> CheckpointError:
+    """What to raise for a module that is not known here."""
+    return CheckpointError(
+        f"{files.path(MODULES)}: module {module['type']!r} is not supported {where}; wrap the model with "
+        "SentenceTransformersEncoder instead"
+    )
+
+
+def backbone_folder(files: CheckpointFiles) -> str:
+    """The folder of the transformer inside a checkpoint."""
+    modules = modules_of(files)
+    return modules[0]["path"] if modules and kind_of(modules[0]) == "Transformer" else ""
+
+
+def backbone_settings(files: CheckpointFiles) -> dict[str, Any]:
+    """The transformer's ``config.json``, empty if there is none."""
+    return files.settings(_in_backbone(files, "config.json"))
+
+
+def transformer_settings(files: CheckpointFiles) -> dict[str, Any]:
+    """What sentence-transformers notes beside the transformer, empty if it did not."""
+    return files.settings(_in_backbone(files, TRANSFORMER_SETTINGS))
+
+
+def dense_spec(files: CheckpointFiles, folder: str, *, activation: str) -> DenseSpec:
+    """The projection in a folder.
+
+    Args:
+        files: The checkpoint.
+        folder: That of the projection.
+        activation: What it is where the settings name none.
+
+    Raises:
+        CheckpointError: The settings lack something, or have what cannot be.
+    """
+    config = files.settings(f"{folder}/config.json")
+    try:
+        sizes = [config[key] for key in ("in_features", "out_features")]
+        if not all(isinstance(size, int) and size > 0 for size in sizes):
+            raise CheckpointError(
+                f"{files.path(folder)}/config.json: in_features and out_features are numbers of dimensions, got "
+                f"{sizes}: download it again"
+            )
+        return DenseSpec(
+            folder=folder,
+            in_features=config["in_features"],
+            out_features=config["out_features"],
+            bias=config.get("bias", True),
+            activation=str(config.get("activation_function") or activation),
+            residual=config.get("use_residual", False),
+        )
+    except KeyError as error:
+        raise CheckpointError(
+            f"{files.path(folder)}/config.json lacks {error}: the Dense module cannot be built; download it again"
+        ) from error
+
+
+def prompt_of(settings: Mapping[str, Any], side: str | None) -> str:
+    """The prompt that settings give for a side, empty if they give none."""
+    return (settings.get("prompts") or {}).get(side) or ""
+
+
+def longest_text(files: CheckpointFiles, transformer: Mapping[str, Any]) -> int:
+    """Most tokens that the tokenizer and the model take, where no file says how long a text may be."""
+    limits = [
+        transformer.get("max_seq_length"),
+        files.settings(_in_backbone(files, "tokenizer_config.json")).get("model_max_length"),
+        backbone_settings(files).get("max_position_embeddings"),
+    ]
+    return int(min(limit for limit in [*limits, 8192] if limit))
+
+
+def _in_backbone(files: CheckpointFiles, file: str) -> str:
+    folder = backbone_folder(files)
+    return f"{folder}/{file}" if folder else file

@@ -1,0 +1,155 @@
+"""The fixed dimensional encodings that are known, by the tags of their settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from colbert_qdrant.config.checks import require_int
+from colbert_qdrant.config.fde import FDE_CONFIGS
+from colbert_qdrant.errors import ArtefactError, ConfigurationError
+from colbert_qdrant.fde.artefact import settings_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from colbert_qdrant._support.progress import ProgressReporter
+    from colbert_qdrant.config import FdeConfig
+    from colbert_qdrant.fde.artefact import Fitted
+    from colbert_qdrant.fde.base import FixedDimensionalEncoder
+    from colbert_qdrant.tokens import TokenEmbeddings
+
+
+class MakeEncoder(Protocol):
+    """Makes an encoder from settings alone, such as the encoder's class."""
+
+    def __call__(self, config: Any, *, token_dim: int) -> FixedDimensionalEncoder:
+        """Make the encoder of token vectors with ``token_dim`` dimensions."""
+        ...
+
+
+class FitEncoder(Protocol):
+    """Fits an encoder to documents."""
+
+    def __call__(
+        self,
+        documents: TokenEmbeddings,
+        *,
+        query_tokens: TokenEmbeddings | None,
+        config: Any,
+        device: str,
+        progress: bool | ProgressReporter,
+    ) -> Fitted:
+        """Fit the encoder of ``config``; ``query_tokens`` are there if it learns from queries."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class FdeKind:
+    """A fixed dimensional encoding: its settings, and how its encoders come about.
+
+    Args:
+        config: Class of the settings, whose ``tag`` is that of the encoding.
+        version: Changes whenever the same settings and tokens give other encodings.
+        make: Makes an encoder from settings that need no fit; ``None`` where all of them need one.
+        fit: Fits an encoder to a collection's documents; ``None`` where no settings need it.
+        from_bytes: Reads a fitted encoder from its artefact; goes with ``fit``.
+        learns_from_queries: Whether a fit is a training, which takes token embeddings of queries too.
+
+    Raises:
+        ConfigurationError: The tag is no name, or no encoder could ever be made.
+    """
+
+    config: type[FdeConfig]
+    version: int
+    make: MakeEncoder | None = None
+    fit: FitEncoder | None = None
+    from_bytes: Callable[[bytes], Fitted] | None = None
+    learns_from_queries: bool = False
+
+    def __post_init__(self) -> None:
+        require_int("version", self.version, minimum=1)
+        if not isinstance(self.tag, str) or not self.tag:
+            raise ConfigurationError(f"{self.config.__name__}.tag={self.tag!r}: name the encoding")
+        if self.make is None and self.fit is None:
+            raise ConfigurationError(f"FDE type {self.tag!r} has neither make nor fit: give one of them, or both")
+        if (self.fit is None) != (self.from_bytes is None):
+            raise ConfigurationError(f"FDE type {self.tag!r}: give both of fit and from_bytes, or none")
+
+    @property
+    def tag(self) -> str:
+        """Names the encoding in what is stored."""
+        return self.config.tag
+
+
+_KINDS: Final[dict[str, FdeKind]] = {}
+
+
+def register_fde(kind: FdeKind) -> None:
+    """Make an encoding known: to settings that are read back, to collections, and to artefacts.
+
+    Raises:
+        ConfigurationError: The tag is another encoding's.
+    """
+    known = _KINDS.setdefault(kind.tag, kind)
+    if known != kind:
+        raise ConfigurationError(f"FDE type {kind.tag!r} is that of {known.config.__name__}: choose another tag")
+    FDE_CONFIGS[kind.tag] = kind.config
+
+
+def make_encoder(config: FdeConfig, *, token_dim: int) -> FixedDimensionalEncoder | None:
+    """The encoder of a configuration; ``None`` if it has to be fitted first."""
+    make = _kind_of(config).make
+    return None if config.needs_fit or make is None else make(config, token_dim=token_dim)
+
+
+def fit_encoder(
+    config: FdeConfig,
+    documents: TokenEmbeddings,
+    *,
+    query_tokens: TokenEmbeddings | None,
+    device: str,
+    progress: bool | ProgressReporter,
+) -> Fitted:
+    """Fit the encoder of a configuration, see `LemurEncoder.fit` and `MuveraEncoder.fit`.
+
+    Raises:
+        ConfigurationError: No settings of this encoding need a fit.
+    """
+    fit = _kind_of(config).fit
+    if fit is None:
+        raise ConfigurationError(f"FDE type {config.tag!r} needs no fit: make its encoder from the settings")
+    return fit(documents, query_tokens=query_tokens, config=config, device=device, progress=progress)
+
+
+def encoder_from_bytes(data: bytes) -> Fitted:
+    """The encoder in an artefact, of whatever algorithm.
+
+    Raises:
+        ArtefactError: The bytes are cut off, altered, or of another version.
+    """
+    tag = settings_of(data)["type"]
+    readers = {each.tag: each.from_bytes for each in _KINDS.values() if each.from_bytes is not None}
+    if tag not in readers:
+        raise ArtefactError(
+            f"the fitted encoding is of type {tag!r}, this version knows {', '.join(sorted(readers))}: install the "
+            "version of colbert-qdrant that fitted it, or fit anew"
+        )
+    return readers[tag](data)
+
+
+def version_of(config: FdeConfig) -> int:
+    """The version of a configuration's algorithm."""
+    return _kind_of(config).version
+
+
+def learns_from_queries(config: FdeConfig) -> bool:
+    """Whether a fit of a configuration's encoder is a training, which takes token embeddings of queries too."""
+    return _kind_of(config).learns_from_queries
+
+
+def _kind_of(config: FdeConfig) -> FdeKind:
+    kind = _KINDS.get(config.tag)
+    if kind is None:
+        raise ConfigurationError(f"FDE type {config.tag!r} is not known: make it known with register_fde")
+    return kind
