@@ -26,6 +26,7 @@ from colbert_qdrant import (
     attach,
     attach_async,
 )
+from colbert_qdrant.attach import rank
 from tests.encoders import WORDS, WordEncoder, random_texts
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ def test_a_batch_is_its_queries(docs: AttachedCollection, encoder: WordEncoder) 
 def test_a_large_batch_is_ranked_in_parts(
     docs: AttachedCollection, client: Client, encoder: WordEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("colbert_qdrant.attach.rank._CHUNK_TEXTS", 7)
+    monkeypatch.setattr(rank, "_CHUNK_TEXTS", 7)
     docs = attach(client, docs.name, encoder=encoder, cache_documents=0)
     queries = [" ".join(TEXTS[place].split()[:3]) for place in range(8)]
     for query, hits in zip(queries, docs.search_batch(queries, by_dense), strict=True):

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from colbert_qdrant import LateInteractionEncoder
-    from colbert_qdrant.capabilities import Client
     from colbert_qdrant.encoders.checkpoint.files import CheckpointFiles
+    from colbert_qdrant.engines import Client
 
 TEXTS = random_texts(30)
 DOCUMENTS = [Document(number, text) for number, text in enumerate(TEXTS)]
