@@ -17,7 +17,7 @@ override QUERY := $(value QUERY)
 override MODEL := $(value MODEL)
 export QUERY MODEL
 
-.PHONY: help install demo test lint constraints clean
+.PHONY: help install demo test lint generate constraints clean
 
 help: ## print this
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,12 @@ lint: .venv/dev ## run the linter, the formatter's check and the type checker
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python .ci/generate_sync.py --check
+	$(BIN)/python -m tests.unit.public_api --check
+
+generate: .venv/dev ## write the blocking classes from the asynchronous ones, and the list of the public API
+	$(BIN)/python .ci/generate_sync.py
+	$(BIN)/python -m tests.unit.public_api
 
 constraints: .venv/dev .venv/demo ## freeze what is installed now, to .ci/constraints.txt
 	.ci/freeze $(BIN)/python

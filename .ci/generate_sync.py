@@ -165,7 +165,7 @@ def _tidy(text: str, target: Path) -> str:
     name = ["--stdin-filename", str(target)]
     ruff = [sys.executable, "-m", "ruff"]
     commands = (
-        [*ruff, "check", "--fix", "--quiet", "--exit-zero", "--select", "I,F401,RUF100,TC", *name],
+        [*ruff, "check", "--fix", "--quiet", "--exit-zero", "--select", "I,F401,TC", *name],
         [*ruff, "format", "--quiet", *name],
     )
     for command in commands:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Self, Unpack
 
 from colbert_qdrant._support import telemetry
 from colbert_qdrant.collection import documents as stored_documents
-from colbert_qdrant.collection import lifecycle, search
+from colbert_qdrant.collection import search
 from colbert_qdrant.collection.fitting import Fitter
 from colbert_qdrant.collection.info import read_state, wait_until_ready
 from colbert_qdrant.collection.ingest import ingest, upsert
 from colbert_qdrant.collection.opened import OpenCollection
 from colbert_qdrant.encoders.queries import one_query
 from colbert_qdrant.engines import async_engine
-from colbert_qdrant.errors import ClosedError, CollectionExistsError
+from colbert_qdrant.errors import ClosedError
 from colbert_qdrant.search.options import (
     GroupOptions,
     SearchOptions,
@@ -26,7 +25,6 @@ from colbert_qdrant.search.options import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
-    from types import TracebackType
 
     from qdrant_client import models
 
@@ -100,7 +98,7 @@ class AsyncColbertCollection:
         return cls(await creating)
 
     @classmethod
-    async def open(
+    async def open(  # noqa: D417
         cls,
         name: str,
         *,
@@ -113,14 +111,13 @@ class AsyncColbertCollection:
     ) -> Self:
         """Open a collection, and make sure that it was built with this encoder and these settings.
 
+        All parameters but these are as for `create`.
+
         Args:
             name: The collection's name.
             client: The client of the engine it is in.
             encoder: The encoder that it was built with.
             config: Only to insist on settings; without it the stored ones are used.
-            retry: See `create`.
-            shard_key: See `create`.
-            vector_encoders: See `create`.
 
         Raises:
             CollectionNotFoundError: There is no such collection.
@@ -148,16 +145,10 @@ class AsyncColbertCollection:
     ) -> Self:
         """Open the collection if there is one, else create it; arguments and errors are those of the two."""
         engine = async_engine(client, retry=retry, shard_key=shard_key)
-        given: dict[str, Any] = {
-            "engine": engine,
-            "encoder": encoder,
-            "config": config,
-            "vector_encoders": vector_encoders,
-        }
-        if not await engine.collection_exists(name):
-            with contextlib.suppress(CollectionExistsError):  # by somebody else, in the meantime
-                return cls(await OpenCollection.create(name, **given))
-        return cls(await OpenCollection.open(name, **given))
+        opening = OpenCollection.open_or_create(
+            name, engine=engine, encoder=encoder, config=config, vector_encoders=vector_encoders
+        )
+        return cls(await opening)
 
     @property
     def name(self) -> str:
@@ -213,9 +204,7 @@ class AsyncColbertCollection:
             InvalidTokensError: A document's token embeddings cannot be stored; likewise.
             RequestError: The server failed for good, or refuses everything; those acknowledged before are stored.
         """
-        opened = self._open
-        with telemetry.operation("ingest"):
-            return await ingest(opened, documents, progress=progress)
+        return await ingest(self._open, documents, progress=progress)
 
     async def fit(
         self,
@@ -241,9 +230,8 @@ class AsyncColbertCollection:
         Raises:
             ConfigurationError: The encoding needs no fit, there are no documents, or ``config`` has another ``dim``.
         """
-        fitter = Fitter(self._open)
         with telemetry.operation("fit", refit=refit):
-            await fitter.fit(config=config, refit=refit, device=device, progress=progress)
+            await Fitter(self._open).fit(config=config, refit=refit, device=device, progress=progress)
 
     async def get(self, ids: DocumentId | Iterable[DocumentId]) -> list[Document]:
         """Fetch documents.
@@ -365,18 +353,13 @@ class AsyncColbertCollection:
             SchemaMismatchError: Its vectors are laid out in another way.
             FingerprintMismatchError: It was built with another encoder or other settings.
         """
-        opened = self._open
-        await lifecycle.open(self.name, engine=opened.engine, encoder=self.encoder, config=self.config)
+        await self._open.check()
 
     async def info(self) -> CollectionState:
         """What is really in force: status, sizes, how vectors are stored, indexes, and the limits of strict mode."""
         return await read_state(self._open.engine, self.name, self.config)
 
-    async def wait_until_ready(
-        self,
-        *,
-        timeout: float = 600,  # noqa: ASYNC109 - the state of then is the answer, not an exception
-    ) -> CollectionState:
+    async def wait_until_ready(self, *, timeout: float = 600) -> CollectionState:  # noqa: ASYNC109
         """Wait until the graphs over everything written are built, at most ``timeout`` seconds.
 
         Raises:
@@ -391,8 +374,7 @@ class AsyncColbertCollection:
 
     async def drop(self) -> None:
         """Delete the collection with all its documents, and close it."""
-        engine = self._open.engine
-        await engine.runtime.whole(lifecycle.drop(self.name, engine=engine, config=self.config))
+        await self._open.drop()
         self.close()
 
     def close(self) -> None:
@@ -414,7 +396,5 @@ class AsyncColbertCollection:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self.close()

@@ -66,19 +66,20 @@ async def ingest(
     rejected: tuple[RejectedDocument, ...] = ()
     total = len(documents) if isinstance(documents, Sized) else None
     chunk: list[Document] | None = None
-    async with aclosing(_chunks(documents)) as stream:
-        while chunk != []:
-            with reporting(progress, label="ingest", total=None if total is None else total - count) as report:
-                while chunk := await anext(stream, []):
-                    written = await writer.write(chunk, report)
-                    count += written.documents
-                    tokens += written.tokens
-                    truncated += written.truncated
-                    rejected += written.rejected
-                    if await fitter.is_due(last=False):
-                        break
-            if await fitter.is_due(last=not chunk):
-                await fitter.fit(progress=progress)
+    with telemetry.operation("ingest"):
+        async with aclosing(_chunks(documents)) as stream:
+            while chunk != []:
+                with reporting(progress, label="ingest", total=None if total is None else total - count) as report:
+                    while chunk := await anext(stream, []):
+                        written = await writer.write(chunk, report)
+                        count += written.documents
+                        tokens += written.tokens
+                        truncated += written.truncated
+                        rejected += written.rejected
+                        if await fitter.is_due(last=False):
+                            break
+                if await fitter.is_due(last=not chunk):
+                    await fitter.fit(progress=progress)
     seconds = time.perf_counter() - started
     return IngestReport(documents=count, tokens=tokens, truncated=truncated, rejected=rejected, seconds=seconds)
 

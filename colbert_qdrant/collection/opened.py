@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
@@ -13,7 +14,7 @@ from colbert_qdrant.collection.metadata import count_documents
 from colbert_qdrant.config import CollectionConfig
 from colbert_qdrant.encoders.further import FurtherVectors
 from colbert_qdrant.encoders.queries import query_tokens
-from colbert_qdrant.errors import ArtefactError, ConfigurationError
+from colbert_qdrant.errors import ArtefactError, CollectionExistsError, ConfigurationError
 from colbert_qdrant.fde import encoder_from_bytes
 from colbert_qdrant.search.limits import Limits
 from colbert_qdrant.tokens import TokenEmbeddings
@@ -84,7 +85,9 @@ class OpenCollection:
     ) -> Self:
         """Create a collection and open it; see `ColbertCollection.create`."""
         config = config or CollectionConfig()
-        further = FurtherVectors(config, vector_encoders or {}, await engine.capabilities())
+        further = await engine.runtime.compute(
+            FurtherVectors, config, vector_encoders or {}, await engine.capabilities()
+        )
         creating = lifecycle.create(name, engine=engine, encoder=encoder, config=config)
         stored = await engine.runtime.whole(creating)
         return await cls.of(stored, name=name, engine=engine, encoder=encoder, further=further)
@@ -101,8 +104,28 @@ class OpenCollection:
     ) -> Self:
         """Open a collection; see `ColbertCollection.open`."""
         stored = await lifecycle.open(name, engine=engine, encoder=encoder, config=config)
-        further = FurtherVectors(stored.config, vector_encoders or {}, await engine.capabilities())
+        further = await engine.runtime.compute(
+            FurtherVectors, stored.config, vector_encoders or {}, await engine.capabilities()
+        )
         return await cls.of(stored, name=name, engine=engine, encoder=encoder, further=further)
+
+    @classmethod
+    async def open_or_create(
+        cls,
+        name: str,
+        *,
+        engine: Engine,
+        encoder: LateInteractionEncoder,
+        config: CollectionConfig | None,
+        vector_encoders: Mapping[str, VectorEncoder] | None,
+    ) -> Self:
+        """Open a collection, or create it; see `ColbertCollection.open_or_create`."""
+        if not await engine.collection_exists(name):
+            with contextlib.suppress(CollectionExistsError):  # by somebody else, in the meantime
+                return await cls.create(
+                    name, engine=engine, encoder=encoder, config=config, vector_encoders=vector_encoders
+                )
+        return await cls.open(name, engine=engine, encoder=encoder, config=config, vector_encoders=vector_encoders)
 
     @classmethod
     async def of(
@@ -159,6 +182,14 @@ class OpenCollection:
         )
         self.config = config
         await self._set(fde)
+
+    async def check(self) -> None:
+        """Compare the stored collection with this one; see `ColbertCollection.check`."""
+        await lifecycle.open(self.name, engine=self.engine, encoder=self.encoder, config=self.config)
+
+    async def drop(self) -> None:
+        """Delete the collection, and what was fitted to it."""
+        await self.engine.runtime.whole(lifecycle.drop(self.name, engine=self.engine, config=self.config))
 
     def wrote_unencoded(self) -> None:
         """Take note of a write without encodings, which a fit that ended meanwhile may not have seen."""

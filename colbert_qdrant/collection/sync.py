@@ -4,12 +4,11 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Self, Unpack
 
 from colbert_qdrant._support import telemetry
 from colbert_qdrant.collection import documents as stored_documents
-from colbert_qdrant.collection import lifecycle, search
+from colbert_qdrant.collection import search
 from colbert_qdrant.collection.fitting import Fitter
 from colbert_qdrant.collection.info import read_state, wait_until_ready
 from colbert_qdrant.collection.ingest import ingest, upsert
@@ -17,7 +16,7 @@ from colbert_qdrant.collection.opened import OpenCollection
 from colbert_qdrant.encoders.queries import one_query
 from colbert_qdrant.engines import blocking_engine
 from colbert_qdrant.engines.runtime import run_blocking
-from colbert_qdrant.errors import ClosedError, CollectionExistsError
+from colbert_qdrant.errors import ClosedError
 from colbert_qdrant.search.options import (
     GroupOptions,
     SearchOptions,
@@ -29,7 +28,6 @@ from colbert_qdrant.search.options import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from types import TracebackType
 
     from qdrant_client import models
 
@@ -100,7 +98,7 @@ class ColbertCollection:
         return cls(run_blocking(creating))
 
     @classmethod
-    def open(
+    def open(  # noqa: D417
         cls,
         name: str,
         *,
@@ -113,14 +111,13 @@ class ColbertCollection:
     ) -> Self:
         """Open a collection, and make sure that it was built with this encoder and these settings.
 
+        All parameters but these are as for `create`.
+
         Args:
             name: The collection's name.
             client: The client of the engine it is in.
             encoder: The encoder that it was built with.
             config: Only to insist on settings; without it the stored ones are used.
-            retry: See `create`.
-            shard_key: See `create`.
-            vector_encoders: See `create`.
 
         Raises:
             CollectionNotFoundError: There is no such collection.
@@ -148,16 +145,10 @@ class ColbertCollection:
     ) -> Self:
         """Open the collection if there is one, else create it; arguments and errors are those of the two."""
         engine = blocking_engine(client, retry=retry, shard_key=shard_key)
-        given: dict[str, Any] = {
-            "engine": engine,
-            "encoder": encoder,
-            "config": config,
-            "vector_encoders": vector_encoders,
-        }
-        if not run_blocking(engine.collection_exists(name)):
-            with contextlib.suppress(CollectionExistsError):  # by somebody else, in the meantime
-                return cls(run_blocking(OpenCollection.create(name, **given)))
-        return cls(run_blocking(OpenCollection.open(name, **given)))
+        opening = OpenCollection.open_or_create(
+            name, engine=engine, encoder=encoder, config=config, vector_encoders=vector_encoders
+        )
+        return cls(run_blocking(opening))
 
     @property
     def name(self) -> str:
@@ -212,9 +203,7 @@ class ColbertCollection:
             InvalidTokensError: A document's token embeddings cannot be stored; likewise.
             RequestError: The server failed for good, or refuses everything; those acknowledged before are stored.
         """
-        opened = self._open
-        with telemetry.operation("ingest"):
-            return run_blocking(ingest(opened, documents, progress=progress))
+        return run_blocking(ingest(self._open, documents, progress=progress))
 
     def fit(
         self,
@@ -240,9 +229,8 @@ class ColbertCollection:
         Raises:
             ConfigurationError: The encoding needs no fit, there are no documents, or ``config`` has another ``dim``.
         """
-        fitter = Fitter(self._open)
         with telemetry.operation("fit", refit=refit):
-            run_blocking(fitter.fit(config=config, refit=refit, device=device, progress=progress))
+            run_blocking(Fitter(self._open).fit(config=config, refit=refit, device=device, progress=progress))
 
     def get(self, ids: DocumentId | Iterable[DocumentId]) -> list[Document]:
         """Fetch documents.
@@ -364,18 +352,13 @@ class ColbertCollection:
             SchemaMismatchError: Its vectors are laid out in another way.
             FingerprintMismatchError: It was built with another encoder or other settings.
         """
-        opened = self._open
-        run_blocking(lifecycle.open(self.name, engine=opened.engine, encoder=self.encoder, config=self.config))
+        run_blocking(self._open.check())
 
     def info(self) -> CollectionState:
         """What is really in force: status, sizes, how vectors are stored, indexes, and the limits of strict mode."""
         return run_blocking(read_state(self._open.engine, self.name, self.config))
 
-    def wait_until_ready(
-        self,
-        *,
-        timeout: float = 600,
-    ) -> CollectionState:
+    def wait_until_ready(self, *, timeout: float = 600) -> CollectionState:
         """Wait until the graphs over everything written are built, at most ``timeout`` seconds.
 
         Raises:
@@ -390,8 +373,7 @@ class ColbertCollection:
 
     def drop(self) -> None:
         """Delete the collection with all its documents, and close it."""
-        engine = self._open.engine
-        run_blocking(engine.runtime.whole(lifecycle.drop(self.name, engine=engine, config=self.config)))
+        run_blocking(self._open.drop())
         self.close()
 
     def close(self) -> None:
@@ -413,7 +395,5 @@ class ColbertCollection:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

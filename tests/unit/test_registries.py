@@ -1,4 +1,4 @@
-"""Encodings and checkpoint layouts that this library does not bring: one registration each, and everything works."""
+"""Encodings, checkpoint layouts and engines that this library does not bring need one registration each."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from qdrant_client import QdrantClient
 
 from colbert_qdrant import (
     ArtefactError,
+    CapabilityError,
     ColbertCollection,
     ColbertEncoder,
     CollectionConfig,
@@ -23,11 +24,16 @@ from colbert_qdrant import (
     MuveraConfig,
     MuveraEncoder,
     TokenEmbeddings,
+    maxsim,
 )
+from colbert_qdrant.capabilities import Capabilities
 from colbert_qdrant.config import fde as settings
 from colbert_qdrant.encoders.checkpoint import CheckpointLayout, register_layout
 from colbert_qdrant.encoders.checkpoint import registry as layouts
 from colbert_qdrant.encoders.checkpoint.spec import CheckpointSpec, Side
+from colbert_qdrant.engines import ClientEngine, register_engine
+from colbert_qdrant.engines import registry as engines
+from colbert_qdrant.engines.local import LOCAL
 from colbert_qdrant.fde import FdeKind, Fitted, encoder_from_bytes, fit_encoder, make_encoder, register_fde, version_of
 from colbert_qdrant.fde import registry as fdes
 from colbert_qdrant.fde.artefact import settings_of, tensors_of
@@ -327,3 +333,43 @@ def test_a_specification_of_a_layout_that_is_not_registered(checkpoint: Path) ->
     register_layout(replace(TOY, name="twin"))
     with pytest.raises(ConfigurationError, match="layout 'toy' is not known: plain, pylate"):
         ColbertEncoder.from_pretrained(checkpoint)
+
+
+class ToyClient:
+    """The client of another engine, which has ``QdrantClient``'s method names and a store of its own."""
+
+    def __init__(self) -> None:
+        self._store = QdrantClient(":memory:")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+class ToyEngine(ClientEngine):
+    """All that a new engine has to say."""
+
+    NAME = "toy"
+    BLOCKING: ClassVar = (ToyClient,)
+
+    async def capabilities(self) -> Capabilities:
+        return Capabilities(engine=self.NAME, lacks=LOCAL.lacks)
+
+
+def test_an_engine_is_one_class_and_one_registration() -> None:
+    client: Any = ToyClient()
+    with pytest.raises(ConfigurationError, match="got ToyClient"):
+        ColbertCollection.create("docs", client=client, encoder=WordEncoder())
+    with patch.object(engines, "_ENGINES", [*engines._ENGINES]):
+        register_engine(ToyEngine)
+        register_engine(ToyEngine)  # once more changes nothing
+        with ColbertCollection.create("docs", client=client, encoder=WordEncoder()) as docs:
+            assert docs.ingest(DOCUMENTS).documents == len(DOCUMENTS)
+        docs = ColbertCollection.open("docs", client=client, encoder=WordEncoder())
+        hits = docs.search(QUERY, limit=5, candidates=len(DOCUMENTS))
+        expected = maxsim(docs.encoder.encode_queries([QUERY]), docs.encoder.encode_documents(TEXTS))[0]
+        assert [hit.score for hit in hits] == pytest.approx(sorted(expected, reverse=True)[:5], abs=1e-3)
+        assert docs.info().engine == "toy"
+        with pytest.raises(CapabilityError, match="the engine 'toy' has nothing like it"):
+            ColbertCollection.create(
+                "more", client=client, encoder=WordEncoder(), config=CollectionConfig(sharding="custom")
+            )
