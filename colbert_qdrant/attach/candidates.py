@@ -1,4 +1,4 @@
-"""A caller's own search as the one that brings candidates for MaxSim: pure builders, no I/O."""
+"""Builds the requests that find candidates from searches of the user's own, without I/O."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ BatchCandidates: TypeAlias = Sequence[models.QueryRequest] | Callable[[str], mod
 
 
 def own_requests(queries: Sequence[str], by: BatchCandidates) -> list[models.QueryRequest]:
-    """The caller's search for each query.
+    """Return the user's search for each query.
 
     Raises:
-        ConfigurationError: There is not one for each.
+        ConfigurationError: The number of searches is not that of queries.
     """
     made: Any = [by(query) for query in queries] if callable(by) else by
     if not isinstance(made, list | tuple) or len(made) != len(queries):

@@ -1,4 +1,4 @@
-"""Candidates → hits by exact MaxSim, in bounded memory."""
+"""Ranks candidates by exact MaxSim, in bounded memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Aliases: other names of collections, which point operations take and operations on whole collections do not."""
+"""Resolves aliases, which operations on points take and operations on whole collections do not."""
 
 from __future__ import annotations
 

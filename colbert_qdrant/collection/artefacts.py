@@ -1,4 +1,4 @@
-"""Where a collection keeps its fitted encoding: a file beside an embedded store, else a companion collection."""
+"""Keeps the artefact of a fitted encoding with its collection: in a file, or in a companion collection."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ _MANIFEST: Final = str(uuid5(NAMESPACE, "artefact"))
 
 
 async def companion(engine: Engine, collection: str) -> str:
-    """Name of the collection that holds the artefact of one on a server, whatever alias that is known by."""
+    """Return the name of the companion collection, which holds the artefact of a collection on a server."""
     return await real_name(engine, collection) + _SUFFIX
 
 
-async def place(engine: Engine, collection: str) -> str:
-    """Where an artefact is kept, in words."""
+async def location(engine: Engine, collection: str) -> str:
+    """Name the file or the collection that an artefact is kept in."""
     if engine.files is not None:
         return f"the file {FILE_NAME} in its folder"
     return f"collection {await companion(engine, collection)!r}"
 
 
 def digest(data: bytes) -> str:
-    """SHA-256 of an artefact, in hexadecimal."""
+    """Return the SHA-256 of an artefact, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -56,13 +56,13 @@ async def publish(engine: Engine, collection: str, data: bytes, *, replace: bool
         engine: The engine.
         collection: The collection's name.
         data: The artefact.
-        replace: Put it in the place of the one that is there.
+        replace: Replace a stored artefact.
 
     Returns:
-        The artefact that the collection has now: this one, or the one that was there.
+        The artefact that the collection has now: this one, or the one that was stored first.
 
     Raises:
-        ArtefactError: One is there, and it cannot be read.
+        ArtefactError: A stored artefact cannot be read.
     """
     if engine.files is not None:
         if not replace and (stored := await engine.files.read(collection, FILE_NAME)) is not None:
@@ -86,10 +86,10 @@ async def publish(engine: Engine, collection: str, data: bytes, *, replace: bool
 
 
 async def fetch(engine: Engine, collection: str) -> bytes | None:
-    """The artefact of a collection; ``None`` if it has none.
+    """Read the artefact of a collection; ``None`` if it has none.
 
     Raises:
-        ArtefactError: It is not whole.
+        ArtefactError: The artefact is incomplete.
     """
     if engine.files is not None:
         return await engine.files.read(collection, FILE_NAME)

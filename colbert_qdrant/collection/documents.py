@@ -1,4 +1,4 @@
-"""Stored documents of an open collection: fetched, deleted and counted."""
+"""Fetches, deletes and counts the stored documents of an open collection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from colbert_qdrant.collection.metadata import count_documents, documents_only
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.points.convert import to_document
 from colbert_qdrant.points.ids import canonical_id, point_ids
-from colbert_qdrant.search.filters import joined
+from colbert_qdrant.search.filters import combine_filters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,7 +44,7 @@ async def delete(
     filter: models.Filter | None,
 ) -> None:
     """Delete documents by their ids or by their payload; see `ColbertCollection.delete`."""
-    chosen = joined(filter, where)
+    chosen = combine_filters(filter, where)
     if (ids is None) == (chosen is None):
         raise ConfigurationError("delete needs either ids=… or a filter (where=… or filter=…), and not both")
     await collection.allowed(lambda limits: limits.check_filter(chosen, writes=True))
@@ -58,6 +58,6 @@ async def delete(
 
 async def count(collection: OpenCollection, *, where: Where | None, filter: models.Filter | None) -> int:
     """Count documents exactly; see `ColbertCollection.count`."""
-    chosen = joined(filter, where)
+    chosen = combine_filters(filter, where)
     await collection.allowed(lambda limits: limits.check_filter(chosen))
     return await count_documents(collection.engine, collection.name, chosen)

@@ -25,7 +25,7 @@ _MAX_WARNINGS: Final = 100
 
 @dataclass(frozen=True, kw_only=True)
 class VectorState:
-    """How one vector of every document is stored.
+    """The storage of one vector of every document.
 
     Attributes:
         dim: Dimensions, of each token vector in the multivector's case.
@@ -44,7 +44,7 @@ class VectorState:
 
 @dataclass(frozen=True, kw_only=True)
 class CollectionState:
-    """What is really in force, whatever was asked for.
+    """The state of a collection and the settings in force.
 
     Attributes:
         engine: ``"server"``, ``"edge"`` or ``"local"``.

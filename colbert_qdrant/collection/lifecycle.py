@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 
 
 class Stored(NamedTuple):
-    """What is known of a collection.
+    """The stored state of a collection.
 
     Attributes:
         config: Its settings.
         fde: Its encoding; ``None`` while that has to be fitted.
-        limits: What the server allows.
-        encoder: The fingerprint of the encoder that its tokens are of; empty: nobody knows which.
+        limits: The limits of the server.
+        encoder: The fingerprint of the encoder of its tokens; empty if it is unknown.
     """
 
     config: CollectionConfig
@@ -49,7 +49,7 @@ class Stored(NamedTuple):
 
 
 async def create(name: str, *, engine: Engine, encoder: LateInteractionEncoder, config: CollectionConfig) -> Stored:
-    """Create an empty collection: the whole of it, or, where that fails, nothing.
+    """Create an empty collection, or nothing where a step fails.
 
     Raises:
         CollectionExistsError: There is a collection of that name already.
@@ -90,7 +90,7 @@ async def create(name: str, *, engine: Engine, encoder: LateInteractionEncoder, 
 async def open(
     name: str, *, engine: Engine, encoder: LateInteractionEncoder, config: CollectionConfig | None
 ) -> Stored:
-    """Compare a stored collection with what it is to be used with.
+    """Compare a stored collection with the encoder and settings that it is opened with.
 
     Raises:
         CollectionNotFoundError: There is no such collection.
@@ -133,7 +133,7 @@ def _check_shard_key(engine: Engine, config: CollectionConfig, name: str) -> Non
 
 
 async def _create(engine: Engine, name: str, arguments: dict[str, Any], fingerprint: Fingerprint) -> bool:
-    """Create a collection; ``False``: it is there since an attempt whose answer was lost, or so it looks."""
+    """Create a collection; return ``False`` if an attempt whose answer was lost seems to have created it."""
     try:
         await engine.create_collection(name, **arguments)
     except (RequestRefusedError, CollectionExistsError) as error:
@@ -153,7 +153,7 @@ async def _create(engine: Engine, name: str, arguments: dict[str, Any], fingerpr
 
 
 async def drop(name: str, *, engine: Engine, config: CollectionConfig) -> None:
-    """Delete a collection with its documents, and with what was fitted to them."""
+    """Delete a collection with its documents and the artefact of its encoding."""
     name = await real_name(engine, name)
     await engine.delete_collection(name)
     if config.fde.needs_fit:
@@ -169,22 +169,22 @@ async def declare(
     fde: FixedDimensionalEncoder | None,
     tokens_of: Mapping[str, Any],
 ) -> None:
-    """Write into a collection's metadata what it is fitted with; ``None``: not fitted.
+    """Write into a collection's metadata which encoding it has.
 
     Args:
         name: The collection's name.
         engine: The engine.
-        encoder: What it is used with.
+        encoder: The encoder that it is used with.
         config: Its settings.
-        fde: Its encoding.
-        tokens_of: The fingerprint of the encoder that its tokens are of, see `Stored`.
+        fde: Its encoding; ``None`` if it is not fitted.
+        tokens_of: The fingerprint of the encoder of its tokens, see `Stored`.
     """
     fingerprint = await engine.runtime.compute(fingerprint_of, config, encoder, fde, tokens_of=tokens_of)
     await write_metadata(engine, name, to_metadata(fingerprint))
 
 
-async def declared(name: str, *, engine: Engine) -> Mapping[str, Any] | None:
-    """What a collection's metadata say about its encoding, to be compared with `describe`; ``None``: nothing."""
+async def read_declared_fde(name: str, *, engine: Engine) -> Mapping[str, Any] | None:
+    """Read the encoding in a collection's metadata, to compare it with `describe`; ``None`` if there is none."""
     stored = await read_fingerprint(engine, name, await engine.get_collection(name))
     return None if stored is None else stored.fde
 
@@ -192,7 +192,7 @@ async def declared(name: str, *, engine: Engine) -> Mapping[str, Any] | None:
 def describe(
     config: CollectionConfig, encoder: LateInteractionEncoder, fde: FixedDimensionalEncoder | None
 ) -> Mapping[str, Any]:
-    """What the metadata of a collection with this encoding say about it; ``None``: it is not fitted."""
+    """Return an encoding as a collection's metadata describe it; ``None`` for one that is not fitted."""
     if fde is not None:
         return fde.fingerprint()
     return {"config": config.fde.to_dict(), "version": version_of(config.fde), "token_dim": encoder.dim}
@@ -207,7 +207,7 @@ async def _fitted(engine: Engine, name: str, stored: Fingerprint) -> FixedDimens
         problem = "is missing" if data is None else f"was altered: its SHA-256 is {artefacts.digest(data)}"
         raise ArtefactError(
             f"collection {name!r} was fitted, but its fitted encoding (SHA-256 {wanted}) {problem}. Restore "
-            f"{await artefacts.place(engine, name)} from a backup or snapshot: the stored encodings are worthless "
+            f"{await artefacts.location(engine, name)} from a backup or snapshot: the stored encodings are worthless "
             "without it"
         )
     return await engine.runtime.compute(encoder_from_bytes, data)
@@ -220,6 +220,6 @@ def fingerprint_of(
     *,
     tokens_of: Mapping[str, Any],
 ) -> Fingerprint:
-    """The fingerprint of a collection; arguments are those of `declare`."""
+    """Return the fingerprint of a collection; arguments are those of `declare`."""
     canary = None if fde is None else fde.encode_documents(canary_tokens(encoder.dim))
     return Fingerprint.of(encoder=tokens_of, fde=describe(config, encoder, fde), config=config, canary=canary)

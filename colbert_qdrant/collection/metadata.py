@@ -1,4 +1,4 @@
-"""Where a collection keeps its fingerprint."""
+"""Reads and writes the metadata of a collection, among them its fingerprint."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ KEY: Final = "colbert_qdrant"
 
 
 def to_metadata(fingerprint: Fingerprint) -> dict[str, Any]:
-    """A fingerprint as collection metadata."""
+    """Convert a fingerprint to collection metadata."""
     return {KEY: fingerprint.to_dict()}
 
 
 async def read_fingerprint(engine: Engine, collection: str, info: models.CollectionInfo) -> Fingerprint | None:
-    """The fingerprint of a collection, from wherever it is kept; ``None`` if this library did not create it.
+    """Read the fingerprint of a collection; ``None`` if this library did not create it.
 
     Raises:
-        SchemaMismatchError: There is one, but it cannot be read.
+        SchemaMismatchError: The fingerprint cannot be read.
     """
     metadata = info.config.metadata
     if not metadata or KEY not in metadata:
@@ -39,7 +39,7 @@ async def read_fingerprint(engine: Engine, collection: str, info: models.Collect
 
 
 async def read_metadata(engine: Engine, collection: str) -> dict[str, Any]:
-    """All metadata of a collection, from wherever they are kept."""
+    """Read all metadata of a collection."""
     info = await engine.get_collection(collection)
     return {**await _reserved(engine, collection), **(info.config.metadata or {})}
 
@@ -59,7 +59,7 @@ async def write_metadata(engine: Engine, collection: str, values: Mapping[str, A
 
 
 async def write_to_reserved_point(engine: Engine, collection: str, values: Mapping[str, Any]) -> None:
-    """Keep metadata in the payload of a point, in the place of what is there."""
+    """Keep metadata in the payload of the reserved point, replacing earlier ones."""
     point = Point(id=RESERVED_POINT, vectors={}, payload=dict(values))
     await engine.upsert(collection, [point])
 
@@ -70,12 +70,12 @@ async def _reserved(engine: Engine, collection: str) -> dict[str, Any]:
 
 
 async def count_documents(engine: Engine, collection: str, filter: models.Filter | None = None) -> int:
-    """The exact number of points, or of those that match a filter, without the reserved one."""
+    """Count the points, or those that match a filter, without the reserved one."""
     return await engine.count(collection, documents_only(filter))
 
 
 def documents_only(filter: models.Filter | None) -> models.Filter:
-    """The filter, and not the reserved point."""
+    """Combine a filter with one that leaves the reserved point out."""
     return models.Filter(
         must=None if filter is None else [filter],
         must_not=[models.HasIdCondition(has_id=[RESERVED_POINT])],

@@ -1,4 +1,4 @@
-"""An open collection: its engine and encoders, and what is known of its stored state."""
+"""Holds an open collection: its engine, its encoders and its stored state."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ class OpenCollection:
         """Take over the encoding that another writer, or a process that was killed, fitted in the meantime."""
         if not self.config.fde.needs_fit:
             return
-        if await lifecycle.declared(self.name, engine=self.engine) != self._described:
+        if await lifecycle.read_declared_fde(self.name, engine=self.engine) != self._described:
             self.config, fde, self.limits, self._tokens_of = await lifecycle.open(
                 self.name, engine=self.engine, encoder=self.encoder, config=None
             )

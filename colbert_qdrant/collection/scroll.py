@@ -1,4 +1,4 @@
-"""All points of a collection, page by page."""
+"""Reads the points of a collection, page by page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _MORE: Final = 256
 
 
-async def scrolled(
+async def scroll_points(
     engine: Engine,
     collection: str,
     chosen: models.Filter | None,
@@ -26,13 +26,13 @@ async def scrolled(
     with_payload: bool | list[str] = False,
     with_vectors: bool | list[str] = False,
 ) -> AsyncIterator[list[models.Record]]:
-    """The points that match a filter, in the order of their ids; no page is empty, and there are no more than can be.
+    """Read the points that match a filter, in the order of their ids; no page is empty.
 
     Args:
         engine: The engine.
         collection: The collection's name.
         chosen: The filter; the point that holds metadata never matches.
-        limit: Says how many points the next page may have.
+        limit: Returns the most points that the next page may have.
         with_payload: Whether they come with their payload, or which keys of it.
         with_vectors: Whether they come with their vectors, or which.
 

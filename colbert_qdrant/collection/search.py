@@ -1,4 +1,4 @@
-"""Searches of an open collection: queries are encoded, sent as one request, and come back as hits."""
+"""Searches an open collection: queries are encoded, sent as one request, and come back as hits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pieces of documents that stand for queries, where an encoding learns from some."""
+"""Cuts documents into pieces that stand for queries, for encodings that learn from some."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import numpy as np
 from qdrant_client import models
 
 from colbert_qdrant.collection.opened import has_tokens
-from colbert_qdrant.collection.scroll import scrolled
+from colbert_qdrant.collection.scroll import scroll_points
 from colbert_qdrant.errors import SchemaMismatchError
 from colbert_qdrant.points.convert import vectors_of
 from colbert_qdrant.tokens import TokenEmbeddings
@@ -60,7 +60,7 @@ class StoredDocuments:
             payload: Whether they come with the payload.
         """
         wanted = self._wanted(payload=payload)
-        async for records in scrolled(self._engine, self._collection, chosen, limit=lambda: self._limit, **wanted):
+        async for records in scroll_points(self._engine, self._collection, chosen, limit=lambda: self._limit, **wanted):
             yield self._page(records)
 
     async def sample(self, most: int, *, seed: int) -> AsyncIterator[Page]:
@@ -87,7 +87,7 @@ class StoredDocuments:
         """Some ids of all, in memory for a few times as many."""
         drawn: list[tuple[float, Any]] = []
         having, limit = has_tokens(self._config), lambda: self._allowed(_PAGE_IDS)
-        async for records in scrolled(self._engine, self._collection, having, limit=limit):
+        async for records in scroll_points(self._engine, self._collection, having, limit=limit):
             drawn += [(place, each.id) for place, each in zip(random.random_sample(len(records)), records, strict=True)]
             if len(drawn) > 2 * most + _PAGE_IDS:
                 drawn = nsmallest(most, drawn, key=itemgetter(0))

@@ -1,4 +1,4 @@
-"""Points → the engine, batch by batch: what it refuses is bisected to isolate the bad points."""
+"""Stores points, and bisects a batch that the engine refuses to isolate the bad points."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HOPELESS: Final = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Refused:
-    """A point that the server would not take."""
+    """A point that the server refused."""
 
     point: Point
     error: RequestError
@@ -34,20 +34,19 @@ async def upsert(
 ) -> list[Refused]:
     """Store points, and wait until the engine has them.
 
-    What a server finds too large, or refuses, is halved until the points are found that it is about; all others are
-    stored.
+    A batch that is refused or too large is bisected to isolate the bad points; all others are stored.
 
     Args:
         engine: The engine.
         collection: The collection's name.
         points: The points.
-        on_stored: Told about how many points were stored, after every request.
+        on_stored: Called with the number of points that each request stored.
 
     Returns:
         The points that were refused.
 
     Raises:
-        RequestError: It failed for good, or nothing is taken at all.
+        RequestError: The request failed for good, or the engine refuses every point.
     """
     refused: list[Refused] = []
     waiting, stored = [points], False

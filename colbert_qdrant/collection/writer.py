@@ -1,4 +1,4 @@
-"""Documents → encoder → FDE → points → batches that fit into a request, acknowledged."""
+"""Encodes documents and writes them as points, in batches that fit into a request."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ refuse more than 32 MiB over REST by default (``service.max_request_size_mb``)."
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """Documents and token vectors written, documents that lost their end, and those that the server refused."""
+    """The documents and token vectors written, the documents truncated, and those that the server refused."""
 
     documents: int = 0
     tokens: int = 0
@@ -45,10 +45,10 @@ class Written:
     rejected: tuple[RejectedDocument, ...] = ()
 
     def require_all(self, *, collection: str) -> None:
-        """Raise if some were refused.
+        """Raise if the server refused documents.
 
         Raises:
-            RequestRefusedError: Names them, and what the server said.
+            RequestRefusedError: The server refused documents; the error names them.
         """
         if self.rejected:
             lines = "".join(f"\n  {each.id!r}: {each.reason}" for each in self.rejected)

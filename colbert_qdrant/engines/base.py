@@ -1,4 +1,4 @@
-"""The seam between this library and an engine: the methods of an engine that are used, as coroutines."""
+"""Defines the `Engine` Protocol: the methods of an engine that this library uses, as coroutines."""
 
 from __future__ import annotations
 

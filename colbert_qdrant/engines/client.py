@@ -1,4 +1,4 @@
-"""An engine behind a client: every request is retried where that helps, and fails with this library's errors."""
+"""Sends requests through a client: retries them where that helps, and raises this library's errors."""
 
 from __future__ import annotations
 
@@ -215,12 +215,12 @@ class ClientEngine:
         """Send a request, again where that may help; nothing may happen twice if it is sent twice.
 
         Args:
-            operation: What it does, for messages.
-            collection: To which collection; may be empty.
+            operation: The name of the operation, for messages.
+            collection: The collection's name; may be empty.
             send: Sends it.
 
         Raises:
-            RequestError: It failed for good; says with which fault and after how many attempts.
+            RequestError: The request failed for good; the error has the fault and the number of attempts.
             CollectionNotFoundError: There is no such collection.
         """
         started = time.monotonic()
@@ -275,7 +275,7 @@ class ClientEngine:
 
     async def _search_given(self, collection: str, requests: Sequence[models.QueryRequest]) -> list[QueryResponse]:
         answers = await self.runtime.call(self.client.query_batch_points, collection, requests=requests)
-        return checked(answers, requests)
+        return check_answers(answers, requests)
 
     async def _search_groups(
         self, collection: str, request: models.QueryRequest, *, group_by: str, group_size: int
@@ -316,7 +316,7 @@ def require_applied(status: str) -> None:
         raise NotConfirmedError(f"the write is {status!r}, not completed")
 
 
-def checked(answers: list[QueryResponse], requests: Sequence[models.QueryRequest]) -> list[QueryResponse]:
+def check_answers(answers: list[QueryResponse], requests: Sequence[models.QueryRequest]) -> list[QueryResponse]:
     """Return the answers if each is at most as long as was asked for, with scores that have an order.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Clients of a server, made with care for keys and certificates."""
+"""Makes clients of a server, and keeps their keys out of reprs, logs and pickles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Qdrant Edge, the embedded engine: collections in a folder, in this process or in one of its own."""
+"""Runs requests on Qdrant Edge, the embedded engine, in this process or in one of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What went wrong with a request: every client's and transport's exceptions in this library's words."""
+"""Classifies the exceptions of clients and transports, and converts them to this library's errors."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _UNTRUSTED: Final = "CERTIFICATE_VERIFY_FAILED"
 
 
 class _Meaning(NamedTuple):
-    """What a kind of fault is, what to do about it, which error it becomes, and whether it may pass by itself."""
+    """The description, remedy and error of a kind of fault, and whether a retry may help."""
 
     words: str
     remedy: str
@@ -135,20 +135,20 @@ _HTTP_KINDS: Final[Mapping[int, Kind]] = {
 
 
 class NotConfirmedError(Exception):
-    """A write was taken, but not applied while the server was waited for; never leaves this package."""
+    """A write was accepted, but not applied in time; this never leaves the package."""
 
 
 class GarbledAnswerError(Exception):
-    """An answer is none to what was asked; never leaves this package."""
+    """The response does not match the request; this never leaves the package."""
 
 
 class DeadlineError(Exception):
-    """No time is left for an answer; never leaves this package."""
+    """The deadline passed; this never leaves the package."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """Why a request failed.
+    """The reason that a request failed.
 
     Attributes:
         kind: What it was.
@@ -162,11 +162,11 @@ class Fault:
 
     @property
     def retryable(self) -> bool:
-        """Whether the same request may go well later."""
+        """Whether a retry may help."""
         return _MEANINGS[self.kind].passes
 
     def error(self, *, operation: str, collection: str, attempts: int) -> RequestError | CollectionNotFoundError:
-        """The exception for it."""
+        """Return the exception for it."""
         words, remedy, kind, _ = _MEANINGS[self.kind]
         times = "" if attempts == 1 else f" after {attempts} attempts"
         message = f"{operation} in collection {collection!r} failed{times}: {words} ({self.detail}); {remedy}"
@@ -179,7 +179,7 @@ class Fault:
 
 
 def fault_of(error: BaseException) -> Fault | None:
-    """What an exception of a client means; ``None``: it is not about a request."""
+    """Classify an exception of a client; ``None`` if it is not about a request."""
     if isinstance(error, AssertionError) and "returned None" not in str(error):
         return None  # a mistake, not an answer with nothing in it
     if isinstance(error, RecursionError) and "JSON" not in str(error):
@@ -225,7 +225,7 @@ def _of_garbled(error: Exception) -> Fault:
 
 
 def _said(content: bytes) -> str:
-    """The message in a server's answer, or its beginning."""
+    """Return the message in a server's answer, or its beginning."""
     try:
         return str(json.loads(content)["status"]["error"])[:_MAX_DETAIL]
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -1,4 +1,4 @@
-"""Where a key comes from, and what it may look like. No frame that raises here has a key among its variables."""
+"""Reads and checks API keys; no frame that raises here has a key among its variables."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from colbert_qdrant._support.secret import Secret
 from colbert_qdrant.errors import ConfigurationError
 
 TokenProvider: TypeAlias = Callable[[], str] | Callable[[], Awaitable[str]]
-"""Asked for the token of each request, as keys that expire need it; one that is async is for `connect_async`."""
+"""Returns the token of each request, for keys that expire; an async one is for `connect_async`."""
 
 _KEY: Final = re.compile(r"[!-~]+")
 
 
 def hide(key: str | Secret | None) -> Secret | None:
-    """The key, in a `Secret`. Never raises: what it may look like is looked at later."""
+    """Wrap a key in a `Secret`; this never raises, since the key is checked later."""
     return key if key is None or isinstance(key, Secret) else Secret(key)
 
 
@@ -30,10 +30,10 @@ def token_provider(
     api_key_file: str | os.PathLike[str] | None,
     auth_token_provider: TokenProvider | None,
 ) -> TokenProvider | None:
-    """What gives the token of each request; ``None``: there is no key.
+    """Return the provider of the token of each request; ``None`` if there is no key.
 
     Raises:
-        ConfigurationError: There are two, or there is none where one should be, or it cannot be a key.
+        ConfigurationError: Two keys are given, or a source has none, or a key has forbidden characters.
     """
     sources = {
         "api_key": api_key,

@@ -1,4 +1,4 @@
-"""The local mode of ``qdrant_client``: collections in memory, or in files, in this process."""
+"""Runs requests on the local mode of ``qdrant_client``, in memory or in files."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Points → protobuf messages, made from the bytes of numpy arrays.
+"""Converts points to protobuf messages, straight from the bytes of numpy arrays.
 
-They are the messages that ``qdrant_client`` makes of the same numbers as lists, which takes it many times as long.
+``qdrant_client`` makes the same messages from lists, which takes many times as long.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def upsert_request(collection: str, points: Iterable[Point], shard_key: str | int | None = None) -> grpc.UpsertPoints:
-    """The request to store points, and to answer when that is done."""
+    """Build the request that stores points, and waits until they are applied."""
     request = grpc.UpsertPoints(collection_name=collection, wait=True)
     if shard_key is not None:
         request.shard_key_selector.CopyFrom(RestToGrpc.convert_shard_key_selector(shard_key))

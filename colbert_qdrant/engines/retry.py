@@ -1,4 +1,4 @@
-"""Requests that are tried again."""
+"""Sends requests again after faults that may pass."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ async def run(
     config: RetryConfig,
     sleep: Callable[[float], Awaitable[None]],
 ) -> tuple[Result, int]:
-    """Send a request, again if that may help.
+    """Send a request, and again while a retry may help.
 
     Args:
         send: Sends it; nothing may happen twice if that is called twice.
         operation: What it does, for messages.
         collection: To which collection; may be empty.
-        config: How often, and how long.
-        sleep: What waits before it is sent again.
+        config: The most attempts, the waits between them and the deadline.
+        sleep: Waits before it is sent again.
 
     Returns:
-        What it gives, and how many times it was sent.
+        The result, and the number of attempts.
 
     Raises:
-        RequestError: It failed for good; says with which fault and after how many attempts.
+        RequestError: The request failed for good; the error has the fault and the number of attempts.
         CollectionNotFoundError: There is no such collection.
     """
     earlier: list[Fault | None] = []
@@ -68,7 +68,7 @@ async def run(
 
 
 class _Wait(wait_random_exponential):
-    """What the server asks for; else full jitter."""
+    """Waits as long as the server asks for, else with full jitter."""
 
     def __init__(self, config: RetryConfig) -> None:
         super().__init__(multiplier=config.first_wait, max=config.longest_wait)

@@ -1,4 +1,4 @@
-"""What runs coroutines: this thread, blocking, or an event loop.
+"""Runs coroutines: in the calling thread, blocking, or in an event loop.
 
 All I/O is written once, as coroutines. `BlockingRuntime` gives them nothing to wait for: whatever they await is done
 when it returns, so that `run_blocking` gets through them without an event loop.
@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 
 
 class Runtime(Protocol):
-    """What coroutines of this library may wait for, beside each other.
+    """The operations that coroutines of this library wait for.
 
     Attributes:
         has_event_loop: Whether coroutines may wait for others than this runtime's.
@@ -33,25 +33,25 @@ class Runtime(Protocol):
     async def call(
         self, method: Callable[Arguments, Any], *arguments: Arguments.args, **named: Arguments.kwargs
     ) -> Any:
-        """What a client's method gives, whether that has to be awaited or not."""
+        """Call a client's method, and await its result if that has to be awaited."""
         ...
 
     async def compute(
         self, function: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs
     ) -> Result:
-        """The result of long work, which keeps no event loop from its other tasks."""
+        """Do long work without keeping an event loop from its other tasks."""
         ...
 
     async def within(self, seconds: float, request: Callable[[], Awaitable[Result]]) -> Result:
-        """The result of a request.
+        """Bound the time of a request.
 
         Raises:
-            TimeoutError: It takes longer than so many seconds; nobody waits for it any more.
+            TimeoutError: The request takes longer than ``seconds``.
         """
         ...
 
     async def whole(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """The result of work that a cancellation does not stop halfway: it comes through when the work is done."""
+        """Finish work before a cancellation takes effect."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -59,7 +59,7 @@ class Runtime(Protocol):
         ...
 
     def lock(self) -> AbstractAsyncContextManager[None]:
-        """A lock, which one task or thread has at a time."""
+        """Return a lock that one task or thread holds at a time."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""A Qdrant server or cluster, over REST or over gRPC; every request has a deadline."""
+"""Sends requests to a Qdrant server or cluster, over REST or gRPC, each with a deadline."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from qdrant_client.qdrant_remote import QdrantRemote
 
 from colbert_qdrant.capabilities import Capabilities
 from colbert_qdrant.engines.base import Answers
-from colbert_qdrant.engines.client import ClientEngine, checked, require_applied
+from colbert_qdrant.engines.client import ClientEngine, check_answers, require_applied
 from colbert_qdrant.engines.faults import DeadlineError
 from colbert_qdrant.engines.local import LocalEngine
 from colbert_qdrant.engines.messages import upsert_request
@@ -89,7 +89,7 @@ class RestEngine(ClientEngine):
             collection_name=collection,
             query_request_batch=models.QueryRequestBatch(searches=list(requests)),
         )
-        return Answers(checked(answer.result or [], requests), answer.time)
+        return Answers(check_answers(answer.result or [], requests), answer.time)
 
 
 class GrpcEngine(RestEngine):
@@ -111,7 +111,7 @@ class GrpcEngine(RestEngine):
         )
         answer = await self.runtime.call(self.client.grpc_points.QueryBatch, message, timeout=self._timeout)
         points = [[GrpcToRest.convert_scored_point(hit) for hit in each.result] for each in answer.result]
-        return Answers(checked([QueryResponse(points=each) for each in points], requests), answer.time)
+        return Answers(check_answers([QueryResponse(points=each) for each in points], requests), answer.time)
 
     async def _upsert(self, collection: str, points: Sequence[Point], *, insert_only: bool) -> None:
         message = upsert_request(collection, points, self.shard_key)

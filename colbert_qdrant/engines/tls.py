@@ -1,4 +1,4 @@
-"""Certificates, in the two forms that a client takes them in: for REST and for gRPC."""
+"""Reads certificates, for REST and for gRPC."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def rest_context(
     """Trusts the authorities in a file, or those that httpx trusts; presents the client's certificate, if there is one.
 
     Raises:
-        ConfigurationError: A file cannot be read, or is not what it should be.
+        ConfigurationError: A file cannot be read, or holds no certificate or key.
     """
     try:
         context = httpx.create_ssl_context() if ca_file is None else ssl.create_default_context(cafile=Path(ca_file))

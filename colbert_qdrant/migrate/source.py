@@ -13,7 +13,7 @@ from qdrant_client import models
 
 from colbert_qdrant.collection.aliases import real_name
 from colbert_qdrant.collection.metadata import count_documents, read_fingerprint
-from colbert_qdrant.collection.scroll import scrolled
+from colbert_qdrant.collection.scroll import scroll_points
 from colbert_qdrant.errors import CollectionNotFoundError
 from colbert_qdrant.points.schema import named_vectors
 from colbert_qdrant.search.limits import Limits
@@ -139,7 +139,7 @@ async def pages(
         payload: Whether they come with their payload.
     """
     limit = min(PAGE_IDS, limits.query_limit or PAGE_IDS)
-    async for records in scrolled(engine, collection, chosen, limit=lambda: limit, with_payload=payload):
+    async for records in scroll_points(engine, collection, chosen, limit=lambda: limit, with_payload=payload):
         yield records
 
 

@@ -1,4 +1,4 @@
-"""Search requests → the engine → their answers, in as many messages as the server's limits make necessary."""
+"""Sends search requests, in as many batches as the server's limits require."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from colbert_qdrant.documents import SearchTimings
 from colbert_qdrant.engines import Answers
-from colbert_qdrant.search.request import scanned
+from colbert_qdrant.search.request import without_graph
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,11 +38,11 @@ async def execute(
     answers = await _send(engine, collection, [part for each in searches for part in each.parts], options.limits)
     if not (options.may_fall_short(config) and builder.capabilities.has("search_params")):
         return answers
-    place, short = 0, dict[int, "models.QueryRequest"]()
+    start, short = 0, dict[int, "models.QueryRequest"]()
     for each in searches:
-        if each.main is not None and len(answers.responses[place].points) < options.limit:
-            short[place] = scanned(each.main, config.fde_vector)
-        place += len(each.parts)
+        if each.main is not None and len(answers.responses[start].points) < options.limit:
+            short[start] = without_graph(each.main, config.fde_vector)
+        start += len(each.parts)
     again = await _send(engine, collection, list(short.values()), options.limits)
     replaced = dict(zip(short, again.responses, strict=True))
     responses = [replaced.get(number, response) for number, response in enumerate(answers.responses)]

@@ -1,4 +1,4 @@
-"""Filters that are short to write → Qdrant's filters."""
+"""Converts `Where` filters to Qdrant's filters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 Where: TypeAlias = Mapping[str, Any]
-"""What the payload of a document has to be: ``{"year": {"gte": 2020}, "lang": ["en", "de"]}``.
+"""A condition on the payload of a document: ``{"year": {"gte": 2020}, "lang": ["en", "de"]}``.
 
 Keys are payload keys, with paths as Qdrant has them (``"author.name"``, ``"authors[].name"``). All of them have to
 hold; where a key has several values, one that fits is enough.
@@ -47,10 +47,10 @@ _MAX_DEPTH: Final = 15
 
 
 def to_filter(where: Where) -> models.Filter:
-    """Translates a filter into Qdrant's form; `Where` says what it can be.
+    """Convert a filter to Qdrant's form; see `Where`.
 
     Raises:
-        ConfigurationError: It is not one; names the key, and says what can be there.
+        ConfigurationError: The filter is invalid; the error names the key and the remedy.
 
     Example:
         >>> to_filter({"year": {"gte": 2020}, "lang": ["en", "de"]}).model_dump(exclude_none=True)
@@ -59,8 +59,8 @@ def to_filter(where: Where) -> models.Filter:
     return models.Filter(must=_conditions(where, depth=1))
 
 
-def joined(filter: models.Filter | None, where: Where | None) -> models.Filter | None:
-    """Both of them, or the one that is given.
+def combine_filters(filter: models.Filter | None, where: Where | None) -> models.Filter | None:
+    """Combine two filters, either of which may be missing.
 
     Raises:
         ConfigurationError: ``where`` is not a `Where`.

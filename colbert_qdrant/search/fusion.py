@@ -1,4 +1,4 @@
-"""Fusion: the candidates of several prefetches become one ranking."""
+"""Fuses the candidates of several prefetches into one ranking."""
 
 from __future__ import annotations
 
@@ -51,17 +51,17 @@ _QDRANT_K: Final = 2
 
 
 def check_fusion(fusion: Fusion) -> None:
-    """Raise unless it is one.
+    """Raise unless a fusion is known.
 
     Raises:
-        ConfigurationError: It is not.
+        ConfigurationError: The fusion is unknown.
     """
     if fusion not in _NAMES and not isinstance(fusion, Rrf | models.FormulaQuery):
         names = ", ".join(map(repr, _NAMES))
         raise ConfigurationError(f"fusion={fusion!r}: use one of {names}, Rrf(…) or a models.FormulaQuery")
 
 
-def fused(
+def fusion_parts(
     fusion: Fusion,
     prefetches: Mapping[str, models.Prefetch],
     rank: Mapping[str, Any],
@@ -71,7 +71,7 @@ def fused(
     limit: int,
     capabilities: Capabilities,
 ) -> dict[str, Any]:
-    """The parts of a request that fuse prefetches.
+    """Build the parts of a request that fuse prefetches.
 
     Args:
         fusion: How; not ``"maxsim"``.

@@ -1,4 +1,4 @@
-"""Points found → hits."""
+"""Converts the points that a search found to hits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def to_hits(
     with_payload: bool,
     found_by: Mapping[str, Collection[Any]] | None = None,
 ) -> SearchHits:
-    """Search results in the order of (−score, id): ties come in the same order every time.
+    """Convert search results to hits, in the order of (−score, id): ties come in the same order every time.
 
     Args:
         points: The results.

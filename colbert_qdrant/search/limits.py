@@ -1,4 +1,4 @@
-"""Strict mode: what a server allows in a collection, known before anything is sent that it would refuse.
+"""Checks requests against the limits of strict mode before they are sent.
 
 The limits are those of ``strict_mode_config`` (https://qdrant.tech/documentation/operations/administration), which
 servers have since 1.13 and Qdrant Cloud sets by itself.
@@ -27,7 +27,7 @@ _LIFT: Final = "or lift it with client.update_collection(name, strict_mode_confi
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What is allowed; ``None``: as much as one likes.
+    """The limits of a collection; ``None`` for no limit.
 
     Attributes:
         query_limit: Most points that a search, each stage of it, or a page may ask for.
@@ -55,7 +55,7 @@ class Limits:
 
     @classmethod
     def of(cls, info: models.CollectionInfo, token_vector: str) -> Self:
-        """Those of a collection, from what the server says about it."""
+        """Read the limits from the description of a collection."""
         strict = info.config.strict_mode_config
         if strict is None or not strict.enabled:
             return cls()
@@ -76,10 +76,10 @@ class Limits:
         )
 
     def check_query_limit(self, **asked: int) -> None:
-        """Raise if a search asks for more points than it may.
+        """Raise if a search asks for more points than allowed.
 
         Raises:
-            ConfigurationError: It does.
+            ConfigurationError: A number exceeds ``max_query_limit``.
         """
         for name, value in asked.items():
             if self.query_limit is not None and value > self.query_limit:
@@ -92,7 +92,7 @@ class Limits:
         """Raise if MaxSim over every document is not allowed.
 
         Raises:
-            ConfigurationError: It is not.
+            ConfigurationError: Exact searches are forbidden.
         """
         if not self.exact:
             raise ConfigurationError(
@@ -101,10 +101,10 @@ class Limits:
             )
 
     def check_groups(self, by: str, *, points: int) -> None:
-        """Raise if hits may not be grouped by a payload key, or not so many of them.
+        """Raise if hits may not be grouped by a payload key.
 
         Raises:
-            ConfigurationError: They may not.
+            ConfigurationError: The key has no index, or the groups have too many points.
         """
         self.check_query_limit(**{"limit × group_size": points})
         self.check_filter(models.Filter(must=[models.IsNullCondition(is_null=models.PayloadField(key=by))]))
@@ -113,7 +113,7 @@ class Limits:
         """Raise if a filter is on a payload key without an index, where that is not allowed.
 
         Raises:
-            ConfigurationError: It is; names the keys.
+            ConfigurationError: A key has no index; the error names all such keys.
         """
         if self.unindexed_writes if writes else self.unindexed_reads:
             return
@@ -127,10 +127,10 @@ class Limits:
             )
 
     def check_tokens(self, documents: Sequence[Document], lengths: NDArray[np.int64]) -> None:
-        """Raise if a document has more token vectors than it may.
+        """Raise if a document has more token vectors than allowed.
 
         Raises:
-            InvalidDocumentError: It has; names the first one.
+            InvalidDocumentError: A document has too many; the error names the first one.
         """
         if self.rows is None or not (lengths > self.rows).any():
             return
@@ -142,7 +142,7 @@ class Limits:
 
 
 def filter_keys(condition: Any, prefix: str = "") -> Iterator[str]:
-    """The payload keys that a filter, or a part of one, looks at; those of nested objects as paths."""
+    """Return the payload keys of a filter or a part of one; those of nested objects as paths."""
     if isinstance(condition, list):
         for each in condition:
             yield from filter_keys(each, prefix)

@@ -1,4 +1,4 @@
-"""Search options: defined and documented once, checked, and kept within the limits of a server."""
+"""Defines, documents and checks the options of searches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from qdrant_client import models  # noqa: TC002 - the hints of options resolve a
 
 from colbert_qdrant.config.checks import require_int
 from colbert_qdrant.errors import ConfigurationError
-from colbert_qdrant.search.filters import Where, joined
+from colbert_qdrant.search.filters import Where, combine_filters
 from colbert_qdrant.search.fusion import Fusion, check_fusion
 from colbert_qdrant.search.limits import Limits, filter_keys
 
@@ -139,7 +139,7 @@ class CheckedOptions:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self, where: Where | None) -> None:
-        object.__setattr__(self, "filter", joined(self.filter, where))
+        object.__setattr__(self, "filter", combine_filters(self.filter, where))
         if self.mode not in get_args(SearchMode):
             raise ConfigurationError(f"unknown mode {self.mode!r}: use one of {', '.join(get_args(SearchMode))}")
         if self.limit < 1:

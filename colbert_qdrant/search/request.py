@@ -1,4 +1,4 @@
-"""Search options and encoded queries → the requests that are sent: pure builders, no I/O."""
+"""Builds the requests of searches from options and encoded queries, without I/O."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from qdrant_client import models
 
 from colbert_qdrant.documents import SearchHits
-from colbert_qdrant.search.fusion import fused
+from colbert_qdrant.search.fusion import fusion_parts
 from colbert_qdrant.search.hits import to_hits
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class RequestBuilder:
         if options.fusion == "maxsim":
             found = list(prefetch.values())
             return models.QueryRequest(prefetch=found if len(found) > 1 else found[0], **rank, **common)
-        fusion = fused(
+        fusion = fusion_parts(
             options.fusion,
             prefetch,
             rank,
@@ -180,15 +180,15 @@ class RequestBuilder:
         return params
 
 
-def scanned(part: Part, vector: str) -> Part:
-    """The same search, or part of one, with every encoding that matches the filter looked at instead of a graph."""
+def without_graph(part: Part, vector: str) -> Part:
+    """Return the same search, or part of one, without the graph: it reads every encoding that matches the filter."""
     changes: dict[str, Any] = {}
     if part.using == vector:
         changes["params"] = models.SearchParams(exact=True)
     if isinstance(part.prefetch, list):
-        changes["prefetch"] = [scanned(each, vector) for each in part.prefetch]
+        changes["prefetch"] = [without_graph(each, vector) for each in part.prefetch]
     elif part.prefetch is not None:
-        changes["prefetch"] = scanned(part.prefetch, vector)
+        changes["prefetch"] = without_graph(part.prefetch, vector)
     return part.model_copy(update=changes)
 
 

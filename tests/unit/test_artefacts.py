@@ -151,7 +151,7 @@ def test_an_alias_stands_for_its_collection(client: QdrantClient) -> None:
     publish(client, "current", DATA)
     assert client.collection_exists(HERE)
     assert fetch(client, "docs") == DATA
-    assert run_blocking(artefacts.place(blocking_engine(client), "current")) == "collection 'docs__fde'"
+    assert run_blocking(artefacts.location(blocking_engine(client), "current")) == "collection 'docs__fde'"
     assert real_name(client, "other") == "other"
 
 

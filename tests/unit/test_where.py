@@ -13,7 +13,7 @@ import pytest
 from qdrant_client import models
 
 from colbert_qdrant import ConfigurationError
-from colbert_qdrant.search.filters import joined, to_filter
+from colbert_qdrant.search.filters import combine_filters, to_filter
 
 DAY = dt.date(2024, 6, 1)
 NOON = dt.datetime(2024, 6, 1, 12)
@@ -198,7 +198,7 @@ def test_what_is_wrong_is_named(where: Any, message: str) -> None:
 
 def test_nothing_is_changed_where_only_one_of_two_is_given() -> None:
     other = models.Filter(should=[models.HasIdCondition(has_id=[1])])
-    assert joined(None, None) is None
-    assert joined(other, None) is other
-    assert joined(None, A) == to_filter(A)
-    assert joined(other, A) == models.Filter(must=[other, to_filter(A)])
+    assert combine_filters(None, None) is None
+    assert combine_filters(other, None) is other
+    assert combine_filters(None, A) == to_filter(A)
+    assert combine_filters(other, A) == models.Filter(must=[other, to_filter(A)])
