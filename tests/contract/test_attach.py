@@ -86,8 +86,8 @@ def by_words(query: str) -> models.QueryRequest:
 
 
 def by_both(query: str) -> models.QueryRequest:
-    legs = [by_dense(query, limit=12), by_words(query)]
-    prefetch = [models.Prefetch(query=leg.query, using=leg.using, limit=leg.limit) for leg in legs]
+    searches = [by_dense(query, limit=12), by_words(query)]
+    prefetch = [models.Prefetch(query=each.query, using=each.using, limit=each.limit) for each in searches]
     return models.QueryRequest(prefetch=prefetch, query=models.FusionQuery(fusion=models.Fusion.RRF), limit=COUNT)
 
 

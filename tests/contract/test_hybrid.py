@@ -162,7 +162,7 @@ def test_maxsim_ranks_the_union_of_all_vectors(docs: ColbertCollection) -> None:
     assert_best(hits, exact_scores(QUERY), among=union)
 
 
-def test_hits_say_which_legs_brought_them(docs: ColbertCollection) -> None:
+def test_hits_say_which_vectors_found_them(docs: ColbertCollection) -> None:
     hits = docs.search(QUERY, prefetch={"meaning": 8, "words": 5}, limit=10, vectors={"meaning": MEANING})
     assert len(hits) == 10
     dense, words = DENSE @ MEANING, word_scores(QUERY)

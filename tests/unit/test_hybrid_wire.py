@@ -1,4 +1,4 @@
-"""What goes over the wire for legs and their fusion: in the words of the server's version, or an error."""
+"""What goes over the wire for prefetches and their fusion: in the words of the server's version, or an error."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_vectors_beside_the_encoding_are_made(server: FaultyServer, client: Qdra
     assert server.created["sparse_vectors"] == {"words": {}, "bm25": {"modifier": "idf"}}
 
 
-def test_a_collection_without_other_legs_says_nothing_of_them(server: FaultyServer, client: QdrantClient) -> None:
+def test_a_collection_without_further_vectors_says_nothing_of_them(server: FaultyServer, client: QdrantClient) -> None:
     create(client, CollectionConfig(fde=MUVERA))
     assert server.created is not None
     assert "sparse_vectors" not in server.created
@@ -204,13 +204,13 @@ def test_a_leg_with_its_own_limit_is_searched_as_far(server: FaultyServer, clien
     assert (prefetch["limit"], prefetch["prefetch"][0]["params"]["hnsw_ef"]) == (500, 128)
 
 
-def test_which_legs_brought_a_hit_is_asked_in_the_same_request(server: FaultyServer, client: QdrantClient) -> None:
+def test_which_vectors_found_a_hit_is_asked_in_the_same_request(server: FaultyServer, client: QdrantClient) -> None:
     docs = create(client)
     docs.search("Haus", mode="hybrid", limit=5, candidates=20)
-    main, *legs = server.bodies[-1]["searches"]
+    main, *prefetches = server.bodies[-1]["searches"]
     assert server.requests == 1
     assert [leg["using"] for leg in main["prefetch"]] == ["fde", "bm25"]
-    assert [(leg["using"], leg["limit"], leg["with_payload"]) for leg in legs] == [
+    assert [(each["using"], each["limit"], each["with_payload"]) for each in prefetches] == [
         ("fde", 20, False),
         ("bm25", 20, False),
     ]
