@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 
 from qdrant_client import models
 
@@ -61,7 +60,7 @@ class OpenCollection:
         encoder: LateInteractionEncoder,
         further: FurtherVectors,
     ) -> None:
-        """See `of`, which also finds out whether every point has its encoding."""
+        """See `make`, which also finds out whether every point has its encoding."""
         self.config, self.fde, self.limits, self._tokens_of = stored
         self.name = name
         self.engine = engine
@@ -74,70 +73,31 @@ class OpenCollection:
         self._described: Mapping[str, Any] | None = None
 
     @classmethod
-    async def create(
+    async def make(
         cls,
+        how: Literal["create", "open", "open_or_create"],
         name: str,
         *,
         engine: Engine,
         encoder: LateInteractionEncoder,
-        config: CollectionConfig | None,
-        vector_encoders: Mapping[str, VectorEncoder] | None,
+        config: CollectionConfig | None = None,
+        vector_encoders: Mapping[str, VectorEncoder] | None = None,
     ) -> Self:
-        """Create a collection and open it; see `ColbertCollection.create`."""
-        config = config or CollectionConfig()
-        further = await engine.runtime.compute(
-            FurtherVectors, config, vector_encoders or {}, await engine.capabilities()
-        )
-        creating = lifecycle.create(name, engine=engine, encoder=encoder, config=config)
-        stored = await engine.runtime.whole(creating)
-        return await cls.of(stored, name=name, engine=engine, encoder=encoder, further=further)
-
-    @classmethod
-    async def open(
-        cls,
-        name: str,
-        *,
-        engine: Engine,
-        encoder: LateInteractionEncoder,
-        config: CollectionConfig | None,
-        vector_encoders: Mapping[str, VectorEncoder] | None,
-    ) -> Self:
-        """Open a collection; see `ColbertCollection.open`."""
-        stored = await lifecycle.open(name, engine=engine, encoder=encoder, config=config)
-        further = await engine.runtime.compute(
-            FurtherVectors, stored.config, vector_encoders or {}, await engine.capabilities()
-        )
-        return await cls.of(stored, name=name, engine=engine, encoder=encoder, further=further)
-
-    @classmethod
-    async def open_or_create(
-        cls,
-        name: str,
-        *,
-        engine: Engine,
-        encoder: LateInteractionEncoder,
-        config: CollectionConfig | None,
-        vector_encoders: Mapping[str, VectorEncoder] | None,
-    ) -> Self:
-        """Open a collection, or create it; see `ColbertCollection.open_or_create`."""
-        if not await engine.collection_exists(name):
-            with contextlib.suppress(CollectionExistsError):  # by somebody else, in the meantime
-                return await cls.create(
-                    name, engine=engine, encoder=encoder, config=config, vector_encoders=vector_encoders
-                )
-        return await cls.open(name, engine=engine, encoder=encoder, config=config, vector_encoders=vector_encoders)
-
-    @classmethod
-    async def of(
-        cls,
-        stored: Stored,
-        *,
-        name: str,
-        engine: Engine,
-        encoder: LateInteractionEncoder,
-        further: FurtherVectors,
-    ) -> Self:
-        """Open a collection whose stored state was read; see the class for arguments."""
+        """Create or open a collection; see `ColbertCollection.create`, `open` and `open_or_create`."""
+        create = how == "create" or (how == "open_or_create" and not await engine.collection_exists(name))
+        capabilities, stored = await engine.capabilities(), None
+        if create:
+            settings = config or CollectionConfig()
+            further = await engine.runtime.compute(FurtherVectors, settings, vector_encoders or {}, capabilities)
+            creating = lifecycle.create(name, engine=engine, encoder=encoder, config=settings)
+            try:
+                stored = await engine.runtime.whole(creating)
+            except CollectionExistsError:
+                if how == "create":
+                    raise  # else somebody else created it in the meantime
+        if stored is None:
+            stored = await lifecycle.open(name, engine=engine, encoder=encoder, config=config)
+            further = await engine.runtime.compute(FurtherVectors, stored.config, vector_encoders or {}, capabilities)
         collection = cls(stored, name=name, engine=engine, encoder=encoder, further=further)
         await collection._set(stored.fde)
         return collection

@@ -92,10 +92,10 @@ class ColbertCollection:
             CapabilityError: The server is too old.
         """
         engine = blocking_engine(client, retry=retry, shard_key=shard_key)
-        creating = OpenCollection.create(
-            name, engine=engine, encoder=encoder, config=config, vector_encoders=vector_encoders
+        making = OpenCollection.make(
+            "create", name, engine=engine, encoder=encoder, config=config, vector_encoders=vector_encoders
         )
-        return cls(run_blocking(creating))
+        return cls(run_blocking(making))
 
     @classmethod
     def open(  # noqa: D417
@@ -126,10 +126,10 @@ class ColbertCollection:
             ArtefactError: It was fitted, but what was fitted is missing or altered.
         """
         engine = blocking_engine(client, retry=retry, shard_key=shard_key)
-        opening = OpenCollection.open(
-            name, engine=engine, encoder=encoder, config=config, vector_encoders=vector_encoders
+        making = OpenCollection.make(
+            "open", name, engine=engine, encoder=encoder, config=config, vector_encoders=vector_encoders
         )
-        return cls(run_blocking(opening))
+        return cls(run_blocking(making))
 
     @classmethod
     def open_or_create(
@@ -145,10 +145,10 @@ class ColbertCollection:
     ) -> Self:
         """Open the collection if there is one, else create it; arguments and errors are those of the two."""
         engine = blocking_engine(client, retry=retry, shard_key=shard_key)
-        opening = OpenCollection.open_or_create(
-            name, engine=engine, encoder=encoder, config=config, vector_encoders=vector_encoders
+        making = OpenCollection.make(
+            "open_or_create", name, engine=engine, encoder=encoder, config=config, vector_encoders=vector_encoders
         )
-        return cls(run_blocking(opening))
+        return cls(run_blocking(making))
 
     @property
     def name(self) -> str:

@@ -51,11 +51,9 @@ class Files(Protocol):
 
     async def read(self, collection: str, file_name: str) -> bytes | None:
         """Read a file; ``None`` if there is none."""
-        ...
 
     async def write(self, collection: str, file_name: str, data: bytes | None) -> None:
         """Write a file whole, or remove it if ``data`` is ``None``."""
-        ...
 
 
 class Engine(Protocol):
@@ -68,27 +66,22 @@ class Engine(Protocol):
     @property
     def client(self) -> object:
         """The user's client; two engines are one if they have the same."""
-        ...
 
     @property
     def runtime(self) -> Runtime:
         """Runs the coroutines that use the engine."""
-        ...
 
     @property
     def shard_key(self) -> ShardKey | None:
         """The shards that requests are for; ``None`` for all."""
-        ...
 
     @property
     def binary(self) -> bool:
         """Whether numbers travel as bytes, not as decimal digits."""
-        ...
 
     @property
     def files(self) -> Files | None:
         """Files beside collections; ``None`` if the engine keeps none."""
-        ...
 
     async def capabilities(self) -> Capabilities:
         """Return what the engine can do; a server is asked for its version once.
@@ -96,49 +89,38 @@ class Engine(Protocol):
         Raises:
             CapabilityError: The server is older than 1.10.
         """
-        ...
 
     async def collection_exists(self, collection: str) -> bool:
         """Tell whether there is such a collection, or an alias of that name."""
-        ...
 
     async def get_collection(self, collection: str) -> models.CollectionInfo:
         """Describe a collection."""
-        ...
 
     async def create_collection(self, collection: str, **settings: Any) -> None:
         """Create an empty collection."""
-        ...
 
     async def update_collection(self, collection: str, **settings: Any) -> None:
         """Change a collection's settings or metadata."""
-        ...
 
     async def delete_collection(self, collection: str) -> None:
         """Delete a collection with all its points."""
-        ...
 
     async def create_payload_index(self, collection: str, *, field_name: str, field_schema: Any) -> None:
         """Index a payload key."""
-        ...
 
     async def create_vector_name(
         self, collection: str, name: str, config: models.DenseVectorNameConfig | models.SparseVectorNameConfig
     ) -> None:
         """Add a vector to a collection."""
-        ...
 
     async def delete_vector_name(self, collection: str, name: str) -> None:
         """Remove a vector from a collection and all its points."""
-        ...
 
     async def get_aliases(self) -> Mapping[str, str]:
         """Return the collection of every alias."""
-        ...
 
     async def update_aliases(self, operations: Sequence[models.AliasOperations]) -> None:
         """Change aliases, all of them or none."""
-        ...
 
     async def upsert(self, collection: str, points: Sequence[Point], *, insert_only: bool = False) -> None:
         """Store points and wait until they are applied.
@@ -148,21 +130,17 @@ class Engine(Protocol):
             points: The points, each replaced whole if it is stored already.
             insert_only: Leave alone the points that are stored already.
         """
-        ...
 
     async def update_vectors(
         self, collection: str, points: Sequence[models.PointVectors], *, update_filter: models.Filter | None = None
     ) -> None:
         """Replace the given vectors of points, or of those that match a filter."""
-        ...
 
     async def delete_vectors(self, collection: str, *, vectors: Sequence[str], points: models.Filter) -> None:
         """Remove vectors from points."""
-        ...
 
     async def delete(self, collection: str, *, points_selector: Selector) -> None:
         """Delete points."""
-        ...
 
     async def retrieve(
         self,
@@ -173,7 +151,6 @@ class Engine(Protocol):
         with_vectors: bool | list[str] = False,
     ) -> list[models.Record]:
         """Read points by their ids; those that are not stored are left out."""
-        ...
 
     async def scroll(
         self,
@@ -186,26 +163,20 @@ class Engine(Protocol):
         with_vectors: bool | list[str],
     ) -> tuple[list[models.Record], PointId | None]:
         """Read a page of points, and where the next one begins; ``None`` after the last."""
-        ...
 
     async def count(self, collection: str, count_filter: models.Filter | None = None) -> int:
         """Count points exactly."""
-        ...
 
     async def search(self, collection: str, requests: Sequence[models.QueryRequest]) -> Answers:
         """Answer searches that this library built, in one request."""
-        ...
 
     async def search_given(self, collection: str, requests: Sequence[models.QueryRequest]) -> list[QueryResponse]:
         """Answer a user's own searches, as the client sends them: it may turn texts in them into vectors."""
-        ...
 
     async def search_groups(
         self, collection: str, request: models.QueryRequest, *, group_by: str, group_size: int
     ) -> list[models.PointGroup]:
         """Answer a search for groups of points."""
-        ...
 
     async def optimize(self, collection: str) -> None:
         """Build the graphs of a collection now, where the engine does not do so by itself."""
-        ...

@@ -34,13 +34,11 @@ class Runtime(Protocol):
         self, method: Callable[Arguments, Any], *arguments: Arguments.args, **named: Arguments.kwargs
     ) -> Any:
         """Call a client's method, and await its result if that has to be awaited."""
-        ...
 
     async def compute(
         self, function: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs
     ) -> Result:
         """Do long work without keeping an event loop from its other tasks."""
-        ...
 
     async def within(self, seconds: float, request: Callable[[], Awaitable[Result]]) -> Result:
         """Bound the time of a request.
@@ -48,19 +46,15 @@ class Runtime(Protocol):
         Raises:
             TimeoutError: The request takes longer than ``seconds``.
         """
-        ...
 
     async def whole(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Finish work before a cancellation takes effect."""
-        ...
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
-        ...
 
     def lock(self) -> AbstractAsyncContextManager[None]:
         """Return a lock that one task or thread holds at a time."""
-        ...
 
 
 def run_blocking(work: Coroutine[Any, Any, Result]) -> Result:

@@ -224,9 +224,7 @@ class MigrationOperations:
             )
 
     async def _opened(self) -> OpenCollection:
-        return await OpenCollection.open(
-            self.plan.target, engine=self._writing, encoder=self._encoder, config=None, vector_encoders=None
-        )
+        return await OpenCollection.make("open", self.plan.target, engine=self._writing, encoder=self._encoder)
 
     async def _fit(self, *, progress: bool | ProgressReporter) -> None:
         fitter = Fitter(await self._opened())

@@ -45,7 +45,7 @@ async def check_quality(
         queries: Token vectors of queries.
         min_recall: The least recall@10 that passes.
     """
-    opened = await OpenCollection.open(target, engine=engine, encoder=encoder, config=None, vector_encoders=None)
+    opened = await OpenCollection.make("open", target, engine=engine, encoder=encoder)
     if not len(queries):
         return Check(name="quality", passed=None, detail="no point has token vectors"), None
     found = []
