@@ -77,7 +77,7 @@ from colbert_qdrant.scoring.maxsim import maxsim
 from colbert_qdrant.scoring.rerank import ColbertReranker, Reranker
 from colbert_qdrant.search.filters import Where
 from colbert_qdrant.search.fusion import Rrf
-from colbert_qdrant.search.options import SearchMode
+from colbert_qdrant.search.options import AttachOptions, GroupOptions, SearchMode, SearchOptions, SimilarOptions
 from colbert_qdrant.tokens import TokenEmbeddings
 
 __version__ = "0.1.0"
@@ -87,6 +87,7 @@ __all__ = [
     "AsyncAttachedCollection",
     "AsyncColbertCollection",
     "AsyncEdgeClient",
+    "AttachOptions",
     "AttachedCollection",
     "AuthenticationError",
     "Bm25Config",
@@ -111,6 +112,7 @@ __all__ = [
     "FingerprintMismatchError",
     "FixedDimensionalEncoder",
     "ForkedProcessError",
+    "GroupOptions",
     "HnswConfig",
     "IngestReport",
     "Inspection",
@@ -145,11 +147,13 @@ __all__ = [
     "SearchHit",
     "SearchHits",
     "SearchMode",
+    "SearchOptions",
     "SearchQuality",
     "SearchTimings",
     "Secret",
     "SentenceTransformersEncoder",
     "ServerError",
+    "SimilarOptions",
     "SparseConfig",
     "StoreLockedError",
     "TokenEmbeddings",
