@@ -104,12 +104,12 @@ def _read(path: Path) -> Mapping[str, str]:
     if not path.exists():
         return {}
     try:
-        return read_json(path, FORMAT, _checked)
+        return read_json(path, FORMAT, _check_names)
     except EngineError as error:
         raise EngineError(f"{error}; restore it from a backup, or delete it to go on without aliases") from error
 
 
-def _checked(aliases: Mapping[str, str]) -> Mapping[str, str]:
+def _check_names(aliases: Mapping[str, str]) -> Mapping[str, str]:
     for alias, collection in aliases.items():
         check_name(alias, "an alias")
         check_name(collection, "a collection")

@@ -84,8 +84,8 @@ def _sync_folder(folder: Path) -> None:
     """Makes sure that what was renamed stays so when the power fails."""
     if os.name == "nt":  # where folders cannot be opened
         return
-    opened = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(opened)
+        os.fsync(descriptor)
     finally:
-        os.close(opened)
+        os.close(descriptor)

@@ -74,8 +74,8 @@ def to_json(value: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def dumped(value: BaseModel | Mapping[str, BaseModel] | None) -> Any:
+def dump_models(value: BaseModel | Mapping[str, BaseModel] | None) -> Any:
     """Returns a model, or a dict of models, as plain JSON values."""
     if value is None or isinstance(value, BaseModel):
         return value and value.model_dump(mode="json", exclude_none=True)
-    return {name: dumped(model) for name, model in value.items()}
+    return {name: dump_models(model) for name, model in value.items()}

@@ -28,7 +28,7 @@ def check_name(name: str, what: str, *, max_bytes: int = _MAX_BYTES) -> None:
     problem = _problem(name, max_bytes)
     if problem:
         raise ConfigurationError(
-            f"{_shown(name)} cannot be the name of {what}, which becomes that of a file or folder: {problem}"
+            f"{_shorten(name)} cannot be the name of {what}, which becomes that of a file or folder: {problem}"
         )
 
 
@@ -49,12 +49,12 @@ def store_folder(path: str | os.PathLike[str]) -> Path:
     return Path(text).absolute()
 
 
-def folded(name: str) -> str:
+def fold_name(name: str) -> str:
     """What is the same for all names that some file system takes for one."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
-def _shown(name: object) -> str:
+def _shorten(name: object) -> str:
     shown = ascii(name)  # a name may not be printable
     return shown if len(shown) <= 60 else f"{shown[:60]}…"
 

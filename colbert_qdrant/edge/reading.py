@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     AnyQuery = models.QueryInterface | np.ndarray[Any, Any]
 
 
-class Reading:
+class ReadMethods:
     """What `EdgeClient` inherits."""
 
     _store: Store

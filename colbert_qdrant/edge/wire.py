@@ -70,17 +70,17 @@ def pack_error(error: Exception) -> dict[str, Any]:
     return {"type": type(error).__name__, "text": str(error)}
 
 
-def unpack_error(said: dict[str, Any]) -> Exception:
+def unpack_error(message: dict[str, Any]) -> Exception:
     """The exception of a message: of this library's class, a built-in one, or an `EngineError` that names it."""
-    name, text = said["type"], said["text"]
+    name, text = message["type"], message["text"]
     for module in (errors, builtins):
         kind = getattr(module, name, None)
         if isinstance(kind, type) and issubclass(kind, Exception) and kind is not StopIteration:
-            return _made(kind, text)
+            return _make_error(kind, text)
     return errors.EngineError(f"{name}: {text}")
 
 
-def _made(kind: type[Exception], text: str) -> Exception:
+def _make_error(kind: type[Exception], text: str) -> Exception:
     """An exception of a class, or of the nearest one above it that is made from a text alone."""
     for each in kind.__mro__:
         with contextlib.suppress(TypeError):
@@ -111,7 +111,7 @@ def _encode(value: Any, buffers: _Buffers) -> Any:  # noqa: PLR0911 - one for ea
         if len(value) >= _FEW and set(map(type, value)) == {float}:
             return {_TAG: "floats", "at": buffers.add(array("d", value).tobytes())}
         return [_encode(item, buffers) for item in value]
-    if isinstance(value, BaseModel) and (model := _client_s(type(value))):
+    if isinstance(value, BaseModel) and (model := _client_class_name(type(value))):
         fields = {name: _encode(field, buffers) for name, field in value.__dict__.items()}
         return {_TAG: "model", "name": model, "fields": fields, "set": [*value.model_fields_set]}
     if isinstance(value, dict):
@@ -126,7 +126,7 @@ def _encode(value: Any, buffers: _Buffers) -> Any:  # noqa: PLR0911 - one for ea
 
 def _encode_rare(value: Any, buffers: _Buffers) -> Any:  # noqa: PLR0911 - likewise
     match value:
-        case Enum() if name := _client_s(type(value)):
+        case Enum() if name := _client_class_name(type(value)):
             return {_TAG: "enum", "name": name, "value": value.value}
         case tuple():
             return {_TAG: "tuple", "items": _encode(list(value), buffers)}
@@ -145,7 +145,7 @@ def _encode_rare(value: Any, buffers: _Buffers) -> Any:  # noqa: PLR0911 - likew
 
 
 @functools.cache
-def _client_s(kind: type) -> str | None:
+def _client_class_name(kind: type) -> str | None:
     """The name under which the client's models have a class, or one that it is made from."""
     own = (each for each in kind.__mro__ if each not in (BaseModel, Enum))
     return next((each.__name__ for each in own if getattr(models, each.__name__, None) is each), None)

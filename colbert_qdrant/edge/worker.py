@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def main(path: str) -> None:
     """Serve the store in a folder until the other side goes away."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of a terminal's processes; the other one decides
-    requests, answers = sys.stdin.buffer, _own_output()
+    requests, answers = sys.stdin.buffer, _reserve_output()
     client: EdgeClient | None = None
     while (message := _read(requests)) is not None:
         number, call = message
@@ -60,7 +60,7 @@ def _call(body: bytes, text: int, client: EdgeClient) -> Any:
     return getattr(client, request["method"])(*request["arguments"], **request["named"])
 
 
-def _own_output() -> BinaryIO:
+def _reserve_output() -> BinaryIO:
     """Standard output; whatever else is printed goes to standard error from now on."""
     own = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
