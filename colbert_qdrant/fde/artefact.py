@@ -75,8 +75,8 @@ class Fitted(FixedDimensionalEncoder, ABC):
 
     def fingerprint(self) -> dict[str, Any]:
         """Algorithm, version, settings, token dimensions, and the digest of what was fitted, if anything was."""
-        known = {"config": self.config.to_dict(), "version": self.VERSION, "token_dim": self.token_dim}
-        return known | {"digest": self._digest} if self.config.needs_fit else known
+        facts = {"config": self.config.to_dict(), "version": self.VERSION, "token_dim": self.token_dim}
+        return facts | {"digest": self._digest} if self.config.needs_fit else facts
 
     @cached_property
     def _bytes(self) -> bytes:
@@ -99,9 +99,9 @@ def settings_of(data: bytes) -> dict[str, Any]:
         settings: dict[str, Any] = _header(data)["config"]
         kind = settings["type"]
     except (ValueError, KeyError, TypeError) as error:
-        raise unreadable(error) from error
+        raise unreadable_error(error) from error
     if not isinstance(kind, str):
-        raise unreadable(TypeError("its type is no name"))
+        raise unreadable_error(TypeError("its type is no name"))
     return settings
 
 
@@ -112,20 +112,20 @@ def tensors_of(data: bytes, *, version: int) -> dict[str, NDArray[np.float32]]:
         ArtefactError: The bytes are no artefact, only part of one, of another version, or hold what is not finite.
     """
     try:
-        written: Any = _header(data).get("version")
+        stored_version: Any = _header(data).get("version")
         tensors = load(data)
         _require_finite(tensors)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise unreadable(error) from error
-    if written != version:
+        raise unreadable_error(error) from error
+    if stored_version != version:
         raise ArtefactError(
-            f"the fitted encoding is of version {written!r}, this one reads {version}: install the version of "
+            f"the fitted encoding is of version {stored_version!r}, this one reads {version}: install the version of "
             "colbert-qdrant that fitted it, or fit anew"
         )
     return tensors
 
 
-def unreadable(error: Exception) -> ArtefactError:
+def unreadable_error(error: Exception) -> ArtefactError:
     """What to raise for a file that is not what it should be."""
     return ArtefactError(
         f"the fitted encoding cannot be read ({type(error).__name__}: {error}): it was cut off or altered, or is "

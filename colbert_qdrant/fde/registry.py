@@ -91,9 +91,9 @@ def register_fde(kind: FdeKind) -> None:
     Raises:
         ConfigurationError: The tag is another encoding's.
     """
-    known = _KINDS.setdefault(kind.tag, kind)
-    if known != kind:
-        raise ConfigurationError(f"FDE type {kind.tag!r} is that of {known.config.__name__}: choose another tag")
+    existing = _KINDS.setdefault(kind.tag, kind)
+    if existing != kind:
+        raise ConfigurationError(f"FDE type {kind.tag!r} is that of {existing.config.__name__}: choose another tag")
     FDE_CONFIGS[kind.tag] = kind.config
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from colbert_qdrant.fde.lemur.sample import OwnTokens
+from colbert_qdrant.fde.lemur.own_tokens import OwnTokens
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,7 +11,7 @@ import numpy as np
 from colbert_qdrant._support.devices import require_device
 from colbert_qdrant.config import LemurConfig
 from colbert_qdrant.errors import ConfigurationError, InvalidTokensError
-from colbert_qdrant.fde.artefact import Fitted, settings_of, tensors_of, unreadable
+from colbert_qdrant.fde.artefact import Fitted, settings_of, tensors_of, unreadable_error
 from colbert_qdrant.fde.lemur.device import DeviceLemur
 from colbert_qdrant.fde.lemur.fit import fit_parameters
 from colbert_qdrant.fde.lemur.host import HostLemur
@@ -117,7 +117,7 @@ class LemurEncoder(Fitted):
         try:
             parameters = LemurParameters.from_tensors(tensors, dim=config.dim)
         except (ValueError, KeyError) as error:
-            raise unreadable(error) from error
+            raise unreadable_error(error) from error
         return cls(config, parameters)
 
     @property

@@ -48,10 +48,10 @@ class Features:
         random = np.random.RandomState(seed)
         weight = random.standard_normal((token_dim, hidden)) / np.sqrt(3 * token_dim)
         bias = random.standard_normal(hidden) / (np.sqrt(3) * token_dim)
-        return cls.centred(weight, bias, np.ones(hidden), np.zeros(hidden))
+        return cls.from_layer(weight, bias, np.ones(hidden), np.zeros(hidden))
 
     @classmethod
-    def centred(
+    def from_layer(
         cls,
         weight: NDArray[np.floating],
         bias: NDArray[np.floating],
@@ -73,7 +73,7 @@ class Features:
             features[start : start + _TILE] = self._tile(values[start : start + _TILE])
         return features
 
-    def rotated(self, values: NDArray[np.float32], rotation: NDArray[np.float32]) -> NDArray[np.float32]:
+    def rotate(self, values: NDArray[np.float32], rotation: NDArray[np.float32]) -> NDArray[np.float32]:
         """``self(values) @ rotation`` without ever holding the features of all: float32, shape ``(n, dim)``."""
         rotated = np.empty((len(values), rotation.shape[1]), np.float32)
         for start in range(0, len(values), _TILE):

@@ -55,7 +55,7 @@ class Cells:
         per_rep = shape[1] * shape[2]
         # numpy sorts numbers of up to 16 bits by radix, several times faster than longer ones
         dtype = np.min_scalar_type(per_rep - 1)
-        slots = partition.numbers(multiply(partition.matrix, values.T), dtype)
+        slots = partition.assign_cells(multiply(partition.matrix, values.T), dtype)
         slots += np.repeat((np.arange(shape[1]) * shape[2]).astype(dtype), lengths)
         numbers = slots + (np.arange(r_reps) * per_rep)[:, None]
         return cls(
@@ -119,7 +119,7 @@ class Cells:
             text, cell = np.divmod(part, cells)
             yield part, hamming.take(cell, axis=0) | blocked.take(text, axis=0)
 
-    def place(self, numbers: NDArray[np.int64], rows: NDArray[Any], encoded: NDArray[np.float32]) -> None:
+    def write(self, numbers: NDArray[np.int64], rows: NDArray[Any], encoded: NDArray[np.float32]) -> None:
         """Write the rows of cells to where they belong.
 
         Args:

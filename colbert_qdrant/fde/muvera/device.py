@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class DeviceCells:
-    """Fills encodings, a tile at a time: the same numbers as `AggregatedCells`, up to rounding.
+    """Fills encodings, a tile at a time: the same numbers as `HostCells`, up to rounding.
 
     One product does all hyperplanes and projections, and one scatter adds up all cells: little for a device to wait
     for.
@@ -60,7 +60,7 @@ class DeviceCells:
         """Sums ``(texts * r_reps, cells, dim_proj)`` and numbers of tokens ``(texts * r_reps, cells)``."""
         split = len(self._partition.matrix)
         products = self._send(tokens.values) @ self._matrix
-        numbers = self._partition.numbers_on_device(products[:, :split])
+        numbers = self._partition.assign_cells_on_device(products[:, :split])
         first = np.repeat(np.arange(len(tokens)), tokens.lengths)[:, None] * self._r_reps + np.arange(self._r_reps)
         slots = (self._send(first) * self._partition.cells + numbers).flatten()
         shape = len(tokens) * self._r_reps, self._partition.cells

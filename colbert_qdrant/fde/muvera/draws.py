@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from colbert_qdrant.config import MuveraConfig
-    from colbert_qdrant.fde.muvera.fitted import FittedPartition
+    from colbert_qdrant.fde.muvera.fit import FittedPartition
     from colbert_qdrant.fde.muvera.partitions import Partition
 
 

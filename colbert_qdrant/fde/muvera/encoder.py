@@ -11,12 +11,12 @@ from colbert_qdrant._support.devices import require_device
 from colbert_qdrant._support.workers import Workers
 from colbert_qdrant.config import MuveraConfig
 from colbert_qdrant.errors import ConfigurationError, InvalidTokensError
-from colbert_qdrant.fde.artefact import Fitted, settings_of, tensors_of, unreadable
-from colbert_qdrant.fde.muvera.aggregated import AggregatedCells
+from colbert_qdrant.fde.artefact import Fitted, settings_of, tensors_of, unreadable_error
 from colbert_qdrant.fde.muvera.device import DeviceCells
 from colbert_qdrant.fde.muvera.draws import CountSketch, Draws
 from colbert_qdrant.fde.muvera.fastembed import FastembedCells
-from colbert_qdrant.fde.muvera.fitted import FittedPartition
+from colbert_qdrant.fde.muvera.fit import FittedPartition
+from colbert_qdrant.fde.muvera.host import HostCells
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class MuveraEncoder(Fitted):
                 "center=True and partition='kmeans' are fitted to token embeddings: use MuveraEncoder.fit(documents, "
                 "config=config), or a collection, which fits by itself"
             )
-        self._cells: AggregatedCells | DeviceCells | FastembedCells
+        self._cells: HostCells | DeviceCells | FastembedCells
         self._sketch: CountSketch | None = None
         if self.config.variant == "fastembed":
             if device is not None:
@@ -123,7 +123,7 @@ class MuveraEncoder(Fitted):
         draws = Draws.of(self.config, token_dim, fitted)
         self._sketch = draws.sketch
         if device is None:
-            self._cells = AggregatedCells(draws, fill_empty=self.config.fill_empty)
+            self._cells = HostCells(draws, fill_empty=self.config.fill_empty)
         else:
             checked = require_device(str(device), remedy="leave device out to encode on the CPU")
             self._cells = DeviceCells(draws, fill_empty=self.config.fill_empty, device=checked)
@@ -163,7 +163,7 @@ class MuveraEncoder(Fitted):
         try:
             fitted = FittedPartition.from_tensors(tensors, config)
         except ValueError as error:
-            raise unreadable(error) from error
+            raise unreadable_error(error) from error
         return cls(config, token_dim=fitted.token_dim, fitted=fitted)
 
     @property

@@ -64,9 +64,9 @@ class FastembedCells:
         rows = cells.sums(values, self._projections)
         if documents:
             rows /= cells.sizes[:, None]
-        cells.place(cells.occupied, rows, encoded)
+        cells.write(cells.occupied, rows, encoded)
         if documents and self._config.fill_empty:
             first = cells.project(values[cells.order[cells.starts]], self._projections)
             for empty, distances in cells.empty():
                 nearest = empty // self._config.cells * self._config.cells + distances.argmin(axis=1)
-                cells.place(empty, first[cells.rank[nearest]], encoded)
+                cells.write(empty, first[cells.rank[nearest]], encoded)

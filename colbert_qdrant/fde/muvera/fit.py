@@ -68,15 +68,15 @@ class FittedPartition:
         Raises:
             ValueError: They are not those that the settings ask for.
         """
-        found = cls(mean=tensors.get("mean"), centroids=tensors.get("centroids"))
+        fitted = cls(mean=tensors.get("mean"), centroids=tensors.get("centroids"))
         dim = next((values.shape[-1] for values in tensors.values() if values.ndim), 0)
-        wanted: dict[str, tuple[int, ...]] = {"mean": (dim,)} if config.center else {}
+        expected: dict[str, tuple[int, ...]] = {"mean": (dim,)} if config.center else {}
         if config.partition == "kmeans":
-            wanted["centroids"] = (config.r_reps, config.cells, dim)
+            expected["centroids"] = (config.r_reps, config.cells, dim)
         shapes = {name: values.shape for name, values in tensors.items()}
-        if shapes != wanted:
-            raise ValueError(f"it holds {shapes}, expected {wanted}")
-        return found
+        if shapes != expected:
+            raise ValueError(f"it holds {shapes}, expected {expected}")
+        return fitted
 
     @property
     def tensors(self) -> dict[str, NDArray[np.float32]]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.tokens import TokenEmbeddings
 
 
-class AggregatedCells:
+class HostCells:
     """Fills encodings, a tile at a time.
 
     A projection is linear, so the sum of a cell is projected rather than each of its tokens: a document has fewer
@@ -47,7 +47,7 @@ class AggregatedCells:
         rows = cells.sums(tokens.values, self._projections)
         if documents:
             rows /= cells.sizes.astype(np.float32)[:, None]
-        cells.place(cells.occupied, rows, encoded)
+        cells.write(cells.occupied, rows, encoded)
         if documents and self._fill_empty:
             _fill(cells, rows, encoded)
 
@@ -61,4 +61,4 @@ def _fill(cells: Cells, means: NDArray[np.float32], encoded: NDArray[np.float32]
         weights = cells.sizes[source].astype(np.float32)
         starts = np.searchsorted(which, np.arange(len(empty)))
         rows = sum_runs(means, source, starts, weights) / np.add.reduceat(weights, starts)[:, None]
-        cells.place(empty, rows, encoded)
+        cells.write(empty, rows, encoded)

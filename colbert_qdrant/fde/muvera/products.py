@@ -34,10 +34,10 @@ def multiply_runs(rows: NDArray[Any], runs: Iterable[tuple[int, int]], matrices:
     import torch  # noqa: PLC0415
 
     with torch.inference_mode():
-        given = _tensor(rows)
-        product = given.new_empty(len(rows), matrices.shape[2])
+        tensor = _tensor(rows)
+        product = tensor.new_empty(len(rows), matrices.shape[2])
         for (start, stop), matrix in zip(runs, _tensor(matrices), strict=True):
-            torch.mm(given[start:stop], matrix, out=product[start:stop])
+            torch.mm(tensor[start:stop], matrix, out=product[start:stop])
     result: NDArray[Any] = product.numpy()
     return result
 
