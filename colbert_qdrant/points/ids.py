@@ -41,15 +41,15 @@ def point_id(id: DocumentId, scheme: IdScheme = "uuid5") -> str | int:
         (1, '936da01f-9abd-4d9d-80c7-02af85c822a8')
     """
     if scheme == "native":
-        return _native(id)
+        return _native_point_id(id)
     check_id(id)
     return str(uuid5(NAMESPACE, f"{_type_name(id)}:{id}"))
 
 
 def point_ids(ids: DocumentId | Iterable[DocumentId], scheme: IdScheme) -> list[int | str | UUID]:
     """The point ids of one document or several; see `point_id`."""
-    given = [ids] if isinstance(ids, str | int | UUID) else ids
-    return [point_id(id, scheme) for id in given]
+    documents = [ids] if isinstance(ids, str | int | UUID) else ids
+    return [point_id(id, scheme) for id in documents]
 
 
 def canonical_id(id: int | str | UUID) -> int | str:
@@ -89,10 +89,10 @@ def id_from_json(value: Any) -> DocumentId:
     return id
 
 
-def _native(id: object) -> int | str:
+def _native_point_id(id: object) -> int | str:
     if isinstance(id, int) and not isinstance(id, bool) and id in NATIVE_RANGE:
         return id
-    point = _as_uuid(id)
+    point = _parse_uuid(id)
     if point is None:
         raise InvalidDocumentError(
             f"id {id!r} cannot be a point's, and this collection has its documents under the ids of points: use a "
@@ -103,7 +103,7 @@ def _native(id: object) -> int | str:
     return point
 
 
-def _as_uuid(id: object) -> str | None:
+def _parse_uuid(id: object) -> str | None:
     if isinstance(id, UUID):
         return str(id)
     try:

@@ -15,10 +15,10 @@ from colbert_qdrant.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_STEP: Final = re.compile(r'(?:^|\.)(?:"(?P<quoted>[^"]+)"|(?P<bare>[\w-]+))|\[(?P<place>[0-9]*)\]')
+_STEP: Final = re.compile(r'(?:^|\.)(?:"(?P<quoted>[^"]+)"|(?P<bare>[\w-]+))|\[(?P<index>[0-9]*)\]')
 
 Step: TypeAlias = str | int | None
-"""A key, a place in a list, or ``None`` for all places."""
+"""A key, an index in a list, or ``None`` for all elements of a list."""
 
 
 def parse_path(path: str) -> list[Step]:
@@ -34,8 +34,8 @@ def parse_path(path: str) -> list[Step]:
     steps: list[Step] = []
     position = 0
     while isinstance(path, str) and (found := _STEP.match(path, position)):
-        place = found["place"]
-        steps.append((found["quoted"] or found["bare"]) if place is None else int(place) if place else None)
+        index = found["index"]
+        steps.append((found["quoted"] or found["bare"]) if index is None else int(index) if index else None)
         position = found.end()
     if not steps or not isinstance(steps[0], str) or position != len(path):
         raise ConfigurationError(
@@ -57,7 +57,7 @@ def values_at(payload: Any, steps: Sequence[Step]) -> Iterator[Any]:
         return
     step, rest = steps[0], steps[1:]
     if isinstance(payload, str):
-        payload = _parsed(payload)
+        payload = _parse_json(payload)
     if isinstance(step, str):
         inner = [payload[step]] if isinstance(payload, dict) and step in payload else []
     elif isinstance(payload, list):
@@ -68,7 +68,7 @@ def values_at(payload: Any, steps: Sequence[Step]) -> Iterator[Any]:
         yield from values_at(each, rest)
 
 
-def _parsed(text: str) -> Any:
+def _parse_json(text: str) -> Any:
     """The JSON object or list that a string holds; ``None`` if it holds none."""
     if not text.lstrip().startswith(("{", "[")):
         return None

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from colbert_qdrant.capabilities import Capabilities, Feature
     from colbert_qdrant.config import CollectionConfig, FdeQuantization, Storage
 
-Place = Literal["cold", "cached", "pinned"]
+Memory = Literal["cold", "cached", "pinned"]
 """Read from disk when needed; kept in the page cache; locked in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Placement:
+class CollectionMemory:
     """Where the parts of a collection are kept.
 
     Attributes:
@@ -31,17 +31,17 @@ class Placement:
         payload: Texts and payloads.
     """
 
-    fde: Place
-    quantized: Place
-    graph: Place
-    tokens: Place
-    payload: Place
+    fde: Memory
+    quantized: Memory
+    graph: Memory
+    tokens: Memory
+    payload: Memory
 
 
-_PLACEMENTS: Final[Mapping[Storage, Placement]] = {
-    "memory": Placement(fde="cached", quantized="pinned", graph="pinned", tokens="cached", payload="cached"),
-    "balanced": Placement(fde="cold", quantized="pinned", graph="cached", tokens="cached", payload="cold"),
-    "disk": Placement(fde="cold", quantized="cached", graph="cold", tokens="cold", payload="cold"),
+_MEMORY: Final[Mapping[Storage, CollectionMemory]] = {
+    "memory": CollectionMemory(fde="cached", quantized="pinned", graph="pinned", tokens="cached", payload="cached"),
+    "balanced": CollectionMemory(fde="cold", quantized="pinned", graph="cached", tokens="cached", payload="cold"),
+    "disk": CollectionMemory(fde="cold", quantized="cached", graph="cold", tokens="cold", payload="cold"),
 }
 
 DISTANCES: Final[Mapping[str, models.Distance]] = {
@@ -99,8 +99,8 @@ def creation_arguments(
         token_dim: Dimensions of a token vector.
         capabilities: What may be sent: placement in memory is said in other words to servers before 1.19.
     """
-    placement = _PLACEMENTS[config.storage]
-    full_copy = "cached" if config.storage == "balanced" and config.fde_quantization is None else placement.fde
+    memory = _MEMORY[config.storage]
+    full_copy = "cached" if config.storage == "balanced" and config.fde_quantization is None else memory.fde
     fde = models.VectorParams(
         size=fde_dim,
         distance=models.Distance.DOT,
@@ -109,10 +109,10 @@ def creation_arguments(
             m=config.hnsw.m,
             ef_construct=config.hnsw.ef_construct,
             full_scan_threshold=config.hnsw.full_scan_threshold,
-            **_place(placement.graph, capabilities),
+            **_memory_argument(memory.graph, capabilities),
         ),
-        quantization_config=_quantization(config.fde_quantization, placement.quantized, capabilities),
-        **_place(full_copy, capabilities),
+        quantization_config=_quantization(config.fde_quantization, memory.quantized, capabilities),
+        **_memory_argument(full_copy, capabilities),
     )
     tokens = models.VectorParams(
         size=token_dim,
@@ -120,21 +120,21 @@ def creation_arguments(
         datatype=models.Datatype(config.token_datatype),
         multivector_config=models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM),
         hnsw_config=models.HnswConfigDiff(m=0, payload_m=0),
-        **_place(placement.tokens, capabilities),
+        **_memory_argument(memory.tokens, capabilities),
     )
     dense = {
         name: models.VectorParams(size=each.dim, distance=DISTANCES[each.distance])
         for name, each in config.dense.items()
     }
     sparse = {
-        name: models.SparseVectorParams(modifier=models.Modifier.IDF if weighted else None)
-        for name, weighted in _idf(config).items()
+        name: models.SparseVectorParams(modifier=models.Modifier.IDF if has_idf else None)
+        for name, has_idf in _idf(config).items()
     }
     return {
         "vectors_config": {config.fde_vector: fde, config.token_vector: tokens, **dense},
         **({"sparse_vectors_config": sparse} if sparse else {}),
         "optimizers_config": models.OptimizersConfigDiff(default_segment_number=config.segments),
-        **_cluster_arguments(config, placement, capabilities),
+        **_cluster_arguments(config, memory, capabilities),
     }
 
 
@@ -159,42 +159,44 @@ def _idf(config: CollectionConfig) -> dict[str, bool]:
     return {**{name: each.idf for name, each in config.sparse.items()}, **bm25}
 
 
-def _cluster_arguments(config: CollectionConfig, placement: Placement, capabilities: Capabilities) -> dict[str, Any]:
+def _cluster_arguments(
+    config: CollectionConfig, memory: CollectionMemory, capabilities: Capabilities
+) -> dict[str, Any]:
     """What only servers take."""
     if not capabilities.has("sharding"):
         return {}
-    given = cluster_settings(config)
+    settings = cluster_settings(config)
     if config.sharding == "custom":
-        given["sharding_method"] = models.ShardingMethod.CUSTOM
+        settings["sharding_method"] = models.ShardingMethod.CUSTOM
     if capabilities.has("memory"):
-        return {**given, "payload": models.PayloadStorageParams(memory=models.Memory(placement.payload))}
-    return {**given, "on_disk_payload": placement.payload == "cold"}
+        return {**settings, "payload": models.PayloadStorageParams(memory=models.Memory(memory.payload))}
+    return {**settings, "on_disk_payload": memory.payload == "cold"}
 
 
-def cluster_settings(given: CollectionConfig | models.CollectionParams) -> dict[str, Any]:
+def cluster_settings(params: CollectionConfig | models.CollectionParams) -> dict[str, Any]:
     """Those of a cluster that are set."""
     names = ("shard_number", "replication_factor", "write_consistency_factor")
-    return {name: getattr(given, name) for name in names if getattr(given, name) is not None}
+    return {name: getattr(params, name) for name in names if getattr(params, name) is not None}
 
 
-def _place(place: Place, capabilities: Capabilities) -> dict[str, Any]:
-    return {"memory": models.Memory(place)} if capabilities.has("memory") else {"on_disk": place == "cold"}
+def _memory_argument(memory: Memory, capabilities: Capabilities) -> dict[str, Any]:
+    return {"memory": models.Memory(memory)} if capabilities.has("memory") else {"on_disk": memory == "cold"}
 
 
 def _quantization(
-    name: FdeQuantization | None, place: Place, capabilities: Capabilities
+    name: FdeQuantization | None, memory: Memory, capabilities: Capabilities
 ) -> models.QuantizationConfig | None:
     if name is None:
         return None
-    placed: dict[str, Any] = (
-        {"memory": models.Memory(place)} if capabilities.has("memory") else {"always_ram": place == "pinned"}
+    memory_argument: dict[str, Any] = (
+        {"memory": models.Memory(memory)} if capabilities.has("memory") else {"always_ram": memory == "pinned"}
     )
     if name == "int8":
-        scalar = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99, **placed)
+        scalar = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99, **memory_argument)
         return models.ScalarQuantization(scalar=scalar)
     if name == "binary":
-        return models.BinaryQuantization(binary=models.BinaryQuantizationConfig(**placed))
-    turbo = models.TurboQuantQuantizationConfig(bits=_TURBO_BITS[name], **placed)
+        return models.BinaryQuantization(binary=models.BinaryQuantizationConfig(**memory_argument))
+    turbo = models.TurboQuantQuantizationConfig(bits=_TURBO_BITS[name], **memory_argument)
     return models.TurboQuantization(turbo=turbo)
 
 
@@ -255,11 +257,11 @@ def _problems_of_vectors(
                 f"vector {name!r} has {params.size} dimensions and distance {params.distance.value}, one vector of "
                 f"{wanted.dim} and {distance.value} is needed"
             )
-    for name, weighted in _idf(config).items():
+    for name, has_idf in _idf(config).items():
         if name not in sparse:
             problems.append(f"sparse vector {name!r} is missing")
-        elif weighted != (sparse[name].modifier == models.Modifier.IDF):
-            problems.append(f"sparse vector {name!r} must {'' if weighted else 'not '}have the modifier idf")
+        elif has_idf != (sparse[name].modifier == models.Modifier.IDF):
+            problems.append(f"sparse vector {name!r} must {'' if has_idf else 'not '}have the modifier idf")
     return problems
 
 

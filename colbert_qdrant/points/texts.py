@@ -41,7 +41,7 @@ class TextSource:
 
     def text(self, payload: dict[str, Any]) -> str | None:
         """The text, or ``None`` if there is none, it is empty or no string."""
-        found = self._function(deepcopy(payload)) if self._function else self._at_path(payload)
+        found = self._function(deepcopy(payload)) if self._function else self._text_at_path(payload)
         return found if isinstance(found, str) and found.strip() else None
 
     def put(self, payload: dict[str, Any], text: str) -> None:
@@ -66,7 +66,7 @@ class TextSource:
             )
         inner[self._steps[-1]] = text
 
-    def _at_path(self, payload: dict[str, Any]) -> str:
+    def _text_at_path(self, payload: dict[str, Any]) -> str:
         return "\n".join(value for value in values_at(payload, self._steps) if isinstance(value, str))
 
     def __str__(self) -> str:
