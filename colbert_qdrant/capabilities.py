@@ -65,7 +65,7 @@ SINCE: Final[Mapping[Feature, tuple[int, int]]] = {
 }
 """The first server that has a feature. The embedded engine, and the client's local mode, have all but those below."""
 
-_IN_WORDS: Final[Mapping[str, str]] = {"edge": "the embedded engine", "local": "the client's local mode"}
+_ENGINE_NAMES: Final[Mapping[str, str]] = {"edge": "the embedded engine", "local": "the client's local mode"}
 _MULTIVECTORS_SINCE: Final = (1, 10)
 
 
@@ -123,7 +123,7 @@ class Capabilities:
         if self.has(feature):
             return
         if self.version is None:
-            engine = _IN_WORDS.get(self.engine, f"the engine {self.engine!r}")
+            engine = _ENGINE_NAMES.get(self.engine, f"the engine {self.engine!r}")
             raise CapabilityError(f"{what} needs a Qdrant server, {engine} has nothing like it: {remedy}")
         major, minor = SINCE[feature]
         raise CapabilityError(

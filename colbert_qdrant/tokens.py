@@ -100,14 +100,14 @@ class TokenEmbeddings:
             return batches[0]
         if len({batch.dim for batch in batches}) != 1:
             raise InvalidTokensError(f"cannot join batches of dims {[batch.dim for batch in batches]}")
-        return cls._trusted(
+        return cls._from_checked(
             np.concatenate([batch.values for batch in batches]),
             np.concatenate([batch.lengths for batch in batches]),
             np.concatenate([batch.truncated for batch in batches]),
         )
 
     @classmethod
-    def _trusted(
+    def _from_checked(
         cls, values: NDArray[np.float32], lengths: NDArray[np.int64], truncated: NDArray[np.bool_]
     ) -> TokenEmbeddings:
         """A batch out of parts of batches that were checked when they were made."""
@@ -148,7 +148,7 @@ class TokenEmbeddings:
             raise InvalidTokensError("a batch is sliced in steps of 1: take single texts with batch[i]")
         stop = max(start, stop)
         rows = slice(self.offsets[start], self.offsets[stop])
-        return self._trusted(self.values[rows], self.lengths[start:stop], self.truncated[start:stop])
+        return self._from_checked(self.values[rows], self.lengths[start:stop], self.truncated[start:stop])
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         return (self[number] for number in range(len(self)))

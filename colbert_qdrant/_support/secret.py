@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NoReturn
 
-_SHOWN: Final = "Secret('***')"
+_MASK: Final = "Secret('***')"
 
 
 class Secret:
@@ -31,10 +31,10 @@ class Secret:
         return self._value
 
     def __repr__(self) -> str:
-        return _SHOWN
+        return _MASK
 
     def __format__(self, format_spec: str) -> str:
-        return format(_SHOWN, format_spec)
+        return format(_MASK, format_spec)
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError(

@@ -37,13 +37,13 @@ def request(name: str, collection: str, address: tuple[str, int] | None) -> Iter
     Yields:
         Takes attributes that are known only at the end.
     """
-    given: dict[str, Any] = {"db.system.name": _SYSTEM, "db.operation.name": name}
+    attributes: dict[str, Any] = {"db.system.name": _SYSTEM, "db.operation.name": name}
     if collection:
-        given["db.collection.name"] = collection
+        attributes["db.collection.name"] = collection
     if address is not None:
-        given["server.address"], given["server.port"] = address
+        attributes["server.address"], attributes["server.port"] = address
     later: dict[str, Any] = {}
-    with _span(f"{name} {collection}".strip(), given, later, client=True):
+    with _span(f"{name} {collection}".strip(), attributes, later, client=True):
         yield later
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 
-def known(cls: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
+def require_known_fields(cls: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
     """The data, if a class has fields for all of it."""
     unknown = set(data) - {each.name for each in fields(cls)}
     if unknown:
@@ -65,14 +65,14 @@ def require_number(name: str, value: object, *, minimum: float, maximum: float |
         raise ConfigurationError(f"{name} must be a number {bounds}, got {value!r}")
 
 
-def untagged(tag: str, data: Mapping[str, Any]) -> dict[str, Any]:
+def without_tag(tag: str, data: Mapping[str, Any]) -> dict[str, Any]:
     """The data without its tag, which has to be that of an algorithm."""
     if data.get("type") != tag:
         raise ConfigurationError(f"expected an FDE of type {tag!r}, got {data.get('type')!r}")
     return {key: value for key, value in data.items() if key != "type"}
 
 
-def require_one_of(name: str, value: object, known_values: tuple[str, ...]) -> None:
+def require_one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
     """Raise unless a value is one of some strings."""
-    if value not in known_values:
-        raise ConfigurationError(f"{name}={value!r}: use one of {', '.join(map(repr, known_values))}")
+    if value not in choices:
+        raise ConfigurationError(f"{name}={value!r}: use one of {', '.join(map(repr, choices))}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
-from colbert_qdrant.config.checks import known, require_int, require_one_of, without_defaults
+from colbert_qdrant.config.checks import require_int, require_known_fields, require_one_of, without_defaults
 from colbert_qdrant.config.fde import FDE_CONFIGS, FdeConfig, MuveraConfig, fde_from_dict
 from colbert_qdrant.config.vectors import Bm25Config, DenseConfig, SparseConfig
 from colbert_qdrant.errors import ConfigurationError
@@ -139,8 +139,8 @@ class CollectionConfig:
 
     def __post_init__(self) -> None:
         if not isinstance(self.fde, tuple(FDE_CONFIGS.values())):
-            known_names = " or a ".join(each.__name__ for each in FDE_CONFIGS.values())
-            raise ConfigurationError(f"fde must be a {known_names}, got {self.fde!r}")
+            names = " or a ".join(each.__name__ for each in FDE_CONFIGS.values())
+            raise ConfigurationError(f"fde must be a {names}, got {self.fde!r}")
         if not isinstance(self.hnsw, HnswConfig):
             raise ConfigurationError(f"hnsw must be a HnswConfig, got {self.hnsw!r}")
         require_one_of("storage", self.storage, get_args(Storage))
@@ -174,7 +174,7 @@ class CollectionConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """All settings as JSON values; see `without_defaults`."""
-        later = (
+        later_settings = (
             "storage",
             "shard_number",
             "replication_factor",
@@ -189,7 +189,7 @@ class CollectionConfig:
             "id_scheme",
             "token_distance",
         )
-        return without_defaults(type(self), {**asdict(self), "fde": self.fde.to_dict()}, among=later)
+        return without_defaults(type(self), {**asdict(self), "fde": self.fde.to_dict()}, among=later_settings)
 
     def _check_shards(self) -> None:
         require_one_of("sharding", self.sharding, get_args(Sharding))
@@ -257,14 +257,14 @@ class CollectionConfig:
         Raises:
             ConfigurationError: An unknown key or a value out of range.
         """
-        values = known(cls, data)
+        values = require_known_fields(cls, data)
         if "fde" in values:
             values["fde"] = fde_from_dict(values["fde"])
         if "hnsw" in values:
-            values["hnsw"] = HnswConfig(**known(HnswConfig, values["hnsw"]))
+            values["hnsw"] = HnswConfig(**require_known_fields(HnswConfig, values["hnsw"]))
         if values.get("bm25") is not None:
-            values["bm25"] = Bm25Config(**known(Bm25Config, values["bm25"]))
+            values["bm25"] = Bm25Config(**require_known_fields(Bm25Config, values["bm25"]))
         for setting, kind in (("dense", DenseConfig), ("sparse", SparseConfig)):
-            given = values.get(setting, {})
-            values[setting] = {name: kind(**known(kind, each)) for name, each in given.items()}
+            vectors = values.get(setting, {})
+            values[setting] = {name: kind(**require_known_fields(kind, each)) for name, each in vectors.items()}
         return cls(**values)

@@ -6,14 +6,14 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, Self, get_args
 
 from colbert_qdrant.config.checks import (
-    known,
     preset_size,
     require_bool,
     require_int,
+    require_known_fields,
     require_number,
     require_one_of,
-    untagged,
     without_defaults,
+    without_tag,
 )
 from colbert_qdrant.errors import ConfigurationError
 
@@ -189,8 +189,8 @@ class MuveraConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """All settings as JSON values, tagged with the algorithm; see `without_defaults`."""
-        later = ("final_projection", "center", "partition", "fit_documents", "variant")
-        return without_defaults(type(self), {"type": self.tag, **asdict(self)}, among=later)
+        later_settings = ("final_projection", "center", "partition", "fit_documents", "variant")
+        return without_defaults(type(self), {"type": self.tag, **asdict(self)}, among=later_settings)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -199,7 +199,7 @@ class MuveraConfig:
         Raises:
             ConfigurationError: Another algorithm's tag, an unknown key or a value out of range.
         """
-        return cls(**known(cls, untagged(cls.tag, data)))
+        return cls(**require_known_fields(cls, without_tag(cls.tag, data)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,7 +282,7 @@ class LemurConfig:
         Raises:
             ConfigurationError: Another algorithm's tag, an unknown key or a value out of range.
         """
-        return cls(**known(cls, untagged(cls.tag, data)))
+        return cls(**require_known_fields(cls, without_tag(cls.tag, data)))
 
 
 def fde_from_dict(data: Mapping[str, Any]) -> FdeConfig:
@@ -293,6 +293,6 @@ def fde_from_dict(data: Mapping[str, Any]) -> FdeConfig:
     """
     kind = FDE_CONFIGS.get(data.get("type", ""))
     if kind is None:
-        known_tags = ", ".join(FDE_CONFIGS)
-        raise ConfigurationError(f"unknown FDE type {data.get('type')!r}: this version knows {known_tags}")
+        tags = ", ".join(FDE_CONFIGS)
+        raise ConfigurationError(f"unknown FDE type {data.get('type')!r}: this version knows {tags}")
     return kind.from_dict(data)

@@ -58,7 +58,7 @@ class VectorEncoder(Protocol):
         ...
 
 
-def encoded_documents(
+def encode_and_check(
     encoder: LateInteractionEncoder, texts: Sequence[str], error: type[InvalidDocumentError | MigrationError]
 ) -> TokenEmbeddings:
     """The token embeddings of documents.
@@ -76,7 +76,7 @@ def encoded_documents(
     return tokens
 
 
-def checked_texts(texts: Sequence[str], error: type[InvalidQueryError | InvalidDocumentError]) -> list[str]:
+def check_texts(texts: Sequence[str], error: type[InvalidQueryError | InvalidDocumentError]) -> list[str]:
     """Texts as a list of strings.
 
     Raises:

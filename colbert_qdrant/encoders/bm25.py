@@ -42,11 +42,11 @@ class LocalBm25:
 
     def documents(self, texts: Sequence[str]) -> list[SparseVector | None]:
         """A vector per document: how much its words count in it; ``None``: it has stop words only."""
-        return [_sparse(self._model.embed_document(text)) for text in texts]
+        return [_to_sparse(self._model.embed_document(text)) for text in texts]
 
     def queries(self, texts: Sequence[str]) -> list[models.SparseVector | None]:
         """A vector per query, with 1 for each of its words; ``None``: it has stop words only."""
-        return [_query(self._model.embed_query(text)) for text in texts]
+        return [_to_query(self._model.embed_query(text)) for text in texts]
 
 
 class ServerBm25:
@@ -64,7 +64,7 @@ class ServerBm25:
         return self.documents(texts)
 
 
-def bm25(config: Bm25Config, capabilities: Capabilities) -> LocalBm25 | ServerBm25:
+def make_bm25(config: Bm25Config, capabilities: Capabilities) -> LocalBm25 | ServerBm25:
     """What makes BM25's vectors for an engine."""
     return ServerBm25(config) if capabilities.has("bm25_inference") else LocalBm25(config)
 
@@ -79,11 +79,11 @@ def _options(config: Bm25Config) -> dict[str, Any]:
     }
 
 
-def _sparse(vector: Any) -> SparseVector | None:
+def _to_sparse(vector: Any) -> SparseVector | None:
     if not vector.indices:
         return None
     return SparseVector(indices=np.array(vector.indices, np.uint32), values=np.array(vector.values, np.float32))
 
 
-def _query(vector: Any) -> models.SparseVector | None:
+def _to_query(vector: Any) -> models.SparseVector | None:
     return models.SparseVector(indices=vector.indices, values=vector.values) if vector.indices else None

@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, overload
 
-from colbert_qdrant.encoders.base import checked_texts
+from colbert_qdrant.encoders.base import check_texts
 from colbert_qdrant.encoders.cache import EmbeddingCache
 from colbert_qdrant.encoders.checkpoint.spec import Pooling
 from colbert_qdrant.encoders.digests import json_digest, settings_digest, tokenizer_digest, weights_digest
@@ -79,7 +79,7 @@ class ColbertEncoder:
             raise ConfigurationError(f"batch_size must be at least 1, got {batch_size}")
         if long_documents not in {"truncate", "split"}:
             raise ConfigurationError(f"long_documents={long_documents!r}: use 'truncate' or 'split'")
-        spec = _changed(
+        spec = _apply_changes(
             checkpoint.spec,
             query_length=query_length,
             document_length=document_length,
@@ -204,7 +204,7 @@ class ColbertEncoder:
         Raises:
             InvalidQueryError: A text is not a string.
         """
-        return self._encode(checked_texts(texts, InvalidQueryError), "query", self._queries, self.spec.query)
+        return self._encode(check_texts(texts, InvalidQueryError), "query", self._queries, self.spec.query)
 
     @overload
     def encode_documents(self, texts: Sequence[str]) -> TokenEmbeddings: ...
@@ -225,7 +225,7 @@ class ColbertEncoder:
         """
         if isinstance(texts, Iterator):
             return self._stream(texts)
-        return self._encode(checked_texts(texts, InvalidDocumentError), "document", self._documents, self.spec.document)
+        return self._encode(check_texts(texts, InvalidDocumentError), "document", self._documents, self.spec.document)
 
     def document_tokens(self, texts: Sequence[str]) -> list[list[TokenSpan]]:
         """Which piece of a document each of its vectors stands for.
@@ -242,7 +242,7 @@ class ColbertEncoder:
         """
         if self.spec.document.pooling:
             raise ConfigurationError("pooled vectors stand for several tokens each: load the encoder without pooling")
-        return self._documents.spans(checked_texts(texts, InvalidDocumentError))
+        return self._documents.spans(check_texts(texts, InvalidDocumentError))
 
     def fingerprint(self) -> dict[str, Any]:
         """What decides the vectors: digests of weights, settings and tokenizer, and how texts are treated.
@@ -313,7 +313,7 @@ class ColbertEncoder:
         return json_digest({**self.fingerprint(), "name": None, "dtype": self._dtype})
 
 
-def _changed(
+def _apply_changes(
     spec: CheckpointSpec,
     *,
     query_length: int | None,

@@ -101,8 +101,8 @@ class TokenModel:
         """Several batches at once, each on few cores: small models cannot keep all cores busy with one."""
 
         def run(windows: NDArray[np.int64]) -> None:
-            place, rows = self._launch(tokenized, windows)
-            values[place] = rows.numpy()
+            result_rows, vectors = self._launch(tokenized, windows)
+            values[result_rows] = vectors.numpy()
 
         self._workers.run(run, batches)
 
@@ -123,7 +123,7 @@ class TokenModel:
         rows = self._head(rows).float()
         if self._normalize:
             rows = torch.nn.functional.normalize(rows, dim=-1, out=rows)
-        return tokenized.place[flat[kept]], rows
+        return tokenized.result_rows[flat[kept]], rows
 
     def _send(self, array: NDArray[np.int64]) -> torch.Tensor:
         tensor = torch.from_numpy(array)

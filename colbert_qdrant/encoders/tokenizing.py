@@ -58,7 +58,7 @@ class TokenizedTexts:
         return np.cumsum(self.lengths) - self.lengths
 
     @cached_property
-    def place(self) -> NDArray[np.int64]:
+    def result_rows(self) -> NDArray[np.int64]:
         """Which row of the result each kept token gives."""
         return np.cumsum(self.kept) - 1
 
@@ -136,7 +136,7 @@ class SideTokenizer:
                 f"long_documents='split' needs a tokenizer with a tokenizer.json, but {type(tokenizer).__name__} has "
                 "none: use 'truncate'"
             )
-        self._dropped = _dropped(tokenizer, side)
+        self._drop_tables = _make_drop_tables(tokenizer, side)
 
     def __call__(self, texts: Sequence[str]) -> TokenizedTexts:
         """Tokenize texts, in their order.
@@ -167,11 +167,11 @@ class SideTokenizer:
             ids=ids,
             lengths=lengths,
             attended=lengths if expansion is not None and expansion.attend else attended,
-            kept=self._inside(raw, lengths, text),
+            kept=self._mark_unrepeated(raw, lengths, text),
             text=text,
             truncated=truncated,
         )
-        return self._without_dropped(tokenized)
+        return self._leave_out_listed(tokenized)
 
     def spans(self, texts: Sequence[str]) -> list[list[TokenSpan]]:
         """Which piece of its text each kept token is, in the order of the vectors.
@@ -189,7 +189,7 @@ class SideTokenizer:
             encodings += [encoding, *(encoding.overflowing if self._overlap else [])]
         raw = np.fromiter((len(encoding.ids) for encoding in encodings), np.int64, len(encodings))
         offsets = np.zeros((len(tokenized.ids), 2), np.int64)
-        offsets[self._place(raw, tokenized.lengths)] = list(chain.from_iterable(each.offsets for each in encodings))
+        offsets[self._positions(raw, tokenized.lengths)] = list(chain.from_iterable(each.offsets for each in encodings))
         owners = np.repeat(tokenized.text, tokenized.lengths)
         origins = [self._origins(text) for text in texts]
         begin = np.cumsum([len(each) for each in origins]) - [len(each) for each in origins]
@@ -253,17 +253,19 @@ class SideTokenizer:
         ids = np.full(lengths.sum(), self._filler, np.int64)
         if self._prefix is not None:
             ids[np.cumsum(lengths) - lengths + np.minimum(raw, 1)] = self._prefix
-        ids[self._place(raw, lengths)] = np.fromiter(chain.from_iterable(windows), np.int64, raw.sum())
+        ids[self._positions(raw, lengths)] = np.fromiter(chain.from_iterable(windows), np.int64, raw.sum())
         return ids
 
-    def _place(self, raw: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _positions(self, raw: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where the tokenizer's own tokens are in the flat ids: around the prefix, before the expansion."""
-        place = _ranges(raw)
+        positions = _ranges(raw)
         if self._prefix is not None:
-            place += place > 0
-        return place + np.repeat(np.cumsum(lengths) - lengths, raw)
+            positions += positions > 0
+        return positions + np.repeat(np.cumsum(lengths) - lengths, raw)
 
-    def _inside(self, raw: NDArray[np.int64], lengths: NDArray[np.int64], text: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def _mark_unrepeated(
+        self, raw: NDArray[np.int64], lengths: NDArray[np.int64], text: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
         """All but what windows repeat: of an overlap, each window gives the half that lies deeper inside it.
 
         The special tokens between windows are left out too, so that a split text has the tokens of one long window.
@@ -280,12 +282,12 @@ class SideTokenizer:
         kept &= (position >= np.repeat(first, lengths)) & (position < np.repeat(last, lengths))
         return kept
 
-    def _without_dropped(self, tokenized: TokenizedTexts) -> TokenizedTexts:
+    def _leave_out_listed(self, tokenized: TokenizedTexts) -> TokenizedTexts:
         """Leave out what is on the lists, the first of them that leaves a text any token."""
         owners = np.repeat(tokenized.text, tokenized.lengths)
         kept = np.zeros_like(tokenized.kept)
         left_empty = np.ones(len(tokenized.truncated), np.bool_)
-        for table in self._dropped:
+        for table in self._drop_tables:
             allowed = tokenized.kept & ~table[tokenized.ids]
             kept |= allowed & left_empty[owners]
             left_empty &= np.bincount(owners[kept], minlength=len(left_empty)) == 0
@@ -358,7 +360,7 @@ def _special_positions(tokenizer: Tokenizer) -> tuple[int, int]:
     return front, specials[::-1].index(0) if 0 in specials else 0
 
 
-def _dropped(tokenizer: PreTrainedTokenizerBase, side: Side) -> list[NDArray[np.bool_]]:
+def _make_drop_tables(tokenizer: PreTrainedTokenizerBase, side: Side) -> list[NDArray[np.bool_]]:
     """Tables over the vocabulary of what is left out, from the strictest on."""
     size = max(tokenizer.get_vocab().values()) + 1
     special = set(tokenizer.all_special_ids) if side.skip_special else set()

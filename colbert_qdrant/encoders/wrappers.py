@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from colbert_qdrant.encoders.base import checked_texts
+from colbert_qdrant.encoders.base import check_texts
 from colbert_qdrant.encoders.digests import json_digest, settings_digest, tokenizer_digest, weights_digest
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, InvalidQueryError
 from colbert_qdrant.tokens import TokenEmbeddings
@@ -55,7 +55,7 @@ class _Wrapper(ABC):
         self._model = model
         self._batch_size = batch_size
         self._lock = _LOCKS.setdefault(model, threading.Lock())
-        self._dim = self._measured_dim()
+        self._dim = self._measure_dim()
 
     @property
     def dim(self) -> int:
@@ -110,7 +110,7 @@ class _Wrapper(ABC):
         """What the library puts in front of a text."""
 
     @abstractmethod
-    def _prepared(self, text: str) -> str:
+    def _prepare(self, text: str) -> str:
         """What the library makes of a text with its prompt before it gives it to the tokenizer."""
 
     @abstractmethod
@@ -123,7 +123,7 @@ class _Wrapper(ABC):
         what = f"the class {name}" if kind is model else f"an object of type {name}"
         return ConfigurationError(f"{type(self).__name__} cannot encode with {what}: {self._remedy}")
 
-    def _measured_dim(self) -> int:
+    def _measure_dim(self) -> int:
         """The dimensions of a vector; also the proof that the model is of the right kind."""
         try:
             with self._lock:
@@ -135,12 +135,12 @@ class _Wrapper(ABC):
         return int(matrix.shape[1])
 
     def _encode(self, texts: Sequence[str], side: Side) -> TokenEmbeddings:
-        texts = checked_texts(texts, _ERRORS[side])
+        texts = check_texts(texts, _ERRORS[side])
         if not texts:
             return TokenEmbeddings.from_matrices([], dim=self.dim)
         with self._lock:
             matrices = self._matrices(texts, side)
-            truncated = self._truncated(texts, side)
+            truncated = self._find_truncated(texts, side)
         lengths = [len(matrix) for matrix in matrices]
         if 0 in lengths:
             number = lengths.index(0)
@@ -151,7 +151,7 @@ class _Wrapper(ABC):
         values = np.concatenate([np.asarray(matrix, np.float32) for matrix in matrices])
         return TokenEmbeddings(values, lengths, truncated=truncated)
 
-    def _truncated(self, texts: list[str], side: Side) -> list[bool] | None:
+    def _find_truncated(self, texts: list[str], side: Side) -> list[bool] | None:
         """Which texts have just lost their end: tokenized once more, to the length that the library has set."""
         backend = self._backend
         if backend is None or backend.truncation is None:
@@ -160,7 +160,7 @@ class _Wrapper(ABC):
         prompt = self._prompt(side)
         backend.no_padding()
         try:
-            encodings = backend.encode_batch_fast([self._prepared(prompt + text) for text in texts])
+            encodings = backend.encode_batch_fast([self._prepare(prompt + text) for text in texts])
         finally:
             if padding is not None:
                 backend.enable_padding(**padding)
@@ -251,7 +251,7 @@ class SentenceTransformersEncoder(_Wrapper):
         name = next((name for name in self._prompt_names[side] if name in prompts), default)
         return prompts.get(name) or ""
 
-    def _prepared(self, text: str) -> str:
+    def _prepare(self, text: str) -> str:
         return text
 
     def _settings(self) -> dict[str, Any]:
@@ -307,7 +307,7 @@ class PylateEncoder(_Wrapper):
         prompts = self._model.prompts
         return prompts.get(side) or prompts.get(self._model.default_prompt_name) or ""
 
-    def _prepared(self, text: str) -> str:
+    def _prepare(self, text: str) -> str:
         text = text.strip()
         return text.lower() if getattr(self._model[0], "do_lower_case", False) else text
 

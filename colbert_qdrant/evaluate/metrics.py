@@ -23,15 +23,15 @@ CUTOFF: Final = 10
 """Documents that a searcher looks at: nDCG is of so many, and recall asks for as many of MaxSim's best."""
 
 
-def best_first(scores: NDArray[np.float32], depth: int) -> Ranking:
+def rank_by_score(scores: NDArray[np.float32], depth: int) -> Ranking:
     """Rank documents by their scores ``(queries, documents)``, ties in the order of their numbers."""
     return np.argsort(-scores, axis=1, kind="stable")[:, :depth].astype(np.int64)
 
 
-def reranked(candidates: Ranking, scores: NDArray[np.float32]) -> Ranking:
+def rerank(candidates: Ranking, scores: NDArray[np.float32]) -> Ranking:
     """Rank candidates by their scores ``(queries, documents)``."""
     of_candidates = np.take_along_axis(scores, np.maximum(candidates, 0), axis=1)
-    order = best_first(np.where(candidates < 0, -np.inf, of_candidates), CUTOFF)
+    order = rank_by_score(np.where(candidates < 0, -np.inf, of_candidates), CUTOFF)
     return np.take_along_axis(candidates, order, axis=1)
 
 

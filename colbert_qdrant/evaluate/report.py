@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from colbert_qdrant.inspection.fitness import aligned
+from colbert_qdrant.inspection.fitness import align
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -72,7 +72,7 @@ class FdeReport:
         return -(-self.dim * _BITS[self.quantization] // 8)
 
     def __str__(self) -> str:
-        return aligned(self._header() + self._recall_lines() + self._ndcg_lines())
+        return align(self._header() + self._recall_lines() + self._ndcg_lines())
 
     def _header(self) -> list[tuple[str, str]]:
         size = f"{self.dim:,} dimensions, {self.bytes_per_document:,} bytes a document"
@@ -87,7 +87,7 @@ class FdeReport:
         depths = self.exact.recall
         lines = [
             ("", self._columns("exact search", "HNSW graph")),
-            *((f"recall@{depth}", self._both(partial(_recall_text, depth=depth))) for depth in depths),
+            *((f"recall@{depth}", self._both_columns(partial(_recall_text, depth=depth))) for depth in depths),
         ]
         if self.graph is not None:
             lines += [
@@ -102,11 +102,11 @@ class FdeReport:
         part = partial(_ndcg_text, maxsim=self.maxsim_ndcg)
         return [
             ("nDCG@10 of MaxSim", f"{self.maxsim_ndcg:.4f}"),
-            ("  encodings alone", self._both(lambda quality: part(quality.ndcg))),
-            (f"  two stages, {self.candidates}", self._both(lambda quality: part(quality.two_stage_ndcg))),
+            ("  encodings alone", self._both_columns(lambda quality: part(quality.ndcg))),
+            (f"  two stages, {self.candidates}", self._both_columns(lambda quality: part(quality.two_stage_ndcg))),
         ]
 
-    def _both(self, text: Callable[[SearchQuality], str]) -> str:
+    def _both_columns(self, text: Callable[[SearchQuality], str]) -> str:
         return self._columns(text(self.exact), text(self.graph) if self.graph else "")
 
     def _columns(self, exact: str, graph: str) -> str:

@@ -14,7 +14,7 @@ from colbert_qdrant.encoders import ColbertEncoder
 from colbert_qdrant.encoders.checkpoint.registry import layout_of, read_spec
 from colbert_qdrant.encoders.checkpoint.spec import CheckpointSpec, DenseSpec
 from colbert_qdrant.errors import CheckpointError, ConfigurationError
-from colbert_qdrant.inspection.fitness import MuveraFitness, aligned, muvera_fitness
+from colbert_qdrant.inspection.fitness import MuveraFitness, align, muvera_fitness
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,9 +75,9 @@ class Inspection:
             *_side_lines("document", spec.document.to_dict()),
         ]
         if self.fitness:
-            return f"{aligned(lines)}\n{self.fitness}"
+            return f"{align(lines)}\n{self.fitness}"
         advice = "not measured: pass trust_remote_code=True and, as revision=…, the commit whose code you have read"
-        return aligned([*lines, ("MUVERA", advice)])
+        return align([*lines, ("MUVERA", advice)])
 
 
 def inspect(
@@ -111,8 +111,8 @@ def inspect(
         raise ConfigurationError("queries without documents: pass the documents that they search as documents=…")
     if isinstance(name_or_path, ColbertEncoder):
         checkpoint = name_or_path.checkpoint
-        described = _from_settings(checkpoint.name, name_or_path.spec, checkpoint.backbone.config.to_dict())
-        return _with_model(described, name_or_path, documents, queries)
+        inspection = _from_settings(checkpoint.name, name_or_path.spec, checkpoint.backbone.config.to_dict())
+        return _with_model(inspection, name_or_path, documents, queries)
 
     from colbert_qdrant.encoders.checkpoint.files import open_checkpoint  # noqa: PLC0415
     from colbert_qdrant.encoders.checkpoint.load import load_checkpoint  # noqa: PLC0415
@@ -124,11 +124,11 @@ def inspect(
         local_files_only=local_files_only,
         trust_remote_code=trust_remote_code,
     )
-    described = _from_files(files)
-    if described.remote_code and not trust_remote_code:
-        return described
+    inspection = _from_files(files)
+    if inspection.remote_code and not trust_remote_code:
+        return inspection
     encoder = ColbertEncoder(load_checkpoint(files, trust_remote_code=trust_remote_code), device=device)
-    return _with_model(described, encoder, documents, queries)
+    return _with_model(inspection, encoder, documents, queries)
 
 
 def _from_settings(name: str, spec: CheckpointSpec, config: dict[str, Any]) -> Inspection:
@@ -159,19 +159,19 @@ def _from_files(files: CheckpointFiles) -> Inspection:
     spec = read_spec(files)
     config = files.settings(f"{spec.backbone}/config.json" if spec.backbone else "config.json")
     name = files.folder.absolute().name if files.name == str(files.folder) else files.name
-    described = _from_settings(name, spec, config)
+    inspection = _from_settings(name, spec, config)
     try:
         parts = [files.tensors(folder) for folder in (spec.backbone, *(dense.folder for dense in spec.dense))]
     except CheckpointError:  # which loading the model raises too
-        return described
+        return inspection
     named = [pair for part in parts for pair in part.items() if pair[1].is_floating_point()]
     weights = [tensor for key, tensor in named if "pooler" not in key.split(".")]
     dtypes = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in weights})
-    return replace(described, parameters=sum(tensor.numel() for tensor in weights), dtype=", ".join(dtypes))
+    return replace(inspection, parameters=sum(tensor.numel() for tensor in weights), dtype=", ".join(dtypes))
 
 
 def _with_model(
-    described: Inspection, encoder: ColbertEncoder, documents: Sequence[str] | None, queries: Sequence[str] | None
+    inspection: Inspection, encoder: ColbertEncoder, documents: Sequence[str] | None, queries: Sequence[str] | None
 ) -> Inspection:
     checkpoint, spec = encoder.checkpoint, encoder.spec
     if layout_of(spec).projection:  # which the weights alone describe
@@ -182,7 +182,7 @@ def _with_model(
     encoded = encoder.encode_documents(documents)
     queries = _sample_queries(documents) if queries is None else queries
     return replace(
-        described,
+        inspection,
         spec=spec,
         architecture=type(checkpoint.backbone).__name__,
         parameters=sum(weight.numel() for name, weight in weights if "pooler" not in name.split(".")),

@@ -82,7 +82,7 @@ class MuveraFitness:
             ("recall", recall),
             *(("warning", text) for text in self.warnings or ["none"]),
         ]
-        return aligned(lines)
+        return align(lines)
 
 
 def muvera_fitness(queries: TokenEmbeddings, documents: TokenEmbeddings, *, seed: int = 0) -> MuveraFitness:
@@ -149,8 +149,8 @@ def spearman(first: NDArray[Any], second: NDArray[Any]) -> float:
     """Spearman's rank correlation of two series ``(n,)``, ties at their average rank; 0 if one does not vary."""
     ranks = []
     for values in (first, second):
-        _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-        ranks.append((np.cumsum(counts) - (counts + len(values)) / 2)[place])  # around 0
+        _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+        ranks.append((np.cumsum(counts) - (counts + len(values)) / 2)[inverse])  # around 0
     scale = float(np.sqrt((ranks[0] @ ranks[0]) * (ranks[1] @ ranks[1])))
     return float(ranks[0] @ ranks[1]) / scale if scale else 0.0
 
@@ -196,6 +196,6 @@ def _range_text(values: tuple[float, float, float]) -> str:
     return f"{values[0]:.3f} to {values[2]:.3f}, mean {values[1]:.3f}"
 
 
-def aligned(lines: list[tuple[str, str]]) -> str:
+def align(lines: list[tuple[str, str]]) -> str:
     """Lines of a label and a value each."""
     return "\n".join(f"{label:<26}{value}" for label, value in lines)

@@ -54,12 +54,12 @@ def maxsim(queries: TokenEmbeddings, documents: TokenEmbeddings, *, device: str 
     if queries.dim != documents.dim:
         raise InvalidTokensError(f"queries have {queries.dim} dimensions and documents {documents.dim}")
     if device is None or str(device) == "cpu":
-        return _in_blocks(queries, documents, _numpy_matcher)
+        return _score_in_blocks(queries, documents, _numpy_matcher)
     target = require_device(str(device), remedy="leave device out to score on the CPU")
-    return _in_blocks(queries, documents, lambda block: _torch_matcher(block, target))
+    return _score_in_blocks(queries, documents, lambda block: _torch_matcher(block, target))
 
 
-def _in_blocks(
+def _score_in_blocks(
     queries: TokenEmbeddings,
     documents: TokenEmbeddings,
     matcher: Callable[[TokenEmbeddings], Callable[[NDArray[np.float32]], NDArray[np.float32]]],

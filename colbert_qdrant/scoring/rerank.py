@@ -185,7 +185,7 @@ class Reranker:
             return []
         texts = [_text(number, item) for number, item in enumerate(items)]
         best_first = sorted(self.reranker(query, texts), key=lambda pair: (-pair[1], pair[0]))
-        return [_rescored(items[index], score) for index, score in best_first[:limit]]
+        return [_with_score(items[index], score) for index, score in best_first[:limit]]
 
 
 def _check_queries(queries: list[str]) -> None:
@@ -218,7 +218,7 @@ def _text(number: int, item: Any) -> str:
     return text
 
 
-def _rescored(item: Any, score: float) -> Any:
+def _with_score(item: Any, score: float) -> Any:
     if isinstance(item, str):
         return {"text": item, "score": score}
     if isinstance(item, Mapping):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import AutoTokenizer
 
-from colbert_qdrant.encoders.checkpoint.backbone import load_backbone, quiet
+from colbert_qdrant.encoders.checkpoint.backbone import load_backbone, silence_transformers
 from colbert_qdrant.encoders.checkpoint.head import linear_head, load_head
 from colbert_qdrant.encoders.checkpoint.registry import layout_of, read_spec
 from colbert_qdrant.encoders.digests import json_digest
@@ -83,7 +83,7 @@ def load_checkpoint(files: CheckpointFiles, *, trust_remote_code: bool = False) 
     _check_rows(files, spec, tokenizer, getattr(backbone.config, "vocab_size", None))
     if layout.limited_by_positions:
         longest = _longest(backbone)
-        spec = replace(spec, query=_within(spec.query, longest), document=_within(spec.document, longest))
+        spec = replace(spec, query=_limit_length(spec.query, longest), document=_limit_length(spec.document, longest))
     return Checkpoint(
         name=files.folder.absolute().name if files.name == str(files.folder) else files.name,
         spec=spec,
@@ -108,7 +108,7 @@ def _longest(backbone: PreTrainedModel) -> int | None:
     return longest
 
 
-def _within(side: Side, longest: int | None) -> Side:
+def _limit_length(side: Side, longest: int | None) -> Side:
     if longest is None or side.length <= longest or side.expansion is not None:
         return side
     return replace(side, length=longest)
@@ -119,7 +119,7 @@ def _load_tokenizer(
 ) -> PreTrainedTokenizerBase:
     folder = files.path(spec.backbone)
     try:
-        with quiet():
+        with silence_transformers():
             tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
                 str(folder), trust_remote_code=trust_remote_code, local_files_only=True
             )

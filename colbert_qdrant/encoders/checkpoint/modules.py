@@ -46,7 +46,7 @@ def kind_of(module: Mapping[str, str]) -> str:
     return module["type"].rpartition(".")[2]
 
 
-def unknown_module(files: CheckpointFiles, module: Mapping[str, str], where: str) -> CheckpointError:
+def unknown_module_error(files: CheckpointFiles, module: Mapping[str, str], where: str) -> CheckpointError:
     """What to raise for a module that is not known here."""
     return CheckpointError(
         f"{files.path(MODULES)}: module {module['type']!r} is not supported {where}; wrap the model with "
