@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from colbert_qdrant.config import LemurConfig, MuveraConfig
 from colbert_qdrant.fde.artefact import Fitted
-from colbert_qdrant.fde.base import FixedDimensionalEncoder
 from colbert_qdrant.fde.lemur import LemurEncoder
 from colbert_qdrant.fde.muvera import MuveraEncoder
+from colbert_qdrant.fde.protocol import FixedDimensionalEncoder
 from colbert_qdrant.fde.registry import (
     FdeKind,
     encoder_from_bytes,

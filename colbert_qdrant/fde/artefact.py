@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from colbert_qdrant.errors import ArtefactError
-from colbert_qdrant.fde.base import FixedDimensionalEncoder
+from colbert_qdrant.fde.protocol import FixedDimensionalEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from colbert_qdrant._support.progress import ProgressReporter
     from colbert_qdrant.config import FdeConfig
     from colbert_qdrant.fde.artefact import Fitted
-    from colbert_qdrant.fde.base import FixedDimensionalEncoder
+    from colbert_qdrant.fde.protocol import FixedDimensionalEncoder
     from colbert_qdrant.tokens import TokenEmbeddings
 
 
