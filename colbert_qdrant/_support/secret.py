@@ -1,4 +1,4 @@
-"""Keys that show themselves to nobody but those who ask."""
+"""Wraps keys so that they are not shown where objects are printed, logged, formatted or pickled."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The key itself."""
+        """Return the key itself."""
         return self._value
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Threads that share the cores of a processor."""
+"""Spreads pieces of work over threads that share the cores of a processor."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class Workers:
             pass
 
     def _current_pool(self) -> ThreadPoolExecutor:
-        """The threads; a forked process has none of its parent's, and gets its own."""
+        """Return the threads; a forked process has none of its parent's, and gets its own."""
         with self._starting:
             if self._pool is None or self._pool[0] != os.getpid():
                 self._pool = os.getpid(), self._start_pool()
             return self._pool[1]
 
     def _start_pool(self) -> ThreadPoolExecutor:
-        """Threads that use their share of the cores each.
+        """Start threads that use their share of the cores each.
 
         Torch keeps the number for each thread, but gives new threads the number that was set last: so all workers are
         started here, and the number is put back before anyone else begins.

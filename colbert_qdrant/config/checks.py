@@ -1,4 +1,4 @@
-"""What a setting may be: raised at once, with its name and value."""
+"""Checks values of settings; each error names the setting and its value."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def require_known_fields(cls: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    """The data, if a class has fields for all of it."""
+    """Return the data if a class has fields for all of it, else raise."""
     unknown = set(data) - {each.name for each in fields(cls)}
     if unknown:
         raise ConfigurationError(
@@ -22,7 +22,7 @@ def require_known_fields(cls: type[Any], data: Mapping[str, Any]) -> dict[str, A
 
 
 def without_defaults(cls: type[Any], values: Mapping[str, Any], *, among: Collection[str]) -> dict[str, Any]:
-    """The values, without those ``among`` the settings of a class that are as they are by default.
+    """Return the values without those, ``among`` the settings of a class, that are as they are by default.
 
     Settings that came later are stored only if they are set: so what older versions stored still compares equal.
     """
@@ -35,7 +35,7 @@ def without_defaults(cls: type[Any], values: Mapping[str, Any], *, among: Collec
 
 
 def preset_size(name: str, sizes: Mapping[str, int]) -> int:
-    """The size that a preset stands for."""
+    """Return the size that a preset stands for."""
     if name not in sizes:
         raise ConfigurationError(f"unknown preset {name!r}: use one of {', '.join(map(repr, sizes))}")
     return sizes[name]
@@ -66,7 +66,7 @@ def require_number(name: str, value: object, *, minimum: float, maximum: float |
 
 
 def without_tag(tag: str, data: Mapping[str, Any]) -> dict[str, Any]:
-    """The data without its tag, which has to be that of an algorithm."""
+    """Return the data without its tag, which has to be that of an algorithm."""
     if data.get("type") != tag:
         raise ConfigurationError(f"expected an FDE of type {tag!r}, got {data.get('type')!r}")
     return {key: value for key, value in data.items() if key != "type"}

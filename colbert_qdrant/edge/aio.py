@@ -1,4 +1,4 @@
-"""`AsyncEdgeClient`: the embedded engine for event loops, in a process of its own."""
+"""Offers the embedded engine to event loops, in a process of its own: `AsyncEdgeClient`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class AsyncEdgeClient:
         path: The folder of the store; it is created if it does not exist.
 
     Raises:
-        ConfigurationError: The path is empty, or none.
+        ConfigurationError: The path is empty, has a NUL, or is not valid Unicode.
 
     Example:
         >>> import asyncio, tempfile
@@ -111,7 +111,7 @@ class _Worker:
         """Start the process, and have it open the store.
 
         Raises:
-            EngineError: It cannot be opened.
+            EngineError: The store cannot be opened.
         """
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", _MODULE, str(path)),
@@ -129,11 +129,11 @@ class _Worker:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the process is gone."""
+        """Tells whether the process is gone."""
         return self._reader.done()
 
     async def ask(self, method: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        """The result of a method, which is carried out also where nobody waits for it any more."""
+        """Return the result of a method, which is carried out even if nobody waits for it any more."""
         number = next(self._numbers)
         message = pack(number, {"method": method, "arguments": list(arguments), "named": named})
         if self.has_ended or self._process.stdin is None:

@@ -1,4 +1,4 @@
-"""`EdgeClient`: QdrantClient's methods over the embedded engine."""
+"""Offers QdrantClient's methods over the embedded engine: `EdgeClient`."""
 # ruff: noqa: ARG002 - `wait` is QdrantClient's parameter; this engine has always applied a write when it returns
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class EdgeClient(ReadMethods):
         MissingExtraError: qdrant-edge-py is not installed.
         StoreLockedError: Another client, here or in another process, has the folder open.
         EngineError: The folder cannot be made or opened.
-        ConfigurationError: The path is empty, or none.
+        ConfigurationError: The path is empty, has a NUL, or is not valid Unicode.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
@@ -93,7 +93,7 @@ class EdgeClient(ReadMethods):
             CollectionExistsError: There is such a collection, one whose name differs only in upper and lower case, or
                 an alias of that name.
             CapabilityError: The embedded engine does not have one of the parameters.
-            ConfigurationError: The name cannot be one.
+            ConfigurationError: The name cannot be that of a collection.
         """
         self._store.create(
             collection_name,
@@ -158,7 +158,7 @@ class EdgeClient(ReadMethods):
         *,
         wait: bool = True,
     ) -> models.UpdateResult:
-        """Adds a vector to a collection, whose points do not have one of it yet; one that is there already is kept.
+        """Adds a vector to a collection, whose points have none of it yet; a vector that is there already is kept.
 
         A crash leaves the collection with the vector or without it.
 
@@ -175,7 +175,7 @@ class EdgeClient(ReadMethods):
         A crash meanwhile leaves the collection as it was, or without the vector.
 
         Raises:
-            ConfigurationError: It is the collection's only vector.
+            ConfigurationError: The vector is the collection's only one.
         """
         self._store.collection(collection_name).delete_vector(vector_name)
         return _update_result()
@@ -195,9 +195,10 @@ class EdgeClient(ReadMethods):
             True.
 
         Raises:
-            CollectionNotFoundError: An alias is to stand for what is no collection, or the one to rename is not there.
+            CollectionNotFoundError: An alias is to stand for what is no collection, or the alias to rename is not
+                there.
             CollectionExistsError: A collection has the name that an alias is to get.
-            ConfigurationError: The name cannot be one, or an operation is none.
+            ConfigurationError: A name cannot be that of an alias, or an operation is none.
         """
         self._store.change_aliases(change_aliases_operations)
         return True

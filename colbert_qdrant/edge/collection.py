@@ -1,4 +1,4 @@
-"""One collection: an engine shard and its manifest."""
+"""Serves one collection: an engine shard and its manifest."""
 
 from __future__ import annotations
 

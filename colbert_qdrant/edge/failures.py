@@ -1,4 +1,4 @@
-"""Edge's exceptions → this library's. Edge raises bare `Exception`, so the message has to tell them apart."""
+"""Translates Edge's exceptions to this library's, by their messages, for Edge raises bare `Exception`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading qdrant-client's models without losing anything: what Edge does not have is refused, not dropped."""
+"""Reads qdrant-client's models without losing anything: what Edge does not have is refused, not dropped."""
 
 from __future__ import annotations
 

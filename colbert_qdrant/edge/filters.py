@@ -1,4 +1,4 @@
-"""qdrant-client's filters → Edge's filters."""
+"""Translates qdrant-client's filters to Edge's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def to_filter(value: models.Filter) -> edge.Filter:
     """Translates a filter.
 
     Raises:
-        CapabilityError: Edge does not have one of its conditions.
+        CapabilityError: Edge does not have one of the conditions.
     """
     parts = read_fields(value, "must", "should", "must_not", "min_should")
     min_should = parts.pop("min_should", None)
@@ -37,7 +37,7 @@ def to_condition(value: models.Condition) -> edge.ConditionType:
     """Translates one condition of a filter, or a filter as a condition.
 
     Raises:
-        CapabilityError: Edge does not have it.
+        CapabilityError: Edge does not have the condition.
     """
     kind = type(value).__name__
     if kind not in _CONDITIONS:
@@ -96,7 +96,7 @@ def _values_count(value: models.ValuesCount) -> edge.ValuesCount:
 
 
 def to_geo_point(value: models.GeoPoint) -> edge.GeoPoint:
-    """Translates a place on Earth."""
+    """Translates a geographical point."""
     return edge.GeoPoint(lon=value.lon, lat=value.lat)
 
 

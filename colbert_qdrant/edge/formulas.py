@@ -1,4 +1,4 @@
-"""Formulas of qdrant-client → Edge's formulas."""
+"""Translates qdrant-client's formulas to Edge's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Translate: TypeAlias = Callable[[Any, Inner], edge.Expression]
 
 MAX_DEPTH: Final = 64
-"""How deep expressions may be nested: a server reads 128 levels of JSON, and a sum takes two of them."""
+"""Most levels of nested expressions: a server reads 128 levels of JSON, and a sum takes two of them."""
 
 _CONDITIONS: Final = get_args(models.Condition)
 
@@ -30,8 +30,8 @@ def to_formula(value: models.FormulaQuery) -> edge.Formula:
     """Translates a formula, the conditions in it included.
 
     Raises:
-        CapabilityError: Edge does not have one of its expressions.
-        ConfigurationError: It is nested too deep.
+        CapabilityError: Edge does not have one of the expressions.
+        ConfigurationError: The formula is nested too deep.
     """
     parts = read_fields(value, "formula", "defaults")
     return edge.Formula(_expression(parts["formula"], 1), to_payload(parts.get("defaults", {})))

@@ -1,4 +1,4 @@
-"""Points in groups, by a field of their payload: `query_points_groups`, made of queries.
+"""Finds groups of points with the same value of a payload field: makes `query_points_groups` out of queries.
 
 Without prefetches a first search finds the best groups: it asks for as many points as would fill them, and for four
 times as many again until there are enough groups. Where some are not full, a second search is for points of these
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 _OPERATION: Final = "query_points_groups"
 _GROWTH: Final = 4
 _MOST: Final = 2**40
-"""Points; more than a collection has, and few enough for the engine's arithmetic."""
+"""Most points of a request: more than a collection has, and few enough for the engine's arithmetic."""
 
 _INTEGERS: Final = range(-(2**63), 2**63)
-"""What a filter can ask for."""
+"""The integers that a filter can ask for."""
 
 _STEP: Final = re.compile(r'"(?P<quoted>[^"]*)"|(?P<key>[^".\[\]]+)|\[(?P<index>\d*)\]')
 
@@ -66,7 +66,7 @@ class GroupSearch:
         group_size: The most points of a group.
 
     Raises:
-        ConfigurationError: There would be no groups, or no points in them.
+        ConfigurationError: `limit` or `group_size` is less than 1.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class GroupSearch:
         self._size = group_size
 
     def result(self) -> models.GroupsResult:
-        """Searches."""
+        """Searches, and returns the groups."""
         groups = self._find_groups()
         points = {point.id: point for hits in groups.values() for point in hits}
         records = self._source.retrieve(
@@ -103,7 +103,7 @@ class GroupSearch:
         )
 
     def _find_groups(self) -> Groups:
-        """The best groups, in the order of their best points."""
+        """Returns the best groups, in the order of their best points."""
         request = self._first_request()
         found, exhausted = self._search(request, lambda groups: len(groups) >= self._limit)
         best = dict(list(found.items())[: self._limit])
@@ -118,7 +118,7 @@ class GroupSearch:
         return {key: hits for key, hits in found.items() if key in best}
 
     def _search(self, request: models.QueryRequest, is_enough: Callable[[Groups], bool]) -> tuple[Groups, bool]:
-        """Groups of the best points, of more and more until they are enough or all; and whether they are all."""
+        """Groups the best points, more and more until they are enough or all; says also whether they are all."""
         limit = request.limit or DEFAULT_LIMIT
         while True:
             attempt = request.model_copy(update={"limit": limit})
@@ -132,7 +132,7 @@ class GroupSearch:
         return all(len(groups.get(key, ())) == self._size for key in keys)
 
     def _first_request(self) -> models.QueryRequest:
-        """What is asked for first; of payloads only the field."""
+        """Returns the first request, which asks for the field alone of payloads."""
         changes = {
             "limit": min(self._limit * self._size, _MOST),
             "with_payload": models.PayloadSelectorInclude(include=[_selectable_field(self._field)]),
@@ -148,14 +148,14 @@ class GroupSearch:
 
 
 def widen(prefetch: models.Prefetch, group_size: int) -> models.Prefetch:
-    """A prefetch of so many times the points, as a server makes it for groups."""
+    """Returns a prefetch of so many times the points, as a server makes it for groups."""
     inner = [widen(each, group_size) for each in as_list(prefetch.prefetch) or []]
     limit = DEFAULT_LIMIT if prefetch.limit is None else prefetch.limit
     return prefetch.model_copy(update={"limit": min(limit * group_size, _MOST), "prefetch": inner or None})
 
 
 def group_points(points: Sequence[models.ScoredPoint], path: Sequence[Step], size: int) -> Groups:
-    """Points by their keys: the groups in the order of their first points, in each no more than its size."""
+    """Groups points by their keys: the groups in the order of their first points, in each no more than its size."""
     groups: Groups = {}
     for point in points:
         for key in group_keys(point.payload or {}, path):
@@ -166,7 +166,7 @@ def group_points(points: Sequence[models.ScoredPoint], path: Sequence[Step], siz
 
 
 def group_keys(payload: Mapping[str, Any], path: Sequence[Step]) -> list[Key]:
-    """The groups that a point is in: none, if one value of the field is neither a string nor an integer."""
+    """Returns the groups that a point is in: none, if a value of the field is neither a string nor an integer."""
     values: list[Any] = [payload]
     for step in path:
         values = [child for value in values for child in _children(value, step)]
@@ -175,7 +175,7 @@ def group_keys(payload: Mapping[str, Any], path: Sequence[Step]) -> list[Key]:
 
 
 def parse_path(field: str) -> list[Step]:
-    """A path into a payload, key by key; in lists an index, or ``None`` for all that is in one."""
+    """Splits a path into a payload, key by key; in lists an index, or ``None`` for all that is in one."""
     found: list[Step] = []
     for match in _STEP.finditer(field):
         index = match["index"]
@@ -187,7 +187,7 @@ def parse_path(field: str) -> list[Step]:
 
 
 def group_condition(field: str, wanted: Iterable[Key]) -> models.FieldCondition | None:
-    """A condition for points of groups; ``None``: no condition is for all of them."""
+    """Returns a condition for points of groups; ``None`` if no condition is for all of them."""
     strings = [key for key in wanted if isinstance(key, str)]
     integers = [key for key in wanted if isinstance(key, int)]
     if (strings and integers) or not all(key in _INTEGERS for key in integers):
@@ -201,7 +201,7 @@ def _add_filter(request: models.QueryRequest, more: models.Filter) -> models.Que
 
 
 def _selectable_field(field: str) -> str:
-    """The part of a path that a payload can be cut down to: the engine cannot pick elements out of lists."""
+    """Returns the part of a path that a payload can be cut down to: the engine cannot pick elements out of lists."""
     bracket = next((match for match in _STEP.finditer(field) if match["index"] is not None), None)
     return field if bracket is None else field[: bracket.start()]
 

@@ -1,4 +1,4 @@
-"""`collection.json`: what the engine itself does not keep about a collection."""
+"""Keeps `collection.json`, which holds what the engine itself does not keep about a collection."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def to_json(value: Mapping[str, Any]) -> dict[str, Any]:
     """Returns metadata as plain JSON values.
 
     Raises:
-        ConfigurationError: Something in it is not JSON.
+        ConfigurationError: A value in the metadata is not JSON.
     """
     try:
         plain: dict[str, Any] = to_jsonable_python(dict(value))

@@ -1,4 +1,4 @@
-"""Collection parameters of qdrant-client → Edge's configuration; Qdrant's defaults where they are not set."""
+"""Translates qdrant-client's collection parameters to Edge's configuration, with Qdrant's defaults where not set."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _QUANTIZATIONS: dict[str, tuple[str, type[Any], tuple[str, ...], dict[str, type[
 
 
 class CreateParams(TypedDict):
-    """What `create_collection` takes, apart from the name and the metadata."""
+    """The parameters of `create_collection`, apart from the name and the metadata."""
 
     vectors: models.VectorParams | Mapping[str, models.VectorParams] | None
     sparse_vectors: Mapping[str, models.SparseVectorParams] | None

@@ -1,4 +1,4 @@
-"""Payload index parameters of qdrant-client → Edge's."""
+"""Translates qdrant-client's parameters of payload indexes to Edge's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Points of qdrant-client → Edge's points, and Edge's records → qdrant-client's."""
+"""Translates qdrant-client's points to Edge's, and Edge's records to qdrant-client's."""
 
 from __future__ import annotations
 

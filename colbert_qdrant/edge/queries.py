@@ -1,4 +1,4 @@
-"""Queries of qdrant-client → Edge's queries."""
+"""Translates qdrant-client's queries to Edge's."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _shared_fields(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def to_query(value: Any, *, using: str | None, limit: int) -> edge.ScoringQueryType | None:
-    """Translates what to search for: a vector or one of the query models.
+    """Translates a query: a vector or one of the query models.
 
     Args:
         value: The query; None lists points by id.

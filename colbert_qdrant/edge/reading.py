@@ -1,4 +1,4 @@
-"""The methods of `EdgeClient` that read points: queries, lists, counts."""
+"""Holds the methods of `EdgeClient` that read points: queries, lists, counts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ReadMethods:
-    """What `EdgeClient` inherits."""
+    """The methods that read points, for `EdgeClient` to inherit."""
 
     _store: Store
 

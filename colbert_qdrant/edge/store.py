@@ -1,4 +1,7 @@
-"""A folder of collections: `<path>/{.lock, aliases.json}` and `<path>/collections/<name>/{collection.json, shard/}`."""
+"""Keeps the collections of one folder, open in this process alone.
+
+The folder has the files `.lock` and `aliases.json`, and `collections/<name>/{collection.json, shard/}`.
+"""
 
 from __future__ import annotations
 
@@ -107,7 +110,7 @@ class Store:
         """Creates a collection.
 
         Raises:
-            CollectionExistsError: There is one of that name, or an alias.
+            CollectionExistsError: There is a collection of that name, or an alias.
         """
         folder = self._folder(name)
         params["optimizers_config"] = with_segments(params["optimizers_config"])
@@ -149,7 +152,7 @@ class Store:
         """Returns the collection of a name or an alias, loading it when it is used for the first time.
 
         Raises:
-            CollectionNotFoundError: There is none.
+            CollectionNotFoundError: There is no such collection.
         """
         with self._exclusive_access():
             name = self._resolve(name)

@@ -1,4 +1,4 @@
-"""The vectors of a collection that is there already: what it is to have once one of them is added, changed or removed.
+"""Computes the vectors that a collection has once one of them is added, changed or removed.
 
 Nothing here touches an engine; the parameters that come out are plain JSON values, as a manifest keeps them.
 """
@@ -38,11 +38,11 @@ def with_vector(config: Config, where: str, name: str, value: VectorNameConfig) 
         config: The parameters.
         where: The collection, for the message.
         name: The vector's name; "" is the unnamed one.
-        value: What the vector is to be.
+        value: The parameters of the vector.
 
     Raises:
         ConfigurationError: The engine can have no such vector.
-        SchemaMismatchError: There is another one of that name.
+        SchemaMismatchError: There is another vector of that name.
     """
     if name != _UNNAMED:
         check_name(name, "a vector", max_bytes=_MAX_NAME_BYTES)
@@ -64,7 +64,7 @@ def without_vector(config: Config, where: str, name: str) -> Config:
     """Returns the parameters of a collection without a vector; the same ones if it has none of that name.
 
     Raises:
-        ConfigurationError: It is the only one.
+        ConfigurationError: The vector is the only one.
     """
     kinds = {kind: vectors for kind in _KINDS if (vectors := _vectors_by_name(config, kind))}
     kept = {kind: {other: v for other, v in vectors.items() if other != name} for kind, vectors in kinds.items()}
@@ -81,7 +81,7 @@ def with_changes(config: Config, where: str, changes: Mapping[str, models.Vector
     """Returns the parameters of a collection with some of its dense vectors' changed.
 
     Raises:
-        SchemaMismatchError: It has no such vector.
+        SchemaMismatchError: The collection has no such vector.
     """
     vectors = _vectors_by_name(config, "vectors")
     unknown = sorted(changes.keys() - vectors.keys())
@@ -96,7 +96,7 @@ def with_changes(config: Config, where: str, changes: Mapping[str, models.Vector
 
 
 def creation_operation(config: Config, name: str) -> edge.UpdateOperation:
-    """Returns what has the engine make a vector that is among the parameters."""
+    """Returns the operation by which the engine makes a vector that is among the parameters."""
     if name in _vectors_by_name(config, "sparse_vectors"):
         sparse = models.SparseVectorParams(**_vectors_by_name(config, "sparse_vectors")[name])
         index = sparse.index or models.SparseIndexParams()
@@ -116,7 +116,7 @@ def creation_operation(config: Config, name: str) -> edge.UpdateOperation:
 
 
 def _vectors_by_name(config: Config, kind: str) -> dict[str, Any]:
-    """The vectors of a kind by name, the only vector of an unnamed collection too."""
+    """Returns the vectors of a kind by name, the only vector of an unnamed collection too."""
     vectors: dict[str, Any] = config.get(kind) or {}
     return {_UNNAMED: vectors} if _is_unnamed(vectors) else vectors
 
@@ -150,7 +150,7 @@ def _params(
 
 
 def _fixed_parameters(params: models.VectorParams | models.SparseVectorParams) -> Any:
-    """What cannot change about a vector."""
+    """Returns what cannot change about a vector."""
     if isinstance(params, models.SparseVectorParams):
         index = params.index or models.SparseIndexParams()
         return params.modifier or models.Modifier.NONE, index.datatype or models.Datatype.FLOAT32

@@ -1,4 +1,4 @@
-"""The vectors beside the encoding and the token vectors, of documents and of queries."""
+"""Makes the vectors beside the encoding and the token vectors, of documents and of queries."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class FurtherVectors:
     Args:
         config: The collection's settings.
         encoders: The user's encoders, by the name of the vector that they make.
-        capabilities: What the engine can do.
+        capabilities: The features of the engine.
 
     Raises:
         ConfigurationError: An encoder is for a vector that the collection has not.
-        MissingExtraError: BM25 has to be computed here, and what does so is not installed.
+        MissingExtraError: BM25 has to be computed here, and the embedded engine's package is not installed.
     """
 
     def __init__(
@@ -83,13 +83,14 @@ class FurtherVectors:
         """Make the further vectors of queries, by name; a query without words for BM25 has none for it.
 
         Args:
-            texts: The queries; ``None``: there are only token vectors of them.
+            texts: The queries; ``None`` if there are only token vectors of them.
             given: Vectors of the queries that are at hand, by name.
             names: The vectors that are asked for.
-            count: How many queries there are.
+            count: The number of queries.
 
         Raises:
-            ConfigurationError: There is nothing to make a vector of.
+            ConfigurationError: A vector that is asked for cannot be made, one is given that is not asked for, or there
+                is not one for each query.
             InvalidQueryError: A vector cannot be searched for.
         """
         names = list(names)
@@ -140,10 +141,10 @@ class FurtherVectors:
             raise InvalidDocumentError(f"document {document.id!r}: {error}") from error
 
     def _check_vector(self, name: str, value: Any) -> Vector:
-        """A vector of the user's, checked.
+        """Check a vector of the user's, and return it in the form that it is stored in.
 
         Raises:
-            InvalidQueryError: It is not a vector of this kind.
+            InvalidQueryError: The value is not a vector of this kind.
         """
         if name in self._config.dense:
             return _to_dense(name, value, self._config.dense[name].dim)

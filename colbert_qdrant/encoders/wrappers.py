@@ -1,4 +1,4 @@
-"""Models that another library has loaded, as encoders."""
+"""Encodes texts with models that another library has loaded."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LOCKS: Final[WeakKeyDictionary[Any, threading.Lock]] = WeakKeyDictionary()
 
 
 class _Wrapper(ABC):
-    """What the encoders of both libraries have in common.
+    """Base of the encoders of both libraries.
 
     Everything that is known of a library is asked of the model itself, so that neither needs to be installed.
     """
@@ -91,10 +91,11 @@ class _Wrapper(ABC):
         return self._encode(texts, "document")
 
     def fingerprint(self) -> dict[str, Any]:
-        """What decides the vectors: digests of weights, tokenizer and settings.
+        """Return what decides the vectors: digests of weights, tokenizer and settings.
 
-        Computed once. The same wherever the model was loaded from, but another one for a model in half precision, whose
-        weights are rounded, and possibly for another release of the library, if that has other settings.
+        It is computed once. It is the same wherever the model was loaded from, but another one for a model in half
+        precision, whose weights are rounded, and possibly for another release of the library, if that has other
+        settings.
         """
         return dict(self._fingerprint)
 
@@ -107,15 +108,15 @@ class _Wrapper(ABC):
 
     @abstractmethod
     def _prompt(self, side: Side) -> str:
-        """What the library puts in front of a text."""
+        """Return what the library puts in front of a text."""
 
     @abstractmethod
     def _prepare(self, text: str) -> str:
-        """What the library makes of a text with its prompt before it gives it to the tokenizer."""
+        """Return a text with its prompt as the library gives it to the tokenizer."""
 
     @abstractmethod
     def _settings(self) -> dict[str, Any]:
-        """What decides the vectors beside prompts, modules and tokenizers, and is no weight."""
+        """Return what decides the vectors beside weights, prompts, modules and tokenizers."""
 
     def _refusal(self, model: Any) -> ConfigurationError:
         kind = model if isinstance(model, type) else type(model)
@@ -124,7 +125,7 @@ class _Wrapper(ABC):
         return ConfigurationError(f"{type(self).__name__} cannot encode with {what}: {self._remedy}")
 
     def _measure_dim(self) -> int:
-        """The dimensions of a vector; also the proof that the model is of the right kind."""
+        """Return the dimensions of a vector; this also proves that the model is of the right kind."""
         try:
             with self._lock:
                 matrix = np.asarray(self._matrices(["a"], "document")[0])
@@ -152,7 +153,7 @@ class _Wrapper(ABC):
         return TokenEmbeddings(values, lengths, truncated=truncated)
 
     def _find_truncated(self, texts: list[str], side: Side) -> list[bool] | None:
-        """Which texts have just lost their end: tokenized once more, to the length that the library has set."""
+        """Tell which texts have just lost their end, by tokenizing them again to the library's length."""
         backend = self._backend
         if backend is None or backend.truncation is None:
             return None
@@ -198,7 +199,7 @@ class _Wrapper(ABC):
         }
 
     def _parts(self, name: str) -> list[Any]:
-        """The objects that modules, however deep, have under a name, each once."""
+        """Return the objects that modules, however deep, have under a name, each once."""
         found = (getattr(module, name, None) for module in self._model.modules())
         return list({id(part): part for part in found if part is not None}.values())
 
@@ -321,9 +322,9 @@ class PylateEncoder(_Wrapper):
 
 
 def _without_defaults(config: Any) -> Any:
-    """A module's settings as JSON values, without what is off or empty.
+    """Return a module's settings as JSON values, without what is off or empty.
 
-    So that a release that only adds a setting changes no fingerprint. PyLate sets ``max_seq_length`` with every call.
+    A release that only adds a setting changes no fingerprint thereby. PyLate sets ``max_seq_length`` with every call.
     """
     if isinstance(config, dict):
         kept = {str(key): _without_defaults(value) for key, value in config.items() if key != "max_seq_length"}
@@ -332,5 +333,5 @@ def _without_defaults(config: Any) -> Any:
 
 
 def _sides(tokenizer: Any) -> dict[str, Any]:
-    """Settings of a tokenizer that only some of the library's paths make use of."""
+    """Return the settings of a tokenizer that only some of the library's paths make use of."""
     return {name: getattr(tokenizer, name, None) for name in ("padding_side", "truncation_side", "chat_template")}

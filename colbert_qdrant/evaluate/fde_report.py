@@ -71,7 +71,7 @@ def fde_report(
         depths: Numbers of encodings that recall is measured at.
         candidates: Encodings that MaxSim ranks in the second stage, at least 10.
         graph: Whether to build the graph, which needs the ``edge`` extra.
-        quantization: What the graph compares instead of the encodings; they are searched without rescoring.
+        quantization: The copy that the graph compares instead of the encodings; they are searched without rescoring.
         maxsim_scores: ``maxsim(queries, documents)`` if you have it already, as when several encodings are compared.
         progress: ``True`` for a live bar where stderr is a terminal, or a reporter of your own.
 
@@ -151,7 +151,7 @@ def _to_tokens(
 
 
 def _search_limits(depths: Sequence[int], candidates: int) -> list[int]:
-    """How many encodings are looked for, in one search each: a graph is searched the harder, the more."""
+    """Return the numbers of encodings to look for, in one search each: a graph is searched the harder, the more."""
     if not depths or min(depths) < 1:
         raise ConfigurationError(f"depths={tuple(depths)}: recall needs at least one depth, each of at least 1")
     if candidates < CUTOFF:
@@ -192,7 +192,7 @@ def _time_encoding(
     dim: int,
     progress: bool | ProgressReporter = False,  # noqa: FBT001, FBT002
 ) -> tuple[NDArray[np.float32], float]:
-    """Encodings, and milliseconds of each; what an encoder prepares at its first call does not count."""
+    """Return encodings, and milliseconds of each; what an encoder prepares at its first call does not count."""
     encode(tokens[:1])
     encoded = np.empty((len(tokens), dim), np.float32)
     started = time.perf_counter()
@@ -206,7 +206,7 @@ def _time_encoding(
 def _scan(
     queries: NDArray[np.float32], documents: NDArray[np.float32], truth: NDArray[np.float32], *, depth: int
 ) -> tuple[Ranking, float]:
-    """The nearest encodings by exact search, and the rank correlation with MaxSim, mean over queries."""
+    """Find the nearest encodings by exact search, and the rank correlation with MaxSim, mean over queries."""
     nearest, correlations = [], []
     for start in range(0, len(queries), _BLOCK_QUERIES):
         some = slice(start, start + _BLOCK_QUERIES)

@@ -1,4 +1,4 @@
-"""Encodings searched through an HNSW graph, as in a collection."""
+"""Searches encodings through an HNSW graph, as in a collection."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _NO_TOKENS: Final = np.empty((0, 0), np.float32)
 
 @dataclass(frozen=True, kw_only=True)
 class GraphResult:
-    """What the graph found.
+    """The result of searches through the graph.
 
     Attributes:
         ranking: Numbers of encodings, best first, shape ``(queries, limit)``; -1 where fewer were found.
@@ -77,7 +77,7 @@ class EncodingGraph:
 
 @contextmanager
 def encoding_graph(config: CollectionConfig, *, dim: int) -> Iterator[EncodingGraph]:
-    """An empty graph of encodings, gone in the end.
+    """Make an empty graph of encodings, which is gone in the end.
 
     Args:
         config: Layout of the collection that it stands for; its tokens are left out.

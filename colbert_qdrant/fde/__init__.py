@@ -1,4 +1,7 @@
-"""Token embeddings → one vector per text whose inner product ranks like MaxSim. Knows no Qdrant, no models."""
+"""Encodes token embeddings as one vector per text, whose inner product ranks like MaxSim.
+
+Nothing here knows Qdrant or a model.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a checkpoint is, as its files tell and as it is once loaded."""
+"""Describes a checkpoint, as its files tell and as it is once loaded."""
 
 from __future__ import annotations
 
@@ -32,18 +32,19 @@ _PER_SOURCE, _MIN_WORDS, _QUERY_WORDS = 7, 10, 16
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """What a checkpoint is, and how MUVERA ranks with it.
+    """A description of a checkpoint, and of how MUVERA ranks with it.
 
     Attributes:
         name: Its name on the hub, or that of its folder.
-        spec: What it says of itself: layout, projections (`CheckpointSpec.dense`), whether vectors get unit length, and
+        spec: Its specification: layout, projections (`CheckpointSpec.dense`), whether vectors get unit length, and
             for queries and documents the length, prefix, prompt, expansion, skiplist and pooling.
         model_type, architecture: The transformer's, as in ``config.json``, and its class.
-        parameters, dtype: Numbers in transformer and projections, and what they are stored in (not known once loaded).
+        parameters, dtype: Numbers in transformer and projections, and the type that they are stored in (not known once
+            loaded).
         vocab_size, dim: Rows of the embedding table, and dimensions of a token vector.
         remote_code: Whether it needs Python code of its own, which runs only with ``trust_remote_code=True``. If that
             was not given, ``fitness`` is ``None``, and so are other values that no file tells.
-        fitness: How MUVERA ranks.
+        fitness: Measures of how MUVERA ranks.
     """
 
     name: str
@@ -58,7 +59,7 @@ class Inspection:
     fitness: MuveraFitness | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as JSON values."""
+        """Return everything as JSON values."""
         return dict(json.loads(json.dumps(asdict(self))))
 
     def __str__(self) -> str:
@@ -155,7 +156,7 @@ def _dim(spec: CheckpointSpec, config: dict[str, Any]) -> int | None:
 
 
 def _from_files(files: CheckpointFiles) -> Inspection:
-    """A checkpoint as far as its files tell, the model itself not loaded."""
+    """Describe a checkpoint as far as its files tell, the model itself not loaded."""
     spec = read_spec(files)
     config = files.settings(f"{spec.backbone}/config.json" if spec.backbone else "config.json")
     name = files.folder.absolute().name if files.name == str(files.folder) else files.name
@@ -192,7 +193,7 @@ def _with_model(
 
 
 def _sample_documents() -> list[str]:
-    """Docstrings of the standard library, always in the same order."""
+    """Return docstrings of the standard library, always in the same order."""
     texts: dict[str, None] = {}
     for source in _SOURCES:
         members = getmembers(resolve_name(source), isroutine)
@@ -202,7 +203,7 @@ def _sample_documents() -> list[str]:
 
 
 def _sample_queries(documents: Sequence[str]) -> list[str]:
-    """The first sentence of every third document that has one, cut after some words."""
+    """Return the first sentence of every third document that has one, cut after some words."""
     sentences = (re.split(r"(?<=[.!?])\s", text.strip(), maxsplit=1)[0].split() for text in documents[::3])
     return [" ".join(words[:_QUERY_WORDS]) for words in sentences if words]
 
@@ -218,7 +219,7 @@ def _dense_text(dense: DenseSpec) -> str:
 
 
 def _side_lines(side: str, settings: dict[str, Any]) -> list[tuple[str, str]]:
-    """What differs from the defaults; of lists of tokens how many there are."""
+    """Write what differs from the defaults; of lists of tokens only their number."""
     lines = []
     for key, value in settings.items():
         text = f"{len(value)} tokens" if isinstance(value, tuple) else repr(value) if value else "none"

@@ -26,7 +26,7 @@ def check_documents(documents: Sequence[Document], config: CollectionConfig) -> 
     """Check documents that are to be written together, and make their payloads.
 
     Raises:
-        InvalidDocumentError: Names the first document that cannot be stored, why, and the remedy.
+        InvalidDocumentError: A document cannot be stored; the message names the first, why, and the remedy.
     """
     payloads = [_payload(document, config) for document in documents]
     seen = set()
@@ -49,7 +49,7 @@ def make_point(
     further: Mapping[str, Vector],
     config: CollectionConfig,
 ) -> Point:
-    """A point that holds all vectors and the payload; without an encoding while that is not fitted."""
+    """Make a point of all vectors and the payload; it has no encoding while that is not fitted."""
     vectors: dict[str, Vector] = {config.token_vector: tokens, **further}
     if fde is not None:
         vectors[config.fde_vector] = fde
@@ -57,7 +57,7 @@ def make_point(
 
 
 def vectors_of(point: models.Record | models.ScoredPoint) -> dict[str, Any]:
-    """A point's vectors by name, as they were read; the unnamed one, which may come without its name, has ``""``."""
+    """Return a point's vectors by name, as they were read; the unnamed one, which may come without, has ``""``."""
     found: Any = point.vector
     if isinstance(found, dict):
         return found
@@ -67,7 +67,7 @@ def vectors_of(point: models.Record | models.ScoredPoint) -> dict[str, Any]:
 def to_document(
     point: models.Record | models.ScoredPoint, config: CollectionConfig, *, vectors: Sequence[str] = ()
 ) -> Document:
-    """The document that a stored point was made from; in a native collection any point is one, with text or without.
+    """Return the document that a stored point was made from; in a native collection any point is a document.
 
     Args:
         point: The point, as it was read.
@@ -101,7 +101,7 @@ def _payload(document: Document, config: CollectionConfig) -> Payload:
 
 
 def _own_payload(document: Document, config: CollectionConfig) -> Payload:
-    """The payload with this library's keys in it."""
+    """Return the payload with this library's keys in it."""
     keys = {config.id_key: id_to_json(document.id), str(config.text_key): document.text}
     reserved = set(keys) & set(document.payload)
     if reserved:
@@ -114,7 +114,7 @@ def _own_payload(document: Document, config: CollectionConfig) -> Payload:
 
 
 def _native_payload(document: Document, config: CollectionConfig) -> Payload:
-    """The payload as it is, with the text in it."""
+    """Return the payload as it is, with the text in it."""
     payload: Payload
     payload, text = _to_json(document, [dict(document.payload), document.text])
     source = text_source(config.text_key)
@@ -127,7 +127,7 @@ def _native_payload(document: Document, config: CollectionConfig) -> Payload:
 
 
 def _to_json(document: Document, values: Any) -> Any:
-    """What is stored; the round trip makes every engine store the same thing: tuples become lists, as over HTTP."""
+    """Return what is stored; the round trip makes every engine store the same: tuples become lists, as over HTTP."""
     try:
         return json.loads(json.dumps(values, allow_nan=False, ensure_ascii=False).encode())
     except (TypeError, ValueError) as error:
@@ -138,7 +138,7 @@ def _to_json(document: Document, values: Any) -> Any:
 
 
 def document_id(point: models.Record | models.ScoredPoint, config: CollectionConfig) -> DocumentId:
-    """The id of the document that a stored point was made from.
+    """Return the id of the document that a stored point was made from.
 
     Raises:
         SchemaMismatchError: The point's payload has no such id.

@@ -1,4 +1,4 @@
-"""What a collection was built with, so that it is never searched or filled with anything else."""
+"""Records what a collection was built with, so that it is never searched or filled with anything else."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Fingerprint:
     """The facts that decide a collection's points.
 
     Attributes:
-        encoder: The model's own fingerprint. Empty: something else wrote the tokens, and nobody said what; then any
-            encoder of their dimensions will do.
+        encoder: The model's own fingerprint. It is empty if something else wrote the tokens, and nobody said what; then
+            any encoder of their dimensions will do.
         fde: Settings, version and token dimensions of the fixed dimensional encoding.
         layout: The rest of the collection's settings: names of vectors and payload keys, storage, graph.
-        id_scheme: How ids become point ids; ``"uuid5"`` derives them from a document's id and its type, ``"native"``
-            takes them as they are.
+        id_scheme: The way in which ids become point ids; ``"uuid5"`` derives them from a document's id and its type,
+            ``"native"`` takes them as they are.
         canary: The encoding of a fixed token matrix, folded to a few numbers: it catches an algorithm that
             changed without saying so. ``None`` while an encoding that has to be fitted is not.
     """
@@ -78,8 +78,8 @@ class Fingerprint:
         """The collection's settings.
 
         Raises:
-            ConfigurationError: They were written by a newer version.
-            SchemaMismatchError: They are none.
+            ConfigurationError: The settings were written by a newer version.
+            SchemaMismatchError: What is stored is no settings.
         """
         try:
             settings = {**self.layout, "fde": self.fde["config"], "id_scheme": self.id_scheme}
@@ -93,13 +93,13 @@ class Fingerprint:
         return int(self.fde["token_dim"])
 
     def to_dict(self) -> dict[str, Any]:
-        """The fingerprint as JSON values."""
+        """Return the fingerprint as JSON values."""
         canary = _UNFITTED if self.canary is None else list(self.canary)
         return {"format": FORMAT, **asdict(self), "canary": canary}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`.
+        """Read a fingerprint from what `to_dict` returned.
 
         Raises:
             SchemaMismatchError: The data is not a fingerprint, or of a newer format.
@@ -121,9 +121,9 @@ class Fingerprint:
         return cls(**{name: data[name] for name in names - {"canary"}}, canary=canary)
 
     def differences(self, other: Fingerprint) -> dict[str, tuple[Any, Any]]:
-        """Every field in which another fingerprint differs: dotted name → (own value, other value).
+        """Return the own and the other value of every field in which another fingerprint differs, by dotted name.
 
-        Of an encoder that is not known to this one nothing is compared but the dimensions of tokens.
+        If this one does not know its encoder, nothing is compared of that but the dimensions of tokens.
         """
         parts = (*(("encoder",) if self.encoder else ()), "fde", "layout", "id_scheme")
         found = {
@@ -142,7 +142,8 @@ class Fingerprint:
         """Raise unless what a collection is opened with is what it was built with.
 
         Raises:
-            FingerprintMismatchError: Lists every differing field, both values and the remedy.
+            FingerprintMismatchError: The two differ; the message lists every differing field, both values and the
+                remedy.
         """
         differences = self.differences(current)
         if not differences:
@@ -156,7 +157,7 @@ class Fingerprint:
 
 
 def canary_tokens(dim: int) -> TokenEmbeddings:
-    """A fixed batch of two unit-length token matrices, the same on every machine."""
+    """Return a fixed batch of two unit-length token matrices, the same on every machine."""
     total = sum(_CANARY_LENGTHS)
     values = np.sin(np.arange(1, total * dim + 1) ** 1.5).reshape(total, dim)
     return TokenEmbeddings(values / np.linalg.norm(values, axis=1, keepdims=True), _CANARY_LENGTHS)

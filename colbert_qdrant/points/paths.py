@@ -1,7 +1,8 @@
-"""Paths into payloads, as Qdrant writes them: ``meta.text``, ``parts[0].text``, ``parts[].text``, ``"a key".text``.
+"""Reads values at paths into payloads, which are written as Qdrant writes them.
 
-A step into a string goes into the JSON object or list that the string holds, which Qdrant's own paths do not:
-``_node_content.text`` is where LlamaIndex keeps its texts.
+Examples are ``meta.text``, ``parts[0].text``, ``parts[].text`` and ``"a key".text``. A step into a string goes into the
+JSON object or list that the string holds, which Qdrant's own paths do not: ``_node_content.text`` is where LlamaIndex
+keeps its texts.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ Step: TypeAlias = str | int | None
 
 
 def parse_path(path: str) -> list[Step]:
-    """The steps of a path.
+    """Split a path into its steps.
 
     Raises:
-        ConfigurationError: It is none.
+        ConfigurationError: ``path`` is no path.
 
     Example:
         >>> parse_path('parts[].pages[0]."the text"')
@@ -46,7 +47,7 @@ def parse_path(path: str) -> list[Step]:
 
 
 def values_at(payload: Any, steps: Sequence[Step]) -> Iterator[Any]:
-    """What is there: nothing, one value, or with ``[]`` any number of them.
+    """Yield the values at a path: none, one, or with ``[]`` any number of them.
 
     Example:
         >>> list(values_at({"node": '{"text": "a river"}'}, parse_path("node.text")))
@@ -69,7 +70,7 @@ def values_at(payload: Any, steps: Sequence[Step]) -> Iterator[Any]:
 
 
 def _parse_json(text: str) -> Any:
-    """The JSON object or list that a string holds; ``None`` if it holds none."""
+    """Return the JSON object or list that a string holds; ``None`` if it holds none."""
     if not text.lstrip().startswith(("{", "[")):
         return None
     try:

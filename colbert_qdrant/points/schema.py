@@ -1,4 +1,4 @@
-"""The layout of a collection: built here, and checked here when one is opened."""
+"""Builds the layout of a collection, and checks it when one is opened."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from colbert_qdrant.config import CollectionConfig, FdeQuantization, Storage
 
 Memory = Literal["cold", "cached", "pinned"]
-"""Read from disk when needed; kept in the page cache; locked in memory."""
+"""Qdrant's word for residency: read from disk when needed, kept in the page cache, or locked in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CollectionMemory:
-    """Where the parts of a collection are kept.
+    """The residency in memory of each part of a collection.
 
     Attributes:
         fde: The encodings.
@@ -58,7 +58,7 @@ def require_for(config: CollectionConfig, capabilities: Capabilities) -> None:
     """Raise unless the engine has what a collection of these settings needs.
 
     Raises:
-        CapabilityError: It has not; names the version that has.
+        CapabilityError: The engine lacks something; the message names the version that has it.
     """
     if config.fde.needs_fit:
         capabilities.require(
@@ -87,7 +87,7 @@ def require_for(config: CollectionConfig, capabilities: Capabilities) -> None:
 def creation_arguments(
     config: CollectionConfig, *, fde_dim: int, token_dim: int, capabilities: Capabilities
 ) -> dict[str, Any]:
-    """Arguments of ``create_collection`` for one dense vector and one multivector in the same point.
+    """Return the arguments of ``create_collection`` for one dense vector and one multivector in the same point.
 
     Both have ``Distance.DOT``. The norm of an encoding carries information, which cosine would throw away; token
     vectors are stored as the encoder made them, unless ``token_distance`` is ``"cosine"``. The multivector has no
@@ -97,7 +97,7 @@ def creation_arguments(
         config: The collection's settings.
         fde_dim: Dimensions of the encoding.
         token_dim: Dimensions of a token vector.
-        capabilities: What may be sent: placement in memory is said in other words to servers before 1.19.
+        capabilities: The features of the engine: servers before 1.19 are told the residency in other words.
     """
     memory = _MEMORY[config.storage]
     full_copy = "cached" if config.storage == "balanced" and config.fde_quantization is None else memory.fde
@@ -139,7 +139,7 @@ def creation_arguments(
 
 
 def index_arguments(config: CollectionConfig, capabilities: Capabilities) -> list[dict[str, Any]]:
-    """Arguments of ``create_payload_index`` for every index of a collection."""
+    """Return the arguments of ``create_payload_index`` for every index of a collection."""
     if not capabilities.has("payload_indexes"):
         return []
     found = []
@@ -154,7 +154,7 @@ def index_arguments(config: CollectionConfig, capabilities: Capabilities) -> lis
 
 
 def _idf(config: CollectionConfig) -> dict[str, bool]:
-    """All sparse vectors, and whether Qdrant multiplies with how rare a dimension is."""
+    """Tell for every sparse vector whether Qdrant multiplies with how rare a dimension is."""
     bm25 = {} if config.bm25 is None else {config.bm25_vector: True}
     return {**{name: each.idf for name, each in config.sparse.items()}, **bm25}
 
@@ -162,7 +162,7 @@ def _idf(config: CollectionConfig) -> dict[str, bool]:
 def _cluster_arguments(
     config: CollectionConfig, memory: CollectionMemory, capabilities: Capabilities
 ) -> dict[str, Any]:
-    """What only servers take."""
+    """Return the arguments that only servers take."""
     if not capabilities.has("sharding"):
         return {}
     settings = cluster_settings(config)
@@ -174,7 +174,7 @@ def _cluster_arguments(
 
 
 def cluster_settings(params: CollectionConfig | models.CollectionParams) -> dict[str, Any]:
-    """Those of a cluster that are set."""
+    """Return the settings of a cluster that are set."""
     names = ("shard_number", "replication_factor", "write_consistency_factor")
     return {name: getattr(params, name) for name in names if getattr(params, name) is not None}
 
@@ -201,7 +201,7 @@ def _quantization(
 
 
 def named_vectors(info: models.CollectionInfo) -> Mapping[str, models.VectorParams]:
-    """Dense vectors and multivectors of a collection by name; the unnamed one has the name ``""``."""
+    """Return dense vectors and multivectors of a collection by name; the unnamed one has the name ``""``."""
     found: Any = info.config.params.vectors
     if isinstance(found, dict):
         return found
@@ -209,12 +209,12 @@ def named_vectors(info: models.CollectionInfo) -> Mapping[str, models.VectorPara
 
 
 def datatype_of(params: models.VectorParams) -> Any:
-    """How a vector's numbers are kept, in the words of the settings; where the engine does not say, in 32 bits."""
+    """Return the storage type of a vector in the words of the settings; it is float32 where the engine does not say."""
     return "float32" if params.datatype is None else params.datatype.value
 
 
 def distance_of(params: models.VectorParams) -> Any:
-    """How a vector is compared, in the words of the settings."""
+    """Return the distance of a vector in the words of the settings."""
     return next(name for name, distance in DISTANCES.items() if distance == params.distance)
 
 
@@ -224,7 +224,7 @@ def check_schema(
     """Raise unless a collection's vectors are laid out as `creation_arguments` would have them.
 
     Raises:
-        SchemaMismatchError: Lists everything that differs, and the remedy.
+        SchemaMismatchError: The two differ; the message lists everything that differs, and the remedy.
     """
     vectors = named_vectors(info)
     fde, tokens, distance = config.fde_vector, config.token_vector, DISTANCES[config.token_distance]

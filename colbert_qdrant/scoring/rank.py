@@ -1,4 +1,4 @@
-"""Reranking of token embeddings that are there already, under PyLate's names: ``from colbert_qdrant import rank``."""
+"""Reranks token embeddings that are there already, under PyLate's names: ``from colbert_qdrant import rank``."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def rerank(
 ) -> list[list[RerankResult]]:
     """Rank each query's own candidates by MaxSim.
 
-    Takes what PyLate's ``rank.rerank`` takes, and returns what it returns. A matrix ``(n_tokens, dim)`` is a numpy
+    It takes what PyLate's ``rank.rerank`` takes, and returns what that returns. A matrix ``(n_tokens, dim)`` is a numpy
     array, a torch tensor on any device and of any float type, or a list of rows. Scores are float32. Two things
     differ, both where PyLate pads documents to one length with zero vectors and lets those take part:
 
@@ -108,7 +108,7 @@ def _name_in_errors(where: str) -> Iterator[None]:
 
 
 def _unpack(documents: Any) -> Any:
-    """Something with one entry per document."""
+    """Return something with one entry per document."""
     is_array = hasattr(documents, "ndim")
     return _to_array(documents, "its documents", ndim=3) if is_array else documents
 
@@ -121,7 +121,7 @@ def _to_batch(documents: Any) -> TokenEmbeddings:
 
 
 def _to_array(values: Any, what: str, *, ndim: int = 2) -> NDArray[np.float32]:
-    """Float32 out of arrays, tensors and lists; tensors are known by their methods, so torch is not imported."""
+    """Make float32 out of arrays, tensors and lists; tensors are known by their methods, so torch is not imported."""
     try:
         with np.errstate(over="ignore"):
             array = np.asarray(_to_host(values), dtype=np.float32)

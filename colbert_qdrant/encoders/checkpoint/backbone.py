@@ -30,7 +30,7 @@ BERT_HASH: Final = "bert_hash"
 """Model type of ``NeuML/bert-hash-*`` and of the ColBERT models made of them."""
 
 _BERT_HEADS: Final = ("cls.", "classifier.", "qa_outputs.")
-"""How the tensors begin that models for masked words, classes and answers have beside a BERT."""
+"""Prefixes of the tensors that models for masked words, classes and answers have beside a BERT."""
 
 _logging: Any = logging  # its functions have no types
 _Tensors = dict[str, torch.Tensor]
@@ -45,7 +45,7 @@ def load_backbone(
         files: The checkpoint.
         folder: The transformer's folder in it.
         tensors: The weights in that folder.
-        other_heads: Whether heads beside the transformer are left out; else every tensor must have its place.
+        other_heads: Whether heads beside the transformer are left out; else the transformer must need every tensor.
         trust_remote_code: Run the model's own code.
 
     Raises:
@@ -73,7 +73,7 @@ def load_backbone(
 
 
 def needs_remote_code(settings: Mapping[str, Any]) -> bool:
-    """Whether a model brings code of its own that neither transformers nor this library can do without.
+    """Return whether a model brings code of its own that neither transformers nor this library can do without.
 
     Args:
         settings: The content of ``config.json``.
@@ -128,9 +128,9 @@ def _model_class(config: PretrainedConfig, path: str, *, trust_remote_code: bool
 def _load_bert_hash(
     files: CheckpointFiles, settings: dict[str, Any], tensors: _Tensors, *, other_heads: bool
 ) -> PreTrainedModel:
-    """A BERT whose word embedding is a narrow table and a projection to the hidden size.
+    """Load a BERT whose word embedding is a narrow table and a projection to the hidden size.
 
-    Read from the description in the model card of ``NeuML/bert-hash-nano``, since the model's own code was not at
+    This follows the description in the model card of ``NeuML/bert-hash-nano``, since the model's own code was not at
     hand: standard BERT tensors keep their names, and the others are told by their shapes, (vocabulary, projections),
     (hidden, projections) and perhaps (hidden,), a bias.
     """
@@ -167,7 +167,7 @@ def _load_bert_hash(
 def _take(
     files: CheckpointFiles, tensors: _Tensors, fits: Callable[[tuple[int, ...]], bool], wanted: str
 ) -> torch.Tensor:
-    """Remove the one tensor of a shape."""
+    """Remove the one tensor of a shape, and return it."""
     found = [key for key, tensor in tensors.items() if fits(tuple(tensor.shape))]
     if len(found) != 1:
         shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
@@ -204,7 +204,7 @@ def _check_used(files: CheckpointFiles, folder: str, leftover: Collection[str]) 
 
 
 def is_pooler(name: str) -> bool:
-    """Whether a tensor belongs to the pooler, which token vectors do not pass through."""
+    """Return whether a tensor belongs to the pooler, which token vectors do not pass through."""
     return "pooler" in name.split(".")
 
 
@@ -214,7 +214,7 @@ def _may_be_unused(name: str) -> bool:
 
 @contextmanager
 def silence_transformers() -> Iterator[None]:
-    """Keep transformers' reports off the terminal, of missing tensors and of unknown model types: ours are errors."""
+    """Keep transformers' reports of missing tensors and unknown model types off the terminal: ours are errors."""
     verbosity, bar = _logging.get_verbosity(), _logging.is_progress_bar_enabled()
     _logging.set_verbosity_error()
     _logging.disable_progress_bar()

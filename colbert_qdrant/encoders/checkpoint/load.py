@@ -27,9 +27,9 @@ class Checkpoint:
 
     Args:
         name: A label for people.
-        spec: What it says of itself.
-        backbone: The transformer, text tokens → hidden states.
-        head: Projections, hidden states → token vectors.
+        spec: Its specification.
+        backbone: The transformer, from token ids to hidden states.
+        head: Projections, from hidden states to token vectors.
         tokenizer: The tokenizer.
         code: Digest of the Python code that came with the model, if it runs.
     """
@@ -50,7 +50,7 @@ class Checkpoint:
 
     @property
     def projections(self) -> list[dict[str, Any]]:
-        """What the projections do that is not in their weights."""
+        """The activation and residual of each projection, which its weights do not tell."""
         return [
             {"activation": type(dense.activation).__name__, "residual": dense.residual is not None}
             for dense in self.head
@@ -63,7 +63,7 @@ class Checkpoint:
 
 
 def load_checkpoint(files: CheckpointFiles, *, trust_remote_code: bool = False) -> Checkpoint:
-    """Load everything, in float32 on the CPU.
+    """Load a checkpoint, in float32 on the CPU.
 
     Raises:
         CheckpointError: A file is missing, broken, or does not fit the others.
@@ -140,7 +140,7 @@ def _load_tokenizer(
 def _check_rows(
     files: CheckpointFiles, spec: CheckpointSpec, tokenizer: PreTrainedTokenizerBase, rows: int | None
 ) -> None:
-    """The tokens that a checkpoint itself puts into texts must have a row among the embeddings."""
+    """Raise unless the tokens that a checkpoint itself puts into texts have a row among the embeddings."""
     for token in (spec.query.prefix, spec.document.prefix, spec.query.expansion and spec.query.expansion.token):
         number = tokenizer.convert_tokens_to_ids(token) if token else 0
         if rows is not None and isinstance(number, int) and number >= rows:

@@ -1,4 +1,4 @@
-"""Checkpoints of PyLate: sentence-transformers' modules, and settings of its own among theirs."""
+"""Reads checkpoints of PyLate, which have sentence-transformers' modules, and settings of PyLate's own among theirs."""
 
 from __future__ import annotations
 

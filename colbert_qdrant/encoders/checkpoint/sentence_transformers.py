@@ -1,4 +1,4 @@
-"""Checkpoints of sentence-transformers' ``MultiVectorEncoder`` (6.0 and later)."""
+"""Reads checkpoints of sentence-transformers' ``MultiVectorEncoder`` (6.0 and later)."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _read(files: CheckpointFiles) -> CheckpointSpec:
 
 
 def _modules_on_tokens(files: CheckpointFiles) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
-    """What comes after the transformer of a `MultiVectorEncoder`, with its settings."""
+    """Yield the modules after the transformer of a `MultiVectorEncoder`, with their settings."""
     modules = modules_of(files)
     if not modules or kind_of(modules[0]) != "Transformer":
         raise CheckpointError(

@@ -1,4 +1,4 @@
-"""LEMUR in numpy: the numbers that a torch device computes too, up to rounding."""
+"""Computes LEMUR's encodings in numpy: the numbers that a torch device computes too, up to rounding."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class HostLemur:
     """Computes encodings, a tile at a time.
 
     Args:
-        parameters: What the fit found.
+        parameters: The numbers that the fit found.
         config: The settings.
     """
 
@@ -53,7 +53,7 @@ class HostLemur:
         return weights
 
     def _weights(self, tokens: TokenEmbeddings) -> NDArray[np.float32]:
-        """The weights w of every document, one a row."""
+        """Compute the weights w of every document, one a row."""
         targets = best_matches(tokens, self._parameters.learn)
         targets -= self._parameters.means
         weights: NDArray[np.float32] = targets @ self._solution
@@ -64,7 +64,7 @@ class HostLemur:
         return weights
 
     def _refine(self, tokens: TokenEmbeddings, plain: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The closed form of `LemurEncoder` for all documents at once; rows that one lacks are 0 and change nothing."""
+        """Apply the closed form of `LemurEncoder` to all documents at once; rows that one lacks are 0."""
         own = OwnTokens.of(tokens, most=self._config.own_tokens)
         n = len(self._parameters.learn)
         features = self._parameters.features.rotate(tokens.values[own.rows[own.present]], self._parameters.rotation)
@@ -97,7 +97,7 @@ class HostLemur:
 
     @cached_property
     def _mean_weights(self) -> NDArray[np.float32]:
-        """Of the mean over documents: with them its best match is known for any token, as μ is for learn tokens."""
+        """Weights of the mean over documents: they give its best match for any token, as μ does for learn tokens."""
         means = self._parameters.means
         weights: NDArray[np.float32] = (means - means.mean()) @ self._solution
         return weights

@@ -1,4 +1,4 @@
-"""Training of LEMUR's features. The only part of it that needs torch."""
+"""Trains LEMUR's features, the only part of LEMUR's fit that needs torch."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def train(
 
 
 def _copy(network: torch.nn.Sequential) -> dict[str, torch.Tensor]:
-    """The weights of the hidden layer and of LayerNorm as they are now."""
+    """Copy the weights of the hidden layer and of LayerNorm as they are now."""
     return {name: value.detach().cpu().clone() for name, value in network[0:2].state_dict().items()}
 
 

@@ -1,4 +1,4 @@
-"""`MuveraEncoder`, the encoder that users see."""
+"""Encodes by MUVERA with `MuveraEncoder`, the encoder that users see."""
 
 from __future__ import annotations
 
@@ -76,9 +76,9 @@ class MuveraEncoder(Fitted):
     Args:
         config: The parameters.
         token_dim: Dimensions of the token vectors.
-        device: Where to compute: ``None`` is this processor, anything else a torch device such as ``"cuda"`` or
+        device: The device to compute on: ``None`` is this processor, anything else a torch device such as ``"cuda"`` or
             ``"mps"``. All agree up to rounding.
-        fitted: What a fit found, where the settings ask for one.
+        fitted: The numbers that a fit found, where the settings ask for one.
 
     Raises:
         ConfigurationError: Torch has no such device, the variant does not go with it or with ``token_dim``, or the
@@ -149,12 +149,12 @@ class MuveraEncoder(Fitted):
             InvalidTokensError: There are no documents.
         """
         config = replace(config or MuveraConfig(), **settings)
-        fitted = FittedPartition.of(documents, config, progress=progress) if config.needs_fit else None
+        fitted = FittedPartition.fit(documents, config, progress=progress) if config.needs_fit else None
         return cls(config, token_dim=documents.dim, fitted=fitted)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """The inverse of `to_bytes`.
+        """Read an encoder from what `to_bytes` returned.
 
         Raises:
             ArtefactError: The bytes are cut off, altered, or of another version.
@@ -171,7 +171,7 @@ class MuveraEncoder(Fitted):
         """All numbers that were fitted.
 
         Raises:
-            ConfigurationError: None were: ``config`` says all that there is to know.
+            ConfigurationError: Nothing was fitted: ``config`` says all that there is to know.
         """
         if self._fitted is None:
             raise ConfigurationError("nothing was fitted, so there is no artefact: keep config.to_dict()")
@@ -183,7 +183,7 @@ class MuveraEncoder(Fitted):
         return self.config.dim
 
     def to(self, device: str | None) -> Self:
-        """The same encoding, computed elsewhere.
+        """Return the same encoder on another device.
 
         Raises:
             ConfigurationError: Torch has no such device.

@@ -1,4 +1,4 @@
-"""MUVERA on a CPU: tokens are added up cell by cell before they are projected."""
+"""Computes MUVERA's encodings on a CPU: tokens are added up cell by cell before they are projected."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class HostCells:
     """
 
     TILE_TOKENS: Final = 1_280
-    """What stays in the cache of a core together with the sums of its cells."""
+    """Tokens that stay in the cache of a core together with the sums of their cells."""
 
     def __init__(self, draws: Draws, *, fill_empty: bool) -> None:
         self._partition = draws.partition
@@ -54,7 +54,7 @@ class HostCells:
 
 def _fill(cells: Cells, means: NDArray[np.float32], encoded: NDArray[np.float32]) -> None:
     """Give every empty cell the mean of all tokens whose cells are nearest to it."""
-    for empty, distances in cells.empty():
+    for empty, distances in cells.iterate_empty():
         nearest = np.flatnonzero(distances == distances.min(axis=1)[:, None])
         which, cell = np.divmod(nearest, cells.shape[2])
         source = cells.rank[empty[which] // cells.shape[2] * cells.shape[2] + cell]

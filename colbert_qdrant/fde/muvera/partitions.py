@@ -1,4 +1,4 @@
-"""How the token space is cut into cells."""
+"""Cuts the token space into cells, by hyperplanes or around centroids."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Partition(Protocol):
     def cells(self) -> int: ...  # noqa: D102
 
     def assign_cells(self, products: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """The cells of tokens: ``matrix @ tokens.T``, shape ``(rows, tokens)`` → ``(r_reps, tokens)`` of ``dtype``."""
+        """Assign cells: products ``matrix @ tokens.T``, ``(rows, tokens)``, give ``(r_reps, tokens)`` of ``dtype``."""
         ...
 
     def assign_cells_on_device(self, products: Any) -> Any:
-        """The same in torch, the other way round: ``(tokens, rows)`` → int64, ``(tokens, r_reps)``."""
+        """Do the same in torch, the other way round: ``(tokens, rows)`` gives int64 ``(tokens, r_reps)``."""
         ...
 
 
@@ -105,7 +105,7 @@ class Centroids:
     def assign_cells(self, products: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
         """See `Partition`."""
         nearness = (products - self._halves[:, None]).reshape(*self.shape, products.shape[1])
-        # half the time of finding the largest number's place at once
+        # half the time of finding the largest number's index at once
         numbers: NDArray[Any] = (nearness == nearness.max(axis=1, keepdims=True)).argmax(axis=1).astype(dtype)
         return numbers
 
@@ -115,6 +115,6 @@ class Centroids:
 
     @property
     def _halves(self) -> NDArray[np.float32]:
-        """Half of |c|²: what is nearest to x has the largest product ⟨x, c⟩ less that."""
+        """Half of |c|²: the centroid c nearest to x has the largest product ⟨x, c⟩ less that."""
         halves: NDArray[np.float32] = (self.matrix**2).sum(axis=1) / 2
         return halves
