@@ -1,4 +1,4 @@
-"""The features of engines: which server version has one first, and which engines lack it."""
+"""Tells which features an engine has, by the version of a server or by what another engine lacks."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Feature = Literal[
     "payload_indexes",
     "tenant_index",
 ]
-"""What not every engine has, see `SINCE`."""
+"""A feature that not every engine has; see `SINCE`."""
 
 SINCE: Final[Mapping[Feature, tuple[int, int]]] = {
     "search_params": (1, 10),  # local mode always scans, and warns about them
@@ -63,17 +63,17 @@ SINCE: Final[Mapping[Feature, tuple[int, int]]] = {
     "turbo4_datatype": (1, 19),  # 1.18 accepts it, and crashes
     "turbo8_datatype": (1, 20),
 }
-"""The first server that has a feature. The embedded engine, and the client's local mode, have all but those below."""
+"""The first server version that has a feature. Engines without a version have all but those in `Capabilities.lacks`."""
 
-_IN_WORDS: Final[Mapping[str, str]] = {"edge": "the embedded engine", "local": "the client's local mode"}
+_ENGINE_NAMES: Final[Mapping[str, str]] = {"edge": "the embedded engine", "local": "the client's local mode"}
 _MULTIVECTORS_SINCE: Final = (1, 10)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Capabilities:
-    """What an engine can do, as far as this library needs to know.
+    """The features of an engine, as far as this library needs to know them.
 
-    Nothing is sent to a server that it does not know.
+    A server is sent nothing that its version does not know.
 
     Attributes:
         engine: The engine's name: ``"server"``, ``"local"`` or ``"edge"``.
@@ -91,10 +91,11 @@ class Capabilities:
 
     @classmethod
     def of_server(cls, version: str | None) -> Self:
-        """Return those of a server, given the version that it reports.
+        """Return the capabilities of a server, given the version that it reports.
 
         Raises:
-            CapabilityError: The server is older than 1.10, the first one with multivectors.
+            CapabilityError: The server is older than 1.10, the first one with multivectors, or its version is no
+                number.
         """
         parsed = _parse(version or "")
         if parsed < _MULTIVECTORS_SINCE:
@@ -104,7 +105,7 @@ class Capabilities:
         return cls(engine="server", version=parsed)
 
     def has(self, feature: Feature) -> bool:
-        """Whether the engine has a feature."""
+        """Return whether the engine has a feature."""
         if self.version is not None:
             return self.version >= SINCE[feature]
         return feature not in self.lacks
@@ -114,16 +115,16 @@ class Capabilities:
 
         Args:
             feature: The feature.
-            what: What was asked for.
-            remedy: What else can be done than to upgrade the server.
+            what: The thing that was asked for, for the message.
+            remedy: The alternative to upgrading the server, for the message.
 
         Raises:
-            CapabilityError: It has not; says which version has.
+            CapabilityError: The engine lacks the feature; the message names the version that has it.
         """
         if self.has(feature):
             return
         if self.version is None:
-            engine = _IN_WORDS.get(self.engine, f"the engine {self.engine!r}")
+            engine = _ENGINE_NAMES.get(self.engine, f"the engine {self.engine!r}")
             raise CapabilityError(f"{what} needs a Qdrant server, {engine} has nothing like it: {remedy}")
         major, minor = SINCE[feature]
         raise CapabilityError(

@@ -1,4 +1,4 @@
-"""What goes into a collection and what comes back."""
+"""Defines the documents that go into a collection, and the hits and reports that come back."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Document:
 
     Args:
         id: Any string, a whole number or a UUID; in a native collection a point's: a whole number or a UUID.
-        text: What is encoded and searched. It must not be empty; what is read from a native collection has an empty one
-            where no text is known.
+        text: The text that is encoded and searched. It must not be empty; a document that is read from a native
+            collection has an empty one where no text is known.
         payload: Anything JSON can hold; its keys can be filtered on and come back with every hit. In a native
             collection it is all that is stored beside the vectors: the text is put into it where it is missing.
         vectors: Vectors of its own for hybrid searches, by name, in the place of an encoder's.
@@ -37,11 +37,11 @@ class SearchHit:
     """A found document.
 
     Attributes:
-        id: The id the document was stored under, with its type; of a native collection the point's, a number or string.
+        id: The id the document was stored under, with its type; in a native collection the point's, a number or string.
         score: MaxSim, the sum over query tokens of the best match in the document (not normalised by the number
             of query tokens); in mode ``"fde"`` the inner product of the encodings, which estimates MaxSim.
         text: The document's text; ``None`` if the search was asked for no payload, or the payload has no text.
-        payload: The document's payload, without this library's own keys; of a native collection all of it.
+        payload: The document's payload, without this library's own keys; in a native collection all of it.
         found_by: The vectors that found it, where several find candidates (see ``prefetch`` in `SearchOptions`); else,
             and in groups, empty.
     """
@@ -55,14 +55,14 @@ class SearchHit:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchTimings:
-    """Where the time of a search went, in seconds; of a batch, all its queries together.
+    """The time that each step of a search took, in seconds; for a batch, that of all its queries together.
 
     Attributes:
-        encode: Text → token embeddings; next to nothing for queries that were encoded already.
-        fde: Token embeddings → encoding, and the request itself made of them.
-        request: From the request's sending to its answer, with all attempts.
-        server: What the server says that it worked; ``None``: it does not say, or there is none.
-        rank: Candidates' texts → token embeddings → MaxSim; ``None``: Qdrant ranked them.
+        encode: Time to encode texts as token embeddings; next to nothing for queries that were encoded already.
+        fde: Time to compute encodings of the token embeddings, and to build the request.
+        request: Time from sending the request to its answer, all attempts included.
+        server: Time that the server says it worked; ``None`` if it does not say, or there is no server.
+        rank: Time to encode the candidates' texts and score them by MaxSim; ``None`` if Qdrant ranked them.
     """
 
     encode: float
@@ -73,17 +73,17 @@ class SearchTimings:
 
 
 class SearchHits(list[SearchHit]):
-    """The documents that a search found: a list.
+    """A list of the documents that a search found.
 
     Attributes:
-        timings: Where the time went, if that was asked for.
+        timings: The time that each step took, if it was asked for.
     """
 
     timings: SearchTimings | None = None
 
     @classmethod
     def ranked(cls, hits: Iterable[SearchHit]) -> Self:
-        """Hits by falling score; ties by id, so that they come in the same order every time."""
+        """Sort hits by falling score, ties by id, so that they come in the same order every time."""
         return cls(sorted(hits, key=lambda hit: (-hit.score, id_sort_key(hit.id))))
 
 
@@ -106,7 +106,7 @@ class RejectedDocument:
 
     Attributes:
         id: The document's id.
-        reason: What the server said about it.
+        reason: The server's words about it.
     """
 
     id: DocumentId
@@ -115,7 +115,7 @@ class RejectedDocument:
 
 @dataclass(frozen=True, kw_only=True)
 class IngestReport:
-    """What an ingest did.
+    """The outcome of an ingest.
 
     Attributes:
         documents: Documents written and acknowledged.
@@ -138,5 +138,5 @@ class IngestReport:
 
 
 def id_sort_key(id: DocumentId) -> tuple[str, int | str]:
-    """A total order over ids of mixed types: by type, then by value."""
+    """Return a key that sorts ids of mixed types: by type, then by value."""
     return type(id).__name__, id if isinstance(id, int) else str(id)

@@ -1,4 +1,4 @@
-"""Every error that this library raises on purpose.
+"""Defines every error that this library raises on purpose.
 
 ::
 
@@ -50,19 +50,19 @@ class ConfigurationError(ColbertQdrantError, ValueError):
 
 
 class InvalidTokensError(ColbertQdrantError, ValueError):
-    """Token embeddings that no engine could store: NaN, no rows, a wrong shape or too many values."""
+    """No engine could store token embeddings: they have NaN, no rows, a wrong shape or too many values."""
 
 
 class InvalidDocumentError(ColbertQdrantError, ValueError):
-    """A document that cannot be stored: empty text, an id of a wrong type, a payload that is not JSON."""
+    """A document cannot be stored: its text is empty, its id has a wrong type, or its payload is not JSON."""
 
 
 class InvalidQueryError(ColbertQdrantError, ValueError):
-    """A query that cannot be searched for."""
+    """A query cannot be searched for."""
 
 
 class CheckpointError(ColbertQdrantError, ValueError):
-    """A model that cannot be loaded as an encoder."""
+    """A model cannot be loaded as an encoder."""
 
 
 class MissingExtraError(ColbertQdrantError, ImportError):
@@ -121,9 +121,9 @@ class RequestError(EngineError):
     """A request failed for good.
 
     Attributes:
-        operation: What it was to do.
-        collection: In which collection.
-        attempts: How many times it was sent.
+        operation: The operation that it was part of.
+        collection: The collection that it was for.
+        attempts: The number of times that it was sent.
     """
 
     def __init__(self, message: str, *, operation: str = "", collection: str = "", attempts: int = 1) -> None:
@@ -134,7 +134,7 @@ class RequestError(EngineError):
 
 
 class AuthenticationError(RequestError):
-    """The server wants a key, or does not let this one do it."""
+    """The server wants a key, or does not permit the request with the one that it got."""
 
 
 class RateLimitedError(RequestError):
@@ -152,7 +152,7 @@ class RequestTimeoutError(RequestError, TimeoutError):
 
 
 class UnreachableError(RequestError, ConnectionError):
-    """No connection to the server, or it broke."""
+    """There is no connection to the server, or it broke."""
 
 
 class RequestTooLargeError(RequestError):

@@ -1,4 +1,4 @@
-"""Token embeddings: the one currency between encoders, FDEs, scoring and Qdrant."""
+"""Defines `TokenEmbeddings`, the batch of token vectors that encoders, FDEs, scoring and points exchange."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ client's local mode accept more, so the limit is enforced here, for every engine
 class TokenEmbeddings:
     """A ragged batch of token matrices, one per text, in one flat array.
 
-    Checked once, when it is made; everything behind that border relies on it. Slices share memory with the
+    A batch is checked once, when it is made; all code behind that border relies on it. Slices share memory with the
     batch they come from.
 
     Args:
@@ -68,10 +68,11 @@ class TokenEmbeddings:
 
         Args:
             matrices: Arrays of shape ``(n_tokens, dim)``, anything that numpy can read.
-            dim: Needed only when there may be no matrix at all.
+            dim: Dimensions of a token vector; needed only when there may be no matrix at all.
 
         Raises:
-            InvalidTokensError: As the constructor, and when the matrices differ in ``dim``.
+            InvalidTokensError: There is neither a matrix nor a ``dim``, the matrices differ in ``dim``, or the
+                constructor refuses the batch.
         """
         arrays = [np.asarray(matrix, dtype=np.float32) for matrix in matrices]
         for number, array in enumerate(arrays):
@@ -100,17 +101,17 @@ class TokenEmbeddings:
             return batches[0]
         if len({batch.dim for batch in batches}) != 1:
             raise InvalidTokensError(f"cannot join batches of dims {[batch.dim for batch in batches]}")
-        return cls._trusted(
+        return cls._from_checked(
             np.concatenate([batch.values for batch in batches]),
             np.concatenate([batch.lengths for batch in batches]),
             np.concatenate([batch.truncated for batch in batches]),
         )
 
     @classmethod
-    def _trusted(
+    def _from_checked(
         cls, values: NDArray[np.float32], lengths: NDArray[np.int64], truncated: NDArray[np.bool_]
     ) -> TokenEmbeddings:
-        """A batch out of parts of batches that were checked when they were made."""
+        """Make a batch of parts of batches that were checked when they were made."""
         batch = cls.__new__(cls)
         batch._set(values, lengths, truncated)  # noqa: SLF001
         return batch
@@ -138,7 +139,7 @@ class TokenEmbeddings:
     @overload
     def __getitem__(self, index: slice) -> TokenEmbeddings: ...
     def __getitem__(self, index: int | slice) -> NDArray[np.float32] | TokenEmbeddings:
-        """One text's matrix, or a batch of consecutive texts; neither copies."""
+        """Return one text's matrix, or a batch of consecutive texts; neither is a copy."""
         if not isinstance(index, slice):
             number = range(len(self))[index]
             matrix: NDArray[np.float32] = self.values[self.offsets[number] : self.offsets[number + 1]]
@@ -148,7 +149,7 @@ class TokenEmbeddings:
             raise InvalidTokensError("a batch is sliced in steps of 1: take single texts with batch[i]")
         stop = max(start, stop)
         rows = slice(self.offsets[start], self.offsets[stop])
-        return self._trusted(self.values[rows], self.lengths[start:stop], self.truncated[start:stop])
+        return self._from_checked(self.values[rows], self.lengths[start:stop], self.truncated[start:stop])
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         return (self[number] for number in range(len(self)))

@@ -1,4 +1,4 @@
-"""Vectors in the form that they are stored in: numpy arrays, sparse vectors, or texts that a server encodes."""
+"""Defines the forms in which vectors are stored: numpy arrays, sparse vectors, or texts that a server encodes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class SparseVector:
     """The values of a vector that are not zero.
 
     Attributes:
-        indices: Where they are, each once, shape ``(n,)``.
-        values: What they are, shape ``(n,)``.
+        indices: Their dimensions, each once, shape ``(n,)``.
+        values: The values at these dimensions, shape ``(n,)``.
     """
 
     indices: NDArray[np.uint32]
@@ -24,7 +24,7 @@ class SparseVector:
 
     @property
     def size(self) -> int:
-        """How many numbers it takes."""
+        """The count of numbers that it stores, indices and values together."""
         return self.indices.size + self.values.size
 
 

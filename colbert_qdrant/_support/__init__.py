@@ -1,1 +1,1 @@
-"""Small helpers that know nothing of ColBERT or Qdrant."""
+"""Holds small helpers that know nothing of ColBERT or Qdrant."""

@@ -1,4 +1,4 @@
-"""Torch's devices: whether one that is asked for can be used."""
+"""Checks that torch can compute on a device."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def require_device(device: str, *, remedy: str) -> str:
 
     Args:
         device: Its name, such as ``"cuda:1"`` or ``"mps"``.
-        remedy: What to do if it cannot be used, for the message.
+        remedy: The advice if it cannot be used, for the message.
 
     Returns:
         The name.

@@ -1,4 +1,4 @@
-"""Progress of long work."""
+"""Reports the progress of long work, on a bar or to a reporter of the caller's own."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 
 class ProgressReporter(Protocol):
-    """Told how far long work is. Anything with these three methods is one.
+    """Is told how far long work has come. Any object with these three methods is a reporter.
 
     An ingest that fits its encoding uses it several times, one after the other: for the documents, for the fit, for
     the encodings that are added to what is stored, and for the documents that are left.
     """
 
     def start(self, total: int | None) -> None:
-        """Called before the first document; ``total`` is ``None`` if nobody knows it, and without those done before."""
+        """Begin, before the first document; ``total`` is without those done before, ``None`` if nobody knows it."""
         ...
 
     def advance(self, documents: int) -> None:
-        """Called after every acknowledged batch with the number of its documents."""
+        """Count the documents of a batch, after it was acknowledged."""
         ...
 
     def stop(self) -> None:
-        """Called at the end, also after an error."""
+        """End, also after an error."""
         ...
 
 
@@ -38,13 +38,13 @@ class Silence:
     """Reports nothing."""
 
     def start(self, total: int | None) -> None:
-        """Ignored."""
+        """Ignore the beginning."""
 
     def advance(self, documents: int) -> None:
-        """Ignored."""
+        """Ignore the documents."""
 
     def stop(self) -> None:
-        """Ignored."""
+        """Ignore the end."""
 
 
 class _RichBar:
@@ -84,12 +84,12 @@ class _RichBar:
 
 @contextmanager
 def reporting(progress: bool | ProgressReporter, *, label: str, total: int | None) -> Iterator[ProgressReporter]:  # noqa: FBT001
-    """The reporter asked for, started and in the end stopped.
+    """Start the reporter that is asked for, and stop it in the end.
 
     Args:
         progress: ``True`` is a live bar where stderr is a terminal, and nothing elsewhere; or a reporter.
-        label: What the bar says.
-        total: Documents to come, if anybody knows.
+        label: The text beside the bar.
+        total: Documents to come; ``None`` if nobody knows.
 
     Raises:
         MissingExtraError: A bar is wanted and rich is not installed.

@@ -1,10 +1,10 @@
-"""Keys that show themselves to nobody but those who ask."""
+"""Wraps keys so that they are not shown where objects are printed, logged, formatted or pickled."""
 
 from __future__ import annotations
 
 from typing import Final, NoReturn
 
-_SHOWN: Final = "Secret('***')"
+_MASK: Final = "Secret('***')"
 
 
 class Secret:
@@ -27,14 +27,14 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The key itself."""
+        """Return the key itself."""
         return self._value
 
     def __repr__(self) -> str:
-        return _SHOWN
+        return _MASK
 
     def __format__(self, format_spec: str) -> str:
-        return format(_SHOWN, format_spec)
+        return format(_MASK, format_spec)
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError(

@@ -1,8 +1,8 @@
-"""Spans of OpenTelemetry, where its API is installed (extra ``telemetry``), else nothing.
+"""Records spans of OpenTelemetry where its API is installed (extra ``telemetry``), and nothing elsewhere.
 
 Requests are spans of clients, named and described by the semantic conventions for databases
-(https://opentelemetry.io/docs/specs/semconv/database). No vector, payload, text or key is in any, nor a server's
-message, which may quote them.
+(https://opentelemetry.io/docs/specs/semconv/database). No span has a vector, a payload, a text or a key in it, nor a
+server's message, which may quote them.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _INSTALLED: Final = bool(find_spec("opentelemetry") and find_spec("opentelemetry
 
 @contextmanager
 def operation(name: str, **attributes: Any) -> Iterator[None]:
-    """A span of something that this library does, with all that is done in it."""
+    """Record a span of an operation of this library, with all that is done in it."""
     with _span(f"colbert_qdrant.{name}", {f"colbert_qdrant.{key}": value for key, value in attributes.items()}):
         yield
 
 
 @contextmanager
 def request(name: str, collection: str, address: tuple[str, int] | None) -> Iterator[dict[str, Any]]:
-    """A span of a request to a database.
+    """Record a span of a request to a database.
 
     Args:
         name: The operation.
@@ -35,15 +35,15 @@ def request(name: str, collection: str, address: tuple[str, int] | None) -> Iter
         address: Host and port of the server; ``None`` where there is none.
 
     Yields:
-        Takes attributes that are known only at the end.
+        A dict that takes attributes which are known only at the end.
     """
-    given: dict[str, Any] = {"db.system.name": _SYSTEM, "db.operation.name": name}
+    attributes: dict[str, Any] = {"db.system.name": _SYSTEM, "db.operation.name": name}
     if collection:
-        given["db.collection.name"] = collection
+        attributes["db.collection.name"] = collection
     if address is not None:
-        given["server.address"], given["server.port"] = address
+        attributes["server.address"], attributes["server.port"] = address
     later: dict[str, Any] = {}
-    with _span(f"{name} {collection}".strip(), given, later, client=True):
+    with _span(f"{name} {collection}".strip(), attributes, later, client=True):
         yield later
 
 

@@ -1,4 +1,4 @@
-"""Threads that share the cores of a processor."""
+"""Spreads pieces of work over threads that share the cores of a processor."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ class Workers:
         """Do ``work`` for each of ``items``, several at once; raises the first error."""
         import torch  # noqa: PLC0415
 
-        run = map if torch.get_num_threads() == 1 else self._started().map
+        run = map if torch.get_num_threads() == 1 else self._current_pool().map
         for _ in run(work, items):
             pass
 
-    def _started(self) -> ThreadPoolExecutor:
-        """The threads; a forked process has none of its parent's, and gets its own."""
+    def _current_pool(self) -> ThreadPoolExecutor:
+        """Return the threads; a forked process has none of its parent's, and gets its own."""
         with self._starting:
             if self._pool is None or self._pool[0] != os.getpid():
-                self._pool = os.getpid(), self._start()
+                self._pool = os.getpid(), self._start_pool()
             return self._pool[1]
 
-    def _start(self) -> ThreadPoolExecutor:
-        """Threads that use their share of the cores each.
+    def _start_pool(self) -> ThreadPoolExecutor:
+        """Start threads that use their share of the cores each.
 
         Torch keeps the number for each thread, but gives new threads the number that was set last: so all workers are
         started here, and the number is put back before anyone else begins.

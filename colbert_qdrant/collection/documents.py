@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 async def get(collection: OpenCollection, ids: DocumentId | Iterable[DocumentId]) -> list[Document]:
     """Fetch documents; see `ColbertCollection.get`."""
-    config, brought = collection.config, collection.further.brought
+    config, names = collection.config, collection.further.names_without_encoder
     points = point_ids(ids, config.id_scheme)
     records = await collection.engine.retrieve(
-        collection.name, ids=points, with_payload=True, with_vectors=brought or False
+        collection.name, ids=points, with_payload=True, with_vectors=names or False
     )
     found: dict[PointId, models.Record] = {canonical_id(record.id): record for record in records}
     return [
-        to_document(record, config, vectors=brought)
+        to_document(record, config, vectors=names)
         for point in points
         if (record := found.get(point)) is not None and (config.native or record.payload is not None)
     ]

@@ -32,14 +32,14 @@ class VectorState:
         datatype: Of the stored numbers, ``"float32"`` if the engine does not say.
         quantization: The kind of the smaller copy, such as ``"turbo"``; ``None``: there is none.
         graph: Links per node; 0: there is no graph.
-        place: ``"cold"`` (on disk), ``"cached"`` or ``"pinned"``; ``None`` if the engine does not say.
+        memory: ``"cold"`` (on disk), ``"cached"`` or ``"pinned"``; ``None`` if the engine does not say.
     """
 
     dim: int
     datatype: str
     quantization: str | None
     graph: int
-    place: str | None
+    memory: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,11 +175,11 @@ def _is_under_way(info: models.CollectionInfo) -> bool:
 def _vector(params: models.VectorParams, default_m: int) -> VectorState:
     m = None if params.hnsw_config is None else params.hnsw_config.m
     quantization: Any = params.quantization_config
-    place = None if params.on_disk is None else ("cold" if params.on_disk else "cached")
+    memory = None if params.on_disk is None else ("cold" if params.on_disk else "cached")
     return VectorState(
         dim=params.size,
         datatype=datatype_of(params),
         quantization=None if quantization is None else next(iter(type(quantization).model_fields)),
         graph=default_m if m is None else m,
-        place=place if params.memory is None else params.memory.value,
+        memory=memory if params.memory is None else params.memory.value,
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from colbert_qdrant.collection.upsert import upsert
 from colbert_qdrant.documents import RejectedDocument
-from colbert_qdrant.encoders.base import encoded_documents
+from colbert_qdrant.encoders.base import encode_and_check
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, RequestRefusedError
 from colbert_qdrant.points.convert import check_documents, make_point
 from colbert_qdrant.points.point import split_by_bytes
@@ -120,7 +120,7 @@ class DocumentWriter:
 
     def _encode(self, documents: Sequence[Document], fde: FixedDimensionalEncoder | None) -> Encoded:
         texts = [document.text for document in documents]
-        tokens = encoded_documents(self._collection.encoder, texts, InvalidDocumentError)
+        tokens = encode_and_check(self._collection.encoder, texts, InvalidDocumentError)
         encodings = [None] * len(tokens) if fde is None else list(fde.encode_documents(tokens))
         return tokens, encodings, self._collection.further.documents(documents)
 

@@ -1,4 +1,4 @@
-"""Settings: frozen, checked when made, and stored with the collection as JSON."""
+"""Holds the settings: they are frozen and checked when made, and those of a collection are stored with it as JSON."""
 
 from colbert_qdrant.config.collection import (
     CollectionConfig,

@@ -1,4 +1,4 @@
-"""What a setting may be: raised at once, with its name and value."""
+"""Checks values of settings; each error names the setting and its value."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 
-def known(cls: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    """The data, if a class has fields for all of it."""
+def require_known_fields(cls: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the data if a class has fields for all of it, else raise."""
     unknown = set(data) - {each.name for each in fields(cls)}
     if unknown:
         raise ConfigurationError(
@@ -22,7 +22,7 @@ def known(cls: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def without_defaults(cls: type[Any], values: Mapping[str, Any], *, among: Collection[str]) -> dict[str, Any]:
-    """The values, without those ``among`` the settings of a class that are as they are by default.
+    """Return the values without those, ``among`` the settings of a class, that are as they are by default.
 
     Settings that came later are stored only if they are set: so what older versions stored still compares equal.
     """
@@ -35,7 +35,7 @@ def without_defaults(cls: type[Any], values: Mapping[str, Any], *, among: Collec
 
 
 def preset_size(name: str, sizes: Mapping[str, int]) -> int:
-    """The size that a preset stands for."""
+    """Return the size that a preset stands for."""
     if name not in sizes:
         raise ConfigurationError(f"unknown preset {name!r}: use one of {', '.join(map(repr, sizes))}")
     return sizes[name]
@@ -65,14 +65,14 @@ def require_number(name: str, value: object, *, minimum: float, maximum: float |
         raise ConfigurationError(f"{name} must be a number {bounds}, got {value!r}")
 
 
-def untagged(tag: str, data: Mapping[str, Any]) -> dict[str, Any]:
-    """The data without its tag, which has to be that of an algorithm."""
+def without_tag(tag: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the data without its tag, which has to be that of an algorithm."""
     if data.get("type") != tag:
         raise ConfigurationError(f"expected an FDE of type {tag!r}, got {data.get('type')!r}")
     return {key: value for key, value in data.items() if key != "type"}
 
 
-def require_one_of(name: str, value: object, known_values: tuple[str, ...]) -> None:
+def require_one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
     """Raise unless a value is one of some strings."""
-    if value not in known_values:
-        raise ConfigurationError(f"{name}={value!r}: use one of {', '.join(map(repr, known_values))}")
+    if value not in choices:
+        raise ConfigurationError(f"{name}={value!r}: use one of {', '.join(map(repr, choices))}")

@@ -1,11 +1,11 @@
-"""Settings of a collection: how it stores documents."""
+"""Defines the settings of a collection, by which it stores documents."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
-from colbert_qdrant.config.checks import known, require_int, require_one_of, without_defaults
+from colbert_qdrant.config.checks import require_int, require_known_fields, require_one_of, without_defaults
 from colbert_qdrant.config.fde import FDE_CONFIGS, FdeConfig, MuveraConfig, fde_from_dict
 from colbert_qdrant.config.vectors import Bm25Config, DenseConfig, SparseConfig
 from colbert_qdrant.errors import ConfigurationError
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
 VectorDatatype = Literal["float32", "float16"]
 
 TokenDatatype = Literal["float32", "float16", "turbo8", "turbo4"]
-"""How a token vector's numbers are kept: in 32, 16, 8 or 4 bits, see `CollectionConfig`."""
+"""The storage type of a token vector's numbers: 32, 16, 8 or 4 bits, see `CollectionConfig`."""
 
 FdeQuantization = Literal["turbo4", "turbo2", "int8", "binary"]
-"""What the graph compares instead of the stored encodings: 4, 2, 8 or 1 bits per dimension."""
+"""The copy that the graph compares instead of the stored encodings: 4, 2, 8 or 1 bits per dimension."""
 
 Sharding = Literal["auto", "custom"]
-"""Who decides which shard a document goes to, see `CollectionConfig`."""
+"""The way in which a document's shard is chosen, see `CollectionConfig`."""
 
 IdScheme = Literal["uuid5", "native"]
-"""How a document's id becomes its point's, see `CollectionConfig`."""
+"""The way in which a document's id becomes its point's, see `CollectionConfig`."""
 
 TokenDistance = Literal["dot", "cosine"]
-"""How two token vectors are compared."""
+"""The way in which two token vectors are compared."""
 
 Storage = Literal["memory", "balanced", "disk"]
-"""What is kept in memory, see `CollectionConfig`."""
+"""The parts that are kept in memory, see `CollectionConfig`."""
 
 PayloadIndex = Literal["keyword", "integer", "float", "bool", "datetime", "uuid", "text", "geo"]
-"""Types of payload indexes."""
+"""A type of payload index."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,14 +60,14 @@ class HnswConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class CollectionConfig:
-    """How a collection stores documents.
+    """The settings by which a collection stores documents.
 
     Args:
         fde: The fixed dimensional encoding of the first stage.
         hnsw: The graph over the encodings.
-        storage: What is kept in memory. ``"memory"``: everything. ``"balanced"``: token vectors and the graph, as far
-            as there is room, and of encodings only their quantized copy, if there is one. ``"disk"``: nothing but what
-            is in use, and the quantized copy as far as there is room; for collections much larger than memory.
+        storage: The parts that are kept in memory. ``"memory"``: all. ``"balanced"``: token vectors and the graph, as
+            far as there is room, and of encodings only their quantized copy, if there is one. ``"disk"``: nothing but
+            what is in use, and the quantized copy as far as there is room; for collections much larger than memory.
         fde_datatype: Storage type of the encodings.
         fde_quantization: A smaller copy of the encodings that the graph is searched with. MaxSim ranks what it finds,
             so nothing is rescored in between, but for ``"binary"``, whose finds are rough. ``"turbo4"`` (TurboQuant,
@@ -98,8 +98,8 @@ class CollectionConfig:
         id_scheme: ``"uuid5"``: ids are any strings, numbers and UUIDs, kept in the payload; a point's id is derived
             from them. ``"native"``: a document's id is its point's, a whole number from 0 to 2**64 − 1 or a UUID, and
             the payload is stored and given back as it is, with the text in it; for points that others wrote.
-        token_distance: How token vectors are compared. ``"cosine"`` is for collections that exist already: Qdrant
-            normalises the vectors then, which changes no ranking of unit vectors.
+        token_distance: The way in which token vectors are compared. ``"cosine"`` is for collections that exist already:
+            Qdrant normalises the vectors then, which changes no ranking of unit vectors.
 
     The names of vectors are not empty, but of one in ``dense`` or ``sparse``, or of any but BM25's in a native
     collection: ``""`` is Qdrant's unnamed vector.
@@ -139,8 +139,8 @@ class CollectionConfig:
 
     def __post_init__(self) -> None:
         if not isinstance(self.fde, tuple(FDE_CONFIGS.values())):
-            known_names = " or a ".join(each.__name__ for each in FDE_CONFIGS.values())
-            raise ConfigurationError(f"fde must be a {known_names}, got {self.fde!r}")
+            names = " or a ".join(each.__name__ for each in FDE_CONFIGS.values())
+            raise ConfigurationError(f"fde must be a {names}, got {self.fde!r}")
         if not isinstance(self.hnsw, HnswConfig):
             raise ConfigurationError(f"hnsw must be a HnswConfig, got {self.hnsw!r}")
         require_one_of("storage", self.storage, get_args(Storage))
@@ -157,7 +157,7 @@ class CollectionConfig:
 
     @property
     def native(self) -> bool:
-        """Whether points are others': their ids and payloads are the documents' own."""
+        """Tells whether points are kept as others wrote them: their ids and payloads are the documents' own."""
         return self.id_scheme == "native"
 
     @property
@@ -173,8 +173,8 @@ class CollectionConfig:
         return (self.fde_vector, *bm25, *self.dense, *self.sparse)
 
     def to_dict(self) -> dict[str, Any]:
-        """All settings as JSON values; see `without_defaults`."""
-        later = (
+        """Return all settings as JSON values; see `without_defaults`."""
+        later_settings = (
             "storage",
             "shard_number",
             "replication_factor",
@@ -189,7 +189,7 @@ class CollectionConfig:
             "id_scheme",
             "token_distance",
         )
-        return without_defaults(type(self), {**asdict(self), "fde": self.fde.to_dict()}, among=later)
+        return without_defaults(type(self), {**asdict(self), "fde": self.fde.to_dict()}, among=later_settings)
 
     def _check_shards(self) -> None:
         require_one_of("sharding", self.sharding, get_args(Sharding))
@@ -252,19 +252,19 @@ class CollectionConfig:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`.
+        """Make settings of what `to_dict` returned.
 
         Raises:
-            ConfigurationError: An unknown key or a value out of range.
+            ConfigurationError: A key is unknown, or a value is out of range.
         """
-        values = known(cls, data)
+        values = require_known_fields(cls, data)
         if "fde" in values:
             values["fde"] = fde_from_dict(values["fde"])
         if "hnsw" in values:
-            values["hnsw"] = HnswConfig(**known(HnswConfig, values["hnsw"]))
+            values["hnsw"] = HnswConfig(**require_known_fields(HnswConfig, values["hnsw"]))
         if values.get("bm25") is not None:
-            values["bm25"] = Bm25Config(**known(Bm25Config, values["bm25"]))
+            values["bm25"] = Bm25Config(**require_known_fields(Bm25Config, values["bm25"]))
         for setting, kind in (("dense", DenseConfig), ("sparse", SparseConfig)):
-            given = values.get(setting, {})
-            values[setting] = {name: kind(**known(kind, each)) for name, each in given.items()}
+            vectors = values.get(setting, {})
+            values[setting] = {name: kind(**require_known_fields(kind, each)) for name, each in vectors.items()}
         return cls(**values)

@@ -1,4 +1,4 @@
-"""Settings of the fixed dimensional encodings."""
+"""Defines the settings of the fixed dimensional encodings."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, Self, get_args
 
 from colbert_qdrant.config.checks import (
-    known,
     preset_size,
     require_bool,
     require_int,
+    require_known_fields,
     require_number,
     require_one_of,
-    untagged,
     without_defaults,
+    without_tag,
 )
 from colbert_qdrant.errors import ConfigurationError
 
@@ -27,10 +27,10 @@ MAX_RAW_DIM: Final = 2**20
 """Most dimensions before a final projection, whose 4 MB every document is encoded to on the way."""
 
 MuveraPartition = Literal["simhash", "kmeans"]
-"""How MUVERA cuts the token space into cells: by random hyperplanes, or around centroids fitted to a collection."""
+"""The way in which MUVERA cuts the token space: by random hyperplanes, or around centroids fitted to a collection."""
 
 MuveraVariant = Literal["colbert-qdrant", "fastembed"]
-"""Whose random numbers, scaling and filling of empty cells an encoding has."""
+"""The implementation whose random numbers, scaling and filling of empty cells an encoding has."""
 
 Preset = Literal["small", "balanced", "accurate"]
 """Sizes of encodings, whose costs and losses the README lists."""
@@ -40,7 +40,7 @@ class FdeConfig(Protocol):
     """The settings of a fixed dimensional encoding, a frozen dataclass."""
 
     tag: ClassVar[str]
-    """Names the algorithm among the stored settings, as their ``"type"``."""
+    """The name of the algorithm among the stored settings, as their ``"type"``."""
 
     @property
     def dim(self) -> int:
@@ -49,7 +49,7 @@ class FdeConfig(Protocol):
 
     @property
     def needs_fit(self) -> bool:
-        """Whether something has to be fitted to a collection before it can encode."""
+        """Tells whether something has to be fitted to a collection before it can encode."""
         ...
 
     @property
@@ -59,19 +59,19 @@ class FdeConfig(Protocol):
 
     @property
     def seed(self) -> int:
-        """Chooses the documents of a fit, and all else that is random."""
+        """The seed that chooses the documents of a fit, and all else that is random."""
         ...
 
     def to_dict(self) -> dict[str, Any]:
-        """All settings as JSON values, and the tag as ``"type"``."""
+        """Return all settings as JSON values, and the tag as ``"type"``."""
         ...
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`.
+        """Make settings of what `to_dict` returned.
 
         Raises:
-            ConfigurationError: Another algorithm's tag, an unknown key or a value out of range.
+            ConfigurationError: The tag is another algorithm's, a key is unknown, or a value is out of range.
         """
         ...
 
@@ -106,8 +106,8 @@ class MuveraConfig:
             on with a collection that was written with it.
 
     Raises:
-        ConfigurationError: A value is out of range, the encoding has more than 65,535 dimensions, or a variant is
-            asked for what it does not have.
+        ConfigurationError: A value is out of range, the encoding has more than 65,535 dimensions, or two settings do
+            not go together.
 
     Example:
         >>> MuveraConfig(r_reps=10).dim
@@ -160,7 +160,9 @@ class MuveraConfig:
 
     @classmethod
     def preset(cls, name: Preset) -> Self:
-        """Settings by size: 2,560 (``"small"``), 5,120 (``"balanced"``) or 10,240 dimensions (``"accurate"``: default).
+        """Return settings by size: ``"small"``, ``"balanced"`` or ``"accurate"``, which is the default.
+
+        They make encodings of 2,560, 5,120 and 10,240 dimensions.
 
         Raises:
             ConfigurationError: There is no such preset.
@@ -174,7 +176,7 @@ class MuveraConfig:
 
     @property
     def needs_fit(self) -> bool:
-        """Whether something has to be fitted to a collection before it can encode."""
+        """Tells whether something has to be fitted to a collection before it can encode."""
         return self.center or self.partition == "kmeans"
 
     @property
@@ -188,18 +190,18 @@ class MuveraConfig:
         return 1 << self.k_sim
 
     def to_dict(self) -> dict[str, Any]:
-        """All settings as JSON values, tagged with the algorithm; see `without_defaults`."""
-        later = ("final_projection", "center", "partition", "fit_documents", "variant")
-        return without_defaults(type(self), {"type": self.tag, **asdict(self)}, among=later)
+        """Return all settings as JSON values, tagged with the algorithm; see `without_defaults`."""
+        later_settings = ("final_projection", "center", "partition", "fit_documents", "variant")
+        return without_defaults(type(self), {"type": self.tag, **asdict(self)}, among=later_settings)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`.
+        """Make settings of what `to_dict` returned.
 
         Raises:
-            ConfigurationError: Another algorithm's tag, an unknown key or a value out of range.
+            ConfigurationError: The tag is another algorithm's, a key is unknown, or a value is out of range.
         """
-        return cls(**known(cls, untagged(cls.tag, data)))
+        return cls(**require_known_fields(cls, without_tag(cls.tag, data)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,7 +261,9 @@ class LemurConfig:
 
     @classmethod
     def preset(cls, name: Preset) -> Self:
-        """Settings by size: 256 (``"small"``), 512 (``"balanced"``, the default) or 1,024 dimensions (``"accurate"``).
+        """Return settings by size: ``"small"``, ``"balanced"``, which is the default, or ``"accurate"``.
+
+        They make encodings of 256, 512 and 1,024 dimensions.
 
         Raises:
             ConfigurationError: There is no such preset.
@@ -268,31 +272,31 @@ class LemurConfig:
 
     @property
     def needs_fit(self) -> bool:
-        """Always: it cannot encode before it is fitted."""
+        """Always true: LEMUR cannot encode before it is fitted."""
         return True
 
     def to_dict(self) -> dict[str, Any]:
-        """All settings as JSON values, tagged with the algorithm."""
+        """Return all settings as JSON values, tagged with the algorithm."""
         return {"type": self.tag, **asdict(self)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`.
+        """Make settings of what `to_dict` returned.
 
         Raises:
-            ConfigurationError: Another algorithm's tag, an unknown key or a value out of range.
+            ConfigurationError: The tag is another algorithm's, a key is unknown, or a value is out of range.
         """
-        return cls(**known(cls, untagged(cls.tag, data)))
+        return cls(**require_known_fields(cls, without_tag(cls.tag, data)))
 
 
 def fde_from_dict(data: Mapping[str, Any]) -> FdeConfig:
-    """The inverse of ``to_dict`` of whichever algorithm the tag says.
+    """Make settings of what ``to_dict`` returned, for whichever algorithm the tag names.
 
     Raises:
-        ConfigurationError: An unknown tag or key, or a value out of range.
+        ConfigurationError: The tag or a key is unknown, or a value is out of range.
     """
     kind = FDE_CONFIGS.get(data.get("type", ""))
     if kind is None:
-        known_tags = ", ".join(FDE_CONFIGS)
-        raise ConfigurationError(f"unknown FDE type {data.get('type')!r}: this version knows {known_tags}")
+        tags = ", ".join(FDE_CONFIGS)
+        raise ConfigurationError(f"unknown FDE type {data.get('type')!r}: this version knows {tags}")
     return kind.from_dict(data)

@@ -1,4 +1,4 @@
-"""Settings of what is done about failing requests."""
+"""Defines which failed requests are sent again, and for how long."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from colbert_qdrant.config.checks import require_int, require_number
 
 @dataclass(frozen=True, kw_only=True)
 class RetryConfig:
-    """What is tried again, and for how long.
+    """The settings by which failed requests are sent again, and for how long.
 
-    Only what may go well the next time is: timeouts, broken connections, overload (429, RESOURCE_EXHAUSTED) and errors
-    of the server (5xx, UNAVAILABLE). Every request of this library can be repeated without doing anything twice. Waits
-    are random up to a bound that doubles each time ("full jitter"), so that many clients do not come back at once; a
-    server that says how long to wait is believed.
+    Only failures that may pass are tried again: timeouts, broken connections, overload (429, RESOURCE_EXHAUSTED) and
+    errors of the server (5xx, UNAVAILABLE). Every request of this library can be repeated without doing anything twice.
+    Waits are random up to a bound that doubles each time ("full jitter"), so that many clients do not come back at
+    once; a server that says how long to wait is believed.
 
     Args:
         attempts: Most times that a request is sent; 1 never tries again.
         first_wait: Bound of the first wait, in seconds.
-        longest_wait: Bound of any, in seconds.
+        longest_wait: Bound of any wait, in seconds.
         deadline: Seconds that a request may take, all its attempts and waits together. Then nobody waits for it any
             longer, whatever the server does; the client's ``timeout`` bounds a single attempt.
 

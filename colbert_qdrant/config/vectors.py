@@ -1,4 +1,4 @@
-"""Settings of the vectors beside the encoding and the token vectors, by which a hybrid search finds candidates."""
+"""Defines the settings of the vectors, beside encoding and token vectors, by which a hybrid search finds candidates."""
 
 from __future__ import annotations
 
@@ -41,22 +41,22 @@ _LANGUAGES: Final = (
 )
 
 Distance = Literal["cosine", "dot", "euclid", "manhattan"]
-"""How two dense vectors are compared."""
+"""The way in which two dense vectors are compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bm25Config:
-    """BM25 of documents' texts, in a sparse vector.
+    """The settings of BM25, which gives every document a sparse vector of its text.
 
-    The parts of BM25 that a text alone decides are written with it; how rare a word is, Qdrant knows and multiplies
-    with (``Modifier.IDF``).
+    The parts of BM25 that a text alone decides are written with it; Qdrant knows how rare a word is, and multiplies
+    with that (``Modifier.IDF``).
 
     Args:
-        language: Whose stop words and word endings are left out: ``"english"``, ``"german"``, … (those of the Snowball
-            stemmers).
-        k: How soon it no longer matters that a word comes once more.
-        b: How much long documents lose, from 0 to 1.
-        avg_len: Words of a middling document. Qdrant does not find out by itself.
+        language: The language whose stop words and word endings are left out: ``"english"``, ``"german"``, … (those of
+            the Snowball stemmers).
+        k: Term saturation: the larger, the more it counts that a word comes once more.
+        b: Length normalisation: how much long documents lose, from 0 to 1.
+        avg_len: Words of an average document. Qdrant does not find it out by itself.
         ascii_folding: Whether accents are left out.
 
     Raises:
@@ -79,11 +79,11 @@ class Bm25Config:
 
 @dataclass(frozen=True, kw_only=True)
 class DenseConfig:
-    """One dense vector of every document, made by an encoder of the user's or brought along.
+    """The settings of one dense vector of every document, which an encoder of the user's makes or the document brings.
 
     Args:
         dim: Its dimensions.
-        distance: How it is compared.
+        distance: The distance by which it is compared.
 
     Raises:
         ConfigurationError: A value is out of range.
@@ -99,7 +99,7 @@ class DenseConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SparseConfig:
-    """One sparse vector of every document, made by an encoder of the user's or brought along.
+    """The settings of one sparse vector of every document, which an encoder of the user's makes or the document brings.
 
     Args:
         idf: Whether Qdrant multiplies with how rare a dimension is.

@@ -1,4 +1,4 @@
-"""The embedded engine: Qdrant Edge in this process or in one of its own, with QdrantClient's methods and models."""
+"""Runs Qdrant Edge, the embedded engine, in this process or one of its own, with QdrantClient's methods and models."""
 
 from __future__ import annotations
 

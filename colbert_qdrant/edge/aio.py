@@ -1,4 +1,4 @@
-"""`AsyncEdgeClient`: the embedded engine for event loops, in a process of its own."""
+"""Offers the embedded engine to event loops, in a process of its own: `AsyncEdgeClient`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class AsyncEdgeClient:
         path: The folder of the store; it is created if it does not exist.
 
     Raises:
-        ConfigurationError: The path is empty, or none.
+        ConfigurationError: The path is empty, has a NUL, or is not valid Unicode.
 
     Example:
         >>> import asyncio, tempfile
@@ -60,7 +60,7 @@ class AsyncEdgeClient:
         self._path = store_folder(path)
         self._closed = False
         self._worker: _Worker | None = None
-        self._starting = asyncio.Lock()
+        self._start_lock = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         return self
@@ -73,21 +73,21 @@ class AsyncEdgeClient:
     async def close(self) -> None:
         """Ends the process, when it has done what it was asked to and written everything to disk."""
         self._closed = True
-        async with self._starting:
+        async with self._start_lock:
             worker, self._worker = self._worker, None
         if worker is not None:
             await worker.end()
 
     async def _call(self, method: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        return await (await self._running()).ask(method, arguments, named)
+        return await (await self._current_worker()).ask(method, arguments, named)
 
-    async def _running(self) -> _Worker:
-        async with self._starting:
+    async def _current_worker(self) -> _Worker:
+        async with self._start_lock:
             if self._closed:
                 raise ClosedError(f"store {self._path} is closed; open a new AsyncEdgeClient")
             if self._worker is not None and self._worker.loop is not asyncio.get_running_loop():
                 raise ConfigurationError("an AsyncEdgeClient belongs to the event loop that it was first used in")
-            if self._worker is None or self._worker.ended:
+            if self._worker is None or self._worker.has_ended:
                 self._worker = await _Worker.start(self._path)
             return self._worker
 
@@ -103,15 +103,15 @@ class _Worker:
         self.loop = asyncio.get_running_loop()
         self._process = process
         self._numbers = count()
-        self._waiting: dict[int, asyncio.Future[Any]] = {}
-        self._reading = asyncio.create_task(self._read())
+        self._pending: dict[int, asyncio.Future[Any]] = {}
+        self._reader = asyncio.create_task(self._read())
 
     @classmethod
     async def start(cls, path: Path) -> Self:
         """Start the process, and have it open the store.
 
         Raises:
-            EngineError: It cannot be opened.
+            EngineError: The store cannot be opened.
         """
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", _MODULE, str(path)),
@@ -128,36 +128,36 @@ class _Worker:
         return worker
 
     @property
-    def ended(self) -> bool:
-        """Whether the process is gone."""
-        return self._reading.done()
+    def has_ended(self) -> bool:
+        """Tells whether the process is gone."""
+        return self._reader.done()
 
     async def ask(self, method: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        """The result of a method, which is carried out also where nobody waits for it any more."""
+        """Return the result of a method, which is carried out even if nobody waits for it any more."""
         number = next(self._numbers)
         message = pack(number, {"method": method, "arguments": list(arguments), "named": named})
-        if self.ended or self._process.stdin is None:
-            raise self._ended()
-        self._waiting[number] = answer = self.loop.create_future()
+        if self.has_ended or self._process.stdin is None:
+            raise self._ended_error()
+        self._pending[number] = answer = self.loop.create_future()
         try:
             self._process.stdin.write(message)
             with contextlib.suppress(ConnectionError):  # the reader sees that too, and says so
                 await self._process.stdin.drain()
             return await answer
         finally:
-            self._waiting.pop(number, None)
+            self._pending.pop(number, None)
 
     async def end(self) -> None:
         """Tell the process to end when it has done what it was asked to, and wait until it is gone."""
         if self._process.stdin is not None and not self._process.stdin.is_closing():
             self._process.stdin.write(GOODBYE)  # a child that was forked from this process keeps its input open
             self._process.stdin.close()
-        if self._waiting:
-            await asyncio.wait(self._waiting.values())
-        _, late = await asyncio.wait([self._reading], timeout=_PATIENCE)
+        if self._pending:
+            await asyncio.wait(self._pending.values())
+        _, late = await asyncio.wait([self._reader], timeout=_PATIENCE)
         if late:
             self._process.kill()
-            await self._reading
+            await self._reader
 
     async def _read(self) -> None:
         output = self._process.stdout
@@ -166,32 +166,32 @@ class _Worker:
                 number, text, buffers = HEADER.unpack(await output.readexactly(HEADER.size))
                 self._answer(number, await output.readexactly(text + buffers), text)
         await self._process.wait()
-        for waiting in self._waiting.values():
-            if not waiting.done():
-                waiting.set_exception(self._ended())
+        for future in self._pending.values():
+            if not future.done():
+                future.set_exception(self._ended_error())
 
     def _answer(self, number: int, body: bytes, text: int) -> None:
-        waiting = self._waiting.get(number)
-        if waiting is None or waiting.done():
+        future = self._pending.get(number)
+        if future is None or future.done():
             return
         try:
             answer = unpack(body, text)
         except Exception as error:  # noqa: BLE001 - it is raised where the answer is waited for
-            waiting.set_exception(error)
+            future.set_exception(error)
         else:
             if "error" in answer:
-                waiting.set_exception(unpack_error(answer["error"]))
+                future.set_exception(unpack_error(answer["error"]))
             else:
-                waiting.set_result(answer["result"])
+                future.set_result(answer["result"])
 
-    def _ended(self) -> WorkerEndedError:
+    def _ended_error(self) -> WorkerEndedError:
         return WorkerEndedError(
             f"the embedded engine's process ended (exit code {self._process.returncode}); what it had acknowledged is "
             "on disk, and it is started again with the next call"
         )
 
 
-def _awaited(name: str, method: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
+def _as_coroutine(name: str, method: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
     @functools.wraps(method)
     async def call(self: AsyncEdgeClient, *arguments: Any, **named: Any) -> Any:
         return await self._call(name, arguments, named)
@@ -201,4 +201,4 @@ def _awaited(name: str, method: Callable[..., Any]) -> Callable[..., Coroutine[A
 
 for _name, _method in inspect.getmembers(EdgeClient, inspect.isfunction):
     if not _name.startswith("_") and _name != "close":
-        setattr(AsyncEdgeClient, _name, _awaited(_name, _method))
+        setattr(AsyncEdgeClient, _name, _as_coroutine(_name, _method))

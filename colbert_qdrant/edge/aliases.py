@@ -1,4 +1,4 @@
-"""`aliases.json`: other names of a store's collections."""
+"""Keeps `aliases.json`, the other names of a store's collections."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Aliases:
     """The aliases of one store: all in one file, which is read once and replaced as a whole.
 
     Attributes:
-        targets: Alias → the collection that it stands for. Never changed, only replaced, so that it may be read at any
-            time.
+        targets: Alias → the collection that it stands for. The mapping is never changed, only replaced, so that it may
+            be read at any time.
 
     Raises:
         EngineError: The file is damaged.
@@ -38,13 +38,14 @@ class Aliases:
         """Carries out operations in their order: all of them, or none.
 
         Args:
-            operations: What is to be done.
+            operations: The operations.
             collections: The collections of the store.
 
         Raises:
-            CollectionNotFoundError: An alias is to stand for what is no collection, or the one to rename is not there.
+            CollectionNotFoundError: An alias is to stand for what is no collection, or the alias to rename is not
+                there.
             CollectionExistsError: A collection has the name of a new alias.
-            ConfigurationError: The name cannot be one, or there is no such operation.
+            ConfigurationError: A name cannot be that of an alias, or an operation is none.
         """
         targets = dict(self.targets)
         for operation in operations:
@@ -104,12 +105,12 @@ def _read(path: Path) -> Mapping[str, str]:
     if not path.exists():
         return {}
     try:
-        return read_json(path, FORMAT, _checked)
+        return read_json(path, FORMAT, _check_names)
     except EngineError as error:
         raise EngineError(f"{error}; restore it from a backup, or delete it to go on without aliases") from error
 
 
-def _checked(aliases: Mapping[str, str]) -> Mapping[str, str]:
+def _check_names(aliases: Mapping[str, str]) -> Mapping[str, str]:
     for alias, collection in aliases.items():
         check_name(alias, "an alias")
         check_name(collection, "a collection")

@@ -1,4 +1,4 @@
-"""`EdgeClient`: QdrantClient's methods over the embedded engine."""
+"""Offers QdrantClient's methods over the embedded engine: `EdgeClient`."""
 # ruff: noqa: ARG002 - `wait` is QdrantClient's parameter; this engine has always applied a write when it returns
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from qdrant_client import models
 
 from colbert_qdrant.edge.names import store_folder
-from colbert_qdrant.edge.reading import Reading
+from colbert_qdrant.edge.reading import ReadMethods
 from colbert_qdrant.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.edge.store import Store
 
 
-class EdgeClient(Reading):
+class EdgeClient(ReadMethods):
     """Qdrant in this process: no server, the data in a folder, QdrantClient's methods and models.
 
     Methods take an alias for a collection's name, except those that create or delete a collection. Only one client can
@@ -37,7 +37,7 @@ class EdgeClient(Reading):
         MissingExtraError: qdrant-edge-py is not installed.
         StoreLockedError: Another client, here or in another process, has the folder open.
         EngineError: The folder cannot be made or opened.
-        ConfigurationError: The path is empty, or none.
+        ConfigurationError: The path is empty, has a NUL, or is not valid Unicode.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
@@ -93,7 +93,7 @@ class EdgeClient(Reading):
             CollectionExistsError: There is such a collection, one whose name differs only in upper and lower case, or
                 an alias of that name.
             CapabilityError: The embedded engine does not have one of the parameters.
-            ConfigurationError: The name cannot be one.
+            ConfigurationError: The name cannot be that of a collection.
         """
         self._store.create(
             collection_name,
@@ -158,7 +158,7 @@ class EdgeClient(Reading):
         *,
         wait: bool = True,
     ) -> models.UpdateResult:
-        """Adds a vector to a collection, whose points do not have one of it yet; one that is there already is kept.
+        """Adds a vector to a collection, whose points have none of it yet; a vector that is there already is kept.
 
         A crash leaves the collection with the vector or without it.
 
@@ -167,7 +167,7 @@ class EdgeClient(Reading):
             ConfigurationError: The name, or the size, cannot be that of a vector.
         """
         self._store.collection(collection_name).create_vector(vector_name, vector_name_config)
-        return _done()
+        return _update_result()
 
     def delete_vector_name(self, collection_name: str, vector_name: str, *, wait: bool = True) -> models.UpdateResult:
         """Removes a vector from a collection and from all its points; one that is not there is no error.
@@ -175,10 +175,10 @@ class EdgeClient(Reading):
         A crash meanwhile leaves the collection as it was, or without the vector.
 
         Raises:
-            ConfigurationError: It is the collection's only vector.
+            ConfigurationError: The vector is the collection's only one.
         """
         self._store.collection(collection_name).delete_vector(vector_name)
-        return _done()
+        return _update_result()
 
     def delete_collection(self, collection_name: str) -> bool:
         """Deletes a collection, its data and its aliases; False if there is none of that name, an alias included."""
@@ -195,21 +195,22 @@ class EdgeClient(Reading):
             True.
 
         Raises:
-            CollectionNotFoundError: An alias is to stand for what is no collection, or the one to rename is not there.
+            CollectionNotFoundError: An alias is to stand for what is no collection, or the alias to rename is not
+                there.
             CollectionExistsError: A collection has the name that an alias is to get.
-            ConfigurationError: The name cannot be one, or an operation is none.
+            ConfigurationError: A name cannot be that of an alias, or an operation is none.
         """
         self._store.change_aliases(change_aliases_operations)
         return True
 
     def get_aliases(self) -> models.CollectionsAliasesResponse:
         """Lists all aliases."""
-        return _described(self._store.aliases())
+        return _aliases_response(self._store.aliases())
 
     def get_collection_aliases(self, collection_name: str) -> models.CollectionsAliasesResponse:
         """Lists the aliases of a collection; a name that is no collection's has none."""
         aliases = self._store.aliases()
-        return _described({alias: target for alias, target in aliases.items() if target == collection_name})
+        return _aliases_response({alias: target for alias, target in aliases.items() if target == collection_name})
 
     def upsert(
         self, collection_name: str, points: Sequence[models.PointStruct], *, wait: bool = True
@@ -220,7 +221,7 @@ class EdgeClient(Reading):
             SchemaMismatchError: A vector is not in the collection or has another size.
         """
         self._store.collection(collection_name).upsert(points)
-        return _done()
+        return _update_result()
 
     def update_vectors(
         self,
@@ -237,7 +238,7 @@ class EdgeClient(Reading):
             EngineError: A point does not exist; the others were written.
         """
         self._store.collection(collection_name).update_vectors(points, update_filter)
-        return _done()
+        return _update_result()
 
     def delete_vectors(
         self, collection_name: str, vectors: Sequence[str], points: Selector, *, wait: bool = True
@@ -249,7 +250,7 @@ class EdgeClient(Reading):
             EngineError: A point does not exist; the others were changed.
         """
         self._store.collection(collection_name).delete_vectors(vectors, points)
-        return _done()
+        return _update_result()
 
     def set_payload(
         self,
@@ -262,26 +263,26 @@ class EdgeClient(Reading):
     ) -> models.UpdateResult:
         """Merges a payload into that of points, or into the object under `key` of it."""
         self._store.collection(collection_name).set_payload(payload, points, key)
-        return _done()
+        return _update_result()
 
     def overwrite_payload(
         self, collection_name: str, payload: models.Payload, points: Selector, *, wait: bool = True
     ) -> models.UpdateResult:
         """Replaces the whole payload of points."""
         self._store.collection(collection_name).overwrite_payload(payload, points)
-        return _done()
+        return _update_result()
 
     def delete_payload(
         self, collection_name: str, keys: Sequence[str], points: Selector, *, wait: bool = True
     ) -> models.UpdateResult:
         """Removes fields from the payload of points."""
         self._store.collection(collection_name).delete_payload(keys, points)
-        return _done()
+        return _update_result()
 
     def delete(self, collection_name: str, points_selector: Selector, *, wait: bool = True) -> models.UpdateResult:
         """Deletes points by id or by filter."""
         self._store.collection(collection_name).delete(points_selector)
-        return _done()
+        return _update_result()
 
     def create_payload_index(
         self,
@@ -297,12 +298,12 @@ class EdgeClient(Reading):
             ConfigurationError: The schema is missing or names no type.
         """
         self._store.collection(collection_name).create_payload_index(field_name, field_schema)
-        return _done()
+        return _update_result()
 
     def delete_payload_index(self, collection_name: str, field_name: str, *, wait: bool = True) -> models.UpdateResult:
         """Removes the index of a payload field."""
         self._store.collection(collection_name).delete_payload_index(field_name)
-        return _done()
+        return _update_result()
 
     def attach(self, collection_name: str, file_name: str, data: bytes | None) -> None:
         """Keeps a file with a collection, in the place of one of that name; only the embedded engine has this.
@@ -336,15 +337,15 @@ class EdgeClient(Reading):
         self._store.collection(collection_name).flush()
 
 
-def _done() -> models.UpdateResult:
+def _update_result() -> models.UpdateResult:
     return models.UpdateResult(status=models.UpdateStatus.COMPLETED)
 
 
-def _described(aliases: Mapping[str, str]) -> models.CollectionsAliasesResponse:
-    described = [
+def _aliases_response(aliases: Mapping[str, str]) -> models.CollectionsAliasesResponse:
+    descriptions = [
         models.AliasDescription(alias_name=alias, collection_name=target) for alias, target in sorted(aliases.items())
     ]
-    return models.CollectionsAliasesResponse(aliases=described)
+    return models.CollectionsAliasesResponse(aliases=descriptions)
 
 
 def _open_store(path: Path) -> Store:

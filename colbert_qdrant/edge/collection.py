@@ -1,4 +1,4 @@
-"""One collection: an engine shard and its manifest."""
+"""Serves one collection: an engine shard and its manifest."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from qdrant_client.http.models import QueryResponse  # `models.QueryResponse` is
 from colbert_qdrant.edge import payload_index
 from colbert_qdrant.edge.describe import collection_info, vector_params
 from colbert_qdrant.edge.failures import engine_errors
-from colbert_qdrant.edge.fields import given, unsupported
+from colbert_qdrant.edge.fields import read_fields, unsupported_error
 from colbert_qdrant.edge.files import TEMPORARY_SUFFIX, remove_file, write_file
 from colbert_qdrant.edge.filters import to_filter
 from colbert_qdrant.edge.groups import GroupSearch
-from colbert_qdrant.edge.manifest import FILE_NAME, dumped
-from colbert_qdrant.edge.names import check_name, folded
+from colbert_qdrant.edge.manifest import FILE_NAME, dump_models
+from colbert_qdrant.edge.names import check_name, fold_name
 from colbert_qdrant.edge.points import (
     from_id,
     from_record,
-    from_scored,
+    from_scored_point,
     to_names,
     to_payload,
     to_selector,
@@ -33,7 +33,7 @@ from colbert_qdrant.edge.points import (
 from colbert_qdrant.edge.queries import to_order, to_request
 from colbert_qdrant.edge.shapes import check_depth, check_vectors, layout_of
 from colbert_qdrant.edge.shards import SHARD_NAME, open_shard
-from colbert_qdrant.edge.vectors import creation, with_changes, with_vector, without_vector
+from colbert_qdrant.edge.vector_changes import creation_operation, with_changes, with_vector, without_vector
 from colbert_qdrant.errors import ConfigurationError, EngineError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from qdrant_client.conversions.common_types import PointId
 
     from colbert_qdrant.edge.manifest import Manifest
-    from colbert_qdrant.edge.vectors import VectorNameConfig
+    from colbert_qdrant.edge.vector_changes import VectorNameConfig
 
     Selector = Sequence[PointId] | models.Filter | models.FilterSelector | models.PointIdsList
 
@@ -60,11 +60,11 @@ class Collection:
         self.shard = shard
         self._folder = folder
         self._guard = threading.RLock()
-        self._take(manifest)
+        self._set_manifest(manifest)
 
     def close(self) -> None:
         """Writes everything to disk and lets go of the files."""
-        with self._engine("close"):
+        with self._engine_call("close"):
             try:
                 self.shard.flush()
             finally:
@@ -72,52 +72,52 @@ class Collection:
 
     def flush(self) -> None:
         """Writes everything to disk."""
-        with self._engine("flush"):
+        with self._engine_call("flush"):
             self.shard.flush()
 
     def optimize(self) -> bool:
         """Builds the indexes; True if there was something to do."""
-        with self._engine("optimize"):
+        with self._engine_call("optimize"):
             return self.shard.optimize()
 
     def info(self) -> models.CollectionInfo:
         """Describes the collection."""
-        with self._engine("get_collection"):
+        with self._engine_call("get_collection"):
             return collection_info(self._manifest, self.shard.info())
 
     def change(self, metadata: Mapping[str, Any], vectors: Mapping[str, models.VectorParamsDiff]) -> None:
         """Merges metadata by top-level keys, where None deletes a key, and changes parameters of vectors."""
-        with self._engine("update_collection"):
+        with self._engine_call("update_collection"):
             config = with_changes(self._manifest.config, self._where, vectors)
             changed = replace(self._manifest, config=config)
             changed.merge(metadata)
             if config is self._manifest.config:
-                self._keep(changed)
+                self._write_manifest(changed)
             else:
                 self._reopen(changed)
 
     def create_vector(self, name: str, value: VectorNameConfig) -> None:
         """Adds a vector; no point has one yet."""
-        with self._engine("create_vector_name"):
+        with self._engine_call("create_vector_name"):
             config = with_vector(self._manifest.config, self._where, name, value)
             if config is not self._manifest.config:
-                self._replace_vector(name, config, creation(config, name))
+                self._replace_vector(name, config, creation_operation(config, name))
 
     def delete_vector(self, name: str) -> None:
         """Removes a vector from the collection and all its points."""
-        with self._engine("delete_vector_name"):
+        with self._engine_call("delete_vector_name"):
             config = without_vector(self._manifest.config, self._where, name)
             if config is not self._manifest.config:
                 self._replace_vector(name, config)
 
     def upsert(self, points: Sequence[models.PointStruct]) -> None:
         """Inserts points, or replaces them as a whole."""
-        with self._engine("upsert"):
+        with self._engine_call("upsert"):
             self._update(edge.UpdateOperation.upsert_points([self._point(point) for point in points]))
 
     def update_vectors(self, points: Sequence[models.PointVectors], matching: models.Filter | None) -> None:
         """Replaces the given vectors of points, or of those that match."""
-        with self._engine("update_vectors"):
+        with self._engine_call("update_vectors"):
             changes = [edge.PointVectors(point.id, self._vectors(point)) for point in points]
             condition = None if matching is None else to_filter(matching)
             self._update(edge.UpdateOperation.update_vectors(changes, condition))
@@ -125,12 +125,12 @@ class Collection:
     def delete_vectors(self, names: Sequence[str], points: Selector) -> None:
         """Removes vectors from points."""
         operations = edge.UpdateOperation
-        with self._engine("delete_vectors"):
+        with self._engine_call("delete_vectors"):
             self._select(points, operations.delete_vectors, operations.delete_vectors_by_filter, list(names))
 
     def attach(self, file_name: str, data: bytes | None) -> None:
         """Keeps a file with the collection; None removes it."""
-        path = self._attached(file_name)
+        path = self._attachment_path(file_name)
         if data is None:
             remove_file(path)
         else:
@@ -138,7 +138,7 @@ class Collection:
 
     def attachment(self, file_name: str) -> bytes | None:
         """Reads a file that is kept with the collection; None if there is none."""
-        path = self._attached(file_name)
+        path = self._attachment_path(file_name)
         try:
             return path.read_bytes()
         except FileNotFoundError:
@@ -149,13 +149,13 @@ class Collection:
     def set_payload(self, payload: models.Payload, points: Selector, key: str | None) -> None:
         """Merges a payload into the payload of points."""
         operations = edge.UpdateOperation
-        with self._engine("set_payload"):
+        with self._engine_call("set_payload"):
             self._select(points, operations.set_payload, operations.set_payload_by_filter, to_payload(payload), key)
 
     def overwrite_payload(self, payload: models.Payload, points: Selector) -> None:
         """Replaces the payload of points."""
         operations = edge.UpdateOperation
-        with self._engine("overwrite_payload"):
+        with self._engine_call("overwrite_payload"):
             self._select(
                 points,
                 operations.overwrite_payload,
@@ -166,20 +166,20 @@ class Collection:
     def delete_payload(self, keys: Sequence[str], points: Selector) -> None:
         """Removes fields from the payload of points."""
         operations = edge.UpdateOperation
-        with self._engine("delete_payload"):
+        with self._engine_call("delete_payload"):
             self._select(points, operations.delete_payload, operations.delete_payload_by_filter, list(keys))
 
     def delete(self, points: Selector) -> None:
         """Deletes points."""
-        with self._engine("delete"):
+        with self._engine_call("delete"):
             self._select(points, edge.UpdateOperation.delete_points, edge.UpdateOperation.delete_points_by_filter)
 
     def query_batch(self, operation: str, requests: Sequence[models.QueryRequest]) -> list[QueryResponse]:
         """Answers queries in one pass over the collection."""
-        with self._engine(operation):
+        with self._engine_call(operation):
             batch = edge.QueryBatchRequest([to_request(request) for request in requests])
             answers = self.shard.query_batch(batch)
-        return [QueryResponse(points=[from_scored(point) for point in points]) for points in answers]
+        return [QueryResponse(points=[from_scored_point(point) for point in points]) for points in answers]
 
     def query_groups(
         self, request: models.QueryRequest, *, group_by: str, limit: int, group_size: int
@@ -198,7 +198,7 @@ class Collection:
         with_vectors: bool | Sequence[str],
     ) -> tuple[list[models.Record], int | str | None]:
         """Lists points by id or by a payload field, and the offset to go on at."""
-        with self._engine("scroll"):
+        with self._engine_call("scroll"):
             request = edge.ScrollRequest(
                 offset=offset,
                 limit=limit,
@@ -207,8 +207,8 @@ class Collection:
                 with_vector=to_names(with_vectors),
                 order_by=None if order_by is None else to_order(order_by),
             )
-            records, following = self.shard.scroll(request)
-        return [from_record(record) for record in records], None if following is None else from_id(following)
+            records, next_offset = self.shard.scroll(request)
+        return [from_record(record) for record in records], None if next_offset is None else from_id(next_offset)
 
     def retrieve(
         self,
@@ -218,41 +218,43 @@ class Collection:
         with_vectors: bool | Sequence[str],
     ) -> list[models.Record]:
         """Reads points by id; ids that do not exist are left out."""
-        with self._engine("retrieve"):
+        with self._engine_call("retrieve"):
             records = self.shard.retrieve(list(ids), to_selector(with_payload), to_names(with_vectors))
         return [from_record(record) for record in records]
 
     def count(self, count_filter: models.Filter | None, *, exact: bool) -> int:
         """Counts points."""
-        with self._engine("count"):
-            chosen = None if count_filter is None else to_filter(count_filter)
-            return self.shard.count(edge.CountRequest(exact=exact, filter=chosen))
+        with self._engine_call("count"):
+            condition = None if count_filter is None else to_filter(count_filter)
+            return self.shard.count(edge.CountRequest(exact=exact, filter=condition))
 
     def create_payload_index(
         self, field_name: str, schema: models.PayloadSchemaType | models.PayloadSchemaParams | str | None
     ) -> None:
         """Indexes a payload field."""
-        with self._engine("create_payload_index"):
+        with self._engine_call("create_payload_index"):
             self._update(edge.UpdateOperation.create_field_index(field_name, payload_index.edge_schema(schema)))
-            described = dumped(schema) if isinstance(schema, BaseModel) else payload_index.schema_type(schema).value
-            self._keep(replace(self._manifest, indexes=self._manifest.indexes | {field_name: described}))
+            schema_values = (
+                dump_models(schema) if isinstance(schema, BaseModel) else payload_index.schema_type(schema).value
+            )
+            self._write_manifest(replace(self._manifest, indexes=self._manifest.indexes | {field_name: schema_values}))
 
     def delete_payload_index(self, field_name: str) -> None:
         """Removes the index of a payload field."""
-        with self._engine("delete_payload_index"):
+        with self._engine_call("delete_payload_index"):
             self._update(edge.UpdateOperation.delete_field_index(field_name))
             if field_name in self._manifest.indexes:
                 kept = {name: value for name, value in self._manifest.indexes.items() if name != field_name}
-                self._keep(replace(self._manifest, indexes=kept))
+                self._write_manifest(replace(self._manifest, indexes=kept))
 
-    def _attached(self, file_name: str) -> Path:
+    def _attachment_path(self, file_name: str) -> Path:
         check_name(file_name, "an attached file", max_bytes=_MAX_NAME_BYTES)
-        if folded(file_name) in _OWN_NAMES or folded(file_name).endswith(TEMPORARY_SUFFIX):
+        if fold_name(file_name) in _OWN_NAMES or fold_name(file_name).endswith(TEMPORARY_SUFFIX):
             raise ConfigurationError(f"{file_name!r} is a file of the collection's own: attach it under another name")
         return self._folder / file_name
 
     @contextlib.contextmanager
-    def _engine(self, operation: str) -> Iterator[None]:
+    def _engine_call(self, operation: str) -> Iterator[None]:
         # One after the other, as the engine has them anyway: a shard that is opened anew is not to be missed.
         with self._guard, engine_errors(operation, self.name):
             yield
@@ -261,14 +263,14 @@ class Collection:
     def _where(self) -> str:
         return f"collection {self.name!r}"
 
-    def _take(self, manifest: Manifest) -> None:
+    def _set_manifest(self, manifest: Manifest) -> None:
         params = vector_params(manifest)
         self._manifest = manifest
         self._layout = layout_of(params.vectors, params.sparse_vectors)
 
-    def _keep(self, manifest: Manifest) -> None:
+    def _write_manifest(self, manifest: Manifest) -> None:
         manifest.write(self._folder)
-        self._take(manifest)
+        self._set_manifest(manifest)
 
     def _replace_vector(self, name: str, config: dict[str, Any], *operations: edge.UpdateOperation) -> None:
         """Removes a vector, or what a failed call left of it, and then carries out operations.
@@ -279,11 +281,11 @@ class Collection:
         before = without_vector(config, self._where, name) if operations else config
         others = [each for each in self._manifest.unfinished if each != name]
         self.shard.flush()
-        self._keep(replace(self._manifest, config=before, unfinished=[*others, name]))
+        self._write_manifest(replace(self._manifest, config=before, unfinished=[*others, name]))
         for operation in (edge.UpdateOperation.delete_vector_name(name), *operations):
             self._update(operation)
         self.shard.flush()
-        self._keep(replace(self._manifest, config=config, unfinished=others))
+        self._write_manifest(replace(self._manifest, config=config, unfinished=others))
 
     def _reopen(self, manifest: Manifest) -> None:
         """Opens the shard anew, with other parameters; with the old ones if the engine does not take them.
@@ -293,7 +295,7 @@ class Collection:
         self.close()
         try:
             self.shard = open_shard(self._folder, manifest)
-            self._keep(manifest)
+            self._write_manifest(manifest)
         except BaseException:
             self.shard.close()
             self.shard = open_shard(self._folder, self._manifest)
@@ -310,7 +312,7 @@ class Collection:
 
     def _vectors(self, point: models.PointStruct | models.PointVectors) -> dict[str, edge.NamedVector]:
         if not isinstance(point, (models.PointStruct, models.PointVectors)):
-            raise unsupported(f"`{type(point).__name__}` as a point")
+            raise unsupported_error(f"`{type(point).__name__}` as a point")
         vectors = to_vectors(point.vector)
         check_vectors(self._layout, f"collection {self.name!r}, point {point.id}", vectors)
         return vectors
@@ -323,7 +325,7 @@ class Collection:
         *arguments: object,
     ) -> None:
         if isinstance(points, (models.FilterSelector, models.PointIdsList)):
-            points = next(iter(given(points, "filter", "points").values()))
+            points = next(iter(read_fields(points, "filter", "points").values()))
         for argument in arguments:
             check_depth(argument, "the payload")
         if isinstance(points, models.Filter):

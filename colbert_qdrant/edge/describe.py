@@ -1,4 +1,4 @@
-"""The answers of `get_collection`."""
+"""Makes the answers of `get_collection`."""
 
 from __future__ import annotations
 

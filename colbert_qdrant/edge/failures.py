@@ -1,4 +1,4 @@
-"""Edge's exceptions → this library's. Edge raises bare `Exception`, so the message has to tell them apart."""
+"""Translates Edge's exceptions to this library's, by their messages, for Edge raises bare `Exception`."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ def engine_errors(operation: str, collection: str) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if not _from_edge(error):
+        if not _is_from_edge(error):
             raise
-        raise _translated(error, operation, collection) from error
+        raise _translate(error, operation, collection) from error
 
 
-def _from_edge(error: BaseException) -> bool:
+def _is_from_edge(error: BaseException) -> bool:
     # A panic of the Rust code is no `Exception`; for values that Edge cannot read it raises Python's errors.
     panic = type(error).__module__ == "pyo3_runtime"
     refused = isinstance(error, (ValueError, TypeError, OverflowError, OSError))
     return (type(error) is Exception or panic or refused) and not isinstance(error, ColbertQdrantError)
 
 
-def _translated(error: BaseException, operation: str, collection: str) -> ColbertQdrantError:
+def _translate(error: BaseException, operation: str, collection: str) -> ColbertQdrantError:
     text = str(error).strip()
     for part, kind, remedy in _KINDS:
         if part in text:

@@ -1,4 +1,4 @@
-"""Reading qdrant-client's models without losing anything: what Edge does not have is refused, not dropped."""
+"""Reads qdrant-client's models without losing anything: what Edge does not have is refused, not dropped."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def unsupported(what: str) -> CapabilityError:
+def unsupported_error(what: str) -> CapabilityError:
     """Returns the error for something that only a Qdrant server has."""
     return CapabilityError(f"the embedded engine does not support {what}; use a Qdrant server for it")
 
 
-def given(
+def read_fields(
     model: BaseModel, *names: str, enums: Mapping[str, type[Any]] | None = None, drop: str | None = None
 ) -> dict[str, Any]:
     """Returns the fields of a model that are set.
@@ -39,20 +39,20 @@ def given(
     values = {name: value for name, value in fields.items() if value is not None}
     unknown = values.keys() - set(names) - enums.keys()
     if unknown:
-        raise unsupported(f"`{type(model).__name__}.{min(unknown)}`")
+        raise unsupported_error(f"`{type(model).__name__}.{min(unknown)}`")
     return {name: same_member(enums[name], v) if name in enums else v for name, v in values.items()}
 
 
 def same_member(kind: type[Any], member: Enum) -> Any:
     """Returns the member of an enumeration of Edge that means the same as qdrant-client's."""
-    wanted = _plain(str(member.value))
+    wanted = _normalize(str(member.value))
     for name in dir(kind):
-        if _plain(name) == wanted:
+        if _normalize(name) == wanted:
             return getattr(kind, name)
-    raise unsupported(f"`{type(member).__name__}.{member.name}`")
+    raise unsupported_error(f"`{type(member).__name__}.{member.name}`")
 
 
-def _plain(name: str) -> str:
+def _normalize(name: str) -> str:
     return name.replace("_", "").lower()
 
 

@@ -1,4 +1,4 @@
-"""Files of a store: a crash leaves the old one or the new one, nothing in between."""
+"""Reads and writes files of a store: a crash leaves the old one or the new one, nothing in between."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def write_file(path: Path, data: bytes) -> None:
     """Writes a file.
 
     Raises:
-        EngineError: It cannot be written.
+        EngineError: The file cannot be written.
     """
     temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
     try:
@@ -40,7 +40,7 @@ def remove_file(path: Path) -> None:
     """Removes a file, if there is one.
 
     Raises:
-        EngineError: It cannot be removed.
+        EngineError: The file cannot be removed.
     """
     try:
         path.unlink(missing_ok=True)
@@ -67,8 +67,8 @@ def read_json(path: Path, version: int, make: Callable[..., T]) -> T:
         make: Takes the values by name.
 
     Raises:
-        EngineError: The file cannot be read, or its values are no such ones.
-        CapabilityError: It has another version.
+        EngineError: The file cannot be read, or `make` does not take its values.
+        CapabilityError: The file has another version.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -84,8 +84,8 @@ def _sync_folder(folder: Path) -> None:
     """Makes sure that what was renamed stays so when the power fails."""
     if os.name == "nt":  # where folders cannot be opened
         return
-    opened = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(opened)
+        os.fsync(descriptor)
     finally:
-        os.close(opened)
+        os.close(descriptor)

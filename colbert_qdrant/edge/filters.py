@@ -1,4 +1,4 @@
-"""qdrant-client's filters → Edge's filters."""
+"""Translates qdrant-client's filters to Edge's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import qdrant_edge as edge
 
-from colbert_qdrant.edge.fields import as_list, given, unsupported
+from colbert_qdrant.edge.fields import as_list, read_fields, unsupported_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,9 +21,9 @@ def to_filter(value: models.Filter) -> edge.Filter:
     """Translates a filter.
 
     Raises:
-        CapabilityError: Edge does not have one of its conditions.
+        CapabilityError: Edge does not have one of the conditions.
     """
-    parts = given(value, "must", "should", "must_not", "min_should")
+    parts = read_fields(value, "must", "should", "must_not", "min_should")
     min_should = parts.pop("min_should", None)
     clauses = {name: _conditions(part) for name, part in parts.items()}
     return edge.Filter(**clauses, min_should=None if min_should is None else _min_should(min_should))
@@ -37,11 +37,11 @@ def to_condition(value: models.Condition) -> edge.ConditionType:
     """Translates one condition of a filter, or a filter as a condition.
 
     Raises:
-        CapabilityError: Edge does not have it.
+        CapabilityError: Edge does not have the condition.
     """
     kind = type(value).__name__
     if kind not in _CONDITIONS:
-        raise unsupported(f"`{kind}` in filters")
+        raise unsupported_error(f"`{kind}` in filters")
     return _CONDITIONS[kind](value)
 
 
@@ -59,11 +59,11 @@ def _nested(value: models.NestedCondition) -> edge.NestedCondition:
 
 def _slice(value: models.SliceCondition) -> edge.ConditionType:
     # The type stub of qdrant-edge lacks this class.
-    return edge.SliceCondition(**given(value.slice, "total", "index"))  # type: ignore[attr-defined, no-any-return]
+    return edge.SliceCondition(**read_fields(value.slice, "total", "index"))  # type: ignore[attr-defined, no-any-return]
 
 
 def _field(value: models.FieldCondition) -> edge.FieldCondition:
-    parts = given(value, *_FIELD_PARTS, "key", "is_empty", "is_null")
+    parts = read_fields(value, *_FIELD_PARTS, "key", "is_empty", "is_null")
     return edge.FieldCondition(
         **{name: _FIELD_PARTS[name](part) if name in _FIELD_PARTS else part for name, part in parts.items()}
     )
@@ -72,9 +72,9 @@ def _field(value: models.FieldCondition) -> edge.FieldCondition:
 def _match(value: models.Match) -> edge.MatchType:
     kind = type(value).__name__
     if kind not in _MATCHES:
-        raise unsupported(f"`{kind}` in filters")
+        raise unsupported_error(f"`{kind}` in filters")
     field, match = _MATCHES[kind]
-    return match(given(value, field)[field])
+    return match(read_fields(value, field)[field])
 
 
 def _match_value(value: str | int) -> edge.MatchValue:
@@ -83,20 +83,20 @@ def _match_value(value: str | int) -> edge.MatchValue:
 
 
 def _range(value: models.RangeInterface) -> edge.RangeType:
-    bounds = given(value, "lt", "lte", "gt", "gte")
+    bounds = read_fields(value, "lt", "lte", "gt", "gte")
     if type(value).__name__ == "DatetimeRange":
         return edge.RangeDateTime(**{name: bound.isoformat() for name, bound in bounds.items()})
     if type(value).__name__ == "Range":
         return edge.RangeFloat(**bounds)
-    raise unsupported(f"`{type(value).__name__}` in filters")
+    raise unsupported_error(f"`{type(value).__name__}` in filters")
 
 
 def _values_count(value: models.ValuesCount) -> edge.ValuesCount:
-    return edge.ValuesCount(**given(value, "lt", "lte", "gt", "gte"))
+    return edge.ValuesCount(**read_fields(value, "lt", "lte", "gt", "gte"))
 
 
 def to_geo_point(value: models.GeoPoint) -> edge.GeoPoint:
-    """Translates a place on Earth."""
+    """Translates a geographical point."""
     return edge.GeoPoint(lon=value.lon, lat=value.lat)
 
 

@@ -1,4 +1,4 @@
-"""Formulas of qdrant-client → Edge's formulas."""
+"""Translates qdrant-client's formulas to Edge's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args
 import qdrant_edge as edge
 from qdrant_client import models
 
-from colbert_qdrant.edge.fields import given, unsupported
+from colbert_qdrant.edge.fields import read_fields, unsupported_error
 from colbert_qdrant.edge.filters import to_condition, to_geo_point
 from colbert_qdrant.edge.points import to_payload
 from colbert_qdrant.errors import ConfigurationError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Translate: TypeAlias = Callable[[Any, Inner], edge.Expression]
 
 MAX_DEPTH: Final = 64
-"""How deep expressions may be nested: a server reads 128 levels of JSON, and a sum takes two of them."""
+"""Most levels of nested expressions: a server reads 128 levels of JSON, and a sum takes two of them."""
 
 _CONDITIONS: Final = get_args(models.Condition)
 
@@ -30,10 +30,10 @@ def to_formula(value: models.FormulaQuery) -> edge.Formula:
     """Translates a formula, the conditions in it included.
 
     Raises:
-        CapabilityError: Edge does not have one of its expressions.
-        ConfigurationError: It is nested too deep.
+        CapabilityError: Edge does not have one of the expressions.
+        ConfigurationError: The formula is nested too deep.
     """
-    parts = given(value, "formula", "defaults")
+    parts = read_fields(value, "formula", "defaults")
     return edge.Formula(_expression(parts["formula"], 1), to_payload(parts.get("defaults", {})))
 
 
@@ -48,21 +48,25 @@ def _expression(value: Any, depth: int) -> edge.Expression:
         return edge.Expression.Condition(to_condition(value))
     kind = type(value).__name__
     if kind not in _EXPRESSIONS:
-        raise unsupported(f"`{kind}` in formulas")
+        raise unsupported_error(f"`{kind}` in formulas")
     return _EXPRESSIONS[kind](value, lambda part: _expression(part, depth + 1))
 
 
+def _value(name: str, make: Callable[[Any], edge.Expression]) -> Translate:
+    return lambda value, _: make(read_fields(value, name)[name])
+
+
 def _one(name: str, make: Callable[[edge.Expression], edge.Expression]) -> Translate:
-    return lambda value, inner: make(inner(given(value, name)[name]))
+    return lambda value, inner: make(inner(read_fields(value, name)[name]))
 
 
 def _many(name: str, make: Callable[[list[edge.Expression]], edge.Expression]) -> Translate:
-    return lambda value, inner: make([inner(part) for part in given(value, name)[name]])
+    return lambda value, inner: make([inner(part) for part in read_fields(value, name)[name]])
 
 
 def _decay(name: str, kind: edge.DecayKind) -> Translate:
     def translate(value: Any, inner: Inner) -> edge.Expression:
-        parts = given(given(value, name)[name], "x", "target", "midpoint", "scale")
+        parts = read_fields(read_fields(value, name)[name], "x", "target", "midpoint", "scale")
         parts |= {part: inner(parts[part]) for part in ("x", "target") if part in parts}
         return edge.Expression.Decay(kind, **({"target": None, "midpoint": None, "scale": None} | parts))
 
@@ -70,17 +74,17 @@ def _decay(name: str, kind: edge.DecayKind) -> Translate:
 
 
 def _div(value: models.DivExpression, inner: Inner) -> edge.Expression:
-    parts = given(value.div, "left", "right", "by_zero_default")
+    parts = read_fields(value.div, "left", "right", "by_zero_default")
     return edge.Expression.Div(inner(parts["left"]), inner(parts["right"]), parts.get("by_zero_default"))
 
 
 def _pow(value: models.PowExpression, inner: Inner) -> edge.Expression:
-    parts = given(value.pow, "base", "exponent")
+    parts = read_fields(value.pow, "base", "exponent")
     return edge.Expression.Pow(inner(parts["base"]), inner(parts["exponent"]))
 
 
 def _geo_distance(value: models.GeoDistance, _: Inner) -> edge.Expression:
-    parts = given(value.geo_distance, "origin", "to")
+    parts = read_fields(value.geo_distance, "origin", "to")
     return edge.Expression.GeoDistance(to_geo_point(parts["origin"]), parts["to"])
 
 
@@ -103,6 +107,6 @@ _EXPRESSIONS: Final[dict[str, Translate]] = {
     "ExpDecayExpression": _decay("exp_decay", edge.DecayKind.Exp),
     "GaussDecayExpression": _decay("gauss_decay", edge.DecayKind.Gauss),
     "GeoDistance": _geo_distance,
-    "DatetimeExpression": lambda value, _: edge.Expression.Datetime(given(value, "datetime")["datetime"]),
-    "DatetimeKeyExpression": lambda value, _: edge.Expression.DatetimeKey(given(value, "datetime_key")["datetime_key"]),
+    "DatetimeExpression": _value("datetime", edge.Expression.Datetime),
+    "DatetimeKeyExpression": _value("datetime_key", edge.Expression.DatetimeKey),
 }

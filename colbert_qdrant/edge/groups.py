@@ -1,4 +1,4 @@
-"""Points in groups, by a field of their payload: `query_points_groups`, made of queries.
+"""Finds groups of points with the same value of a payload field: makes `query_points_groups` out of queries.
 
 Without prefetches a first search finds the best groups: it asks for as many points as would fill them, and for four
 times as many again until there are enough groups. Where some are not full, a second search is for points of these
@@ -8,7 +8,7 @@ groups alone. With prefetches one search looks at all their candidates.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from qdrant_client import models
 
@@ -19,7 +19,8 @@ from colbert_qdrant.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from colbert_qdrant.edge.collection import Collection
+    from qdrant_client.conversions.common_types import PointId
+    from qdrant_client.http.models import QueryResponse
 
     Key = str | int
     Step = str | int | None
@@ -28,49 +29,67 @@ if TYPE_CHECKING:
 _OPERATION: Final = "query_points_groups"
 _GROWTH: Final = 4
 _MOST: Final = 2**40
-"""Points; more than a collection has, and few enough for the engine's arithmetic."""
+"""Most points of a request: more than a collection has, and few enough for the engine's arithmetic."""
 
 _INTEGERS: Final = range(-(2**63), 2**63)
-"""What a filter can ask for."""
+"""The integers that a filter can ask for."""
 
 _STEP: Final = re.compile(r'"(?P<quoted>[^"]*)"|(?P<key>[^".\[\]]+)|\[(?P<index>\d*)\]')
 
 
+class PointSource(Protocol):
+    """Answers the queries that a search for groups is made of, and reads the points it found."""
+
+    def query_batch(self, operation: str, requests: Sequence[models.QueryRequest]) -> list[QueryResponse]:
+        """Answers queries; errors name the operation that they are part of."""
+        ...
+
+    def retrieve(
+        self,
+        ids: Sequence[PointId],
+        *,
+        with_payload: models.WithPayloadInterface,
+        with_vectors: bool | Sequence[str],
+    ) -> list[models.Record]:
+        """Reads points by id; ids that do not exist are left out."""
+        ...
+
+
 class GroupSearch:
-    """A search for groups.
+    """Searches for groups of points.
 
     Args:
-        collection: Where to search.
-        request: What for, and what to return of the points; its limit is of no account.
+        source: The points to search in.
+        request: The query, and what to return of the points; its limit is ignored.
         group_by: The payload field.
         limit: The number of groups.
         group_size: The most points of a group.
 
     Raises:
-        ConfigurationError: There would be no groups, or no points in them.
+        ConfigurationError: `limit` or `group_size` is less than 1.
     """
 
     def __init__(
-        self, collection: Collection, request: models.QueryRequest, *, group_by: str, limit: int, group_size: int
+        self, source: PointSource, request: models.QueryRequest, *, group_by: str, limit: int, group_size: int
     ) -> None:
         for name, value in (("limit", limit), ("group_size", group_size)):
             if value < 1:
                 raise ConfigurationError(f"{name} is {value}: it has to be 1 or more")
-        self._collection = collection
-        self._asked = request
+        self._source = source
+        self._query = request
         self._field = group_by
-        self._path = steps(group_by)
+        self._path = parse_path(group_by)
         self._limit = limit
         self._size = group_size
 
     def result(self) -> models.GroupsResult:
-        """Searches."""
-        groups = self._filled()
+        """Searches, and returns the groups."""
+        groups = self._find_groups()
         points = {point.id: point for hits in groups.values() for point in hits}
-        records = self._collection.retrieve(
+        records = self._source.retrieve(
             list(points),
-            with_payload=cast("models.WithPayloadInterface", self._asked.with_payload),
-            with_vectors=cast("bool | list[str]", self._asked.with_vector),
+            with_payload=cast("models.WithPayloadInterface", self._query.with_payload),
+            with_vectors=cast("bool | list[str]", self._query.with_vector),
         )
         contents = {record.id: {"payload": record.payload, "vector": record.vector} for record in records}
         for id, point in points.items():  # one that was deleted meanwhile is without them
@@ -83,28 +102,28 @@ class GroupSearch:
             ]
         )
 
-    def _filled(self) -> Groups:
-        """The best groups, in the order of their best points."""
-        request = self._request()
+    def _find_groups(self) -> Groups:
+        """Returns the best groups, in the order of their best points."""
+        request = self._first_request()
         found, exhausted = self._search(request, lambda groups: len(groups) >= self._limit)
         best = dict(list(found.items())[: self._limit])
         if exhausted or self._are_full(best, best):
             return best
-        condition = among(self._field, best)
+        condition = group_condition(self._field, best)
         if condition is not None:
             # by no graph: for few points it takes longer, and misses some
             params = (request.params or models.SearchParams()).model_copy(update={"exact": True})
-            request = _narrowed(request, models.Filter(must=[condition])).model_copy(update={"params": params})
+            request = _add_filter(request, models.Filter(must=[condition])).model_copy(update={"params": params})
         found, _ = self._search(request, lambda groups: self._are_full(groups, best))
         return {key: hits for key, hits in found.items() if key in best}
 
     def _search(self, request: models.QueryRequest, is_enough: Callable[[Groups], bool]) -> tuple[Groups, bool]:
-        """Groups of the best points, of more and more until they are enough or all; and whether they are all."""
+        """Groups the best points, more and more until they are enough or all; says also whether they are all."""
         limit = request.limit or DEFAULT_LIMIT
         while True:
-            asked = request.model_copy(update={"limit": limit})
-            points = self._collection.query_batch(_OPERATION, [asked])[0].points
-            groups, exhausted = grouped(points, self._path, self._size), len(points) < limit
+            attempt = request.model_copy(update={"limit": limit})
+            points = self._source.query_batch(_OPERATION, [attempt])[0].points
+            groups, exhausted = group_points(points, self._path, self._size), len(points) < limit
             if exhausted or is_enough(groups):
                 return groups, exhausted
             limit *= _GROWTH
@@ -112,42 +131,42 @@ class GroupSearch:
     def _are_full(self, groups: Groups, keys: Iterable[Key]) -> bool:
         return all(len(groups.get(key, ())) == self._size for key in keys)
 
-    def _request(self) -> models.QueryRequest:
-        """What is asked for first; of payloads only the field."""
+    def _first_request(self) -> models.QueryRequest:
+        """Returns the first request, which asks for the field alone of payloads."""
         changes = {
             "limit": min(self._limit * self._size, _MOST),
-            "with_payload": models.PayloadSelectorInclude(include=[_selectable(self._field)]),
+            "with_payload": models.PayloadSelectorInclude(include=[_selectable_field(self._field)]),
             "with_vector": False,
         }
-        prefetch = [widened(each, self._size) for each in as_list(self._asked.prefetch) or []]
+        prefetch = [widen(each, self._size) for each in as_list(self._query.prefetch) or []]
         if not prefetch:
-            return self._asked.model_copy(update=changes)
+            return self._query.model_copy(update=changes)
         candidates = sum(each.limit or 0 for each in prefetch)
         changes |= {"prefetch": prefetch, "limit": min(candidates + 1, _MOST)}
         without = models.IsEmptyCondition(is_empty=models.PayloadField(key=self._field))
-        return _narrowed(self._asked.model_copy(update=changes), models.Filter(must_not=[without]))
+        return _add_filter(self._query.model_copy(update=changes), models.Filter(must_not=[without]))
 
 
-def widened(prefetch: models.Prefetch, group_size: int) -> models.Prefetch:
-    """A prefetch of so many times the points, as a server makes it for groups."""
-    inner = [widened(each, group_size) for each in as_list(prefetch.prefetch) or []]
+def widen(prefetch: models.Prefetch, group_size: int) -> models.Prefetch:
+    """Returns a prefetch of so many times the points, as a server makes it for groups."""
+    inner = [widen(each, group_size) for each in as_list(prefetch.prefetch) or []]
     limit = DEFAULT_LIMIT if prefetch.limit is None else prefetch.limit
     return prefetch.model_copy(update={"limit": min(limit * group_size, _MOST), "prefetch": inner or None})
 
 
-def grouped(points: Sequence[models.ScoredPoint], path: Sequence[Step], size: int) -> Groups:
-    """Points by their keys: the groups in the order of their first points, in each no more than its size."""
+def group_points(points: Sequence[models.ScoredPoint], path: Sequence[Step], size: int) -> Groups:
+    """Groups points by their keys: the groups in the order of their first points, in each no more than its size."""
     groups: Groups = {}
     for point in points:
-        for key in keys(point.payload or {}, path):
+        for key in group_keys(point.payload or {}, path):
             hits = groups.setdefault(key, [])
             if len(hits) < size:
                 hits.append(point)
     return groups
 
 
-def keys(payload: Mapping[str, Any], path: Sequence[Step]) -> list[Key]:
-    """The groups that a point is in: none, if one value of the field is neither a string nor an integer."""
+def group_keys(payload: Mapping[str, Any], path: Sequence[Step]) -> list[Key]:
+    """Returns the groups that a point is in: none, if a value of the field is neither a string nor an integer."""
     values: list[Any] = [payload]
     for step in path:
         values = [child for value in values for child in _children(value, step)]
@@ -155,8 +174,8 @@ def keys(payload: Mapping[str, Any], path: Sequence[Step]) -> list[Key]:
     return list(dict.fromkeys(flat)) if all(type(value) in {str, int} for value in flat) else []
 
 
-def steps(field: str) -> list[Step]:
-    """A path into a payload, key by key; in lists an index, or ``None`` for all that is in one."""
+def parse_path(field: str) -> list[Step]:
+    """Splits a path into a payload, key by key; in lists an index, or ``None`` for all that is in one."""
     found: list[Step] = []
     for match in _STEP.finditer(field):
         index = match["index"]
@@ -167,8 +186,8 @@ def steps(field: str) -> list[Step]:
     return found
 
 
-def among(field: str, wanted: Iterable[Key]) -> models.FieldCondition | None:
-    """A condition for points of groups; ``None``: no condition is for all of them."""
+def group_condition(field: str, wanted: Iterable[Key]) -> models.FieldCondition | None:
+    """Returns a condition for points of groups; ``None`` if no condition is for all of them."""
     strings = [key for key in wanted if isinstance(key, str)]
     integers = [key for key in wanted if isinstance(key, int)]
     if (strings and integers) or not all(key in _INTEGERS for key in integers):
@@ -176,13 +195,13 @@ def among(field: str, wanted: Iterable[Key]) -> models.FieldCondition | None:
     return models.FieldCondition(key=field, match=models.MatchAny(any=strings or integers))
 
 
-def _narrowed(request: models.QueryRequest, more: models.Filter) -> models.QueryRequest:
+def _add_filter(request: models.QueryRequest, more: models.Filter) -> models.QueryRequest:
     both = more if request.filter is None else models.Filter(must=[request.filter, more])
     return request.model_copy(update={"filter": both})
 
 
-def _selectable(field: str) -> str:
-    """The part of a path that a payload can be cut down to: the engine cannot pick elements out of lists."""
+def _selectable_field(field: str) -> str:
+    """Returns the part of a path that a payload can be cut down to: the engine cannot pick elements out of lists."""
     bracket = next((match for match in _STEP.finditer(field) if match["index"] is not None), None)
     return field if bracket is None else field[: bracket.start()]
 

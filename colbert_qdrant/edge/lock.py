@@ -1,4 +1,4 @@
-"""One client per store: an exclusive lock on a file that says who holds it."""
+"""Lets one client have a store: an exclusive lock on a file that says who holds it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class StoreLock:
     """An exclusive lock on a store's folder, released by `release()` or by the end of the process.
 
     Raises:
-        StoreLockedError: Somebody else holds it.
+        StoreLockedError: Another client or process holds the lock.
     """
 
     def __init__(self, path: Path) -> None:

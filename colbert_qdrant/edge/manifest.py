@@ -1,4 +1,4 @@
-"""`collection.json`: what the engine itself does not keep about a collection."""
+"""Keeps `collection.json`, which holds what the engine itself does not keep about a collection."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def to_json(value: Mapping[str, Any]) -> dict[str, Any]:
     """Returns metadata as plain JSON values.
 
     Raises:
-        ConfigurationError: Something in it is not JSON.
+        ConfigurationError: A value in the metadata is not JSON.
     """
     try:
         plain: dict[str, Any] = to_jsonable_python(dict(value))
@@ -74,8 +74,8 @@ def to_json(value: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def dumped(value: BaseModel | Mapping[str, BaseModel] | None) -> Any:
+def dump_models(value: BaseModel | Mapping[str, BaseModel] | None) -> Any:
     """Returns a model, or a dict of models, as plain JSON values."""
     if value is None or isinstance(value, BaseModel):
         return value and value.model_dump(mode="json", exclude_none=True)
-    return {name: dumped(model) for name, model in value.items()}
+    return {name: dump_models(model) for name, model in value.items()}

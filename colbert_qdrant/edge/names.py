@@ -1,4 +1,4 @@
-"""Names that become the names of files and folders: the same on every system, and never a way out of their folder."""
+"""Checks names that become those of files and folders: valid on every system, and never a way out of a folder."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ _MAX_BYTES = 255
 
 
 def check_name(name: str, what: str, *, max_bytes: int = _MAX_BYTES) -> None:
-    """Raise unless something can be the name of a file or a folder.
+    """Raises unless something can be the name of a file or a folder.
 
     Args:
         name: The name.
-        what: Whose name it is, for the message.
-        max_bytes: How long it may be.
+        what: The owner of the name, for the message.
+        max_bytes: Most bytes of the name.
 
     Raises:
-        ConfigurationError: It is no name on some system, or one that leads elsewhere.
+        ConfigurationError: The name is none on some system, or leads elsewhere.
     """
     problem = _problem(name, max_bytes)
     if problem:
         raise ConfigurationError(
-            f"{_shown(name)} cannot be the name of {what}, which becomes that of a file or folder: {problem}"
+            f"{_shorten(name)} cannot be the name of {what}, which becomes that of a file or folder: {problem}"
         )
 
 
 def store_folder(path: str | os.PathLike[str]) -> Path:
-    """The folder that a path names, wherever the process goes.
+    """Returns the folder that a path names, wherever the process goes.
 
     Raises:
-        ConfigurationError: It names none.
+        ConfigurationError: The path is empty, has a NUL, or is not valid Unicode.
     """
     text = os.fspath(path)
     if not text:
@@ -49,12 +49,12 @@ def store_folder(path: str | os.PathLike[str]) -> Path:
     return Path(text).absolute()
 
 
-def folded(name: str) -> str:
-    """What is the same for all names that some file system takes for one."""
+def fold_name(name: str) -> str:
+    """Returns what is the same for all names that some file system takes for one."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
-def _shown(name: object) -> str:
+def _shorten(name: object) -> str:
     shown = ascii(name)  # a name may not be printable
     return shown if len(shown) <= 60 else f"{shown[:60]}…"
 

@@ -1,4 +1,4 @@
-"""Collection parameters of qdrant-client → Edge's configuration; Qdrant's defaults where they are not set."""
+"""Translates qdrant-client's collection parameters to Edge's configuration, with Qdrant's defaults where not set."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import qdrant_edge as edge
 from qdrant_client import models
 
-from colbert_qdrant.edge.fields import given, same_member, unsupported
+from colbert_qdrant.edge.fields import read_fields, same_member, unsupported_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +40,7 @@ _QUANTIZATIONS: dict[str, tuple[str, type[Any], tuple[str, ...], dict[str, type[
 
 
 class CreateParams(TypedDict):
-    """What `create_collection` takes, apart from the name and the metadata."""
+    """The parameters of `create_collection`, apart from the name and the metadata."""
 
     vectors: models.VectorParams | Mapping[str, models.VectorParams] | None
     sparse_vectors: Mapping[str, models.SparseVectorParams] | None
@@ -89,13 +89,13 @@ def edge_config(params: CreateParams) -> edge.EdgeConfig:
 
 
 def _dense(value: models.VectorParams, hnsw: dict[str, Any]) -> edge.EdgeVectorParams:
-    values = given(
+    values = read_fields(
         value,
         *("size", "on_disk", "multivector_config", "hnsw_config", "quantization_config"),
         enums={"distance": edge.Distance, "datatype": edge.VectorStorageDatatype, **_MEMORY},
     )
     if value.multivector_config is not None:
-        comparator = given(value.multivector_config, enums={"comparator": edge.MultiVectorComparator})
+        comparator = read_fields(value.multivector_config, enums={"comparator": edge.MultiVectorComparator})
         values["multivector_config"] = edge.MultiVectorConfig(**comparator)
     if value.hnsw_config is not None:
         values["hnsw_config"] = edge.HnswIndexConfig(**_hnsw_values(value.hnsw_config, hnsw))
@@ -104,9 +104,9 @@ def _dense(value: models.VectorParams, hnsw: dict[str, Any]) -> edge.EdgeVectorP
 
 
 def _sparse(value: models.SparseVectorParams) -> edge.EdgeSparseVectorParams:
-    index = given(value, "index", "modifier").get("index") or models.SparseIndexParams()
+    index = read_fields(value, "index", "modifier").get("index") or models.SparseIndexParams()
     enums: dict[str, type[Any]] = {"datatype": edge.VectorStorageDatatype, **_MEMORY}
-    values = given(index, "full_scan_threshold", "on_disk", enums=enums)
+    values = read_fields(index, "full_scan_threshold", "on_disk", enums=enums)
     if value.modifier is not None and value.modifier != models.Modifier.NONE:
         values["modifier"] = same_member(edge.Modifier, value.modifier)
     return edge.EdgeSparseVectorParams(**values)
@@ -116,12 +116,12 @@ def _hnsw_values(value: models.HnswConfigDiff | None, defaults: dict[str, Any]) 
     if value is None:
         return dict(defaults)
     names = (*HNSW_DEFAULTS, "max_indexing_threads", "on_disk", "payload_m", "inline_storage")
-    return defaults | given(value, *names, enums=_MEMORY)
+    return defaults | read_fields(value, *names, enums=_MEMORY)
 
 
 def _optimizers(value: models.OptimizersConfigDiff) -> edge.EdgeOptimizersConfig:
     names = (*OPTIMIZER_DEFAULTS, "default_segment_number", "max_segment_size", "prevent_unoptimized")
-    return edge.EdgeOptimizersConfig(**given(value, *names))
+    return edge.EdgeOptimizersConfig(**read_fields(value, *names))
 
 
 def _quantization(value: models.QuantizationConfig | None) -> edge.QuantizationConfigType | None:
@@ -129,8 +129,8 @@ def _quantization(value: models.QuantizationConfig | None) -> edge.QuantizationC
         return None
     kind = type(value).__name__
     if kind not in _QUANTIZATIONS:
-        raise unsupported(f"`{kind}`")
+        raise unsupported_error(f"`{kind}`")
     field, config, names, enums = _QUANTIZATIONS[kind]
-    values = given(given(value, field)[field], "always_ram", *names, enums={**enums, **_MEMORY})
+    values = read_fields(read_fields(value, field)[field], "always_ram", *names, enums={**enums, **_MEMORY})
     made: edge.QuantizationConfigType = config(**values)
     return made

@@ -1,4 +1,4 @@
-"""Payload index parameters of qdrant-client → Edge's."""
+"""Translates qdrant-client's parameters of payload indexes to Edge's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import qdrant_edge as edge
 from qdrant_client import models
 
-from colbert_qdrant.edge.fields import given, same_member, unsupported
+from colbert_qdrant.edge.fields import read_fields, same_member, unsupported_error
 from colbert_qdrant.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ def edge_schema(
         return schema
     kind = getattr(edge, type(value).__name__, None)
     if kind is None:
-        raise unsupported(f"`{type(value).__name__}`")
+        raise unsupported_error(f"`{type(value).__name__}`")
     enums: dict[str, type[Any]] = {"memory": edge.Memory, "tokenizer": edge.TokenizerType}
-    values = given(value, *_PLAIN, *_TEXT, *_TEXT_PARTS, enums=enums, drop="type")
+    values = read_fields(value, *_PLAIN, *_TEXT, *_TEXT_PARTS, enums=enums, drop="type")
     for name in values.keys() & _TEXT_PARTS.keys():
         values[name] = _TEXT_PARTS[name](values[name])
     made: edge.PayloadSchemaParams = kind(**values)
@@ -53,23 +53,23 @@ def _stopwords(value: models.Language | models.StopwordsSet) -> edge.Language | 
     if isinstance(value, models.Language):
         language: edge.Language = same_member(edge.Language, value)
         return language
-    values = given(value, "languages", "custom")
+    values = read_fields(value, "languages", "custom")
     languages = {same_member(edge.Language, language) for language in values.get("languages", [])}
     return edge.StopwordsSet(languages=languages, custom=set(values.get("custom", [])))
 
 
 def _stemmer(value: Any) -> edge.SnowballParams | edge.DisabledStemmer:
     if type(value).__name__ == "SnowballParams":
-        return edge.SnowballParams(**given(value, enums={"language": edge.SnowballLanguage}, drop="type"))
+        return edge.SnowballParams(**read_fields(value, enums={"language": edge.SnowballLanguage}, drop="type"))
     if type(value).__name__ == "DisabledStemmerParams":
         return edge.DisabledStemmer()
-    raise unsupported(f"`{type(value).__name__}`")
+    raise unsupported_error(f"`{type(value).__name__}`")
 
 
 def _scoring(value: Any) -> bool | edge.TextScoringParams:
     if isinstance(value, bool):
         return value
-    return edge.TextScoringParams(**given(value, enums={"type": edge.TextScoringType}))
+    return edge.TextScoringParams(**read_fields(value, enums={"type": edge.TextScoringType}))
 
 
 _TEXT_PARTS: dict[str, Callable[[Any], Any]] = {

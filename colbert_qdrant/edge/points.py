@@ -1,4 +1,4 @@
-"""Points of qdrant-client → Edge's points, and Edge's records → qdrant-client's."""
+"""Translates qdrant-client's points to Edge's, and Edge's records to qdrant-client's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import qdrant_edge as edge
 from pydantic_core import to_jsonable_python
 from qdrant_client import models
 
-from colbert_qdrant.edge.fields import given, unsupported
+from colbert_qdrant.edge.fields import read_fields, unsupported_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ def to_vector(value: Any) -> edge.NamedVector:
         return rows
     if isinstance(value, models.SparseVector):
         return edge.SparseVector(value.indices, value.values)
-    raise unsupported(f"`{type(value).__name__}` as a vector")
+    raise unsupported_error(f"`{type(value).__name__}` as a vector")
 
 
 def to_vectors(value: Any) -> dict[str, edge.NamedVector]:
@@ -44,9 +44,9 @@ def to_payload(value: models.Payload) -> dict[str, Any]:
 def to_selector(value: models.WithPayloadInterface) -> edge.WithPayloadType:
     """Translates `with_payload`."""
     if isinstance(value, models.PayloadSelectorInclude):
-        return edge.PayloadSelector.Include(given(value, "include")["include"])
+        return edge.PayloadSelector.Include(read_fields(value, "include")["include"])
     if isinstance(value, models.PayloadSelectorExclude):
-        return edge.PayloadSelector.Exclude(given(value, "exclude")["exclude"])
+        return edge.PayloadSelector.Exclude(read_fields(value, "exclude")["exclude"])
     return value
 
 
@@ -62,15 +62,15 @@ def from_id(value: PointId) -> int | str:
 
 def from_record(value: edge.Record) -> models.Record:
     """Translates a record. It is not validated again: that costs a look at every float."""
-    return models.Record.model_construct(**_common(value))
+    return models.Record.model_construct(**_common_fields(value))
 
 
-def from_scored(value: edge.ScoredPoint) -> models.ScoredPoint:
+def from_scored_point(value: edge.ScoredPoint) -> models.ScoredPoint:
     """Translates a search result."""
-    return models.ScoredPoint.model_construct(version=value.version, score=value.score, **_common(value))
+    return models.ScoredPoint.model_construct(version=value.version, score=value.score, **_common_fields(value))
 
 
-def _common(value: edge.Record | edge.ScoredPoint) -> dict[str, Any]:
+def _common_fields(value: edge.Record | edge.ScoredPoint) -> dict[str, Any]:
     return {
         "id": from_id(value.id),
         "payload": value.payload,

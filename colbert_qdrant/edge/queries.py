@@ -1,4 +1,4 @@
-"""Queries of qdrant-client → Edge's queries."""
+"""Translates qdrant-client's queries to Edge's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uuid import UUID
 import qdrant_edge as edge
 from qdrant_client import models
 
-from colbert_qdrant.edge.fields import as_list, given, same_member, unsupported
+from colbert_qdrant.edge.fields import as_list, read_fields, same_member, unsupported_error
 from colbert_qdrant.edge.filters import to_filter
 from colbert_qdrant.edge.formulas import to_formula
 from colbert_qdrant.edge.points import to_names, to_selector, to_vector
@@ -21,7 +21,7 @@ DEFAULT_LIMIT = 10
 
 DEFAULT_DIVERSITY = 0.5
 RRF_K = 2
-_SHARED = ("prefetch", "query", "using", "filter", "params", "score_threshold", "limit")
+_SHARED_FIELDS = ("prefetch", "query", "using", "filter", "params", "score_threshold", "limit")
 
 
 def to_request(value: models.QueryRequest) -> edge.QueryRequest:
@@ -30,9 +30,9 @@ def to_request(value: models.QueryRequest) -> edge.QueryRequest:
     Raises:
         CapabilityError: Edge does not have the query, or one of its parameters.
     """
-    values = given(value, *_SHARED, "offset", "with_vector", "with_payload")
+    values = read_fields(value, *_SHARED_FIELDS, "offset", "with_vector", "with_payload")
     return edge.QueryRequest(
-        **_shared(values),
+        **_shared_fields(values),
         offset=values.get("offset"),
         with_vector=to_names(values.get("with_vector", False)),
         with_payload=to_selector(values.get("with_payload", False)),
@@ -40,10 +40,10 @@ def to_request(value: models.QueryRequest) -> edge.QueryRequest:
 
 
 def _prefetch(value: models.Prefetch) -> edge.Prefetch:
-    return edge.Prefetch(**_shared(given(value, *_SHARED)))
+    return edge.Prefetch(**_shared_fields(read_fields(value, *_SHARED_FIELDS)))
 
 
-def _shared(values: dict[str, Any]) -> dict[str, Any]:
+def _shared_fields(values: dict[str, Any]) -> dict[str, Any]:
     limit = values.get("limit", DEFAULT_LIMIT)
     return {
         "limit": limit,
@@ -56,7 +56,7 @@ def _shared(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def to_query(value: Any, *, using: str | None, limit: int) -> edge.ScoringQueryType | None:
-    """Translates what to search for: a vector or one of the query models.
+    """Translates a query: a vector or one of the query models.
 
     Args:
         value: The query; None lists points by id.
@@ -69,19 +69,19 @@ def to_query(value: Any, *, using: str | None, limit: int) -> edge.ScoringQueryT
     if kind in _RESCORING:
         return _RESCORING[kind](value)
     if isinstance(value, models.NearestQuery):
-        parts = given(value, "nearest", "mmr")
+        parts = read_fields(value, "nearest", "mmr")
         if "mmr" in parts:
             return _mmr(to_vector(parts["nearest"]), parts["mmr"], using, limit)
         value = parts["nearest"]
     if isinstance(value, (int, str, UUID)):
-        raise unsupported("queries by point id (retrieve the point's vector and search with that)")
+        raise unsupported_error("queries by point id (retrieve the point's vector and search with that)")
     if isinstance(value, (list, models.SparseVector)) or hasattr(value, "tolist"):
         return edge.Query.Nearest(to_vector(value), using)
-    raise unsupported(f"`{type(value).__name__}` as a query")
+    raise unsupported_error(f"`{type(value).__name__}` as a query")
 
 
 def _mmr(vector: edge.NamedVector, mmr: models.Mmr, using: str | None, limit: int) -> edge.Mmr:
-    values = given(mmr, "diversity", "candidates_limit")
+    values = read_fields(mmr, "diversity", "candidates_limit")
     diversity = values.get("diversity", DEFAULT_DIVERSITY)
     return edge.Mmr(vector, 1.0 - diversity, values.get("candidates_limit", limit), using)
 
@@ -91,11 +91,11 @@ def _fusion(value: models.FusionQuery) -> edge.ScoringQueryType:
         return _scoring(edge.Fusion.Rrf(k=RRF_K))
     if value.fusion is models.Fusion.DBSF:
         return _scoring(edge.Fusion.Dbsf())
-    raise unsupported(f"`{value.fusion}`")
+    raise unsupported_error(f"`{value.fusion}`")
 
 
 def _rrf(value: models.RrfQuery) -> edge.ScoringQueryType:
-    return _scoring(edge.Fusion.Rrf(**({"k": RRF_K} | given(value.rrf, "k", "weights"))))
+    return _scoring(edge.Fusion.Rrf(**({"k": RRF_K} | read_fields(value.rrf, "k", "weights"))))
 
 
 def _scoring(value: Any) -> edge.ScoringQueryType:
@@ -112,7 +112,7 @@ _RESCORING: dict[str, Callable[[Any], edge.ScoringQueryType]] = {
 
 
 def _params(value: models.SearchParams) -> edge.SearchParams:
-    values = given(value, "hnsw_ef", "exact", "quantization", "indexed_only", "acorn", "idf")
+    values = read_fields(value, "hnsw_ef", "exact", "quantization", "indexed_only", "acorn", "idf")
     for name in values.keys() & _PARAM_PARTS.keys():
         values[name] = _PARAM_PARTS[name](values[name])
     return edge.SearchParams(**values)
@@ -120,15 +120,15 @@ def _params(value: models.SearchParams) -> edge.SearchParams:
 
 def _idf(value: Any) -> edge.IdfParams:
     if type(value).__name__ == "IdfCorpusParams":
-        return edge.IdfParams(corpus=to_filter(given(value, "corpus")["corpus"]))
+        return edge.IdfParams(corpus=to_filter(read_fields(value, "corpus")["corpus"]))
     if getattr(value, "value", None) == "global":
         return edge.IdfParams()
-    raise unsupported(f"`{value!r}` as the corpus of IDF")
+    raise unsupported_error(f"`{value!r}` as the corpus of IDF")
 
 
 _PARAM_PARTS: dict[str, Callable[[Any], Any]] = {
-    "quantization": lambda v: edge.QuantizationSearchParams(**given(v, "ignore", "rescore", "oversampling")),
-    "acorn": lambda v: edge.AcornSearchParams(**given(v, "enable", "max_selectivity")),
+    "quantization": lambda v: edge.QuantizationSearchParams(**read_fields(v, "ignore", "rescore", "oversampling")),
+    "acorn": lambda v: edge.AcornSearchParams(**read_fields(v, "enable", "max_selectivity")),
     "idf": _idf,
 }
 
@@ -137,7 +137,7 @@ def to_order(value: str | models.OrderBy) -> edge.OrderBy:
     """Translates `order_by` of a scroll."""
     if isinstance(value, str):
         return edge.OrderBy(value)
-    values = given(value, "key", "direction", "start_from")
+    values = read_fields(value, "key", "direction", "start_from")
     if "direction" in values:
         values["direction"] = same_member(edge.Direction, values["direction"])
     if hasattr(values.get("start_from"), "isoformat"):

@@ -1,4 +1,4 @@
-"""The methods of `EdgeClient` that read points: queries, lists, counts."""
+"""Holds the methods of `EdgeClient` that read points: queries, lists, counts."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     AnyQuery = models.QueryInterface | np.ndarray[Any, Any]
 
 
-class Reading:
-    """What `EdgeClient` inherits."""
+class ReadMethods:
+    """The methods that read points, for `EdgeClient` to inherit."""
 
     _store: Store
 

@@ -1,4 +1,4 @@
-"""What is written is checked before Edge sees it.
+"""Checks what is written before Edge sees it.
 
 Edge writes a batch to its log before it looks at it. A batch that fails half way stays half written, and two
 things make the log unreadable, so that the collection cannot be loaded again after a crash: a multivector with

@@ -1,4 +1,4 @@
-"""Opening a collection's shard as its manifest says, whatever a crash left."""
+"""Opens a collection's shard as its manifest says, whatever a crash left."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SHARD_NAME: Final = "shard"
 _VECTORS: Final = ("vectors", "sparse_vectors", "vector_data", "sparse_vector_data")
-"""Where the engine's files of parameters list vectors: the shard's own the first two, a segment's the others."""
+"""The keys at which the engine's files of parameters list vectors: a shard's the first two, a segment's the others."""
 
 
 def open_shard(folder: Path, manifest: Manifest) -> edge.EdgeShard:

@@ -1,4 +1,7 @@
-"""A folder of collections: `<path>/{.lock, aliases.json}` and `<path>/collections/<name>/{collection.json, shard/}`."""
+"""Keeps the collections of one folder, open in this process alone.
+
+The folder has the files `.lock` and `aliases.json`, and `collections/<name>/{collection.json, shard/}`.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,8 @@ from colbert_qdrant.edge.aliases import Aliases
 from colbert_qdrant.edge.collection import Collection
 from colbert_qdrant.edge.failures import engine_errors
 from colbert_qdrant.edge.lock import StoreLock
-from colbert_qdrant.edge.manifest import FILE_NAME, Manifest, dumped, to_json
-from colbert_qdrant.edge.names import check_name, folded
+from colbert_qdrant.edge.manifest import FILE_NAME, Manifest, dump_models, to_json
+from colbert_qdrant.edge.names import check_name, fold_name
 from colbert_qdrant.edge.params import CreateParams, edge_config, with_segments
 from colbert_qdrant.edge.shards import SHARD_NAME, open_shard
 from colbert_qdrant.errors import (
@@ -90,7 +93,7 @@ class Store:
 
     def exists(self, name: str) -> bool:
         """Says if there is such a collection, or an alias of that name."""
-        with self._exclusively():
+        with self._exclusive_access():
             return self._folder(self._resolve(name)).name in self.names()
 
     def aliases(self) -> Mapping[str, str]:
@@ -100,20 +103,20 @@ class Store:
 
     def change_aliases(self, operations: Sequence[models.AliasOperations]) -> None:
         """Carries out operations on aliases in their order: all of them, or none."""
-        with self._exclusively():
+        with self._exclusive_access():
             self._aliases.change(operations, self.names())
 
     def create(self, name: str, params: CreateParams, metadata: Mapping[str, Any] | None) -> None:
         """Creates a collection.
 
         Raises:
-            CollectionExistsError: There is one of that name, or an alias.
+            CollectionExistsError: There is a collection of that name, or an alias.
         """
         folder = self._folder(name)
         params["optimizers_config"] = with_segments(params["optimizers_config"])
-        manifest = Manifest({key: dumped(value) for key, value in params.items() if value})  # type: ignore[arg-type]
+        manifest = Manifest({key: dump_models(value) for key, value in params.items() if value})  # type: ignore[arg-type]
         manifest.merge(to_json(metadata or {}))
-        with self._exclusively():
+        with self._exclusive_access():
             self._require_free(folder)
             self._aliases.require_none(name)
             _remove(folder)  # what a crash left behind
@@ -132,7 +135,7 @@ class Store:
     def delete(self, name: str) -> bool:
         """Deletes a collection with its aliases; False if there is none of that name."""
         folder = self._folder(name)
-        with self._exclusively(), engine_errors("delete_collection", name):
+        with self._exclusive_access(), engine_errors("delete_collection", name):
             existed = folder.name in self.names()
             if folder.name not in {entry.name for entry in self._collections.iterdir()}:
                 return False  # though a file system may take another one for it
@@ -149,9 +152,9 @@ class Store:
         """Returns the collection of a name or an alias, loading it when it is used for the first time.
 
         Raises:
-            CollectionNotFoundError: There is none.
+            CollectionNotFoundError: There is no such collection.
         """
-        with self._exclusively():
+        with self._exclusive_access():
             name = self._resolve(name)
             if name not in self._loaded:
                 self._loaded[name] = self._load(name)
@@ -172,7 +175,7 @@ class Store:
         return Collection(name, folder, manifest, shard)
 
     @contextlib.contextmanager
-    def _exclusively(self) -> Iterator[None]:
+    def _exclusive_access(self) -> Iterator[None]:
         self._check()  # before the guard: in a forked child nobody would ever give it back
         with self._guard:
             self._check()
@@ -197,7 +200,7 @@ class Store:
 
     def _require_free(self, folder: Path) -> None:
         for other in self.names():
-            if folded(other) == folded(folder.name):
+            if fold_name(other) == fold_name(folder.name):
                 clash = "" if other == folder.name else f", which some file systems take {folder.name!r} for"
                 raise CollectionExistsError(f"collection {other!r} exists already in {self.path}{clash}")
         _require_no_link(folder)

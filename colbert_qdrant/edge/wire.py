@@ -1,4 +1,4 @@
-"""Calls and answers as bytes, between this process and the one that has the engine: JSON, and numbers as they are.
+"""Packs calls and answers to and from the engine's process into bytes: JSON, and numbers as they are.
 
 A message is its number, the length of its JSON, that of its buffers, the JSON, and the buffers, which the JSON refers
 to. Nothing in it is code: a class is a name, looked up among the client's models and this library's errors.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 HEADER: Final = struct.Struct("<QQQ")
-"""Of a message: its number, bytes of its JSON, and of its buffers."""
+"""The header of a message: its number, the bytes of its JSON, and those of its buffers."""
 
 GOODBYE: Final = HEADER.pack(0, 0, 0)
 """The last message, which asks for nothing."""
@@ -46,10 +46,10 @@ _READERS: Final[Mapping[str, Callable[[str], Any]]] = {
 
 
 def pack(number: int, message: Any) -> bytes:
-    """A message as bytes.
+    """Returns a message as bytes.
 
     Raises:
-        TypeError: Something in it is no JSON, no model and no array.
+        TypeError: A value in the message is no JSON, no model and no array.
     """
     buffers = _Buffers()
     text = json.dumps(_encode(message, buffers)).encode()
@@ -57,31 +57,31 @@ def pack(number: int, message: Any) -> bytes:
 
 
 def unpack(body: bytes, text_length: int) -> Any:
-    """What `pack` made bytes of, without their header.
+    """Returns the message that `pack` made bytes of, which come without their header.
 
     Raises:
-        ValueError: It names a class that is none of the client's models.
+        ValueError: The message names a class that is none of the client's models.
     """
     return _decode(json.loads(body[:text_length]), memoryview(body)[text_length:])
 
 
 def pack_error(error: Exception) -> dict[str, Any]:
-    """An exception as a message."""
+    """Returns an exception as a message."""
     return {"type": type(error).__name__, "text": str(error)}
 
 
-def unpack_error(said: dict[str, Any]) -> Exception:
-    """The exception of a message: of this library's class, a built-in one, or an `EngineError` that names it."""
-    name, text = said["type"], said["text"]
+def unpack_error(message: dict[str, Any]) -> Exception:
+    """Makes the exception of a message: of this library's class, a built-in one, or an `EngineError` that names it."""
+    name, text = message["type"], message["text"]
     for module in (errors, builtins):
         kind = getattr(module, name, None)
         if isinstance(kind, type) and issubclass(kind, Exception) and kind is not StopIteration:
-            return _made(kind, text)
+            return _make_error(kind, text)
     return errors.EngineError(f"{name}: {text}")
 
 
-def _made(kind: type[Exception], text: str) -> Exception:
-    """An exception of a class, or of the nearest one above it that is made from a text alone."""
+def _make_error(kind: type[Exception], text: str) -> Exception:
+    """Makes an exception of a class, or of the nearest one above it that is made from a text alone."""
     for each in kind.__mro__:
         with contextlib.suppress(TypeError):
             error: Exception = each(text)
@@ -90,14 +90,14 @@ def _made(kind: type[Exception], text: str) -> Exception:
 
 
 class _Buffers:
-    """What the JSON of a message refers to."""
+    """The buffers that the JSON of a message refers to."""
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
         self.size = 0
 
     def add(self, data: bytes) -> tuple[int, int]:
-        """Where the data are: their start and their length."""
+        """Adds data; returns their start and their length."""
         start = self.size
         self.parts.append(data)
         self.size += len(data)
@@ -111,7 +111,7 @@ def _encode(value: Any, buffers: _Buffers) -> Any:  # noqa: PLR0911 - one for ea
         if len(value) >= _FEW and set(map(type, value)) == {float}:
             return {_TAG: "floats", "at": buffers.add(array("d", value).tobytes())}
         return [_encode(item, buffers) for item in value]
-    if isinstance(value, BaseModel) and (model := _client_s(type(value))):
+    if isinstance(value, BaseModel) and (model := _client_class_name(type(value))):
         fields = {name: _encode(field, buffers) for name, field in value.__dict__.items()}
         return {_TAG: "model", "name": model, "fields": fields, "set": [*value.model_fields_set]}
     if isinstance(value, dict):
@@ -126,7 +126,7 @@ def _encode(value: Any, buffers: _Buffers) -> Any:  # noqa: PLR0911 - one for ea
 
 def _encode_rare(value: Any, buffers: _Buffers) -> Any:  # noqa: PLR0911 - likewise
     match value:
-        case Enum() if name := _client_s(type(value)):
+        case Enum() if name := _client_class_name(type(value)):
             return {_TAG: "enum", "name": name, "value": value.value}
         case tuple():
             return {_TAG: "tuple", "items": _encode(list(value), buffers)}
@@ -145,8 +145,8 @@ def _encode_rare(value: Any, buffers: _Buffers) -> Any:  # noqa: PLR0911 - likew
 
 
 @functools.cache
-def _client_s(kind: type) -> str | None:
-    """The name under which the client's models have a class, or one that it is made from."""
+def _client_class_name(kind: type) -> str | None:
+    """Returns the name under which the client's models have a class, or one that it is made from."""
     own = (each for each in kind.__mro__ if each not in (BaseModel, Enum))
     return next((each.__name__ for each in own if getattr(models, each.__name__, None) is each), None)
 

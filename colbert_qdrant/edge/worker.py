@@ -1,4 +1,4 @@
-"""The process that has an embedded store open, and does what it is asked to: ``python -m … PATH``.
+"""Serves an embedded store from a process of its own: ``python -m … PATH``.
 
 Requests come over its standard input, answers go over its standard output. It ends when it is told to, or when the
 input does.
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def main(path: str) -> None:
-    """Serve the store in a folder until the other side goes away."""
+    """Serves the store in a folder until the other side goes away."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of a terminal's processes; the other one decides
-    requests, answers = sys.stdin.buffer, _own_output()
+    requests, answers = sys.stdin.buffer, _reserve_output()
     client: EdgeClient | None = None
     while (message := _read(requests)) is not None:
         number, call = message
@@ -46,7 +46,7 @@ def _answer(answers: BinaryIO, number: int, call: Callable[[], Any], *, shown: b
 
 
 def _read(requests: BinaryIO) -> tuple[int, Callable[[EdgeClient], Any]] | None:
-    """The next request: its number, and what it asks of a client; ``None``: there is none any more."""
+    """Reads the next request: its number, and what it asks of a client; ``None`` if there is none any more."""
     header = requests.read(HEADER.size)
     if len(header) < HEADER.size or header == GOODBYE:
         return None
@@ -60,8 +60,8 @@ def _call(body: bytes, text: int, client: EdgeClient) -> Any:
     return getattr(client, request["method"])(*request["arguments"], **request["named"])
 
 
-def _own_output() -> BinaryIO:
-    """Standard output; whatever else is printed goes to standard error from now on."""
+def _reserve_output() -> BinaryIO:
+    """Takes standard output over; whatever else is printed goes to standard error from now on."""
     own = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     return own

@@ -1,4 +1,4 @@
-"""Text → token embeddings.
+"""Encodes texts as token embeddings.
 
 The modules that need torch or transformers are imported inside functions: importing this package loads neither.
 """

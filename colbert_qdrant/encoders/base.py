@@ -1,4 +1,4 @@
-"""The seam between models and everything behind them."""
+"""Defines the protocols of encoders, and checks texts before and token embeddings after encoding."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class LateInteractionEncoder(Protocol):
-    """Text → token embeddings. Anything with these four members is an encoder."""
+    """Encodes texts as token embeddings. Any object with these four members is an encoder."""
 
     @property
     def dim(self) -> int:
@@ -25,8 +25,8 @@ class LateInteractionEncoder(Protocol):
     def encode_queries(self, texts: Sequence[str]) -> TokenEmbeddings:
         """Encode queries, one token matrix per text, in the order given.
 
-        One that only stands for token vectors which something else makes raises ``NotImplementedError``: an encoding is
-        fitted without it then.
+        An encoder that only stands for token vectors which something else makes raises ``NotImplementedError``; an
+        encoding is then fitted without it.
         """
         ...
 
@@ -38,34 +38,35 @@ class LateInteractionEncoder(Protocol):
         ...
 
     def fingerprint(self) -> Mapping[str, Any]:
-        """What decides the vectors (model, lengths, …) as JSON values; equal for equal encoders on any machine.
+        """Return what decides the vectors (model, lengths, …) as JSON values, equal for equal encoders on any machine.
 
-        The key ``"name"`` is a label for people: it is shown when something else differs, never compared. Nothing at
-        all says that nobody knows: a collection created with that can be opened with any encoder of its dimensions.
+        The key ``"name"`` is a label for people: it is shown when something else differs, never compared. An empty
+        fingerprint says that nobody knows: a collection that was created with it can be opened with any encoder of its
+        dimensions.
         """
         ...
 
 
 class VectorEncoder(Protocol):
-    """Text → one vector, dense or sparse: for hybrid searches."""
+    """Encodes each text as one vector, dense or sparse, for hybrid searches."""
 
     def encode_queries(self, texts: Sequence[str]) -> Sequence[Any]:
-        """One vector per query: an array, a list of numbers, or for sparse ones a ``models.SparseVector`` or a dict."""
+        """Encode queries, one vector each: an array, a list, or for sparse ones a ``models.SparseVector`` or a dict."""
         ...
 
     def encode_documents(self, texts: Sequence[str]) -> Sequence[Any]:
-        """One vector per document, likewise."""
+        """Encode documents, one vector each, in the same forms."""
         ...
 
 
-def encoded_documents(
+def encode_and_check(
     encoder: LateInteractionEncoder, texts: Sequence[str], error: type[InvalidDocumentError | MigrationError]
 ) -> TokenEmbeddings:
-    """The token embeddings of documents.
+    """Encode documents, and check that the encoder gives one matrix per text.
 
     Raises:
-        InvalidDocumentError, MigrationError: The encoder does not give one matrix per text, of its own ``dim``; which
-            of the two is up to the caller.
+        InvalidDocumentError, MigrationError: The encoder does not give one matrix per text, of its own ``dim``; the
+            caller chooses which of the two.
     """
     tokens = encoder.encode_documents(texts)
     if len(tokens) != len(texts) or tokens.dim != encoder.dim:
@@ -76,12 +77,12 @@ def encoded_documents(
     return tokens
 
 
-def checked_texts(texts: Sequence[str], error: type[InvalidQueryError | InvalidDocumentError]) -> list[str]:
-    """Texts as a list of strings.
+def check_texts(texts: Sequence[str], error: type[InvalidQueryError | InvalidDocumentError]) -> list[str]:
+    """Return texts as a list of strings.
 
     Raises:
-        ConfigurationError: They are a single string.
-        InvalidQueryError, InvalidDocumentError: One of them is not a string; which of the two is up to the caller.
+        ConfigurationError: The texts are a single string.
+        InvalidQueryError, InvalidDocumentError: A text is not a string; the caller chooses which of the two.
     """
     if isinstance(texts, str):
         raise ConfigurationError("expected a list of texts, got one string: put it into a list")

@@ -1,4 +1,4 @@
-"""Texts → BM25's sparse vectors: on the server where it can, else here, by the same code of Qdrant's.
+"""Makes BM25's sparse vectors of texts: on the server where it can, else here, by the same code of Qdrant's.
 
 Servers do it since 1.15.3; here it is done by the embedded engine's package, which contains the server's tokenizers.
 """
@@ -24,7 +24,7 @@ _MODEL: Final = "Qdrant/bm25"
 
 
 class LocalBm25:
-    """BM25 in this process.
+    """Computes BM25's vectors in this process.
 
     Raises:
         MissingExtraError: The embedded engine's package is not installed.
@@ -41,31 +41,31 @@ class LocalBm25:
         self._model = edge.Bm25(edge.Bm25Config(**_options(config)))
 
     def documents(self, texts: Sequence[str]) -> list[SparseVector | None]:
-        """A vector per document: how much its words count in it; ``None``: it has stop words only."""
-        return [_sparse(self._model.embed_document(text)) for text in texts]
+        """Make a vector per document, of how much its words count in it; ``None`` if it has stop words only."""
+        return [_to_sparse(self._model.embed_document(text)) for text in texts]
 
     def queries(self, texts: Sequence[str]) -> list[models.SparseVector | None]:
-        """A vector per query, with 1 for each of its words; ``None``: it has stop words only."""
-        return [_query(self._model.embed_query(text)) for text in texts]
+        """Make a vector per query, with 1 for each of its words; ``None`` if it has stop words only."""
+        return [_to_query(self._model.embed_query(text)) for text in texts]
 
 
 class ServerBm25:
-    """BM25 on the server: it is sent the texts."""
+    """Leaves BM25's vectors to the server, which is sent the texts."""
 
     def __init__(self, config: Bm25Config) -> None:
         self._options = _options(config)
 
     def documents(self, texts: Sequence[str]) -> list[models.Document]:
-        """A text per document."""
+        """Return a text per document."""
         return [models.Document(text=text, model=_MODEL, options=self._options) for text in texts]
 
     def queries(self, texts: Sequence[str]) -> list[models.Document]:
-        """A text per query."""
+        """Return a text per query."""
         return self.documents(texts)
 
 
-def bm25(config: Bm25Config, capabilities: Capabilities) -> LocalBm25 | ServerBm25:
-    """What makes BM25's vectors for an engine."""
+def make_bm25(config: Bm25Config, capabilities: Capabilities) -> LocalBm25 | ServerBm25:
+    """Make the object that makes BM25's vectors for an engine."""
     return ServerBm25(config) if capabilities.has("bm25_inference") else LocalBm25(config)
 
 
@@ -79,11 +79,11 @@ def _options(config: Bm25Config) -> dict[str, Any]:
     }
 
 
-def _sparse(vector: Any) -> SparseVector | None:
+def _to_sparse(vector: Any) -> SparseVector | None:
     if not vector.indices:
         return None
     return SparseVector(indices=np.array(vector.indices, np.uint32), values=np.array(vector.values, np.float32))
 
 
-def _query(vector: Any) -> models.SparseVector | None:
+def _to_query(vector: Any) -> models.SparseVector | None:
     return models.SparseVector(indices=vector.indices, values=vector.values) if vector.indices else None

@@ -1,4 +1,4 @@
-"""Token embeddings kept on disk, under the digest of what they were made of."""
+"""Keeps token embeddings on disk, under the digest of what they were made of."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _Entry = tuple["NDArray[np.float32]", bool]
 
 
 class EmbeddingCache:
-    """One file for each text, named by its content: the text, the side and the encoder.
+    """Keeps one file for each text, named by the digest of the text, its side and the encoder.
 
     Files appear whole or not at all, so several processes may share a cache. A damaged one is made anew. Deleting
     files, or all of the folder, is safe at any time.
 
     Args:
-        folder: Where the files are kept; it is made if need be.
+        folder: The folder of the files; it is made if need be.
         encoder: Digest of the encoder's fingerprint.
 
     Raises:

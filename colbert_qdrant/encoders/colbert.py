@@ -1,4 +1,4 @@
-"""ColBERT checkpoints as encoders."""
+"""Encodes texts with a ColBERT checkpoint: `ColbertEncoder`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, overload
 
-from colbert_qdrant.encoders.base import checked_texts
+from colbert_qdrant.encoders.base import check_texts
 from colbert_qdrant.encoders.cache import EmbeddingCache
 from colbert_qdrant.encoders.checkpoint.spec import Pooling
 from colbert_qdrant.encoders.digests import json_digest, settings_digest, tokenizer_digest, weights_digest
@@ -48,10 +48,10 @@ class ColbertEncoder:
     Two things are as in sentence-transformers and not as in PyLate: prompts that were saved with the model are always
     used, and a skiplist word that is no token drops nothing (in PyLate, every unknown token of a document).
 
-    Made with `from_pretrained`. Encoding is safe from several threads.
+    An encoder is made with `from_pretrained`. Encoding is safe from several threads.
 
     Attributes:
-        spec: What the checkpoint says of itself, with the changes asked for.
+        spec: The checkpoint's specification, with the changes that were asked for.
         checkpoint: The checkpoint as it was loaded.
     """
 
@@ -79,7 +79,7 @@ class ColbertEncoder:
             raise ConfigurationError(f"batch_size must be at least 1, got {batch_size}")
         if long_documents not in {"truncate", "split"}:
             raise ConfigurationError(f"long_documents={long_documents!r}: use 'truncate' or 'split'")
-        spec = _changed(
+        spec = _apply_changes(
             checkpoint.spec,
             query_length=query_length,
             document_length=document_length,
@@ -136,8 +136,8 @@ class ColbertEncoder:
             name_or_path: A folder, or a name on the Hugging Face hub.
             revision: Branch, tag or commit on the hub.
             device: A torch device such as ``"cpu"`` or ``"cuda:0"``; ``"auto"`` takes a GPU if there is one.
-            dtype: What the model computes in; vectors are float32 in any case. Collections do not mind: one that was
-                filled in half precision may be searched in full.
+            dtype: The number type that the model computes in; vectors are float32 in any case. Collections do not mind:
+                one that was filled in half precision may be searched in full.
             trust_remote_code: Run Python code that comes with the model. Read it, and pin its commit as ``revision``.
             token: Access token for the hub; by default the one that ``hf auth login`` stored.
             local_files_only: Never ask the hub.
@@ -148,8 +148,9 @@ class ColbertEncoder:
             document_length: Tokens of a document beyond which it is truncated or split.
             query_prefix: Token of the vocabulary that is inserted after a query's first; by default the checkpoint's,
                 ``""`` for none.
-            document_prefix: The same of a document.
-            prompts: Put in front of every text, under ``"query"`` and ``"document"``; by default the checkpoint's.
+            document_prefix: The same for a document.
+            prompts: Texts that are put in front of every text, under ``"query"`` and ``"document"``; by default the
+                checkpoint's.
             pool_factor: About how many token vectors of a document become one (hierarchical clustering, the first
                 token protected). Fewer vectors are stored and compared, at some loss of quality.
             long_documents: ``"truncate"`` (counted, and reported), or ``"split"``: overlapping windows go through the
@@ -204,7 +205,7 @@ class ColbertEncoder:
         Raises:
             InvalidQueryError: A text is not a string.
         """
-        return self._encode(checked_texts(texts, InvalidQueryError), "query", self._queries, self.spec.query)
+        return self._encode(check_texts(texts, InvalidQueryError), "query", self._queries, self.spec.query)
 
     @overload
     def encode_documents(self, texts: Sequence[str]) -> TokenEmbeddings: ...
@@ -225,10 +226,10 @@ class ColbertEncoder:
         """
         if isinstance(texts, Iterator):
             return self._stream(texts)
-        return self._encode(checked_texts(texts, InvalidDocumentError), "document", self._documents, self.spec.document)
+        return self._encode(check_texts(texts, InvalidDocumentError), "document", self._documents, self.spec.document)
 
     def document_tokens(self, texts: Sequence[str]) -> list[list[TokenSpan]]:
-        """Which piece of a document each of its vectors stands for.
+        """Return the piece of a document that each of its vectors stands for.
 
         Args:
             texts: Documents.
@@ -242,12 +243,12 @@ class ColbertEncoder:
         """
         if self.spec.document.pooling:
             raise ConfigurationError("pooled vectors stand for several tokens each: load the encoder without pooling")
-        return self._documents.spans(checked_texts(texts, InvalidDocumentError))
+        return self._documents.spans(check_texts(texts, InvalidDocumentError))
 
     def fingerprint(self) -> dict[str, Any]:
-        """What decides the vectors: digests of weights, settings and tokenizer, and how texts are treated.
+        """Return what decides the vectors: digests of weights, settings and tokenizer, and how texts are treated.
 
-        The same for a copy of the checkpoint in another place or layout, and whatever ``dtype`` it is loaded with.
+        It is the same for a copy of the checkpoint in another folder or layout, and with another ``dtype``.
         """
         return {
             "type": "colbert",
@@ -313,7 +314,7 @@ class ColbertEncoder:
         return json_digest({**self.fingerprint(), "name": None, "dtype": self._dtype})
 
 
-def _changed(
+def _apply_changes(
     spec: CheckpointSpec,
     *,
     query_length: int | None,
@@ -323,7 +324,7 @@ def _changed(
     prompts: Mapping[str, str],
     pool_factor: float | None,
 ) -> CheckpointSpec:
-    """The checkpoint's specification with the changes that were asked for."""
+    """Return the checkpoint's specification with the changes that were asked for."""
     if unknown := set(prompts) - {"query", "document"}:
         raise ConfigurationError(f"prompts are for 'query' and 'document', not for {sorted(unknown)}")
     query, document = spec.query, spec.document

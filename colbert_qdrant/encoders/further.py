@@ -1,4 +1,4 @@
-"""The vectors beside the encoding and the token vectors, of documents and of queries."""
+"""Makes the vectors beside the encoding and the token vectors, of documents and of queries."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qdrant_client import models
 
-from colbert_qdrant.encoders.bm25 import bm25
+from colbert_qdrant.encoders.bm25 import make_bm25
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, InvalidQueryError
 from colbert_qdrant.vectors import SparseVector
 
@@ -27,11 +27,11 @@ class FurtherVectors:
     Args:
         config: The collection's settings.
         encoders: The user's encoders, by the name of the vector that they make.
-        capabilities: What the engine can do.
+        capabilities: The features of the engine.
 
     Raises:
         ConfigurationError: An encoder is for a vector that the collection has not.
-        MissingExtraError: BM25 has to be computed here, and what does so is not installed.
+        MissingExtraError: BM25 has to be computed here, and the embedded engine's package is not installed.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class FurtherVectors:
             )
         self._config = config
         self._encoders = dict(encoders)
-        self._bm25 = None if config.bm25 is None else bm25(config.bm25, capabilities)
+        self._bm25 = None if config.bm25 is None else make_bm25(config.bm25, capabilities)
 
     @property
-    def brought(self) -> list[str]:
+    def names_without_encoder(self) -> list[str]:
         """Names of the vectors that only documents themselves can bring: no encoder makes them."""
         return [name for name in (*self._config.dense, *self._config.sparse) if name not in self._encoders]
 
@@ -65,16 +65,16 @@ class FurtherVectors:
                 if counts is not None:
                     vectors[self._config.bm25_vector] = counts
         for name in (*self._config.dense, *self._config.sparse):
-            lacking = [number for number, each in enumerate(documents) if name not in each.vectors]
+            missing = [number for number, each in enumerate(documents) if name not in each.vectors]
             encoder = self._encoders.get(name)
-            if encoder is not None and lacking:
-                texts = [documents[number].text for number in lacking]
+            if encoder is not None and missing:
+                texts = [documents[number].text for number in missing]
                 encoded = list(encoder.encode_documents(texts))
                 _require_one_each(name, encoded, texts)
-                for number, vector in zip(lacking, encoded, strict=True):
+                for number, vector in zip(missing, encoded, strict=True):
                     made[number][name] = self._of_document(documents[number], name, vector)
         for vectors, document in zip(made, documents, strict=True):
-            self._bring(vectors, document)
+            self._add_own_vectors(vectors, document)
         return made
 
     def queries(
@@ -83,13 +83,14 @@ class FurtherVectors:
         """Make the further vectors of queries, by name; a query without words for BM25 has none for it.
 
         Args:
-            texts: The queries; ``None``: there are only token vectors of them.
+            texts: The queries; ``None`` if there are only token vectors of them.
             given: Vectors of the queries that are at hand, by name.
             names: The vectors that are asked for.
-            count: How many queries there are.
+            count: The number of queries.
 
         Raises:
-            ConfigurationError: There is nothing to make a vector of.
+            ConfigurationError: A vector that is asked for cannot be made, one is given that is not asked for, or there
+                is not one for each query.
             InvalidQueryError: A vector cannot be searched for.
         """
         names = list(names)
@@ -112,17 +113,19 @@ class FurtherVectors:
 
     def _of_queries(self, name: str, texts: Sequence[str] | None, given: Mapping[str, Sequence[Any]]) -> list[Any]:
         if name in given:
-            return [_as_query(self._vector(name, vector)) for vector in given[name]]
+            return [_to_query(self._check_vector(name, vector)) for vector in given[name]]
         if texts is not None and self._bm25 is not None and name == self._config.bm25_vector:
             return list(self._bm25.queries(texts))
         if texts is not None and name in self._encoders:
-            return [_as_query(self._vector(name, vector)) for vector in self._encoders[name].encode_queries(texts)]
+            return [
+                _to_query(self._check_vector(name, vector)) for vector in self._encoders[name].encode_queries(texts)
+            ]
         raise ConfigurationError(
             f"there is nothing to search {name!r} for: give the query as text, an encoder when the collection is "
             f"opened (vector_encoders={{{name!r}: …}}), its vector (vectors={{{name!r}: …}}), or prefetch= without it"
         )
 
-    def _bring(self, vectors: dict[str, Vector], document: Document) -> None:
+    def _add_own_vectors(self, vectors: dict[str, Vector], document: Document) -> None:
         for name, vector in document.vectors.items():
             if name not in self._config.dense and name not in self._config.sparse:
                 raise InvalidDocumentError(
@@ -133,22 +136,22 @@ class FurtherVectors:
 
     def _of_document(self, document: Document, name: str, vector: Any) -> Vector:
         try:
-            return self._vector(name, vector)
+            return self._check_vector(name, vector)
         except InvalidQueryError as error:
             raise InvalidDocumentError(f"document {document.id!r}: {error}") from error
 
-    def _vector(self, name: str, value: Any) -> Vector:
-        """A vector of the user's, checked.
+    def _check_vector(self, name: str, value: Any) -> Vector:
+        """Check a vector of the user's, and return it in the form that it is stored in.
 
         Raises:
-            InvalidQueryError: It is not a vector of this kind.
+            InvalidQueryError: The value is not a vector of this kind.
         """
         if name in self._config.dense:
-            return _dense(name, value, self._config.dense[name].dim)
-        return _sparse(name, value)
+            return _to_dense(name, value, self._config.dense[name].dim)
+        return _to_sparse(name, value)
 
 
-def _dense(name: str, value: Any, dim: int) -> Vector:
+def _to_dense(name: str, value: Any, dim: int) -> Vector:
     try:
         vector = np.asarray(value, np.float32)
     except (TypeError, ValueError) as error:
@@ -158,7 +161,7 @@ def _dense(name: str, value: Any, dim: int) -> Vector:
     return np.ascontiguousarray(vector)
 
 
-def _sparse(name: str, value: Any) -> Vector:
+def _to_sparse(name: str, value: Any) -> Vector:
     given = (
         (list(value), list(value.values()))
         if isinstance(value, dict)
@@ -169,9 +172,9 @@ def _sparse(name: str, value: Any) -> Vector:
         with np.errstate(over="ignore"):
             values = np.asarray(given[1], np.float64).astype(np.float32)
     except (TypeError, ValueError) as error:
-        raise _not_sparse(name, value) from error
+        raise _not_sparse_error(name, value) from error
     if indices.ndim != 1 or indices.shape != values.shape or not np.isfinite(values).all():
-        raise _not_sparse(name, value)
+        raise _not_sparse_error(name, value)
     if not np.isin(indices, indices.astype(np.uint32)).all() or np.unique(indices).size != indices.size:
         raise InvalidQueryError(
             f"vector {name!r} has indices that are no whole numbers below 2**32, or are there twice"
@@ -179,13 +182,13 @@ def _sparse(name: str, value: Any) -> Vector:
     return SparseVector(indices=indices.astype(np.uint32), values=values)
 
 
-def _not_sparse(name: str, value: Any) -> InvalidQueryError:
+def _not_sparse_error(name: str, value: Any) -> InvalidQueryError:
     return InvalidQueryError(
         f"vector {name!r} is {value!r:.60}: expected a models.SparseVector, or a dict of finite numbers by index"
     )
 
 
-def _as_query(vector: Vector) -> Any:
+def _to_query(vector: Vector) -> Any:
     if isinstance(vector, np.ndarray):
         return vector.tolist()
     if isinstance(vector, SparseVector):

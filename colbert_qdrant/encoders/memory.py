@@ -1,4 +1,4 @@
-"""Token embeddings of documents kept in memory: those used last, in a bounded number of bytes."""
+"""Keeps token embeddings of documents in memory: those used last, in a bounded number of bytes."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from colbert_qdrant.tokens import TokenEmbeddings
 
 _ENTRY_BYTES: Final = 512
-"""What an entry takes beside its vectors: its key, its array's header and its places in the table."""
+"""Bytes that an entry takes beside its vectors: its key, its array's header and its slots in the table."""
 
 
 class DocumentCache:
-    """Texts' token matrices, named by the digest of the text; for one encoder, and any number of threads.
+    """Keeps texts' token matrices under the digest of the text, for one encoder and any number of threads.
 
     Args:
-        max_bytes: Most memory that it takes; 0: nothing is kept.
+        max_bytes: Most memory that it takes; with 0 nothing is kept.
 
     Raises:
-        ConfigurationError: It is less than 0.
+        ConfigurationError: ``max_bytes`` is less than 0.
 
     Example:
         >>> from colbert_qdrant import TokenEmbeddings
@@ -52,7 +52,7 @@ class DocumentCache:
 
     @property
     def nbytes(self) -> int:
-        """How many bytes it takes."""
+        """The number of bytes that it takes."""
         return self._bytes
 
     def encode(

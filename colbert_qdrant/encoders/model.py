@@ -1,4 +1,4 @@
-"""Token ids → token vectors: batches by number of tokens, through the transformer and its projections."""
+"""Computes token vectors of token ids: batches of similar length go through the transformer and its projections."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class TokenModel:
     Args:
         checkpoint: Transformer and projections, in float32.
         device: A torch device; ``"auto"`` takes a GPU if there is one.
-        dtype: What the model computes in.
+        dtype: The number type that the model computes in.
         batch_tokens: Tokens, padding included, that go through the model together; by default what suits the device.
         compile: Compile the model with ``torch.compile``.
 
@@ -61,7 +61,7 @@ class TokenModel:
         self._batch_tokens = batch_tokens or BATCH_TOKENS.get(self.device.type, BATCH_TOKENS["cpu"])
 
     def __call__(self, tokenized: TokenizedTexts) -> NDArray[np.float32]:
-        """Encode.
+        """Compute the token vectors of tokenized texts.
 
         Returns:
             float32, shape ``(tokens kept, dim)``, in the order of the texts.
@@ -98,17 +98,17 @@ class TokenModel:
     def _run_in_threads(
         self, tokenized: TokenizedTexts, batches: Sequence[NDArray[np.int64]], values: NDArray[np.float32]
     ) -> None:
-        """Several batches at once, each on few cores: small models cannot keep all cores busy with one."""
+        """Run several batches at once, each on few cores: small models cannot keep all cores busy with one."""
 
         def run(windows: NDArray[np.int64]) -> None:
-            place, rows = self._launch(tokenized, windows)
-            values[place] = rows.numpy()
+            result_rows, vectors = self._launch(tokenized, windows)
+            values[result_rows] = vectors.numpy()
 
         self._workers.run(run, batches)
 
     @torch.inference_mode()
     def _launch(self, tokenized: TokenizedTexts, windows: NDArray[np.int64]) -> tuple[NDArray[np.int64], torch.Tensor]:
-        """Start a batch; returns its rows, and which rows of the result they are."""
+        """Start a batch; return the rows of the result that it fills, and its vectors."""
         lengths = tokenized.lengths[windows]
         column = np.arange(lengths.max())
         real = column < lengths[:, None]
@@ -123,7 +123,7 @@ class TokenModel:
         rows = self._head(rows).float()
         if self._normalize:
             rows = torch.nn.functional.normalize(rows, dim=-1, out=rows)
-        return tokenized.place[flat[kept]], rows
+        return tokenized.result_rows[flat[kept]], rows
 
     def _send(self, array: NDArray[np.int64]) -> torch.Tensor:
         tensor = torch.from_numpy(array)

@@ -1,4 +1,4 @@
-"""Token pooling: fewer vectors per text, each the mean of tokens that are alike."""
+"""Pools tokens: leaves fewer vectors per text, each the mean of tokens that are alike."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def pool(tokens: TokenEmbeddings, *, factor: float, protected: int = 1, normaliz
 def _merges(
     tokens: TokenEmbeddings, factor: float, protected: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Rows of the batch to merge, at most one pair of a text at a time, each into the one that comes first."""
+    """Yield rows of the batch to merge, at most one pair of a text at a time, each into the one that comes first."""
     starts = tokens.offsets[:-1] + protected
     sizes = np.maximum(tokens.lengths - protected, 0)
     surplus = sizes - np.maximum((sizes // float(factor)).astype(np.int64), 1)
@@ -90,7 +90,7 @@ def _merges(
 def _squared_distances(
     values: NDArray[np.float32], starts: NDArray[np.int64], sizes: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Squared cosine distances within each text, shape ``(texts, n, n)``, inf on the diagonal and as padding.
+    """Compute squared cosine distances within each text: ``(texts, n, n)``, inf on the diagonal and as padding.
 
     One product per text, not a padded one of all, so that the rounding does not depend on the rest of the batch.
     """
@@ -108,7 +108,7 @@ def _squared_distances(
 def _ward(
     squared: NDArray[np.float64], surplus: NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
-    """Ward's clustering of several texts in step: in each step, a text merges its closest pair or looks for it anew.
+    """Cluster several texts by Ward's method, in step: in each, a text merges its closest pair or looks for it anew.
 
     No merge brings a cluster closer to another one than the nearer of the two merged (Ward's distance is reducible).
     So any order of merging closest pairs gives the same tree, and a cluster's distance to its nearest one stays a
@@ -157,7 +157,7 @@ def _merge(
     kept: NDArray[np.int64],
     dropped: NDArray[np.int64],
 ) -> None:
-    """Put the distances of two clusters' union in the place of one's, by the formula of Lance and Williams."""
+    """Replace the distances of one of two clusters by those of their union, by the formula of Lance and Williams."""
     between = squared[texts, kept, dropped][:, None]
     first, second, others = counts[texts, kept][:, None], counts[texts, dropped][:, None], counts[texts]
     union = (first + others) * squared[texts, kept]

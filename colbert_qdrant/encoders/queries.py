@@ -1,4 +1,4 @@
-"""Queries → token embeddings, checked."""
+"""Encodes queries as token embeddings, and checks them."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def query_tokens(
 
 
 def one_query(query: str | TokenEmbeddings) -> list[str] | TokenEmbeddings:
-    """One query as a batch.
+    """Return one query as a batch.
 
     Raises:
-        InvalidQueryError: It is not one query.
+        InvalidQueryError: The token embeddings are not those of one query.
     """
     if isinstance(query, str):
         return [query]

@@ -1,4 +1,4 @@
-"""Texts → token ids, as the checkpoint was trained: prompt, prefix, truncation, expansion, and which tokens count."""
+"""Splits texts into token ids as the checkpoint was trained: prompt, prefix, truncation, expansion, kept tokens."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.encoders.checkpoint.spec import CheckpointSpec, Side
 
 LongTexts = Literal["truncate", "split"]
-"""What happens to documents longer than the encoder takes."""
+"""The treatment of documents that are longer than the encoder takes."""
 
 _SUBWORD_MARKERS: Final = ("##", "▁", "Ġ")
 _OVERLAP: Final = 4
@@ -40,9 +40,9 @@ class TokenizedTexts:
         ids: Token ids of all windows, expansion included.
         lengths: Tokens of each window.
         attended: Leading tokens of each window that the model attends to.
-        kept: Which of ``ids`` give a vector.
-        text: Which text each window belongs to.
-        truncated: Which texts lost their end.
+        kept: Mask of the ``ids`` that give a vector.
+        text: Number of the text that each window belongs to.
+        truncated: Mask of the texts that lost their end.
     """
 
     ids: NDArray[np.int64]
@@ -54,17 +54,17 @@ class TokenizedTexts:
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:
-        """Where each window begins in ``ids``."""
+        """The index in ``ids`` at which each window begins."""
         return np.cumsum(self.lengths) - self.lengths
 
     @cached_property
-    def place(self) -> NDArray[np.int64]:
-        """Which row of the result each kept token gives."""
+    def result_rows(self) -> NDArray[np.int64]:
+        """The row of the result that each kept token gives."""
         return np.cumsum(self.kept) - 1
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """Vectors of each text."""
+        """The number of vectors of each text."""
         owners = np.repeat(self.text, self.lengths)
         return np.bincount(owners[self.kept], minlength=len(self.truncated))
 
@@ -89,7 +89,7 @@ class SideTokenizer:
 
     Args:
         tokenizer: The checkpoint's tokenizer; it is left as it is.
-        spec: What the checkpoint says of itself.
+        spec: The checkpoint's specification.
         side: The queries' or the documents' part of it.
         long_texts: Whether long texts lose their end, or become overlapping windows.
 
@@ -136,7 +136,7 @@ class SideTokenizer:
                 f"long_documents='split' needs a tokenizer with a tokenizer.json, but {type(tokenizer).__name__} has "
                 "none: use 'truncate'"
             )
-        self._dropped = _dropped(tokenizer, side)
+        self._drop_tables = _make_drop_tables(tokenizer, side)
 
     def __call__(self, texts: Sequence[str]) -> TokenizedTexts:
         """Tokenize texts, in their order.
@@ -167,14 +167,14 @@ class SideTokenizer:
             ids=ids,
             lengths=lengths,
             attended=lengths if expansion is not None and expansion.attend else attended,
-            kept=self._inside(raw, lengths, text),
+            kept=self._mark_unrepeated(raw, lengths, text),
             text=text,
             truncated=truncated,
         )
-        return self._without_dropped(tokenized)
+        return self._leave_out_listed(tokenized)
 
     def spans(self, texts: Sequence[str]) -> list[list[TokenSpan]]:
-        """Which piece of its text each kept token is, in the order of the vectors.
+        """Return the piece of its text that each kept token is, in the order of the vectors.
 
         Raises:
             ConfigurationError: The tokenizer knows no positions.
@@ -189,7 +189,7 @@ class SideTokenizer:
             encodings += [encoding, *(encoding.overflowing if self._overlap else [])]
         raw = np.fromiter((len(encoding.ids) for encoding in encodings), np.int64, len(encodings))
         offsets = np.zeros((len(tokenized.ids), 2), np.int64)
-        offsets[self._place(raw, tokenized.lengths)] = list(chain.from_iterable(each.offsets for each in encodings))
+        offsets[self._positions(raw, tokenized.lengths)] = list(chain.from_iterable(each.offsets for each in encodings))
         owners = np.repeat(tokenized.text, tokenized.lengths)
         origins = [self._origins(text) for text in texts]
         begin = np.cumsum([len(each) for each in origins]) - [len(each) for each in origins]
@@ -206,7 +206,7 @@ class SideTokenizer:
         return spans
 
     def _origins(self, text: str) -> NDArray[np.int64]:
-        """Where each character of the prepared text is in the text itself; those of the prompt are before 0."""
+        """Return each prepared character's position in the text itself; those of the prompt are before 0."""
         whole = self._side.prompt + text
         origins = np.arange(len(whole)) - len(self._side.prompt)
         if self._spec.strip:
@@ -249,22 +249,24 @@ class SideTokenizer:
     def _ids(
         self, windows: Sequence[Sequence[int]], raw: NDArray[np.int64], lengths: NDArray[np.int64]
     ) -> NDArray[np.int64]:
-        """Flat ids with the prefix at position 1 of every window and the expansion at its end."""
+        """Return flat ids with the prefix at position 1 of every window and the expansion at its end."""
         ids = np.full(lengths.sum(), self._filler, np.int64)
         if self._prefix is not None:
             ids[np.cumsum(lengths) - lengths + np.minimum(raw, 1)] = self._prefix
-        ids[self._place(raw, lengths)] = np.fromiter(chain.from_iterable(windows), np.int64, raw.sum())
+        ids[self._positions(raw, lengths)] = np.fromiter(chain.from_iterable(windows), np.int64, raw.sum())
         return ids
 
-    def _place(self, raw: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where the tokenizer's own tokens are in the flat ids: around the prefix, before the expansion."""
-        place = _ranges(raw)
+    def _positions(self, raw: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the indexes of the tokenizer's own tokens in the flat ids: around the prefix, before the expansion."""
+        positions = _ranges(raw)
         if self._prefix is not None:
-            place += place > 0
-        return place + np.repeat(np.cumsum(lengths) - lengths, raw)
+            positions += positions > 0
+        return positions + np.repeat(np.cumsum(lengths) - lengths, raw)
 
-    def _inside(self, raw: NDArray[np.int64], lengths: NDArray[np.int64], text: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """All but what windows repeat: of an overlap, each window gives the half that lies deeper inside it.
+    def _mark_unrepeated(
+        self, raw: NDArray[np.int64], lengths: NDArray[np.int64], text: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Mark all but what windows repeat: of an overlap, each window gives the half that lies deeper inside it.
 
         The special tokens between windows are left out too, so that a split text has the tokens of one long window.
         """
@@ -280,12 +282,12 @@ class SideTokenizer:
         kept &= (position >= np.repeat(first, lengths)) & (position < np.repeat(last, lengths))
         return kept
 
-    def _without_dropped(self, tokenized: TokenizedTexts) -> TokenizedTexts:
-        """Leave out what is on the lists, the first of them that leaves a text any token."""
+    def _leave_out_listed(self, tokenized: TokenizedTexts) -> TokenizedTexts:
+        """Leave out of each text what is on the first of the lists that leaves it any token."""
         owners = np.repeat(tokenized.text, tokenized.lengths)
         kept = np.zeros_like(tokenized.kept)
         left_empty = np.ones(len(tokenized.truncated), np.bool_)
-        for table in self._dropped:
+        for table in self._drop_tables:
             allowed = tokenized.kept & ~table[tokenized.ids]
             kept |= allowed & left_empty[owners]
             left_empty &= np.bincount(owners[kept], minlength=len(left_empty)) == 0
@@ -297,10 +299,10 @@ class SideTokenizer:
 
 
 def token_id(tokenizer: PreTrainedTokenizerBase, token: str, role: str) -> int:
-    """The id of a token that has to be in the vocabulary.
+    """Return the id of a token that has to be in the vocabulary.
 
     Raises:
-        CheckpointError: It is not there: its vector would be random.
+        CheckpointError: The token is not there: its vector would be random.
     """
     found = tokenizer.convert_tokens_to_ids(token)
     if not isinstance(found, int) or (found == tokenizer.unk_token_id and token != tokenizer.unk_token):
@@ -327,7 +329,7 @@ def _filler(tokenizer: PreTrainedTokenizerBase, side: Side) -> int:
 
 
 def _fast_tokenizer(tokenizer: PreTrainedTokenizerBase, spec: CheckpointSpec) -> Tokenizer | None:
-    """A tokenizer of our own, so that its truncation can be set once and for all."""
+    """Return a tokenizer of our own, so that its truncation can be set once and for all."""
     backend: Tokenizer | None = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return None
@@ -352,14 +354,14 @@ def _parts(normalizer: Any) -> list[Any]:
 
 
 def _special_positions(tokenizer: Tokenizer) -> tuple[int, int]:
-    """How many special tokens come before and after a text."""
+    """Count the special tokens before and after a text."""
     specials = tokenizer.encode("a").special_tokens_mask
     front = specials.index(0) if 0 in specials else len(specials)
     return front, specials[::-1].index(0) if 0 in specials else 0
 
 
-def _dropped(tokenizer: PreTrainedTokenizerBase, side: Side) -> list[NDArray[np.bool_]]:
-    """Tables over the vocabulary of what is left out, from the strictest on."""
+def _make_drop_tables(tokenizer: PreTrainedTokenizerBase, side: Side) -> list[NDArray[np.bool_]]:
+    """Make tables over the vocabulary of what is left out, from the strictest on."""
     size = max(tokenizer.get_vocab().values()) + 1
     special = set(tokenizer.all_special_ids) if side.skip_special else set()
     listed = {tokenizer.convert_tokens_to_ids(word) for word in side.skiplist}
@@ -390,6 +392,6 @@ def _is_unicode(text: str) -> bool:
 
 
 def _ranges(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """``0, 1, … length − 1`` for every length, one after another."""
+    """Return ``0, 1, … length − 1`` for every length, one after another."""
     starts = np.cumsum(lengths) - lengths
     return np.arange(lengths.sum()) - np.repeat(starts, lengths)

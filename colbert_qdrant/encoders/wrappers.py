@@ -1,4 +1,4 @@
-"""Models that another library has loaded, as encoders."""
+"""Encodes texts with models that another library has loaded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from colbert_qdrant.encoders.base import checked_texts
+from colbert_qdrant.encoders.base import check_texts
 from colbert_qdrant.encoders.digests import json_digest, settings_digest, tokenizer_digest, weights_digest
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, InvalidQueryError
 from colbert_qdrant.tokens import TokenEmbeddings
@@ -32,7 +32,7 @@ _LOCKS: Final[WeakKeyDictionary[Any, threading.Lock]] = WeakKeyDictionary()
 
 
 class _Wrapper(ABC):
-    """What the encoders of both libraries have in common.
+    """Base of the encoders of both libraries.
 
     Everything that is known of a library is asked of the model itself, so that neither needs to be installed.
     """
@@ -55,7 +55,7 @@ class _Wrapper(ABC):
         self._model = model
         self._batch_size = batch_size
         self._lock = _LOCKS.setdefault(model, threading.Lock())
-        self._dim = self._measured_dim()
+        self._dim = self._measure_dim()
 
     @property
     def dim(self) -> int:
@@ -91,10 +91,11 @@ class _Wrapper(ABC):
         return self._encode(texts, "document")
 
     def fingerprint(self) -> dict[str, Any]:
-        """What decides the vectors: digests of weights, tokenizer and settings.
+        """Return what decides the vectors: digests of weights, tokenizer and settings.
 
-        Computed once. The same wherever the model was loaded from, but another one for a model in half precision, whose
-        weights are rounded, and possibly for another release of the library, if that has other settings.
+        It is computed once. It is the same wherever the model was loaded from, but another one for a model in half
+        precision, whose weights are rounded, and possibly for another release of the library, if that has other
+        settings.
         """
         return dict(self._fingerprint)
 
@@ -107,15 +108,15 @@ class _Wrapper(ABC):
 
     @abstractmethod
     def _prompt(self, side: Side) -> str:
-        """What the library puts in front of a text."""
+        """Return what the library puts in front of a text."""
 
     @abstractmethod
-    def _prepared(self, text: str) -> str:
-        """What the library makes of a text with its prompt before it gives it to the tokenizer."""
+    def _prepare(self, text: str) -> str:
+        """Return a text with its prompt as the library gives it to the tokenizer."""
 
     @abstractmethod
     def _settings(self) -> dict[str, Any]:
-        """What decides the vectors beside prompts, modules and tokenizers, and is no weight."""
+        """Return what decides the vectors beside weights, prompts, modules and tokenizers."""
 
     def _refusal(self, model: Any) -> ConfigurationError:
         kind = model if isinstance(model, type) else type(model)
@@ -123,8 +124,8 @@ class _Wrapper(ABC):
         what = f"the class {name}" if kind is model else f"an object of type {name}"
         return ConfigurationError(f"{type(self).__name__} cannot encode with {what}: {self._remedy}")
 
-    def _measured_dim(self) -> int:
-        """The dimensions of a vector; also the proof that the model is of the right kind."""
+    def _measure_dim(self) -> int:
+        """Return the dimensions of a vector; this also proves that the model is of the right kind."""
         try:
             with self._lock:
                 matrix = np.asarray(self._matrices(["a"], "document")[0])
@@ -135,12 +136,12 @@ class _Wrapper(ABC):
         return int(matrix.shape[1])
 
     def _encode(self, texts: Sequence[str], side: Side) -> TokenEmbeddings:
-        texts = checked_texts(texts, _ERRORS[side])
+        texts = check_texts(texts, _ERRORS[side])
         if not texts:
             return TokenEmbeddings.from_matrices([], dim=self.dim)
         with self._lock:
             matrices = self._matrices(texts, side)
-            truncated = self._truncated(texts, side)
+            truncated = self._find_truncated(texts, side)
         lengths = [len(matrix) for matrix in matrices]
         if 0 in lengths:
             number = lengths.index(0)
@@ -151,8 +152,8 @@ class _Wrapper(ABC):
         values = np.concatenate([np.asarray(matrix, np.float32) for matrix in matrices])
         return TokenEmbeddings(values, lengths, truncated=truncated)
 
-    def _truncated(self, texts: list[str], side: Side) -> list[bool] | None:
-        """Which texts have just lost their end: tokenized once more, to the length that the library has set."""
+    def _find_truncated(self, texts: list[str], side: Side) -> list[bool] | None:
+        """Tell which texts have just lost their end, by tokenizing them again to the library's length."""
         backend = self._backend
         if backend is None or backend.truncation is None:
             return None
@@ -160,7 +161,7 @@ class _Wrapper(ABC):
         prompt = self._prompt(side)
         backend.no_padding()
         try:
-            encodings = backend.encode_batch_fast([self._prepared(prompt + text) for text in texts])
+            encodings = backend.encode_batch_fast([self._prepare(prompt + text) for text in texts])
         finally:
             if padding is not None:
                 backend.enable_padding(**padding)
@@ -198,7 +199,7 @@ class _Wrapper(ABC):
         }
 
     def _parts(self, name: str) -> list[Any]:
-        """The objects that modules, however deep, have under a name, each once."""
+        """Return the objects that modules, however deep, have under a name, each once."""
         found = (getattr(module, name, None) for module in self._model.modules())
         return list({id(part): part for part in found if part is not None}.values())
 
@@ -251,7 +252,7 @@ class SentenceTransformersEncoder(_Wrapper):
         name = next((name for name in self._prompt_names[side] if name in prompts), default)
         return prompts.get(name) or ""
 
-    def _prepared(self, text: str) -> str:
+    def _prepare(self, text: str) -> str:
         return text
 
     def _settings(self) -> dict[str, Any]:
@@ -307,7 +308,7 @@ class PylateEncoder(_Wrapper):
         prompts = self._model.prompts
         return prompts.get(side) or prompts.get(self._model.default_prompt_name) or ""
 
-    def _prepared(self, text: str) -> str:
+    def _prepare(self, text: str) -> str:
         text = text.strip()
         return text.lower() if getattr(self._model[0], "do_lower_case", False) else text
 
@@ -321,9 +322,9 @@ class PylateEncoder(_Wrapper):
 
 
 def _without_defaults(config: Any) -> Any:
-    """A module's settings as JSON values, without what is off or empty.
+    """Return a module's settings as JSON values, without what is off or empty.
 
-    So that a release that only adds a setting changes no fingerprint. PyLate sets ``max_seq_length`` with every call.
+    A release that only adds a setting changes no fingerprint thereby. PyLate sets ``max_seq_length`` with every call.
     """
     if isinstance(config, dict):
         kept = {str(key): _without_defaults(value) for key, value in config.items() if key != "max_seq_length"}
@@ -332,5 +333,5 @@ def _without_defaults(config: Any) -> Any:
 
 
 def _sides(tokenizer: Any) -> dict[str, Any]:
-    """Settings of a tokenizer that only some of the library's paths make use of."""
+    """Return the settings of a tokenizer that only some of the library's paths make use of."""
     return {name: getattr(tokenizer, name, None) for name in ("padding_side", "truncation_side", "chat_template")}

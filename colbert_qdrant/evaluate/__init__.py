@@ -1,4 +1,4 @@
-"""How good an encoding is, measured on documents and queries of one's own."""
+"""Measures how good an encoding is, on documents and queries of one's own."""
 
 from colbert_qdrant.evaluate.fde_report import fde_report
 from colbert_qdrant.evaluate.plot import plot_recall

@@ -14,12 +14,12 @@ from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.evaluate.graph import encoding_graph
 from colbert_qdrant.evaluate.metrics import (
     CUTOFF,
-    best_first,
     ndcg,
+    rank_by_score,
     rank_correlation,
     recall,
     require_measures,
-    reranked,
+    rerank,
 )
 from colbert_qdrant.evaluate.report import FdeReport, SearchQuality
 from colbert_qdrant.scoring.maxsim import maxsim
@@ -71,7 +71,7 @@ def fde_report(
         depths: Numbers of encodings that recall is measured at.
         candidates: Encodings that MaxSim ranks in the second stage, at least 10.
         graph: Whether to build the graph, which needs the ``edge`` extra.
-        quantization: What the graph compares instead of the encodings; they are searched without rescoring.
+        quantization: The copy that the graph compares instead of the encodings; they are searched without rescoring.
         maxsim_scores: ``maxsim(queries, documents)`` if you have it already, as when several encodings are compared.
         progress: ``True`` for a live bar where stderr is a terminal, or a reporter of your own.
 
@@ -89,37 +89,37 @@ def fde_report(
         >>> report.dim, report.exact.recall[20]
         (10240, 1.0)
     """
-    limits = _checked_limits(depths, candidates)
+    limits = _search_limits(depths, candidates)
     if qrels is not None:
         require_measures()
     config = CollectionConfig(hnsw=HnswConfig(full_scan_threshold=1), fde_quantization=quantization)
     # opened first: an engine that is missing is known before the work, not after it
     with encoding_graph(config, dim=fde.dim) if graph else nullcontext() as index:
-        documents = _tokens(documents, None if encoder is None else encoder.encode_documents)
-        queries = _tokens(queries, None if encoder is None else encoder.encode_queries)
+        documents = _to_tokens(documents, None if encoder is None else encoder.encode_documents)
+        queries = _to_tokens(queries, None if encoder is None else encoder.encode_queries)
         if not len(documents) or not len(queries):
             raise ConfigurationError(
                 f"nothing to measure with {len(documents)} documents and {len(queries)} queries: pass some of both"
             )
         _check_qrels(qrels, queries=len(queries), documents=len(documents))
         truth = _maxsim(maxsim_scores, queries, documents)
-        encoded, document_ms = _encoded(fde.encode_documents, documents, fde.dim, progress)
-        asked, query_ms = _encoded(fde.encode_queries, queries, fde.dim)
-        nearest, correlation = _scan(asked, encoded, truth, depth=limits[-1])
+        encoded_documents, document_ms = _time_encoding(fde.encode_documents, documents, fde.dim, progress)
+        encoded_queries, query_ms = _time_encoding(fde.encode_queries, queries, fde.dim)
+        nearest, correlation = _scan(encoded_queries, encoded_documents, truth, depth=limits[-1])
         if index is not None:
-            index.build(encoded)
-            found = {limit: index.search(asked, limit=limit) for limit in limits}
+            index.build(encoded_documents)
+            found = {limit: index.search(encoded_queries, limit=limit) for limit in limits}
 
-    best = best_first(truth, CUTOFF)
+    best = rank_by_score(truth, CUTOFF)
 
-    def judged(ranking: Ranking) -> float | None:
+    def ndcg_of(ranking: Ranking) -> float | None:
         return None if qrels is None else ndcg(ranking, qrels)
 
     def quality(rankings: Mapping[int, Ranking]) -> SearchQuality:
         return SearchQuality(
             recall={depth: recall(best, rankings[depth]) for depth in depths},
-            ndcg=judged(rankings[CUTOFF]),
-            two_stage_ndcg=judged(reranked(rankings[candidates], truth)),
+            ndcg=ndcg_of(rankings[CUTOFF]),
+            two_stage_ndcg=ndcg_of(rerank(rankings[candidates], truth)),
         )
 
     return FdeReport(
@@ -130,7 +130,7 @@ def fde_report(
         quantization=quantization,
         candidates=candidates,
         rank_correlation=correlation,
-        maxsim_ndcg=judged(best),
+        maxsim_ndcg=ndcg_of(best),
         exact=quality({limit: nearest[:, :limit] for limit in limits}),
         graph=quality({limit: each.ranking for limit, each in found.items()}) if graph else None,
         nearest_found=recall(nearest[:, :_NEAREST], found[_NEAREST].ranking) if graph else None,
@@ -140,7 +140,7 @@ def fde_report(
     )
 
 
-def _tokens(
+def _to_tokens(
     texts: TokenEmbeddings | Sequence[str], encode: Callable[[Sequence[str]], TokenEmbeddings] | None
 ) -> TokenEmbeddings:
     if isinstance(texts, TokenEmbeddings):
@@ -150,8 +150,8 @@ def _tokens(
     return encode(texts)
 
 
-def _checked_limits(depths: Sequence[int], candidates: int) -> list[int]:
-    """How many encodings are looked for, in one search each: a graph is searched the harder, the more."""
+def _search_limits(depths: Sequence[int], candidates: int) -> list[int]:
+    """Return the numbers of encodings to look for, in one search each: a graph is searched the harder, the more."""
     if not depths or min(depths) < 1:
         raise ConfigurationError(f"depths={tuple(depths)}: recall needs at least one depth, each of at least 1")
     if candidates < CUTOFF:
@@ -174,25 +174,25 @@ def _check_qrels(qrels: Sequence[Mapping[int, int]] | None, *, queries: int, doc
 
 
 def _maxsim(
-    given: NDArray[np.float32] | None, queries: TokenEmbeddings, documents: TokenEmbeddings
+    scores: NDArray[np.float32] | None, queries: TokenEmbeddings, documents: TokenEmbeddings
 ) -> NDArray[np.float32]:
-    if given is None:
+    if scores is None:
         return maxsim(queries, documents)
-    if given.shape != (len(queries), len(documents)):
+    if scores.shape != (len(queries), len(documents)):
         raise ConfigurationError(
-            f"maxsim_scores have shape {given.shape}, but {len(queries)} queries and {len(documents)} documents need "
+            f"maxsim_scores have shape {scores.shape}, but {len(queries)} queries and {len(documents)} documents need "
             f"{(len(queries), len(documents))}: pass maxsim(queries, documents), or leave it out"
         )
-    return given
+    return scores
 
 
-def _encoded(
+def _time_encoding(
     encode: Callable[[TokenEmbeddings], NDArray[np.float32]],
     tokens: TokenEmbeddings,
     dim: int,
     progress: bool | ProgressReporter = False,  # noqa: FBT001, FBT002
 ) -> tuple[NDArray[np.float32], float]:
-    """Encodings, and milliseconds of each; what an encoder prepares at its first call does not count."""
+    """Return encodings, and milliseconds of each; what an encoder prepares at its first call does not count."""
     encode(tokens[:1])
     encoded = np.empty((len(tokens), dim), np.float32)
     started = time.perf_counter()
@@ -206,11 +206,11 @@ def _encoded(
 def _scan(
     queries: NDArray[np.float32], documents: NDArray[np.float32], truth: NDArray[np.float32], *, depth: int
 ) -> tuple[Ranking, float]:
-    """The nearest encodings by exact search, and the rank correlation with MaxSim, mean over queries."""
+    """Find the nearest encodings by exact search, and the rank correlation with MaxSim, mean over queries."""
     nearest, correlations = [], []
     for start in range(0, len(queries), _BLOCK_QUERIES):
         some = slice(start, start + _BLOCK_QUERIES)
         scores = queries[some] @ documents.T
-        nearest.append(best_first(scores, depth))
+        nearest.append(rank_by_score(scores, depth))
         correlations.append(rank_correlation(scores, truth[some]))
     return np.concatenate(nearest), float(np.concatenate(correlations).mean())

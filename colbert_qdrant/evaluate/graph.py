@@ -1,4 +1,4 @@
-"""Encodings searched through an HNSW graph, as in a collection."""
+"""Searches encodings through an HNSW graph, as in a collection."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _NO_TOKENS: Final = np.empty((0, 0), np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """What the graph found.
+class GraphResult:
+    """The result of searches through the graph.
 
     Attributes:
         ranking: Numbers of encodings, best first, shape ``(queries, limit)``; -1 where fewer were found.
@@ -60,24 +60,24 @@ class EncodingGraph:
             self._client.upsert(_NAME, points)
         self._client.optimize(_NAME)
 
-    def search(self, queries: NDArray[np.float32], *, limit: int) -> Found:
+    def search(self, queries: NDArray[np.float32], *, limit: int) -> GraphResult:
         """Find the nearest encodings of queries ``(queries, dim)`` with the parameters that a collection sends."""
         options = CheckedOptions(limit=limit, mode="fde", with_payload=False)
         builder = RequestBuilder(options=options, config=self._config, capabilities=EDGE)
         ranking = np.full((len(queries), limit), -1, np.int64)
         seconds = 0.0
-        for query, place in zip(queries, ranking, strict=True):
+        for query, row in zip(queries, ranking, strict=True):
             request = builder.request(_NO_TOKENS, {self._config.fde_vector: query.tolist()})
             started = time.perf_counter()
             points = self._client.query_batch_points(_NAME, [request])[0].points
             seconds += time.perf_counter() - started
-            place[: len(points)] = [point.id for point in points]
-        return Found(ranking=ranking, milliseconds=seconds * 1e3 / len(queries))
+            row[: len(points)] = [point.id for point in points]
+        return GraphResult(ranking=ranking, milliseconds=seconds * 1e3 / len(queries))
 
 
 @contextmanager
 def encoding_graph(config: CollectionConfig, *, dim: int) -> Iterator[EncodingGraph]:
-    """An empty graph of encodings, gone in the end.
+    """Make an empty graph of encodings, which is gone in the end.
 
     Args:
         config: Layout of the collection that it stands for; its tokens are left out.

@@ -1,4 +1,4 @@
-"""Rankings and what they are worth.
+"""Makes rankings, and measures what they are worth.
 
 A ranking is an array of document numbers, best first, of shape ``(queries, depth)``; -1 where it ends.
 """
@@ -23,30 +23,30 @@ CUTOFF: Final = 10
 """Documents that a searcher looks at: nDCG is of so many, and recall asks for as many of MaxSim's best."""
 
 
-def best_first(scores: NDArray[np.float32], depth: int) -> Ranking:
+def rank_by_score(scores: NDArray[np.float32], depth: int) -> Ranking:
     """Rank documents by their scores ``(queries, documents)``, ties in the order of their numbers."""
     return np.argsort(-scores, axis=1, kind="stable")[:, :depth].astype(np.int64)
 
 
-def reranked(candidates: Ranking, scores: NDArray[np.float32]) -> Ranking:
+def rerank(candidates: Ranking, scores: NDArray[np.float32]) -> Ranking:
     """Rank candidates by their scores ``(queries, documents)``."""
     of_candidates = np.take_along_axis(scores, np.maximum(candidates, 0), axis=1)
-    order = best_first(np.where(candidates < 0, -np.inf, of_candidates), CUTOFF)
+    order = rank_by_score(np.where(candidates < 0, -np.inf, of_candidates), CUTOFF)
     return np.take_along_axis(candidates, order, axis=1)
 
 
 def recall(wanted: Ranking, found: Ranking) -> float:
-    """Share of the documents wanted that are found, mean over queries."""
+    """Return the share of the wanted documents that are found, mean over queries."""
     return float(np.mean([np.isin(some, others).mean() for some, others in zip(wanted, found, strict=True)]))
 
 
 def rank_correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Spearman's rank correlation of the scores ``(queries, documents)`` of each query."""
+    """Return Spearman's rank correlation of the scores ``(queries, documents)`` of each query."""
     return np.array([spearman(some, others) for some, others in zip(first, second, strict=True)])
 
 
 def ndcg(ranking: Ranking, qrels: Sequence[Mapping[int, int]]) -> float:
-    """nDCG@10 with graded judgments, mean over the queries that have any.
+    """Compute nDCG@10 with graded judgments, mean over the queries that have any.
 
     Args:
         ranking: Document numbers, best first.
@@ -72,10 +72,10 @@ def ndcg(ranking: Ranking, qrels: Sequence[Mapping[int, int]]) -> float:
 
 
 def require_measures() -> Any:
-    """The module ``ir_measures``.
+    """Return the module ``ir_measures``.
 
     Raises:
-        MissingExtraError: It is not installed.
+        MissingExtraError: ir-measures is not installed.
     """
     try:
         import ir_measures  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""Recall against candidates, drawn."""
+"""Draws recall against candidates."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def plot_recall(reports: Mapping[str, FdeReport], path: str | Path | None = None
 
     Args:
         reports: Label → report.
-        path: Where to save it, as PNG, SVG or PDF by the name's ending; by default nowhere.
+        path: The file to save it to, as PNG, SVG or PDF by the name's ending; by default none.
 
     Raises:
         ConfigurationError: There is no report.

@@ -1,4 +1,4 @@
-"""What a report says, and how it is printed."""
+"""Defines the report on an encoding, and writes it as a table."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from colbert_qdrant.inspection.fitness import aligned
+from colbert_qdrant.inspection.fitness import align
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ _BITS: Final[Mapping[FdeQuantization | None, int]] = {None: 16, "int8": 8, "turb
 
 @dataclass(frozen=True, kw_only=True)
 class SearchQuality:
-    """What a way of searching the encodings finds.
+    """The quality of one way of searching the encodings.
 
     Attributes:
         recall: Depth → share of the exact MaxSim top 10 among the first so many encodings, mean over queries.
@@ -33,19 +33,19 @@ class SearchQuality:
 
 @dataclass(frozen=True, kw_only=True)
 class FdeReport:
-    """How well an encoding stands for MaxSim, and what it costs; ``str()`` of it is a table.
+    """A report on how well an encoding stands for MaxSim, and what it costs; ``str()`` of it is a table.
 
     Attributes:
         encoder: Name of the encoder's class.
-        documents, queries: How many there are.
+        documents, queries: The number of each.
         dim: Dimensions of an encoding.
-        quantization: What the graph compares instead of the encodings.
+        quantization: The copy that the graph compares instead of the encodings.
         candidates: Encodings that MaxSim ranks in the second stage.
         rank_correlation: Spearman's, over all documents, between the encodings' inner product and MaxSim, mean over
             queries.
         maxsim_ndcg: nDCG@10 of exact MaxSim; ``None`` without judgments.
-        exact: What exact search over the encodings finds: how good the encoding is.
-        graph: What the HNSW graph finds; ``None`` if it was left out.
+        exact: The quality of exact search over the encodings: how good the encoding is.
+        graph: The quality of search through the HNSW graph; ``None`` if it was left out.
         nearest_found: Share of the true nearest 100 encodings that the graph finds: how well they can be searched.
         document_ms, query_ms: Milliseconds of encoding one of them in a batch.
         graph_ms: Milliseconds of a search for ``candidates`` through the graph, without encoding the query.
@@ -72,7 +72,7 @@ class FdeReport:
         return -(-self.dim * _BITS[self.quantization] // 8)
 
     def __str__(self) -> str:
-        return aligned(self._header() + self._recall_lines() + self._ndcg_lines())
+        return align(self._header() + self._recall_lines() + self._ndcg_lines())
 
     def _header(self) -> list[tuple[str, str]]:
         size = f"{self.dim:,} dimensions, {self.bytes_per_document:,} bytes a document"
@@ -87,7 +87,7 @@ class FdeReport:
         depths = self.exact.recall
         lines = [
             ("", self._columns("exact search", "HNSW graph")),
-            *((f"recall@{depth}", self._both(partial(_recall_text, depth=depth))) for depth in depths),
+            *((f"recall@{depth}", self._both_columns(partial(_recall_text, depth=depth))) for depth in depths),
         ]
         if self.graph is not None:
             lines += [
@@ -102,11 +102,11 @@ class FdeReport:
         part = partial(_ndcg_text, maxsim=self.maxsim_ndcg)
         return [
             ("nDCG@10 of MaxSim", f"{self.maxsim_ndcg:.4f}"),
-            ("  encodings alone", self._both(lambda quality: part(quality.ndcg))),
-            (f"  two stages, {self.candidates}", self._both(lambda quality: part(quality.two_stage_ndcg))),
+            ("  encodings alone", self._both_columns(lambda quality: part(quality.ndcg))),
+            (f"  two stages, {self.candidates}", self._both_columns(lambda quality: part(quality.two_stage_ndcg))),
         ]
 
-    def _both(self, text: Callable[[SearchQuality], str]) -> str:
+    def _both_columns(self, text: Callable[[SearchQuality], str]) -> str:
         return self._columns(text(self.exact), text(self.graph) if self.graph else "")
 
     def _columns(self, exact: str, graph: str) -> str:
@@ -118,6 +118,6 @@ def _recall_text(quality: SearchQuality, *, depth: int) -> str:
 
 
 def _ndcg_text(ndcg: float | None, *, maxsim: float) -> str:
-    """nDCG, and what part of MaxSim's it is."""
+    """Write nDCG, and what part of MaxSim's it is."""
     ratio = f" ({ndcg / maxsim:.3f} ×)" if ndcg is not None and maxsim else ""
     return f"{ndcg:.4f}{ratio}"

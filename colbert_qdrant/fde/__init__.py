@@ -1,4 +1,7 @@
-"""Token embeddings → one vector per text whose inner product ranks like MaxSim. Knows no Qdrant, no models."""
+"""Encodes token embeddings as one vector per text, whose inner product ranks like MaxSim.
+
+Nothing here knows Qdrant or a model.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from colbert_qdrant.config import LemurConfig, MuveraConfig
 from colbert_qdrant.fde.artefact import Fitted
-from colbert_qdrant.fde.base import FixedDimensionalEncoder
 from colbert_qdrant.fde.lemur import LemurEncoder
 from colbert_qdrant.fde.muvera import MuveraEncoder
+from colbert_qdrant.fde.protocol import FixedDimensionalEncoder
 from colbert_qdrant.fde.registry import (
     FdeKind,
     encoder_from_bytes,

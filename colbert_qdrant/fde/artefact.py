@@ -1,4 +1,4 @@
-"""The file that a fitted encoding is kept in: safetensors, with its settings in the header."""
+"""Reads and writes the file that a fitted encoding is kept in: safetensors, with its settings in the header."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from colbert_qdrant.errors import ArtefactError
-from colbert_qdrant.fde.base import FixedDimensionalEncoder
+from colbert_qdrant.fde.protocol import FixedDimensionalEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +29,7 @@ _MAX_HEADER_BYTES: Final = 2**20
 
 
 class Fitted(FixedDimensionalEncoder, ABC):
-    """What encodings have in common that are fitted to a collection: their artefact, and what it says in metadata.
+    """Base of encoders that can be fitted to a collection: their artefact, and their fingerprint.
 
     Attributes:
         config: The settings.
@@ -50,7 +50,7 @@ class Fitted(FixedDimensionalEncoder, ABC):
     @classmethod
     @abstractmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """The inverse of `to_bytes`.
+        """Read an encoder from what `to_bytes` returned.
 
         Raises:
             ArtefactError: The bytes are cut off, altered, or of another version.
@@ -58,7 +58,7 @@ class Fitted(FixedDimensionalEncoder, ABC):
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read what `save` wrote.
+        """Read an encoder from what `save` wrote.
 
         Raises:
             ArtefactError: The file is cut off, altered, or of another version.
@@ -66,7 +66,7 @@ class Fitted(FixedDimensionalEncoder, ABC):
         return cls.from_bytes(Path(path).read_bytes())
 
     def to_bytes(self) -> bytes:
-        """The artefact, a safetensors file of all that was fitted; the same numbers give the same bytes."""
+        """Return the artefact, a safetensors file of all that was fitted; the same numbers give the same bytes."""
         return self._bytes
 
     def save(self, path: str | Path) -> None:
@@ -74,9 +74,9 @@ class Fitted(FixedDimensionalEncoder, ABC):
         Path(path).write_bytes(self._bytes)
 
     def fingerprint(self) -> dict[str, Any]:
-        """Algorithm, version, settings, token dimensions, and the digest of what was fitted, if anything was."""
-        known = {"config": self.config.to_dict(), "version": self.VERSION, "token_dim": self.token_dim}
-        return known | {"digest": self._digest} if self.config.needs_fit else known
+        """Return algorithm, version, settings, token dimensions, and the digest of what was fitted, if anything was."""
+        facts = {"config": self.config.to_dict(), "version": self.VERSION, "token_dim": self.token_dim}
+        return facts | {"digest": self._digest} if self.config.needs_fit else facts
 
     @cached_property
     def _bytes(self) -> bytes:
@@ -90,7 +90,7 @@ class Fitted(FixedDimensionalEncoder, ABC):
 
 
 def settings_of(data: bytes) -> dict[str, Any]:
-    """The settings of the encoding in an artefact, of whatever algorithm.
+    """Return the settings of the encoding in an artefact, of whatever algorithm.
 
     Raises:
         ArtefactError: The bytes are no artefact, or only part of one.
@@ -99,34 +99,35 @@ def settings_of(data: bytes) -> dict[str, Any]:
         settings: dict[str, Any] = _header(data)["config"]
         kind = settings["type"]
     except (ValueError, KeyError, TypeError) as error:
-        raise unreadable(error) from error
+        raise unreadable_error(error) from error
     if not isinstance(kind, str):
-        raise unreadable(TypeError("its type is no name"))
+        raise unreadable_error(TypeError("its type is no name"))
     return settings
 
 
 def tensors_of(data: bytes, *, version: int) -> dict[str, NDArray[np.float32]]:
-    """The numbers in an artefact.
+    """Return the numbers in an artefact.
 
     Raises:
-        ArtefactError: The bytes are no artefact, only part of one, of another version, or hold what is not finite.
+        ArtefactError: The bytes are no artefact, only part of one, of another version, or hold a number
+            that is not finite.
     """
     try:
-        written: Any = _header(data).get("version")
+        stored_version: Any = _header(data).get("version")
         tensors = load(data)
         _require_finite(tensors)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise unreadable(error) from error
-    if written != version:
+        raise unreadable_error(error) from error
+    if stored_version != version:
         raise ArtefactError(
-            f"the fitted encoding is of version {written!r}, this one reads {version}: install the version of "
+            f"the fitted encoding is of version {stored_version!r}, this one reads {version}: install the version of "
             "colbert-qdrant that fitted it, or fit anew"
         )
     return tensors
 
 
-def unreadable(error: Exception) -> ArtefactError:
-    """What to raise for a file that is not what it should be."""
+def unreadable_error(error: Exception) -> ArtefactError:
+    """Return the error for a file that is not what it should be."""
     return ArtefactError(
         f"the fitted encoding cannot be read ({type(error).__name__}: {error}): it was cut off or altered, or is "
         "another kind of file; restore it from a backup, or fit anew"

@@ -1,4 +1,4 @@
-"""The fixed dimensional encodings that are known, by the tags of their settings."""
+"""Keeps the fixed dimensional encodings that are known, by the tags of their settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from colbert_qdrant._support.progress import ProgressReporter
     from colbert_qdrant.config import FdeConfig
     from colbert_qdrant.fde.artefact import Fitted
-    from colbert_qdrant.fde.base import FixedDimensionalEncoder
+    from colbert_qdrant.fde.protocol import FixedDimensionalEncoder
     from colbert_qdrant.tokens import TokenEmbeddings
 
 
@@ -57,7 +57,8 @@ class FdeKind:
         learns_from_queries: Whether a fit is a training, which takes token embeddings of queries too.
 
     Raises:
-        ConfigurationError: The tag is no name, or no encoder could ever be made.
+        ConfigurationError: The version is less than 1, the tag is no name, neither ``make`` nor ``fit`` is given, or
+            only one of ``fit`` and ``from_bytes``.
     """
 
     config: type[FdeConfig]
@@ -78,7 +79,7 @@ class FdeKind:
 
     @property
     def tag(self) -> str:
-        """Names the encoding in what is stored."""
+        """The name of the encoding in what is stored."""
         return self.config.tag
 
 
@@ -91,14 +92,14 @@ def register_fde(kind: FdeKind) -> None:
     Raises:
         ConfigurationError: The tag is another encoding's.
     """
-    known = _KINDS.setdefault(kind.tag, kind)
-    if known != kind:
-        raise ConfigurationError(f"FDE type {kind.tag!r} is that of {known.config.__name__}: choose another tag")
+    existing = _KINDS.setdefault(kind.tag, kind)
+    if existing != kind:
+        raise ConfigurationError(f"FDE type {kind.tag!r} is that of {existing.config.__name__}: choose another tag")
     FDE_CONFIGS[kind.tag] = kind.config
 
 
 def make_encoder(config: FdeConfig, *, token_dim: int) -> FixedDimensionalEncoder | None:
-    """The encoder of a configuration; ``None`` if it has to be fitted first."""
+    """Make the encoder of a configuration; return ``None`` if it has to be fitted first."""
     make = _kind_of(config).make
     return None if config.needs_fit or make is None else make(config, token_dim=token_dim)
 
@@ -123,10 +124,10 @@ def fit_encoder(
 
 
 def encoder_from_bytes(data: bytes) -> Fitted:
-    """The encoder in an artefact, of whatever algorithm.
+    """Read the encoder in an artefact, of whatever algorithm.
 
     Raises:
-        ArtefactError: The bytes are cut off, altered, or of another version.
+        ArtefactError: The bytes are cut off, altered, of another version, or of an unknown algorithm.
     """
     tag = settings_of(data)["type"]
     readers = {each.tag: each.from_bytes for each in _KINDS.values() if each.from_bytes is not None}
@@ -139,12 +140,12 @@ def encoder_from_bytes(data: bytes) -> Fitted:
 
 
 def version_of(config: FdeConfig) -> int:
-    """The version of a configuration's algorithm."""
+    """Return the version of a configuration's algorithm."""
     return _kind_of(config).version
 
 
 def learns_from_queries(config: FdeConfig) -> bool:
-    """Whether a fit of a configuration's encoder is a training, which takes token embeddings of queries too."""
+    """Return whether a fit of a configuration's encoder is a training, which takes token embeddings of queries."""
     return _kind_of(config).learns_from_queries
 
 

@@ -1,4 +1,4 @@
-"""Documents to fit an encoding to."""
+"""Chooses documents to fit an encoding to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def sample_documents(documents: TokenEmbeddings, most: int, random: np.random.RandomState) -> TokenEmbeddings:
-    """Some documents in random order: those that come first are a sample as well.
+    """Choose some documents, in random order: those that come first are a sample as well.
 
     Raises:
         InvalidTokensError: There are no documents.

@@ -1,4 +1,4 @@
-"""What a checkpoint is, and whether MUVERA suits its token vectors."""
+"""Describes a checkpoint, and measures whether MUVERA suits its token vectors."""
 
 from colbert_qdrant.inspection.checkpoint import Inspection, inspect
 from colbert_qdrant.inspection.fitness import MuveraFitness, muvera_fitness

@@ -1,4 +1,4 @@
-"""What a checkpoint is, as its files tell and as it is once loaded."""
+"""Describes a checkpoint, as its files tell and as it is once loaded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from colbert_qdrant.encoders import ColbertEncoder
 from colbert_qdrant.encoders.checkpoint.registry import layout_of, read_spec
 from colbert_qdrant.encoders.checkpoint.spec import CheckpointSpec, DenseSpec
 from colbert_qdrant.errors import CheckpointError, ConfigurationError
-from colbert_qdrant.inspection.fitness import MuveraFitness, aligned, muvera_fitness
+from colbert_qdrant.inspection.fitness import MuveraFitness, align, muvera_fitness
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,18 +32,19 @@ _PER_SOURCE, _MIN_WORDS, _QUERY_WORDS = 7, 10, 16
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """What a checkpoint is, and how MUVERA ranks with it.
+    """A description of a checkpoint, and of how MUVERA ranks with it.
 
     Attributes:
         name: Its name on the hub, or that of its folder.
-        spec: What it says of itself: layout, projections (`CheckpointSpec.dense`), whether vectors get unit length, and
+        spec: Its specification: layout, projections (`CheckpointSpec.dense`), whether vectors get unit length, and
             for queries and documents the length, prefix, prompt, expansion, skiplist and pooling.
         model_type, architecture: The transformer's, as in ``config.json``, and its class.
-        parameters, dtype: Numbers in transformer and projections, and what they are stored in (not known once loaded).
+        parameters, dtype: Numbers in transformer and projections, and the type that they are stored in (not known once
+            loaded).
         vocab_size, dim: Rows of the embedding table, and dimensions of a token vector.
         remote_code: Whether it needs Python code of its own, which runs only with ``trust_remote_code=True``. If that
             was not given, ``fitness`` is ``None``, and so are other values that no file tells.
-        fitness: How MUVERA ranks.
+        fitness: Measures of how MUVERA ranks.
     """
 
     name: str
@@ -58,7 +59,7 @@ class Inspection:
     fitness: MuveraFitness | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as JSON values."""
+        """Return everything as JSON values."""
         return dict(json.loads(json.dumps(asdict(self))))
 
     def __str__(self) -> str:
@@ -75,9 +76,9 @@ class Inspection:
             *_side_lines("document", spec.document.to_dict()),
         ]
         if self.fitness:
-            return f"{aligned(lines)}\n{self.fitness}"
+            return f"{align(lines)}\n{self.fitness}"
         advice = "not measured: pass trust_remote_code=True and, as revision=…, the commit whose code you have read"
-        return aligned([*lines, ("MUVERA", advice)])
+        return align([*lines, ("MUVERA", advice)])
 
 
 def inspect(
@@ -111,8 +112,8 @@ def inspect(
         raise ConfigurationError("queries without documents: pass the documents that they search as documents=…")
     if isinstance(name_or_path, ColbertEncoder):
         checkpoint = name_or_path.checkpoint
-        described = _from_settings(checkpoint.name, name_or_path.spec, checkpoint.backbone.config.to_dict())
-        return _with_model(described, name_or_path, documents, queries)
+        inspection = _from_settings(checkpoint.name, name_or_path.spec, checkpoint.backbone.config.to_dict())
+        return _with_model(inspection, name_or_path, documents, queries)
 
     from colbert_qdrant.encoders.checkpoint.files import open_checkpoint  # noqa: PLC0415
     from colbert_qdrant.encoders.checkpoint.load import load_checkpoint  # noqa: PLC0415
@@ -124,11 +125,11 @@ def inspect(
         local_files_only=local_files_only,
         trust_remote_code=trust_remote_code,
     )
-    described = _from_files(files)
-    if described.remote_code and not trust_remote_code:
-        return described
+    inspection = _from_files(files)
+    if inspection.remote_code and not trust_remote_code:
+        return inspection
     encoder = ColbertEncoder(load_checkpoint(files, trust_remote_code=trust_remote_code), device=device)
-    return _with_model(described, encoder, documents, queries)
+    return _with_model(inspection, encoder, documents, queries)
 
 
 def _from_settings(name: str, spec: CheckpointSpec, config: dict[str, Any]) -> Inspection:
@@ -155,23 +156,23 @@ def _dim(spec: CheckpointSpec, config: dict[str, Any]) -> int | None:
 
 
 def _from_files(files: CheckpointFiles) -> Inspection:
-    """A checkpoint as far as its files tell, the model itself not loaded."""
+    """Describe a checkpoint as far as its files tell, the model itself not loaded."""
     spec = read_spec(files)
     config = files.settings(f"{spec.backbone}/config.json" if spec.backbone else "config.json")
     name = files.folder.absolute().name if files.name == str(files.folder) else files.name
-    described = _from_settings(name, spec, config)
+    inspection = _from_settings(name, spec, config)
     try:
         parts = [files.tensors(folder) for folder in (spec.backbone, *(dense.folder for dense in spec.dense))]
     except CheckpointError:  # which loading the model raises too
-        return described
+        return inspection
     named = [pair for part in parts for pair in part.items() if pair[1].is_floating_point()]
     weights = [tensor for key, tensor in named if "pooler" not in key.split(".")]
     dtypes = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in weights})
-    return replace(described, parameters=sum(tensor.numel() for tensor in weights), dtype=", ".join(dtypes))
+    return replace(inspection, parameters=sum(tensor.numel() for tensor in weights), dtype=", ".join(dtypes))
 
 
 def _with_model(
-    described: Inspection, encoder: ColbertEncoder, documents: Sequence[str] | None, queries: Sequence[str] | None
+    inspection: Inspection, encoder: ColbertEncoder, documents: Sequence[str] | None, queries: Sequence[str] | None
 ) -> Inspection:
     checkpoint, spec = encoder.checkpoint, encoder.spec
     if layout_of(spec).projection:  # which the weights alone describe
@@ -182,7 +183,7 @@ def _with_model(
     encoded = encoder.encode_documents(documents)
     queries = _sample_queries(documents) if queries is None else queries
     return replace(
-        described,
+        inspection,
         spec=spec,
         architecture=type(checkpoint.backbone).__name__,
         parameters=sum(weight.numel() for name, weight in weights if "pooler" not in name.split(".")),
@@ -192,7 +193,7 @@ def _with_model(
 
 
 def _sample_documents() -> list[str]:
-    """Docstrings of the standard library, always in the same order."""
+    """Return docstrings of the standard library, always in the same order."""
     texts: dict[str, None] = {}
     for source in _SOURCES:
         members = getmembers(resolve_name(source), isroutine)
@@ -202,7 +203,7 @@ def _sample_documents() -> list[str]:
 
 
 def _sample_queries(documents: Sequence[str]) -> list[str]:
-    """The first sentence of every third document that has one, cut after some words."""
+    """Return the first sentence of every third document that has one, cut after some words."""
     sentences = (re.split(r"(?<=[.!?])\s", text.strip(), maxsplit=1)[0].split() for text in documents[::3])
     return [" ".join(words[:_QUERY_WORDS]) for words in sentences if words]
 
@@ -218,7 +219,7 @@ def _dense_text(dense: DenseSpec) -> str:
 
 
 def _side_lines(side: str, settings: dict[str, Any]) -> list[tuple[str, str]]:
-    """What differs from the defaults; of lists of tokens how many there are."""
+    """Write what differs from the defaults; of lists of tokens only their number."""
     lines = []
     for key, value in settings.items():
         text = f"{len(value)} tokens" if isinstance(value, tuple) else repr(value) if value else "none"

@@ -1,4 +1,4 @@
-"""Whether MUVERA suits a model's token vectors."""
+"""Measures whether MUVERA suits a model's token vectors."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ _PAIRS, _MIN_DOCUMENTS = 20_000, 10
 
 @dataclass(frozen=True, kw_only=True)
 class MuveraFitness:
-    """How well MUVERA, with its default settings, ranks for some token vectors.
+    """Measures of how well MUVERA, with its default settings, ranks for some token vectors.
 
     Ranges are smallest, mean and largest value. "Centred" is with ``MuveraConfig(center=True)``, still compared with
     the MaxSim of the tokens as they are.
 
     Attributes:
-        documents, queries: How many there are.
-        document_tokens, query_tokens: How many token vectors all of them have.
+        documents, queries: The number of each.
+        document_tokens, query_tokens: The number of token vectors that all of them have.
         dim: Dimensions of a token vector.
         anisotropy: Mean cosine of random tokens of different documents: 0 if they are spread, 1 if all point one way.
-        effective_dim: How many dimensions the document tokens make use of (participation ratio).
+        effective_dim: The number of dimensions that the document tokens make use of (participation ratio).
         norm, score: Ranges of the lengths of token vectors, and of MaxSim per query token over queries and documents.
         score_spread: Standard deviation of that over the documents, mean over queries: what there is to rank by.
         rank_correlation: Spearman's, over the documents, between the encodings' inner product and MaxSim, mean over
@@ -50,7 +50,7 @@ class MuveraFitness:
         recall: Share of each query's best tenth of the documents by MaxSim that the encodings rank in their first
             quarter; 0.25 by chance.
         centred_rank_correlation, centred_recall: The same, centred.
-        warnings: What is wrong and what to do about it; empty if MUVERA suits.
+        warnings: Texts on what is wrong and what to do about it; empty if MUVERA suits.
     """
 
     documents: int
@@ -82,7 +82,7 @@ class MuveraFitness:
             ("recall", recall),
             *(("warning", text) for text in self.warnings or ["none"]),
         ]
-        return aligned(lines)
+        return align(lines)
 
 
 def muvera_fitness(queries: TokenEmbeddings, documents: TokenEmbeddings, *, seed: int = 0) -> MuveraFitness:
@@ -95,7 +95,7 @@ def muvera_fitness(queries: TokenEmbeddings, documents: TokenEmbeddings, *, seed
 
     Raises:
         ConfigurationError: There is no query, or there are too few documents to be ranked.
-        InvalidTokensError: The two differ in ``dim``.
+        InvalidTokensError: Queries and documents differ in ``dim``.
     """
     if not len(queries) or len(documents) < _MIN_DOCUMENTS:
         raise ConfigurationError(
@@ -127,7 +127,7 @@ def muvera_fitness(queries: TokenEmbeddings, documents: TokenEmbeddings, *, seed
 
 
 def anisotropy(documents: TokenEmbeddings, *, seed: int = 0) -> float:
-    """Mean cosine of tokens of different documents, over some 20,000 random pairs; a zero vector counts as 0."""
+    """Return the mean cosine of tokens of different documents, of some 20,000 random pairs; a zero vector counts 0."""
     owners = np.repeat(np.arange(len(documents)), documents.lengths)
     first, second = np.random.default_rng(seed).integers(len(owners), size=(2, _PAIRS))
     apart = owners[first] != owners[second]
@@ -138,7 +138,7 @@ def anisotropy(documents: TokenEmbeddings, *, seed: int = 0) -> float:
 
 
 def effective_dim(values: NDArray[Any]) -> float:
-    """Participation ratio (Σλ)² / Σλ² of the covariance's eigenvalues λ; 0 if all rows ``(n, dim)`` are the same."""
+    """Return the participation ratio (Σλ)² / Σλ² of the covariance's eigenvalues λ; 0 if all rows are the same."""
     centred = values - values.mean(axis=0, dtype=np.float64)
     covariance = centred.T @ centred  # the ratio does not depend on its scale
     total = float((covariance**2).sum())
@@ -146,11 +146,11 @@ def effective_dim(values: NDArray[Any]) -> float:
 
 
 def spearman(first: NDArray[Any], second: NDArray[Any]) -> float:
-    """Spearman's rank correlation of two series ``(n,)``, ties at their average rank; 0 if one does not vary."""
+    """Return Spearman's rank correlation of two series ``(n,)``, ties at their average rank; 0 if one does not vary."""
     ranks = []
     for values in (first, second):
-        _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-        ranks.append((np.cumsum(counts) - (counts + len(values)) / 2)[place])  # around 0
+        _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+        ranks.append((np.cumsum(counts) - (counts + len(values)) / 2)[inverse])  # around 0
     scale = float(np.sqrt((ranks[0] @ ranks[0]) * (ranks[1] @ ranks[1])))
     return float(ranks[0] @ ranks[1]) / scale if scale else 0.0
 
@@ -196,6 +196,6 @@ def _range_text(values: tuple[float, float, float]) -> str:
     return f"{values[0]:.3f} to {values[2]:.3f}, mean {values[1]:.3f}"
 
 
-def aligned(lines: list[tuple[str, str]]) -> str:
-    """Lines of a label and a value each."""
+def align(lines: list[tuple[str, str]]) -> str:
+    """Write lines of a label and a value each, with the values in one column."""
     return "\n".join(f"{label:<26}{value}" for label, value in lines)

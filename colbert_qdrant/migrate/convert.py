@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from colbert_qdrant.documents import Document
-from colbert_qdrant.encoders.base import encoded_documents
+from colbert_qdrant.encoders.base import encode_and_check
 from colbert_qdrant.errors import InvalidTokensError, MigrationError
 from colbert_qdrant.points.convert import vectors_of
 from colbert_qdrant.points.ids import canonical_id
@@ -141,7 +141,7 @@ class Converter:
         chosen = [text for text in texts if text is not None]
         if not chosen:
             return _none(self.encoder.dim), []
-        return encoded_documents(self.encoder, chosen, MigrationError), places
+        return encode_and_check(self.encoder, chosen, MigrationError), places
 
     def _add_bm25(self, made: Sequence[dict[str, Any]], texts: Sequence[str | None]) -> None:
         if self.bm25 is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from qdrant_client import models
 
 from colbert_qdrant.config import CollectionConfig
-from colbert_qdrant.config.checks import known
+from colbert_qdrant.config.checks import require_known_fields
 from colbert_qdrant.errors import MigrationError
 
 if TYPE_CHECKING:
@@ -167,11 +167,11 @@ class MigrationPlan:
             MigrationError: It is none, or one of a newer version.
         """
         try:
-            values = known(cls, data)
+            values = require_known_fields(cls, data)
             values["filter"] = None if values["filter"] is None else models.Filter(**values["filter"])
             values["config"] = CollectionConfig.from_dict(values["config"])
-            values["costs"] = Costs(**known(Costs, values["costs"]))
-            values["risks"] = tuple(Risk(**known(Risk, risk)) for risk in values["risks"])
+            values["costs"] = Costs(**require_known_fields(Costs, values["costs"]))
+            values["risks"] = tuple(Risk(**require_known_fields(Risk, risk)) for risk in values["risks"])
             values |= {name: tuple(values[name]) for name in ("kept", "indexes")}
             return cls(**values)
         except (KeyError, TypeError, ValueError, AttributeError) as error:

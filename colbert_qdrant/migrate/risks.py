@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from colbert_qdrant.encoders.base import encoded_documents
+from colbert_qdrant.encoders.base import encode_and_check
 from colbert_qdrant.errors import CapabilityError, MigrationError
 from colbert_qdrant.migrate.plan import Risk
 from colbert_qdrant.points.schema import require_for
@@ -111,7 +111,7 @@ def risk_of_encoder(
         return None
     texts = [design.texts.text(with_text[place].payload or {}) or "" for place in places]
     cosines = []
-    for stored, made in zip(tokens, encoded_documents(encoder, texts, MigrationError), strict=True):
+    for stored, made in zip(tokens, encode_and_check(encoder, texts, MigrationError), strict=True):
         if stored.shape != made.shape:
             cosines.append(0.0)
             continue

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from colbert_qdrant.collection.metadata import read_metadata, write_metadata
-from colbert_qdrant.config.checks import known
+from colbert_qdrant.config.checks import require_known_fields
 from colbert_qdrant.errors import ConfigurationError, MigrationError
 from colbert_qdrant.migrate.plan import MigrationPlan
 
@@ -74,9 +74,9 @@ class MigrationState:
                 "colbert-qdrant"
             )
         try:
-            values = known(cls, {name: value for name, value in data.items() if name != "format"})
+            values = require_known_fields(cls, {name: value for name, value in data.items() if name != "format"})
             values["plan"] = MigrationPlan.from_dict(values["plan"])
-            values["switches"] = tuple(Switch(**known(Switch, each)) for each in values["switches"])
+            values["switches"] = tuple(Switch(**require_known_fields(Switch, each)) for each in values["switches"])
             return cls(**values)
         except (KeyError, TypeError, ValueError, AttributeError, ConfigurationError) as error:
             raise MigrationError(

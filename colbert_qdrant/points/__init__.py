@@ -1,1 +1,1 @@
-"""Documents as points and back, without I/O."""
+"""Converts documents to points and back, and knows their schema, without I/O."""

@@ -26,7 +26,7 @@ def check_documents(documents: Sequence[Document], config: CollectionConfig) -> 
     """Check documents that are to be written together, and make their payloads.
 
     Raises:
-        InvalidDocumentError: Names the first document that cannot be stored, why, and the remedy.
+        InvalidDocumentError: A document cannot be stored; the message names the first, why, and the remedy.
     """
     payloads = [_payload(document, config) for document in documents]
     seen = set()
@@ -49,7 +49,7 @@ def make_point(
     further: Mapping[str, Vector],
     config: CollectionConfig,
 ) -> Point:
-    """A point that holds all vectors and the payload; without an encoding while that is not fitted."""
+    """Make a point of all vectors and the payload; it has no encoding while that is not fitted."""
     vectors: dict[str, Vector] = {config.token_vector: tokens, **further}
     if fde is not None:
         vectors[config.fde_vector] = fde
@@ -57,7 +57,7 @@ def make_point(
 
 
 def vectors_of(point: models.Record | models.ScoredPoint) -> dict[str, Any]:
-    """A point's vectors by name, as they were read; the unnamed one, which may come without its name, has ``""``."""
+    """Return a point's vectors by name, as they were read; the unnamed one, which may come without, has ``""``."""
     found: Any = point.vector
     if isinstance(found, dict):
         return found
@@ -67,7 +67,7 @@ def vectors_of(point: models.Record | models.ScoredPoint) -> dict[str, Any]:
 def to_document(
     point: models.Record | models.ScoredPoint, config: CollectionConfig, *, vectors: Sequence[str] = ()
 ) -> Document:
-    """The document that a stored point was made from; in a native collection any point is one, with text or without.
+    """Return the document that a stored point was made from; in a native collection any point is a document.
 
     Args:
         point: The point, as it was read.
@@ -78,15 +78,15 @@ def to_document(
         SchemaMismatchError: The point was made from no document.
     """
     payload, stored = point.payload or {}, vectors_of(point)
-    brought = {name: stored[name] for name in vectors if name in stored}
+    own_vectors = {name: stored[name] for name in vectors if name in stored}
     text = text_of(payload, config)
     if config.native:
-        return Document(document_id(point, config), text or "", payload, brought)
+        return Document(document_id(point, config), text or "", payload, own_vectors)
     if text is None:
-        raise _not_a_document(str(config.text_key))
+        raise _no_document_error(str(config.text_key))
     own = (config.id_key, config.text_key)
     others = {key: value for key, value in payload.items() if key not in own}
-    return Document(document_id(point, config), text, others, brought)
+    return Document(document_id(point, config), text, others, own_vectors)
 
 
 def _payload(document: Document, config: CollectionConfig) -> Payload:
@@ -101,7 +101,7 @@ def _payload(document: Document, config: CollectionConfig) -> Payload:
 
 
 def _own_payload(document: Document, config: CollectionConfig) -> Payload:
-    """The payload with this library's keys in it."""
+    """Return the payload with this library's keys in it."""
     keys = {config.id_key: id_to_json(document.id), str(config.text_key): document.text}
     reserved = set(keys) & set(document.payload)
     if reserved:
@@ -109,14 +109,14 @@ def _own_payload(document: Document, config: CollectionConfig) -> Payload:
             f"document {document.id!r}: payload keys {sorted(reserved)} are used by this library; rename them, or "
             "choose other names with CollectionConfig(text_key=…, id_key=…)"
         )
-    payload: Payload = _as_json(document, {**keys, **document.payload})
+    payload: Payload = _to_json(document, {**keys, **document.payload})
     return payload
 
 
 def _native_payload(document: Document, config: CollectionConfig) -> Payload:
-    """The payload as it is, with the text in it."""
+    """Return the payload as it is, with the text in it."""
     payload: Payload
-    payload, text = _as_json(document, [dict(document.payload), document.text])
+    payload, text = _to_json(document, [dict(document.payload), document.text])
     source = text_source(config.text_key)
     try:
         if source is not None:
@@ -126,8 +126,8 @@ def _native_payload(document: Document, config: CollectionConfig) -> Payload:
     return payload
 
 
-def _as_json(document: Document, values: Any) -> Any:
-    """What is stored; the round trip makes every engine store the same thing: tuples become lists, as over HTTP."""
+def _to_json(document: Document, values: Any) -> Any:
+    """Return what is stored; the round trip makes every engine store the same: tuples become lists, as over HTTP."""
     try:
         return json.loads(json.dumps(values, allow_nan=False, ensure_ascii=False).encode())
     except (TypeError, ValueError) as error:
@@ -138,7 +138,7 @@ def _as_json(document: Document, values: Any) -> Any:
 
 
 def document_id(point: models.Record | models.ScoredPoint, config: CollectionConfig) -> DocumentId:
-    """The id of the document that a stored point was made from.
+    """Return the id of the document that a stored point was made from.
 
     Raises:
         SchemaMismatchError: The point's payload has no such id.
@@ -149,11 +149,11 @@ def document_id(point: models.Record | models.ScoredPoint, config: CollectionCon
         id = id_from_json((point.payload or {})[config.id_key])
         check_id(id)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _not_a_document(config.id_key) from error
+        raise _no_document_error(config.id_key) from error
     return id
 
 
-def _not_a_document(key: str) -> SchemaMismatchError:
+def _no_document_error(key: str) -> SchemaMismatchError:
     return SchemaMismatchError(
         f"the collection has a point whose payload has not, under {key!r}, what this library writes there: it was "
         "written or changed by something else; delete it, or restore its payload"

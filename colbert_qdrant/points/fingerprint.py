@@ -1,4 +1,4 @@
-"""What a collection was built with, so that it is never searched or filled with anything else."""
+"""Records what a collection was built with, so that it is never searched or filled with anything else."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FORMAT: Final = 1
 _UNFITTED: Final = "unfitted"
 _CANARY_NUMBERS: Final = 32
-_MAX_SHOWN: Final = 300
+_MAX_REPR: Final = 300
 _CANARY_LENGTHS: Final = (3, 5)
 _CANARY_TOLERANCE: Final = 1e-3
 """Relative. Matmuls differ between machines by some 1e-6; another hyperplane or projection changes everything."""
@@ -31,12 +31,12 @@ class Fingerprint:
     """The facts that decide a collection's points.
 
     Attributes:
-        encoder: The model's own fingerprint. Empty: something else wrote the tokens, and nobody said what; then any
-            encoder of their dimensions will do.
+        encoder: The model's own fingerprint. It is empty if something else wrote the tokens, and nobody said what; then
+            any encoder of their dimensions will do.
         fde: Settings, version and token dimensions of the fixed dimensional encoding.
         layout: The rest of the collection's settings: names of vectors and payload keys, storage, graph.
-        id_scheme: How ids become point ids; ``"uuid5"`` derives them from a document's id and its type, ``"native"``
-            takes them as they are.
+        id_scheme: The way in which ids become point ids; ``"uuid5"`` derives them from a document's id and its type,
+            ``"native"`` takes them as they are.
         canary: The encoding of a fixed token matrix, folded to a few numbers: it catches an algorithm that
             changed without saying so. ``None`` while an encoding that has to be fitted is not.
     """
@@ -78,14 +78,14 @@ class Fingerprint:
         """The collection's settings.
 
         Raises:
-            ConfigurationError: They were written by a newer version.
-            SchemaMismatchError: They are none.
+            ConfigurationError: The settings were written by a newer version.
+            SchemaMismatchError: What is stored is no settings.
         """
         try:
             settings = {**self.layout, "fde": self.fde["config"], "id_scheme": self.id_scheme}
             return CollectionConfig.from_dict(settings)
         except (KeyError, TypeError, AttributeError) as error:
-            raise _changed("its settings are none") from error
+            raise _unreadable_error("its settings are none") from error
 
     @property
     def token_dim(self) -> int:
@@ -93,48 +93,48 @@ class Fingerprint:
         return int(self.fde["token_dim"])
 
     def to_dict(self) -> dict[str, Any]:
-        """The fingerprint as JSON values."""
+        """Return the fingerprint as JSON values."""
         canary = _UNFITTED if self.canary is None else list(self.canary)
         return {"format": FORMAT, **asdict(self), "canary": canary}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`.
+        """Read a fingerprint from what `to_dict` returned.
 
         Raises:
             SchemaMismatchError: The data is not a fingerprint, or of a newer format.
         """
         if data.get("format") != FORMAT:
             raise SchemaMismatchError(
-                f"the collection's fingerprint has format {_shown(data.get('format'))}, this version reads {FORMAT}: "
+                f"the collection's fingerprint has format {_shorten(data.get('format'))}, this version reads {FORMAT}: "
                 "upgrade colbert-qdrant"
             )
         names = {each.name for each in fields(cls)}
         if missing := names - set(data):
-            raise _changed(f"it lacks {sorted(missing)}")
+            raise _unreadable_error(f"it lacks {sorted(missing)}")
         for name in ("encoder", "fde", "layout"):
             if not isinstance(data[name], dict):
-                raise _changed(f"its {name} is a {type(data[name]).__name__}")
+                raise _unreadable_error(f"its {name} is a {type(data[name]).__name__}")
         if not isinstance(data["fde"].get("token_dim"), int):
-            raise _changed("it does not say how many dimensions a token has")
-        canary = None if data["canary"] == _UNFITTED else _canary(data["canary"])
+            raise _unreadable_error("it does not say how many dimensions a token has")
+        canary = None if data["canary"] == _UNFITTED else _read_canary(data["canary"])
         return cls(**{name: data[name] for name in names - {"canary"}}, canary=canary)
 
     def differences(self, other: Fingerprint) -> dict[str, tuple[Any, Any]]:
-        """Every field in which another fingerprint differs: dotted name → (own value, other value).
+        """Return the own and the other value of every field in which another fingerprint differs, by dotted name.
 
-        Of an encoder that is not known to this one nothing is compared but the dimensions of tokens.
+        If this one does not know its encoder, nothing is compared of that but the dimensions of tokens.
         """
-        known = ("encoder",) if self.encoder else ()
+        parts = (*(("encoder",) if self.encoder else ()), "fde", "layout", "id_scheme")
         found = {
             name: values
-            for part in (*known, "fde", "layout", "id_scheme")
+            for part in parts
             for name, values in _differences(part, getattr(self, part), getattr(other, part))
         }
         # other parameters give another fit and another canary anyway: these tell something only if the rest is the same
         if any(name.startswith("fde.") and name != "fde.digest" for name in found):
             found.pop("fde.digest", None)
-        elif not _close(self.canary, other.canary):
+        elif not _is_close(self.canary, other.canary):
             found["canary"] = (self.canary, other.canary)
         return found
 
@@ -142,7 +142,8 @@ class Fingerprint:
         """Raise unless what a collection is opened with is what it was built with.
 
         Raises:
-            FingerprintMismatchError: Lists every differing field, both values and the remedy.
+            FingerprintMismatchError: The two differ; the message lists every differing field, both values and the
+                remedy.
         """
         differences = self.differences(current)
         if not differences:
@@ -156,32 +157,32 @@ class Fingerprint:
 
 
 def canary_tokens(dim: int) -> TokenEmbeddings:
-    """A fixed batch of two unit-length token matrices, the same on every machine."""
+    """Return a fixed batch of two unit-length token matrices, the same on every machine."""
     total = sum(_CANARY_LENGTHS)
     values = np.sin(np.arange(1, total * dim + 1) ** 1.5).reshape(total, dim)
     return TokenEmbeddings(values / np.linalg.norm(values, axis=1, keepdims=True), _CANARY_LENGTHS)
 
 
-def _changed(problem: str) -> SchemaMismatchError:
+def _unreadable_error(problem: str) -> SchemaMismatchError:
     return SchemaMismatchError(
         f"the collection's fingerprint cannot be read, {problem}: its metadata was changed by hand; restore it, or "
         "create the collection anew"
     )
 
 
-def _canary(stored: Any) -> tuple[float, ...]:
+def _read_canary(stored: Any) -> tuple[float, ...]:
     try:
         numbers = tuple(map(float, stored)) if isinstance(stored, list) and len(stored) <= _CANARY_NUMBERS else ()
     except (TypeError, ValueError, OverflowError):
         numbers = ()
     if not numbers or not all(map(math.isfinite, numbers)):
-        raise _changed(f"its canary is not up to {_CANARY_NUMBERS} numbers")
+        raise _unreadable_error(f"its canary is not up to {_CANARY_NUMBERS} numbers")
     return numbers
 
 
-def _shown(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= _MAX_SHOWN else f"{shown[:_MAX_SHOWN]}…"
+def _shorten(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _MAX_REPR else f"{text[:_MAX_REPR]}…"
 
 
 def _fold(encoded: NDArray[np.float32]) -> tuple[float, ...]:
@@ -191,7 +192,7 @@ def _fold(encoded: NDArray[np.float32]) -> tuple[float, ...]:
     return tuple(round(float(part.sum()), 6) for part in parts)
 
 
-def _close(first: tuple[float, ...] | None, second: tuple[float, ...] | None) -> bool:
+def _is_close(first: tuple[float, ...] | None, second: tuple[float, ...] | None) -> bool:
     if first is None or second is None:
         return first is second
     if len(first) != len(second):
@@ -216,11 +217,11 @@ def _differences(name: str, own: Any, other: Any) -> Iterator[tuple[str, tuple[A
 
 
 def _describe(differences: Mapping[str, tuple[Any, Any]]) -> Iterator[str]:
-    for name, (stored, given) in differences.items():
+    for name, (stored, current) in differences.items():
         if name == "canary":
             yield "  canary: the same parameters encode a fixed matrix to other numbers than when it was built"
         else:
-            yield f"  {name}: built with {_shown(stored)}, opened with {_shown(given)}"
+            yield f"  {name}: built with {_shorten(stored)}, opened with {_shorten(current)}"
 
 
 def _remedies(differences: Mapping[str, tuple[Any, Any]]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Ids of the user's own ↔ point ids of Qdrant, which are UUIDs or whole numbers only."""
+"""Derives point ids of Qdrant, which are UUIDs or whole numbers only, from ids of the user's own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAMESPACE: Final = UUID("6c1d1c3e-0f0b-5d0c-9a55-2f2b6f0a4c11")
 """Fixed for ever: another namespace would give every stored document a second point."""
 
 RESERVED_POINT: Final = str(uuid5(NAMESPACE, "metadata"))
-"""Carries the metadata where the server has none for collections. No document's: their names begin with a type."""
+"""The point that carries the metadata where collections have none. No document has its id: theirs begin with a type."""
 
 INT_RANGE: Final = range(-(2**63), 2**63)
 
@@ -25,14 +25,14 @@ NATIVE_RANGE: Final = range(2**64)
 
 
 def point_id(id: DocumentId, scheme: IdScheme = "uuid5") -> str | int:
-    """The point id of a document.
+    """Return the point id of a document.
 
     Args:
         id: The document's id.
         scheme: ``"uuid5"``: a UUID derived from the id and the id's type. ``"native"``: the id itself.
 
     Raises:
-        InvalidDocumentError: The id is not a string, a whole number of 64 bits or a UUID; or not one of a point.
+        InvalidDocumentError: The id is not a string, a whole number of 64 bits or a UUID; or cannot be a point's.
 
     Example:
         >>> point_id(1) == point_id(1), point_id(1) == point_id("1")
@@ -41,27 +41,27 @@ def point_id(id: DocumentId, scheme: IdScheme = "uuid5") -> str | int:
         (1, '936da01f-9abd-4d9d-80c7-02af85c822a8')
     """
     if scheme == "native":
-        return _native(id)
+        return _native_point_id(id)
     check_id(id)
     return str(uuid5(NAMESPACE, f"{_type_name(id)}:{id}"))
 
 
 def point_ids(ids: DocumentId | Iterable[DocumentId], scheme: IdScheme) -> list[int | str | UUID]:
-    """The point ids of one document or several; see `point_id`."""
-    given = [ids] if isinstance(ids, str | int | UUID) else ids
-    return [point_id(id, scheme) for id in given]
+    """Return the point ids of one document or several; see `point_id`."""
+    documents = [ids] if isinstance(ids, str | int | UUID) else ids
+    return [point_id(id, scheme) for id in documents]
 
 
 def canonical_id(id: int | str | UUID) -> int | str:
-    """A point's id as it is compared: a number, or a UUID as a string."""
+    """Return a point's id as it is compared: a number, or a UUID as a string."""
     return id if isinstance(id, int) else str(id)
 
 
 def check_id(id: object) -> None:
-    """Raise unless it can be a document's id.
+    """Raise unless a value can be a document's id.
 
     Raises:
-        InvalidDocumentError: It is not a string, a whole number of 64 bits or a UUID.
+        InvalidDocumentError: The value is not a string, a whole number of 64 bits or a UUID, or is not valid Unicode.
     """
     if isinstance(id, bool) or not isinstance(id, str | int | UUID):
         raise InvalidDocumentError(
@@ -77,22 +77,22 @@ def check_id(id: object) -> None:
 
 
 def id_to_json(id: DocumentId) -> Any:
-    """The form in which a payload keeps an id; the type can be told from it."""
+    """Return the form in which a payload keeps an id; the type can be told from it."""
     return {"uuid": str(id)} if isinstance(id, UUID) else id
 
 
 def id_from_json(value: Any) -> DocumentId:
-    """The inverse of `id_to_json`."""
+    """Return the id that `id_to_json` was given."""
     if isinstance(value, dict):
         return UUID(value["uuid"])
     id: DocumentId = value
     return id
 
 
-def _native(id: object) -> int | str:
+def _native_point_id(id: object) -> int | str:
     if isinstance(id, int) and not isinstance(id, bool) and id in NATIVE_RANGE:
         return id
-    point = _as_uuid(id)
+    point = _parse_uuid(id)
     if point is None:
         raise InvalidDocumentError(
             f"id {id!r} cannot be a point's, and this collection has its documents under the ids of points: use a "
@@ -103,7 +103,7 @@ def _native(id: object) -> int | str:
     return point
 
 
-def _as_uuid(id: object) -> str | None:
+def _parse_uuid(id: object) -> str | None:
     if isinstance(id, UUID):
         return str(id)
     try:

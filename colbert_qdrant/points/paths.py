@@ -1,7 +1,8 @@
-"""Paths into payloads, as Qdrant writes them: ``meta.text``, ``parts[0].text``, ``parts[].text``, ``"a key".text``.
+"""Reads values at paths into payloads, which are written as Qdrant writes them.
 
-A step into a string goes into the JSON object or list that the string holds, which Qdrant's own paths do not:
-``_node_content.text`` is where LlamaIndex keeps its texts.
+Examples are ``meta.text``, ``parts[0].text``, ``parts[].text`` and ``"a key".text``. A step into a string goes into the
+JSON object or list that the string holds, which Qdrant's own paths do not: ``_node_content.text`` is where LlamaIndex
+keeps its texts.
 """
 
 from __future__ import annotations
@@ -15,17 +16,17 @@ from colbert_qdrant.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_STEP: Final = re.compile(r'(?:^|\.)(?:"(?P<quoted>[^"]+)"|(?P<bare>[\w-]+))|\[(?P<place>[0-9]*)\]')
+_STEP: Final = re.compile(r'(?:^|\.)(?:"(?P<quoted>[^"]+)"|(?P<bare>[\w-]+))|\[(?P<index>[0-9]*)\]')
 
 Step: TypeAlias = str | int | None
-"""A key, a place in a list, or ``None`` for all places."""
+"""A key, an index in a list, or ``None`` for all elements of a list."""
 
 
 def parse_path(path: str) -> list[Step]:
-    """The steps of a path.
+    """Split a path into its steps.
 
     Raises:
-        ConfigurationError: It is none.
+        ConfigurationError: ``path`` is no path.
 
     Example:
         >>> parse_path('parts[].pages[0]."the text"')
@@ -34,8 +35,8 @@ def parse_path(path: str) -> list[Step]:
     steps: list[Step] = []
     position = 0
     while isinstance(path, str) and (found := _STEP.match(path, position)):
-        place = found["place"]
-        steps.append((found["quoted"] or found["bare"]) if place is None else int(place) if place else None)
+        index = found["index"]
+        steps.append((found["quoted"] or found["bare"]) if index is None else int(index) if index else None)
         position = found.end()
     if not steps or not isinstance(steps[0], str) or position != len(path):
         raise ConfigurationError(
@@ -46,7 +47,7 @@ def parse_path(path: str) -> list[Step]:
 
 
 def values_at(payload: Any, steps: Sequence[Step]) -> Iterator[Any]:
-    """What is there: nothing, one value, or with ``[]`` any number of them.
+    """Yield the values at a path: none, one, or with ``[]`` any number of them.
 
     Example:
         >>> list(values_at({"node": '{"text": "a river"}'}, parse_path("node.text")))
@@ -57,7 +58,7 @@ def values_at(payload: Any, steps: Sequence[Step]) -> Iterator[Any]:
         return
     step, rest = steps[0], steps[1:]
     if isinstance(payload, str):
-        payload = _parsed(payload)
+        payload = _parse_json(payload)
     if isinstance(step, str):
         inner = [payload[step]] if isinstance(payload, dict) and step in payload else []
     elif isinstance(payload, list):
@@ -68,8 +69,8 @@ def values_at(payload: Any, steps: Sequence[Step]) -> Iterator[Any]:
         yield from values_at(each, rest)
 
 
-def _parsed(text: str) -> Any:
-    """The JSON object or list that a string holds; ``None`` if it holds none."""
+def _parse_json(text: str) -> Any:
+    """Return the JSON object or list that a string holds; ``None`` if it holds none."""
     if not text.lstrip().startswith(("{", "[")):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Points that are to be stored, their vectors as numpy arrays, and batches of them."""
+"""Defines points that are to be stored, with vectors as numpy arrays, and gathers them into batches."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Point:
     payload: Payload
 
     def request_bytes(self, *, binary: bool) -> int:
-        """About how many bytes it takes in a request.
+        """Estimate the bytes that the point takes in a request.
 
         Args:
             binary: Whether numbers go as they are (gRPC), not as decimal digits (REST).
@@ -42,12 +42,12 @@ class Point:
 
     @property
     def values(self) -> int:
-        """How many numbers its vectors have."""
+        """The count of numbers in its vectors."""
         return sum(map(size_of, self.vectors.values()))
 
 
 def size_of(vector: Vector) -> int:
-    """How many numbers a vector has; a text has none yet."""
+    """Count the numbers of a vector; a text has none yet."""
     if isinstance(vector, models.Document):
         return 0
     if isinstance(vector, models.SparseVector):
@@ -60,7 +60,7 @@ def size_of(vector: Vector) -> int:
 def split_by_bytes(
     points: Iterable[Point], limit: int, *, binary: bool, most: int | None = None
 ) -> Iterator[list[Point]]:
-    """Gather points into batches of at most ``limit`` bytes, and ``most`` points, in a request; a larger goes alone."""
+    """Gather points into batches of at most ``limit`` bytes and ``most`` points; a larger point goes alone."""
     batch: list[Point] = []
     size = 0
     for point in points:
@@ -75,13 +75,13 @@ def split_by_bytes(
 
 
 def to_struct(point: Point) -> models.PointStruct:
-    """A point with its vectors as lists."""
+    """Return a point with its vectors as lists."""
     vectors: Any = {name: to_numbers(vector) for name, vector in point.vectors.items()}
     return models.PointStruct(id=point.id, vector=vectors, payload=point.payload)
 
 
 def to_numbers(vector: Vector) -> Any:
-    """A vector as ``qdrant_client`` takes it; what was read from it goes as it came."""
+    """Return a vector as ``qdrant_client`` takes it; what was read from it goes as it came."""
     if isinstance(vector, np.ndarray):
         return vector.tolist()
     if isinstance(vector, SparseVector):

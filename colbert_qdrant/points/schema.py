@@ -1,4 +1,4 @@
-"""The layout of a collection: built here, and checked here when one is opened."""
+"""Builds the layout of a collection, and checks it when one is opened."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from colbert_qdrant.capabilities import Capabilities, Feature
     from colbert_qdrant.config import CollectionConfig, FdeQuantization, Storage
 
-Place = Literal["cold", "cached", "pinned"]
-"""Read from disk when needed; kept in the page cache; locked in memory."""
+Memory = Literal["cold", "cached", "pinned"]
+"""Qdrant's word for residency: read from disk when needed, kept in the page cache, or locked in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Placement:
-    """Where the parts of a collection are kept.
+class CollectionMemory:
+    """The residency in memory of each part of a collection.
 
     Attributes:
         fde: The encodings.
@@ -31,17 +31,17 @@ class Placement:
         payload: Texts and payloads.
     """
 
-    fde: Place
-    quantized: Place
-    graph: Place
-    tokens: Place
-    payload: Place
+    fde: Memory
+    quantized: Memory
+    graph: Memory
+    tokens: Memory
+    payload: Memory
 
 
-_PLACEMENTS: Final[Mapping[Storage, Placement]] = {
-    "memory": Placement(fde="cached", quantized="pinned", graph="pinned", tokens="cached", payload="cached"),
-    "balanced": Placement(fde="cold", quantized="pinned", graph="cached", tokens="cached", payload="cold"),
-    "disk": Placement(fde="cold", quantized="cached", graph="cold", tokens="cold", payload="cold"),
+_MEMORY: Final[Mapping[Storage, CollectionMemory]] = {
+    "memory": CollectionMemory(fde="cached", quantized="pinned", graph="pinned", tokens="cached", payload="cached"),
+    "balanced": CollectionMemory(fde="cold", quantized="pinned", graph="cached", tokens="cached", payload="cold"),
+    "disk": CollectionMemory(fde="cold", quantized="cached", graph="cold", tokens="cold", payload="cold"),
 }
 
 DISTANCES: Final[Mapping[str, models.Distance]] = {
@@ -58,7 +58,7 @@ def require_for(config: CollectionConfig, capabilities: Capabilities) -> None:
     """Raise unless the engine has what a collection of these settings needs.
 
     Raises:
-        CapabilityError: It has not; names the version that has.
+        CapabilityError: The engine lacks something; the message names the version that has it.
     """
     if config.fde.needs_fit:
         capabilities.require(
@@ -87,7 +87,7 @@ def require_for(config: CollectionConfig, capabilities: Capabilities) -> None:
 def creation_arguments(
     config: CollectionConfig, *, fde_dim: int, token_dim: int, capabilities: Capabilities
 ) -> dict[str, Any]:
-    """Arguments of ``create_collection`` for one dense vector and one multivector in the same point.
+    """Return the arguments of ``create_collection`` for one dense vector and one multivector in the same point.
 
     Both have ``Distance.DOT``. The norm of an encoding carries information, which cosine would throw away; token
     vectors are stored as the encoder made them, unless ``token_distance`` is ``"cosine"``. The multivector has no
@@ -97,10 +97,10 @@ def creation_arguments(
         config: The collection's settings.
         fde_dim: Dimensions of the encoding.
         token_dim: Dimensions of a token vector.
-        capabilities: What may be sent: placement in memory is said in other words to servers before 1.19.
+        capabilities: The features of the engine: servers before 1.19 are told the residency in other words.
     """
-    placement = _PLACEMENTS[config.storage]
-    full_copy = "cached" if config.storage == "balanced" and config.fde_quantization is None else placement.fde
+    memory = _MEMORY[config.storage]
+    full_copy = "cached" if config.storage == "balanced" and config.fde_quantization is None else memory.fde
     fde = models.VectorParams(
         size=fde_dim,
         distance=models.Distance.DOT,
@@ -109,10 +109,10 @@ def creation_arguments(
             m=config.hnsw.m,
             ef_construct=config.hnsw.ef_construct,
             full_scan_threshold=config.hnsw.full_scan_threshold,
-            **_place(placement.graph, capabilities),
+            **_memory_argument(memory.graph, capabilities),
         ),
-        quantization_config=_quantization(config.fde_quantization, placement.quantized, capabilities),
-        **_place(full_copy, capabilities),
+        quantization_config=_quantization(config.fde_quantization, memory.quantized, capabilities),
+        **_memory_argument(full_copy, capabilities),
     )
     tokens = models.VectorParams(
         size=token_dim,
@@ -120,26 +120,26 @@ def creation_arguments(
         datatype=models.Datatype(config.token_datatype),
         multivector_config=models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM),
         hnsw_config=models.HnswConfigDiff(m=0, payload_m=0),
-        **_place(placement.tokens, capabilities),
+        **_memory_argument(memory.tokens, capabilities),
     )
     dense = {
         name: models.VectorParams(size=each.dim, distance=DISTANCES[each.distance])
         for name, each in config.dense.items()
     }
     sparse = {
-        name: models.SparseVectorParams(modifier=models.Modifier.IDF if weighted else None)
-        for name, weighted in _idf(config).items()
+        name: models.SparseVectorParams(modifier=models.Modifier.IDF if has_idf else None)
+        for name, has_idf in _idf(config).items()
     }
     return {
         "vectors_config": {config.fde_vector: fde, config.token_vector: tokens, **dense},
         **({"sparse_vectors_config": sparse} if sparse else {}),
         "optimizers_config": models.OptimizersConfigDiff(default_segment_number=config.segments),
-        **_cluster_arguments(config, placement, capabilities),
+        **_cluster_arguments(config, memory, capabilities),
     }
 
 
 def index_arguments(config: CollectionConfig, capabilities: Capabilities) -> list[dict[str, Any]]:
-    """Arguments of ``create_payload_index`` for every index of a collection."""
+    """Return the arguments of ``create_payload_index`` for every index of a collection."""
     if not capabilities.has("payload_indexes"):
         return []
     found = []
@@ -154,52 +154,54 @@ def index_arguments(config: CollectionConfig, capabilities: Capabilities) -> lis
 
 
 def _idf(config: CollectionConfig) -> dict[str, bool]:
-    """All sparse vectors, and whether Qdrant multiplies with how rare a dimension is."""
+    """Tell for every sparse vector whether Qdrant multiplies with how rare a dimension is."""
     bm25 = {} if config.bm25 is None else {config.bm25_vector: True}
     return {**{name: each.idf for name, each in config.sparse.items()}, **bm25}
 
 
-def _cluster_arguments(config: CollectionConfig, placement: Placement, capabilities: Capabilities) -> dict[str, Any]:
-    """What only servers take."""
+def _cluster_arguments(
+    config: CollectionConfig, memory: CollectionMemory, capabilities: Capabilities
+) -> dict[str, Any]:
+    """Return the arguments that only servers take."""
     if not capabilities.has("sharding"):
         return {}
-    given = cluster_settings(config)
+    settings = cluster_settings(config)
     if config.sharding == "custom":
-        given["sharding_method"] = models.ShardingMethod.CUSTOM
+        settings["sharding_method"] = models.ShardingMethod.CUSTOM
     if capabilities.has("memory"):
-        return {**given, "payload": models.PayloadStorageParams(memory=models.Memory(placement.payload))}
-    return {**given, "on_disk_payload": placement.payload == "cold"}
+        return {**settings, "payload": models.PayloadStorageParams(memory=models.Memory(memory.payload))}
+    return {**settings, "on_disk_payload": memory.payload == "cold"}
 
 
-def cluster_settings(given: CollectionConfig | models.CollectionParams) -> dict[str, Any]:
-    """Those of a cluster that are set."""
+def cluster_settings(params: CollectionConfig | models.CollectionParams) -> dict[str, Any]:
+    """Return the settings of a cluster that are set."""
     names = ("shard_number", "replication_factor", "write_consistency_factor")
-    return {name: getattr(given, name) for name in names if getattr(given, name) is not None}
+    return {name: getattr(params, name) for name in names if getattr(params, name) is not None}
 
 
-def _place(place: Place, capabilities: Capabilities) -> dict[str, Any]:
-    return {"memory": models.Memory(place)} if capabilities.has("memory") else {"on_disk": place == "cold"}
+def _memory_argument(memory: Memory, capabilities: Capabilities) -> dict[str, Any]:
+    return {"memory": models.Memory(memory)} if capabilities.has("memory") else {"on_disk": memory == "cold"}
 
 
 def _quantization(
-    name: FdeQuantization | None, place: Place, capabilities: Capabilities
+    name: FdeQuantization | None, memory: Memory, capabilities: Capabilities
 ) -> models.QuantizationConfig | None:
     if name is None:
         return None
-    placed: dict[str, Any] = (
-        {"memory": models.Memory(place)} if capabilities.has("memory") else {"always_ram": place == "pinned"}
+    memory_argument: dict[str, Any] = (
+        {"memory": models.Memory(memory)} if capabilities.has("memory") else {"always_ram": memory == "pinned"}
     )
     if name == "int8":
-        scalar = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99, **placed)
+        scalar = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99, **memory_argument)
         return models.ScalarQuantization(scalar=scalar)
     if name == "binary":
-        return models.BinaryQuantization(binary=models.BinaryQuantizationConfig(**placed))
-    turbo = models.TurboQuantQuantizationConfig(bits=_TURBO_BITS[name], **placed)
+        return models.BinaryQuantization(binary=models.BinaryQuantizationConfig(**memory_argument))
+    turbo = models.TurboQuantQuantizationConfig(bits=_TURBO_BITS[name], **memory_argument)
     return models.TurboQuantization(turbo=turbo)
 
 
 def named_vectors(info: models.CollectionInfo) -> Mapping[str, models.VectorParams]:
-    """Dense vectors and multivectors of a collection by name; the unnamed one has the name ``""``."""
+    """Return dense vectors and multivectors of a collection by name; the unnamed one has the name ``""``."""
     found: Any = info.config.params.vectors
     if isinstance(found, dict):
         return found
@@ -207,12 +209,12 @@ def named_vectors(info: models.CollectionInfo) -> Mapping[str, models.VectorPara
 
 
 def datatype_of(params: models.VectorParams) -> Any:
-    """How a vector's numbers are kept, in the words of the settings; where the engine does not say, in 32 bits."""
+    """Return the storage type of a vector in the words of the settings; it is float32 where the engine does not say."""
     return "float32" if params.datatype is None else params.datatype.value
 
 
 def distance_of(params: models.VectorParams) -> Any:
-    """How a vector is compared, in the words of the settings."""
+    """Return the distance of a vector in the words of the settings."""
     return next(name for name, distance in DISTANCES.items() if distance == params.distance)
 
 
@@ -222,7 +224,7 @@ def check_schema(
     """Raise unless a collection's vectors are laid out as `creation_arguments` would have them.
 
     Raises:
-        SchemaMismatchError: Lists everything that differs, and the remedy.
+        SchemaMismatchError: The two differ; the message lists everything that differs, and the remedy.
     """
     vectors = named_vectors(info)
     fde, tokens, distance = config.fde_vector, config.token_vector, DISTANCES[config.token_distance]
@@ -255,11 +257,11 @@ def _problems_of_vectors(
                 f"vector {name!r} has {params.size} dimensions and distance {params.distance.value}, one vector of "
                 f"{wanted.dim} and {distance.value} is needed"
             )
-    for name, weighted in _idf(config).items():
+    for name, has_idf in _idf(config).items():
         if name not in sparse:
             problems.append(f"sparse vector {name!r} is missing")
-        elif weighted != (sparse[name].modifier == models.Modifier.IDF):
-            problems.append(f"sparse vector {name!r} must {'' if weighted else 'not '}have the modifier idf")
+        elif has_idf != (sparse[name].modifier == models.Modifier.IDF):
+            problems.append(f"sparse vector {name!r} must {'' if has_idf else 'not '}have the modifier idf")
     return problems
 
 

@@ -1,4 +1,4 @@
-"""Where the text of a point is."""
+"""Finds the text of a point in its payload, and puts it there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.points.paths import Step
 
 TextOf: TypeAlias = Callable[[dict[str, Any]], str | None]
-"""A payload → its text, or ``None`` if it has none."""
+"""Takes a payload and returns its text, or ``None`` if it has none."""
 
 
 class TextSource:
@@ -24,10 +24,10 @@ class TextSource:
     Args:
         key: The path of the text, as Qdrant writes paths; several texts, under ``list[]``, are joined by line breaks,
             and a step into a string goes into the JSON that it holds.
-        function: Finds it, in the place of the path; it gets a copy, so that it changes nothing.
+        function: A function that finds it, instead of the path; it gets a copy, so that it changes nothing.
 
     Raises:
-        ConfigurationError: The path is none.
+        ConfigurationError: ``key`` is no path.
 
     Example:
         >>> TextSource("meta.parts[].text").text({"meta": {"parts": [{"text": "one"}, {"page": 2}, {"text": "two"}]}})
@@ -40,15 +40,16 @@ class TextSource:
         self._steps: list[Step] = [] if function else parse_path(key)
 
     def text(self, payload: dict[str, Any]) -> str | None:
-        """The text, or ``None`` if there is none, it is empty or no string."""
-        found = self._function(deepcopy(payload)) if self._function else self._at_path(payload)
+        """Return the text, or ``None`` if there is none, it is empty or no string."""
+        found = self._function(deepcopy(payload)) if self._function else self._text_at_path(payload)
         return found if isinstance(found, str) and found.strip() else None
 
     def put(self, payload: dict[str, Any], text: str) -> None:
-        """See to it that a payload has a text: put it where it is missing, if a path of keys leads there.
+        """Put a text into a payload where it is missing, if a path of keys leads there.
 
         Raises:
-            InvalidDocumentError: There is something else, or no place for it; says which, and the remedy.
+            InvalidDocumentError: The payload has something else there, or the text cannot be put there; the message
+                says which, and the remedy.
         """
         if self.text(payload) == text:
             return
@@ -66,7 +67,7 @@ class TextSource:
             )
         inner[self._steps[-1]] = text
 
-    def _at_path(self, payload: dict[str, Any]) -> str:
+    def _text_at_path(self, payload: dict[str, Any]) -> str:
         return "\n".join(value for value in values_at(payload, self._steps) if isinstance(value, str))
 
     def __str__(self) -> str:
@@ -75,16 +76,16 @@ class TextSource:
 
 @lru_cache(maxsize=64)
 def text_source(key: str | None) -> TextSource | None:
-    """Where a native collection has its texts, by its ``text_key``; ``None``: nowhere.
+    """Return the source of a native collection's texts by its ``text_key``; ``None`` if it has no texts.
 
     Raises:
-        ConfigurationError: It is no path.
+        ConfigurationError: ``key`` is no path.
     """
     return None if key is None else TextSource(key)
 
 
 def text_of(payload: dict[str, Any], config: CollectionConfig) -> str | None:
-    """The text in a stored payload of one of this library's collections, or ``None`` if there is none."""
+    """Return the text in a stored payload of one of this library's collections, or ``None`` if there is none."""
     if config.native:
         source = text_source(config.text_key)
         return None if source is None else source.text(payload)

@@ -1,1 +1,1 @@
-"""Exact MaxSim, and reranking by it without a database."""
+"""Scores by exact MaxSim, and reranks by it without a database."""

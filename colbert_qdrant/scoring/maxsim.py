@@ -1,4 +1,4 @@
-"""Exact MaxSim: the reference that everything else is checked against."""
+"""Computes exact MaxSim, the reference that everything else is checked against."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def maxsim(queries: TokenEmbeddings, documents: TokenEmbeddings, *, device: str 
     Args:
         queries: Token embeddings of the queries.
         documents: Token embeddings of the documents, with the same ``dim``.
-        device: Where to compute: ``None`` or ``"cpu"`` is numpy in this process, anything else a torch device such
-            as ``"cuda"`` or ``"mps"``, which the tokens are sent to block by block. Both are float32 and agree up to
-            rounding.
+        device: The device to compute on: ``None`` or ``"cpu"`` is numpy in this process, anything else a torch device
+            such as ``"cuda"`` or ``"mps"``, which the tokens are sent to block by block. Both are float32 and agree up
+            to rounding.
 
     Returns:
         float32, shape ``(len(queries), len(documents))``.
 
     Raises:
-        InvalidTokensError: The two differ in ``dim``.
+        InvalidTokensError: Queries and documents differ in ``dim``.
         ConfigurationError: Torch has no such device.
 
     Example:
@@ -54,17 +54,17 @@ def maxsim(queries: TokenEmbeddings, documents: TokenEmbeddings, *, device: str 
     if queries.dim != documents.dim:
         raise InvalidTokensError(f"queries have {queries.dim} dimensions and documents {documents.dim}")
     if device is None or str(device) == "cpu":
-        return _in_blocks(queries, documents, _numpy_matcher)
+        return _score_in_blocks(queries, documents, _numpy_matcher)
     target = require_device(str(device), remedy="leave device out to score on the CPU")
-    return _in_blocks(queries, documents, lambda block: _torch_matcher(block, target))
+    return _score_in_blocks(queries, documents, lambda block: _torch_matcher(block, target))
 
 
-def _in_blocks(
+def _score_in_blocks(
     queries: TokenEmbeddings,
     documents: TokenEmbeddings,
     matcher: Callable[[TokenEmbeddings], Callable[[NDArray[np.float32]], NDArray[np.float32]]],
 ) -> NDArray[np.float32]:
-    """MaxSim block by block.
+    """Compute MaxSim block by block.
 
     ``matcher`` takes a block of documents and gives a function from query tokens ``(n, dim)`` to the best match of
     each in each of those documents ``(n, n_documents)``: so a device gets every document once.

@@ -1,4 +1,4 @@
-"""Reranking of token embeddings that are there already, under PyLate's names: ``from colbert_qdrant import rank``."""
+"""Reranks token embeddings that are there already, under PyLate's names: ``from colbert_qdrant import rank``."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def rerank(
 ) -> list[list[RerankResult]]:
     """Rank each query's own candidates by MaxSim.
 
-    Takes what PyLate's ``rank.rerank`` takes, and returns what it returns. A matrix ``(n_tokens, dim)`` is a numpy
+    It takes what PyLate's ``rank.rerank`` takes, and returns what that returns. A matrix ``(n_tokens, dim)`` is a numpy
     array, a torch tensor on any device and of any float type, or a list of rows. Scores are float32. Two things
     differ, both where PyLate pads documents to one length with zero vectors and lets those take part:
 
@@ -69,24 +69,24 @@ def rerank(
     queries = [queries_embeddings] if getattr(queries_embeddings, "ndim", None) == 2 else queries_embeddings
     _check_counts(len(queries), len(documents_ids), len(documents_embeddings))
     return [
-        _ranked(number, ids, query, documents, device)
+        _rank(number, ids, query, documents, device)
         for number, (ids, query, documents) in enumerate(zip(documents_ids, queries, documents_embeddings, strict=True))
     ]
 
 
-def _ranked(number: int, ids: Sequence[Any], query: Any, documents: Any, device: str | None) -> list[RerankResult]:
-    with _located(f"query {number}"):
-        documents = _unpacked(documents)
+def _rank(number: int, ids: Sequence[Any], query: Any, documents: Any, device: str | None) -> list[RerankResult]:
+    with _name_in_errors(f"query {number}"):
+        documents = _unpack(documents)
     if len(documents) != len(ids) or isinstance(ids, str):
         raise ConfigurationError(
             f"query {number} has {len(documents)} documents and the ids {ids!r:.80}: give a list of one id per document"
         )
     if not len(ids):
         return []
-    with _located(f"query {number}"):
-        tokens = TokenEmbeddings.from_matrices([_array(query, "its embedding")])
-    with _located(f"documents of query {number}"):
-        scores = maxsim(tokens, _batch(documents), device=device)[0]
+    with _name_in_errors(f"query {number}"):
+        tokens = TokenEmbeddings.from_matrices([_to_array(query, "its embedding")])
+    with _name_in_errors(f"documents of query {number}"):
+        scores = maxsim(tokens, _to_batch(documents), device=device)[0]
     order = np.argsort(-scores, kind="stable")
     return [RerankResult(id=ids[index], score=float(scores[index])) for index in order.tolist()]
 
@@ -100,31 +100,31 @@ def _check_counts(queries: int, ids: int, documents: int) -> None:
 
 
 @contextmanager
-def _located(where: str) -> Iterator[None]:
+def _name_in_errors(where: str) -> Iterator[None]:
     try:
         yield
     except InvalidTokensError as error:
         raise InvalidTokensError(f"{where}: {error}") from error
 
 
-def _unpacked(documents: Any) -> Any:
-    """Something with one entry per document."""
+def _unpack(documents: Any) -> Any:
+    """Return something with one entry per document."""
     is_array = hasattr(documents, "ndim")
-    return _array(documents, "its documents", ndim=3) if is_array else documents
+    return _to_array(documents, "its documents", ndim=3) if is_array else documents
 
 
-def _batch(documents: Any) -> TokenEmbeddings:
+def _to_batch(documents: Any) -> TokenEmbeddings:
     if isinstance(documents, TokenEmbeddings):
         return documents
-    matrices = [_array(matrix, f"document {place}") for place, matrix in enumerate(documents)]
+    matrices = [_to_array(matrix, f"document {index}") for index, matrix in enumerate(documents)]
     return TokenEmbeddings.from_matrices([_without_padding(matrix) for matrix in matrices])
 
 
-def _array(values: Any, what: str, *, ndim: int = 2) -> NDArray[np.float32]:
-    """Float32 out of arrays, tensors and lists; tensors are known by their methods, so torch is not imported."""
+def _to_array(values: Any, what: str, *, ndim: int = 2) -> NDArray[np.float32]:
+    """Make float32 out of arrays, tensors and lists; tensors are known by their methods, so torch is not imported."""
     try:
         with np.errstate(over="ignore"):
-            array = np.asarray(_off_device(values), dtype=np.float32)
+            array = np.asarray(_to_host(values), dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise InvalidTokensError(f"{what} cannot be read as an array of numbers: {error}") from error
     if array.ndim != ndim:
@@ -133,11 +133,11 @@ def _array(values: Any, what: str, *, ndim: int = 2) -> NDArray[np.float32]:
     return array
 
 
-def _off_device(values: Any) -> Any:
+def _to_host(values: Any) -> Any:
     if hasattr(values, "detach"):
         return values.detach().cpu().float().numpy()
     if isinstance(values, list | tuple) and any(hasattr(row, "detach") for row in values):
-        return [_off_device(row) for row in values]
+        return [_to_host(row) for row in values]
     return values
 
 

@@ -1,4 +1,4 @@
-"""Reranking of texts: a late-interaction model behind any retriever, without a database."""
+"""Reranks texts by a late-interaction model behind any retriever, without a database."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.encoders.base import LateInteractionEncoder
 
 Queries: TypeAlias = list[str] | tuple[str, ...]
-"""Several queries. Not any sequence, since a text is a sequence of texts too."""
+"""Several queries. They cannot be any sequence, since a text is a sequence of texts too."""
 
 Ranking: TypeAlias = list[tuple[int, float]]
 """``(index, score)`` by falling score; ties by index."""
@@ -34,14 +34,14 @@ _CHUNK_TEXTS: Final = 256
 class ColbertReranker:
     """Ranks texts for a query by MaxSim of a late-interaction model.
 
-    Called as txtai's ``Similarity(lateencode=True)``, and a drop-in for it. Texts are encoded some hundred at a time
-    and only their scores are kept, so a long list needs no more memory than a short one.
+    It is called as txtai's ``Similarity(lateencode=True)``, and is a drop-in for it. Texts are encoded some hundred at
+    a time and only their scores are kept, so a long list needs no more memory than a short one.
 
     Args:
         encoder: The model.
         normalize: Divide scores by the number of query tokens, as txtai does: the mean of the best matches instead of
             their sum. The order is the same.
-        device: Where to score, as for `maxsim`; the encoder has a device of its own.
+        device: The device to score on, as for `maxsim`; the encoder has a device of its own.
 
     Example:
         >>> from colbert_qdrant import ColbertEncoder
@@ -72,7 +72,7 @@ class ColbertReranker:
             limit: Most results per query; by default all.
 
         Returns:
-            ``(index, score)`` by falling score, ties by index, where the index is the place in ``texts``; for a list
+            ``(index, score)`` by falling score, ties by index, where the index is the position in ``texts``; for a list
             of queries, a list of such lists.
 
         Raises:
@@ -118,7 +118,7 @@ class Searchable(Protocol):
 class Reranker:
     """Retrieves more than is wanted with one model, and ranks that with another.
 
-    Called as txtai's ``Reranker``, and a drop-in for it.
+    It is called as txtai's ``Reranker``, and is a drop-in for it.
 
     Args:
         retriever: An object with ``search(query, limit=…)``, or else a callable ``(query, limit)``. It returns items:
@@ -155,7 +155,7 @@ class Reranker:
             query: A text, or a list of texts.
             limit: Most results per query.
             factor: ``limit × factor`` items are retrieved and reranked.
-            **kwargs: Passed on to the retriever.
+            **kwargs: Arguments that are passed on to the retriever.
 
         Returns:
             The retriever's items by falling score, ties in the retriever's order; for a list of queries, a list of
@@ -185,7 +185,7 @@ class Reranker:
             return []
         texts = [_text(number, item) for number, item in enumerate(items)]
         best_first = sorted(self.reranker(query, texts), key=lambda pair: (-pair[1], pair[0]))
-        return [_rescored(items[index], score) for index, score in best_first[:limit]]
+        return [_with_score(items[index], score) for index, score in best_first[:limit]]
 
 
 def _check_queries(queries: list[str]) -> None:
@@ -218,7 +218,7 @@ def _text(number: int, item: Any) -> str:
     return text
 
 
-def _rescored(item: Any, score: float) -> Any:
+def _with_score(item: Any, score: float) -> Any:
     if isinstance(item, str):
         return {"text": item, "score": score}
     if isinstance(item, Mapping):

@@ -327,8 +327,8 @@ def test_storage_and_indexes_change_no_result_and_are_in_force(
     assert (state.documents, state.fde.dim, state.tokens.dim, state.tokens.graph) == (120, 512, 32, 0)
     if state.engine != "local":  # which keeps everything in memory, without any index
         assert state.indexes == {"parity": "keyword", "number": "integer"}
-        assert state.tokens.place == ("cold" if storage == "disk" else "cached")
-        assert state.fde.place == ("cold" if storage == "disk" else "cached")
+        assert state.tokens.memory == ("cold" if storage == "disk" else "cached")
+        assert state.fde.memory == ("cold" if storage == "disk" else "cached")
         assert state.fde.datatype == state.tokens.datatype == "float16"
 
 

@@ -25,7 +25,7 @@ from colbert_qdrant import (
 )
 from colbert_qdrant.config import CollectionConfig, FdeQuantization, HnswConfig
 from colbert_qdrant.evaluate.graph import encoding_graph
-from colbert_qdrant.evaluate.metrics import best_first, ndcg, recall, reranked
+from colbert_qdrant.evaluate.metrics import ndcg, rank_by_score, recall, rerank
 from tests.encoders import WordEncoder
 from tests.unit.test_muvera import clustered
 
@@ -160,7 +160,7 @@ def test_the_graph_is_a_graph() -> None:
     with encoding_graph(config, dim=128) as graph:
         graph.build(documents)
         found = graph.search(queries, limit=100)
-    share = recall(best_first(queries @ documents.T, 100), found.ranking)
+    share = recall(rank_by_score(queries @ documents.T, 100), found.ranking)
     assert 0.5 < share < 0.99
     assert found.milliseconds > 0
 
@@ -191,7 +191,7 @@ def test_more_asked_for_than_there_is() -> None:
 
 def test_candidates_that_end_early_are_ranked_behind() -> None:
     scores = np.array([[1.0, 3.0, 2.0]], np.float32)
-    np.testing.assert_array_equal(reranked(np.array([[2, 1, -1]]), scores), [[1, 2, -1]])
+    np.testing.assert_array_equal(rerank(np.array([[2, 1, -1]]), scores), [[1, 2, -1]])
 
 
 def test_texts_are_encoded() -> None:

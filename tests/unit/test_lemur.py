@@ -203,7 +203,7 @@ def test_a_text_is_encoded_alike_in_any_batch(
         expected = encode(batch)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(host.HostLemur, "TILE_TOKENS", tile)
-            patch.setattr(host, "_REFINED_TOGETHER", together)
+            patch.setattr(host, "_REFINE_DOCUMENTS", together)
             parts = [encode(part) for part in (batch[:cut], batch[cut:])]
         np.testing.assert_allclose(np.concatenate(parts), expected, atol=1e-4 * np.abs(expected).max())
 

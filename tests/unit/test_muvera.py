@@ -20,7 +20,7 @@ from colbert_qdrant import (
     maxsim,
 )
 from colbert_qdrant.fde.muvera import cells, encoder
-from colbert_qdrant.fde.muvera.aggregated import AggregatedCells
+from colbert_qdrant.fde.muvera.host import HostCells
 from tests.unit.muvera_reference import reference
 
 DIM = 24
@@ -167,7 +167,7 @@ def test_a_text_is_encoded_alike_in_any_batch(
     batch = random_batch(lengths)
     expected = muvera.encode_documents(batch)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(AggregatedCells, "TILE_TOKENS", tokens)
+        patch.setattr(HostCells, "TILE_TOKENS", tokens)
         patch.setattr(encoder, "_TILE_NUMBERS", numbers)
         patch.setattr(cells, "_PAIRS", pairs)
         parts = [muvera.encode_documents(part) for part in (batch[:cut], batch[cut:])]

@@ -33,7 +33,7 @@ def by_definition(queries: TokenEmbeddings, documents: TokenEmbeddings) -> list[
 
 
 def in_torch(queries: TokenEmbeddings, documents: TokenEmbeddings) -> NDArray[np.float32]:
-    return scoring._in_blocks(queries, documents, partial(scoring._torch_matcher, device="cpu"))
+    return scoring._score_in_blocks(queries, documents, partial(scoring._torch_matcher, device="cpu"))
 
 
 @pytest.mark.parametrize("score", [maxsim, in_torch])
@@ -72,7 +72,7 @@ def test_similarities_are_bounded_on_both_sides(query_lengths: list[int], length
         return measured
 
     queries, documents = batch(query_lengths, 0), batch(lengths, 1)
-    scoring._in_blocks(queries, documents, watched)
+    scoring._score_in_blocks(queries, documents, watched)
     limit = scoring._QUERY_TOKENS * scoring._BLOCK_TOKENS
     assert widest <= max(limit, max(query_lengths) * max(lengths))
 

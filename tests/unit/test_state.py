@@ -83,9 +83,9 @@ def test_everything_that_the_server_says(httpserver: HTTPServer, remote: QdrantC
     assert (state.shards, state.replicas, state.queued, state.warnings) == (3, 2, 2, ("old",))
     assert state.indexed_vectors == 5
     assert (state.fde.dim, state.fde.datatype, state.fde.quantization) == (32, "float16", "turbo")
-    assert (state.fde.graph, state.fde.place) == (24, "cold")
+    assert (state.fde.graph, state.fde.memory) == (24, "cold")
     assert (state.tokens.dim, state.tokens.datatype, state.tokens.quantization) == (8, "float32", None)
-    assert (state.tokens.graph, state.tokens.place) == (0, "cached")
+    assert (state.tokens.graph, state.tokens.memory) == (0, "cached")
     assert state.indexes == {"year": "integer"}
     assert state.strict_mode == {"max_query_limit": 50, "search_allow_exact": False}
     assert not state.ready

@@ -1,4 +1,4 @@
-"""What a checkpoint is: which layout, what it says about texts and tokens, and its weights."""
+"""Reads and loads checkpoints: their layout, their specification of texts and tokens, and their weights."""
 
 from colbert_qdrant.encoders.checkpoint.plain import PLAIN
 from colbert_qdrant.encoders.checkpoint.pylate import PYLATE

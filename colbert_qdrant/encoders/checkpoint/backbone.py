@@ -30,7 +30,7 @@ BERT_HASH: Final = "bert_hash"
 """Model type of ``NeuML/bert-hash-*`` and of the ColBERT models made of them."""
 
 _BERT_HEADS: Final = ("cls.", "classifier.", "qa_outputs.")
-"""How the tensors begin that models for masked words, classes and answers have beside a BERT."""
+"""Prefixes of the tensors that models for masked words, classes and answers have beside a BERT."""
 
 _logging: Any = logging  # its functions have no types
 _Tensors = dict[str, torch.Tensor]
@@ -45,7 +45,7 @@ def load_backbone(
         files: The checkpoint.
         folder: The transformer's folder in it.
         tensors: The weights in that folder.
-        other_heads: Whether heads beside the transformer are left out; else every tensor must have its place.
+        other_heads: Whether heads beside the transformer are left out; else the transformer must need every tensor.
         trust_remote_code: Run the model's own code.
 
     Raises:
@@ -55,7 +55,9 @@ def load_backbone(
     try:
         if settings.get("model_type") == BERT_HASH and not trust_remote_code:
             return _load_bert_hash(files, settings, tensors, other_heads=other_heads)
-        return _load_known(files, folder, tensors, other_heads=other_heads, trust_remote_code=trust_remote_code)
+        return _load_from_transformers(
+            files, folder, tensors, other_heads=other_heads, trust_remote_code=trust_remote_code
+        )
     except CheckpointError as error:
         if not settings.get("auto_map") or trust_remote_code:
             raise
@@ -71,7 +73,7 @@ def load_backbone(
 
 
 def needs_remote_code(settings: Mapping[str, Any]) -> bool:
-    """Whether a model brings code of its own that neither transformers nor this library can do without.
+    """Return whether a model brings code of its own that neither transformers nor this library can do without.
 
     Args:
         settings: The content of ``config.json``.
@@ -80,7 +82,7 @@ def needs_remote_code(settings: Mapping[str, Any]) -> bool:
     return bool(settings.get("auto_map")) and model_type != BERT_HASH and model_type not in CONFIG_MAPPING
 
 
-def _load_known(
+def _load_from_transformers(
     files: CheckpointFiles, folder: str, tensors: _Tensors, *, other_heads: bool, trust_remote_code: bool
 ) -> PreTrainedModel:
     path = str(files.path(folder))
@@ -92,7 +94,7 @@ def _load_known(
             "trust_remote_code=True and the commit you have read as revision=…"
         ) from error
     cls = _model_class(config, path, trust_remote_code=trust_remote_code)
-    with quiet():
+    with silence_transformers():
         model, report = cls.from_pretrained(
             None,
             config=config,
@@ -105,13 +107,13 @@ def _load_known(
         )
     _check_shapes(files, folder, [each for each in report["mismatched_keys"] if not is_pooler(each[0])])
     _check_complete(files, folder, [key for key in report["missing_keys"] if not is_pooler(key)])
-    leftover = [key for key in report["unexpected_keys"] if not _may_be_left(key)]
+    leftover = [key for key in report["unexpected_keys"] if not _may_be_unused(key)]
     if other_heads:
         own = {name for name, _ in model.named_children()}
         leftover = [key for key in leftover if key.removeprefix(f"{model.base_model_prefix}.").split(".")[0] in own]
     _check_used(files, folder, leftover)
-    loaded: PreTrainedModel = model
-    return loaded
+    backbone: PreTrainedModel = model
+    return backbone
 
 
 def _model_class(config: PretrainedConfig, path: str, *, trust_remote_code: bool) -> Any:
@@ -126,9 +128,9 @@ def _model_class(config: PretrainedConfig, path: str, *, trust_remote_code: bool
 def _load_bert_hash(
     files: CheckpointFiles, settings: dict[str, Any], tensors: _Tensors, *, other_heads: bool
 ) -> PreTrainedModel:
-    """A BERT whose word embedding is a narrow table and a projection to the hidden size.
+    """Load a BERT whose word embedding is a narrow table and a projection to the hidden size.
 
-    Read from the description in the model card of ``NeuML/bert-hash-nano``, since the model's own code was not at
+    This follows the description in the model card of ``NeuML/bert-hash-nano``, since the model's own code was not at
     hand: standard BERT tensors keep their names, and the others are told by their shapes, (vocabulary, projections),
     (hidden, projections) and perhaps (hidden,), a bias.
     """
@@ -136,7 +138,7 @@ def _load_bert_hash(
     config._attn_implementation = "sdpa"  # noqa: SLF001
     model: Any = BertModel(config, add_pooling_layer=False)
     heads = _BERT_HEADS if other_heads else ()
-    names = {key: key.removeprefix("bert.") for key in tensors if not _may_be_left(key) and not key.startswith(heads)}
+    names = {key: key.removeprefix("bert.") for key in tensors if not _may_be_unused(key) and not key.startswith(heads)}
     standard = set(model.state_dict()) - {"embeddings.word_embeddings.weight"}
     _check_complete(files, "", standard - set(names.values()))
     rest = {key: tensors[key] for key, name in names.items() if name not in standard}
@@ -158,14 +160,14 @@ def _load_bert_hash(
     linear.load_state_dict({"weight": projection} | ({} if bias is None else {"bias": bias}))
     model.embeddings.word_embeddings = torch.nn.Sequential(embedding, linear)
     model.load_state_dict({name: tensors[key] for key, name in names.items() if name in standard}, strict=False)
-    loaded: PreTrainedModel = model
-    return loaded
+    backbone: PreTrainedModel = model
+    return backbone
 
 
 def _take(
     files: CheckpointFiles, tensors: _Tensors, fits: Callable[[tuple[int, ...]], bool], wanted: str
 ) -> torch.Tensor:
-    """Remove the one tensor of a shape."""
+    """Remove the one tensor of a shape, and return it."""
     found = [key for key, tensor in tensors.items() if fits(tuple(tensor.shape))]
     if len(found) != 1:
         shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
@@ -202,17 +204,17 @@ def _check_used(files: CheckpointFiles, folder: str, leftover: Collection[str]) 
 
 
 def is_pooler(name: str) -> bool:
-    """Whether a tensor belongs to the pooler, which token vectors do not pass through."""
+    """Return whether a tensor belongs to the pooler, which token vectors do not pass through."""
     return "pooler" in name.split(".")
 
 
-def _may_be_left(name: str) -> bool:
+def _may_be_unused(name: str) -> bool:
     return is_pooler(name) or name.endswith("position_ids")
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Keep transformers' reports off the terminal, of missing tensors and of unknown model types: ours are errors."""
+def silence_transformers() -> Iterator[None]:
+    """Keep transformers' reports of missing tensors and unknown model types off the terminal: ours are errors."""
     verbosity, bar = _logging.get_verbosity(), _logging.is_progress_bar_enabled()
     _logging.set_verbosity_error()
     _logging.disable_progress_bar()

@@ -1,4 +1,4 @@
-"""The files of a checkpoint: a folder on disk, or a snapshot of a model on the Hugging Face hub."""
+"""Reads the files of a checkpoint, from a folder on disk or a snapshot of a model on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class CheckpointFiles:
 
     Args:
         name: The checkpoint as the user named it.
-        folder: Where its files are.
+        folder: The folder of its files.
     """
 
     name: str
     folder: Path
 
     def path(self, file: str) -> Path:
-        """A file of the checkpoint; one that would lie outside of it is refused.
+        """Return the path of a file of the checkpoint; one that would lie outside of it is refused.
 
         Raises:
             CheckpointError: The name leads out of the checkpoint's folder.
@@ -46,10 +46,10 @@ class CheckpointFiles:
         return self.folder / parts
 
     def json(self, file: str) -> Any:
-        """The content of a JSON file, ``None`` if there is no such file.
+        """Return the content of a JSON file, ``None`` if there is no such file.
 
         Raises:
-            CheckpointError: It is not JSON.
+            CheckpointError: The file is not JSON.
         """
         path = self.path(file)
         if not path.is_file():
@@ -60,10 +60,10 @@ class CheckpointFiles:
             raise CheckpointError(f"{path} is not valid JSON ({error}): download the file again") from error
 
     def settings(self, file: str) -> dict[str, Any]:
-        """The object in a JSON file, empty if there is no such file.
+        """Return the object in a JSON file, empty if there is no such file.
 
         Raises:
-            CheckpointError: It is not a JSON object.
+            CheckpointError: The file is not a JSON object.
         """
         content = self.json(file)
         if content is None:
@@ -73,13 +73,13 @@ class CheckpointFiles:
         return content
 
     def tensors(self, subfolder: str = "") -> dict[str, torch.Tensor]:
-        """The weights in a folder, by name, as they are stored.
+        """Return the weights in a folder, by name, as they are stored.
 
         Safetensors are preferred. An old ``pytorch_model.bin`` is read with ``weights_only=True``: nothing else in
         it is ever unpickled.
 
         Raises:
-            CheckpointError: There are none, a file cannot be read, or a tensor is quantised.
+            CheckpointError: There are no weights, a file cannot be read, or a tensor is quantised.
         """
         prefix = f"{subfolder}/" if subfolder else ""
         for file in (_SAFETENSORS, _PICKLED):
@@ -93,7 +93,7 @@ class CheckpointFiles:
         )
 
     def _shards(self, file: str) -> list[str]:
-        """The files that weights in several files are in, none if there is no such index."""
+        """Return the files that an index names for weights in several files; none if there is no such index."""
         index = self.settings(file)
         shards = index.get("weight_map") if index else {}
         if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):

@@ -1,4 +1,4 @@
-"""The projections between a transformer's hidden states and token vectors."""
+"""Loads the projections from a transformer's hidden states to token vectors."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def load_head(files: CheckpointFiles, specs: Sequence[DenseSpec]) -> torch.nn.Se
 
 
 def linear_head(files: CheckpointFiles, tensors: dict[str, torch.Tensor], name: str) -> torch.nn.Sequential:
-    """The one projection, without bias, that is kept among the transformer's tensors, and taken from them.
+    """Take the one projection, without bias, out of the transformer's tensors, among which it is kept.
 
     Raises:
-        CheckpointError: It is not there, or no matrix.
+        CheckpointError: The projection is missing, or is no matrix.
     """
     weight = tensors.pop(name, None)
     if weight is None:
@@ -73,7 +73,7 @@ def _dense(files: CheckpointFiles, spec: DenseSpec, tensors: Mapping[str, torch.
 
 
 def _activation(files: CheckpointFiles, spec: DenseSpec) -> torch.nn.Module:
-    """One of torch's own activations: a name from a file never imports anything else."""
+    """Make one of torch's own activations: a name from a file never imports anything else."""
     name = spec.activation.rpartition(".")[2]
     if not spec.activation.startswith("torch.nn.") or name not in {"Identity", *torch.nn.modules.activation.__all__}:
         raise CheckpointError(

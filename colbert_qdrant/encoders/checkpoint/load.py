@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import AutoTokenizer
 
-from colbert_qdrant.encoders.checkpoint.backbone import load_backbone, quiet
+from colbert_qdrant.encoders.checkpoint.backbone import load_backbone, silence_transformers
 from colbert_qdrant.encoders.checkpoint.head import linear_head, load_head
 from colbert_qdrant.encoders.checkpoint.registry import layout_of, read_spec
 from colbert_qdrant.encoders.digests import json_digest
@@ -27,9 +27,9 @@ class Checkpoint:
 
     Args:
         name: A label for people.
-        spec: What it says of itself.
-        backbone: The transformer, text tokens → hidden states.
-        head: Projections, hidden states → token vectors.
+        spec: Its specification.
+        backbone: The transformer, from token ids to hidden states.
+        head: Projections, from hidden states to token vectors.
         tokenizer: The tokenizer.
         code: Digest of the Python code that came with the model, if it runs.
     """
@@ -50,7 +50,7 @@ class Checkpoint:
 
     @property
     def projections(self) -> list[dict[str, Any]]:
-        """What the projections do that is not in their weights."""
+        """The activation and residual of each projection, which its weights do not tell."""
         return [
             {"activation": type(dense.activation).__name__, "residual": dense.residual is not None}
             for dense in self.head
@@ -63,7 +63,7 @@ class Checkpoint:
 
 
 def load_checkpoint(files: CheckpointFiles, *, trust_remote_code: bool = False) -> Checkpoint:
-    """Load everything, in float32 on the CPU.
+    """Load a checkpoint, in float32 on the CPU.
 
     Raises:
         CheckpointError: A file is missing, broken, or does not fit the others.
@@ -83,7 +83,7 @@ def load_checkpoint(files: CheckpointFiles, *, trust_remote_code: bool = False) 
     _check_rows(files, spec, tokenizer, getattr(backbone.config, "vocab_size", None))
     if layout.limited_by_positions:
         longest = _longest(backbone)
-        spec = replace(spec, query=_within(spec.query, longest), document=_within(spec.document, longest))
+        spec = replace(spec, query=_limit_length(spec.query, longest), document=_limit_length(spec.document, longest))
     return Checkpoint(
         name=files.folder.absolute().name if files.name == str(files.folder) else files.name,
         spec=spec,
@@ -108,7 +108,7 @@ def _longest(backbone: PreTrainedModel) -> int | None:
     return longest
 
 
-def _within(side: Side, longest: int | None) -> Side:
+def _limit_length(side: Side, longest: int | None) -> Side:
     if longest is None or side.length <= longest or side.expansion is not None:
         return side
     return replace(side, length=longest)
@@ -119,7 +119,7 @@ def _load_tokenizer(
 ) -> PreTrainedTokenizerBase:
     folder = files.path(spec.backbone)
     try:
-        with quiet():
+        with silence_transformers():
             tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
                 str(folder), trust_remote_code=trust_remote_code, local_files_only=True
             )
@@ -140,7 +140,7 @@ def _load_tokenizer(
 def _check_rows(
     files: CheckpointFiles, spec: CheckpointSpec, tokenizer: PreTrainedTokenizerBase, rows: int | None
 ) -> None:
-    """The tokens that a checkpoint itself puts into texts must have a row among the embeddings."""
+    """Raise unless the tokens that a checkpoint itself puts into texts have a row among the embeddings."""
     for token in (spec.query.prefix, spec.document.prefix, spec.query.expansion and spec.query.expansion.token):
         number = tokenizer.convert_tokens_to_ids(token) if token else 0
         if rows is not None and isinstance(number, int) and number >= rows:

@@ -1,4 +1,4 @@
-"""What the layouts have in common: the modules that a checkpoint lists, and the settings beside them."""
+"""Reads what the layouts have in common: the modules that a checkpoint lists, and the settings beside them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PUNCTUATION: Final = tuple(string.punctuation)
 
 
 def modules_of(files: CheckpointFiles) -> Sequence[dict[str, str]]:
-    """The modules of a checkpoint in their order, none if it lists none.
+    """Return the modules of a checkpoint in their order, none if it lists none.
 
     Raises:
         CheckpointError: The list is broken.
@@ -42,12 +42,12 @@ def modules_of(files: CheckpointFiles) -> Sequence[dict[str, str]]:
 
 
 def kind_of(module: Mapping[str, str]) -> str:
-    """The kind of a module: ``Dense`` of ``pylate.models.Dense.Dense``, whichever library and version wrote it."""
+    """Return the kind of a module: ``Dense`` of ``pylate.models.Dense.Dense``, whichever library wrote it."""
     return module["type"].rpartition(".")[2]
 
 
-def unknown_module(files: CheckpointFiles, module: Mapping[str, str], where: str) -> CheckpointError:
-    """What to raise for a module that is not known here."""
+def unknown_module_error(files: CheckpointFiles, module: Mapping[str, str], where: str) -> CheckpointError:
+    """Return the error for a module that is not known here."""
     return CheckpointError(
         f"{files.path(MODULES)}: module {module['type']!r} is not supported {where}; wrap the model with "
         "SentenceTransformersEncoder instead"
@@ -55,31 +55,31 @@ def unknown_module(files: CheckpointFiles, module: Mapping[str, str], where: str
 
 
 def backbone_folder(files: CheckpointFiles) -> str:
-    """The folder of the transformer inside a checkpoint."""
+    """Return the folder of the transformer inside a checkpoint."""
     modules = modules_of(files)
     return modules[0]["path"] if modules and kind_of(modules[0]) == "Transformer" else ""
 
 
 def backbone_settings(files: CheckpointFiles) -> dict[str, Any]:
-    """The transformer's ``config.json``, empty if there is none."""
+    """Return the transformer's ``config.json``, empty if there is none."""
     return files.settings(_in_backbone(files, "config.json"))
 
 
 def transformer_settings(files: CheckpointFiles) -> dict[str, Any]:
-    """What sentence-transformers notes beside the transformer, empty if it did not."""
+    """Return the settings that sentence-transformers keeps beside the transformer, empty if there are none."""
     return files.settings(_in_backbone(files, TRANSFORMER_SETTINGS))
 
 
 def dense_spec(files: CheckpointFiles, folder: str, *, activation: str) -> DenseSpec:
-    """The projection in a folder.
+    """Read the specification of the projection in a folder.
 
     Args:
         files: The checkpoint.
-        folder: That of the projection.
-        activation: What it is where the settings name none.
+        folder: The projection's folder.
+        activation: The activation where the settings name none.
 
     Raises:
-        CheckpointError: The settings lack something, or have what cannot be.
+        CheckpointError: The settings lack a size, or a size is no number of dimensions.
     """
     config = files.settings(f"{folder}/config.json")
     try:
@@ -104,12 +104,12 @@ def dense_spec(files: CheckpointFiles, folder: str, *, activation: str) -> Dense
 
 
 def prompt_of(settings: Mapping[str, Any], side: str | None) -> str:
-    """The prompt that settings give for a side, empty if they give none."""
+    """Return the prompt that settings give for a side, empty if they give none."""
     return (settings.get("prompts") or {}).get(side) or ""
 
 
 def longest_text(files: CheckpointFiles, transformer: Mapping[str, Any]) -> int:
-    """Most tokens that the tokenizer and the model take, where no file says how long a text may be."""
+    """Return the most tokens that tokenizer and model take, where no file says how long a text may be."""
     limits = [
         transformer.get("max_seq_length"),
         files.settings(_in_backbone(files, "tokenizer_config.json")).get("model_max_length"),

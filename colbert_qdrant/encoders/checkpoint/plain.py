@@ -1,4 +1,4 @@
-"""Any other encoder: whatever transformer there is, with a tokenizer."""
+"""Reads checkpoints of no other layout: any transformer with a tokenizer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints of PyLate: sentence-transformers' modules, and settings of its own among theirs."""
+"""Reads checkpoints of PyLate, which have sentence-transformers' modules, and settings of PyLate's own among theirs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from colbert_qdrant.encoders.checkpoint.modules import (
     modules_of,
     prompt_of,
     transformer_settings,
-    unknown_module,
+    unknown_module_error,
 )
 from colbert_qdrant.encoders.checkpoint.registry import CheckpointLayout
 from colbert_qdrant.encoders.checkpoint.spec import IDENTITY, CheckpointSpec, QueryExpansion, Side
@@ -45,7 +45,7 @@ def _read(files: CheckpointFiles) -> CheckpointSpec:
 
     for module in modules_of(files)[1:]:
         if kind_of(module) not in {"Dense", "Normalize", "Pooling"}:  # of which PyLate leaves out the last two
-            raise unknown_module(files, module, "in a checkpoint of PyLate")
+            raise unknown_module_error(files, module, "in a checkpoint of PyLate")
     dense = tuple(
         dense_spec(files, module["path"], activation=IDENTITY)
         for module in modules_of(files)

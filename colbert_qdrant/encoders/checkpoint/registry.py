@@ -1,4 +1,4 @@
-"""The layouts of checkpoints that are known, and which of them a checkpoint has."""
+"""Keeps the layouts of checkpoints that are known, and finds the one that a checkpoint has."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointLayout:
-    """The way in which a library saves models; what its files do not say, the library falls back to.
+    """The way in which a library saves models, with what the library falls back to where its files do not say.
 
     Args:
         name: Its name, as in `CheckpointSpec.layout`.
         settings: The file that says how texts are encoded; errors name it.
         detect: Tells whether a checkpoint, whose transformer has a ``config.json``, is of this layout.
-        read: Reads what a checkpoint says of itself.
+        read: Reads the specification of a checkpoint.
         projection: Name of the only projection, if it is among the transformer's tensors. ``None``: projections are
             those of `CheckpointSpec.dense`.
-        has_other_heads: Whether heads beside the transformer, such as a language model's, are left out. Otherwise every
-            tensor must have its place.
+        has_other_heads: Whether heads beside the transformer, such as a language model's, are left out. Otherwise
+            the transformer must need every tensor.
         limited_by_positions: Whether lengths are cut to the positions of the model, where files need not give any.
 
     Raises:
-        ConfigurationError: The name is none.
+        ConfigurationError: The name is empty, or no string.
     """
 
     name: str
@@ -51,7 +51,7 @@ _LAYOUTS: Final[dict[str, CheckpointLayout]] = {}
 
 
 def register_layout(layout: CheckpointLayout) -> None:
-    """Make a layout known; it is looked for before those that were known already.
+    """Make a layout known; it is looked for before the layouts that were known already.
 
     Raises:
         ConfigurationError: The name is another layout's.
@@ -61,10 +61,10 @@ def register_layout(layout: CheckpointLayout) -> None:
 
 
 def layout_of(spec: CheckpointSpec) -> CheckpointLayout:
-    """The layout that a specification was read from.
+    """Return the layout that a specification was read from.
 
     Raises:
-        ConfigurationError: It is not known.
+        ConfigurationError: The layout is not known.
     """
     if spec.layout not in _LAYOUTS:
         raise ConfigurationError(f"checkpoint layout {spec.layout!r} is not known: {', '.join(_LAYOUTS)} are")
@@ -72,7 +72,7 @@ def layout_of(spec: CheckpointSpec) -> CheckpointLayout:
 
 
 def read_spec(files: CheckpointFiles) -> CheckpointSpec:
-    """Read what a checkpoint says of itself.
+    """Read the specification of a checkpoint.
 
     Raises:
         CheckpointError: A file is missing or broken, or asks for something that is not known here.

@@ -1,4 +1,4 @@
-"""Checkpoints of sentence-transformers' ``MultiVectorEncoder`` (6.0 and later)."""
+"""Reads checkpoints of sentence-transformers' ``MultiVectorEncoder`` (6.0 and later)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from colbert_qdrant.encoders.checkpoint.modules import (
     modules_of,
     prompt_of,
     transformer_settings,
-    unknown_module,
+    unknown_module_error,
 )
 from colbert_qdrant.encoders.checkpoint.registry import CheckpointLayout
 from colbert_qdrant.encoders.checkpoint.spec import CheckpointSpec, DenseSpec, Pooling, QueryExpansion, Side
@@ -48,12 +48,12 @@ def _read(files: CheckpointFiles) -> CheckpointSpec:
     for module, config in _modules_on_tokens(files):
         kind = kind_of(module)
         if poolings or (normalize and kind == "Dense"):
-            raise unknown_module(files, module, "after what comes before it")
+            raise unknown_module_error(files, module, "after what comes before it")
         if (
             kind in {"Dense", "Normalize"}
             and config.get("module_input_name", "sentence_embedding") != "token_embeddings"
         ):
-            raise unknown_module(files, module, "on sentence embeddings")
+            raise unknown_module_error(files, module, "on sentence embeddings")
         if kind == "Dense":
             dense.append(dense_spec(files, module["path"], activation="torch.nn.modules.activation.Tanh"))
         elif kind == "MultiVectorMask":
@@ -63,7 +63,7 @@ def _read(files: CheckpointFiles) -> CheckpointSpec:
         elif kind == "HierarchicalTokenPooling":
             poolings = _poolings(config)
         else:
-            raise unknown_module(files, module, "here")
+            raise unknown_module_error(files, module, "here")
     expansion = transformer.get("query_expansion")
     skiplist, tasks = tuple(mask.get("skiplist_words") or ()), mask.get("skiplist_tasks") or ["document"]
     return CheckpointSpec(
@@ -90,7 +90,7 @@ def _read(files: CheckpointFiles) -> CheckpointSpec:
 
 
 def _modules_on_tokens(files: CheckpointFiles) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
-    """What comes after the transformer of a `MultiVectorEncoder`, with its settings."""
+    """Yield the modules after the transformer of a `MultiVectorEncoder`, with their settings."""
     modules = modules_of(files)
     if not modules or kind_of(modules[0]) != "Transformer":
         raise CheckpointError(

@@ -1,4 +1,4 @@
-"""What a checkpoint says about how texts become token vectors, whatever layout it is written in."""
+"""Defines the specification of a checkpoint: the way from texts to token vectors, whatever its layout."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class QueryExpansion:
     Args:
         length: Tokens of a query after the expansion, special tokens included.
         attend: Whether the model attends to the expansion tokens.
-        token: What is filled in; by default the tokenizer's mask token, else its end-of-sequence token.
+        token: The token that is filled in; by default the tokenizer's mask token, else its end-of-sequence token.
         strategy: ``"fixed"`` cuts longer queries at ``length``, ``"min"`` does not.
     """
 
@@ -57,18 +57,18 @@ class Pooling:
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """How the texts of one side, queries or documents, become model inputs, and which tokens are kept.
+    """The rules by which texts of one side, queries or documents, become model inputs, and tokens are kept.
 
     Args:
         length: Most tokens of a text, special tokens and prefix included.
         prefix: A token of the vocabulary that is inserted at position 1.
-        prompt: Put in front of every text.
-        expansion: Fills up short texts.
+        prompt: A text that is put in front of every text.
+        expansion: The filling up of short texts.
         skiplist: Tokens that are left out.
         keep_only: Token ids beside which everything is left out.
         skip_special: Leave special tokens out.
         skip_punctuation: Leave out tokens of nothing but punctuation.
-        pooling: Merges similar vectors.
+        pooling: The merging of similar vectors.
     """
 
     length: int
@@ -94,7 +94,7 @@ class Side:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Settings as JSON values; those at their default are left out."""
+        """Return the settings as JSON values; those at their default are left out."""
         values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
         return {key: value for key, value in values.items() if value not in (None, "", [], False)}
 
@@ -104,7 +104,7 @@ class DenseSpec:
     """A projection of token vectors: ``activation(linear(x))``, plus the input if there is a residual.
 
     Args:
-        folder: Where its weights are.
+        folder: The folder of its weights.
         in_features: Dimensions of its input.
         out_features: Dimensions of its output.
         bias: Whether the linear layer has a bias.
@@ -122,18 +122,19 @@ class DenseSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointSpec:
-    """A checkpoint, read but not loaded.
+    """The specification of a checkpoint, which is read but not loaded.
 
     Args:
-        layout: Which library's files these are: the name of a `CheckpointLayout`, such as ``"pylate"``.
+        layout: The layout of its files: the name of a `CheckpointLayout`, such as ``"pylate"``.
         backbone: Folder of the transformer inside the checkpoint.
         dense: Projections, in order.
-        query: How queries are encoded.
-        document: How documents are encoded.
+        query: The rules for queries.
+        document: The rules for documents.
         normalize: Whether token vectors get unit length.
         strip: Whether white space around a text is removed.
-        lowercase: Who lower-cases: nobody beyond the tokenizer's own rules, ``"text"`` the whole text before it is
-            tokenized (special tokens in it included), ``"tokenizer"`` the tokenizer (special tokens excluded).
+        lowercase: Lower-casing beyond the tokenizer's own rules: ``None`` is none, ``"text"`` lower-cases the whole
+            text before it is tokenized (special tokens in it included), ``"tokenizer"`` has the tokenizer do it
+            (special tokens excluded).
     """
 
     layout: str

@@ -1,4 +1,4 @@
-"""Checkpoints of Stanford's ColBERT, whose projection is among the transformer's tensors."""
+"""Reads checkpoints of Stanford's ColBERT, whose projection is among the transformer's tensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LEMUR, the learned fixed dimensional encoding (arXiv 2601.21853): fitted once, then one matmul per document."""
+"""Encodes by LEMUR, a learned fixed dimensional encoding (arXiv 2601.21853), which is fitted once."""
 
 from colbert_qdrant.fde.lemur.encoder import LemurEncoder
 

@@ -1,4 +1,4 @@
-"""LEMUR on a torch device: the same numbers as in numpy, up to rounding."""
+"""Computes LEMUR's encodings on a torch device: the same numbers as in numpy, up to rounding."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from colbert_qdrant.fde.lemur.sample import OwnTokens
+from colbert_qdrant.fde.lemur.own_tokens import OwnTokens
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +22,7 @@ class DeviceLemur:
     """Computes encodings, a tile at a time.
 
     Args:
-        parameters: What the fit found.
+        parameters: The numbers that the fit found.
         config: The settings.
         device: A torch device.
     """
@@ -75,7 +75,7 @@ class DeviceLemur:
         return best
 
     def _change(self, tokens: TokenEmbeddings, plain: Any) -> Any:
-        """Tᵀ (T Tᵀ / n + 1/τ)⁻¹ (y* − T w₀) / n for all documents at once."""
+        """Compute Tᵀ (T Tᵀ / n + 1/τ)⁻¹ (y* − T w₀) / n for all documents at once."""
         import torch  # noqa: PLC0415
 
         own = OwnTokens.of(tokens, most=self._config.own_tokens)

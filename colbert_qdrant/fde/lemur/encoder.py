@@ -1,4 +1,4 @@
-"""`LemurEncoder`, the encoder that users see."""
+"""Encodes by LEMUR with `LemurEncoder`, the encoder that users see."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from colbert_qdrant._support.devices import require_device
 from colbert_qdrant.config import LemurConfig
 from colbert_qdrant.errors import ConfigurationError, InvalidTokensError
-from colbert_qdrant.fde.artefact import Fitted, settings_of, tensors_of, unreadable
+from colbert_qdrant.fde.artefact import Fitted, settings_of, tensors_of, unreadable_error
 from colbert_qdrant.fde.lemur.device import DeviceLemur
 from colbert_qdrant.fde.lemur.fit import fit_parameters
 from colbert_qdrant.fde.lemur.host import HostLemur
@@ -54,13 +54,13 @@ class LemurEncoder(Fitted):
     √s and queries multiplied by √s, with s the root mean square of each coordinate over the fitted documents: both
     then have E[x²] = s (documents s²/s, queries 1 · s), and no product changes.
 
-    Made with `fit`, `load` or `from_bytes`.
+    An encoder is made with `fit`, `load` or `from_bytes`.
 
     Args:
         config: The settings it was fitted with.
-        parameters: What the fit found.
-        device: Where to encode: ``None`` is numpy, anything else a torch device such as ``"cuda"``. Both are float32
-            and agree up to rounding.
+        parameters: The numbers that the fit found.
+        device: The device to encode on: ``None`` is numpy, anything else a torch device such as ``"cuda"``. Both are
+            float32 and agree up to rounding.
 
     Raises:
         ConfigurationError: Torch has no such device.
@@ -85,7 +85,7 @@ class LemurEncoder(Fitted):
         progress: bool | ProgressReporter = False,
         **settings: Any,
     ) -> Self:
-        """Fit to a sample of a collection.
+        """Fit an encoder to a sample of a collection.
 
         Args:
             documents: Token embeddings of documents; at most ``fit_documents`` of them are used, chosen at random.
@@ -93,7 +93,8 @@ class LemurEncoder(Fitted):
                 side: half of the learn tokens are taken from them. Without them all are the documents' own, which
                 finds less.
             config: The settings.
-            device: Where torch trains the features; nothing is trained, and torch not loaded, with ``epochs=0``.
+            device: The device on which torch trains the features; nothing is trained, and torch not loaded, with
+                ``epochs=0``.
             progress: ``True`` for a live bar where stderr is a terminal, or a reporter.
             settings: Single settings in the place of those of ``config``, such as ``dim=1024``.
 
@@ -108,7 +109,7 @@ class LemurEncoder(Fitted):
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """The inverse of `to_bytes`, whose artefact has 14 MB by default for tokens of 128 dimensions.
+        """Read an encoder from what `to_bytes` returned: 14 MB by default for tokens of 128 dimensions.
 
         Raises:
             ArtefactError: The bytes are cut off, altered, or of another version.
@@ -117,7 +118,7 @@ class LemurEncoder(Fitted):
         try:
             parameters = LemurParameters.from_tensors(tensors, dim=config.dim)
         except (ValueError, KeyError) as error:
-            raise unreadable(error) from error
+            raise unreadable_error(error) from error
         return cls(config, parameters)
 
     @property
@@ -131,7 +132,7 @@ class LemurEncoder(Fitted):
         return self.config.dim
 
     def to(self, device: str | None) -> Self:
-        """The same encoding, computed elsewhere.
+        """Return the same encoder on another device.
 
         Raises:
             ConfigurationError: Torch has no such device.
@@ -139,10 +140,10 @@ class LemurEncoder(Fitted):
         return type(self)(self.config, self.parameters, device=device)
 
     def cut(self, dim: int) -> Self:
-        """The same encoding with only its first dimensions; stored vectors may be cut alike.
+        """Return the same encoder with only its first dimensions; stored vectors may be cut alike.
 
         Raises:
-            ConfigurationError: There are not so many.
+            ConfigurationError: ``dim`` is less than 1, or more than there are.
         """
         if not 1 <= dim <= self.dim:
             raise ConfigurationError(f"dim={dim}: this encoding can be cut to between 1 and {self.dim} dimensions")

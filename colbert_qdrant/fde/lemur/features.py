@@ -1,4 +1,4 @@
-"""Token → features: the one hidden layer that LEMUR learns."""
+"""Computes features of tokens: the one hidden layer that LEMUR learns."""
 
 from __future__ import annotations
 
@@ -41,24 +41,24 @@ class Features:
 
     @classmethod
     def random(cls, token_dim: int, hidden: int, *, seed: int) -> Features:
-        """Features of an untrained network: an extreme learning machine.
+        """Make the features of an untrained network: an extreme learning machine.
 
         LayerNorm takes the scale of the weights away again, but training moves small ones faster.
         """
         random = np.random.RandomState(seed)
         weight = random.standard_normal((token_dim, hidden)) / np.sqrt(3 * token_dim)
         bias = random.standard_normal(hidden) / (np.sqrt(3) * token_dim)
-        return cls.centred(weight, bias, np.ones(hidden), np.zeros(hidden))
+        return cls.from_layer(weight, bias, np.ones(hidden), np.zeros(hidden))
 
     @classmethod
-    def centred(
+    def from_layer(
         cls,
         weight: NDArray[np.floating],
         bias: NDArray[np.floating],
         gain: NDArray[np.floating],
         shift: NDArray[np.floating],
     ) -> Features:
-        """Features of any hidden layer and LayerNorm; the means that are taken off change nothing."""
+        """Make the features of any hidden layer and LayerNorm; the means that are taken off change nothing."""
         return cls(
             weight=np.ascontiguousarray(weight - weight.mean(axis=1, keepdims=True), np.float32),
             bias=(bias - bias.mean()).astype(np.float32),
@@ -67,14 +67,14 @@ class Features:
         )
 
     def __call__(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Features of token vectors ``(n, token_dim)``: float32, shape ``(n, hidden)``."""
+        """Compute the features of token vectors ``(n, token_dim)``: float32, shape ``(n, hidden)``."""
         features = np.empty((len(values), self.weight.shape[1]), np.float32)
         for start in range(0, len(values), _TILE):
             features[start : start + _TILE] = self._tile(values[start : start + _TILE])
         return features
 
-    def rotated(self, values: NDArray[np.float32], rotation: NDArray[np.float32]) -> NDArray[np.float32]:
-        """``self(values) @ rotation`` without ever holding the features of all: float32, shape ``(n, dim)``."""
+    def rotate(self, values: NDArray[np.float32], rotation: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Compute ``self(values) @ rotation`` without ever holding the features of all: float32, shape ``(n, dim)``."""
         rotated = np.empty((len(values), rotation.shape[1]), np.float32)
         for start in range(0, len(values), _TILE):
             rotated[start : start + _TILE] = self._tile(values[start : start + _TILE]) @ rotation
@@ -100,7 +100,7 @@ class Features:
 
     @cached_property
     def _variance(self) -> tuple[NDArray[np.float32], NDArray[np.float32], np.float32]:
-        """|x W + b|² / hidden = x·(x Q + l) + c: Q, l and c."""
+        """Q, l and c of |x W + b|² / hidden = x·(x Q + l) + c."""
         weight, bias = self.weight.astype(np.float64), self.bias.astype(np.float64)
         hidden = len(bias)
         form = (weight @ weight.T / hidden).astype(np.float32)
@@ -108,7 +108,7 @@ class Features:
 
 
 def _gelu_of_twice(y: NDArray[np.float32]) -> NDArray[np.float32]:
-    """½ x (1 + tanh(√(2/π) (x + 0.044715 x³))) for x = 2 y, in the place of y."""
+    """Compute ½ x (1 + tanh(√(2/π) (x + 0.044715 x³))) for x = 2 y, and write it over y."""
     inner = y * y
     inner *= np.float32(8 * 0.044715 * np.sqrt(2 / np.pi))
     inner += np.float32(2 * np.sqrt(2 / np.pi))

@@ -1,4 +1,4 @@
-"""Fitting LEMUR: samples, targets, features, and the basis in which encodings are cut."""
+"""Fits LEMUR: draws samples, computes targets, trains features, and finds the basis in which encodings are cut."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def fit_parameters(
     device: str,
     progress: bool | ProgressReporter,
 ) -> LemurParameters:
-    """All that `LemurEncoder.fit` finds out; arguments and errors are its own.
+    """Find all numbers for `LemurEncoder.fit`; arguments and errors are its own.
 
     The same documents, queries and settings give the same parameters, up to the rounding of the machine's matmul.
     """
@@ -87,7 +87,7 @@ def fit_parameters(
 def _learn_tokens(
     documents: TokenEmbeddings, queries: TokenEmbeddings | None, most: int, random: np.random.RandomState
 ) -> NDArray[np.float32]:
-    """Half of them from queries, as far as there are so many, the others from documents."""
+    """Choose the learn tokens: half of them from queries, as far as there are so many, the others from documents."""
     halves = [] if queries is None else [_choose(queries.values, most // 2, random)]
     halves.append(_choose(documents.values, most - sum(map(len, halves)), random))
     learn = np.concatenate(halves)
@@ -101,7 +101,7 @@ def _choose(values: NDArray[np.float32], most: int, random: np.random.RandomStat
 def _rotation(
     features: NDArray[np.float32], targets: NDArray[np.float32], *, dim: int, ridge: float
 ) -> NDArray[np.float32]:
-    """A with φ(x) = ψ(x) A: white on the learn tokens, its coordinates in the order of their share in the scores.
+    """Find A with φ(x) = ψ(x) A: white on the learn tokens, its coordinates in the order of their share in the scores.
 
     Args:
         features: Z, shape ``(n, hidden)``.

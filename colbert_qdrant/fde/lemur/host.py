@@ -1,4 +1,4 @@
-"""LEMUR in numpy: the numbers that a torch device computes too, up to rounding."""
+"""Computes LEMUR's encodings in numpy: the numbers that a torch device computes too, up to rounding."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from colbert_qdrant.fde.lemur.matches import best_matches
-from colbert_qdrant.fde.lemur.sample import OwnTokens
+from colbert_qdrant.fde.lemur.own_tokens import OwnTokens
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.fde.lemur.parameters import LemurParameters
     from colbert_qdrant.tokens import TokenEmbeddings
 
-_REFINED_TOGETHER: Final = 32
+_REFINE_DOCUMENTS: Final = 32
 """Documents whose own tokens are put side by side, padded to the longest."""
 
 
@@ -26,7 +26,7 @@ class HostLemur:
     """Computes encodings, a tile at a time.
 
     Args:
-        parameters: What the fit found.
+        parameters: The numbers that the fit found.
         config: The settings.
     """
 
@@ -53,21 +53,21 @@ class HostLemur:
         return weights
 
     def _weights(self, tokens: TokenEmbeddings) -> NDArray[np.float32]:
-        """The weights w of every document, one a row."""
+        """Compute the weights w of every document, one a row."""
         targets = best_matches(tokens, self._parameters.learn)
         targets -= self._parameters.means
         weights: NDArray[np.float32] = targets @ self._solution
         if self._config.own_weight:
-            for start in range(0, len(tokens), _REFINED_TOGETHER):
-                some = slice(start, start + _REFINED_TOGETHER)
-                weights[some] = self._refined(tokens[some], weights[some])
+            for start in range(0, len(tokens), _REFINE_DOCUMENTS):
+                some = slice(start, start + _REFINE_DOCUMENTS)
+                weights[some] = self._refine(tokens[some], weights[some])
         return weights
 
-    def _refined(self, tokens: TokenEmbeddings, plain: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The closed form of `LemurEncoder` for all documents at once; rows that one lacks are 0 and change nothing."""
+    def _refine(self, tokens: TokenEmbeddings, plain: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Apply the closed form of `LemurEncoder` to all documents at once; rows that one lacks are 0."""
         own = OwnTokens.of(tokens, most=self._config.own_tokens)
         n = len(self._parameters.learn)
-        features = self._parameters.features.rotated(tokens.values[own.rows[own.present]], self._parameters.rotation)
+        features = self._parameters.features.rotate(tokens.values[own.rows[own.present]], self._parameters.rotation)
         rows = np.zeros((*own.rows.shape, self._config.dim), np.float32)
         rows[own.present] = features
         residual = np.zeros((*own.rows.shape, 1), np.float32)
@@ -91,13 +91,13 @@ class HostLemur:
     def _solution(self) -> NDArray[np.float32]:
         """Φ/n, shape ``(n, dim)``: targets @ it are the plain least squares."""
         learn = self._parameters.learn
-        solution = self._parameters.features.rotated(learn, self._parameters.rotation)
+        solution = self._parameters.features.rotate(learn, self._parameters.rotation)
         solution /= np.float32(len(learn))
         return solution
 
     @cached_property
     def _mean_weights(self) -> NDArray[np.float32]:
-        """Of the mean over documents: with them its best match is known for any token, as μ is for learn tokens."""
+        """Weights of the mean over documents: they give its best match for any token, as μ does for learn tokens."""
         means = self._parameters.means
         weights: NDArray[np.float32] = (means - means.mean()) @ self._solution
         return weights

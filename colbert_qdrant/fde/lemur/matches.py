@@ -1,4 +1,4 @@
-"""The function of a document that LEMUR learns to imitate: its best match for any token."""
+"""Computes the function of a document that LEMUR learns to imitate: its best match for any token."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TILE: Final = 512
 
 
 def best_matches(documents: TokenEmbeddings, tokens: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The largest inner product of each token with any of a document's: g in MaxSim(X, C) = Σ g_C(x).
+    """Compute the largest inner product of each token with any of a document's: g in MaxSim(X, C) = Σ g_C(x).
 
     Args:
         documents: Token embeddings of documents.

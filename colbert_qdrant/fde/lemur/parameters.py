@@ -1,4 +1,4 @@
-"""What a fit of LEMUR finds out: the artefact that travels with a collection."""
+"""Holds the numbers that a fit of LEMUR finds, the artefact that travels with a collection."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ class LemurParameters:
 
     @property
     def tensors(self) -> dict[str, NDArray[np.float32]]:
-        """All of them by name."""
+        """All numbers by name."""
         return {name: getattr(self.features, name) for name in _FEATURES} | {name: getattr(self, name) for name in _OWN}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[np.float32]], *, dim: int) -> LemurParameters:
-        """The inverse of `tensors`, for an encoding of ``dim`` dimensions.
+        """Make parameters of `tensors`, for an encoding of ``dim`` dimensions.
 
         Raises:
-            KeyError: One is missing.
-            ValueError: Their shapes do not fit together.
+            KeyError: A tensor is missing.
+            ValueError: The shapes do not fit together.
         """
         features = Features(**{name: tensors[name] for name in _FEATURES})
         found = cls(features=features, **{name: tensors[name] for name in _OWN})

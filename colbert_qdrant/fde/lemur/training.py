@@ -1,4 +1,4 @@
-"""Training of LEMUR's features. The only part of it that needs torch."""
+"""Trains LEMUR's features, the only part of LEMUR's fit that needs torch."""
 
 from __future__ import annotations
 
@@ -53,37 +53,37 @@ def train(
     order = torch.randperm(len(tokens), generator=random)
     held_out, trained = order[::_HELD_OUT], order[torch.arange(len(order)) % _HELD_OUT != 0]
     inputs = torch.tensor(tokens, device=device)
-    wanted = torch.tensor(targets.T / targets.std(), device=device)
+    labels = torch.tensor(targets.T / targets.std(), device=device)
     network = _network(start, len(targets), random).to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=_LEARNING_RATE)
     steps = epochs * -(-len(trained) // _BATCH)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.0, 1 - step / steps))
 
-    best, best_error, waited = _copy(network), float("inf"), 0
+    best, best_error, epochs_without_gain = _copy(network), float("inf"), 0
     for _ in range(epochs):
         shuffled = trained[torch.randperm(len(trained), generator=random)]
         for batch in torch.split(shuffled, _BATCH):
             optimizer.zero_grad()
-            error = torch.nn.functional.mse_loss(network(inputs[batch]), wanted[batch])
+            error = torch.nn.functional.mse_loss(network(inputs[batch]), labels[batch])
             torch.autograd.backward(error)
             torch.nn.utils.clip_grad_norm_(network.parameters(), _GRADIENT_NORM)
             optimizer.step()
             schedule.step()
         with torch.no_grad():
-            now = float(torch.nn.functional.mse_loss(network(inputs[held_out]), wanted[held_out]))
-        waited = 0 if now < best_error else waited + 1
+            now = float(torch.nn.functional.mse_loss(network(inputs[held_out]), labels[held_out]))
+        epochs_without_gain = 0 if now < best_error else epochs_without_gain + 1
         if now < best_error:
             best_error = now
             best = _copy(network)
         on_epoch()
-        if waited == _PATIENCE:
+        if epochs_without_gain == _PATIENCE:
             break
     weight, bias, gain, shift = (best[name].numpy() for name in ("0.weight", "0.bias", "1.weight", "1.bias"))
-    return Features.centred(weight.T, bias, gain, shift)
+    return Features.from_layer(weight.T, bias, gain, shift)
 
 
 def _copy(network: torch.nn.Sequential) -> dict[str, torch.Tensor]:
-    """The weights of the hidden layer and of LayerNorm as they are now."""
+    """Copy the weights of the hidden layer and of LayerNorm as they are now."""
     return {name: value.detach().cpu().clone() for name, value in network[0:2].state_dict().items()}
 
 

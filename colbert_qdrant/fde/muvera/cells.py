@@ -1,4 +1,4 @@
-"""Which token is in which cell."""
+"""Assigns tokens to cells, and sums and projects them cell by cell."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _PAIRS: Final = 1 << 22
 class Cells:
     """The cells of a batch, in every repetition, and the tokens in them.
 
-    A cell has one number: that of its place in an array of ``shape``.
+    A cell has one number: its flat index in an array of ``shape``.
 
     Attributes:
         shape: ``(r_reps, texts, 2**k_sim)``.
-        counts: How many tokens are in each cell, flat.
+        counts: The number of tokens in each cell, flat.
         order: For each repetition the numbers of all tokens, sorted by cell, flat.
     """
 
@@ -55,7 +55,7 @@ class Cells:
         per_rep = shape[1] * shape[2]
         # numpy sorts numbers of up to 16 bits by radix, several times faster than longer ones
         dtype = np.min_scalar_type(per_rep - 1)
-        slots = partition.numbers(multiply(partition.matrix, values.T), dtype)
+        slots = partition.assign_cells(multiply(partition.matrix, values.T), dtype)
         slots += np.repeat((np.arange(shape[1]) * shape[2]).astype(dtype), lengths)
         numbers = slots + (np.arange(r_reps) * per_rep)[:, None]
         return cls(
@@ -71,18 +71,18 @@ class Cells:
 
     @cached_property
     def sizes(self) -> NDArray[np.int64]:
-        """How many tokens are in each occupied cell."""
+        """The number of tokens in each occupied cell."""
         sizes: NDArray[np.int64] = self.counts[self.occupied]
         return sizes
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:
-        """Where in ``order`` the tokens of each occupied cell begin."""
+        """The index in ``order`` at which the tokens of each occupied cell begin."""
         return np.cumsum(self.sizes) - self.sizes
 
     @cached_property
     def rank(self) -> NDArray[np.int64]:
-        """Which of the occupied cells a cell is, for each that is occupied."""
+        """The index of a cell among the occupied ones, for each that is occupied."""
         return np.cumsum(self.counts > 0) - 1
 
     def sums(self, values: NDArray[Any], projections: NDArray[Any]) -> NDArray[Any]:
@@ -103,12 +103,12 @@ class Cells:
         bounds = np.searchsorted(self.occupied, np.arange(r_reps + 1) * (texts * cells)).tolist()
         return multiply_runs(rows, pairwise(bounds), projections)
 
-    def empty(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
+    def iterate_empty(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
         """Go through the empty cells, part by part.
 
         Yields:
-            Numbers of empty cells, and in how many bits each differs from every cell of its text and repetition, shape
-            ``(n, 2**k_sim)``; empty ones are further away than all others.
+            Numbers of empty cells, and the count of bits in which each differs from every cell of its text and
+            repetition, shape ``(n, 2**k_sim)``; empty ones are further away than all others.
         """
         cells = self.shape[2]
         blocked = np.where(self.counts.reshape(-1, cells) > 0, 0, _EMPTY).astype(np.uint8)
@@ -119,11 +119,11 @@ class Cells:
             text, cell = np.divmod(part, cells)
             yield part, hamming.take(cell, axis=0) | blocked.take(text, axis=0)
 
-    def place(self, numbers: NDArray[np.int64], rows: NDArray[Any], encoded: NDArray[np.float32]) -> None:
-        """Write the rows of cells to where they belong.
+    def write(self, numbers: NDArray[np.int64], rows: NDArray[Any], encoded: NDArray[np.float32]) -> None:
+        """Write the rows of cells into the encodings.
 
         Args:
-            numbers: Which cells.
+            numbers: The cells' numbers.
             rows: Shape ``(len(numbers), dim_proj)``.
             encoded: Shape ``(texts, r_reps, 2**k_sim, dim_proj)``.
         """
@@ -133,7 +133,7 @@ class Cells:
 
 @lru_cache(maxsize=4)
 def _hamming(cells: int) -> NDArray[np.uint8]:
-    """In how many bits each two cells differ."""
+    """Count the bits in which each two cells differ."""
     every = np.arange(cells, dtype=np.uint16)
     distances: NDArray[np.uint8] = np.bitwise_count(every[:, None] ^ every)
     return distances

@@ -1,4 +1,4 @@
-"""MUVERA on a torch device."""
+"""Computes MUVERA's encodings on a torch device."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class DeviceCells:
-    """Fills encodings, a tile at a time: the same numbers as `AggregatedCells`, up to rounding.
+    """Fills encodings, a tile at a time: the same numbers as `HostCells`, up to rounding.
 
     One product does all hyperplanes and projections, and one scatter adds up all cells: little for a device to wait
     for.
@@ -57,10 +57,10 @@ class DeviceCells:
         return torch.tensor(array, device=self._device)
 
     def _sum_cells(self, tokens: TokenEmbeddings) -> tuple[Any, Any]:
-        """Sums ``(texts * r_reps, cells, dim_proj)`` and numbers of tokens ``(texts * r_reps, cells)``."""
+        """Compute sums ``(texts * r_reps, cells, dim_proj)`` and numbers of tokens ``(texts * r_reps, cells)``."""
         split = len(self._partition.matrix)
         products = self._send(tokens.values) @ self._matrix
-        numbers = self._partition.numbers_on_device(products[:, :split])
+        numbers = self._partition.assign_cells_on_device(products[:, :split])
         first = np.repeat(np.arange(len(tokens)), tokens.lengths)[:, None] * self._r_reps + np.arange(self._r_reps)
         slots = (self._send(first) * self._partition.cells + numbers).flatten()
         shape = len(tokens) * self._r_reps, self._partition.cells
@@ -70,7 +70,7 @@ class DeviceCells:
         return sums.view(*shape, self._dim_proj), counts.view(shape)
 
     def _mean_cells(self, sums: Any, counts: Any) -> Any:
-        """The mean of each cell; empty ones get that of all tokens at their smallest Hamming distance."""
+        """Compute the mean of each cell; empty ones get that of all tokens at their smallest Hamming distance."""
         means = sums / counts.clamp(min=1)[..., None]
         if not self._fill_empty:
             return means

@@ -1,4 +1,4 @@
-"""What is random in MUVERA: hyperplanes, projections and the final count sketch."""
+"""Draws what is random in MUVERA: hyperplanes, projections and the final count sketch."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from colbert_qdrant.config import MuveraConfig
-    from colbert_qdrant.fde.muvera.fitted import FittedPartition
+    from colbert_qdrant.fde.muvera.fit import FittedPartition
     from colbert_qdrant.fde.muvera.partitions import Partition
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Draws:
-    """The random numbers of an encoding, and what was fitted in their place.
+    """The random numbers of an encoding, or what was fitted instead of them.
 
     Attributes:
         partition: The cells.
@@ -71,7 +71,7 @@ class CountSketch:
     .. math:: (Sx)_j = \sum_{i : h_i = j} s_i x_i, \qquad \mathrm{E}\, \langle Sx, Sy \rangle = \langle x, y \rangle
 
     Attributes:
-        targets: Where each coordinate goes, shape ``(raw_dim,)``.
+        targets: The coordinate that each one goes to, shape ``(raw_dim,)``.
         signs: ±1, float32, shape ``(raw_dim,)``.
         dim: Coordinates of the result.
     """
@@ -81,12 +81,12 @@ class CountSketch:
     dim: int
 
     def __call__(self, encoded: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Sketch encodings: float32 ``(n, raw_dim)`` → float32 ``(n, dim)``."""
+        """Sketch encodings: float32 ``(n, raw_dim)`` become float32 ``(n, dim)``."""
         order, starts = self._runs
         return sum_runs(np.ascontiguousarray(encoded.T), order, starts, self.signs[order]).T
 
     @cached_property
     def _runs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Coordinates sorted by where they go, and where in them each target begins."""
+        """Coordinates sorted by their targets, and the index at which each target begins."""
         order = np.argsort(self.targets, kind="stable")
         return order, np.searchsorted(self.targets[order], np.arange(self.dim))

@@ -1,4 +1,4 @@
-"""`MuveraEncoder`, the encoder that users see."""
+"""Encodes by MUVERA with `MuveraEncoder`, the encoder that users see."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from colbert_qdrant._support.devices import require_device
 from colbert_qdrant._support.workers import Workers
 from colbert_qdrant.config import MuveraConfig
 from colbert_qdrant.errors import ConfigurationError, InvalidTokensError
-from colbert_qdrant.fde.artefact import Fitted, settings_of, tensors_of, unreadable
-from colbert_qdrant.fde.muvera.aggregated import AggregatedCells
+from colbert_qdrant.fde.artefact import Fitted, settings_of, tensors_of, unreadable_error
 from colbert_qdrant.fde.muvera.device import DeviceCells
 from colbert_qdrant.fde.muvera.draws import CountSketch, Draws
 from colbert_qdrant.fde.muvera.fastembed import FastembedCells
-from colbert_qdrant.fde.muvera.fitted import FittedPartition
+from colbert_qdrant.fde.muvera.fit import FittedPartition
+from colbert_qdrant.fde.muvera.host import HostCells
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
@@ -76,9 +76,9 @@ class MuveraEncoder(Fitted):
     Args:
         config: The parameters.
         token_dim: Dimensions of the token vectors.
-        device: Where to compute: ``None`` is this processor, anything else a torch device such as ``"cuda"`` or
+        device: The device to compute on: ``None`` is this processor, anything else a torch device such as ``"cuda"`` or
             ``"mps"``. All agree up to rounding.
-        fitted: What a fit found, where the settings ask for one.
+        fitted: The numbers that a fit found, where the settings ask for one.
 
     Raises:
         ConfigurationError: Torch has no such device, the variant does not go with it or with ``token_dim``, or the
@@ -110,7 +110,7 @@ class MuveraEncoder(Fitted):
                 "center=True and partition='kmeans' are fitted to token embeddings: use MuveraEncoder.fit(documents, "
                 "config=config), or a collection, which fits by itself"
             )
-        self._cells: AggregatedCells | DeviceCells | FastembedCells
+        self._cells: HostCells | DeviceCells | FastembedCells
         self._sketch: CountSketch | None = None
         if self.config.variant == "fastembed":
             if device is not None:
@@ -123,7 +123,7 @@ class MuveraEncoder(Fitted):
         draws = Draws.of(self.config, token_dim, fitted)
         self._sketch = draws.sketch
         if device is None:
-            self._cells = AggregatedCells(draws, fill_empty=self.config.fill_empty)
+            self._cells = HostCells(draws, fill_empty=self.config.fill_empty)
         else:
             checked = require_device(str(device), remedy="leave device out to encode on the CPU")
             self._cells = DeviceCells(draws, fill_empty=self.config.fill_empty, device=checked)
@@ -149,12 +149,12 @@ class MuveraEncoder(Fitted):
             InvalidTokensError: There are no documents.
         """
         config = replace(config or MuveraConfig(), **settings)
-        fitted = FittedPartition.of(documents, config, progress=progress) if config.needs_fit else None
+        fitted = FittedPartition.fit(documents, config, progress=progress) if config.needs_fit else None
         return cls(config, token_dim=documents.dim, fitted=fitted)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """The inverse of `to_bytes`.
+        """Read an encoder from what `to_bytes` returned.
 
         Raises:
             ArtefactError: The bytes are cut off, altered, or of another version.
@@ -163,7 +163,7 @@ class MuveraEncoder(Fitted):
         try:
             fitted = FittedPartition.from_tensors(tensors, config)
         except ValueError as error:
-            raise unreadable(error) from error
+            raise unreadable_error(error) from error
         return cls(config, token_dim=fitted.token_dim, fitted=fitted)
 
     @property
@@ -171,7 +171,7 @@ class MuveraEncoder(Fitted):
         """All numbers that were fitted.
 
         Raises:
-            ConfigurationError: None were: ``config`` says all that there is to know.
+            ConfigurationError: Nothing was fitted: ``config`` says all that there is to know.
         """
         if self._fitted is None:
             raise ConfigurationError("nothing was fitted, so there is no artefact: keep config.to_dict()")
@@ -183,7 +183,7 @@ class MuveraEncoder(Fitted):
         return self.config.dim
 
     def to(self, device: str | None) -> Self:
-        """The same encoding, computed elsewhere.
+        """Return the same encoder on another device.
 
         Raises:
             ConfigurationError: Torch has no such device.

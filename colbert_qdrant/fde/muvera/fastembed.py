@@ -1,4 +1,4 @@
-"""The numbers of FastEmbed's ``Muvera`` (0.9.1), for collections that were written with it."""
+"""Computes the numbers of FastEmbed's ``Muvera`` (0.9.1), for collections that were written with it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 class FastembedCells:
     """Fills encodings, a tile at a time.
 
-    What FastEmbed does otherwise: its random numbers come from numpy's current generator, the hyperplanes of all
+    FastEmbed differs in this: its random numbers come from numpy's current generator, the hyperplanes of all
     repetitions first; repetitions are not scaled by 1/√``r_reps``; with ``dim_proj`` equal to ``token_dim`` tokens
     are not projected; and an empty cell takes the first token of the nearest occupied cell, of several as near that of
-    the lowest number. Computed in float64 as there, where a token that lies almost on a hyperplane would otherwise
+    the lowest number. All is computed in float64 as there: a token that lies almost on a hyperplane would otherwise
     come to its other side.
 
     Args:
@@ -64,9 +64,9 @@ class FastembedCells:
         rows = cells.sums(values, self._projections)
         if documents:
             rows /= cells.sizes[:, None]
-        cells.place(cells.occupied, rows, encoded)
+        cells.write(cells.occupied, rows, encoded)
         if documents and self._config.fill_empty:
             first = cells.project(values[cells.order[cells.starts]], self._projections)
-            for empty, distances in cells.empty():
+            for empty, distances in cells.iterate_empty():
                 nearest = empty // self._config.cells * self._config.cells + distances.argmin(axis=1)
-                cells.place(empty, first[cells.rank[nearest]], encoded)
+                cells.write(empty, first[cells.rank[nearest]], encoded)

@@ -1,4 +1,4 @@
-"""How the token space is cut into cells."""
+"""Cuts the token space into cells, by hyperplanes or around centroids."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Partition(Protocol):
     @property
     def cells(self) -> int: ...  # noqa: D102
 
-    def numbers(self, products: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """The cells of tokens: ``matrix @ tokens.T``, shape ``(rows, tokens)`` → ``(r_reps, tokens)`` of ``dtype``."""
+    def assign_cells(self, products: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Assign cells: products ``matrix @ tokens.T``, ``(rows, tokens)``, give ``(r_reps, tokens)`` of ``dtype``."""
         ...
 
-    def numbers_on_device(self, products: Any) -> Any:
-        """The same in torch, the other way round: ``(tokens, rows)`` → int64, ``(tokens, r_reps)``."""
+    def assign_cells_on_device(self, products: Any) -> Any:
+        """Do the same in torch, the other way round: ``(tokens, rows)`` gives int64 ``(tokens, r_reps)``."""
         ...
 
 
@@ -63,14 +63,14 @@ class Hyperplanes:
         """``2**k_sim``."""
         return 1 << self.shape[1]
 
-    def numbers(self, products: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    def assign_cells(self, products: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
         """See `Partition`."""
         sides = (products > 0).reshape(*self.shape, products.shape[1])
         bits = (1 << np.arange(self.shape[1])).astype(dtype)
         numbers: NDArray[Any] = np.einsum("k,rkt->rt", bits, sides.view(np.uint8))
         return numbers
 
-    def numbers_on_device(self, products: Any) -> Any:
+    def assign_cells_on_device(self, products: Any) -> Any:
         """See `Partition`."""
         sides = products > 0
         bits = products.new_tensor(1 << np.arange(self.shape[1])).long()
@@ -102,19 +102,19 @@ class Centroids:
         """Centroids per repetition."""
         return self.shape[1]
 
-    def numbers(self, products: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    def assign_cells(self, products: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
         """See `Partition`."""
         nearness = (products - self._halves[:, None]).reshape(*self.shape, products.shape[1])
-        # half the time of finding the largest number's place at once
+        # half the time of finding the largest number's index at once
         numbers: NDArray[Any] = (nearness == nearness.max(axis=1, keepdims=True)).argmax(axis=1).astype(dtype)
         return numbers
 
-    def numbers_on_device(self, products: Any) -> Any:
+    def assign_cells_on_device(self, products: Any) -> Any:
         """See `Partition`."""
         return (products - products.new_tensor(self._halves)).view(len(products), *self.shape).argmax(-1)
 
     @property
     def _halves(self) -> NDArray[np.float32]:
-        """Half of |c|²: what is nearest to x has the largest product ⟨x, c⟩ less that."""
+        """Half of |c|²: the centroid c nearest to x has the largest product ⟨x, c⟩ less that."""
         halves: NDArray[np.float32] = (self.matrix**2).sum(axis=1) / 2
         return halves

@@ -1,4 +1,4 @@
-"""The two operations that take the time. Both are torch's, which keeps to the threads that it is given."""
+"""Multiplies matrices and sums rows, which take the time, by torch, which keeps to its threads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def multiply(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
-    """The product of two matrices of the same dtype."""
+    """Multiply two matrices of the same dtype."""
     import torch  # noqa: PLC0415
 
     with torch.inference_mode():
@@ -34,10 +34,10 @@ def multiply_runs(rows: NDArray[Any], runs: Iterable[tuple[int, int]], matrices:
     import torch  # noqa: PLC0415
 
     with torch.inference_mode():
-        given = _tensor(rows)
-        product = given.new_empty(len(rows), matrices.shape[2])
+        tensor = _tensor(rows)
+        product = tensor.new_empty(len(rows), matrices.shape[2])
         for (start, stop), matrix in zip(runs, _tensor(matrices), strict=True):
-            torch.mm(given[start:stop], matrix, out=product[start:stop])
+            torch.mm(tensor[start:stop], matrix, out=product[start:stop])
     result: NDArray[Any] = product.numpy()
     return result
 
@@ -52,7 +52,8 @@ def sum_runs(
     Args:
         rows: Shape ``(n, dim)``.
         index: Numbers of the rows to add, those of a run one after another.
-        starts: Where in ``index`` each run begins, ascending; it ends where the next one begins, and may be empty.
+        starts: The position in ``index`` at which each run begins, ascending; it ends where the next one begins, and
+            may be empty.
         weights: Factors of the rows of ``index``; by default 1.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The seam between fixed dimensional encodings and everything else."""
+"""Defines the protocol of encoders for fixed dimensional encodings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class FixedDimensionalEncoder(Protocol):
-    """Token embeddings → one vector each, whose inner product ranks like MaxSim."""
+    """Encodes token embeddings as one vector each, whose inner product ranks like MaxSim."""
 
     @property
     def dim(self) -> int:
@@ -31,7 +31,7 @@ class FixedDimensionalEncoder(Protocol):
         ...
 
     def fingerprint(self) -> Mapping[str, Any]:
-        """What decides the encodings, as JSON values.
+        """Return what decides the encodings, as JSON values.
 
         ``"config"`` is the `to_dict` of its settings, from which it can be made again; ``"version"`` that of the
         algorithm; ``"token_dim"`` the dimensions of the token vectors it takes.

@@ -1,4 +1,4 @@
-"""The vectors of a collection that is there already: what it is to have once one of them is added, changed or removed.
+"""Computes the vectors that a collection has once one of them is added, changed or removed.
 
 Nothing here touches an engine; the parameters that come out are plain JSON values, as a manifest keeps them.
 """
@@ -11,8 +11,8 @@ import qdrant_edge as edge
 from pydantic import BaseModel
 from qdrant_client import models
 
-from colbert_qdrant.edge.fields import given, same_member
-from colbert_qdrant.edge.manifest import dumped
+from colbert_qdrant.edge.fields import read_fields, same_member
+from colbert_qdrant.edge.manifest import dump_models
 from colbert_qdrant.edge.names import check_name
 from colbert_qdrant.errors import ConfigurationError, SchemaMismatchError
 
@@ -38,35 +38,35 @@ def with_vector(config: Config, where: str, name: str, value: VectorNameConfig) 
         config: The parameters.
         where: The collection, for the message.
         name: The vector's name; "" is the unnamed one.
-        value: What the vector is to be.
+        value: The parameters of the vector.
 
     Raises:
         ConfigurationError: The engine can have no such vector.
-        SchemaMismatchError: There is another one of that name.
+        SchemaMismatchError: There is another vector of that name.
     """
     if name != _UNNAMED:
         check_name(name, "a vector", max_bytes=_MAX_NAME_BYTES)
     kind, params = _params(value, where, name)
     for each in _KINDS:
-        found = _named(config, each).get(name)
+        found = _vectors_by_name(config, each).get(name)
         if found is None:
             continue
-        if each == kind and _space(type(params)(**found)) == _space(params):
+        if each == kind and _fixed_parameters(type(params)(**found)) == _fixed_parameters(params):
             return config
         raise SchemaMismatchError(
             f"{where} has a vector {name!r} already, and it is another one: {each} {found}. Choose another name, or "
             "remove that vector with delete_vector_name first"
         )
-    return config | {kind: _named(config, kind) | {name: dumped(params)}}
+    return config | {kind: _vectors_by_name(config, kind) | {name: dump_models(params)}}
 
 
 def without_vector(config: Config, where: str, name: str) -> Config:
     """Returns the parameters of a collection without a vector; the same ones if it has none of that name.
 
     Raises:
-        ConfigurationError: It is the only one.
+        ConfigurationError: The vector is the only one.
     """
-    kinds = {kind: vectors for kind in _KINDS if (vectors := _named(config, kind))}
+    kinds = {kind: vectors for kind in _KINDS if (vectors := _vectors_by_name(config, kind))}
     kept = {kind: {other: v for other, v in vectors.items() if other != name} for kind, vectors in kinds.items()}
     if kept == kinds:
         return config
@@ -81,28 +81,30 @@ def with_changes(config: Config, where: str, changes: Mapping[str, models.Vector
     """Returns the parameters of a collection with some of its dense vectors' changed.
 
     Raises:
-        SchemaMismatchError: It has no such vector.
+        SchemaMismatchError: The collection has no such vector.
     """
-    vectors = _named(config, "vectors")
+    vectors = _vectors_by_name(config, "vectors")
     unknown = sorted(changes.keys() - vectors.keys())
     if unknown:
         raise SchemaMismatchError(f"{where}: there is no dense vector {unknown[0]!r}, there are {sorted(vectors)}")
-    changed = {name: dumped(_changed(models.VectorParams(**vectors[name]), diff)) for name, diff in changes.items()}
-    if all(vectors[name] == params for name, params in changed.items()):
+    changed = {
+        name: dump_models(_apply_changes(models.VectorParams(**vectors[name]), diff)) for name, diff in changes.items()
+    }
+    if all(vectors[name] == values for name, values in changed.items()):
         return config
     return config | {"vectors": changed[_UNNAMED] if _is_unnamed(config["vectors"]) else vectors | changed}
 
 
-def creation(config: Config, name: str) -> edge.UpdateOperation:
-    """Returns what has the engine make a vector that is among the parameters."""
-    if name in _named(config, "sparse_vectors"):
-        sparse = models.SparseVectorParams(**_named(config, "sparse_vectors")[name])
+def creation_operation(config: Config, name: str) -> edge.UpdateOperation:
+    """Returns the operation by which the engine makes a vector that is among the parameters."""
+    if name in _vectors_by_name(config, "sparse_vectors"):
+        sparse = models.SparseVectorParams(**_vectors_by_name(config, "sparse_vectors")[name])
         index = sparse.index or models.SparseIndexParams()
         modifier = None if sparse.modifier is models.Modifier.NONE else sparse.modifier
         return edge.UpdateOperation.create_sparse_vector(
             name, _member(edge.Modifier, modifier), _member(edge.VectorStorageDatatype, index.datatype)
         )
-    dense = models.VectorParams(**_named(config, "vectors")[name])
+    dense = models.VectorParams(**_vectors_by_name(config, "vectors")[name])
     multi = dense.multivector_config
     return edge.UpdateOperation.create_dense_vector(
         name,
@@ -113,8 +115,8 @@ def creation(config: Config, name: str) -> edge.UpdateOperation:
     )
 
 
-def _named(config: Config, kind: str) -> dict[str, Any]:
-    """The vectors of a kind by name, the only vector of an unnamed collection too."""
+def _vectors_by_name(config: Config, kind: str) -> dict[str, Any]:
+    """Returns the vectors of a kind by name, the only vector of an unnamed collection too."""
     vectors: dict[str, Any] = config.get(kind) or {}
     return {_UNNAMED: vectors} if _is_unnamed(vectors) else vectors
 
@@ -131,7 +133,7 @@ def _params(
     value: VectorNameConfig, where: str, name: str
 ) -> tuple[str, models.VectorParams] | tuple[str, models.SparseVectorParams]:
     if isinstance(value, models.SparseVectorNameConfig):
-        sparse = given(value.sparse, "modifier", "datatype")
+        sparse = read_fields(value.sparse, "modifier", "datatype")
         datatype = sparse.get("datatype")
         index = datatype and models.SparseIndexParams(datatype=models.Datatype(datatype.value))
         return "sparse_vectors", models.SparseVectorParams(modifier=sparse.get("modifier"), index=index)
@@ -139,7 +141,7 @@ def _params(
         raise ConfigurationError(
             f"vector_name_config is {value!r}; give a DenseVectorNameConfig or a SparseVectorNameConfig"
         )
-    dense = given(value.dense, "size", "distance", "multivector_config", "datatype")
+    dense = read_fields(value.dense, "size", "distance", "multivector_config", "datatype")
     if not 1 <= dense["size"] <= MAX_SIZE:
         raise ConfigurationError(f"{where}: vector {name!r} cannot have size {dense['size']}; give 1 to {MAX_SIZE}")
     if "datatype" in dense:
@@ -147,26 +149,26 @@ def _params(
     return "vectors", models.VectorParams(**dense)
 
 
-def _space(params: models.VectorParams | models.SparseVectorParams) -> Any:
-    """What cannot change about a vector."""
+def _fixed_parameters(params: models.VectorParams | models.SparseVectorParams) -> Any:
+    """Returns what cannot change about a vector."""
     if isinstance(params, models.SparseVectorParams):
         index = params.index or models.SparseIndexParams()
         return params.modifier or models.Modifier.NONE, index.datatype or models.Datatype.FLOAT32
     return params.size, params.distance, params.multivector_config, params.datatype or models.Datatype.FLOAT32
 
 
-def _changed(params: models.VectorParams, diff: models.VectorParamsDiff) -> models.VectorParams:
-    values = given(diff, "hnsw_config", "quantization_config", "on_disk", "memory")
+def _apply_changes(params: models.VectorParams, diff: models.VectorParamsDiff) -> models.VectorParams:
+    values = read_fields(diff, "hnsw_config", "quantization_config", "on_disk", "memory")
     if "hnsw_config" in values:
         empty = values["hnsw_config"] == models.HnswConfigDiff()
         hnsw = params.hnsw_config or models.HnswConfigDiff()
-        values["hnsw_config"] = None if empty else _merged(hnsw, values["hnsw_config"].model_dump(exclude_none=True))
+        values["hnsw_config"] = None if empty else _merge(hnsw, values["hnsw_config"].model_dump(exclude_none=True))
     if values.get("quantization_config") == models.Disabled.DISABLED:
         values["quantization_config"] = None
-    return _merged(params, values)
+    return _merge(params, values)
 
 
-def _merged(model: M, values: dict[str, Any]) -> M:
+def _merge(model: M, values: dict[str, Any]) -> M:
     if "on_disk" in values:
         values.setdefault("memory", None)  # which would count for more, though it is the older one
     return model.model_copy(update=values)

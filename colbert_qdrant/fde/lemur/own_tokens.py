@@ -1,4 +1,4 @@
-"""A document's own tokens, as far as they take part in its least squares problem."""
+"""Chooses those of a document's own tokens that take part in its least squares problem."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class OwnTokens:
 
     @classmethod
     def of(cls, tokens: TokenEmbeddings, *, most: int) -> OwnTokens:
-        """At most so many tokens of each document, evenly spaced."""
+        """Choose at most so many tokens of each document, evenly spaced."""
         width = int(min(most, tokens.lengths.max()))
         taken = np.minimum(tokens.lengths, width)[:, None]
         column = np.arange(width)

@@ -1,4 +1,4 @@
-"""What MUVERA takes from a collection: the mean of its tokens and the centroids of its cells."""
+"""Fits what MUVERA takes from a collection: the mean of its tokens and the centroids of its cells."""
 
 from __future__ import annotations
 
@@ -30,21 +30,22 @@ class FittedPartition:
     """The fitted part of an encoding, as far as its settings ask for it.
 
     Args:
-        mean: Of a collection's tokens, float32, shape ``(token_dim,)``.
-        centroids: Of its tokens less their mean, if that is fitted: float32, shape ``(r_reps, cells, token_dim)``.
+        mean: The mean of a collection's tokens, float32, shape ``(token_dim,)``.
+        centroids: Centroids of its tokens, less their mean if that is fitted: float32, shape
+            ``(r_reps, cells, token_dim)``.
     """
 
     mean: NDArray[np.float32] | None
     centroids: NDArray[np.float32] | None
 
     @classmethod
-    def of(
+    def fit(
         cls, documents: TokenEmbeddings, config: MuveraConfig, *, progress: bool | ProgressReporter
     ) -> FittedPartition:
         """Fit to the tokens of documents.
 
         Raises:
-            InvalidTokensError: There are none.
+            InvalidTokensError: There are no documents.
         """
         random = np.random.RandomState(config.seed)
         values = sample_documents(documents, config.fit_documents, random).values
@@ -63,24 +64,24 @@ class FittedPartition:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[np.float32]], config: MuveraConfig) -> FittedPartition:
-        """The inverse of `tensors`.
+        """Make the fitted part of `tensors`.
 
         Raises:
-            ValueError: They are not those that the settings ask for.
+            ValueError: The tensors are not those that the settings ask for.
         """
-        found = cls(mean=tensors.get("mean"), centroids=tensors.get("centroids"))
+        fitted = cls(mean=tensors.get("mean"), centroids=tensors.get("centroids"))
         dim = next((values.shape[-1] for values in tensors.values() if values.ndim), 0)
-        wanted: dict[str, tuple[int, ...]] = {"mean": (dim,)} if config.center else {}
+        expected: dict[str, tuple[int, ...]] = {"mean": (dim,)} if config.center else {}
         if config.partition == "kmeans":
-            wanted["centroids"] = (config.r_reps, config.cells, dim)
+            expected["centroids"] = (config.r_reps, config.cells, dim)
         shapes = {name: values.shape for name, values in tensors.items()}
-        if shapes != wanted:
-            raise ValueError(f"it holds {shapes}, expected {wanted}")
-        return found
+        if shapes != expected:
+            raise ValueError(f"it holds {shapes}, expected {expected}")
+        return fitted
 
     @property
     def tensors(self) -> dict[str, NDArray[np.float32]]:
-        """What was fitted, by name."""
+        """The fitted numbers by name."""
         both = {"mean": self.mean, "centroids": self.centroids}
         return {name: values for name, values in both.items() if values is not None}
 
@@ -91,7 +92,7 @@ class FittedPartition:
 
 
 def _kmeans(sample: NDArray[np.float32], cells: int, random: np.random.RandomState) -> NDArray[np.float32]:
-    """Lloyd's algorithm from a random start: float32, shape ``(cells, dim)``; a centroid without tokens stays."""
+    """Run Lloyd's algorithm from a random start: float32, shape ``(cells, dim)``; a centroid without tokens stays."""
     centroids = sample[random.choice(len(sample), cells, replace=len(sample) < cells)]
     for _ in range(_ROUNDS):
         halves = (centroids**2).sum(axis=1) / 2

@@ -1,4 +1,4 @@
-"""MUVERA on a CPU: tokens are added up cell by cell before they are projected."""
+"""Computes MUVERA's encodings on a CPU: tokens are added up cell by cell before they are projected."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.tokens import TokenEmbeddings
 
 
-class AggregatedCells:
+class HostCells:
     """Fills encodings, a tile at a time.
 
     A projection is linear, so the sum of a cell is projected rather than each of its tokens: a document has fewer
@@ -28,7 +28,7 @@ class AggregatedCells:
     """
 
     TILE_TOKENS: Final = 1_280
-    """What stays in the cache of a core together with the sums of its cells."""
+    """Tokens that stay in the cache of a core together with the sums of their cells."""
 
     def __init__(self, draws: Draws, *, fill_empty: bool) -> None:
         self._partition = draws.partition
@@ -47,18 +47,18 @@ class AggregatedCells:
         rows = cells.sums(tokens.values, self._projections)
         if documents:
             rows /= cells.sizes.astype(np.float32)[:, None]
-        cells.place(cells.occupied, rows, encoded)
+        cells.write(cells.occupied, rows, encoded)
         if documents and self._fill_empty:
             _fill(cells, rows, encoded)
 
 
 def _fill(cells: Cells, means: NDArray[np.float32], encoded: NDArray[np.float32]) -> None:
     """Give every empty cell the mean of all tokens whose cells are nearest to it."""
-    for empty, distances in cells.empty():
+    for empty, distances in cells.iterate_empty():
         nearest = np.flatnonzero(distances == distances.min(axis=1)[:, None])
         which, cell = np.divmod(nearest, cells.shape[2])
         source = cells.rank[empty[which] // cells.shape[2] * cells.shape[2] + cell]
         weights = cells.sizes[source].astype(np.float32)
         starts = np.searchsorted(which, np.arange(len(empty)))
         rows = sum_runs(means, source, starts, weights) / np.add.reduceat(weights, starts)[:, None]
-        cells.place(empty, rows, encoded)
+        cells.write(empty, rows, encoded)
