@@ -77,7 +77,6 @@ class ClientEngine:
 
     @property
     def files(self) -> Files | None:
-        """See `Engine`."""
         return None
 
     @property
@@ -86,32 +85,25 @@ class ClientEngine:
         return None
 
     async def capabilities(self) -> Capabilities:
-        """See `Engine`."""
         raise NotImplementedError
 
     async def collection_exists(self, collection: str) -> bool:
-        """See `Engine`."""
         return bool(await self._call("collection_exists", collection))
 
     async def get_collection(self, collection: str) -> models.CollectionInfo:
-        """See `Engine`."""
         info: models.CollectionInfo = await self._call("get_collection", collection)
         return info
 
     async def create_collection(self, collection: str, **settings: Any) -> None:
-        """See `Engine`."""
         await self._call("create_collection", collection, **settings)
 
     async def update_collection(self, collection: str, **settings: Any) -> None:
-        """See `Engine`."""
         await self._call("update_collection", collection, **settings)
 
     async def delete_collection(self, collection: str) -> None:
-        """See `Engine`."""
         await self._call("delete_collection", collection)
 
     async def create_payload_index(self, collection: str, *, field_name: str, field_schema: Any) -> None:
-        """See `Engine`."""
         await self._call(
             "create_payload_index", collection, field_name=field_name, field_schema=field_schema, wait=True
         )
@@ -119,38 +111,30 @@ class ClientEngine:
     async def create_vector_name(
         self, collection: str, name: str, config: models.DenseVectorNameConfig | models.SparseVectorNameConfig
     ) -> None:
-        """See `Engine`."""
         await self._call("create_vector_name", collection, name, config, wait=True)
 
     async def delete_vector_name(self, collection: str, name: str) -> None:
-        """See `Engine`."""
         await self._call("delete_vector_name", collection, name, wait=True)
 
     async def get_aliases(self) -> Mapping[str, str]:
-        """See `Engine`."""
         return {each.alias_name: each.collection_name for each in (await self._call("get_aliases")).aliases}
 
     async def update_aliases(self, operations: Sequence[models.AliasOperations]) -> None:
-        """See `Engine`."""
         await self._call("update_collection_aliases", change_aliases_operations=operations)
 
     async def upsert(self, collection: str, points: Sequence[Point], *, insert_only: bool = False) -> None:
-        """See `Engine`."""
         await self.request("upsert", collection, partial(self._upsert, collection, points, insert_only=insert_only))
 
     async def update_vectors(
         self, collection: str, points: Sequence[models.PointVectors], *, update_filter: models.Filter | None = None
     ) -> None:
-        """See `Engine`."""
         named = {} if update_filter is None else {"update_filter": update_filter}
         await self._call("update_vectors", collection, points, wait=True, **named)
 
     async def delete_vectors(self, collection: str, *, vectors: Sequence[str], points: models.Filter) -> None:
-        """See `Engine`."""
         await self._call("delete_vectors", collection, vectors=vectors, points=points, wait=True)
 
     async def delete(self, collection: str, *, points_selector: Selector) -> None:
-        """See `Engine`."""
         await self._call("delete", collection, points_selector=points_selector, wait=True)
 
     async def retrieve(
@@ -161,7 +145,6 @@ class ClientEngine:
         with_payload: bool | list[str] = True,
         with_vectors: bool | list[str] = False,
     ) -> list[models.Record]:
-        """See `Engine`."""
         records: list[models.Record] = await self._call(
             "retrieve", collection, ids=ids, with_payload=with_payload, with_vectors=with_vectors
         )
@@ -177,7 +160,6 @@ class ClientEngine:
         with_payload: bool | list[str],
         with_vectors: bool | list[str],
     ) -> tuple[list[models.Record], PointId | None]:
-        """See `Engine`."""
         page: tuple[list[models.Record], PointId | None] = await self._call(
             "scroll",
             collection,
@@ -190,21 +172,17 @@ class ClientEngine:
         return page
 
     async def count(self, collection: str, count_filter: models.Filter | None = None) -> int:
-        """See `Engine`."""
         return int((await self._call("count", collection, count_filter=count_filter, exact=True)).count)
 
     async def search(self, collection: str, requests: Sequence[models.QueryRequest]) -> Answers:
-        """See `Engine`."""
         return Answers(await self._call("query_batch_points", collection, requests=requests), None)
 
     async def search_given(self, collection: str, requests: Sequence[models.QueryRequest]) -> list[QueryResponse]:
-        """See `Engine`."""
         return await self.request("search", collection, partial(self._search_given, collection, requests))
 
     async def search_groups(
         self, collection: str, request: models.QueryRequest, *, group_by: str, group_size: int
     ) -> list[models.PointGroup]:
-        """See `Engine`."""
         send = partial(self._search_groups, collection, request, group_by=group_by, group_size=group_size)
         return await self.request("search", collection, send)
 

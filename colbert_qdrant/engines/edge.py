@@ -31,15 +31,12 @@ class EdgeEngine(ClientEngine):
 
     @property
     def files(self) -> Files:
-        """See `Engine`."""
         return self
 
     async def capabilities(self) -> Capabilities:
-        """See `Engine`."""
         return EDGE
 
     async def optimize(self, collection: str) -> None:
-        """See `Engine`."""
         await self._call("optimize", collection)
 
     async def read(self, collection: str, file_name: str) -> bytes | None:

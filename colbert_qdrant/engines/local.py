@@ -27,11 +27,9 @@ class LocalEngine(ClientEngine):
 
     @classmethod
     def accepts(cls, client: object) -> bool:
-        """See `ClientEngine`."""
         if not isinstance(client, QdrantClient | AsyncQdrantClient):
             return False
         return client.init_options.get("location") == ":memory:" or client.init_options.get("path") is not None
 
     async def capabilities(self) -> Capabilities:
-        """See `Engine`."""
         return LOCAL

@@ -81,13 +81,11 @@ class BlockingRuntime:
     async def call(
         self, method: Callable[Arguments, Any], *arguments: Arguments.args, **named: Arguments.kwargs
     ) -> Any:
-        """See `Runtime`."""
         return method(*arguments, **named)
 
     async def compute(
         self, function: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs
     ) -> Result:
-        """See `Runtime`."""
         return function(*arguments, **named)
 
     async def within(self, seconds: float, request: Callable[[], Awaitable[Result]]) -> Result:
@@ -101,15 +99,12 @@ class BlockingRuntime:
         return done.result(seconds)
 
     async def whole(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """See `Runtime`."""
         return await work
 
     async def sleep(self, seconds: float) -> None:
-        """See `Runtime`."""
         time.sleep(seconds)  # noqa: ASYNC251 - there is no event loop to keep busy
 
     def lock(self) -> AbstractAsyncContextManager[None]:
-        """See `Runtime`."""
         return _ThreadLock()
 
 
@@ -121,22 +116,18 @@ class AsyncioRuntime:
     async def call(
         self, method: Callable[Arguments, Any], *arguments: Arguments.args, **named: Arguments.kwargs
     ) -> Any:
-        """See `Runtime`."""
         return await method(*arguments, **named)
 
     async def compute(
         self, function: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs
     ) -> Result:
-        """See `Runtime`."""
         return await asyncio.to_thread(function, *arguments, **named)
 
     async def within(self, seconds: float, request: Callable[[], Awaitable[Result]]) -> Result:
-        """See `Runtime`."""
         async with asyncio.timeout(seconds):
             return await request()
 
     async def whole(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """See `Runtime`."""
         task, cancelled = asyncio.ensure_future(work), None
         while not task.done():
             try:
@@ -150,11 +141,9 @@ class AsyncioRuntime:
         raise cancelled
 
     async def sleep(self, seconds: float) -> None:
-        """See `Runtime`."""
         await asyncio.sleep(seconds)
 
     def lock(self) -> AbstractAsyncContextManager[None]:
-        """See `Runtime`."""
         return asyncio.Lock()
 
 

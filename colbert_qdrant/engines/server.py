@@ -50,30 +50,24 @@ class RestEngine(ClientEngine):
 
     @classmethod
     def accepts(cls, client: object) -> bool:
-        """See `ClientEngine`."""
         return super().accepts(client) and not LocalEngine.accepts(client)
 
     @property
     def address(self) -> tuple[str, int]:
-        """See `ClientEngine`."""
         return self._address
 
     async def capabilities(self) -> Capabilities:
-        """See `Engine`."""
         if self._capabilities is None:
             self._capabilities = Capabilities.of_server((await self._call("info")).version)
         return self._capabilities
 
     async def search(self, collection: str, requests: Sequence[models.QueryRequest]) -> Answers:
-        """See `Engine`."""
         return await self.request("search", collection, partial(self._search, collection, requests))
 
     def bounded(self, send: Callable[[], Awaitable[Result]]) -> Callable[[], Awaitable[Result]]:
-        """See `ClientEngine`."""
         return partial(self._within, time.monotonic() + self.retry.deadline, send)
 
     def shards(self) -> dict[str, Any]:
-        """See `ClientEngine`."""
         return {} if self.shard_key is None else {"shard_key_selector": self.shard_key}
 
     async def _within(self, end: float, send: Callable[[], Awaitable[Result]]) -> Result:
@@ -99,7 +93,6 @@ class GrpcEngine(RestEngine):
 
     @classmethod
     def accepts(cls, client: object) -> bool:
-        """See `ClientEngine`."""
         if not isinstance(client, QdrantClient | AsyncQdrantClient):
             return False
         return super().accepts(client) and bool(client.init_options.get("prefer_grpc"))
