@@ -289,7 +289,7 @@ def test_no_more_points_in_a_second_than_wanted(source: Client, monkeypatch: pyt
         clock[0] += seconds
 
     migration = planned(source)
-    monkeypatch.setattr("colbert_qdrant.migrate.running.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("colbert_qdrant.migrate.run.time.monotonic", lambda: clock[0])
     monkeypatch.setattr("colbert_qdrant.engines.runtime.time.sleep", sleep)
     migration.run(points_per_second=8)
     assert sum(waits) == pytest.approx(COUNT / 8)
