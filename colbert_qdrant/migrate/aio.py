@@ -171,8 +171,8 @@ class AsyncMigration:
         deleted from the source are deleted from the target, too.
 
         Args:
-            progress: ``True`` for a live bar where stderr is a terminal (needs the ``progress`` extra), or an object
-                of your own that is told of every acknowledged batch.
+            progress: ``True`` for a live bar where stderr is a terminal; it needs the ``progress`` extra. An object of
+                your own is told of every acknowledged batch.
             points_per_second: Most points to write in a second, to leave the server something for its searches.
 
         Returns:
@@ -250,9 +250,8 @@ class AsyncMigration:
             The name of what was deleted; ``None`` if it was not confirmed.
 
         Raises:
-            MigrationError: The source is to go, but the target is not verified, or the source has points that were not
-                migrated, or an alias stands for it. Or the target is to go, and an alias stands for it, or the source
-                is gone.
+            MigrationError: The source is to go, but the target is not verified. Or it has points that were not
+                migrated, or an alias. Or the target is to go, and has an alias, or the source is gone.
             ConfigurationError: It has to be said which one is to go, or the migration is in place.
         """
         return await clean_up(self._job, what, confirm=confirm)

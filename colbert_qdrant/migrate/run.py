@@ -172,10 +172,10 @@ class Copier:
         Raises:
             MigrationError: The server refuses the vectors of some points; all others have them.
         """
-        added = self._added()
-        if not added:
+        names = self._new_vectors()
+        if not names:
             return
-        lacking = models.Filter(must_not=[models.HasVectorCondition(has_vector=added[0])])
+        lacking = models.Filter(must_not=[models.HasVectorCondition(has_vector=names[0])])
         async for ids in self._ids(self._source.narrow(lacking)):
             async for points in self._convert(ids):
                 await self._update(points)
@@ -239,7 +239,7 @@ class Copier:
             self.written -= len(refused)
 
     async def _update(self, points: Sequence[Point]) -> None:
-        names, before = self._added(), len(self._refused)
+        names, before = self._new_vectors(), len(self._refused)
         for batch in self._batches(points):
             changes = await self._target_engine.runtime.compute(_take_vectors, batch, names)
             if changes:
@@ -296,7 +296,7 @@ class Copier:
                 f"others are):{lines}"
             )
 
-    def _added(self) -> list[str]:
+    def _new_vectors(self) -> list[str]:
         """Return the names of the vectors that are added, the one that is written last first."""
         converter = self._converter
         names = [converter.fde_vector] if converter.fde is not None else []

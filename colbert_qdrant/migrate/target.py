@@ -147,8 +147,8 @@ async def _create_target(job: MigrationJob, state: MigrationState) -> None:
 def _creation_arguments(job: MigrationJob, capabilities: Capabilities) -> dict[str, Any]:
     """Return the arguments of ``create_collection`` for the target.
 
-    Vectors that are copied keep their parameters. Settings that the source has for all of its vectors are given to each
-    of them, so that they do not hold for the vectors that are added.
+    Vectors that are copied keep their parameters. What the source sets for all of its vectors is given to each of them,
+    so that it does not hold for added ones.
     """
     plan, source, config = job.plan, job.source, job.plan.config
     arguments = creation_arguments(config, fde_dim=config.fde.dim, token_dim=plan.token_dim, capabilities=capabilities)
@@ -157,7 +157,7 @@ def _creation_arguments(job: MigrationJob, capabilities: Capabilities) -> dict[s
     own = (config.token_vector, config.fde_vector)
     for name in plan.kept:
         if name in source.vectors and name not in own and (source.fingerprint is None or name not in vectors):
-            vectors[name] = _standalone(source.vectors[name], source.info.config, capabilities)
+            vectors[name] = _make_standalone(source.vectors[name], source.info.config, capabilities)
         elif name in source.sparse and (source.fingerprint is None or name not in sparse):
             sparse[name] = source.sparse[name]
     if sparse:
@@ -247,7 +247,7 @@ def _settings_of(params: models.VectorParams) -> models.VectorParamsDiff:
     )
 
 
-def _standalone(
+def _make_standalone(
     params: models.VectorParams, config: models.CollectionConfig, capabilities: Capabilities
 ) -> models.VectorParams:
     """Return a vector's parameters with those of its collection, which it would have by default."""

@@ -36,8 +36,8 @@ _TOLERANCES: Final[Mapping[str, float]] = {
 """The norm of the difference, relative to that of the vector, that reading and writing again may cost."""
 
 _RECOMPUTED: Final = 0.98
-"""The least cosine of an encoding and the one that is computed again, from token vectors that were rounded when they
-were stored: a token on a hyperplane may come to its other side."""
+"""The least cosine of an encoding and the one that is computed again. Stored token vectors are rounded, so a token on a
+hyperplane may come to its other side."""
 
 
 async def check_counts(job: MigrationJob, contents: Contents) -> Check:

@@ -16,6 +16,7 @@ from tests.writers.common import COUNT, DIM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
+
     from colbert_qdrant import TokenEmbeddings
 
 DENSE = models.VectorParams(size=DIM, distance=models.Distance.DOT)
