@@ -96,6 +96,26 @@ PAIRS: Final = (
             "ConfigurationError: The client blocks,": "ConfigurationError: The client has to be awaited,",
         },
     ),
+    Pair(
+        folder="migrate",
+        texts={
+            "collections for late interaction, as coroutines, and": "collections for late interaction, and",
+            """    \"\"\"`Migration` with all methods awaited: same names, same parameters, same errors.
+
+    Requests go out through an ``AsyncQdrantClient`` or an `AsyncEdgeClient`, and other tasks go on meanwhile. Texts are
+    encoded and points are converted in threads; ``text`` and ``confirm`` are called there, too. Progress is told about
+    in the event loop, that of a fit in a thread. A task that is cancelled leaves what a process leaves that ended: the
+    same call, or `resume`, goes on with it.
+""": """    \"\"\"Turns an existing collection into one for late interaction, with nothing lost and a way back.
+
+    Made with `plan`, or on another machine, or later, with `resume`. Points keep their ids, payloads and vectors, also
+    in form: what read the source can read the target. Printed, it is its plan.
+
+    The clients stay the caller's: they are never closed here.
+""",
+            "client: An ``AsyncQdrantClient`` or an `AsyncEdgeClient`": "client: A ``QdrantClient`` or an `EdgeClient`",
+        },
+    ),
 )
 
 

@@ -71,7 +71,7 @@ from colbert_qdrant.errors import (
 from colbert_qdrant.evaluate import FdeReport, SearchQuality, fde_report, plot_recall
 from colbert_qdrant.fde import FixedDimensionalEncoder, LemurEncoder, MuveraEncoder
 from colbert_qdrant.inspection import Inspection, MuveraFitness, inspect, muvera_fitness
-from colbert_qdrant.migrate import Migration, MigrationPlan, MigrationReport, Verdict
+from colbert_qdrant.migrate import AsyncMigration, Migration, MigrationPlan, MigrationReport, Verdict
 from colbert_qdrant.scoring import rank
 from colbert_qdrant.scoring.maxsim import maxsim
 from colbert_qdrant.scoring.rerank import ColbertReranker, Reranker
@@ -87,6 +87,7 @@ __all__ = [
     "AsyncAttachedCollection",
     "AsyncColbertCollection",
     "AsyncEdgeClient",
+    "AsyncMigration",
     "AttachOptions",
     "AttachedCollection",
     "AuthenticationError",

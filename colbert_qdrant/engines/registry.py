@@ -44,8 +44,8 @@ def blocking_engine(
     engine = _engine_of(client)
     if isinstance(client, engine.AWAITED):
         raise ConfigurationError(
-            f"{type(client).__name__} has to be awaited: use AsyncColbertCollection or attach_async, or give a "
-            "QdrantClient or an EdgeClient"
+            f"{type(client).__name__} has to be awaited: use AsyncColbertCollection or AsyncMigration, or "
+            "attach_async, or give a QdrantClient or an EdgeClient"
         )
     return engine(client, retry=retry, shard_key=shard_key)
 
@@ -61,8 +61,8 @@ def async_engine(
     engine = _engine_of(client)
     if isinstance(client, engine.BLOCKING):
         raise ConfigurationError(
-            f"{type(client).__name__} would block the event loop: use ColbertCollection or attach, or give an "
-            "AsyncQdrantClient or an AsyncEdgeClient"
+            f"{type(client).__name__} would block the event loop: use ColbertCollection or Migration, or attach, or "
+            "give an AsyncQdrantClient or an AsyncEdgeClient"
         )
     return engine(client, retry=retry, shard_key=shard_key)
 

@@ -1,49 +1,87 @@
-"""Encodings that FastEmbed made: adopted where computing some of them again proves how."""
+"""Finds encodings that FastEmbed made, and proves their parameters by computing some of them again."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
+from qdrant_client import models
 
 from colbert_qdrant.config import MuveraConfig
+from colbert_qdrant.errors import InvalidTokensError
 from colbert_qdrant.fde import make_encoder
+from colbert_qdrant.migrate.source import DISTANCES
+from colbert_qdrant.points.convert import vectors_of
+from colbert_qdrant.points.schema import datatype_of
+from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from colbert_qdrant.config import FdeConfig
-    from colbert_qdrant.tokens import TokenEmbeddings
+    from colbert_qdrant.migrate.source import Source
 
+_DATATYPES: Final = ("float32", "float16")
+_COMPARED: Final = 16
 _SIMILAR: Final = 0.999
 _MOST: Final = 0.9
-"""Of the sample: a token that lies on a hyperplane may come to its other side when it was rounded."""
+"""The part of the sample that has to be alike: a token on a hyperplane may come to its other side when rounded."""
 
 
-def proven(
+class Adoption(NamedTuple):
+    """Encodings that are there already.
+
+    Attributes:
+        vector: The name of their vector.
+        config: The parameters that they were made with.
+        cosine: Whether the engine took their norms away.
+    """
+
+    vector: str
+    config: FdeConfig
+    cosine: bool
+
+
+def find_encodings(
+    source: Source, sample: Sequence[models.Record], token_vector: str, wanted: FdeConfig | None
+) -> Adoption | None:
+    """Find encodings by FastEmbed among the dense vectors of a source; any parameters will do if none are wanted."""
+    if wanted is not None and getattr(wanted, "variant", None) != "fastembed":
+        return None
+    for name, params in source.dense.items():
+        rows = [vectors_of(record) for record in sample]
+        rows = [each for each in rows if each.get(token_vector) and each.get(name)][:_COMPARED]
+        if not rows or params.distance not in DISTANCES or datatype_of(params) not in _DATATYPES:
+            continue
+        try:
+            tokens = TokenEmbeddings.from_matrices([each[token_vector] for each in rows])
+        except InvalidTokensError:
+            return None
+        cosine = params.distance == models.Distance.COSINE
+        stored = np.asarray([each[name] for each in rows], np.float32)
+        config = _find_parameters(stored, tokens, cosine=cosine, wanted=wanted)
+        if config is not None:
+            return Adoption(name, config, cosine)
+    return None
+
+
+def _find_parameters(
     stored: NDArray[np.float32], tokens: TokenEmbeddings, *, cosine: bool, wanted: FdeConfig | None
 ) -> FdeConfig | None:
-    """The parameters with which encodings were made; ``None``: they are none, or were made in another way.
-
-    Args:
-        stored: Vectors of a sample of points, shape ``(n, dim)``.
-        tokens: Their token vectors.
-        cosine: Whether the engine took their norms away.
-        wanted: The only parameters that will do; ``None``: any.
-    """
+    """Return the parameters that encodings were made with; ``None`` if they are none, or were made in another way."""
     for config in _candidates(stored.shape[1], tokens.dim, wanted):
         for part in (slice(0, 1), slice(None)):  # one point tells most of the wrong ones
             encoder = make_encoder(config, token_dim=tokens.dim)
-            if encoder is None or not _same(stored[part], encoder.encode_documents(tokens[part]), cosine=cosine):
+            if encoder is None or not _are_same(stored[part], encoder.encode_documents(tokens[part]), cosine=cosine):
                 break
         else:
             return config
     return None
 
 
-def _same(stored: NDArray[np.float32], computed: NDArray[np.float32], *, cosine: bool) -> bool:
+def _are_same(stored: NDArray[np.float32], computed: NDArray[np.float32], *, cosine: bool) -> bool:
     norms = np.linalg.norm(stored, axis=1), np.linalg.norm(computed, axis=1)
     similarity = (stored * computed).sum(axis=1) / np.maximum(norms[0] * norms[1], 1e-12)
     alike = similarity >= _SIMILAR

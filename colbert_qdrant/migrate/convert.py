@@ -1,11 +1,9 @@
-"""Points as they were read → points as they are written."""
+"""Converts points that were read to points that are written."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from colbert_qdrant.documents import Document
 from colbert_qdrant.encoders.base import encode_and_check
@@ -28,48 +26,45 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredTokens:
-    """Stands for the encoder of token vectors that are stored, where none is needed or known.
+    """Stands for the encoder of stored token vectors, where none is needed or known.
 
     Attributes:
-        dim: Dimensions of the token vectors.
-        facts: The fingerprint of the encoder that made them; empty: it is not known.
+        dim: The dimensions of the token vectors.
+        made_by: The fingerprint of the encoder that made them; empty if nobody knows it.
     """
 
     dim: int
-    facts: Mapping[str, Any]
+    made_by: Mapping[str, Any]
 
     def encode_queries(self, texts: Sequence[str]) -> TokenEmbeddings:
-        """Refused.
+        """Refuse to encode.
 
         Raises:
-            NotImplementedError: Always.
+            NotImplementedError: The method is called.
         """
         raise NotImplementedError(f"there is no encoder for {len(texts)} texts")
 
     def encode_documents(self, texts: Sequence[str]) -> TokenEmbeddings:
-        """Refused.
-
-        Raises:
-            NotImplementedError: Always.
-        """
+        """Refuse to encode; see `encode_queries`."""
         return self.encode_queries(texts)
 
     def fingerprint(self) -> Mapping[str, Any]:
         """See `LateInteractionEncoder`."""
-        return self.facts
+        return self.made_by
 
 
 @dataclass(frozen=True, kw_only=True)
 class Converter:
-    """Adds what late interaction needs to points; the rest of them stays.
+    """Adds to points what late interaction needs; the rest of them stays.
 
     Args:
-        kept: Vectors that are copied as they are.
-        token_vector, fde_vector: Names of the two vectors.
-        encoder: Text → token vectors; ``None``: they are stored.
-        fde: Token vectors → encodings; ``None``: they are stored, or fitted later.
-        texts: Where texts are.
-        bm25: Text → a sparse vector of BM25; ``None``: there is none to be added.
+        kept: The vectors that are copied as they are.
+        token_vector: The name of the token vectors.
+        fde_vector: The name of the encodings.
+        encoder: The encoder of texts; ``None`` if token vectors are stored.
+        fde: The encoding; ``None`` if encodings are stored, or fitted later.
+        texts: The place of the texts.
+        bm25: The maker of BM25's vectors; ``None`` if none are added.
     """
 
     kept: Sequence[str]
@@ -80,20 +75,20 @@ class Converter:
     texts: TextSource | None
     bm25: FurtherVectors | None = None
 
-    def points(self, records: Sequence[models.Record]) -> list[Point]:
-        """Points with the vectors that are copied and those that are added.
+    def convert(self, records: Sequence[models.Record]) -> list[Point]:
+        """Return points with the vectors that are copied and those that are added.
 
-        A point without text, or without token vectors where those are stored, gets none: it is copied all the same.
+        A point without a text, or without stored token vectors, gets none; it is copied all the same.
 
         Raises:
-            MigrationError: A stored multivector is damaged.
+            MigrationError: A stored multivector is damaged, or the encoder leaves out a text.
             InvalidTokensError: The encoder made token vectors that cannot be stored.
         """
         made: list[dict[str, Any]] = [
             {name: vector for name, vector in vectors_of(record).items() if name in self.kept} for record in records
         ]
-        texts = self.found_texts(records)
-        tokens, places = self._tokens(records, texts)
+        texts = self.find_texts(records)
+        tokens, places = self._make_tokens(records, texts)
         if len(tokens):
             encodings = None if self.fde is None else self.fde.encode_documents(tokens)
             for number, place in enumerate(places):
@@ -107,14 +102,14 @@ class Converter:
             for record, vectors in zip(records, made, strict=True)
         ]
 
-    def found_texts(self, records: Sequence[models.Record]) -> list[str | None]:
-        """The points' texts, as far as they have any."""
+    def find_texts(self, records: Sequence[models.Record]) -> list[str | None]:
+        """Return the text of each point; ``None`` for a point without one."""
         if self.texts is None:
             return [None] * len(records)
         return [self.texts.text(record.payload or {}) for record in records]
 
-    def stored_tokens(self, records: Sequence[models.Record]) -> tuple[TokenEmbeddings, list[int]]:
-        """The token vectors of points, and which points have some.
+    def read_tokens(self, records: Sequence[models.Record]) -> tuple[TokenEmbeddings, list[int]]:
+        """Return the stored token vectors, and the places of the points that have some.
 
         Raises:
             MigrationError: A stored multivector is damaged.
@@ -122,7 +117,7 @@ class Converter:
         found: list[Any] = [vectors_of(record).get(self.token_vector) for record in records]
         places = [place for place, rows in enumerate(found) if rows]
         if not places:
-            return _none(1), []
+            return TokenEmbeddings.from_matrices([], dim=1), []
         try:
             return TokenEmbeddings.from_matrices([found[place] for place in places]), places
         except (InvalidTokensError, ValueError, TypeError) as error:
@@ -132,15 +127,15 @@ class Converter:
                 f"({error}): write or delete them, then run the migration again"
             ) from error
 
-    def _tokens(
+    def _make_tokens(
         self, records: Sequence[models.Record], texts: Sequence[str | None]
     ) -> tuple[TokenEmbeddings, list[int]]:
         if self.encoder is None:
-            return self.stored_tokens(records)
+            return self.read_tokens(records)
         places = [place for place, text in enumerate(texts) if text is not None]
         chosen = [text for text in texts if text is not None]
         if not chosen:
-            return _none(self.encoder.dim), []
+            return TokenEmbeddings.from_matrices([], dim=self.encoder.dim), []
         return encode_and_check(self.encoder, chosen, MigrationError), places
 
     def _add_bm25(self, made: Sequence[dict[str, Any]], texts: Sequence[str | None]) -> None:
@@ -150,7 +145,3 @@ class Converter:
         counted = self.bm25.documents([Document(0, text) for _, text in chosen])
         for (vectors, _), counts in zip(chosen, counted, strict=True):
             vectors.update(counts)
-
-
-def _none(dim: int) -> TokenEmbeddings:
-    return TokenEmbeddings(np.empty((0, dim), np.float32), [])

@@ -1,8 +1,9 @@
-"""What a sample of points says about the costs of all."""
+"""Measures on a sample of points what all of them cost."""
 
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from colbert_qdrant.migrate.plan import Costs
@@ -12,25 +13,30 @@ from colbert_qdrant.points.point import size_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from qdrant_client import models
+
     from colbert_qdrant.config import CollectionConfig
-    from colbert_qdrant.migrate.source import Sample
+    from colbert_qdrant.migrate.convert import Converter
     from colbert_qdrant.points.point import Point
 
 _BYTES: Final[Mapping[str, float]] = {"float32": 4, "float16": 2, "turbo8": 1, "turbo4": 0.5}
+_WARM_UP: Final = 2
 
 
-def measured(sample: Sample, points: Sequence[Point], compute_seconds: float, config: CollectionConfig) -> Costs:
-    """Costs per point.
+def measure_costs(
+    records: Sequence[models.Record], read_seconds: float, converter: Converter, config: CollectionConfig
+) -> Costs:
+    """Convert a sample of the source, and return the costs of one point.
 
-    Args:
-        sample: Points as they were read.
-        points: The same as they are written.
-        compute_seconds: How long it took to make the ones of the others.
-        config: The target's settings.
+    Raises:
+        MigrationError: A point cannot be converted.
     """
-    records = sample.records
     if not records:
         return Costs()
+    converter.convert(records[:_WARM_UP])  # models compile at first, libraries are loaded
+    started = time.perf_counter()
+    points = converter.convert(records)
+    seconds = time.perf_counter() - started
     count = len(records)
     payload = sum(len(json.dumps(record.payload or {}).encode()) for record in records) / count
     read = sum(4 * size_of(vector) for record in records for vector in vectors_of(record).values()) / count
@@ -42,18 +48,20 @@ def measured(sample: Sample, points: Sequence[Point], compute_seconds: float, co
         config.token_vector: _BYTES[config.token_datatype],
         config.fde_vector: _BYTES[config.fde_datatype],
     }
-    name = config.token_vector
-    tokens: list[Any] = [
-        vectors[name]
-        for vectors in ({**vectors_of(record), **point.vectors} for record, point in zip(records, points, strict=True))
-        if name in vectors
-    ]
     return Costs(
         sample=count,
         read_bytes=payload + read,
         written_bytes=payload + 4 * sum(written.values()),
         disk_bytes=payload + sum(values * stored.get(name, 4) for name, values in written.items()),
-        tokens=sum(map(len, tokens)) / count,
-        read_seconds=sample.seconds / count,
-        compute_seconds=compute_seconds / count,
+        tokens=_count_tokens(records, points, config.token_vector) / count,
+        read_seconds=read_seconds / count,
+        compute_seconds=seconds / count,
     )
+
+
+def _count_tokens(records: Sequence[models.Record], points: Sequence[Point], name: str) -> int:
+    count = 0
+    for record, point in zip(records, points, strict=True):
+        vectors: Mapping[str, Any] = {**vectors_of(record), **point.vectors}
+        count += len(vectors.get(name, ()))
+    return count

@@ -1,4 +1,4 @@
-"""What a migration will do, what it will cost, and what can go wrong: known before anything is written."""
+"""Describes a migration before anything is written: what it does, what it costs, and what can go wrong."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 Strategy = Literal["blue_green", "in_place"]
-"""Into a new collection, which an alias is switched to; or more vectors for the points where they are."""
+"""The target is a new collection, which an alias is switched to; or the source, whose points get more vectors."""
 
 SourceKind = Literal["colbert_qdrant", "fastembed_muvera", "multivector", "dense", "hybrid", "sparse", "payload"]
-"""What a collection has: this library's layout; an encoding by FastEmbed and token vectors; token vectors; dense
-vectors; dense and sparse ones; sparse ones; nothing but payload."""
+"""What a collection has: this library's layout; FastEmbed's encodings and token vectors; token vectors; dense vectors;
+dense and sparse vectors; sparse vectors; nothing but payload."""
 
 Tokens = Literal["stored", "encoded"]
-"""Where token vectors come from: the collection has them, or its texts are encoded."""
+"""The origin of token vectors: the collection has them, or its texts are encoded."""
 
 Encoding = Literal["stored", "computed", "fitted"]
-"""Where encodings come from: the collection has them; they are computed; they are fitted when all tokens are there."""
+"""The origin of encodings: the collection has them, they are computed, or they are fitted when all tokens are there."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Risk:
-    """What can go wrong.
+    """Something that can go wrong.
 
     Attributes:
         blocks: Whether the migration cannot be run because of it.
-        problem: What it is.
-        remedy: What to do about it.
+        problem: The problem, in words.
+        remedy: The remedy, in words.
     """
 
     blocks: bool
@@ -46,16 +46,16 @@ class Risk:
 
 @dataclass(frozen=True, kw_only=True)
 class Costs:
-    """What a sample of the collection says about all of it.
+    """The costs of one point, measured on a sample.
 
     Attributes:
-        sample: Points that were measured.
-        read_bytes: Of payload and vectors of a point, as they are read.
-        written_bytes: Of payload and vectors of a point, as they are written.
-        disk_bytes: Of a point in the target, without graphs and payload indexes.
-        tokens: Token vectors of a point.
-        read_seconds: To read a point.
-        compute_seconds: To encode its text, if need be, and to compute its encoding.
+        sample: The number of points that were measured.
+        read_bytes: The bytes of payload and vectors, as they are read.
+        written_bytes: The bytes of payload and vectors, as they are written.
+        disk_bytes: The bytes that the point takes in the target, without graphs and payload indexes.
+        tokens: The number of token vectors.
+        read_seconds: The time that reading takes.
+        compute_seconds: The time that encoding the text, if need be, and computing the encoding take.
     """
 
     sample: int = 0
@@ -68,34 +68,34 @@ class Costs:
 
     @property
     def seconds(self) -> float:
-        """About how long a point takes: writing is taken to be as fast, per byte, as reading was."""
+        """About the time that one point takes; each byte is assumed to be written as fast as it was read."""
         write = self.read_seconds * self.written_bytes / self.read_bytes if self.read_bytes else 0.0
         return self.read_seconds + self.compute_seconds + write
 
 
 @dataclass(frozen=True, kw_only=True)
 class MigrationPlan:
-    """What a migration does.
+    """Everything that a migration does.
 
     Attributes:
         source: The collection that is read, by its own name.
         target: The collection that is written; in place, the same.
-        strategy: Whether there are two.
+        strategy: Whether the target is another collection, or the source itself.
         kind: What the source has.
-        points: How many points are migrated.
-        present: How many of them the target has already.
-        filter: Which points; ``None``: all.
+        points: The number of points to migrate.
+        present: The number of those that the target has already.
+        filter: The points to migrate; ``None`` for all.
         vectors: The source's vectors, in words, by name.
-        kept: Those that are copied as they are.
-        tokens: Where token vectors come from.
-        encoding: Where encodings come from.
-        encoder: The fingerprint of the encoder; empty: nobody said which one made the stored token vectors.
-        token_dim: Dimensions of a token vector.
-        text: Where texts are, as a path; ``None``: a function finds them, or they are not needed.
+        kept: The vectors that are copied as they are.
+        tokens: The origin of token vectors.
+        encoding: The origin of encodings.
+        encoder: The encoder's fingerprint; empty if nobody said which one made the stored token vectors.
+        token_dim: The dimensions of a token vector.
+        text: The path of the texts; ``None`` if a function finds them, or nobody needs them.
         config: The target's settings.
-        indexes: Payload keys with an index.
-        costs: Per point, from a sample.
-        risks: What can go wrong.
+        indexes: The payload keys with an index.
+        costs: The costs of one point.
+        risks: Everything that can go wrong.
     """
 
     source: str
@@ -119,40 +119,40 @@ class MigrationPlan:
 
     @property
     def blocked(self) -> tuple[Risk, ...]:
-        """The risks because of which it cannot be run."""
+        """The risks because of which the plan cannot be run."""
         return tuple(risk for risk in self.risks if risk.blocks)
 
     @property
     def seconds(self) -> float:
-        """About how long the rest takes."""
+        """About the time that the rest takes."""
         return (self.points - self.present) * self.costs.seconds
 
     @property
     def disk_bytes(self) -> float:
-        """About how much the target takes, without graphs and payload indexes."""
+        """About the bytes that the target takes, without graphs and payload indexes."""
         return self.points * self.costs.disk_bytes
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """What will be done, in words."""
+        """The steps, in words."""
         return tuple(self._steps())
 
     def require_possible(self) -> None:
-        """Raise if something is in the way.
+        """Raise an error if something is in the way.
 
         Raises:
-            MigrationError: Names everything that is, and the remedies.
+            MigrationError: A risk blocks the migration; the message names all that do, with the remedies.
         """
         if self.blocked:
             lines = "".join(f"\n  {risk.problem}: {risk.remedy}" for risk in self.blocked)
             raise MigrationError(f"collection {self.source!r} cannot be migrated as planned:{lines}")
 
     def same_as(self, other: MigrationPlan) -> bool:
-        """Whether both make the same target of the same source."""
+        """Tell whether another plan makes the same target of the same source."""
         return self._identity() == other._identity()
 
     def to_dict(self) -> dict[str, Any]:
-        """The plan as JSON values."""
+        """Return the plan as JSON values."""
         filter = None if self.filter is None else self.filter.model_dump(mode="json", exclude_none=True, by_alias=True)
         plain = {name: value for name, value in vars(self).items() if name not in ("filter", "config")}
         plain |= {"costs": asdict(self.costs), "risks": [asdict(risk) for risk in self.risks]}
@@ -161,10 +161,10 @@ class MigrationPlan:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`.
+        """Make a plan of what `to_dict` returned.
 
         Raises:
-            MigrationError: It is none, or one of a newer version.
+            MigrationError: The values are no plan, or one of a newer version.
         """
         try:
             values = require_known_fields(cls, data)
@@ -186,7 +186,7 @@ class MigrationPlan:
     def _identity(self) -> str:
         names = ("source", "target", "strategy", "filter", "kept", "tokens", "encoding", "token_dim", "config")
         plain = self.to_dict()
-        encoder = {name: value for name, value in self.encoder.items() if name != "name"}
+        encoder = without_label(self.encoder)
         return json.dumps({**{name: plain[name] for name in names}, "encoder": encoder}, sort_keys=True)
 
     def _steps(self) -> Iterator[str]:
@@ -231,6 +231,11 @@ class MigrationPlan:
             yield f"  in all     about {_duration(self.seconds)}, {disk}"
         for risk in self.risks:
             yield f"  {'BLOCKED' if risk.blocks else 'risk'}: {risk.problem}: {risk.remedy}"
+
+
+def without_label(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is compared of an encoder's fingerprint: everything but its label."""
+    return {name: value for name, value in fingerprint.items() if name != "name"}
 
 
 def _duration(seconds: float) -> str:

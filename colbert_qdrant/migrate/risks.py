@@ -1,4 +1,4 @@
-"""What can go wrong with a migration, looked for before anything is written."""
+"""Looks for what can go wrong with a migration, before anything is written."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from qdrant_client import models
 
     from colbert_qdrant.capabilities import Capabilities
-    from colbert_qdrant.encoders import LateInteractionEncoder
     from colbert_qdrant.migrate.convert import Converter
-    from colbert_qdrant.migrate.decide import Design
+    from colbert_qdrant.migrate.job import MigrationJob
     from colbert_qdrant.migrate.source import Source
 
 _COMPARED: Final = 8
 _SAME_ENCODER: Final = 0.98
-"""Mean cosine of stored token vectors and those that are computed again: rounding costs a thousandth."""
+"""The least mean cosine of stored token vectors and those that are computed again: rounding costs a thousandth."""
 
 
-def risks_of_engines(source: Source, design: Design, capabilities: Capabilities, *, in_place: bool) -> Iterator[Risk]:
-    """Those that engines and settings bring."""
+def risks_of_engines(job: MigrationJob, capabilities: Capabilities) -> Iterator[Risk]:
+    """Look for risks that engines and settings bring."""
+    source, plan = job.source, job.plan
     try:
-        require_for(design.config, capabilities)
+        require_for(plan.config, capabilities)
     except CapabilityError as error:
         yield _block(f"the target's engine cannot hold it ({error})", "choose other settings with config=…")
     params = source.info.config.params
@@ -39,12 +39,12 @@ def risks_of_engines(source: Source, design: Design, capabilities: Capabilities,
             "the source has shard keys of its own, of which no list of its points tells",
             "migrate the points of each key by a filter on a payload key into a collection of its own",
         )
-    if in_place:
-        yield from _risks_in_place(source, design, capabilities)
-    elif design.tokens == "stored" and source.fingerprint is None and _has_graph(source, design.config.token_vector):
+    if job.in_place:
+        yield from _risks_in_place(job, capabilities)
+    elif plan.tokens == "stored" and source.fingerprint is None and _has_graph(source, plan.config.token_vector):
         yield _warn(
-            f"{design.config.token_vector!r} is searched through a graph, and has none in the target, where encodings "
-            "find the candidates",
+            f"{plan.config.token_vector!r} is searched through a graph, and has none in the target, where "
+            "encodings find the candidates",
             "who goes on searching it by itself looks at every point: use ColbertCollection",
         )
     strict = source.info.config.strict_mode_config
@@ -55,43 +55,43 @@ def risks_of_engines(source: Source, design: Design, capabilities: Capabilities,
         )
 
 
-def risks_of_points(source: Source, design: Design, texts: Sequence[str | None], *, function: bool) -> Iterator[Risk]:
-    """Those that the points themselves bring."""
+def risks_of_points(job: MigrationJob, texts: Sequence[str | None]) -> Iterator[Risk]:
+    """Look for risks that the points themselves bring, of which some have these texts."""
+    source, plan, config = job.source, job.plan, job.plan.config
     if not source.points:
         yield _warn("there are no points", "run() makes an empty target")
     lacking = sum(text is None for text in texts)
-    config = design.config
-    of_texts = design.tokens == "encoded" or (config.bm25 is not None and config.bm25_vector not in design.kept)
-    if of_texts and design.texts is None:
+    of_texts = plan.tokens == "encoded" or (config.bm25 is not None and config.bm25_vector not in plan.kept)
+    if of_texts and job.texts is None:
         yield _block(
             "there is no text in the payloads" if texts else "without points nobody sees where texts are",
             "say where they are with text_key='path.to.it' or text=function",
         )
     elif of_texts and lacking == len(texts) and texts:
         yield _block(f"no point of {len(texts)} looked at has a text there", "correct text_key, or what text= finds")
-    elif design.tokens == "encoded" and lacking:
+    elif plan.tokens == "encoded" and lacking:
         yield _warn(
             f"{lacking} of {len(texts)} points looked at have no text",
             "they are copied, and late interaction does not find them",
         )
-    if design.tokens == "stored" and not design.encoder:
+    if plan.tokens == "stored" and not plan.encoder:
         yield _warn(
             "nobody says which encoder made the token vectors",
             "give encoder=…, so that the collection is never searched with another one",
         )
-    if design.cosine_encoding:
+    if plan.kind == "fastembed_muvera" and plan.encoding != "stored":
         yield _warn(
-            f"the encodings {design.config.fde_vector!r} are compared by cosine, which takes their norms away",
+            f"the encodings {config.fde_vector!r} are compared by cosine, which takes their norms away",
             "they are computed again from the token vectors, for the inner product",
         )
-    if function and design.config.id_scheme == "native":
+    if job.texts is not None and plan.text is None and config.id_scheme == "native":
         yield _warn("texts are found by a function, which a collection cannot keep", "hits have payloads, but no text")
-    if design.texts is not None and design.texts.key == "content" and [*source.vectors] == [""] and not source.sparse:
+    if job.texts is not None and job.texts.key == "content" and [*source.vectors] == [""] and not source.sparse:
         yield _warn(
             "Haystack's QdrantDocumentStore refuses collections that have more than its one unnamed vector",
             "if it wrote this one, have it go on with the source, and add nothing to that in place",
         )
-    others = [*design.config.dense, *design.config.sparse]
+    others = [*config.dense, *config.sparse]
     if others and source.fingerprint is None:
         yield _warn(
             f"nobody says what makes the vectors {others} of a query",
@@ -99,19 +99,21 @@ def risks_of_points(source: Source, design: Design, texts: Sequence[str | None],
         )
 
 
-def risk_of_encoder(
-    design: Design, converter: Converter, encoder: LateInteractionEncoder, sample: Sequence[models.Record]
-) -> Risk | None:
-    """Whether the stored token vectors are an encoder's, by encoding some texts again; ``None`` if they are."""
-    if design.tokens != "stored" or design.texts is None:
+def risk_of_encoder(job: MigrationJob, converter: Converter, sample: Sequence[models.Record]) -> Risk | None:
+    """Encode some texts again; ``None`` if the stored token vectors are the encoder's, or nothing can be compared.
+
+    Raises:
+        MigrationError: A stored multivector is damaged, or the encoder leaves out a text.
+    """
+    if job.encoder is None or job.plan.tokens != "stored":
         return None
-    with_text = [record for record in sample if design.texts.text(record.payload or {}) is not None]
-    tokens, places = converter.stored_tokens(with_text[:_COMPARED])
+    with_text = [record for record, text in zip(sample, converter.find_texts(sample), strict=True) if text]
+    tokens, places = converter.read_tokens(with_text[:_COMPARED])
     if not places:
         return None
-    texts = [design.texts.text(with_text[place].payload or {}) or "" for place in places]
+    texts = [text or "" for text in converter.find_texts([with_text[place] for place in places])]
     cosines = []
-    for stored, made in zip(tokens, encode_and_check(encoder, texts, MigrationError), strict=True):
+    for stored, made in zip(tokens, encode_and_check(job.encoder, texts, MigrationError), strict=True):
         if stored.shape != made.shape:
             cosines.append(0.0)
             continue
@@ -127,7 +129,7 @@ def risk_of_encoder(
 
 
 def risk_of_target(target: str) -> Risk:
-    """Another collection has the target's name."""
+    """Return the risk that another collection has the target's name."""
     return _block(
         f"collection {target!r} exists, and is not this migration's", "name another target, or delete that one first"
     )
@@ -138,7 +140,8 @@ def _has_graph(source: Source, name: str) -> bool:
     return (config.hnsw_config.m if own is None or own.m is None else own.m) > 0
 
 
-def _risks_in_place(source: Source, design: Design, capabilities: Capabilities) -> Iterator[Risk]:
+def _risks_in_place(job: MigrationJob, capabilities: Capabilities) -> Iterator[Risk]:
+    source, config = job.source, job.plan.config
     if not capabilities.has("vector_names"):
         yield _block(
             "servers before 1.19 lose points or vectors when vectors are added to a collection (qdrant/qdrant issues "
@@ -150,9 +153,9 @@ def _risks_in_place(source: Source, design: Design, capabilities: Capabilities) 
             "the collection has its encodings and token vectors already",
             "use strategy='blue_green', or ColbertCollection.fit(refit=True) for another fitted encoding",
         )
-    if design.config.bm25 is not None:
+    if config.bm25 is not None:
         yield _block("BM25's vectors are not added in place", "leave bm25 out, or use strategy='blue_green'")
-    indexes = [key for key in design.config.indexes if key not in source.info.payload_schema]
+    indexes = [key for key in config.indexes if key not in source.info.payload_schema]
     if indexes and capabilities.has("payload_indexes"):
         yield _block(f"payload indexes {indexes} are not made in place", "make them with client.create_payload_index")
     if source.filter is not None:

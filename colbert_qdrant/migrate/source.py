@@ -1,4 +1,4 @@
-"""What a collection to be migrated is like: read, never changed."""
+"""Reads a collection that is to be migrated, and never changes it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
 
 import numpy as np
 from qdrant_client import models
@@ -15,34 +14,39 @@ from colbert_qdrant.collection.aliases import real_name
 from colbert_qdrant.collection.metadata import count_documents, read_fingerprint
 from colbert_qdrant.collection.scroll import scroll_points
 from colbert_qdrant.errors import CollectionNotFoundError
-from colbert_qdrant.points.schema import named_vectors
+from colbert_qdrant.points.schema import datatype_of, named_vectors
 from colbert_qdrant.search.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from colbert_qdrant.engines import Engine
+    from colbert_qdrant.engines.base import PointId
     from colbert_qdrant.points.fingerprint import Fingerprint
 
-PAGE_IDS: Final = 1_000
-"""Points of one request that asks for ids, and perhaps payloads, only."""
+DISTANCES: Final = (models.Distance.DOT, models.Distance.COSINE)
+"""The distances of stored vectors that can be used as token vectors or encodings."""
+
+_PAGE_IDS: Final = 1_000
+"""The points of one request that asks for ids, and perhaps payloads, only."""
 
 _SAMPLE_FROM: Final = 2_000
+"""The first points of a collection, of which a sample is taken."""
 
-PointId = int | str | UUID
+_TOKEN_DATATYPES: Final = ("float32", "float16", "turbo8", "turbo4")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A collection to be migrated.
+    """A collection that is to be migrated.
 
     Attributes:
-        name: Its own name, also if it was given by an alias.
-        info: What the engine says about it.
-        points: How many points are to be migrated.
-        filter: Which; ``None``: all.
-        fingerprint: What this library built it with; ``None``: it did not.
-        limits: What the server allows.
+        name: The collection's own name, also if it was given by an alias.
+        info: The engine's description of the collection.
+        points: The number of points to migrate.
+        filter: The points to migrate; ``None`` for all.
+        fingerprint: The settings that this library built the collection with; ``None`` if it did not.
+        limits: The limits of the server.
     """
 
     name: str
@@ -54,40 +58,36 @@ class Source:
 
     @property
     def vectors(self) -> Mapping[str, models.VectorParams]:
-        """Dense vectors and multivectors by name; the unnamed one has the name ``""``."""
+        """The dense vectors and multivectors by name; the unnamed one has the name ``""``."""
         return named_vectors(self.info)
 
     @property
-    def multivectors(self) -> Mapping[str, models.VectorParams]:
-        """Those of several rows."""
-        return {name: each for name, each in self.vectors.items() if each.multivector_config is not None}
-
-    @property
     def dense(self) -> Mapping[str, models.VectorParams]:
-        """Those of one row."""
+        """The vectors of one row."""
         return {name: each for name, each in self.vectors.items() if each.multivector_config is None}
 
     @property
+    def multivectors(self) -> Mapping[str, models.VectorParams]:
+        """The vectors of several rows."""
+        return {name: each for name, each in self.vectors.items() if each.multivector_config is not None}
+
+    @property
+    def usable_multivectors(self) -> dict[str, models.VectorParams]:
+        """The multivectors that can be searched by MaxSim."""
+        return {
+            name: each
+            for name, each in self.multivectors.items()
+            if each.distance in DISTANCES and datatype_of(each) in _TOKEN_DATATYPES
+        }
+
+    @property
     def sparse(self) -> Mapping[str, models.SparseVectorParams]:
-        """Sparse vectors by name."""
+        """The sparse vectors by name."""
         return self.info.config.params.sparse_vectors or {}
 
-    def chosen(self, *conditions: models.Condition) -> models.Filter:
-        """The points to be migrated, or those of them that meet conditions, as a filter."""
+    def narrow(self, *conditions: models.Condition) -> models.Filter:
+        """Return a filter for the points to migrate that meet conditions."""
         return models.Filter(must=[*([] if self.filter is None else [self.filter]), *conditions])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sample:
-    """Some points of a collection, read with everything.
-
-    Attributes:
-        records: The points.
-        seconds: How long that took.
-    """
-
-    records: Sequence[models.Record]
-    seconds: float
 
 
 async def read_source(engine: Engine, name: str, filter: models.Filter | None) -> Source:
@@ -113,41 +113,34 @@ async def read_source(engine: Engine, name: str, filter: models.Filter | None) -
     )
 
 
-async def read_sample(engine: Engine, source: Source, *, size: int) -> Sample:
-    """Read points with payload and all vectors, from all over the first thousands."""
+async def read_sample(engine: Engine, source: Source, *, size: int) -> tuple[list[models.Record], float]:
+    """Read points from all over the first thousands; also return the seconds that it took."""
     ids: list[PointId] = []
-    async for page in pages(engine, source.name, source.filter, limits=source.limits):
+    async for page in read_pages(engine, source.name, source.filter, limits=source.limits):
         ids += [record.id for record in page]
         if len(ids) >= _SAMPLE_FROM:
             break
     chosen = [ids[int(place)] for place in np.linspace(0, len(ids) - 1, min(size, len(ids)))]
     started = time.perf_counter()
-    records = await read_points(engine, source.name, chosen) if chosen else []
-    return Sample(records=records, seconds=time.perf_counter() - started)
+    records = await read_points(engine, source.name, chosen)
+    return records, time.perf_counter() - started
 
 
-async def pages(
+def read_pages(
     engine: Engine, collection: str, chosen: models.Filter | None, *, limits: Limits, payload: bool = False
 ) -> AsyncIterator[list[models.Record]]:
-    """All points of a collection in the order of their ids, without vectors.
-
-    Args:
-        engine: The engine.
-        collection: The collection's name.
-        chosen: Which points.
-        limits: What the server allows.
-        payload: Whether they come with their payload.
-    """
-    limit = min(PAGE_IDS, limits.query_limit or PAGE_IDS)
-    async for records in scroll_points(engine, collection, chosen, limit=lambda: limit, with_payload=payload):
-        yield records
+    """Read the points that match a filter in the order of their ids, without vectors; ``None`` matches all."""
+    limit = min(_PAGE_IDS, limits.query_limit or _PAGE_IDS)
+    return scroll_points(engine, collection, chosen, limit=lambda: limit, with_payload=payload)
 
 
 async def read_points(engine: Engine, collection: str, ids: Sequence[PointId]) -> list[models.Record]:
-    """Points with payload and all vectors; those that are gone are left out."""
+    """Read points with payload and all vectors; those that are gone are left out."""
+    if not ids:
+        return []
     return await engine.retrieve(collection, ids=list(ids), with_payload=True, with_vectors=True)
 
 
-def canonical(payload: Any) -> str:
-    """A payload as JSON, equal for equal ones: Python takes 1, 1.0 and ``True`` for the same."""
+def canonical_json(payload: Any) -> str:
+    """Return a payload as JSON that is equal for equal payloads: Python takes 1, 1.0 and ``True`` for the same."""
     return json.dumps(payload or {}, sort_keys=True)

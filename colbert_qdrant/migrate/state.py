@@ -1,8 +1,9 @@
-"""What a migration keeps in the metadata of its target, so that any machine can go on with it."""
+"""Keeps a migration's state in the metadata of its target, so that any machine can go on with it."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from colbert_qdrant.collection.metadata import read_metadata, write_metadata
@@ -27,9 +28,9 @@ class Switch:
 
     Attributes:
         alias: The alias.
-        previous: What it stood for before; ``None``: there was none.
-        at: When, in UTC.
-        forced: Why that was done without a passed verification; ``None``: there was one.
+        previous: The collection that it stood for before; ``None`` if there was no such alias.
+        at: The time, in UTC.
+        forced: The reason to do without a passed verification; ``None`` if there was one.
     """
 
     alias: str
@@ -43,30 +44,30 @@ class MigrationState:
     """How far a migration is.
 
     Attributes:
-        plan: What it does.
-        before: In place: the points and the digest of ids and payloads before anything was added.
-        copied: When all points were written, in UTC; ``None``: they are not yet.
-        verified: The last verdict, shortened; ``None``: there is none.
-        switches: Aliases that were given to the target and not taken back.
+        plan: The plan.
+        before: In place, the number of points and the digest of ids and payloads before anything was added.
+        copied: The time, in UTC, when all points were written; ``None`` until then.
+        verified: The last verdict, shortened; ``None`` if there is none.
+        switches: The aliases that were given to the target and not taken back.
     """
 
     plan: MigrationPlan
     before: Mapping[str, Any] | None = None
     copied: str | None = None
     verified: Mapping[str, Any] | None = None
-    switches: tuple[Switch, ...] = field(default=())
+    switches: tuple[Switch, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The state as JSON values."""
+        """Return the state as JSON values."""
         switches = [asdict(switch) for switch in self.switches]
         return {"format": FORMAT, **vars(self), "plan": self.plan.to_dict(), "switches": switches}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`.
+        """Make a state of what `to_dict` returned.
 
         Raises:
-            MigrationError: It is none, or of a newer version.
+            MigrationError: The values are no state, or one of a newer version.
         """
         if data.get("format") != FORMAT:
             raise MigrationError(
@@ -84,13 +85,27 @@ class MigrationState:
                 f"metadata, or delete the key {KEY!r} of it"
             ) from error
 
-    def after_writing(self) -> MigrationState:
-        """The state when points are about to be written: whatever was verified does not count any more."""
-        return replace(self, copied=None, verified=None)
+    def before_run(self, plan: MigrationPlan) -> MigrationState:
+        """Return the state of a run that is about to write points: no earlier verification counts any more."""
+        before = None if self.copied else self.before  # others may have written since a run that ended
+        return replace(self, plan=plan, before=before, copied=None, verified=None)
+
+    def require_passed(self) -> Mapping[str, Any]:
+        """Return the last verdict, shortened.
+
+        Raises:
+            MigrationError: The target was not verified since points were written, or did not pass.
+        """
+        if self.verified is not None and self.verified.get("passed"):
+            return self.verified
+        found = "was not verified" if self.verified is None else "did not pass its verification"
+        raise MigrationError(
+            f"collection {self.plan.target!r} {found}: verify() it first, or say with force='…' why not"
+        )
 
 
 async def read_migration(engine: Engine, collection: str) -> MigrationState | None:
-    """The state that is kept in a collection; ``None``: there is no such collection, or it is no migration's target."""
+    """Read the state that is kept in a collection; ``None`` if there is no such collection, or it is no target."""
     if not await engine.collection_exists(collection):
         return None
     entry = (await read_metadata(engine, collection)).get(KEY)
@@ -100,3 +115,8 @@ async def read_migration(engine: Engine, collection: str) -> MigrationState | No
 async def write_migration(engine: Engine, state: MigrationState) -> None:
     """Keep a state in the target."""
     await write_metadata(engine, state.plan.target, {KEY: state.to_dict()})
+
+
+def utc_now() -> str:
+    """Return the time, in UTC, as it is kept."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

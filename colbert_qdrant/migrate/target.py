@@ -1,86 +1,131 @@
-"""The collection that a migration writes: created beside the source, or the source with more vectors."""
+"""Makes a target ready for points: creates a collection beside the source, or adds vectors to the source."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
 from qdrant_client import models
 
-from colbert_qdrant.collection import artefacts
-from colbert_qdrant.collection import lifecycle as opening
+from colbert_qdrant.collection import artefacts, lifecycle
+from colbert_qdrant.collection.info import wait_until_ready
 from colbert_qdrant.collection.metadata import KEY as FINGERPRINT
 from colbert_qdrant.collection.metadata import to_metadata, write_metadata
-from colbert_qdrant.errors import CollectionExistsError, CollectionNotFoundError, RequestRefusedError
-from colbert_qdrant.migrate.state import KEY, read_migration
+from colbert_qdrant.errors import CollectionExistsError, CollectionNotFoundError, MigrationError, RequestRefusedError
+from colbert_qdrant.migrate.contents import read_contents
+from colbert_qdrant.migrate.state import KEY, MigrationState, read_migration, write_migration
 from colbert_qdrant.points.schema import cluster_settings, creation_arguments, index_arguments, named_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from colbert_qdrant.capabilities import Capabilities
-    from colbert_qdrant.encoders import LateInteractionEncoder
     from colbert_qdrant.engines import Engine
     from colbert_qdrant.fde import FixedDimensionalEncoder
+    from colbert_qdrant.migrate.job import MigrationJob
     from colbert_qdrant.migrate.plan import MigrationPlan
-    from colbert_qdrant.migrate.source import Source
-    from colbert_qdrant.migrate.state import MigrationState
 
-_OF_SERVERS = ("max_indexing_threads", "on_disk", "inline_storage", "memory")
+_OF_SERVERS: Final = ("max_indexing_threads", "on_disk", "inline_storage", "memory")
+"""The settings of a graph that embedded engines do not know."""
 
-
-def target_arguments(
-    plan: MigrationPlan, source: Source, capabilities: Capabilities, *, same_engine: bool
-) -> dict[str, Any]:
-    """Arguments of ``create_collection`` for the target.
-
-    Vectors that are copied keep their parameters; what the source sets for all of its vectors, they get each, so that
-    it is not in force for the vectors that are added.
-
-    Args:
-        plan: The plan.
-        source: The source.
-        capabilities: What the target's engine can do.
-        same_engine: Whether the two are in the same server or store: shards and replicas are those of the source then.
-    """
-    config = plan.config
-    arguments = creation_arguments(config, fde_dim=config.fde.dim, token_dim=plan.token_dim, capabilities=capabilities)
-    vectors: dict[str, Any] = arguments["vectors_config"]
-    sparse: dict[str, Any] = arguments.get("sparse_vectors_config", {})
-    own = (config.token_vector, config.fde_vector)
-    for name in plan.kept:
-        if name in source.vectors and name not in own and (source.fingerprint is None or name not in vectors):
-            vectors[name] = _alone(source.vectors[name], source.info.config, capabilities)
-        elif name in source.sparse and (source.fingerprint is None or name not in sparse):
-            sparse[name] = source.sparse[name]
-    if sparse:
-        arguments["sparse_vectors_config"] = sparse
-    if same_engine and capabilities.has("sharding"):
-        arguments = {**cluster_settings(source.info.config.params), **arguments}
-    return arguments
+_READY_SECONDS: Final = 600
 
 
-async def create_target(
-    engine: Engine,
-    source: Source,
-    state: MigrationState,
-    *,
-    encoder: LateInteractionEncoder,
-    fde: FixedDimensionalEncoder | None,
-    same_engine: bool,
-) -> None:
-    """Create the target with all that says what it is, unless it is there.
+async def prepare_target(job: MigrationJob) -> None:
+    """Make the target ready for points.
 
     Raises:
-        CollectionExistsError: Another collection has the name.
+        MigrationError: An application may use the target, or another migration is under way in it.
+        CollectionExistsError: Another collection has the target's name.
     """
-    plan, capabilities = state.plan, await engine.capabilities()
-    metadata = {
-        **(source.info.config.metadata or {}),
-        **to_metadata(opening.fingerprint_of(plan.config, encoder, fde, tokens_of=plan.encoder)),
-        KEY: state.to_dict(),
-    }
+    engine, plan = job.target_engine, job.plan
+    state = await read_migration(engine, plan.target) or MigrationState(plan=plan)
+    if job.in_place and not state.plan.same_as(plan):
+        raise MigrationError(
+            f"another migration began to add vectors to collection {plan.target!r} since this one was planned: "
+            "Migration.resume() that one, or have it rollback() and plan again"
+        )
+    await _require_unused(job, state)
+    state = state.before_run(plan)
+    if job.in_place:
+        await _prepare_in_place(job, state)
+    else:
+        await _create_target(job, state)
+        await write_migration(engine, state)
+        await _copy_artefact(job)
+
+
+async def declare(job: MigrationJob, fde: FixedDimensionalEncoder | None) -> None:
+    """Make the source a collection of this library, with an encoding; ``None`` if that is not fitted yet."""
+    await lifecycle.declare(
+        job.plan.target,
+        engine=job.target_engine,
+        encoder=job.target_encoder,
+        config=job.plan.config,
+        fde=fde,
+        tokens_of=job.plan.encoder,
+    )
+
+
+async def remove_vectors(job: MigrationJob) -> None:
+    """Take away the added vectors and what the metadata say of them; the migration's state goes last."""
+    engine, plan = job.target_engine, job.plan
+    await write_metadata(engine, plan.target, {FINGERPRINT: None})  # it is no collection of this library any more
+    for name in (plan.config.fde_vector, plan.config.token_vector):
+        if name not in plan.kept and name in await _vector_names(engine, plan.target):
+            await _remove_vector(engine, plan.target, name)
+    if plan.config.fde.needs_fit:
+        await artefacts.forget(engine, plan.target)
+    await write_metadata(engine, plan.target, {KEY: None})
+
+
+async def is_blank(engine: Engine, plan: MigrationPlan) -> bool:
+    """Tell whether a run made the target and ended before it could say so, as only servers without metadata have it."""
+    if (await engine.capabilities()).has("metadata"):
+        return False
+    info = await engine.get_collection(plan.target)
+    names = {*named_vectors(info), *(info.config.params.sparse_vectors or {})}
+    if not {plan.config.token_vector, plan.config.fde_vector, *plan.kept} <= names:
+        return False
+    return not await engine.count(plan.target)
+
+
+async def _require_unused(job: MigrationJob, state: MigrationState) -> None:
+    """Raise an error if applications may write to the target: points that the source has not would be deleted again."""
+    target = job.plan.target
+    in_use = {each.alias for each in state.switches}
+    if not job.in_place:
+        in_use |= {alias for alias, name in (await job.target_engine.get_aliases()).items() if name == target}
+    if in_use:
+        raise MigrationError(
+            f"aliases {sorted(in_use)} were switched to collection {target!r}, which may be written to by now: "
+            "rollback() first, or delete them, or plan a migration to another target"
+        )
+
+
+async def _prepare_in_place(job: MigrationJob, state: MigrationState) -> None:
+    """Add the missing vectors to the source; what the source was before is kept with its state."""
+    engine, plan = job.target_engine, job.plan
+    if state.before is None:
+        contents = await read_contents(job.source_engine, job.source)
+        state = replace(state, before={"points": contents.points, "digest": contents.digest})
+    await write_migration(engine, state)
+    await _add_vectors(engine, plan)
+    await wait_until_ready(engine, plan.target, plan.config, timeout=_READY_SECONDS)
+    if plan.encoding == "fitted":
+        await declare(job, None)  # searches are exact until it is fitted
+
+
+async def _create_target(job: MigrationJob, state: MigrationState) -> None:
+    """Create the target with everything that says what it is, unless it is there."""
+    engine, plan = job.target_engine, job.plan
+    capabilities = await engine.capabilities()
+    fingerprint = await engine.runtime.compute(
+        lifecycle.fingerprint_of, plan.config, job.target_encoder, job.fde, tokens_of=plan.encoder
+    )
+    metadata = {**(job.source.info.config.metadata or {}), **to_metadata(fingerprint), KEY: state.to_dict()}
     if not await engine.collection_exists(plan.target):
-        arguments = target_arguments(plan, source, capabilities, same_engine=same_engine)
+        arguments = _creation_arguments(job, capabilities)
         if capabilities.has("metadata"):
             arguments["metadata"] = metadata
         await artefacts.delete(engine, plan.target)  # of a collection of that name that is gone
@@ -96,24 +141,62 @@ async def create_target(
         raise CollectionExistsError(
             f"collection {plan.target!r} exists, and is not this migration's: choose another target, or delete it first"
         )
-    await _create_indexes(engine, source, plan, capabilities)
+    await _create_indexes(job, capabilities)
 
 
-async def is_blank(engine: Engine, plan: MigrationPlan) -> bool:
-    """Whether the target was made by a run that ended before it could say so, as only servers without metadata have."""
-    if (await engine.capabilities()).has("metadata"):
-        return False
-    info = await engine.get_collection(plan.target)
-    names = {*named_vectors(info), *(info.config.params.sparse_vectors or {})}
-    if not {plan.config.token_vector, plan.config.fde_vector, *plan.kept} <= names:
-        return False
-    return not await engine.count(plan.target)
+def _creation_arguments(job: MigrationJob, capabilities: Capabilities) -> dict[str, Any]:
+    """Return the arguments of ``create_collection`` for the target.
+
+    Vectors that are copied keep their parameters. What the source sets for all of its vectors is given to each of them,
+    so that it does not hold for added ones.
+    """
+    plan, source, config = job.plan, job.source, job.plan.config
+    arguments = creation_arguments(config, fde_dim=config.fde.dim, token_dim=plan.token_dim, capabilities=capabilities)
+    vectors: dict[str, Any] = arguments["vectors_config"]
+    sparse: dict[str, Any] = arguments.get("sparse_vectors_config", {})
+    own = (config.token_vector, config.fde_vector)
+    for name in plan.kept:
+        if name in source.vectors and name not in own and (source.fingerprint is None or name not in vectors):
+            vectors[name] = _make_standalone(source.vectors[name], source.info.config, capabilities)
+        elif name in source.sparse and (source.fingerprint is None or name not in sparse):
+            sparse[name] = source.sparse[name]
+    if sparse:
+        arguments["sparse_vectors_config"] = sparse
+    if job.same_engine and capabilities.has("sharding"):
+        arguments = {**cluster_settings(source.info.config.params), **arguments}
+    return arguments
 
 
-async def add_vectors(engine: Engine, plan: MigrationPlan) -> None:
-    """Add the vectors that are missing to the source, without their graph and quantization taking hold before."""
-    capabilities = await engine.capabilities()
-    config = plan.config
+async def _create_indexes(job: MigrationJob, capabilities: Capabilities) -> None:
+    if not capabilities.has("payload_indexes"):
+        return
+    engine, plan = job.target_engine, job.plan
+    there = (await engine.get_collection(plan.target)).payload_schema
+    wanted: dict[str, Any] = {
+        each["field_name"]: each["field_schema"] for each in index_arguments(plan.config, capabilities)
+    }
+    wanted |= {key: index.params or index.data_type for key, index in job.source.info.payload_schema.items()}
+    for key, schema in wanted.items():
+        if key not in there:
+            await engine.create_payload_index(plan.target, field_name=key, field_schema=schema)
+
+
+async def _copy_artefact(job: MigrationJob) -> None:
+    """Copy what stored encodings were fitted with."""
+    plan = job.plan
+    if plan.encoding != "stored" or not plan.config.fde.needs_fit:
+        return
+    data = await artefacts.fetch(job.source_engine, job.source.name)
+    if data is not None and await artefacts.publish(job.target_engine, plan.target, data) != data:
+        raise MigrationError(
+            f"collection {plan.source!r} was fitted anew since the migration to {plan.target!r} was begun: "
+            "cleanup('target'), then plan again"
+        )
+
+
+async def _add_vectors(engine: Engine, plan: MigrationPlan) -> None:
+    """Add vectors; the source's own graph and quantization never take hold of them."""
+    capabilities, config = await engine.capabilities(), plan.config
     wanted = creation_arguments(config, fde_dim=config.fde.dim, token_dim=plan.token_dim, capabilities=capabilities)
     there = await _vector_names(engine, plan.target)
     added: dict[str, models.VectorParams] = {
@@ -123,33 +206,21 @@ async def add_vectors(engine: Engine, plan: MigrationPlan) -> None:
     }
     for name, params in added.items():
         if name not in there:
-            dense = models.DenseVectorConfig(
-                size=params.size,
-                distance=params.distance,
-                multivector_config=params.multivector_config,
-                datatype=None if params.datatype is None else models.VectorStorageDatatype(params.datatype.value),
-            )
-            await _add_vector(engine, plan.target, name, models.DenseVectorNameConfig(dense=dense))
-    if capabilities.has("payload_indexes"):  # local mode has no graphs either
-        changes = {name: _difference(params) for name, params in added.items()}
-        if changes:
-            await engine.update_collection(plan.target, vectors_config=changes)
+            await _add_vector(engine, plan.target, name, params)
+    if added and capabilities.has("payload_indexes"):  # local mode has no graphs either
+        changes = {name: _settings_of(params) for name, params in added.items()}
+        await engine.update_collection(plan.target, vectors_config=changes)
 
 
-async def remove_vectors(engine: Engine, plan: MigrationPlan) -> None:
-    """Take the added vectors, and what the metadata say of them, away again; what the migration is, last."""
-    await write_metadata(engine, plan.target, {FINGERPRINT: None})  # it is no collection of this library any more
-    for name in (plan.config.fde_vector, plan.config.token_vector):
-        if name not in plan.kept and name in await _vector_names(engine, plan.target):
-            await _remove_vector(engine, plan.target, name)
-    if plan.config.fde.needs_fit:
-        await artefacts.forget(engine, plan.target)
-    await write_metadata(engine, plan.target, {KEY: None})
-
-
-async def _add_vector(engine: Engine, collection: str, name: str, config: models.VectorNameConfig) -> None:
+async def _add_vector(engine: Engine, collection: str, name: str, params: models.VectorParams) -> None:
+    dense = models.DenseVectorConfig(
+        size=params.size,
+        distance=params.distance,
+        multivector_config=params.multivector_config,
+        datatype=None if params.datatype is None else models.VectorStorageDatatype(params.datatype.value),
+    )
     try:
-        await engine.create_vector_name(collection, name, config)
+        await engine.create_vector_name(collection, name, models.DenseVectorNameConfig(dense=dense))
     except RequestRefusedError:
         if name not in await _vector_names(engine, collection):  # else an earlier answer was lost
             raise
@@ -167,23 +238,19 @@ async def _vector_names(engine: Engine, collection: str) -> Collection[str]:
     return named_vectors(await engine.get_collection(collection))
 
 
-async def _create_indexes(engine: Engine, source: Source, plan: MigrationPlan, capabilities: Capabilities) -> None:
-    if not capabilities.has("payload_indexes"):
-        return
-    there = (await engine.get_collection(plan.target)).payload_schema
-    wanted: dict[str, Any] = {
-        each["field_name"]: each["field_schema"] for each in index_arguments(plan.config, capabilities)
-    }
-    wanted |= {key: index.params or index.data_type for key, index in source.info.payload_schema.items()}
-    for key, schema in wanted.items():
-        if key not in there:
-            await engine.create_payload_index(plan.target, field_name=key, field_schema=schema)
+def _settings_of(params: models.VectorParams) -> models.VectorParamsDiff:
+    placed = {name: getattr(params, name) for name in ("memory", "on_disk") if getattr(params, name) is not None}
+    return models.VectorParamsDiff(
+        hnsw_config=params.hnsw_config,
+        quantization_config=params.quantization_config or models.Disabled.DISABLED,
+        **placed,
+    )
 
 
-def _alone(
+def _make_standalone(
     params: models.VectorParams, config: models.CollectionConfig, capabilities: Capabilities
 ) -> models.VectorParams:
-    """A vector's parameters with those of its collection, which it would have by default."""
+    """Return a vector's parameters with those of its collection, which it would have by default."""
     graph = config.hnsw_config.model_dump(exclude_none=True)
     graph |= {} if params.hnsw_config is None else params.hnsw_config.model_dump(exclude_none=True)
     changes: dict[str, Any] = {"quantization_config": params.quantization_config or config.quantization_config}
@@ -193,12 +260,3 @@ def _alone(
         graph.pop("memory", None)
         changes["memory"] = None
     return params.model_copy(update={**changes, "hnsw_config": models.HnswConfigDiff(**graph)})
-
-
-def _difference(params: models.VectorParams) -> models.VectorParamsDiff:
-    placed = {name: getattr(params, name) for name in ("memory", "on_disk") if getattr(params, name) is not None}
-    return models.VectorParamsDiff(
-        hnsw_config=params.hnsw_config,
-        quantization_config=params.quantization_config or models.Disabled.DISABLED,
-        **placed,
-    )

@@ -1,4 +1,4 @@
-"""The outcome of a verification."""
+"""Says how a verification came out, in words, JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ class Check:
     """One thing that was looked at.
 
     Attributes:
-        name: What.
-        passed: The outcome; ``None``: it could not be looked at, which speaks neither for the target nor against it.
-        detail: What was found; if it did not pass, with the remedy.
+        name: The name of the thing.
+        passed: The outcome; ``None`` if the thing could not be looked at, which speaks neither for the target nor
+            against it.
+        detail: The finding, in words; with the remedy if it did not pass.
     """
 
     name: str
@@ -24,16 +25,16 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """Whether a target is what its source is, and can be searched.
+    """The outcome of a verification: whether a target is what its source is, and can be searched.
 
     Attributes:
         source: The source.
         target: The target.
-        at: When, in UTC.
-        points: Points of the target.
-        digest: SHA-256 over ids and payloads, in any order.
-        recall: Recall@10 of the two-stage search, against the exact one; ``None``: it was not measured.
-        checks: What was looked at.
+        at: The time, in UTC.
+        points: The number of points.
+        digest: The SHA-256 over ids and payloads, in any order.
+        recall: The recall@10 of the two-stage search, against the exact one; ``None`` if it was not measured.
+        checks: Everything that was looked at.
     """
 
     source: str
@@ -51,19 +52,19 @@ class Verdict:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """What is wrong."""
+        """Everything that is wrong, with the remedies."""
         return tuple(f"{check.name}: {check.detail}" for check in self.checks if check.passed is False)
 
     def to_dict(self) -> dict[str, Any]:
-        """The verdict as JSON values."""
+        """Return the verdict as JSON values."""
         return {**asdict(self), "checks": [asdict(check) for check in self.checks], "passed": self.passed}
 
     def to_json(self) -> str:
-        """The verdict as JSON."""
+        """Return the verdict as JSON."""
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
 
     def to_markdown(self) -> str:
-        """The verdict as a table in Markdown."""
+        """Return the verdict as a table in Markdown."""
         marks = {True: "passed", False: "**failed**", None: "not checked"}
         rows = "".join(f"| {each.name} | {marks[each.passed]} | {_cell(each.detail)} |\n" for each in self.checks)
         return (

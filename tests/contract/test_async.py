@@ -19,6 +19,7 @@ from qdrant_client import AsyncQdrantClient, QdrantClient, models
 from colbert_qdrant import (
     AsyncColbertCollection,
     AsyncEdgeClient,
+    AsyncMigration,
     ClosedError,
     ColbertCollection,
     CollectionConfig,
@@ -28,6 +29,7 @@ from colbert_qdrant import (
     EdgeClient,
     EngineError,
     LemurConfig,
+    Migration,
     MuveraConfig,
     SchemaMismatchError,
     StoreLockedError,
@@ -60,8 +62,9 @@ def public(cls: type) -> dict[str, inspect.Signature]:
     return {name: inspect.signature(value) for name in names if callable(value := getattr(cls, name))}
 
 
-def test_both_have_the_same_methods_and_parameters() -> None:
-    blocking, awaited = public(ColbertCollection), public(AsyncColbertCollection)
+@pytest.mark.parametrize("pair", [(ColbertCollection, AsyncColbertCollection), (Migration, AsyncMigration)])
+def test_both_have_the_same_methods_and_parameters(pair: tuple[type, type]) -> None:
+    blocking, awaited = map(public, pair)
     assert set(blocking) == set(awaited)
     for name, signature in blocking.items():
         parameters = [(each.name, each.kind, each.default) for each in signature.parameters.values()]

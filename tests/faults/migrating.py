@@ -13,7 +13,7 @@ import numpy as np
 from qdrant_client import QdrantClient, models
 
 from colbert_qdrant import ColbertCollection, EdgeClient, LemurConfig, MuveraConfig, RetryConfig, edge
-from colbert_qdrant.migrate import Migration, running
+from colbert_qdrant.migrate import Migration, run
 from colbert_qdrant.points.ids import RESERVED_POINT
 from tests.encoders import WordEncoder, random_texts
 
@@ -142,7 +142,7 @@ def on_server(port: int) -> QdrantClient:
 
 def step(client: Client, kind: Kind, what: str) -> None:
     """What is killed: from planning to the end of a step."""
-    running._PAGE_POINTS = (8, 8)  # type: ignore[misc]  # more requests, and so more points in time
+    run._PAGE_POINTS = (8, 8)  # type: ignore[misc]  # more requests, and so more points in time
     if what == "run":
         planned(client, kind).run()
     elif what == "switch":

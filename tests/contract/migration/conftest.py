@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from qdrant_client import QdrantClient
 
 from colbert_qdrant import EdgeClient
+from tests.contract.migration import awaited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,20 +19,38 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def local() -> Iterator[QdrantClient]:
-    client = QdrantClient(":memory:")
+def runner() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+def make(request: pytest.FixtureRequest, kind: str, *, is_awaited: bool) -> Any:
+    path: Path = request.getfixturevalue("tmp_path") / "store"
+    if is_awaited:
+        runner: asyncio.Runner = request.getfixturevalue("runner")
+        awaited.patch_classes(request.module, request.getfixturevalue("monkeypatch"), runner)
+        return awaited.connect(kind, path, runner)
+    return EdgeClient(path) if kind == "edge" else QdrantClient(":memory:")
+
+
+@pytest.fixture
+def local(request: pytest.FixtureRequest) -> Iterator[QdrantClient]:
+    client = make(request, "memory", is_awaited=getattr(request, "param", "") == "awaited")
     yield client
     client.close()
 
 
 @pytest.fixture
-def edge(tmp_path: Path) -> Iterator[EdgeClient]:
-    client = EdgeClient(tmp_path / "store")
+def edge(request: pytest.FixtureRequest) -> Iterator[EdgeClient]:
+    client = make(request, "edge", is_awaited=getattr(request, "param", "") == "awaited")
     yield client
     client.close()
 
 
 @pytest.fixture(params=["memory", "edge"])
-def client(request: pytest.FixtureRequest) -> Client:
-    client: Client = request.getfixturevalue("local" if request.param == "memory" else "edge")
-    return client
+def client(request: pytest.FixtureRequest) -> Iterator[Client]:
+    """The parameter says which, and whether it is an asynchronous one: see `awaited.both_ways`."""
+    how, _, kind = request.param.rpartition(" ")
+    client = make(request, kind, is_awaited=how == "awaited")
+    yield client
+    client.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +18,7 @@ from colbert_qdrant import (
     Migration,
     MigrationError,
 )
+from tests.contract.migration.awaited import both_ways
 from tests.contract.migration.shared import FDE, QUERIES, UNTIED, Point, SentenceEncoder, everything, require_kept
 from tests.writers import WRITERS
 from tests.writers.common import COUNT
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 LEMUR = LemurConfig(dim=16, hidden=64, epochs=0, learn_tokens=200, fit_documents=30)
 KINDS = ["langchain-hybrid", "llama-index-hybrid", "fastembed-dot", "by-hand-multivector", "by-hand-gaps"]
+AWAITED = [("awaited memory", "by-hand-gaps"), ("awaited edge", "fastembed-dot")]
 WITH_TOKENS = ("fastembed-dot", "by-hand-multivector")
 
 
@@ -51,7 +54,7 @@ def require_as_before(client: Client, before: dict[Any, Point]) -> None:
     }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("client", "kind"), [*product(["memory", "edge"], KINDS), *AWAITED], indirect=["client"])
 def test_vectors_are_added_and_taken_away_again(client: Client, kind: str) -> None:
     written = write(client, kind)
     shown = [written.search("docs", query)[:1] for query in UNTIED]  # normalises once more in local mode
@@ -77,6 +80,7 @@ def test_vectors_are_added_and_taken_away_again(client: Client, kind: str) -> No
     assert planned(client, kind).run().points == (0 if kind == "fastembed-dot" else completed)
 
 
+@both_ways("memory")
 @pytest.mark.parametrize("kind", ["by-hand-multivector", "by-hand-sparse"])
 def test_an_encoding_that_is_fitted(client: Client, kind: str) -> None:
     write(client, kind)
@@ -127,6 +131,7 @@ def test_interrupted_halfway(client: Client, how: str) -> None:
     assert everything(client, "docs") == before
 
 
+@both_ways("memory", "edge")
 def test_an_interrupted_one_is_taken_back(client: Client) -> None:
     write(client, "by-hand-sparse")
     before = everything(client, "docs")

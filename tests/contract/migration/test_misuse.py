@@ -11,6 +11,7 @@ from qdrant_client import QdrantClient, models
 
 from colbert_qdrant import Bm25Config, CollectionConfig, ConfigurationError, Migration, MigrationError, TokenEmbeddings
 from colbert_qdrant.migrate import MigrationPlan
+from tests.contract.migration.awaited import both_ways
 from tests.contract.migration.shared import FDE, TEXTS, SentenceEncoder, everything, point, require_kept
 from tests.writers import WRITERS
 from tests.writers.common import COUNT, DIM, dense
@@ -45,6 +46,7 @@ def test_a_filter_by_what_is_not_among_values(source: Client) -> None:
     assert plan.same_as(migration.details)
 
 
+@both_ways("memory")
 def test_a_function_that_takes_texts_out_of_payloads(source: Client) -> None:
     migration = planned(source, text=lambda payload: payload.pop("text", None))
     migration.run()
@@ -63,6 +65,7 @@ def test_the_target_is_not_taken_for_its_source_of_the_same_name(source: Client)
     assert any(reason.startswith("count") for reason in migration.verify().reasons)
 
 
+@both_ways("memory", "edge")
 def test_of_two_plans_in_place_the_second_does_not_go_on_with_the_first(source: Client) -> None:
     first, second = [
         Migration.plan(source, "docs", encoder=SentenceEncoder(), fde=replace(FDE, seed=seed), strategy="in_place")
@@ -78,6 +81,7 @@ def test_of_two_plans_in_place_the_second_does_not_go_on_with_the_first(source: 
     assert second.verify().passed
 
 
+@both_ways("memory")
 def test_no_alias_is_switched_away_from_what_was_written_since(source: Client) -> None:
     migration = planned(source)
     migration.run()
@@ -107,6 +111,7 @@ def test_points_that_a_filter_left_out_are_not_deleted(source: Client) -> None:
     assert {*everything(source, "docs")} == {*range(COUNT)}
 
 
+@both_ways("memory")
 def test_the_only_copy_is_not_deleted(source: Client) -> None:
     migration = planned(source)
     migration.run()

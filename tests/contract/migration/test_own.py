@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from colbert_qdrant import (
     MuveraConfig,
     SparseConfig,
 )
+from tests.contract.migration.awaited import both_ways
 from tests.contract.migration.shared import FDE, aliases, everything, point_to, require_kept
 from tests.encoders import WordEncoder, random_texts
 
@@ -97,6 +99,7 @@ def test_another_encoding_needs_no_encoder(client: Client, fde: FdeConfig) -> No
     require_own_ids(docs)
 
 
+@both_ways("memory")
 def test_another_encoder(client: Client) -> None:
     made(client, "docs", WordEncoder(), fde=FDE)
     encoder = WordEncoder(dim=16, salt="other")
@@ -113,8 +116,13 @@ def test_the_same_encoder_is_not_asked(client: Client) -> None:
     assert (plan.tokens, plan.encoding, plan.blocked) == ("stored", "computed", ())
 
 
-@pytest.mark.parametrize("fde", [FDE, LEMUR, CENTERED], ids=["muvera", "lemur", "centered"])
 @pytest.mark.parametrize("way", ["to edge", "from edge"])
+@pytest.mark.parametrize(
+    ("local", "edge", "fde"),
+    [*product(["blocking"], ["blocking"], [FDE, LEMUR, CENTERED]), ("awaited", "awaited", LEMUR)],
+    ids=["muvera", "lemur", "centered", "awaited"],
+    indirect=["local", "edge"],
+)
 def test_another_engine(local: QdrantClient, edge: EdgeClient, way: str, fde: FdeConfig) -> None:
     source, target = (local, edge) if way == "to edge" else (edge, local)
     encoder = WordEncoder()
@@ -125,6 +133,7 @@ def test_another_engine(local: QdrantClient, edge: EdgeClient, way: str, fde: Fd
     require_own_ids(docs)
 
 
+@both_ways("memory")
 def test_within_an_engine_a_fitted_encoding_is_copied(client: Client) -> None:
     encoder = WordEncoder()
     before = made(client, "docs", encoder, fde=LEMUR)
@@ -204,6 +213,7 @@ def test_what_such_a_collection_knows_by_itself_is_not_to_be_said(client: Client
 # switched, and back
 
 
+@both_ways("memory", "edge")
 def test_applications_that_have_it_open_by_an_alias_go_on(client: Client) -> None:
     encoder = WordEncoder()
     made(client, "docs", encoder, fde=FDE)

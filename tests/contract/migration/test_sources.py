@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -113,7 +114,11 @@ def shows(written: Written, kind: str, name: str) -> list[list[str]]:
     return found
 
 
-@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize(
+    ("local", "kind"),
+    [*product(["blocking"], WRITERS), *product(["awaited"], ["fastembed-cosine", "by-hand-unnamed", "by-hand-gaps"])],
+    indirect=["local"],
+)
 def test_nothing_is_lost_and_applications_find_what_they_found(local: QdrantClient, kind: str) -> None:
     written = WRITERS[kind](local, "docs")
     point_to(local, "app", "docs")
@@ -134,13 +139,19 @@ def test_nothing_is_lost_and_applications_find_what_they_found(local: QdrantClie
     assert shows(written, kind, "app") == shown
 
 
-@pytest.mark.parametrize("kind", TO_EDGE)
+@pytest.mark.parametrize(
+    ("local", "edge", "kind"),
+    [*product(["blocking"], ["blocking"], TO_EDGE), ("awaited", "awaited", "fastembed-dot")],
+    indirect=["local", "edge"],
+)
 def test_into_an_embedded_engine(local: QdrantClient, edge: EdgeClient, kind: str) -> None:
     written = WRITERS[kind](local, "docs")
     require_migrated(planned(written, kind, target_client=edge), written, kind, edge)
 
 
-@pytest.mark.parametrize("kind", WITHIN_EDGE)
+@pytest.mark.parametrize(
+    ("edge", "kind"), [*product(["blocking"], WITHIN_EDGE), ("awaited", "by-hand-multivector")], indirect=["edge"]
+)
 def test_within_an_embedded_engine(edge: EdgeClient, kind: str) -> None:
     written = WRITERS[kind](edge, "docs")  # type: ignore[arg-type]
     shown = [written.search("docs", query) for query in UNTIED]

@@ -25,6 +25,7 @@ from colbert_qdrant import (
     MuveraConfig,
     MuveraEncoder,
 )
+from tests.contract.migration.awaited import both_ways
 from tests.contract.migration.shared import FDE, QUERIES, SentenceEncoder, everything, require_kept
 from tests.encoders import WordEncoder
 from tests.writers import WRITERS
@@ -79,6 +80,7 @@ def migrated(client: Client, **arguments: Any) -> ColbertCollection:
 # token vectors that are there
 
 
+@both_ways("memory")
 @pytest.mark.parametrize("fde", [FDE, LEMUR, CENTERED], ids=["muvera", "lemur", "centered"])
 def test_stored_token_vectors_need_no_encoder(client: Client, fde: FdeConfig) -> None:
     filled(client)
@@ -153,6 +155,7 @@ def test_of_several_multivectors_one_has_to_be_named(client: Client) -> None:
         Migration.plan(client, "docs", "other", token_vector="third")
 
 
+@both_ways("memory", "edge")
 @pytest.mark.parametrize("strategy", ["blue_green", "in_place"])
 def test_token_vectors_without_a_name(client: Client, strategy: Strategy) -> None:
     client.create_collection("docs", vectors_config=multivector())
@@ -211,6 +214,7 @@ def test_encodings_of_fastembed_are_taken_over_as_they_are(client: Client) -> No
     assert docs.search(texts(COUNT)[3], limit=1)[0].text == texts(COUNT)[3]
 
 
+@both_ways("memory")
 def test_encodings_that_lost_their_norms_are_computed_again(client: Client) -> None:
     WRITERS["fastembed-cosine"](client, "docs")  # type: ignore[arg-type]
     plan = Migration.plan(client, "docs", "new").details
@@ -244,6 +248,7 @@ def test_other_vectors_of_the_same_width_are_no_encodings(client: Client, distan
 # what a plan says
 
 
+@both_ways("memory")
 def test_a_plan_can_be_printed_and_kept_and_writes_nothing(client: Client) -> None:
     filled(client)
     before = everything(client, "docs"), client.get_collection("docs"), client.get_collections()
@@ -322,6 +327,7 @@ def test_only_some_points(client: Client) -> None:
     assert Migration.resume(client, "new").run().points == 0
 
 
+@both_ways("memory")
 def test_texts_that_a_function_finds(client: Client) -> None:
     client.create_collection("docs", vectors_config={}, sparse_vectors_config={"words": models.SparseVectorParams()})
     pairs = [text.split(maxsplit=2) for text in texts(COUNT)]

@@ -9,6 +9,7 @@ import pytest
 from qdrant_client import models
 
 from colbert_qdrant import ColbertCollection, ConfigurationError, EdgeClient, Migration, MigrationError
+from tests.contract.migration.awaited import both_ways
 from tests.contract.migration.shared import (
     FDE,
     QUERIES,
@@ -60,6 +61,7 @@ def failed(verdict: Verdict) -> dict[str, str]:
 # what is wrong is found
 
 
+@both_ways("memory")
 def test_a_verdict_says_what_was_looked_at(source: Client, done: Migration) -> None:
     verdict = done.verify(sample=10)
     assert verdict.passed
@@ -175,6 +177,7 @@ def test_a_run_that_did_not_end_is_found(source: Client) -> None:
 # the source goes on being written to
 
 
+@both_ways("memory", "edge")
 def test_what_was_written_meanwhile_is_caught_up_with(source: Client, done: Migration) -> None:
     assert done.verify().passed
     source.delete("docs", models.PointIdsList(points=[3, 4]))
@@ -231,6 +234,7 @@ class Interrupting:
         self.stopped += 1
 
 
+@both_ways("memory")
 def test_every_point_is_reported_once(source: Client) -> None:
     reporter = Interrupting()
     migration = planned(source)
@@ -289,7 +293,7 @@ def test_no_more_points_in_a_second_than_wanted(source: Client, monkeypatch: pyt
         clock[0] += seconds
 
     migration = planned(source)
-    monkeypatch.setattr("colbert_qdrant.migrate.running.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("colbert_qdrant.migrate.run.time.monotonic", lambda: clock[0])
     monkeypatch.setattr("colbert_qdrant.engines.runtime.time.sleep", sleep)
     migration.run(points_per_second=8)
     assert sum(waits) == pytest.approx(COUNT / 8)
@@ -299,6 +303,7 @@ def test_no_more_points_in_a_second_than_wanted(source: Client, monkeypatch: pyt
 # switching, and what it needs
 
 
+@both_ways("memory")
 def test_nothing_is_switched_without_a_passed_verification(source: Client, done: Migration) -> None:
     with pytest.raises(MigrationError, match="was not verified"):
         done.switch("app")
@@ -372,6 +377,7 @@ def test_without_a_switch_the_target_is_deleted(source: Client, done: Migration)
         done.cleanup(confirm=lambda _: True)
 
 
+@both_ways("memory", "edge")
 def test_after_a_switch_the_source_is_deleted(source: Client, done: Migration) -> None:
     point_to(source, "app", "docs")
     point_to(source, "other", "docs")
@@ -413,6 +419,7 @@ def test_a_source_stays_while_its_copy_is_not_verified(source: Client, done: Mig
     assert source.collection_exists("docs")
 
 
+@both_ways("memory")
 def test_nobody_at_the_terminal_deletes_nothing(
     source: Client, done: Migration, monkeypatch: pytest.MonkeyPatch
 ) -> None:

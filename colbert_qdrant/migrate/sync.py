@@ -1,4 +1,6 @@
-"""Existing collections → collections for late interaction: plan, run, verify, switch, and the way back."""
+# Generated from colbert_qdrant/migrate/aio.py by .ci/generate_sync.py: change that file, and run `make generate`.
+
+"""Turns existing collections into collections for late interaction, and has a way back."""
 
 from __future__ import annotations
 
@@ -6,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from colbert_qdrant.engines import blocking_engine
 from colbert_qdrant.engines.runtime import run_blocking
-from colbert_qdrant.errors import ConfigurationError
-from colbert_qdrant.migrate.decide import Wishes
-from colbert_qdrant.migrate.operations import MigrationOperations
-from colbert_qdrant.migrate.planning import plan_migration, resume_migration
+from colbert_qdrant.migrate.cleanup import ask, clean_up
+from colbert_qdrant.migrate.decide import MigrationOptions
+from colbert_qdrant.migrate.planner import plan_migration, resume_migration
+from colbert_qdrant.migrate.run import run_migration
+from colbert_qdrant.migrate.switch import roll_back, switch_alias
+from colbert_qdrant.migrate.verify import verify_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,21 +24,12 @@ if TYPE_CHECKING:
     from colbert_qdrant.config import CollectionConfig, FdeConfig, RetryConfig
     from colbert_qdrant.encoders import LateInteractionEncoder
     from colbert_qdrant.engines import Client
-    from colbert_qdrant.migrate.cleaning import Side
+    from colbert_qdrant.migrate.cleanup import Side
+    from colbert_qdrant.migrate.job import MigrationJob
     from colbert_qdrant.migrate.plan import MigrationPlan, Strategy
-    from colbert_qdrant.migrate.running import MigrationReport
+    from colbert_qdrant.migrate.run import MigrationReport
     from colbert_qdrant.migrate.verdict import Verdict
     from colbert_qdrant.points.texts import TextOf
-
-
-def ask(question: str) -> bool:
-    """Ask at the terminal; only ``yes`` is one."""
-    try:
-        return input(f"{question} [yes/no] ").strip().lower() == "yes"
-    except EOFError:
-        raise ConfigurationError(
-            "there is nobody at a terminal to be asked: give confirm=…, a function that says whether to delete"
-        ) from None
 
 
 class Migration:
@@ -47,18 +42,19 @@ class Migration:
 
     Example:
         >>> from qdrant_client import QdrantClient
-        >>> from colbert_qdrant import ColbertEncoder, Migration
+        >>> from colbert_qdrant import Migration, ColbertEncoder
         >>> def migrate(client: QdrantClient, encoder: ColbertEncoder) -> None:
         ...     migration = Migration.plan(client, "docs-2024", "docs-2025", encoder=encoder)
         ...     print(migration)
         ...     migration.run(progress=True)
-        ...     if migration.verify().passed:
+        ...     verdict = migration.verify()
+        ...     if verdict.passed:
         ...         migration.switch("docs")
     """
 
-    def __init__(self, operations: MigrationOperations) -> None:
+    def __init__(self, job: MigrationJob) -> None:
         """Used by `plan` and `resume`."""
-        self._operations = operations
+        self._job = job
 
     @classmethod
     def plan(
@@ -81,36 +77,35 @@ class Migration:
     ) -> Self:
         """Find out what has to be done, what it costs and what can go wrong. Nothing is written.
 
-        What the source has is used: token vectors in a multivector need no encoder, and encodings that FastEmbed made
-        are adopted where computing some again proves their parameters. A collection of this library gets another
-        encoding (``fde``), another encoder, or another engine. A target that this plan has begun with is gone on with.
+        What the source has is used: token vectors in a multivector need no encoder. Encodings that FastEmbed made are
+        adopted where computing some again proves their parameters. A collection of this library gets another encoding
+        (``fde``), another encoder, or another engine. A target that this plan has begun with is gone on with.
 
         Args:
-            client: The client of the source's engine.
+            client: A ``QdrantClient`` or an `EdgeClient`, that of the source's engine.
             source: The collection, or an alias of it.
             target: The new collection's name; by default the source's with ``_colbert``, in another engine the same.
-            target_client: The client of the engine that the target is to be in; by default the source's.
-            encoder: Makes token vectors of texts; not needed for those that are stored, but then compared with them.
+            target_client: The client of the target's engine; by default the source's.
+            encoder: The encoder that makes token vectors of texts. Stored ones need none; if it is given, they are
+                compared with its own.
             fde: The encoding; by default that of the source, or ``MuveraConfig()``.
             config: All settings of the target, in the place of ``fde``; ids, texts and copied vectors stay what they
                 are.
-            text_key: Where texts are in payloads, as a path (`metadata.text`, `parts[].text`); by default where
-                LangChain, LlamaIndex, Haystack and FastEmbed put them.
-            text: What finds a payload's text, in the place of a path.
+            text_key: The path of texts in payloads (`metadata.text`, `parts[].text`); by default where LangChain,
+                LlamaIndex, Haystack and FastEmbed put them.
+            text: The function that finds a payload's text, in the place of a path.
             token_vector: The multivector with token vectors, if there are several.
-            reencode: Encode texts although there are token vectors.
-            strategy: ``"blue_green"``: into a new collection, which an alias is switched to. ``"in_place"``: add the
-                vectors to the points where they are, on servers since 1.19 and embedded engines.
-            filter: Only these points.
+            reencode: Whether texts are encoded although there are token vectors.
+            strategy: ``"blue_green"`` migrates into a new collection, which an alias is switched to. ``"in_place"``
+                adds the vectors to the points where they are, on servers since 1.19 and embedded engines.
+            filter: The points to migrate; by default all.
             retry: What is done about failing requests.
 
         Raises:
             CollectionNotFoundError: There is no such collection.
             ConfigurationError: Something has to be said that cannot be known, or two arguments contradict each other.
         """
-        if strategy not in ("blue_green", "in_place"):
-            raise ConfigurationError(f"unknown strategy {strategy!r}: use 'blue_green' or 'in_place'")
-        wishes = Wishes(
+        options = MigrationOptions(
             encoder=encoder,
             fde=fde,
             config=config,
@@ -118,12 +113,12 @@ class Migration:
             text=text,
             token_vector=token_vector,
             reencode=reencode,
-            in_place=strategy == "in_place",
+            strategy=strategy,
+            filter=filter,
         )
-        reading = blocking_engine(client, retry=retry)
-        writing = reading if target_client is None else blocking_engine(target_client, retry=retry)
-        planning = plan_migration(reading, writing, source, target, wishes=wishes, filter=filter)
-        return cls(MigrationOperations(run_blocking(planning)))
+        source_engine = blocking_engine(client, retry=retry)
+        target_engine = source_engine if target_client is None else blocking_engine(target_client, retry=retry)
+        return cls(run_blocking(plan_migration(source_engine, target_engine, source, target, options)))
 
     @classmethod
     def resume(
@@ -143,24 +138,23 @@ class Migration:
             target: The target's name.
             target_client: The client of the target's engine, if it is another.
             encoder: The encoder that it was begun with; only needed to run and verify, where texts are encoded.
-            text: What finds a payload's text, if it was begun with such a function.
+            text: The function that finds a payload's text, if it was begun with one.
             retry: What is done about failing requests.
 
         Raises:
             MigrationError: The collection is no migration's target, or it was begun with another encoder.
         """
-        reading = blocking_engine(client, retry=retry)
-        writing = reading if target_client is None else blocking_engine(target_client, retry=retry)
-        resuming = resume_migration(reading, writing, target, encoder=encoder, text=text)
-        return cls(MigrationOperations(run_blocking(resuming)))
+        source_engine = blocking_engine(client, retry=retry)
+        target_engine = source_engine if target_client is None else blocking_engine(target_client, retry=retry)
+        return cls(run_blocking(resume_migration(source_engine, target_engine, target, encoder=encoder, text=text)))
 
     @property
     def details(self) -> MigrationPlan:
         """The plan, with everything that was found out."""
-        return self._operations.plan
+        return self._job.plan
 
     def to_dict(self) -> dict[str, Any]:
-        """The plan as JSON values."""
+        """Return the plan as JSON values."""
         return self.details.to_dict()
 
     def __str__(self) -> str:
@@ -175,26 +169,25 @@ class Migration:
     ) -> MigrationReport:
         """Write every point that the target has not, or has with another payload.
 
-        It can be stopped at any time, and run again: also for what was written to the source meanwhile, unless vectors
-        alone were changed, which nothing but a sample of `verify` can see. Points that were deleted from the source
-        are deleted from the target, too.
+        A run can be stopped at any time, and begun again: it also catches up with what was written to the source
+        meanwhile. Vectors alone that were changed there are seen by nothing but a sample of `verify`. Points that were
+        deleted from the source are deleted from the target, too.
 
         Args:
-            progress: ``True`` for a live bar where stderr is a terminal (needs the ``progress`` extra), or an object
-                of your own that is told of every acknowledged batch.
+            progress: ``True`` for a live bar where stderr is a terminal; it needs the ``progress`` extra. An object of
+                your own is told of every acknowledged batch.
             points_per_second: Most points to write in a second, to leave the server something for its searches.
 
         Returns:
             What was done.
 
         Raises:
+            ConfigurationError: ``points_per_second`` is not more than 0.
             MigrationError: Something is in the way (see the plan's risks), the target is in use already, or the server
                 refuses points; all others are written.
             RequestError: The server failed for good; what was written stays, and the next run goes on from there.
         """
-        if points_per_second is not None and not points_per_second > 0:
-            raise ConfigurationError(f"points_per_second={points_per_second} must be more than 0")
-        return run_blocking(self._operations.run(progress=progress, points_per_second=points_per_second))
+        return run_blocking(run_migration(self._job, progress=progress, points_per_second=points_per_second))
 
     def verify(
         self,
@@ -220,14 +213,11 @@ class Migration:
             The verdict, with reasons.
 
         Raises:
-            MigrationError: It was not begun.
+            ConfigurationError: An argument is out of range.
+            MigrationError: The migration was not begun.
         """
-        if sample < 1 or queries < 1:
-            raise ConfigurationError(f"sample={sample} and queries={queries} must be at least 1")
-        if not 0 <= min_recall <= 1:
-            raise ConfigurationError(f"min_recall={min_recall} is a part of all, and must be from 0 to 1")
         return run_blocking(
-            self._operations.verify(sample=sample, queries=queries, min_recall=min_recall, progress=progress)
+            verify_target(self._job, sample=sample, queries=queries, min_recall=min_recall, progress=progress)
         )
 
     def switch(self, alias: str, *, force: str | None = None) -> None:
@@ -235,14 +225,14 @@ class Migration:
 
         Args:
             alias: The alias, which may be new, or stand for the source, or any other collection.
-            force: Why this is done without a passed verification; it is kept.
+            force: The reason to do without a passed verification; it is kept.
 
         Raises:
             MigrationError: The last verification did not pass, or points were added to source or target, or deleted
                 from one, since.
-            ConfigurationError: A collection has that name.
+            ConfigurationError: A collection has that name, the reason is empty, or the migration is in place.
         """
-        run_blocking(self._operations.switch(alias, force=force))
+        run_blocking(switch_alias(self._job, alias, force=force))
 
     def rollback(self) -> None:
         """Have all aliases stand for what they stood for before `switch`; in place, take the added vectors away.
@@ -250,24 +240,23 @@ class Migration:
         Raises:
             MigrationError: What an alias stood for is gone, or somebody else changed it since.
         """
-        run_blocking(self._operations.rollback())
+        run_blocking(roll_back(self._job))
 
     def cleanup(self, what: Side | None = None, *, confirm: Callable[[str], bool] = ask) -> str | None:
         """Delete the collection that is not needed any more: after a switch the source, else the target.
 
         Args:
-            what: ``"source"`` or ``"target"``; has to be said where they are in two engines, or somebody else changed
-                an alias since.
-            confirm: Is told what would be deleted, and says whether to; by default somebody at the terminal is asked.
+            what: ``"source"`` or ``"target"``. It has to be said where they are in two engines, or somebody else
+                changed an alias since.
+            confirm: The function that is told what would be deleted, and says whether to. By default somebody at the
+                terminal is asked.
 
         Returns:
-            The name of what was deleted; ``None``: it was not confirmed.
+            The name of what was deleted; ``None`` if it was not confirmed.
 
         Raises:
-            MigrationError: The source is to go, but the target is not verified, or the source has points that were not
-                migrated, or an alias stands for it; or the target is to go, and an alias stands for it, or the source
-                is gone.
+            MigrationError: The source is to go, but the target is not verified. Or it has points that were not
+                migrated, or an alias. Or the target is to go, and has an alias, or the source is gone.
+            ConfigurationError: It has to be said which one is to go, or the migration is in place.
         """
-        if what not in (None, "source", "target"):
-            raise ConfigurationError(f"cleanup({what!r}): say 'source' or 'target'")
-        return run_blocking(self._operations.cleanup(what, confirm=confirm))
+        return run_blocking(clean_up(self._job, what, confirm=confirm))

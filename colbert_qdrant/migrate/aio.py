@@ -1,0 +1,257 @@
+"""Turns existing collections into collections for late interaction, as coroutines, and has a way back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from colbert_qdrant.engines import async_engine
+from colbert_qdrant.migrate.cleanup import ask, clean_up
+from colbert_qdrant.migrate.decide import MigrationOptions
+from colbert_qdrant.migrate.planner import plan_migration, resume_migration
+from colbert_qdrant.migrate.run import run_migration
+from colbert_qdrant.migrate.switch import roll_back, switch_alias
+from colbert_qdrant.migrate.verify import verify_target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qdrant_client import models
+
+    from colbert_qdrant._support.progress import ProgressReporter
+    from colbert_qdrant.config import CollectionConfig, FdeConfig, RetryConfig
+    from colbert_qdrant.encoders import LateInteractionEncoder
+    from colbert_qdrant.engines import AsyncClient
+    from colbert_qdrant.migrate.cleanup import Side
+    from colbert_qdrant.migrate.job import MigrationJob
+    from colbert_qdrant.migrate.plan import MigrationPlan, Strategy
+    from colbert_qdrant.migrate.run import MigrationReport
+    from colbert_qdrant.migrate.verdict import Verdict
+    from colbert_qdrant.points.texts import TextOf
+
+
+class AsyncMigration:
+    """`Migration` with all methods awaited: same names, same parameters, same errors.
+
+    Requests go out through an ``AsyncQdrantClient`` or an `AsyncEdgeClient`, and other tasks go on meanwhile. Texts are
+    encoded and points are converted in threads; ``text`` and ``confirm`` are called there, too. Progress is told about
+    in the event loop, that of a fit in a thread. A task that is cancelled leaves what a process leaves that ended: the
+    same call, or `resume`, goes on with it.
+
+    Example:
+        >>> from qdrant_client import AsyncQdrantClient
+        >>> from colbert_qdrant import AsyncMigration, ColbertEncoder
+        >>> async def migrate(client: AsyncQdrantClient, encoder: ColbertEncoder) -> None:
+        ...     migration = await AsyncMigration.plan(client, "docs-2024", "docs-2025", encoder=encoder)
+        ...     print(migration)
+        ...     await migration.run(progress=True)
+        ...     verdict = await migration.verify()
+        ...     if verdict.passed:
+        ...         await migration.switch("docs")
+    """
+
+    def __init__(self, job: MigrationJob) -> None:
+        """Used by `plan` and `resume`."""
+        self._job = job
+
+    @classmethod
+    async def plan(
+        cls,
+        client: AsyncClient,
+        source: str,
+        target: str | None = None,
+        *,
+        target_client: AsyncClient | None = None,
+        encoder: LateInteractionEncoder | None = None,
+        fde: FdeConfig | None = None,
+        config: CollectionConfig | None = None,
+        text_key: str | None = None,
+        text: TextOf | None = None,
+        token_vector: str | None = None,
+        reencode: bool = False,
+        strategy: Strategy = "blue_green",
+        filter: models.Filter | None = None,
+        retry: RetryConfig | None = None,
+    ) -> Self:
+        """Find out what has to be done, what it costs and what can go wrong. Nothing is written.
+
+        What the source has is used: token vectors in a multivector need no encoder. Encodings that FastEmbed made are
+        adopted where computing some again proves their parameters. A collection of this library gets another encoding
+        (``fde``), another encoder, or another engine. A target that this plan has begun with is gone on with.
+
+        Args:
+            client: An ``AsyncQdrantClient`` or an `AsyncEdgeClient`, that of the source's engine.
+            source: The collection, or an alias of it.
+            target: The new collection's name; by default the source's with ``_colbert``, in another engine the same.
+            target_client: The client of the target's engine; by default the source's.
+            encoder: The encoder that makes token vectors of texts. Stored ones need none; if it is given, they are
+                compared with its own.
+            fde: The encoding; by default that of the source, or ``MuveraConfig()``.
+            config: All settings of the target, in the place of ``fde``; ids, texts and copied vectors stay what they
+                are.
+            text_key: The path of texts in payloads (`metadata.text`, `parts[].text`); by default where LangChain,
+                LlamaIndex, Haystack and FastEmbed put them.
+            text: The function that finds a payload's text, in the place of a path.
+            token_vector: The multivector with token vectors, if there are several.
+            reencode: Whether texts are encoded although there are token vectors.
+            strategy: ``"blue_green"`` migrates into a new collection, which an alias is switched to. ``"in_place"``
+                adds the vectors to the points where they are, on servers since 1.19 and embedded engines.
+            filter: The points to migrate; by default all.
+            retry: What is done about failing requests.
+
+        Raises:
+            CollectionNotFoundError: There is no such collection.
+            ConfigurationError: Something has to be said that cannot be known, or two arguments contradict each other.
+        """
+        options = MigrationOptions(
+            encoder=encoder,
+            fde=fde,
+            config=config,
+            text_key=text_key,
+            text=text,
+            token_vector=token_vector,
+            reencode=reencode,
+            strategy=strategy,
+            filter=filter,
+        )
+        source_engine = async_engine(client, retry=retry)
+        target_engine = source_engine if target_client is None else async_engine(target_client, retry=retry)
+        return cls(await plan_migration(source_engine, target_engine, source, target, options))
+
+    @classmethod
+    async def resume(
+        cls,
+        client: AsyncClient,
+        target: str,
+        *,
+        target_client: AsyncClient | None = None,
+        encoder: LateInteractionEncoder | None = None,
+        text: TextOf | None = None,
+        retry: RetryConfig | None = None,
+    ) -> Self:
+        """Go on with a migration that was begun, wherever that was: all it needs is kept with the target.
+
+        Args:
+            client: The client of the source's engine.
+            target: The target's name.
+            target_client: The client of the target's engine, if it is another.
+            encoder: The encoder that it was begun with; only needed to run and verify, where texts are encoded.
+            text: The function that finds a payload's text, if it was begun with one.
+            retry: What is done about failing requests.
+
+        Raises:
+            MigrationError: The collection is no migration's target, or it was begun with another encoder.
+        """
+        source_engine = async_engine(client, retry=retry)
+        target_engine = source_engine if target_client is None else async_engine(target_client, retry=retry)
+        return cls(await resume_migration(source_engine, target_engine, target, encoder=encoder, text=text))
+
+    @property
+    def details(self) -> MigrationPlan:
+        """The plan, with everything that was found out."""
+        return self._job.plan
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON values."""
+        return self.details.to_dict()
+
+    def __str__(self) -> str:
+        return str(self.details)
+
+    def __repr__(self) -> str:
+        plan = self.details
+        return f"{type(self).__name__}({plan.source!r} → {plan.target!r}, {plan.strategy}, {plan.kind})"
+
+    async def run(
+        self, *, progress: bool | ProgressReporter = False, points_per_second: float | None = None
+    ) -> MigrationReport:
+        """Write every point that the target has not, or has with another payload.
+
+        A run can be stopped at any time, and begun again: it also catches up with what was written to the source
+        meanwhile. Vectors alone that were changed there are seen by nothing but a sample of `verify`. Points that were
+        deleted from the source are deleted from the target, too.
+
+        Args:
+            progress: ``True`` for a live bar where stderr is a terminal; it needs the ``progress`` extra. An object of
+                your own is told of every acknowledged batch.
+            points_per_second: Most points to write in a second, to leave the server something for its searches.
+
+        Returns:
+            What was done.
+
+        Raises:
+            ConfigurationError: ``points_per_second`` is not more than 0.
+            MigrationError: Something is in the way (see the plan's risks), the target is in use already, or the server
+                refuses points; all others are written.
+            RequestError: The server failed for good; what was written stays, and the next run goes on from there.
+        """
+        return await run_migration(self._job, progress=progress, points_per_second=points_per_second)
+
+    async def verify(
+        self,
+        *,
+        sample: int = 64,
+        queries: int = 16,
+        min_recall: float = 0.8,
+        progress: bool | ProgressReporter = False,
+    ) -> Verdict:
+        """Compare the target with the source, and its two-stage search with the exact one; the outcome is kept.
+
+        All ids and payloads are compared, how many points have which vectors, the vectors of some points, payload
+        indexes and the state of the graphs.
+
+        Args:
+            sample: Points whose vectors are compared, and computed again.
+            queries: Pieces of documents that are searched for in both ways; the exact one takes long in large
+                collections.
+            min_recall: The least part of the exact search's ten best that the two-stage search has to find.
+            progress: As for `run`, told of every page of ids and payloads.
+
+        Returns:
+            The verdict, with reasons.
+
+        Raises:
+            ConfigurationError: An argument is out of range.
+            MigrationError: The migration was not begun.
+        """
+        return await verify_target(self._job, sample=sample, queries=queries, min_recall=min_recall, progress=progress)
+
+    async def switch(self, alias: str, *, force: str | None = None) -> None:
+        """Have an alias stand for the target, in one request: no search finds neither collection, or both.
+
+        Args:
+            alias: The alias, which may be new, or stand for the source, or any other collection.
+            force: The reason to do without a passed verification; it is kept.
+
+        Raises:
+            MigrationError: The last verification did not pass, or points were added to source or target, or deleted
+                from one, since.
+            ConfigurationError: A collection has that name, the reason is empty, or the migration is in place.
+        """
+        await switch_alias(self._job, alias, force=force)
+
+    async def rollback(self) -> None:
+        """Have all aliases stand for what they stood for before `switch`; in place, take the added vectors away.
+
+        Raises:
+            MigrationError: What an alias stood for is gone, or somebody else changed it since.
+        """
+        await roll_back(self._job)
+
+    async def cleanup(self, what: Side | None = None, *, confirm: Callable[[str], bool] = ask) -> str | None:
+        """Delete the collection that is not needed any more: after a switch the source, else the target.
+
+        Args:
+            what: ``"source"`` or ``"target"``. It has to be said where they are in two engines, or somebody else
+                changed an alias since.
+            confirm: The function that is told what would be deleted, and says whether to. By default somebody at the
+                terminal is asked.
+
+        Returns:
+            The name of what was deleted; ``None`` if it was not confirmed.
+
+        Raises:
+            MigrationError: The source is to go, but the target is not verified. Or it has points that were not
+                migrated, or an alias. Or the target is to go, and has an alias, or the source is gone.
+            ConfigurationError: It has to be said which one is to go, or the migration is in place.
+        """
+        return await clean_up(self._job, what, confirm=confirm)

@@ -1,0 +1,117 @@
+"""Deletes the collection of a migration that is not needed any more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from colbert_qdrant.collection import artefacts
+from colbert_qdrant.collection.metadata import count_documents
+from colbert_qdrant.errors import ConfigurationError, MigrationError
+from colbert_qdrant.migrate.switch import require_verified
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from colbert_qdrant.engines import Engine
+    from colbert_qdrant.migrate.job import MigrationJob
+    from colbert_qdrant.migrate.state import MigrationState
+
+Side = Literal["source", "target"]
+"""One of a migration's two collections."""
+
+
+def ask(question: str) -> bool:
+    """Ask at the terminal; only ``yes`` is one.
+
+    Raises:
+        ConfigurationError: Nobody is at a terminal.
+    """
+    try:
+        return input(f"{question} [yes/no] ").strip().lower() == "yes"
+    except EOFError:
+        raise ConfigurationError(
+            "there is nobody at a terminal to be asked: give confirm=…, a function that says whether to delete"
+        ) from None
+
+
+async def clean_up(job: MigrationJob, what: Side | None, *, confirm: Callable[[str], bool]) -> str | None:
+    """Delete what is not needed any more; see `Migration.cleanup`."""
+    if what not in (None, "source", "target"):
+        raise ConfigurationError(f"cleanup({what!r}): say 'source' or 'target'")
+    if job.in_place:
+        raise ConfigurationError(
+            "in place there is one collection, and nothing to delete: rollback() takes vectors away"
+        )
+    state, plan = await job.read_state(), job.plan
+    aliases = await _aliases_of(job.target_engine, plan.target)
+    if what is None:
+        what = _choose(job, state, aliases)
+    if what == "target":
+        await _require_target_unneeded(job, aliases)
+        return await _delete(job.target_engine, plan.target, confirm, "nothing uses it")
+    await _require_source_unneeded(job, state, aliases)
+    return await _delete(job.source_engine, plan.source, confirm, f"its migrated copy {plan.target!r} is verified")
+
+
+def _choose(job: MigrationJob, state: MigrationState, aliases: Sequence[str]) -> Side:
+    """Return the side that is not needed: after a switch the source, else the target.
+
+    Raises:
+        ConfigurationError: Source and target are in two engines, or somebody else changed the aliases.
+    """
+    if not job.same_engine:
+        raise ConfigurationError(
+            "source and target are in two engines: say which one is to be deleted, cleanup('source') or 'target'"
+        )
+    if state.switches and not aliases:
+        raise ConfigurationError(
+            f"aliases {sorted(each.alias for each in state.switches)} were switched to collection {job.plan.target!r}, "
+            "and stand for others by now: say which one is to be deleted, cleanup('source') or 'target'"
+        )
+    return "source" if aliases else "target"
+
+
+async def _require_target_unneeded(job: MigrationJob, aliases: Sequence[str]) -> None:
+    source, target = job.plan.source, job.plan.target
+    if aliases:
+        raise MigrationError(f"aliases {aliases} stand for collection {target!r}: rollback() first")
+    if not await job.source_engine.collection_exists(source):
+        raise MigrationError(
+            f"collection {source!r} is gone, and {target!r} its only copy: if that is to go, too, delete it yourself, "
+            "with client.delete_collection"
+        )
+
+
+async def _require_source_unneeded(job: MigrationJob, state: MigrationState, aliases: Sequence[str]) -> None:
+    engine, source, target = job.source_engine, job.plan.source, job.plan.target
+    if job.same_engine and not aliases:
+        raise MigrationError(f"no alias stands for collection {target!r}: switch() one first")
+    migrated = state.require_passed()["points"]
+    count = await _count(engine, source)
+    if count > migrated:  # others than the filter's, or later ones
+        raise MigrationError(
+            f"collection {source!r} has {count:,} points, of which {migrated:,} were migrated: migrate the others, "
+            "too, or delete it yourself, with client.delete_collection"
+        )
+    if all(each.forced for each in state.switches):  # else it is in use since, and may be written to
+        await require_verified(job, state)
+    if left := await _aliases_of(engine, source):
+        raise MigrationError(f"aliases {left} stand for collection {source!r} still: switch() them, or delete them")
+
+
+async def _delete(engine: Engine, name: str, confirm: Callable[[str], bool], why: str) -> str | None:
+    question = f"Delete collection {name!r} with {await _count(engine, name):,} points ({why})?"
+    if not await engine.runtime.compute(confirm, question):
+        return None
+    await engine.delete_collection(name)
+    await artefacts.delete(engine, name)
+    return name
+
+
+async def _count(engine: Engine, name: str) -> int:
+    """Count the points of a collection, which an earlier cleanup that did not come to its end may have deleted."""
+    return await count_documents(engine, name) if await engine.collection_exists(name) else 0
+
+
+async def _aliases_of(engine: Engine, collection: str) -> list[str]:
+    return [alias for alias, name in (await engine.get_aliases()).items() if name == collection]

@@ -1,0 +1,107 @@
+"""Holds a plan together with everything that carries it out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from colbert_qdrant.collection.opened import OpenCollection
+from colbert_qdrant.encoders.further import FurtherVectors
+from colbert_qdrant.errors import MigrationError
+from colbert_qdrant.migrate.convert import Converter, StoredTokens
+from colbert_qdrant.migrate.state import read_migration
+
+if TYPE_CHECKING:
+    from colbert_qdrant.encoders import LateInteractionEncoder
+    from colbert_qdrant.engines import Engine
+    from colbert_qdrant.fde import FixedDimensionalEncoder
+    from colbert_qdrant.migrate.plan import MigrationPlan
+    from colbert_qdrant.migrate.source import Source
+    from colbert_qdrant.migrate.state import MigrationState
+    from colbert_qdrant.points.texts import TextSource
+
+
+@dataclass(frozen=True, kw_only=True)
+class MigrationJob:
+    """A plan, and what carries it out.
+
+    Attributes:
+        source_engine: The engine of the source.
+        target_engine: The engine of the target.
+        source: The source, as it was when the plan was made.
+        plan: The plan.
+        texts: The place of the texts; ``None`` if nobody needs them, or nobody knows it.
+        encoder: The user's encoder, if there is one.
+        fde: The encoding; ``None`` until it is fitted.
+    """
+
+    source_engine: Engine
+    target_engine: Engine
+    source: Source
+    plan: MigrationPlan
+    texts: TextSource | None
+    encoder: LateInteractionEncoder | None
+    fde: FixedDimensionalEncoder | None
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the source is the target."""
+        return self.plan.strategy == "in_place"
+
+    @property
+    def same_engine(self) -> bool:
+        """Whether source and target are in one server or store."""
+        return self.source_engine.client is self.target_engine.client
+
+    @property
+    def target_encoder(self) -> LateInteractionEncoder:
+        """The encoder that the target is opened with; a stand-in if the user gave none."""
+        return self.encoder or StoredTokens(dim=self.plan.token_dim, made_by=self.plan.encoder)
+
+    def require_encoder(self) -> None:
+        """Raise an error if texts have to be encoded, and cannot be.
+
+        Raises:
+            MigrationError: There is no encoder, or nobody knows the place of the texts.
+        """
+        if self.plan.tokens == "encoded" and self.encoder is None:
+            raise MigrationError(f"texts of collection {self.plan.source!r} have to be encoded: give encoder=…")
+        if self.plan.tokens == "encoded" and self.texts is None:
+            raise MigrationError(f"a function finds the texts of collection {self.plan.source!r}: give text=…")
+
+    async def make_converter(self) -> Converter:
+        """Make what adds to points everything that late interaction needs."""
+        plan, config = self.plan, self.plan.config
+        bm25 = None
+        if config.bm25 is not None and config.bm25_vector not in plan.kept:
+            capabilities = await self.target_engine.capabilities()
+            only_bm25 = replace(config, dense={}, sparse={})
+            bm25 = await self.target_engine.runtime.compute(FurtherVectors, only_bm25, {}, capabilities)
+        return Converter(
+            kept=() if self.in_place else plan.kept,
+            token_vector=config.token_vector,
+            fde_vector=config.fde_vector,
+            encoder=self.encoder if plan.tokens == "encoded" else None,
+            fde=None if plan.encoding == "stored" else self.fde,
+            texts=self.texts,
+            bm25=bm25,
+        )
+
+    async def open_target(self) -> OpenCollection:
+        """Open the target as a collection of this library."""
+        return await OpenCollection.make(
+            "open", self.plan.target, engine=self.target_engine, encoder=self.target_encoder
+        )
+
+    async def read_state(self) -> MigrationState:
+        """Read how far the migration is.
+
+        Raises:
+            MigrationError: The migration was not begun, or the target is that of another one.
+        """
+        state = await read_migration(self.target_engine, self.plan.target)
+        if state is None:
+            raise MigrationError(f"the migration to collection {self.plan.target!r} was not begun: run() it first")
+        if not state.plan.same_as(self.plan):
+            raise MigrationError(f"collection {self.plan.target!r} is another migration's target: plan that one again")
+        return state

@@ -1,0 +1,179 @@
+"""Makes plans of migrations: reads the source, and writes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from colbert_qdrant.collection import artefacts
+from colbert_qdrant.collection.metadata import count_documents
+from colbert_qdrant.errors import ConfigurationError, MigrationError
+from colbert_qdrant.fde import encoder_from_bytes, make_encoder
+from colbert_qdrant.migrate.costs import measure_costs
+from colbert_qdrant.migrate.decide import decide
+from colbert_qdrant.migrate.job import MigrationJob
+from colbert_qdrant.migrate.plan import without_label
+from colbert_qdrant.migrate.risks import risk_of_encoder, risk_of_target, risks_of_engines, risks_of_points
+from colbert_qdrant.migrate.source import read_sample, read_source
+from colbert_qdrant.migrate.state import read_migration
+from colbert_qdrant.migrate.target import is_blank
+from colbert_qdrant.points.texts import TextSource
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qdrant_client import models
+
+    from colbert_qdrant.encoders import LateInteractionEncoder
+    from colbert_qdrant.engines import Engine
+    from colbert_qdrant.fde import FixedDimensionalEncoder
+    from colbert_qdrant.migrate.decide import MigrationOptions
+    from colbert_qdrant.migrate.plan import MigrationPlan
+    from colbert_qdrant.migrate.source import Source
+    from colbert_qdrant.points.texts import TextOf
+
+_SAMPLE: Final = 32
+
+
+async def plan_migration(
+    source_engine: Engine, target_engine: Engine, name: str, target: str | None, options: MigrationOptions
+) -> MigrationJob:
+    """Plan a migration; see `Migration.plan`."""
+    source = await read_source(source_engine, name, options.filter)
+    target = _target_name(source, target, options, same_engine=source_engine.client is target_engine.client)
+    begun = await read_migration(target_engine, source.name) if options.in_place else None
+    if begun is not None and begun.plan.strategy == "in_place":  # its source has some of what is added by now
+        _require_same_options(begun.plan, options)
+        return await _restore(source_engine, target_engine, begun.plan, options.encoder, options.text)
+    records, seconds = await read_sample(source_engine, source, size=_SAMPLE)
+    plan, texts = await source_engine.runtime.compute(decide, source, target, records, options)
+    job = MigrationJob(
+        source_engine=source_engine,
+        target_engine=target_engine,
+        source=source,
+        plan=plan,
+        texts=texts,
+        encoder=options.encoder,
+        fde=await _make_fde(source_engine, plan),
+    )
+    return await _try_out(job, records, seconds)
+
+
+async def resume_migration(
+    source_engine: Engine,
+    target_engine: Engine,
+    target: str,
+    *,
+    encoder: LateInteractionEncoder | None,
+    text: TextOf | None,
+) -> MigrationJob:
+    """Go on with a migration that was begun; see `Migration.resume`."""
+    state = await read_migration(target_engine, target)
+    if state is None:
+        raise MigrationError(f"collection {target!r} is no migration's target: begin one with Migration.plan")
+    return await _restore(source_engine, target_engine, state.plan, encoder, text)
+
+
+async def _try_out(job: MigrationJob, sample: Sequence[models.Record], read_seconds: float) -> MigrationJob:
+    """Add to the plan the costs and risks that a sample shows, and the points that are there already."""
+    plan, engine = job.plan, job.target_engine
+    converter, compute = await job.make_converter(), job.source_engine.runtime.compute
+    texts = await compute(converter.find_texts, sample)
+    risks = [*risks_of_engines(job, await engine.capabilities()), *risks_of_points(job, texts)]
+    other = await compute(risk_of_encoder, job, converter, sample)
+    risks += [] if other is None else [other]
+    if not any(risk.blocks for risk in risks):
+        plan = replace(plan, costs=await compute(measure_costs, sample, read_seconds, converter, plan.config))
+    if await engine.collection_exists(plan.target) and not job.in_place:
+        state = await read_migration(engine, plan.target)
+        if state is not None and state.plan.same_as(plan):
+            plan = replace(plan, present=min(await count_documents(engine, plan.target), plan.points))
+        elif not await is_blank(engine, plan):
+            risks.append(risk_of_target(plan.target))
+    return replace(job, plan=replace(plan, risks=tuple(risks)))
+
+
+async def _restore(
+    source_engine: Engine,
+    target_engine: Engine,
+    plan: MigrationPlan,
+    encoder: LateInteractionEncoder | None,
+    text: TextOf | None,
+) -> MigrationJob:
+    """Return a migration that was begun, as it was planned."""
+    await _require_same_encoder(source_engine, plan, encoder)
+    if text is not None and plan.text is not None:
+        raise MigrationError(
+            f"the migration to collection {plan.target!r} was begun with texts under {plan.text!r}: leave text out"
+        )
+    texts = TextSource("", text) if text is not None else None if plan.text is None else TextSource(plan.text)
+    await _require_two(source_engine, plan)
+    return MigrationJob(
+        source_engine=source_engine,
+        target_engine=target_engine,
+        source=await read_source(source_engine, plan.source, plan.filter),
+        plan=plan,
+        texts=texts,
+        encoder=encoder,
+        fde=await _make_fde(source_engine, plan),
+    )
+
+
+async def _require_same_encoder(engine: Engine, plan: MigrationPlan, encoder: LateInteractionEncoder | None) -> None:
+    if encoder is None or not plan.encoder:
+        return
+    fingerprint = await engine.runtime.compute(encoder.fingerprint)
+    if without_label(fingerprint) != without_label(plan.encoder):
+        raise MigrationError(
+            f"the migration to collection {plan.target!r} was begun with another encoder: give that one"
+        )
+
+
+async def _require_two(engine: Engine, plan: MigrationPlan) -> None:
+    """Raise an error if the target is taken for the source of the same name, which is in another engine."""
+    if plan.strategy == "in_place" or plan.source != plan.target:
+        return
+    state = await read_migration(engine, plan.source)
+    if state is not None and state.plan.same_as(plan):
+        raise MigrationError(
+            f"the client is that of the target {plan.target!r}, whose source of the same name is in another engine: "
+            "give the source's client first, and this one as target_client"
+        )
+
+
+async def _make_fde(engine: Engine, plan: MigrationPlan) -> FixedDimensionalEncoder | None:
+    """Make the encoding; ``None`` if it has to be fitted first."""
+    compute = engine.runtime.compute
+    if plan.encoding == "stored" and plan.config.fde.needs_fit:
+        data = await artefacts.fetch(engine, plan.source)
+        return None if data is None else await compute(encoder_from_bytes, data)
+    return await compute(make_encoder, plan.config.fde, token_dim=plan.token_dim)
+
+
+def _require_same_options(plan: MigrationPlan, options: MigrationOptions) -> None:
+    pairs = {
+        "fde": (options.wanted_fde, plan.config.fde),
+        "filter": (options.filter, plan.filter),
+        "text_key": (options.text_key, plan.text),
+        "token_vector": (options.token_vector, plan.config.token_vector),
+    }
+    if others := [name for name, (wanted, begun) in pairs.items() if wanted not in (None, begun)]:
+        raise MigrationError(
+            f"vectors were added to collection {plan.target!r} already, with another {' and another '.join(others)}: "
+            "use those, or rollback() first"
+        )
+
+
+def _target_name(source: Source, name: str | None, options: MigrationOptions, *, same_engine: bool) -> str:
+    if options.in_place:
+        if name not in (None, source.name) or not same_engine:
+            raise ConfigurationError("in place the source is the target: leave target and target_client out")
+        return source.name
+    if name == "":
+        raise ConfigurationError("target is an empty name: give one, or leave it out")
+    chosen = name or (f"{source.name}_colbert" if same_engine else source.name)
+    if same_engine and chosen == source.name:
+        raise ConfigurationError(
+            f"source and target are both collection {chosen!r}: name another target, or use strategy='in_place'"
+        )
+    return chosen

@@ -1,0 +1,321 @@
+"""Runs a migration: makes the target ready, writes points in the order of ids, and fits the encoding if need be."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from qdrant_client import models
+
+from colbert_qdrant._support.progress import reporting
+from colbert_qdrant.collection.fitting import Fitter
+from colbert_qdrant.collection.metadata import count_documents
+from colbert_qdrant.collection.upsert import upsert
+from colbert_qdrant.collection.writer import MAX_BATCH_BYTES
+from colbert_qdrant.errors import (
+    ConfigurationError,
+    EngineError,
+    MigrationError,
+    RequestError,
+    RequestRefusedError,
+    RequestTooLargeError,
+)
+from colbert_qdrant.migrate.source import canonical_json, read_pages, read_points
+from colbert_qdrant.migrate.state import utc_now, write_migration
+from colbert_qdrant.migrate.target import declare, prepare_target
+from colbert_qdrant.points.point import split_by_bytes, to_numbers
+from colbert_qdrant.search.limits import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+
+    from colbert_qdrant._support.progress import ProgressReporter
+    from colbert_qdrant.engines.base import PointId
+    from colbert_qdrant.migrate.convert import Converter
+    from colbert_qdrant.migrate.job import MigrationJob
+    from colbert_qdrant.points.point import Point
+
+_PAGE_VALUES: Final = 2**21
+_PAGE_POINTS: Final = (16, 256)
+"""The points that are read at once, at first and at most; after the first page, one holds about so many values."""
+
+_HOPELESS: Final = 3
+"""The points refused one by one, with none written, after which nothing else is tried."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MigrationReport:
+    """The outcome of a run.
+
+    Attributes:
+        points: The number of points written; in place, of those that got vectors.
+        present: The number of points that were there already, as they are in the source.
+        removed: The number of points that the source has no more, and that were deleted from the target.
+        without_tokens: The number of points that have no text, and so no token vectors: MaxSim never finds them.
+        seconds: The wall time.
+    """
+
+    points: int
+    present: int = 0
+    removed: int = 0
+    without_tokens: int = 0
+    seconds: float
+
+    @property
+    def points_per_second(self) -> float:
+        """The number of points written per second of wall time."""
+        return self.points / self.seconds if self.seconds > 0 else 0.0
+
+
+async def run_migration(
+    job: MigrationJob, *, progress: bool | ProgressReporter, points_per_second: float | None
+) -> MigrationReport:
+    """Write every point that the target lacks; see `Migration.run`."""
+    if points_per_second is not None and not points_per_second > 0:
+        raise ConfigurationError(f"points_per_second={points_per_second} must be more than 0")
+    job.plan.require_possible()
+    job.require_encoder()
+    started = time.perf_counter()
+    await prepare_target(job)
+    copier = await _write_points(job, progress=progress, rate=points_per_second)
+    if job.plan.encoding == "fitted":
+        await _fit(job, progress=progress)
+    elif job.in_place:
+        await declare(job, job.fde)
+    await _copy_limits(job)
+    state = await job.read_state()
+    await write_migration(job.target_engine, replace(state, copied=utc_now()))
+    return MigrationReport(
+        points=copier.written,
+        present=copier.present,
+        removed=copier.removed,
+        without_tokens=copier.without_tokens,
+        seconds=time.perf_counter() - started,
+    )
+
+
+async def _write_points(job: MigrationJob, *, progress: bool | ProgressReporter, rate: float | None) -> Copier:
+    info = await job.target_engine.get_collection(job.plan.target)
+    limits = Limits.of(info, job.plan.config.token_vector)
+    converter = await job.make_converter()
+    with reporting(progress, label="migrate", total=job.source.points) as report:
+        copier = Copier(job, converter, limits=limits, rate=rate, report=report)
+        await (copier.add() if job.in_place else copier.copy())
+    return copier
+
+
+async def _fit(job: MigrationJob, *, progress: bool | ProgressReporter) -> None:
+    fitter = Fitter(await job.open_target())
+    if await fitter.is_due(last=True):
+        await fitter.fit(progress=progress)
+
+
+async def _copy_limits(job: MigrationJob) -> None:
+    """Give the target the source's strict mode, now that all points are there."""
+    strict = job.source.info.config.strict_mode_config  # of another class than what is sent
+    if strict is None or job.in_place or not (await job.target_engine.capabilities()).has("strict_mode"):
+        return
+    limits = models.StrictModeConfig(**strict.model_dump(exclude_none=True))
+    await job.target_engine.update_collection(job.plan.target, strict_mode_config=limits)
+
+
+class Copier:
+    """Copies the points of a migration, or adds vectors to them: whatever is missing, however often it is begun.
+
+    Args:
+        job: The migration.
+        converter: The converter of the migration.
+        limits: The limits of the target's server.
+        rate: The points to write per second; ``None`` for as many as there can be.
+        report: The reporter, told of every batch.
+    """
+
+    def __init__(
+        self,
+        job: MigrationJob,
+        converter: Converter,
+        *,
+        limits: Limits,
+        rate: float | None,
+        report: ProgressReporter,
+    ) -> None:
+        self._source_engine, self._target_engine = job.source_engine, job.target_engine
+        self._source, self._target = job.source, job.plan.target
+        self._converter = converter
+        self._limits = limits
+        self._rate = rate
+        self._started = 0.0
+        self._sent = 0
+        self._report = report
+        self._page = _PAGE_POINTS[0]
+        self._refused: list[tuple[PointId, EngineError]] = []
+        self.written = self.present = self.removed = self.without_tokens = 0  # see `MigrationReport`
+
+    async def copy(self) -> None:
+        """Write every point that the target lacks, or has with another payload, and delete what the source lost.
+
+        Raises:
+            MigrationError: The server refuses points; all others are written.
+        """
+        async for ids in self._ids(self._source.filter):
+            missing = await self._find_missing(ids)
+            self._skip(len(ids) - len(missing))
+            async for points in self._convert(missing):
+                await self._upsert(points)
+        self._require_taken()
+        await self._remove_gone()
+
+    async def add(self) -> None:
+        """Add vectors, in place, to every point that lacks them.
+
+        Raises:
+            MigrationError: The server refuses the vectors of some points; all others have them.
+        """
+        names = self._new_vectors()
+        if not names:
+            return
+        lacking = models.Filter(must_not=[models.HasVectorCondition(has_vector=names[0])])
+        async for ids in self._ids(self._source.narrow(lacking)):
+            async for points in self._convert(ids):
+                await self._update(points)
+        self._require_taken()
+
+    async def _ids(self, chosen: models.Filter | None) -> AsyncIterator[list[PointId]]:
+        """Read ids of the source, page by page."""
+        async for page in read_pages(self._source_engine, self._source.name, chosen, limits=self._source.limits):
+            yield [record.id for record in page]
+
+    async def _remove_gone(self) -> None:
+        """Delete points that the source has no more; all points of the target are a migration's."""
+        if await count_documents(self._target_engine, self._target) <= self.written + self.present:
+            return
+        async for page in read_pages(self._target_engine, self._target, None, limits=self._limits):
+            ids = [record.id for record in page]
+            found: set[PointId] = set()
+            size = self._source.limits.condition_size or len(ids)
+            for start in range(0, len(ids), size):
+                asked = self._source.narrow(models.HasIdCondition(has_id=ids[start : start + size]))
+                async for there in self._ids(asked):
+                    found.update(there)
+            gone = [id for id in ids if id not in found]
+            if gone:
+                await self._target_engine.delete(self._target, points_selector=models.PointIdsList(points=gone))
+                self.removed += len(gone)
+
+    async def _find_missing(self, ids: Sequence[PointId]) -> Sequence[PointId]:
+        """Return the points that the target lacks, or has with another payload."""
+        stored = await self._target_engine.retrieve(self._target, ids=ids, with_payload=True, with_vectors=False)
+        if not stored:
+            return ids
+        current = await self._source_engine.retrieve(
+            self._source.name, ids=[record.id for record in stored], with_payload=True, with_vectors=False
+        )
+        same = await self._source_engine.runtime.compute(_compare_payloads, stored, current)
+        return [id for id in ids if id not in same]
+
+    async def _convert(self, ids: Sequence[PointId]) -> AsyncIterator[list[Point]]:
+        """Read points and convert them, in pages of bounded size."""
+        place = 0
+        while place < len(ids):
+            records = await read_points(self._source_engine, self._source.name, ids[place : place + self._page])
+            place += self._page
+            if not records:
+                continue
+            points = await self._source_engine.runtime.compute(self._converter.convert, records)
+            values = sum(point.values for point in points) / len(points)
+            self._page = max(1, min(_PAGE_POINTS[1], int(_PAGE_VALUES / max(values, 1))))
+            yield points
+
+    def _batches(self, points: Sequence[Point]) -> Iterator[list[Point]]:
+        binary, most = self._target_engine.binary, self._limits.upsert_batch
+        return split_by_bytes(points, MAX_BATCH_BYTES, binary=binary, most=most)
+
+    async def _upsert(self, points: Sequence[Point]) -> None:
+        for batch in self._batches(points):
+            refused = await upsert(self._target_engine, self._target, batch, on_stored=self._report.advance)
+            self._refused += [(each.point.id, each.error) for each in refused]
+            await self._note(batch)
+            self.written -= len(refused)
+
+    async def _update(self, points: Sequence[Point]) -> None:
+        names, before = self._new_vectors(), len(self._refused)
+        for batch in self._batches(points):
+            changes = await self._target_engine.runtime.compute(_take_vectors, batch, names)
+            if changes:
+                await self._change(changes)
+            self._report.advance(len(batch))
+            await self._note(batch)
+        # those without text stay as they are
+        self.written -= len(self._refused) - before + sum(not point.vectors for point in points)
+
+    async def _change(self, changes: Sequence[models.PointVectors]) -> None:
+        """Add vectors to points, in smaller parts where the server refuses them; what was deleted since needs none."""
+        try:
+            await self._target_engine.update_vectors(self._target, changes)
+        except EngineError as error:
+            if isinstance(error, RequestError) and not isinstance(error, RequestRefusedError | RequestTooLargeError):
+                raise
+            stored = await self._target_engine.retrieve(
+                self._target, ids=[each.id for each in changes], with_payload=False, with_vectors=False
+            )
+            there = {record.id for record in stored}
+            left = [each for each in changes if each.id in there]
+            if len(left) == 1 == len(changes):
+                self._refused.append((left[0].id, error))
+                if not self.written and len(self._refused) == _HOPELESS:
+                    raise  # it is not about these points
+                return
+            half = len(left) if len(left) < len(changes) else len(left) // 2
+            for part in (left[:half], left[half:]):
+                if part:
+                    await self._change(part)
+
+    async def _note(self, points: Sequence[Point]) -> None:
+        """Count points that were written, and wait where they were more than the rate allows."""
+        self.written += len(points)
+        own = {self._converter.token_vector, self._converter.fde_vector}
+        self.without_tokens += sum(own.isdisjoint(point.vectors) for point in points)
+        if self._rate is None:
+            return
+        self._sent += len(points)
+        self._started = self._started or time.monotonic()
+        if (wait := self._started + self._sent / self._rate - time.monotonic()) > 0:
+            await self._target_engine.runtime.sleep(wait)
+
+    def _skip(self, points: int) -> None:
+        self.present += points
+        if points:
+            self._report.advance(points)
+
+    def _require_taken(self) -> None:
+        if self._refused:
+            lines = "".join(f"\n  {id!r}: {error}" for id, error in self._refused[:10])
+            raise MigrationError(
+                f"{len(self._refused)} points are not migrated, for the server of {self._target!r} refuses them (all "
+                f"others are):{lines}"
+            )
+
+    def _new_vectors(self) -> list[str]:
+        """Return the names of the vectors that are added, the one that is written last first."""
+        converter = self._converter
+        names = [converter.fde_vector] if converter.fde is not None else []
+        return names + ([converter.token_vector] if converter.encoder is not None else [])
+
+
+def _compare_payloads(stored: Sequence[models.Record], current: Sequence[models.Record]) -> set[Any]:
+    """Return the ids of the points that have the same payload on both sides."""
+    payloads = {record.id: canonical_json(record.payload) for record in stored}
+    return {record.id for record in current if canonical_json(record.payload) == payloads[record.id]}
+
+
+def _take_vectors(points: Sequence[Point], names: Collection[str]) -> list[models.PointVectors]:
+    """Return the vectors of those names, of the points that have some."""
+    return [
+        models.PointVectors.model_construct(
+            id=point.id,
+            vector={name: to_numbers(vector) for name, vector in point.vectors.items() if name in names},
+        )
+        for point in points
+        if any(name in point.vectors for name in names)
+    ]

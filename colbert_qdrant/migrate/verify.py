@@ -1,0 +1,108 @@
+"""Verifies that a target is what its source is, and can be searched; everything that can be looked at, is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from colbert_qdrant._support.progress import reporting
+from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.migrate.contents import check_contents, compare_contents
+from colbert_qdrant.migrate.quality import check_quality
+from colbert_qdrant.migrate.source import read_source
+from colbert_qdrant.migrate.state import utc_now, write_migration
+from colbert_qdrant.migrate.vector_checks import check_counts, check_sample
+from colbert_qdrant.migrate.verdict import Check, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from qdrant_client import models
+
+    from colbert_qdrant._support.progress import ProgressReporter
+    from colbert_qdrant.migrate.contents import Contents
+    from colbert_qdrant.migrate.job import MigrationJob
+    from colbert_qdrant.migrate.state import MigrationState
+
+
+async def verify_target(
+    job: MigrationJob, *, sample: int, queries: int, min_recall: float, progress: bool | ProgressReporter
+) -> Verdict:
+    """Compare the target with the source; see `Migration.verify`."""
+    if sample < 1 or queries < 1:
+        raise ConfigurationError(f"sample={sample} and queries={queries} must be at least 1")
+    if not 0 <= min_recall <= 1:
+        raise ConfigurationError(f"min_recall={min_recall} is a part of all, and must be from 0 to 1")
+    job.require_encoder()
+    state = await job.read_state()
+    job = await _update(job)
+    converter = await job.make_converter()
+    with reporting(progress, label="verify", total=job.source.points) as report:
+        contents = await compare_contents(job, converter, sample=sample, report=report)
+    checks = [
+        *_check_run(state, contents),
+        *await check_contents(job, contents),
+        await check_counts(job, contents),
+        *await check_sample(job, converter, contents),
+        *await _check_engine(job),
+    ]
+    recall = None
+    if all(check.passed is not False for check in checks):
+        check, recall = await check_quality(job, converter, contents.sample, queries=queries, min_recall=min_recall)
+        checks.append(check)
+    verdict = Verdict(
+        source=job.plan.source,
+        target=job.plan.target,
+        at=utc_now(),
+        points=contents.points,
+        digest=contents.digest,
+        recall=recall,
+        checks=tuple(checks),
+    )
+    short = {"at": verdict.at, "passed": verdict.passed, "points": verdict.points, "digest": verdict.digest}
+    state = await job.read_state()  # an alias may have been switched meanwhile
+    await write_migration(job.target_engine, replace(state, verified=short))
+    return verdict
+
+
+async def _update(job: MigrationJob) -> MigrationJob:
+    """Return the job with the source as it is now, and the encoding that was fitted."""
+    job = replace(job, source=await read_source(job.source_engine, job.plan.source, job.plan.filter))
+    return replace(job, fde=(await job.open_target()).fde) if job.plan.encoding == "fitted" else job
+
+
+def _check_run(state: MigrationState, contents: Contents) -> list[Check]:
+    """Check that the run ended, and that in place no id and no payload is another than before."""
+    ended = f"ended {state.copied}" if state.copied else "it did not end: run() again"
+    checks = [Check(name="run", passed=state.copied is not None, detail=ended)]
+    if state.before is not None:
+        same = state.before == {"points": contents.points, "digest": contents.digest}
+        detail = (
+            "ids and payloads are what they were"
+            if same
+            else "ids or payloads are others than before run(): run() and verify() again if somebody wrote meanwhile, "
+            "else restore the snapshot"
+        )
+        checks.append(Check(name="untouched", passed=same, detail=detail))
+    return checks
+
+
+async def _check_engine(job: MigrationJob) -> list[Check]:
+    """Check that the target has every payload index of the source, and that its graphs are built."""
+    info = await job.target_engine.get_collection(job.plan.target)
+    if (await job.target_engine.capabilities()).has("payload_indexes"):
+        indexes = _check_indexes(job, info.payload_schema)
+    else:
+        indexes = Check(name="payload indexes", passed=None, detail="the client's local mode has none")
+    status = info.status.value
+    wait = "" if status == "green" else "; wait until it is green, and verify() again"
+    detail = f"{status}, {info.indexed_vectors_count or 0:,} vectors in graphs{wait}"
+    return [indexes, Check(name="index state", passed=status == "green", detail=detail)]
+
+
+def _check_indexes(job: MigrationJob, there: Mapping[str, models.PayloadIndexInfo]) -> Check:
+    wanted = job.source.info.payload_schema
+    missing = [key for key, index in wanted.items() if key not in there or there[key].data_type != index.data_type]
+    problem = f"missing or of another type: {missing}; run() again"
+    detail = problem if missing else f"{len(wanted)} of {len(wanted)}"
+    return Check(name="payload indexes", passed=not missing, detail=detail)
