@@ -78,13 +78,13 @@ class FurtherVectors:
         return made
 
     def queries(
-        self, texts: Sequence[str] | None, given: Mapping[str, Sequence[Any]], *, names: Iterable[str], count: int
+        self, texts: Sequence[str] | None, vectors: Mapping[str, Sequence[Any]], *, names: Iterable[str], count: int
     ) -> list[dict[str, Any]]:
         """Make the further vectors of queries, by name; a query without words for BM25 has none for it.
 
         Args:
             texts: The queries; ``None`` if there are only token vectors of them.
-            given: Vectors of the queries that are at hand, by name.
+            vectors: Vectors of the queries that are at hand, by name.
             names: The vectors that are asked for.
             count: The number of queries.
 
@@ -94,7 +94,7 @@ class FurtherVectors:
             InvalidQueryError: A vector cannot be searched for.
         """
         names = list(names)
-        unused = sorted(set(given) - set(names))
+        unused = sorted(set(vectors) - set(names))
         if unused:
             raise ConfigurationError(
                 f"there are vectors for {unused}, but the search has the vectors {names}: name them in prefetch=, use "
@@ -104,16 +104,16 @@ class FurtherVectors:
         for name in names:
             if name == self._config.fde_vector:
                 continue
-            found = self._of_queries(name, texts, given)
+            found = self._of_queries(name, texts, vectors)
             _require_one_each(name, found, made)
             for query, vector in zip(made, found, strict=True):
                 if vector is not None:
                     query[name] = vector
         return made
 
-    def _of_queries(self, name: str, texts: Sequence[str] | None, given: Mapping[str, Sequence[Any]]) -> list[Any]:
-        if name in given:
-            return [_to_query(self._check_vector(name, vector)) for vector in given[name]]
+    def _of_queries(self, name: str, texts: Sequence[str] | None, vectors: Mapping[str, Sequence[Any]]) -> list[Any]:
+        if name in vectors:
+            return [_to_query(self._check_vector(name, vector)) for vector in vectors[name]]
         if texts is not None and self._bm25 is not None and name == self._config.bm25_vector:
             return list(self._bm25.queries(texts))
         if texts is not None and name in self._encoders:
@@ -162,15 +162,15 @@ def _to_dense(name: str, value: Any, dim: int) -> Vector:
 
 
 def _to_sparse(name: str, value: Any) -> Vector:
-    given = (
+    parts = (
         (list(value), list(value.values()))
         if isinstance(value, dict)
         else (getattr(value, "indices", None), getattr(value, "values", None))
     )
     try:
-        indices = np.asarray(given[0], np.float64)
+        indices = np.asarray(parts[0], np.float64)
         with np.errstate(over="ignore"):
-            values = np.asarray(given[1], np.float64).astype(np.float32)
+            values = np.asarray(parts[1], np.float64).astype(np.float32)
     except (TypeError, ValueError) as error:
         raise _not_sparse_error(name, value) from error
     if indices.ndim != 1 or indices.shape != values.shape or not np.isfinite(values).all():
