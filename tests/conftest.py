@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import tests.environment  # noqa: F401 - before the libraries that it is for
+
+# isort: split
+import gc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +15,10 @@ from tests.faults.server import FaultyServer, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # modules and tests stay: looking through them over and over again takes longer than many a test
 
 
 @pytest.fixture
