@@ -14,11 +14,19 @@ from qdrant_client import QdrantClient
 from tests.faults.server import FaultyServer, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
 
-def pytest_collection_finish() -> None:
-    gc.freeze()  # modules and tests stay: looking through them over and over again takes longer than many a test
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is imported and collected stays: no time is spent on looking for garbage in it, now or later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.set_threshold(*gc.get_threshold()[:2], 100)  # all else is looked through less often, too
+        gc.enable()
 
 
 @pytest.fixture

@@ -15,6 +15,15 @@ _ONE_THREAD: Final = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENB
 _NO_LOGS: Final = {"GRPC_VERBOSITY": "NONE", "GRPC_TRACE": ""}
 """gRPC's C++ code writes straight to standard error."""
 
+
+def _authorities() -> dict[str, str]:
+    """None: every client would read all there are, for longer than most tests take, and no stub server has one's word.
+
+    Whoever has a server tested may need them.
+    """
+    return {} if "QDRANT_URL" in os.environ else {"SSL_CERT_DIR": str(Path(__file__).parent)}
+
+
 _IN_MEMORY: Final = Path("/dev/shm")
 _ROOM: Final = 4 * 2**30
 
@@ -26,5 +35,5 @@ def _in_memory() -> dict[str, str]:
     return {"PYTEST_DEBUG_TEMPROOT": str(_IN_MEMORY)}
 
 
-for _name, _value in {**_ONE_THREAD, **_NO_LOGS, **_in_memory()}.items():
+for _name, _value in {**_ONE_THREAD, **_NO_LOGS, **_authorities(), **_in_memory()}.items():
     os.environ.setdefault(_name, _value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import qdrant_edge
 import transformers.models.bert.modeling_bert
 
@@ -9,5 +11,7 @@ import colbert_qdrant.edge
 import colbert_qdrant.encoders.checkpoint.load
 import tests.contract.conftest
 import tests.faults.migrating
+
+gc.freeze()  # and it stays in memory that they share
 
 __all__ = ["colbert_qdrant", "qdrant_edge", "tests", "transformers"]

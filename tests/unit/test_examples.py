@@ -154,6 +154,7 @@ def test_demo_embeds_only_what_changed(model: Path, tmp_path: Path, sources: Pat
 
 def test_demo_help_teaches() -> None:
     command = [sys.executable, str(EXAMPLES / "demo.py"), "--help"]  # as `make demo` starts it
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    environment = {**os.environ, "COLUMNS": "200"}
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
     assert "make demo QUERY=" in printed
     assert "a folder, or a name on the Hugging Face hub" in printed
