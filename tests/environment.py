@@ -1,6 +1,6 @@
 """How libraries are set up that read the environment when they are imported: `conftest.py` imports this before them.
 
-Processes that tests start inherit it. What somebody has set is left as it is.
+Processes that tests start inherit it.
 """
 
 from __future__ import annotations
@@ -14,16 +14,6 @@ _ONE_THREAD: Final = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENB
 """pytest-xdist keeps the cores busy, and matrices are small: more threads would only wait for each other."""
 _NO_LOGS: Final = {"GRPC_VERBOSITY": "NONE", "GRPC_TRACE": ""}
 """gRPC's C++ code writes straight to standard error."""
-
-
-def _authorities() -> dict[str, str]:
-    """None: every client would read all there are, for longer than most tests take, and no stub server has one's word.
-
-    Whoever has a server tested may need them.
-    """
-    return {} if "QDRANT_URL" in os.environ else {"SSL_CERT_DIR": str(Path(__file__).parent)}
-
-
 _IN_MEMORY: Final = Path("/dev/shm")
 _ROOM: Final = 4 * 2**30
 
@@ -35,5 +25,13 @@ def _in_memory() -> dict[str, str]:
     return {"PYTEST_DEBUG_TEMPROOT": str(_IN_MEMORY)}
 
 
-for _name, _value in {**_ONE_THREAD, **_NO_LOGS, **_authorities(), **_in_memory()}.items():
+def _trust_nobody() -> None:
+    """Every client would read all public authorities, for longer than most tests take; stub servers know none."""
+    os.environ.pop("SSL_CERT_FILE", None)
+    os.environ["SSL_CERT_DIR"] = str(Path(__file__).parent)
+
+
+for _name, _value in {**_ONE_THREAD, **_NO_LOGS, **_in_memory()}.items():
     os.environ.setdefault(_name, _value)
+if "QDRANT_URL" not in os.environ:
+    _trust_nobody()
