@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """What is imported and collected stays: no time is spent on looking for garbage in it, now or later."""
-    gc.disable()
     try:
         return (yield)
     finally:

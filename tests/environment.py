@@ -1,10 +1,11 @@
-"""How libraries are set up that read the environment when they are imported: `conftest.py` imports this before them.
+"""How libraries are set up that read the environment when they are imported: this is imported before them.
 
 Processes that tests start inherit it.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from pathlib import Path
@@ -31,6 +32,7 @@ def _trust_nobody() -> None:
     os.environ["SSL_CERT_DIR"] = str(Path(__file__).parent)
 
 
+gc.disable()  # what is imported stays; whoever imports this enables it again after the other imports
 for _name, _value in {**_ONE_THREAD, **_NO_LOGS, **_in_memory()}.items():
     os.environ.setdefault(_name, _value)
 if "QDRANT_URL" not in os.environ:

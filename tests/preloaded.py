@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tests.environment  # before the libraries that it is for
+
+# isort: split
 import gc
 
 import qdrant_edge
@@ -13,5 +16,6 @@ import tests.contract.conftest
 import tests.faults.migrating
 
 gc.freeze()  # and it stays in memory that they share
+gc.enable()
 
 __all__ = ["colbert_qdrant", "qdrant_edge", "tests", "transformers"]
