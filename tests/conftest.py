@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import tests.environment  # noqa: F401 - before the libraries that it is for
+
+# isort: split
+import gc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +14,18 @@ from qdrant_client import QdrantClient
 from tests.faults.server import FaultyServer, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is imported and collected stays: no time is spent on looking for garbage in it, now or later."""
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.set_threshold(*gc.get_threshold()[:2], 100)  # all else is looked through less often, too
+        gc.enable()
 
 
 @pytest.fixture

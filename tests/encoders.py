@@ -44,15 +44,18 @@ class WordEncoder:
         return {"type": "words", "name": f"words {self.salt}".strip(), "dim": self.dim, "salt": self.salt}
 
     def _encode(self, texts: Sequence[str]) -> TokenEmbeddings:
-        words = [text.split() for text in texts]
-        tokens = TokenEmbeddings.from_matrices(
-            [np.stack([self._word(word) for word in each[: self.longest]]) for each in words], dim=self.dim
-        )
-        truncated = [self.longest is not None and len(each) > self.longest for each in words]
+        matrices = [_matrix(text, self.salt, self.dim, self.longest) for text in texts]
+        tokens = TokenEmbeddings.from_matrices(matrices, dim=self.dim)
+        truncated = [self.longest is not None and len(text.split()) > self.longest for text in texts]
         return TokenEmbeddings(tokens.values, tokens.lengths, truncated=truncated)
 
     def _word(self, word: str) -> NDArray[np.float32]:
         return _vector(self.salt + word, self.dim)
+
+
+@lru_cache(maxsize=20_000)
+def _matrix(text: str, salt: str, dim: int, longest: int | None) -> NDArray[np.float32]:
+    return np.stack([_vector(salt + word, dim) for word in text.split()[:longest]])
 
 
 @lru_cache(maxsize=10_000)

@@ -6,8 +6,6 @@ import asyncio
 import inspect
 import os
 import signal
-import subprocess
-import sys
 import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -41,6 +39,7 @@ from colbert_qdrant.config import RetryConfig
 from colbert_qdrant.edge import aio
 from colbert_qdrant.edge.wire import HEADER
 from tests.encoders import WordEncoder, random_texts
+from tests.processes import run_script
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -377,9 +376,8 @@ def fail(*_: Any) -> None:
 
 
 def test_a_forked_child_does_not_keep_the_process_alive(tmp_path: Path) -> None:
-    code = FORK.format(path=str(tmp_path))
-    done = subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True)
-    assert done.stdout == "0\n"
+    done = run_script(FORK.format(path=str(tmp_path)))
+    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
 
 
 FORK = """
@@ -440,7 +438,8 @@ asyncio.run(AsyncEdgeClient(sys.argv[1]).get_collections())
 
 
 def test_the_process_ends_with_the_one_that_started_it(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-W", "ignore", "-c", FORGET, str(tmp_path)], check=True, timeout=60)
+    done = run_script(FORGET, tmp_path)
+    assert done.returncode == 0, done.stderr
     with opened_soon(tmp_path) as client:
         assert client.get_collections().collections == []
 

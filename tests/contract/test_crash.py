@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +9,7 @@ import pytest
 
 from colbert_qdrant import ColbertCollection, maxsim
 from tests.encoders import WordEncoder, random_texts
+from tests.processes import Script
 
 if TYPE_CHECKING:
     from tests.contract.conftest import Engine
@@ -39,10 +38,7 @@ with Engine(kind=sys.argv[1], path=Path(sys.argv[2]), name=sys.argv[3]).client()
 
 def killed_after(engine: Engine, acknowledged: int) -> int:
     """Start an endless ingest, kill it once so many documents are acknowledged; returns how many were."""
-    arguments = [sys.executable, "-c", INGEST, engine.kind, str(engine.path), engine.name]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
-        if process.stdout is None:
-            raise RuntimeError("no pipe")
+    with Script(INGEST, engine.kind, engine.path, engine.name) as process:
         count = 0
         while count < acknowledged:
             line = process.stdout.readline()
@@ -99,10 +95,7 @@ with Engine(kind=sys.argv[1], path=Path(sys.argv[2]), name=sys.argv[3]).client()
 
 def kill_fit(engine: Engine, phase: int) -> None:
     """Start a fit, and kill it when it first reports progress: of the fit itself (1), of adding encodings (2)."""
-    arguments = [sys.executable, "-c", FIT, engine.kind, str(engine.path), engine.name, str(phase)]
-    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        if process.stdout is None:
-            raise RuntimeError("no pipe")
+    with Script(FIT, engine.kind, engine.path, engine.name, phase) as process:
         line = process.stdout.readline()
         process.kill()
     assert line == "now\n"

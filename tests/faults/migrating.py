@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
 import os
 import sys
 from pathlib import Path
@@ -16,6 +14,7 @@ from colbert_qdrant import ColbertCollection, EdgeClient, LemurConfig, MuveraCon
 from colbert_qdrant.migrate import Migration, run
 from colbert_qdrant.points.ids import RESERVED_POINT
 from tests.encoders import WordEncoder, random_texts
+from tests.processes import PROCESSES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,12 +27,6 @@ COUNT = 30
 MUVERA = MuveraConfig(k_sim=2, dim_proj=8, r_reps=8)
 LEMUR = LemurConfig(dim=16, hidden=64, epochs=0, learn_tokens=200, fit_documents=100)
 FAST = RetryConfig(attempts=3, first_wait=0.001, longest_wait=0.002, deadline=20)
-
-with contextlib.suppress(ImportError):
-    import torch  # noqa: F401 - the library does so later, and every process would, for seconds
-
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload([__name__])
 
 
 def fill(client: Client, name: str = "docs", *, count: int = COUNT) -> None:

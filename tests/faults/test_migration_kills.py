@@ -12,7 +12,6 @@ from colbert_qdrant import EdgeClient
 from colbert_qdrant.points.ids import RESERVED_POINT
 from tests.faults.engine import EngineServer
 from tests.faults.migrating import (
-    PROCESSES,
     Kind,
     check_aliases,
     check_migrated,
@@ -28,6 +27,7 @@ from tests.faults.migrating import (
     work_on_server,
 )
 from tests.faults.server import serving
+from tests.processes import PROCESSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,10 +13,9 @@ import pytest
 from colbert_qdrant import ColbertEncoder, maxsim
 from tests.checkpoints import tiny_bert
 from tests.parity.checkpoints import build
+from tests.processes import run_script
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -29,9 +28,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(script: str, *arguments: object) -> str:
-    command: Sequence[str] = [sys.executable, str(EXAMPLES / script), *map(str, arguments)]
-    environment = {**os.environ, "COLUMNS": "200"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    done = run_script(EXAMPLES / script, *arguments, environment={"COLUMNS": "200"})
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -156,6 +153,8 @@ def test_demo_embeds_only_what_changed(model: Path, tmp_path: Path, sources: Pat
 
 
 def test_demo_help_teaches() -> None:
-    printed = run("demo.py", "--help")
+    command = [sys.executable, str(EXAMPLES / "demo.py"), "--help"]  # as `make demo` starts it
+    environment = {**os.environ, "COLUMNS": "200"}
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
     assert "make demo QUERY=" in printed
     assert "a folder, or a name on the Hugging Face hub" in printed

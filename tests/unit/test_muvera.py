@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +19,7 @@ from colbert_qdrant import (
 )
 from colbert_qdrant.fde.muvera import cells, encoder
 from colbert_qdrant.fde.muvera.host import HostCells
+from tests.processes import run_script
 from tests.unit.muvera_reference import reference
 
 DIM = 24
@@ -188,7 +187,7 @@ def test_another_process_encodes_the_same() -> None:
         "import numpy as np; from colbert_qdrant import *; from tests.unit.test_muvera import *;"
         "print(MuveraEncoder(SMALL, token_dim=DIM).encode_documents(random_batch([5, 9])).tobytes().hex())"
     )
-    printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
+    printed = run_script(script).stdout.strip()
     other = np.frombuffer(bytes.fromhex(printed), np.float32).reshape(2, -1)
     np.testing.assert_array_equal(MuveraEncoder(SMALL, token_dim=DIM).encode_documents(random_batch([5, 9])), other)
 

@@ -1,4 +1,4 @@
-"""A store in a temporary folder, and a way to run a script in another process."""
+"""A store in a temporary folder, and ways to run a script in another process."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from colbert_qdrant.edge import EdgeClient
+from tests import processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +33,14 @@ def script_env() -> dict[str, str]:
 
 
 @pytest.fixture
-def run_script(script_env: dict[str, str]) -> RunScript:
+def run_script() -> RunScript:
+    return processes.run_script
+
+
+@pytest.fixture
+def new_interpreter(script_env: dict[str, str]) -> RunScript:
+    """For what depends on what has been imported, and on how Python ends."""
+
     def run(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-c", script, *map(str, arguments)],

@@ -6,9 +6,6 @@ import asyncio
 import json
 import os
 import re
-import signal
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,6 +22,7 @@ from colbert_qdrant.errors import (
     ConfigurationError,
     EngineError,
 )
+from tests.processes import Script
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -402,16 +400,11 @@ for n in itertools.count():
 
 @unix
 @pytest.mark.parametrize("acknowledged", [1, 7, 40])
-def test_a_killed_process_loses_no_alias_it_acknowledged(
-    tmp_path: Path, script_env: dict[str, str], acknowledged: int
-) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", SWITCH_FOR_EVER, str(tmp_path)], stdout=subprocess.PIPE, text=True, env=script_env
-    ) as process:
-        assert process.stdout is not None
+def test_a_killed_process_loses_no_alias_it_acknowledged(tmp_path: Path, acknowledged: int) -> None:
+    with Script(SWITCH_FOR_EVER, tmp_path) as process:
         for _ in range(acknowledged):
             process.stdout.readline()
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         seen = acknowledged + len(process.stdout.read().splitlines())
     with EdgeClient(tmp_path) as client:
         found = aliases(client)

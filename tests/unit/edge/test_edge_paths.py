@@ -249,13 +249,13 @@ def test_a_path_that_names_nothing(
 
 
 def test_the_async_client_refuses_the_same(tmp_path: Path) -> None:
-    async def ask(name: str) -> None:
+    async def ask(*names: str) -> None:
         async with AsyncEdgeClient(tmp_path / "store") as client:
-            await client.attach("docs", name, b"x")
+            for name in names:
+                with pytest.raises(ConfigurationError):
+                    await client.attach("docs", name, b"x")
 
     with EdgeClient(tmp_path / "store") as client:
         client.create_collection("docs", VECTOR)
-    for name in ("../../../x", "\ud800", "collection.json"):
-        with pytest.raises(ConfigurationError):
-            asyncio.run(ask(name))
+    asyncio.run(ask("../../../x", "\ud800", "collection.json"))
     assert [path.name for path in tmp_path.iterdir()] == ["store"]

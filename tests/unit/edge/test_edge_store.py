@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from qdrant_client import models
 
 from colbert_qdrant.edge import EdgeClient
 from colbert_qdrant.errors import ClosedError, CollectionNotFoundError, EngineError, MissingExtraError, StoreLockedError
+from tests.processes import Script
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -183,13 +183,10 @@ def test_a_forked_child_that_keeps_the_files_open_is_blamed(tmp_path: Path, run_
 
 
 @unix
-def test_a_killed_process_loses_nothing_it_acknowledged(tmp_path: Path, script_env: dict[str, str]) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", WRITE_FOR_EVER, str(tmp_path)], stdout=subprocess.PIPE, text=True, env=script_env
-    ) as process:
-        assert process.stdout is not None
+def test_a_killed_process_loses_nothing_it_acknowledged(tmp_path: Path) -> None:
+    with Script(WRITE_FOR_EVER, tmp_path) as process:
         seen = [int(process.stdout.readline()) for _ in range(200)]
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         seen += [int(line) for line in process.stdout.read().splitlines()]
     with EdgeClient(tmp_path) as client:
         stored = {record.id: record.payload for record in client.scroll("docs", limit=len(seen) + 10)[0]}
@@ -204,8 +201,8 @@ def test_without_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert not (tmp_path / "store").exists()
 
 
-def test_importing_the_package_does_not_load_the_engine(run_script: Any) -> None:
-    result = run_script("import sys, colbert_qdrant.edge; print('qdrant_edge' in sys.modules)")
+def test_importing_the_package_does_not_load_the_engine(new_interpreter: Any) -> None:
+    result = new_interpreter("import sys, colbert_qdrant.edge; print('qdrant_edge' in sys.modules)")
     assert result.stdout == "False\n", result.stderr
 
 
@@ -252,7 +249,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> Non
         assert client.attachment("docs", "some.bin") == b"first"
 
 
-def test_a_client_that_is_never_closed_is_silent_when_python_exits(tmp_path: Path, run_script: Any) -> None:
+def test_a_client_that_is_never_closed_is_silent_when_python_exits(tmp_path: Path, new_interpreter: Any) -> None:
     # the engine's module is emptied after the client's, whose names are None by then
     script = """if True:
         import sys
@@ -260,5 +257,5 @@ def test_a_client_that_is_never_closed_is_silent_when_python_exits(tmp_path: Pat
         from colbert_qdrant.edge import client
         qdrant_edge.kept = qdrant_edge, client, client.EdgeClient(sys.argv[1])
         """
-    result = run_script(script, tmp_path / "store")
+    result = new_interpreter(script, tmp_path / "store")
     assert (result.returncode, result.stderr) == (0, "")

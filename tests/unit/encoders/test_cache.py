@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import shutil
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -18,6 +16,7 @@ from transformers import BertModel
 
 from colbert_qdrant import ConfigurationError, InvalidDocumentError, InvalidQueryError
 from tests.checkpoints import tiny_bert
+from tests.processes import Script
 from tests.unit.encoders.reference import assert_same, edit_json, edit_weights, load
 
 if TYPE_CHECKING:
@@ -349,18 +348,10 @@ np.save(out, np.concatenate([batch.values for batch in batches]))
 def test_processes_share_a_cache(bert: Path, folder: Path, tmp_path: Path) -> None:
     outs = [tmp_path / f"{name}.npy" for name in "ab"]
     with ExitStack() as stack:
-        processes = []
-        for out in outs:
-            command = [sys.executable, "-c", PROCESS, str(bert), str(folder), str(out)]
-            processes.append(
-                stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
-            )
-            stack.callback(processes[-1].kill)
+        processes = [stack.enter_context(Script(PROCESS, bert, folder, out)) for out in outs]
         for process in processes:
-            assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
         for process in processes:
-            assert process.stdin is not None
             process.stdin.write("\n")
             process.stdin.flush()
         assert [process.wait(timeout=120) for process in processes] == [0, 0]
