@@ -1,6 +1,6 @@
 """Encodings that must never change while `MuveraEncoder.VERSION` is 1: stored collections hold them.
 
-    python -m tests.unit.muvera_goldens
+    python -m tests.unit.fde.muvera_goldens
 
 writes them anew from the definition; only a new version is a reason to.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from colbert_qdrant import MuveraConfig, TokenEmbeddings
-from tests.unit.muvera_reference import margin, reference
+from tests.unit.fde.muvera_reference import margin, reference
 
 PATH = Path(__file__).parent / "goldens" / "muvera-1.npz"
 CASES = {

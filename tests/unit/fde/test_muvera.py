@@ -20,7 +20,7 @@ from colbert_qdrant import (
 from colbert_qdrant.fde.muvera import cells, encoder
 from colbert_qdrant.fde.muvera.host import HostCells
 from tests.processes import run_script
-from tests.unit.muvera_reference import reference
+from tests.unit.fde.muvera_reference import reference
 
 DIM = 24
 SMALL = MuveraConfig(k_sim=3, dim_proj=6, r_reps=4)
@@ -184,7 +184,7 @@ def test_read_only_tokens_are_encoded() -> None:
 
 def test_another_process_encodes_the_same() -> None:
     script = (
-        "import numpy as np; from colbert_qdrant import *; from tests.unit.test_muvera import *;"
+        "import numpy as np; from colbert_qdrant import *; from tests.unit.fde.test_muvera import *;"
         "print(MuveraEncoder(SMALL, token_dim=DIM).encode_documents(random_batch([5, 9])).tobytes().hex())"
     )
     printed = run_script(script).stdout.strip()

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from colbert_qdrant import ConfigurationError, MuveraConfig, MuveraEncoder, TokenEmbeddings
-from tests.unit import muvera_goldens
-from tests.unit.test_muvera import clustered
+from tests.unit.fde import muvera_goldens
+from tests.unit.fde.test_muvera import clustered
 
 
 @pytest.mark.parametrize(

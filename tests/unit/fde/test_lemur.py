@@ -29,7 +29,7 @@ from colbert_qdrant import (
     maxsim,
 )
 from colbert_qdrant.fde.lemur import host
-from tests.unit.test_muvera import rank_correlation, unit
+from tests.unit.fde.test_muvera import rank_correlation, unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

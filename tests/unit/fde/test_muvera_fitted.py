@@ -22,8 +22,8 @@ from colbert_qdrant import (
     maxsim,
 )
 from colbert_qdrant.fde import encoder_from_bytes
-from tests.unit.muvera_reference import reference
-from tests.unit.test_muvera import clustered, random_batch, rank_correlation, unit
+from tests.unit.fde.muvera_reference import reference
+from tests.unit.fde.test_muvera import clustered, random_batch, rank_correlation, unit
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -27,7 +27,7 @@ from colbert_qdrant.config import CollectionConfig, FdeQuantization, HnswConfig
 from colbert_qdrant.evaluate.graph import encoding_graph
 from colbert_qdrant.evaluate.metrics import ndcg, rank_by_score, recall, rerank
 from tests.encoders import WordEncoder
-from tests.unit.test_muvera import clustered
+from tests.unit.fde.test_muvera import clustered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
