@@ -44,12 +44,6 @@ def candidates_request(
 ) -> models.QueryRequest:
     """The same search with what ranking needs; the caller's object stays as it is.
 
-    Args:
-        own: The caller's search. Without a limit it finds as many candidates as `SearchOptions` says.
-        limit: How many hits are wanted.
-        filter: What has to hold beside the search's own filter.
-        shard_key: Which shards are searched, unless it says so itself.
-
     Raises:
         ConfigurationError: It finds fewer candidates than hits are wanted, or ``limit < 1``.
     """

@@ -39,15 +39,7 @@ def rank(
     limit: int,
     score_threshold: float | None,
 ) -> list[SearchHits]:
-    """Rank each query's own candidates.
-
-    Args:
-        queries: Token embeddings of the queries.
-        candidates: Those of each query.
-        encode: Makes the token matrices of texts; gets each text once.
-        limit: Most hits of a query.
-        score_threshold: Lowest score of a hit.
-    """
+    """Rank each query's own candidates."""
     scores = _scores(queries, [[candidate.text for candidate in each] for each in candidates], encode)
     ranked = []
     for each, by_text in zip(candidates, scores, strict=True):

@@ -52,12 +52,6 @@ async def publish(engine: Engine, collection: str, data: bytes, *, replace: bool
 
     Servers before 1.17 cannot decide that: of two that finish within the same milliseconds the second one wins.
 
-    Args:
-        engine: The engine.
-        collection: The collection's name.
-        data: The artefact.
-        replace: Replace a stored artefact.
-
     Returns:
         The artefact that the collection has now: this one, or the one that was stored first.
 

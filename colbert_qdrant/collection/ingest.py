@@ -44,15 +44,6 @@ async def ingest(
 ) -> IngestReport:
     """Stream documents into a collection in bounded memory, and fit its encoding when it is time to.
 
-    Args:
-        collection: The open collection.
-        documents: Any iterable, also an asynchronous one; it is read as the writing goes on, some hundred documents
-            ahead at most.
-        progress: A bar, silence, or a reporter of the caller's own; never started again before it is stopped.
-
-    Returns:
-        What was written.
-
     Raises:
         ConfigurationError: The documents have to be awaited, and there is no event loop.
         InvalidDocumentError: A document cannot be stored. It and the others read with it are not written, the

@@ -169,16 +169,7 @@ async def declare(
     fde: FixedDimensionalEncoder | None,
     tokens_of: Mapping[str, Any],
 ) -> None:
-    """Write into a collection's metadata which encoding it has.
-
-    Args:
-        name: The collection's name.
-        engine: The engine.
-        encoder: The encoder that it is used with.
-        config: Its settings.
-        fde: Its encoding; ``None`` if it is not fitted.
-        tokens_of: The fingerprint of the encoder of its tokens, see `Stored`.
-    """
+    """Write into a collection's metadata which encoding it has."""
     fingerprint = await engine.runtime.compute(fingerprint_of, config, encoder, fde, tokens_of=tokens_of)
     await write_metadata(engine, name, to_metadata(fingerprint))
 

@@ -26,15 +26,7 @@ async def scroll_points(
     with_payload: bool | list[str] = False,
     with_vectors: bool | list[str] = False,
 ) -> AsyncIterator[list[models.Record]]:
-    """Read the points that match a filter, in the order of their ids; no page is empty.
-
-    Args:
-        engine: The engine.
-        collection: The collection's name.
-        chosen: The filter; the point that holds metadata never matches.
-        limit: Returns the most points that the next page may have.
-        with_payload: Whether they come with their payload, or which keys of it.
-        with_vectors: Whether they come with their vectors, or which.
+    """Read the points that match a filter, but for the reserved one, in the order of their ids; no page is empty.
 
     Raises:
         EngineError: There are more points than the engine says.

@@ -21,10 +21,6 @@ _SENTENCE_END: Final = re.compile(r"(?<=[.!?。！？])\s*|\n+")
 def query_spans(texts: Sequence[str], *, seed: int) -> list[str]:
     """Pieces of documents as short as queries: from each sentence some words in a row.
 
-    Args:
-        texts: Documents.
-        seed: Chooses sentences and words.
-
     Returns:
         At most 2,048 texts, none of them empty, from all over the documents.
     """
@@ -43,10 +39,6 @@ def query_spans(texts: Sequence[str], *, seed: int) -> list[str]:
 
 def token_spans(tokens: TokenEmbeddings, *, seed: int) -> TokenEmbeddings:
     """Pieces of documents as short as queries, where there are no texts: some token vectors in a row.
-
-    Args:
-        tokens: Documents.
-        seed: Chooses documents and tokens.
 
     Returns:
         At most 2,048 matrices, of 3 to 24 token vectors where documents have so many, from all over the documents.

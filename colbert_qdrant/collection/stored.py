@@ -53,23 +53,13 @@ class StoredDocuments:
         self._limit = self._allowed(_PAGE_POINTS[0])
 
     async def pages(self, chosen: models.Filter, *, payload: bool) -> AsyncIterator[Page]:
-        """Documents that match a filter, all with token vectors, in the order of their points' ids.
-
-        Args:
-            chosen: The filter.
-            payload: Whether they come with the payload.
-        """
+        """Documents that match a filter, all with token vectors, in the order of their points' ids."""
         wanted = self._wanted(payload=payload)
         async for records in scroll_points(self._engine, self._collection, chosen, limit=lambda: self._limit, **wanted):
             yield self._page(records)
 
     async def sample(self, most: int, *, seed: int) -> AsyncIterator[Page]:
-        """Documents with token vectors in random order, at least ``most`` if there are as many, with their payload.
-
-        Args:
-            most: How many are needed.
-            seed: Chooses them.
-        """
+        """Documents with token vectors in random order, at least ``most`` if there are as many, with their payload."""
         if not self._config.native:  # their ids are random, so the first ones are a sample
             async for page in self.pages(has_tokens(self._config), payload=True):
                 yield page

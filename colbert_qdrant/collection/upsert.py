@@ -36,12 +36,6 @@ async def upsert(
 
     A batch that is refused or too large is bisected to isolate the bad points; all others are stored.
 
-    Args:
-        engine: The engine.
-        collection: The collection's name.
-        points: The points.
-        on_stored: Called with the number of points that each request stored.
-
     Returns:
         The points that were refused.
 

@@ -72,13 +72,6 @@ class DocumentWriter:
     async def write(self, documents: Sequence[Document], progress: ProgressReporter) -> Written:
         """Write documents, and wait until the engine has them.
 
-        Args:
-            documents: Documents with distinct ids.
-            progress: Told about every acknowledged batch.
-
-        Returns:
-            What was written.
-
         Raises:
             InvalidDocumentError: A document cannot be stored; nothing was written.
             InvalidTokensError: The encoder gave token embeddings that cannot be stored; nothing was written.

@@ -192,11 +192,6 @@ class ClientEngine:
     async def request(self, operation: str, collection: str, send: Callable[[], Awaitable[Result]]) -> Result:
         """Send a request, again where that may help; nothing may happen twice if it is sent twice.
 
-        Args:
-            operation: The name of the operation, for messages.
-            collection: The collection's name; may be empty.
-            send: Sends it.
-
         Raises:
             RequestError: The request failed for good; the error has the fault and the number of attempts.
             CollectionNotFoundError: There is no such collection.

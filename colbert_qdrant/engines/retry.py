@@ -30,16 +30,6 @@ async def run(
 ) -> tuple[Result, int]:
     """Send a request, and again while a retry may help.
 
-    Args:
-        send: Sends it; nothing may happen twice if that is called twice.
-        operation: What it does, for messages.
-        collection: To which collection; may be empty.
-        config: The most attempts, the waits between them and the deadline.
-        sleep: Waits before it is sent again.
-
-    Returns:
-        The result, and the number of attempts.
-
     Raises:
         RequestError: The request failed for good; the error has the fault and the number of attempts.
         CollectionNotFoundError: There is no such collection.

@@ -25,12 +25,6 @@ async def execute(
 ) -> Answers:
     """Send searches; one that was filtered and found too little through the graph is sent once more without it.
 
-    Args:
-        engine: The engine.
-        collection: The collection's name.
-        searches: The requests of all queries.
-        builder: The builder that made them.
-
     Returns:
         An answer to each part of each search, in their order.
     """

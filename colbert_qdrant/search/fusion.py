@@ -71,16 +71,9 @@ def fusion_parts(
     limit: int,
     capabilities: Capabilities,
 ) -> dict[str, Any]:
-    """Build the parts of a request that fuse prefetches.
+    """Build the parts of a request that fuse prefetches by ``fusion``, which is not ``"maxsim"``.
 
-    Args:
-        fusion: How; not ``"maxsim"``.
-        prefetches: The prefetches, by the name of their vector.
-        rank: What ranks by MaxSim.
-        first: The name of the encodings.
-        asked: The names of all vectors that were asked for; a query may lack some.
-        limit: Candidates that a formula is computed for.
-        capabilities: What the engine can do.
+    ``first`` names the encodings, whose candidates ``rank`` ranks by MaxSim. A query may lack vectors of ``asked``.
 
     Raises:
         CapabilityError: The engine does not know the fusion.

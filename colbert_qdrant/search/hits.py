@@ -24,12 +24,6 @@ def to_hits(
 ) -> SearchHits:
     """Convert search results to hits, in the order of (−score, id): ties come in the same order every time.
 
-    Args:
-        points: The results.
-        config: The collection's settings.
-        with_payload: Whether they come with their payload.
-        found_by: The points that each vector found.
-
     Raises:
         SchemaMismatchError: A point holds no document.
     """

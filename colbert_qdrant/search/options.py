@@ -250,10 +250,6 @@ def check_grouping(group_by: str, group_size: int) -> None:
 def check_options(kind: type, options: Mapping[str, Any]) -> CheckedOptions:
     """Check the options that a method was called with.
 
-    Args:
-        kind: The method's options, such as `SearchOptions`.
-        options: The options as they were given.
-
     Raises:
         ConfigurationError: An option is out of range, or contradicts another.
         TypeError: The method has no such option.
