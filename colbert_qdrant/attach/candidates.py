@@ -42,7 +42,7 @@ def own_requests(queries: Sequence[str], by: BatchCandidates) -> list[models.Que
 def candidates_request(
     own: models.QueryRequest, *, limit: int, filter: models.Filter | None, shard_key: str | int | None
 ) -> models.QueryRequest:
-    """The same search with what ranking needs; the caller's object stays as it is.
+    """Return a copy of a user's search with what ranking needs; without a limit it finds `SearchOptions`' default.
 
     Raises:
         ConfigurationError: It finds fewer candidates than hits are wanted, or ``limit < 1``.
