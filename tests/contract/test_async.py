@@ -292,7 +292,7 @@ def test_one_that_is_killed_at_work_is_asked_again(tmp_path: Path) -> None:
         await docs.ingest(DOCUMENTS)
         stop(client)  # so that it cannot answer before it is killed
         searches = [asyncio.create_task(docs.search(query)) for query in QUERIES]
-        while len(worker(client)._waiting) < len(QUERIES):  # noqa: ASYNC110 - nothing tells of it
+        while len(worker(client)._pending) < len(QUERIES):  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0)
         kill(client)
         assert [len(hits) for hits in await asyncio.gather(*searches)] == [10] * len(QUERIES)
