@@ -23,15 +23,12 @@ class ProgressReporter(Protocol):
 
     def start(self, total: int | None) -> None:
         """Begin, before the first document; ``total`` is without those done before, ``None`` if nobody knows it."""
-        ...
 
     def advance(self, documents: int) -> None:
         """Count the documents of a batch, after it was acknowledged."""
-        ...
 
     def stop(self) -> None:
         """End, also after an error."""
-        ...
 
 
 class Silence:

@@ -45,26 +45,21 @@ class FdeConfig(Protocol):
     @property
     def dim(self) -> int:
         """Dimensions of the encoding."""
-        ...
 
     @property
     def needs_fit(self) -> bool:
         """Tells whether something has to be fitted to a collection before it can encode."""
-        ...
 
     @property
     def fit_documents(self) -> int:
         """Documents that it is fitted to, if it needs a fit."""
-        ...
 
     @property
     def seed(self) -> int:
         """The seed that chooses the documents of a fit, and all else that is random."""
-        ...
 
     def to_dict(self) -> dict[str, Any]:
         """Return all settings as JSON values, and the tag as ``"type"``."""
-        ...
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -73,7 +68,6 @@ class FdeConfig(Protocol):
         Raises:
             ConfigurationError: The tag is another algorithm's, a key is unknown, or a value is out of range.
         """
-        ...
 
 
 FDE_CONFIGS: Final[dict[str, type[FdeConfig]]] = {}

@@ -5,13 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from colbert_qdrant.errors import (
-    ClosedError,
-    ColbertQdrantError,
-    EngineError,
-    SchemaMismatchError,
-    StoreLockedError,
-)
+from colbert_qdrant.errors import ClosedError, ColbertQdrantError, EngineError, SchemaMismatchError, StoreLockedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

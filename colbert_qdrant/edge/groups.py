@@ -42,17 +42,11 @@ class PointSource(Protocol):
 
     def query_batch(self, operation: str, requests: Sequence[models.QueryRequest]) -> list[QueryResponse]:
         """Answers queries; errors name the operation that they are part of."""
-        ...
 
     def retrieve(
-        self,
-        ids: Sequence[PointId],
-        *,
-        with_payload: models.WithPayloadInterface,
-        with_vectors: bool | Sequence[str],
+        self, ids: Sequence[PointId], *, with_payload: models.WithPayloadInterface, with_vectors: bool | Sequence[str]
     ) -> list[models.Record]:
         """Reads points by id; ids that do not exist are left out."""
-        ...
 
 
 class GroupSearch:

@@ -23,12 +23,7 @@ OPTIMIZER_DEFAULTS: dict[str, Any] = {
 _MEMORY: dict[str, type[Any]] = {"memory": edge.Memory}
 _QUANTIZATIONS: dict[str, tuple[str, type[Any], tuple[str, ...], dict[str, type[Any]]]] = {
     "ScalarQuantization": ("scalar", edge.ScalarQuantizationConfig, ("quantile",), {"type": edge.ScalarType}),
-    "ProductQuantization": (
-        "product",
-        edge.ProductQuantizationConfig,
-        (),
-        {"compression": edge.CompressionRatio},
-    ),
+    "ProductQuantization": ("product", edge.ProductQuantizationConfig, (), {"compression": edge.CompressionRatio}),
     "BinaryQuantization": (
         "binary",
         edge.BinaryQuantizationConfig,

@@ -62,9 +62,7 @@ def require_for(config: CollectionConfig, capabilities: Capabilities) -> None:
     """
     if config.fde.needs_fit:
         capabilities.require(
-            "has_vector",
-            what="an encoding that is fitted to its collection",
-            remedy="use MuveraConfig() as it is",
+            "has_vector", what="an encoding that is fitted to its collection", remedy="use MuveraConfig() as it is"
         )
     if (config.fde_quantization or "").startswith("turbo"):
         what = f"fde_quantization={config.fde_quantization!r}"
@@ -243,9 +241,7 @@ def check_schema(
 
 
 def _problems_of_vectors(
-    config: CollectionConfig,
-    dense: Mapping[str, models.VectorParams],
-    sparse: Mapping[str, models.SparseVectorParams],
+    config: CollectionConfig, dense: Mapping[str, models.VectorParams], sparse: Mapping[str, models.SparseVectorParams]
 ) -> list[str]:
     problems = []
     for name, wanted in config.dense.items():

@@ -136,11 +136,7 @@ def open_checkpoint(
     return CheckpointFiles(
         name=name,
         folder=_download(
-            name,
-            revision=revision,
-            token=token,
-            local_files_only=local_files_only,
-            code=trust_remote_code,
+            name, revision=revision, token=token, local_files_only=local_files_only, code=trust_remote_code
         ),
     )
 
