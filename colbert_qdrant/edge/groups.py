@@ -50,14 +50,7 @@ class PointSource(Protocol):
 
 
 class GroupSearch:
-    """Searches for groups of points.
-
-    Args:
-        source: The points to search in.
-        request: The query, and what to return of the points; its limit is ignored.
-        group_by: The payload field.
-        limit: The number of groups.
-        group_size: The most points of a group.
+    """Searches for groups of points; the limit of the request itself is ignored.
 
     Raises:
         ConfigurationError: `limit` or `group_size` is less than 1.

@@ -56,12 +56,7 @@ class VectorEncoder(Protocol):
 def encode_and_check(
     encoder: LateInteractionEncoder, texts: Sequence[str], error: type[InvalidDocumentError | MigrationError]
 ) -> TokenEmbeddings:
-    """Encode documents, and check that the encoder gives one matrix per text.
-
-    Raises:
-        InvalidDocumentError, MigrationError: The encoder does not give one matrix per text, of its own ``dim``; the
-            caller chooses which of the two.
-    """
+    """Encode documents; raise ``error`` unless the encoder gives one matrix per text, of its own ``dim``."""
     tokens = encoder.encode_documents(texts)
     if len(tokens) != len(texts) or tokens.dim != encoder.dim:
         raise error(
@@ -72,11 +67,10 @@ def encode_and_check(
 
 
 def check_texts(texts: Sequence[str], error: type[InvalidQueryError | InvalidDocumentError]) -> list[str]:
-    """Return texts as a list of strings.
+    """Return texts as a list of strings; raise ``error`` if one is none.
 
     Raises:
         ConfigurationError: The texts are a single string.
-        InvalidQueryError, InvalidDocumentError: A text is not a string; the caller chooses which of the two.
     """
     if isinstance(texts, str):
         raise ConfigurationError("expected a list of texts, got one string: put it into a list")

@@ -55,11 +55,7 @@ _TURBO_BITS: Final = {"turbo4": models.TurboQuantBitSize.BITS4, "turbo2": models
 
 
 def require_for(config: CollectionConfig, capabilities: Capabilities) -> None:
-    """Raise unless the engine has what a collection of these settings needs.
-
-    Raises:
-        CapabilityError: The engine lacks something; the message names the version that has it.
-    """
+    """Raise `CapabilityError`, which names the version to have, unless the engine has what these settings need."""
     if config.fde.needs_fit:
         capabilities.require(
             "has_vector", what="an encoding that is fitted to its collection", remedy="use MuveraConfig() as it is"
