@@ -46,7 +46,9 @@ def rank_correlation(first: NDArray[np.float32], second: NDArray[np.float32]) ->
 
 
 def ndcg(ranking: Ranking, qrels: Sequence[Mapping[int, int]]) -> float:
-    """Compute nDCG@10, the mean over the queries that have judgments: document number → relevance, graded.
+    """Compute nDCG@10 of document numbers, best first: the mean over the queries that have judgments.
+
+    A query's judgments are document number → relevance, in grades.
 
     Raises:
         MissingExtraError: ir-measures is not installed.
