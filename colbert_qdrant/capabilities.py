@@ -111,15 +111,9 @@ class Capabilities:
         return feature not in self.lacks
 
     def require(self, feature: Feature, *, what: str, remedy: str) -> None:
-        """Raise unless the engine has a feature.
+        """Raise `CapabilityError` unless the engine has a feature; the message names the version that has it.
 
-        Args:
-            feature: The feature.
-            what: The thing that was asked for, for the message.
-            remedy: The alternative to upgrading the server, for the message.
-
-        Raises:
-            CapabilityError: The engine lacks the feature; the message names the version that has it.
+        ``what`` was asked for; ``remedy`` is the alternative to upgrading the server.
         """
         if self.has(feature):
             return

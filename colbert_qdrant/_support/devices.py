@@ -6,18 +6,7 @@ from colbert_qdrant.errors import ConfigurationError
 
 
 def require_device(device: str, *, remedy: str) -> str:
-    """Make sure that torch can compute on a device.
-
-    Args:
-        device: Its name, such as ``"cuda:1"`` or ``"mps"``.
-        remedy: The advice if it cannot be used, for the message.
-
-    Returns:
-        The name.
-
-    Raises:
-        ConfigurationError: Torch has no such device.
-    """
+    """Return a device's name, such as ``"cuda:1"``; raise `ConfigurationError`, with the remedy, if torch lacks it."""
     import torch  # noqa: PLC0415
 
     try:

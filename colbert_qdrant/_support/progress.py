@@ -23,15 +23,12 @@ class ProgressReporter(Protocol):
 
     def start(self, total: int | None) -> None:
         """Begin, before the first document; ``total`` is without those done before, ``None`` if nobody knows it."""
-        ...
 
     def advance(self, documents: int) -> None:
         """Count the documents of a batch, after it was acknowledged."""
-        ...
 
     def stop(self) -> None:
         """End, also after an error."""
-        ...
 
 
 class Silence:
@@ -84,12 +81,7 @@ class _RichBar:
 
 @contextmanager
 def reporting(progress: bool | ProgressReporter, *, label: str, total: int | None) -> Iterator[ProgressReporter]:  # noqa: FBT001
-    """Start the reporter that is asked for, and stop it in the end.
-
-    Args:
-        progress: ``True`` is a live bar where stderr is a terminal, and nothing elsewhere; or a reporter.
-        label: The text beside the bar.
-        total: Documents to come; ``None`` if nobody knows.
+    """Start the reporter that is asked for, and stop it in the end; ``True`` shows a bar if stderr is a terminal.
 
     Raises:
         MissingExtraError: A bar is wanted and rich is not installed.

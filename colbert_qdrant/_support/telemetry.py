@@ -27,12 +27,7 @@ def operation(name: str, **attributes: Any) -> Iterator[None]:
 
 @contextmanager
 def request(name: str, collection: str, address: tuple[str, int] | None) -> Iterator[dict[str, Any]]:
-    """Record a span of a request to a database.
-
-    Args:
-        name: The operation.
-        collection: The collection's name; may be empty.
-        address: Host and port of the server; ``None`` where there is none.
+    """Record a span of a request to a database; ``address`` is the host and port of a server.
 
     Yields:
         A dict that takes attributes which are known only at the end.

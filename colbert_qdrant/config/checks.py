@@ -65,13 +65,6 @@ def require_number(name: str, value: object, *, minimum: float, maximum: float |
         raise ConfigurationError(f"{name} must be a number {bounds}, got {value!r}")
 
 
-def without_tag(tag: str, data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the data without its tag, which has to be that of an algorithm."""
-    if data.get("type") != tag:
-        raise ConfigurationError(f"expected an FDE of type {tag!r}, got {data.get('type')!r}")
-    return {key: value for key, value in data.items() if key != "type"}
-
-
 def require_one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
     """Raise unless a value is one of some strings."""
     if value not in choices:

@@ -13,7 +13,6 @@ from colbert_qdrant.config.checks import (
     require_number,
     require_one_of,
     without_defaults,
-    without_tag,
 )
 from colbert_qdrant.errors import ConfigurationError
 
@@ -45,26 +44,21 @@ class FdeConfig(Protocol):
     @property
     def dim(self) -> int:
         """Dimensions of the encoding."""
-        ...
 
     @property
     def needs_fit(self) -> bool:
         """Tells whether something has to be fitted to a collection before it can encode."""
-        ...
 
     @property
     def fit_documents(self) -> int:
         """Documents that it is fitted to, if it needs a fit."""
-        ...
 
     @property
     def seed(self) -> int:
         """The seed that chooses the documents of a fit, and all else that is random."""
-        ...
 
     def to_dict(self) -> dict[str, Any]:
         """Return all settings as JSON values, and the tag as ``"type"``."""
-        ...
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -73,7 +67,6 @@ class FdeConfig(Protocol):
         Raises:
             ConfigurationError: The tag is another algorithm's, a key is unknown, or a value is out of range.
         """
-        ...
 
 
 FDE_CONFIGS: Final[dict[str, type[FdeConfig]]] = {}
@@ -81,7 +74,31 @@ FDE_CONFIGS: Final[dict[str, type[FdeConfig]]] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
-class MuveraConfig:
+class _TaggedSettings:
+    """Settings that are stored with the tag of their algorithm."""
+
+    tag: ClassVar[str]
+    _later: ClassVar[tuple[str, ...]] = ()
+    """Settings that are stored only if they are set, see `without_defaults`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all settings as JSON values, tagged with the algorithm."""
+        return without_defaults(type(self), {"type": self.tag, **asdict(self)}, among=self._later)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Make settings of what `to_dict` returned.
+
+        Raises:
+            ConfigurationError: The tag is another algorithm's, a key is unknown, or a value is out of range.
+        """
+        if data.get("type") != cls.tag:
+            raise ConfigurationError(f"expected an FDE of type {cls.tag!r}, got {data.get('type')!r}")
+        return cls(**require_known_fields(cls, {key: value for key, value in data.items() if key != "type"}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MuveraConfig(_TaggedSettings):
     """MUVERA, the data-independent fixed dimensional encoding (arXiv 2405.19504).
 
     The encoding has ``r_reps * 2**k_sim * dim_proj`` dimensions, 10,240 by default, or ``final_projection`` of them.
@@ -117,6 +134,7 @@ class MuveraConfig:
     """
 
     tag: ClassVar[str] = "muvera"
+    _later: ClassVar[tuple[str, ...]] = ("final_projection", "center", "partition", "fit_documents", "variant")
 
     k_sim: int = 5
     dim_proj: int = 16
@@ -189,23 +207,9 @@ class MuveraConfig:
         """Cells per repetition."""
         return 1 << self.k_sim
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return all settings as JSON values, tagged with the algorithm; see `without_defaults`."""
-        later_settings = ("final_projection", "center", "partition", "fit_documents", "variant")
-        return without_defaults(type(self), {"type": self.tag, **asdict(self)}, among=later_settings)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Make settings of what `to_dict` returned.
-
-        Raises:
-            ConfigurationError: The tag is another algorithm's, a key is unknown, or a value is out of range.
-        """
-        return cls(**require_known_fields(cls, without_tag(cls.tag, data)))
-
 
 @dataclass(frozen=True, kw_only=True)
-class LemurConfig:
+class LemurConfig(_TaggedSettings):
     """LEMUR, the learned fixed dimensional encoding (arXiv 2601.21853), rotated, cut, balanced and refined.
 
     It is fitted to a collection's own token embeddings. An encoding has ``dim`` dimensions in order of importance, so
@@ -274,19 +278,6 @@ class LemurConfig:
     def needs_fit(self) -> bool:
         """Always true: LEMUR cannot encode before it is fitted."""
         return True
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return all settings as JSON values, tagged with the algorithm."""
-        return {"type": self.tag, **asdict(self)}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Make settings of what `to_dict` returned.
-
-        Raises:
-            ConfigurationError: The tag is another algorithm's, a key is unknown, or a value is out of range.
-        """
-        return cls(**require_known_fields(cls, without_tag(cls.tag, data)))
 
 
 def fde_from_dict(data: Mapping[str, Any]) -> FdeConfig:

@@ -5,40 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
+from qdrant_client import models
+
 from colbert_qdrant.config.checks import require_bool, require_int, require_number, require_one_of
 
-_LANGUAGES: Final = (
-    "arabic",
-    "azerbaijani",
-    "basque",
-    "bengali",
-    "catalan",
-    "chinese",
-    "danish",
-    "dutch",
-    "english",
-    "finnish",
-    "french",
-    "german",
-    "greek",
-    "hebrew",
-    "hinglish",
-    "hungarian",
-    "indonesian",
-    "italian",
-    "japanese",
-    "kazakh",
-    "nepali",
-    "norwegian",
-    "portuguese",
-    "romanian",
-    "russian",
-    "slovene",
-    "spanish",
-    "swedish",
-    "tajik",
-    "turkish",
-)
+_LANGUAGES: Final = tuple(each.value for each in models.Language)
 
 Distance = Literal["cosine", "dot", "euclid", "manhattan"]
 """The way in which two dense vectors are compared."""

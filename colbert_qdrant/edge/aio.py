@@ -108,11 +108,7 @@ class _Worker:
 
     @classmethod
     async def start(cls, path: Path) -> Self:
-        """Start the process, and have it open the store.
-
-        Raises:
-            EngineError: The store cannot be opened.
-        """
+        """Start the process and have it open the store, whose error is raised if it cannot be opened."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", _MODULE, str(path)),
             stdin=asyncio.subprocess.PIPE,

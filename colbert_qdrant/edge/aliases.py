@@ -24,10 +24,6 @@ class Aliases:
     Attributes:
         targets: Alias → the collection that it stands for. The mapping is never changed, only replaced, so that it may
             be read at any time.
-
-    Raises:
-        EngineError: The file is damaged.
-        CapabilityError: A newer version of this library wrote it.
     """
 
     def __init__(self, store: Path) -> None:
@@ -35,18 +31,7 @@ class Aliases:
         self.targets = _read(store / FILE_NAME)
 
     def change(self, operations: Sequence[models.AliasOperations], collections: Collection[str]) -> None:
-        """Carries out operations in their order: all of them, or none.
-
-        Args:
-            operations: The operations.
-            collections: The collections of the store.
-
-        Raises:
-            CollectionNotFoundError: An alias is to stand for what is no collection, or the alias to rename is not
-                there.
-            CollectionExistsError: A collection has the name of a new alias.
-            ConfigurationError: A name cannot be that of an alias, or an operation is none.
-        """
+        """Carries out operations in their order: all of them, or none; errors are as in `EdgeClient`."""
         targets = dict(self.targets)
         for operation in operations:
             match operation:

@@ -47,10 +47,7 @@ class EdgeClient(ReadMethods):
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
 
@@ -75,7 +72,7 @@ class EdgeClient(ReadMethods):
         quantization_config: models.QuantizationConfig | None = None,
         metadata: models.Payload | None = None,
     ) -> bool:
-        """Creates an empty collection.
+        """Creates an empty collection, and returns True.
 
         Args:
             collection_name: A name that is no collection's yet.
@@ -85,9 +82,6 @@ class EdgeClient(ReadMethods):
             optimizers_config: How segments are built; by default one per CPU core, at most 8.
             quantization_config: Quantization of the vectors that have none of their own.
             metadata: JSON that is kept with the collection.
-
-        Returns:
-            True.
 
         Raises:
             CollectionExistsError: There is such a collection, one whose name differs only in upper and lower case, or
@@ -129,7 +123,7 @@ class EdgeClient(ReadMethods):
         metadata: models.Payload | None = None,
         vectors_config: Mapping[str, models.VectorParamsDiff] | None = None,
     ) -> bool:
-        """Changes a collection's metadata, and how its vectors are indexed and kept.
+        """Changes a collection's metadata, and how its vectors are indexed and kept; returns True.
 
         For changed vectors the collection is opened anew, which calls of other threads wait for. `optimize` then
         builds what was asked for; until it does, searches go on with what there is.
@@ -139,9 +133,6 @@ class EdgeClient(ReadMethods):
             metadata: Merged into the collection's, by top-level keys; a value of None deletes its key.
             vectors_config: Dense vector → what is to change of it; "" is the unnamed vector. Fields that are not set
                 stay as they are. An empty `HnswConfigDiff`, or `Disabled`, leaves it to the collection's parameters.
-
-        Returns:
-            True.
 
         Raises:
             SchemaMismatchError: A vector is not in the collection; nothing was changed.
@@ -185,18 +176,14 @@ class EdgeClient(ReadMethods):
         return self._store.delete(collection_name)
 
     def update_collection_aliases(self, change_aliases_operations: Sequence[models.AliasOperations]) -> bool:
-        """Changes aliases, other names of collections: all operations in their order, or none of them.
+        """Changes aliases, other names of collections: all operations in their order, or none of them; returns True.
 
         An alias that is there already is switched to the other collection. Whoever uses it meanwhile finds the old
         collection or the new one, and so does whoever opens the store after a crash. Deleting an alias that is not
         there does nothing.
 
-        Returns:
-            True.
-
         Raises:
-            CollectionNotFoundError: An alias is to stand for what is no collection, or the alias to rename is not
-                there.
+            CollectionNotFoundError: An alias is to stand for what is no collection, or the alias to rename is missing.
             CollectionExistsError: A collection has the name that an alias is to get.
             ConfigurationError: A name cannot be that of an alias, or an operation is none.
         """

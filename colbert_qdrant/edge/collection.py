@@ -157,10 +157,7 @@ class Collection:
         operations = edge.UpdateOperation
         with self._engine_call("overwrite_payload"):
             self._select(
-                points,
-                operations.overwrite_payload,
-                operations.overwrite_payload_by_filter,
-                to_payload(payload),
+                points, operations.overwrite_payload, operations.overwrite_payload_by_filter, to_payload(payload)
             )
 
     def delete_payload(self, keys: Sequence[str], points: Selector) -> None:
@@ -211,11 +208,7 @@ class Collection:
         return [from_record(record) for record in records], None if next_offset is None else from_id(next_offset)
 
     def retrieve(
-        self,
-        ids: Sequence[PointId],
-        *,
-        with_payload: models.WithPayloadInterface,
-        with_vectors: bool | Sequence[str],
+        self, ids: Sequence[PointId], *, with_payload: models.WithPayloadInterface, with_vectors: bool | Sequence[str]
     ) -> list[models.Record]:
         """Reads points by id; ids that do not exist are left out."""
         with self._engine_call("retrieve"):

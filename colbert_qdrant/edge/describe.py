@@ -37,11 +37,7 @@ def collection_info(manifest: Manifest, shard: edge.ShardInfo) -> models.Collect
 def _config(manifest: Manifest) -> models.CollectionConfig:
     config = manifest.config
     # There is no flushing in the background, which is what 0 stands for.
-    optimizers: dict[str, Any] = {
-        **OPTIMIZER_DEFAULTS,
-        "flush_interval_sec": 0,
-        **config["optimizers_config"],
-    }
+    optimizers: dict[str, Any] = {**OPTIMIZER_DEFAULTS, "flush_interval_sec": 0, **config["optimizers_config"]}
     return models.CollectionConfig(
         params=vector_params(manifest),
         hnsw_config=models.HnswConfig(**(HNSW_DEFAULTS | (config.get("hnsw_config") or {}))),

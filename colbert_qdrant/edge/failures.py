@@ -5,13 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from colbert_qdrant.errors import (
-    ClosedError,
-    ColbertQdrantError,
-    EngineError,
-    SchemaMismatchError,
-    StoreLockedError,
-)
+from colbert_qdrant.errors import ClosedError, ColbertQdrantError, EngineError, SchemaMismatchError, StoreLockedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,12 +26,7 @@ _KINDS: tuple[tuple[str, type[ColbertQdrantError], str], ...] = (
 
 @contextlib.contextmanager
 def engine_errors(operation: str, collection: str) -> Iterator[None]:
-    """Raises the errors of this library instead of Edge's.
-
-    Args:
-        operation: The method that was called, for the message.
-        collection: The collection that it was called for, for the message.
-    """
+    """Raises this library's errors instead of Edge's; the message names the operation and the collection."""
     try:
         yield
     except BaseException as error:

@@ -23,16 +23,10 @@ def unsupported_error(what: str) -> CapabilityError:
 def read_fields(
     model: BaseModel, *names: str, enums: Mapping[str, type[Any]] | None = None, drop: str | None = None
 ) -> dict[str, Any]:
-    """Returns the fields of a model that are set.
+    """Returns the fields of a model that are set; raises `CapabilityError` if another one is.
 
-    Args:
-        model: A model of qdrant-client.
-        names: The fields that the caller can pass on.
-        enums: Field → enumeration of Edge that its value is translated to; adds to `names`.
-        drop: A field that carries no information (the `type` tag of a union).
-
-    Raises:
-        CapabilityError: Another field is set.
+    The caller passes `names` on as they are. `enums` has the enumeration of Edge that a field's value is translated to.
+    The field `drop` carries no information (the `type` tag of a union).
     """
     enums = enums or {}
     fields = {name: getattr(model, name) for name in type(model).model_fields if name != drop}

@@ -18,11 +18,7 @@ TEMPORARY_SUFFIX = ".tmp"
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Writes a file.
-
-    Raises:
-        EngineError: The file cannot be written.
-    """
+    """Writes a file; raises `EngineError` if it cannot be written."""
     temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
     try:
         temporary.unlink(missing_ok=True)
@@ -37,11 +33,7 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def remove_file(path: Path) -> None:
-    """Removes a file, if there is one.
-
-    Raises:
-        EngineError: The file cannot be removed.
-    """
+    """Removes a file, if there is one; raises `EngineError` if it cannot be removed."""
     try:
         path.unlink(missing_ok=True)
         _sync_folder(path.parent)
@@ -50,21 +42,12 @@ def remove_file(path: Path) -> None:
 
 
 def write_json(path: Path, version: int, values: Mapping[str, Any]) -> None:
-    """Writes JSON values, and the version of their format.
-
-    Raises:
-        EngineError: The file cannot be written.
-    """
+    """Writes JSON values, and the version of their format, as `write_file` does."""
     write_file(path, json.dumps({"format": version, **values}, ensure_ascii=False, indent=2).encode())
 
 
 def read_json(path: Path, version: int, make: Callable[..., T]) -> T:
-    """Reads what `write_json` wrote.
-
-    Args:
-        path: The file.
-        version: The version of the format that can be read.
-        make: Takes the values by name.
+    """Reads what `write_json` wrote; `make` takes the values by name.
 
     Raises:
         EngineError: The file cannot be read, or `make` does not take its values.

@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 
 
 def to_filter(value: models.Filter) -> edge.Filter:
-    """Translates a filter.
-
-    Raises:
-        CapabilityError: Edge does not have one of the conditions.
-    """
+    """Translates a filter; raises `CapabilityError` if Edge does not have one of the conditions."""
     parts = read_fields(value, "must", "should", "must_not", "min_should")
     min_should = parts.pop("min_should", None)
     clauses = {name: _conditions(part) for name, part in parts.items()}
@@ -34,11 +30,7 @@ def _conditions(value: Any) -> list[edge.ConditionType]:
 
 
 def to_condition(value: models.Condition) -> edge.ConditionType:
-    """Translates one condition of a filter, or a filter as a condition.
-
-    Raises:
-        CapabilityError: Edge does not have the condition.
-    """
+    """Translates one condition of a filter, or a filter as a condition; raises `CapabilityError` if Edge lacks it."""
     kind = type(value).__name__
     if kind not in _CONDITIONS:
         raise unsupported_error(f"`{kind}` in filters")

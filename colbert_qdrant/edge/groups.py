@@ -42,28 +42,15 @@ class PointSource(Protocol):
 
     def query_batch(self, operation: str, requests: Sequence[models.QueryRequest]) -> list[QueryResponse]:
         """Answers queries; errors name the operation that they are part of."""
-        ...
 
     def retrieve(
-        self,
-        ids: Sequence[PointId],
-        *,
-        with_payload: models.WithPayloadInterface,
-        with_vectors: bool | Sequence[str],
+        self, ids: Sequence[PointId], *, with_payload: models.WithPayloadInterface, with_vectors: bool | Sequence[str]
     ) -> list[models.Record]:
         """Reads points by id; ids that do not exist are left out."""
-        ...
 
 
 class GroupSearch:
-    """Searches for groups of points.
-
-    Args:
-        source: The points to search in.
-        request: The query, and what to return of the points; its limit is ignored.
-        group_by: The payload field.
-        limit: The number of groups.
-        group_size: The most points of a group.
+    """Searches for groups of points; the limit of the request itself is ignored.
 
     Raises:
         ConfigurationError: `limit` or `group_size` is less than 1.

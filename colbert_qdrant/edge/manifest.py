@@ -61,11 +61,7 @@ class Manifest:
 
 
 def to_json(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns metadata as plain JSON values.
-
-    Raises:
-        ConfigurationError: A value in the metadata is not JSON.
-    """
+    """Returns metadata as plain JSON values; raises `ConfigurationError` if one is none."""
     try:
         plain: dict[str, Any] = to_jsonable_python(dict(value))
         json.dumps(plain, allow_nan=False, ensure_ascii=False).encode()

@@ -15,15 +15,9 @@ _MAX_BYTES = 255
 
 
 def check_name(name: str, what: str, *, max_bytes: int = _MAX_BYTES) -> None:
-    """Raises unless something can be the name of a file or a folder.
+    """Raises `ConfigurationError` for a name that is none on some system, or leads elsewhere.
 
-    Args:
-        name: The name.
-        what: The owner of the name, for the message.
-        max_bytes: Most bytes of the name.
-
-    Raises:
-        ConfigurationError: The name is none on some system, or leads elsewhere.
+    It may be that of a file or a folder. The message calls its owner `what`.
     """
     problem = _problem(name, max_bytes)
     if problem:

@@ -23,12 +23,7 @@ OPTIMIZER_DEFAULTS: dict[str, Any] = {
 _MEMORY: dict[str, type[Any]] = {"memory": edge.Memory}
 _QUANTIZATIONS: dict[str, tuple[str, type[Any], tuple[str, ...], dict[str, type[Any]]]] = {
     "ScalarQuantization": ("scalar", edge.ScalarQuantizationConfig, ("quantile",), {"type": edge.ScalarType}),
-    "ProductQuantization": (
-        "product",
-        edge.ProductQuantizationConfig,
-        (),
-        {"compression": edge.CompressionRatio},
-    ),
+    "ProductQuantization": ("product", edge.ProductQuantizationConfig, (), {"compression": edge.CompressionRatio}),
     "BinaryQuantization": (
         "binary",
         edge.BinaryQuantizationConfig,
@@ -70,11 +65,7 @@ def with_segments(value: models.OptimizersConfigDiff | None) -> models.Optimizer
 
 
 def edge_config(params: CreateParams) -> edge.EdgeConfig:
-    """Returns Edge's configuration of a new collection.
-
-    Raises:
-        CapabilityError: Edge does not have one of the parameters.
-    """
+    """Returns Edge's configuration of a new collection; raises `CapabilityError` if Edge lacks a parameter."""
     hnsw = _hnsw_values(params["hnsw_config"], HNSW_DEFAULTS)
     vectors = params["vectors"] or {}
     return edge.EdgeConfig(

@@ -72,8 +72,4 @@ def _scoring(value: Any) -> bool | edge.TextScoringParams:
     return edge.TextScoringParams(**read_fields(value, enums={"type": edge.TextScoringType}))
 
 
-_TEXT_PARTS: dict[str, Callable[[Any], Any]] = {
-    "stopwords": _stopwords,
-    "stemmer": _stemmer,
-    "scoring": _scoring,
-}
+_TEXT_PARTS: dict[str, Callable[[Any], Any]] = {"stopwords": _stopwords, "stemmer": _stemmer, "scoring": _scoring}

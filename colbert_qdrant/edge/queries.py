@@ -25,11 +25,7 @@ _SHARED_FIELDS = ("prefetch", "query", "using", "filter", "params", "score_thres
 
 
 def to_request(value: models.QueryRequest) -> edge.QueryRequest:
-    """Translates a query request, its prefetches and filters included.
-
-    Raises:
-        CapabilityError: Edge does not have the query, or one of its parameters.
-    """
+    """Translates a query with its prefetches and filters; raises `CapabilityError` if Edge lacks it or a parameter."""
     values = read_fields(value, *_SHARED_FIELDS, "offset", "with_vector", "with_payload")
     return edge.QueryRequest(
         **_shared_fields(values),
@@ -56,12 +52,9 @@ def _shared_fields(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def to_query(value: Any, *, using: str | None, limit: int) -> edge.ScoringQueryType | None:
-    """Translates a query: a vector or one of the query models.
+    """Translates a query: a vector or one of the query models; None lists points by id.
 
-    Args:
-        value: The query; None lists points by id.
-        using: The name of the vector that is searched.
-        limit: The limit of the request, which bounds the candidates of MMR unless they are given.
+    The limit of the request bounds the candidates of MMR unless they are given.
     """
     kind = type(value).__name__
     if value is None:

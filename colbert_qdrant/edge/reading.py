@@ -79,7 +79,7 @@ class ReadMethods:
         )
         return self._store.collection(collection_name).query_batch("query_points", [request])[0]
 
-    def query_points_groups(
+    def query_points_groups(  # noqa: D417
         self,
         collection_name: str,
         group_by: str,
@@ -100,20 +100,14 @@ class ReadMethods:
         A point whose field is a list is in the group of each of its values. One without the field is in no group, nor
         is one with a value that is neither a string nor an integer. An index of the field makes it fast.
 
+        All parameters but these are as for `query_points`.
+
         Args:
-            collection_name: The collection.
             group_by: The payload field; `a.b` is a field of an object, `a[].b` one of all objects in a list.
-            query: As for `query_points`, and so are those that are not described here.
-            using: See `query_points`.
             prefetch: Searches whose results are the candidates of this one, the only points that are put into groups.
                 Their limits are multiplied by the size of a group.
-            query_filter: See `query_points`.
-            search_params: See `query_points`.
             limit: The number of groups.
             group_size: The most points of a group.
-            with_payload: See `query_points`.
-            with_vectors: See `query_points`.
-            score_threshold: See `query_points`.
 
         Returns:
             The groups, in the order of their best points; in each the best points first.

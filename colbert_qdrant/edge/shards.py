@@ -25,9 +25,7 @@ _VECTORS: Final = ("vectors", "sparse_vectors", "vector_data", "sparse_vector_da
 def open_shard(folder: Path, manifest: Manifest) -> edge.EdgeShard:
     """Opens the shard of a collection's folder; it is then as the manifest says, in its parameters too.
 
-    Args:
-        folder: The collection's folder.
-        manifest: Its manifest. Vectors that were being added or removed when the process died are gone afterwards.
+    Vectors that were being added or removed when the process died are gone afterwards.
     """
     path = folder / SHARD_NAME
     if manifest.unfinished:

@@ -107,11 +107,7 @@ class Store:
             self._aliases.change(operations, self.names())
 
     def create(self, name: str, params: CreateParams, metadata: Mapping[str, Any] | None) -> None:
-        """Creates a collection.
-
-        Raises:
-            CollectionExistsError: There is a collection of that name, or an alias.
-        """
+        """Creates a collection; raises `CollectionExistsError` if a collection or an alias has the name."""
         folder = self._folder(name)
         params["optimizers_config"] = with_segments(params["optimizers_config"])
         manifest = Manifest({key: dump_models(value) for key, value in params.items() if value})  # type: ignore[arg-type]

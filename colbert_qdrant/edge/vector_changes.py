@@ -34,12 +34,6 @@ _KINDS = ("vectors", "sparse_vectors")
 def with_vector(config: Config, where: str, name: str, value: VectorNameConfig) -> Config:
     """Returns the parameters of a collection with one more vector; the same ones if it has that vector already.
 
-    Args:
-        config: The parameters.
-        where: The collection, for the message.
-        name: The vector's name; "" is the unnamed one.
-        value: The parameters of the vector.
-
     Raises:
         ConfigurationError: The engine can have no such vector.
         SchemaMismatchError: There is another vector of that name.
@@ -78,11 +72,7 @@ def without_vector(config: Config, where: str, name: str) -> Config:
 
 
 def with_changes(config: Config, where: str, changes: Mapping[str, models.VectorParamsDiff]) -> Config:
-    """Returns the parameters of a collection with some of its dense vectors' changed.
-
-    Raises:
-        SchemaMismatchError: The collection has no such vector.
-    """
+    """Returns the parameters with some dense vectors' changed; raises `SchemaMismatchError` if a vector is missing."""
     vectors = _vectors_by_name(config, "vectors")
     unknown = sorted(changes.keys() - vectors.keys())
     if unknown:

@@ -46,11 +46,7 @@ _READERS: Final[Mapping[str, Callable[[str], Any]]] = {
 
 
 def pack(number: int, message: Any) -> bytes:
-    """Returns a message as bytes.
-
-    Raises:
-        TypeError: A value in the message is no JSON, no model and no array.
-    """
+    """Returns a message as bytes; raises `TypeError` for a value that is no JSON, no model and no array."""
     buffers = _Buffers()
     text = json.dumps(_encode(message, buffers)).encode()
     return b"".join([HEADER.pack(number, len(text), buffers.size), text, *buffers.parts])
@@ -59,8 +55,7 @@ def pack(number: int, message: Any) -> bytes:
 def unpack(body: bytes, text_length: int) -> Any:
     """Returns the message that `pack` made bytes of, which come without their header.
 
-    Raises:
-        ValueError: The message names a class that is none of the client's models.
+    It raises `ValueError` if the message names a class that is none of the client's models.
     """
     return _decode(json.loads(body[:text_length]), memoryview(body)[text_length:])
 

@@ -20,7 +20,6 @@ class LateInteractionEncoder(Protocol):
     @property
     def dim(self) -> int:
         """Dimensions of a token vector."""
-        ...
 
     def encode_queries(self, texts: Sequence[str]) -> TokenEmbeddings:
         """Encode queries, one token matrix per text, in the order given.
@@ -28,14 +27,12 @@ class LateInteractionEncoder(Protocol):
         An encoder that only stands for token vectors which something else makes raises ``NotImplementedError``; an
         encoding is then fitted without it.
         """
-        ...
 
     def encode_documents(self, texts: Sequence[str]) -> TokenEmbeddings:
         """Encode documents, one token matrix per text, in the order given.
 
         Texts that are longer than the encoder takes are marked in ``TokenEmbeddings.truncated``.
         """
-        ...
 
     def fingerprint(self) -> Mapping[str, Any]:
         """Return what decides the vectors (model, lengths, …) as JSON values, equal for equal encoders on any machine.
@@ -44,7 +41,6 @@ class LateInteractionEncoder(Protocol):
         fingerprint says that nobody knows: a collection that was created with it can be opened with any encoder of its
         dimensions.
         """
-        ...
 
 
 class VectorEncoder(Protocol):
@@ -52,22 +48,15 @@ class VectorEncoder(Protocol):
 
     def encode_queries(self, texts: Sequence[str]) -> Sequence[Any]:
         """Encode queries, one vector each: an array, a list, or for sparse ones a ``models.SparseVector`` or a dict."""
-        ...
 
     def encode_documents(self, texts: Sequence[str]) -> Sequence[Any]:
         """Encode documents, one vector each, in the same forms."""
-        ...
 
 
 def encode_and_check(
     encoder: LateInteractionEncoder, texts: Sequence[str], error: type[InvalidDocumentError | MigrationError]
 ) -> TokenEmbeddings:
-    """Encode documents, and check that the encoder gives one matrix per text.
-
-    Raises:
-        InvalidDocumentError, MigrationError: The encoder does not give one matrix per text, of its own ``dim``; the
-            caller chooses which of the two.
-    """
+    """Encode documents; raise ``error`` unless the encoder gives one matrix per text, of its own ``dim``."""
     tokens = encoder.encode_documents(texts)
     if len(tokens) != len(texts) or tokens.dim != encoder.dim:
         raise error(
@@ -78,11 +67,10 @@ def encode_and_check(
 
 
 def check_texts(texts: Sequence[str], error: type[InvalidQueryError | InvalidDocumentError]) -> list[str]:
-    """Return texts as a list of strings.
+    """Return texts as a list of strings; raise ``error`` if one is none.
 
     Raises:
         ConfigurationError: The texts are a single string.
-        InvalidQueryError, InvalidDocumentError: A text is not a string; the caller chooses which of the two.
     """
     if isinstance(texts, str):
         raise ConfigurationError("expected a list of texts, got one string: put it into a list")

@@ -24,11 +24,7 @@ _MODEL: Final = "Qdrant/bm25"
 
 
 class LocalBm25:
-    """Computes BM25's vectors in this process.
-
-    Raises:
-        MissingExtraError: The embedded engine's package is not installed.
-    """
+    """Computes BM25's vectors in this process; raises `MissingExtraError` if the embedded engine is not installed."""
 
     def __init__(self, config: Bm25Config) -> None:
         try:

@@ -28,11 +28,7 @@ class EmbeddingCache:
     """Keeps one file for each text, named by the digest of the text, its side and the encoder.
 
     Files appear whole or not at all, so several processes may share a cache. A damaged one is made anew. Deleting
-    files, or all of the folder, is safe at any time.
-
-    Args:
-        folder: The folder of the files; it is made if need be.
-        encoder: Digest of the encoder's fingerprint.
+    files, or all of the folder, is safe at any time. The folder is made if need be.
 
     Raises:
         ConfigurationError: The folder is a file.
@@ -47,16 +43,7 @@ class EmbeddingCache:
     def encode(
         self, side: str, texts: Sequence[str], encode: Callable[[Sequence[str]], TokenEmbeddings]
     ) -> TokenEmbeddings:
-        """Encode texts that are not in the cache, and put them there.
-
-        Args:
-            side: ``"query"`` or ``"document"``.
-            texts: Texts, at least one.
-            encode: Makes the token embeddings of those that are missing.
-
-        Returns:
-            The token embeddings of all texts, in their order.
-        """
+        """Encode texts, at least one, that are not in the cache, and put them there; return those of all in order."""
         paths = [self._path(side, text) for text in texts]
         entries = [_read(path) for path in paths]
         missing = list(dict.fromkeys(path for path, entry in zip(paths, entries, strict=True) if entry is None))

@@ -24,10 +24,7 @@ if TYPE_CHECKING:
 class FurtherVectors:
     """Makes the further vectors of documents and queries, or takes those that they bring along.
 
-    Args:
-        config: The collection's settings.
-        encoders: The user's encoders, by the name of the vector that they make.
-        capabilities: The features of the engine.
+    The user's encoders go by the name of the vector that they make.
 
     Raises:
         ConfigurationError: An encoder is for a vector that the collection has not.
@@ -82,11 +79,7 @@ class FurtherVectors:
     ) -> list[dict[str, Any]]:
         """Make the further vectors of queries, by name; a query without words for BM25 has none for it.
 
-        Args:
-            texts: The queries; ``None`` if there are only token vectors of them.
-            vectors: Vectors of the queries that are at hand, by name.
-            names: The vectors that are asked for.
-            count: The number of queries.
+        ``texts`` is ``None`` if there are only token vectors of the queries; ``vectors`` are those that are at hand.
 
         Raises:
             ConfigurationError: A vector that is asked for cannot be made, one is given that is not asked for, or there
@@ -141,11 +134,7 @@ class FurtherVectors:
             raise InvalidDocumentError(f"document {document.id!r}: {error}") from error
 
     def _check_vector(self, name: str, value: Any) -> Vector:
-        """Check a vector of the user's, and return it in the form that it is stored in.
-
-        Raises:
-            InvalidQueryError: The value is not a vector of this kind.
-        """
+        """Return a user's vector in the form that it is stored in; raise `InvalidQueryError` for another value."""
         if name in self._config.dense:
             return _to_dense(name, value, self._config.dense[name].dim)
         return _to_sparse(name, value)

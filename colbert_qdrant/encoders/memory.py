@@ -58,15 +58,7 @@ class DocumentCache:
     def encode(
         self, texts: Sequence[str], encode: Callable[[Sequence[str]], TokenEmbeddings]
     ) -> list[NDArray[np.float32]]:
-        """Encode texts that are not in the cache, each once, and put them there.
-
-        Args:
-            texts: Texts.
-            encode: Makes the token embeddings of those that are missing.
-
-        Returns:
-            The token matrix of each text.
-        """
+        """Return the token matrix of each text; those that are not in the cache are encoded once, and put there."""
         keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
         found = self._take(keys)
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}

@@ -31,12 +31,7 @@ _DTYPES: Final = {"float32": torch.float32, "float16": torch.float16, "bfloat16"
 class TokenModel:
     """The neural part of an encoder, on its device.
 
-    Args:
-        checkpoint: Transformer and projections, in float32.
-        device: A torch device; ``"auto"`` takes a GPU if there is one.
-        dtype: The number type that the model computes in.
-        batch_tokens: Tokens, padding included, that go through the model together; by default what suits the device.
-        compile: Compile the model with ``torch.compile``.
+    A batch of ``batch_tokens``, padding included, goes through the model together; by default what suits the device.
 
     Raises:
         ConfigurationError: The dtype is unknown, or there is no such device.
@@ -61,10 +56,7 @@ class TokenModel:
         self._batch_tokens = batch_tokens or BATCH_TOKENS.get(self.device.type, BATCH_TOKENS["cpu"])
 
     def __call__(self, tokenized: TokenizedTexts) -> NDArray[np.float32]:
-        """Compute the token vectors of tokenized texts.
-
-        Returns:
-            float32, shape ``(tokens kept, dim)``, in the order of the texts.
+        """Compute the token vectors of texts, in their order: float32, shape ``(tokens kept, dim)``.
 
         Raises:
             CheckpointError: The model has no vector for a token.
@@ -135,9 +127,7 @@ class TokenModel:
 def pack(lengths: NDArray[np.int64], max_tokens: int) -> Iterator[NDArray[np.int64]]:
     """Put rows of similar length together, so that a batch with its padding has at most ``max_tokens``.
 
-    Args:
-        lengths: Tokens of each row.
-        max_tokens: Size of a batch; a single longer row goes alone.
+    A single longer row goes alone.
 
     Yields:
         Row numbers, the longest rows first: if memory does not suffice, it shows at once.

@@ -37,11 +37,7 @@ def query_tokens(
 
 
 def one_query(query: str | TokenEmbeddings) -> list[str] | TokenEmbeddings:
-    """Return one query as a batch.
-
-    Raises:
-        InvalidQueryError: The token embeddings are not those of one query.
-    """
+    """Return one query as a batch; raise `InvalidQueryError` for token embeddings of none or several."""
     if isinstance(query, str):
         return [query]
     if len(query) != 1:

@@ -87,11 +87,7 @@ class TokenSpan:
 class SideTokenizer:
     """Tokenizes the texts of one side of a checkpoint. Safe to use from several threads.
 
-    Args:
-        tokenizer: The checkpoint's tokenizer; it is left as it is.
-        spec: The checkpoint's specification.
-        side: The queries' or the documents' part of it.
-        long_texts: Whether long texts lose their end, or become overlapping windows.
+    The checkpoint's tokenizer is left as it is. Long texts lose their end, or become overlapping windows.
 
     Raises:
         CheckpointError: A token that the checkpoint names is not in the vocabulary.
@@ -299,11 +295,7 @@ class SideTokenizer:
 
 
 def token_id(tokenizer: PreTrainedTokenizerBase, token: str, role: str) -> int:
-    """Return the id of a token that has to be in the vocabulary.
-
-    Raises:
-        CheckpointError: The token is not there: its vector would be random.
-    """
+    """Return the id of a token; raise `CheckpointError` if it is not in the vocabulary: its vector would be random."""
     found = tokenizer.convert_tokens_to_ids(token)
     if not isinstance(found, int) or (found == tokenizer.unk_token_id and token != tokenizer.unk_token):
         raise CheckpointError(

@@ -63,13 +63,7 @@ class _Wrapper(ABC):
         return self._dim
 
     def encode_queries(self, texts: Sequence[str]) -> TokenEmbeddings:
-        """Encode queries.
-
-        Args:
-            texts: Queries.
-
-        Returns:
-            One matrix per text, in their order.
+        """Encode queries: one matrix per text, in their order.
 
         Raises:
             InvalidQueryError: A text is not a string, or the model keeps no token of it.
@@ -77,13 +71,7 @@ class _Wrapper(ABC):
         return self._encode(texts, "query")
 
     def encode_documents(self, texts: Sequence[str]) -> TokenEmbeddings:
-        """Encode documents.
-
-        Args:
-            texts: Documents.
-
-        Returns:
-            One matrix per text, in their order.
+        """Encode documents: one matrix per text, in their order.
 
         Raises:
             InvalidDocumentError: A text is not a string, or the model keeps no token of it.

@@ -77,11 +77,7 @@ class EncodingGraph:
 
 @contextmanager
 def encoding_graph(config: CollectionConfig, *, dim: int) -> Iterator[EncodingGraph]:
-    """Make an empty graph of encodings, which is gone in the end.
-
-    Args:
-        config: Layout of the collection that it stands for; its tokens are left out.
-        dim: Dimensions of an encoding.
+    """Make an empty graph of encodings, laid out as ``config`` says but without tokens; it is gone in the end.
 
     Raises:
         MissingExtraError: The embedded engine is not installed.

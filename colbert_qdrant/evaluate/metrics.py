@@ -46,11 +46,9 @@ def rank_correlation(first: NDArray[np.float32], second: NDArray[np.float32]) ->
 
 
 def ndcg(ranking: Ranking, qrels: Sequence[Mapping[int, int]]) -> float:
-    """Compute nDCG@10 with graded judgments, mean over the queries that have any.
+    """Compute nDCG@10 of document numbers, best first: the mean over the queries that have judgments.
 
-    Args:
-        ranking: Document numbers, best first.
-        qrels: For each query, document number → relevance.
+    A query's judgments are document number → relevance, in grades.
 
     Raises:
         MissingExtraError: ir-measures is not installed.
@@ -72,11 +70,7 @@ def ndcg(ranking: Ranking, qrels: Sequence[Mapping[int, int]]) -> float:
 
 
 def require_measures() -> Any:
-    """Return the module ``ir_measures``.
-
-    Raises:
-        MissingExtraError: ir-measures is not installed.
-    """
+    """Return the module ``ir_measures``; raise `MissingExtraError` if it is not installed."""
     try:
         import ir_measures  # noqa: PLC0415
     except ImportError as error:

@@ -90,11 +90,7 @@ class Fitted(FixedDimensionalEncoder, ABC):
 
 
 def settings_of(data: bytes) -> dict[str, Any]:
-    """Return the settings of the encoding in an artefact, of whatever algorithm.
-
-    Raises:
-        ArtefactError: The bytes are no artefact, or only part of one.
-    """
+    """Return the settings in an artefact, of whatever algorithm; raise `ArtefactError` if it is none, or cut off."""
     try:
         settings: dict[str, Any] = _header(data)["config"]
         kind = settings["type"]

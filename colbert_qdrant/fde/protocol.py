@@ -20,15 +20,12 @@ class FixedDimensionalEncoder(Protocol):
     @property
     def dim(self) -> int:
         """Dimensions of the encoding."""
-        ...
 
     def encode_documents(self, tokens: TokenEmbeddings) -> NDArray[np.float32]:
         """Encode documents: float32, shape ``(len(tokens), dim)``."""
-        ...
 
     def encode_queries(self, tokens: TokenEmbeddings) -> NDArray[np.float32]:
         """Encode queries: float32, shape ``(len(tokens), dim)``."""
-        ...
 
     def fingerprint(self) -> Mapping[str, Any]:
         """Return what decides the encodings, as JSON values.
@@ -36,4 +33,3 @@ class FixedDimensionalEncoder(Protocol):
         ``"config"`` is the `to_dict` of its settings, from which it can be made again; ``"version"`` that of the
         algorithm; ``"token_dim"`` the dimensions of the token vectors it takes.
         """
-        ...

@@ -25,7 +25,6 @@ class MakeEncoder(Protocol):
 
     def __call__(self, config: Any, *, token_dim: int) -> FixedDimensionalEncoder:
         """Make the encoder of token vectors with ``token_dim`` dimensions."""
-        ...
 
 
 class FitEncoder(Protocol):
@@ -41,7 +40,6 @@ class FitEncoder(Protocol):
         progress: bool | ProgressReporter,
     ) -> Fitted:
         """Fit the encoder of ``config``; ``query_tokens`` are there if it learns from queries."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,12 +67,9 @@ def vectors_of(point: models.Record | models.ScoredPoint) -> dict[str, Any]:
 def to_document(
     point: models.Record | models.ScoredPoint, config: CollectionConfig, *, vectors: Sequence[str] = ()
 ) -> Document:
-    """Return the document that a stored point was made from; in a native collection any point is a document.
+    """Return the document that a stored point was made from, with the vectors that are named.
 
-    Args:
-        point: The point, as it was read.
-        config: The collection's settings.
-        vectors: The names of the vectors that the document comes with.
+    In a native collection any point is a document.
 
     Raises:
         SchemaMismatchError: The point was made from no document.
@@ -138,11 +135,7 @@ def _to_json(document: Document, values: Any) -> Any:
 
 
 def document_id(point: models.Record | models.ScoredPoint, config: CollectionConfig) -> DocumentId:
-    """Return the id of the document that a stored point was made from.
-
-    Raises:
-        SchemaMismatchError: The point's payload has no such id.
-    """
+    """Return the id of the document that a point was made from; raise `SchemaMismatchError` if it has none."""
     if config.native:
         return canonical_id(point.id)
     try:

@@ -56,14 +56,7 @@ class Fingerprint:
         config: CollectionConfig,
         canary: NDArray[np.float32] | None,
     ) -> Self:
-        """Gather a fingerprint.
-
-        Args:
-            encoder: The encoder's fingerprint; empty if it is not known.
-            fde: The FDE's fingerprint.
-            config: The collection's settings.
-            canary: The FDE's document encoding of `canary_tokens`; ``None`` if it is not fitted yet.
-        """
+        """Gather a fingerprint; ``encoder`` is empty if it is not known, and ``canary`` encodes `canary_tokens`."""
         layout = {key: value for key, value in config.to_dict().items() if key not in ("fde", "id_scheme")}
         return cls(
             encoder=dict(encoder),
@@ -99,11 +92,7 @@ class Fingerprint:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read a fingerprint from what `to_dict` returned.
-
-        Raises:
-            SchemaMismatchError: The data is not a fingerprint, or of a newer format.
-        """
+        """Read what `to_dict` returned; raise `SchemaMismatchError` for anything else, and for a newer format."""
         if data.get("format") != FORMAT:
             raise SchemaMismatchError(
                 f"the collection's fingerprint has format {_shorten(data.get('format'))}, this version reads {FORMAT}: "
@@ -142,8 +131,7 @@ class Fingerprint:
         """Raise unless what a collection is opened with is what it was built with.
 
         Raises:
-            FingerprintMismatchError: The two differ; the message lists every differing field, both values and the
-                remedy.
+            FingerprintMismatchError: The two differ; the message lists every field, both values and the remedy.
         """
         differences = self.differences(current)
         if not differences:

@@ -31,11 +31,7 @@ class Point:
     payload: Payload
 
     def request_bytes(self, *, binary: bool) -> int:
-        """Estimate the bytes that the point takes in a request.
-
-        Args:
-            binary: Whether numbers go as they are (gRPC), not as decimal digits (REST).
-        """
+        """Estimate the bytes of the point in a request: numbers as they are (gRPC), or as decimal digits (REST)."""
         texts = [vector.text for vector in self.vectors.values() if isinstance(vector, models.Document)]
         each = _BINARY_BYTES_PER_VALUE if binary else _JSON_BYTES_PER_VALUE
         return self.values * each + len(json.dumps([self.payload, *texts]))

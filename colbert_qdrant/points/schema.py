@@ -55,16 +55,10 @@ _TURBO_BITS: Final = {"turbo4": models.TurboQuantBitSize.BITS4, "turbo2": models
 
 
 def require_for(config: CollectionConfig, capabilities: Capabilities) -> None:
-    """Raise unless the engine has what a collection of these settings needs.
-
-    Raises:
-        CapabilityError: The engine lacks something; the message names the version that has it.
-    """
+    """Raise `CapabilityError`, which names the version to have, unless the engine has what these settings need."""
     if config.fde.needs_fit:
         capabilities.require(
-            "has_vector",
-            what="an encoding that is fitted to its collection",
-            remedy="use MuveraConfig() as it is",
+            "has_vector", what="an encoding that is fitted to its collection", remedy="use MuveraConfig() as it is"
         )
     if (config.fde_quantization or "").startswith("turbo"):
         what = f"fde_quantization={config.fde_quantization!r}"
@@ -243,9 +237,7 @@ def check_schema(
 
 
 def _problems_of_vectors(
-    config: CollectionConfig,
-    dense: Mapping[str, models.VectorParams],
-    sparse: Mapping[str, models.SparseVectorParams],
+    config: CollectionConfig, dense: Mapping[str, models.VectorParams], sparse: Mapping[str, models.SparseVectorParams]
 ) -> list[str]:
     problems = []
     for name, wanted in config.dense.items():

@@ -76,11 +76,7 @@ class TextSource:
 
 @lru_cache(maxsize=64)
 def text_source(key: str | None) -> TextSource | None:
-    """Return the source of a native collection's texts by its ``text_key``; ``None`` if it has no texts.
-
-    Raises:
-        ConfigurationError: ``key`` is no path.
-    """
+    """Return the source of a native collection's texts by its ``text_key``; ``None`` if it has no texts."""
     return None if key is None else TextSource(key)
 
 

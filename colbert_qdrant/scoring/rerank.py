@@ -112,7 +112,6 @@ class Searchable(Protocol):
     @property
     def search(self) -> Callable[..., Iterable[Any]]:
         """Find the best items for a query."""
-        ...
 
 
 class Reranker:

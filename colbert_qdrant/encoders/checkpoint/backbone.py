@@ -39,14 +39,9 @@ _Tensors = dict[str, torch.Tensor]
 def load_backbone(
     files: CheckpointFiles, folder: str, tensors: _Tensors, *, other_heads: bool, trust_remote_code: bool
 ) -> PreTrainedModel:
-    """Build the transformer and fill it with the weights, in float32.
+    """Build the transformer and fill it with the weights in its folder, in float32.
 
-    Args:
-        files: The checkpoint.
-        folder: The transformer's folder in it.
-        tensors: The weights in that folder.
-        other_heads: Whether heads beside the transformer are left out; else the transformer must need every tensor.
-        trust_remote_code: Run the model's own code.
+    With ``other_heads``, heads beside the transformer are left out; else it must need every tensor.
 
     Raises:
         CheckpointError: The architecture is unknown, or the weights are not exactly those that it needs.
@@ -73,11 +68,7 @@ def load_backbone(
 
 
 def needs_remote_code(settings: Mapping[str, Any]) -> bool:
-    """Return whether a model brings code of its own that neither transformers nor this library can do without.
-
-    Args:
-        settings: The content of ``config.json``.
-    """
+    """Return whether a ``config.json`` names code that neither transformers nor this library can do without."""
     model_type = settings.get("model_type")
     return bool(settings.get("auto_map")) and model_type != BERT_HASH and model_type not in CONFIG_MAPPING
 

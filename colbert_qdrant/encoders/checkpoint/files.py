@@ -24,33 +24,20 @@ _COMMIT: Final = re.compile("[0-9a-f]{40}")
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointFiles:
-    """Reads the files of one checkpoint.
-
-    Args:
-        name: The checkpoint as the user named it.
-        folder: The folder of its files.
-    """
+    """Reads the files of one checkpoint, whose ``name`` is as the user gave it."""
 
     name: str
     folder: Path
 
     def path(self, file: str) -> Path:
-        """Return the path of a file of the checkpoint; one that would lie outside of it is refused.
-
-        Raises:
-            CheckpointError: The name leads out of the checkpoint's folder.
-        """
+        """Return the path of a file; raise `CheckpointError` if the name leads out of the checkpoint's folder."""
         parts = PurePosixPath(file)
         if parts.is_absolute() or ".." in parts.parts or set(file) & {"\\", ":"}:
             raise CheckpointError(f"{self.name}: the file name {file!r} leads out of the checkpoint: do not trust it")
         return self.folder / parts
 
     def json(self, file: str) -> Any:
-        """Return the content of a JSON file, ``None`` if there is no such file.
-
-        Raises:
-            CheckpointError: The file is not JSON.
-        """
+        """Return the content of a JSON file, ``None`` if there is none; raise `CheckpointError` if it is not JSON."""
         path = self.path(file)
         if not path.is_file():
             return None
@@ -60,11 +47,7 @@ class CheckpointFiles:
             raise CheckpointError(f"{path} is not valid JSON ({error}): download the file again") from error
 
     def settings(self, file: str) -> dict[str, Any]:
-        """Return the object in a JSON file, empty if there is no such file.
-
-        Raises:
-            CheckpointError: The file is not a JSON object.
-        """
+        """Return the object in a JSON file, empty if there is no such file; raise `CheckpointError` if it is none."""
         content = self.json(file)
         if content is None:
             return {}
@@ -109,14 +92,9 @@ def open_checkpoint(
     local_files_only: bool = False,
     trust_remote_code: bool = False,
 ) -> CheckpointFiles:
-    """Find a checkpoint's folder, or download the model from the hub.
+    """Find a checkpoint's folder, or download the model from the hub, with Python files if ``trust_remote_code``.
 
-    Args:
-        name_or_path: A folder, or a name on the Hugging Face hub.
-        revision: Branch, tag or commit on the hub.
-        token: Access token for the hub; by default the one that ``hf auth login`` stored.
-        local_files_only: Never ask the hub.
-        trust_remote_code: Whether Python files are fetched as well.
+    Parameters are those of `ColbertEncoder.from_pretrained`.
 
     Raises:
         CheckpointError: There is no such folder, and no such model within reach.
@@ -136,11 +114,7 @@ def open_checkpoint(
     return CheckpointFiles(
         name=name,
         folder=_download(
-            name,
-            revision=revision,
-            token=token,
-            local_files_only=local_files_only,
-            code=trust_remote_code,
+            name, revision=revision, token=token, local_files_only=local_files_only, code=trust_remote_code
         ),
     )
 

@@ -25,11 +25,7 @@ def load_head(files: CheckpointFiles, specs: Sequence[DenseSpec]) -> torch.nn.Se
 
 
 def linear_head(files: CheckpointFiles, tensors: dict[str, torch.Tensor], name: str) -> torch.nn.Sequential:
-    """Take the one projection, without bias, out of the transformer's tensors, among which it is kept.
-
-    Raises:
-        CheckpointError: The projection is missing, or is no matrix.
-    """
+    """Take the one projection, without bias, out of the transformer's tensors; raise `CheckpointError` without it."""
     weight = tensors.pop(name, None)
     if weight is None:
         raise CheckpointError(

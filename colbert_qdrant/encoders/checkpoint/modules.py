@@ -21,11 +21,7 @@ PUNCTUATION: Final = tuple(string.punctuation)
 
 
 def modules_of(files: CheckpointFiles) -> Sequence[dict[str, str]]:
-    """Return the modules of a checkpoint in their order, none if it lists none.
-
-    Raises:
-        CheckpointError: The list is broken.
-    """
+    """Return the modules of a checkpoint in their order, none if it lists none; raise `CheckpointError` if broken."""
     modules = files.json(MODULES)
     if modules is None:
         return []
@@ -71,12 +67,7 @@ def transformer_settings(files: CheckpointFiles) -> dict[str, Any]:
 
 
 def dense_spec(files: CheckpointFiles, folder: str, *, activation: str) -> DenseSpec:
-    """Read the specification of the projection in a folder.
-
-    Args:
-        files: The checkpoint.
-        folder: The projection's folder.
-        activation: The activation where the settings name none.
+    """Read the specification of the projection in a folder; ``activation`` stands where the settings name none.
 
     Raises:
         CheckpointError: The settings lack a size, or a size is no number of dimensions.

@@ -61,11 +61,7 @@ def register_layout(layout: CheckpointLayout) -> None:
 
 
 def layout_of(spec: CheckpointSpec) -> CheckpointLayout:
-    """Return the layout that a specification was read from.
-
-    Raises:
-        ConfigurationError: The layout is not known.
-    """
+    """Return the layout that a specification was read from; raise `ConfigurationError` if it is not known."""
     if spec.layout not in _LAYOUTS:
         raise ConfigurationError(f"checkpoint layout {spec.layout!r} is not known: {', '.join(_LAYOUTS)} are")
     return _LAYOUTS[spec.layout]

@@ -19,13 +19,7 @@ _LEARN_TILE: Final = 4_096
 
 
 class DeviceLemur:
-    """Computes encodings, a tile at a time.
-
-    Args:
-        parameters: The numbers that the fit found.
-        config: The settings.
-        device: A torch device.
-    """
+    """Computes encodings on a torch device, a tile at a time."""
 
     TILE_TOKENS: Final = 16_384
 

@@ -152,13 +152,7 @@ class LemurEncoder(Fitted):
         return type(self)(replace(self.config, dim=dim), cut, device=self.device)
 
     def encode_queries(self, tokens: TokenEmbeddings) -> NDArray[np.float32]:
-        """Encode queries: the sum of their tokens' features, rotated and balanced.
-
-        Args:
-            tokens: A batch of queries.
-
-        Returns:
-            float32, shape ``(len(tokens), dim)``.
+        """Encode queries, their tokens' features added, rotated and balanced: float32, shape ``(len(tokens), dim)``.
 
         Raises:
             InvalidTokensError: The token vectors do not have ``token_dim`` dimensions.
@@ -166,13 +160,7 @@ class LemurEncoder(Fitted):
         return self._in_tiles(tokens, self._lemur.queries)
 
     def encode_documents(self, tokens: TokenEmbeddings) -> NDArray[np.float32]:
-        """Encode documents: least squares over the learn tokens and their own.
-
-        Args:
-            tokens: A batch of documents.
-
-        Returns:
-            float32, shape ``(len(tokens), dim)``.
+        """Encode documents, least squares over the learn tokens and their own: float32, shape ``(len(tokens), dim)``.
 
         Raises:
             InvalidTokensError: The token vectors do not have ``token_dim`` dimensions.

@@ -23,12 +23,7 @@ _REFINE_DOCUMENTS: Final = 32
 
 
 class HostLemur:
-    """Computes encodings, a tile at a time.
-
-    Args:
-        parameters: The numbers that the fit found.
-        config: The settings.
-    """
+    """Computes encodings, a tile at a time."""
 
     TILE_TOKENS: Final = 4_096
     """Tokens encoded at a time: bounds the working memory, whatever the batch."""

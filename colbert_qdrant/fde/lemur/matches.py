@@ -20,12 +20,7 @@ _TILE: Final = 512
 def best_matches(documents: TokenEmbeddings, tokens: NDArray[np.float32]) -> NDArray[np.float32]:
     """Compute the largest inner product of each token with any of a document's: g in MaxSim(X, C) = Σ g_C(x).
 
-    Args:
-        documents: Token embeddings of documents.
-        tokens: Shape ``(n, dim)``.
-
-    Returns:
-        float32, shape ``(len(documents), n)``.
+    Tokens have the shape ``(n, dim)``; the result is float32, shape ``(len(documents), n)``.
     """
     best = np.empty((len(documents), len(tokens)), np.float32)
     for start, stop in documents.blocks(_DOCUMENT_TOKENS):

@@ -43,13 +43,7 @@ class Cells:
 
     @classmethod
     def of(cls, values: NDArray[Any], lengths: NDArray[np.int64], partition: Partition) -> Cells:
-        """Put tokens into cells.
-
-        Args:
-            values: The tokens of all texts, shape ``(tokens, token_dim)``.
-            lengths: Tokens of each text.
-            partition: Of the dtype of ``values``.
-        """
+        """Put tokens into cells: those of all texts, shape ``(tokens, token_dim)``, of the partition's dtype."""
         r_reps = partition.shape[0]
         shape = r_reps, len(lengths), partition.cells
         per_rep = shape[1] * shape[2]
@@ -90,14 +84,9 @@ class Cells:
         return self.project(sum_runs(values, self.order, self.starts), projections)
 
     def project(self, rows: NDArray[Any], projections: NDArray[Any]) -> NDArray[Any]:
-        """Project one row per occupied cell with the projection of its repetition.
+        """Project one row per occupied cell with the projection of its repetition: shape ``(occupied, dim_proj)``.
 
-        Args:
-            rows: Shape ``(occupied, token_dim)``.
-            projections: Shape ``(r_reps, token_dim, dim_proj)``.
-
-        Returns:
-            Shape ``(occupied, dim_proj)``.
+        Rows have the shape ``(occupied, token_dim)``, projections ``(r_reps, token_dim, dim_proj)``.
         """
         r_reps, texts, cells = self.shape
         bounds = np.searchsorted(self.occupied, np.arange(r_reps + 1) * (texts * cells)).tolist()
@@ -120,12 +109,9 @@ class Cells:
             yield part, hamming.take(cell, axis=0) | blocked.take(text, axis=0)
 
     def write(self, numbers: NDArray[np.int64], rows: NDArray[Any], encoded: NDArray[np.float32]) -> None:
-        """Write the rows of cells into the encodings.
+        """Write rows, shape ``(len(numbers), dim_proj)``, into the cells of these numbers.
 
-        Args:
-            numbers: The cells' numbers.
-            rows: Shape ``(len(numbers), dim_proj)``.
-            encoded: Shape ``(texts, r_reps, 2**k_sim, dim_proj)``.
+        The encodings have the shape ``(texts, r_reps, 2**k_sim, dim_proj)``.
         """
         repetition, text, cell = np.unravel_index(numbers, self.shape)
         encoded[text, repetition, cell] = rows

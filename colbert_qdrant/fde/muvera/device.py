@@ -14,15 +14,10 @@ if TYPE_CHECKING:
 
 
 class DeviceCells:
-    """Fills encodings, a tile at a time: the same numbers as `HostCells`, up to rounding.
+    """Fills encodings on a torch device, a tile at a time: the same numbers as `HostCells`, up to rounding.
 
     One product does all hyperplanes and projections, and one scatter adds up all cells: little for a device to wait
     for.
-
-    Args:
-        draws: Cells and projections.
-        fill_empty: Whether documents' empty cells are filled.
-        device: A torch device.
     """
 
     TILE_TOKENS: Final = 65_536
@@ -36,13 +31,7 @@ class DeviceCells:
         self._matrix = self._send(np.concatenate([draws.partition.matrix.T, projections], axis=1))
 
     def __call__(self, tokens: TokenEmbeddings, encoded: NDArray[np.float32], *, documents: bool) -> None:
-        """Encode a tile.
-
-        Args:
-            tokens: The texts.
-            encoded: Shape ``(texts, r_reps, 2**k_sim, dim_proj)``, to be filled.
-            documents: Whether the texts are documents: means of cells instead of sums, and no empty cells.
-        """
+        """Encode a tile, see `HostCells`."""
         import torch  # noqa: PLC0415
 
         with torch.inference_mode():

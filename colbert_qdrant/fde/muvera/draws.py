@@ -55,11 +55,7 @@ class Draws:
         partition: Partition = Hyperplanes(normals=np.array(normals, np.float32, order="C"))
         if fitted is not None and fitted.centroids is not None:
             partition = Centroids(centroids=fitted.centroids)
-        return cls(
-            partition=partition,
-            projections=np.array(projections, np.float32, order="C"),
-            sketch=sketch,
-        )
+        return cls(partition=partition, projections=np.array(projections, np.float32, order="C"), sketch=sketch)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

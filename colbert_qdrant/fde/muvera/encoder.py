@@ -191,13 +191,7 @@ class MuveraEncoder(Fitted):
         return type(self)(self.config, token_dim=self.token_dim, device=device, fitted=self._fitted)
 
     def encode_documents(self, tokens: TokenEmbeddings) -> NDArray[np.float32]:
-        """Encode documents: the mean of each cell.
-
-        Args:
-            tokens: A batch of documents.
-
-        Returns:
-            float32, shape ``(len(tokens), dim)``.
+        """Encode documents, the mean of each cell: float32, shape ``(len(tokens), dim)``.
 
         Raises:
             InvalidTokensError: The token vectors do not have ``token_dim`` dimensions.
@@ -205,13 +199,7 @@ class MuveraEncoder(Fitted):
         return self._encode(tokens, documents=True)
 
     def encode_queries(self, tokens: TokenEmbeddings) -> NDArray[np.float32]:
-        """Encode queries: the sum of each cell.
-
-        Args:
-            tokens: A batch of queries.
-
-        Returns:
-            float32, shape ``(len(tokens), dim)``.
+        """Encode queries, the sum of each cell: float32, shape ``(len(tokens), dim)``.
 
         Raises:
             InvalidTokensError: The token vectors do not have ``token_dim`` dimensions.

@@ -26,10 +26,6 @@ class FastembedCells:
     the lowest number. All is computed in float64 as there: a token that lies almost on a hyperplane would otherwise
     come to its other side.
 
-    Args:
-        config: The parameters.
-        token_dim: Dimensions of the token vectors.
-
     Raises:
         ConfigurationError: ``dim_proj`` is more than ``token_dim``, which FastEmbed refuses.
     """
@@ -52,13 +48,7 @@ class FastembedCells:
         self._config = config
 
     def __call__(self, tokens: TokenEmbeddings, encoded: NDArray[np.float32], *, documents: bool) -> None:
-        """Encode a tile.
-
-        Args:
-            tokens: The texts.
-            encoded: Zeros, shape ``(texts, r_reps, 2**k_sim, dim_proj)``, to be filled.
-            documents: Whether the texts are documents: means of cells instead of sums, and no empty cells.
-        """
+        """Encode a tile, see `HostCells`."""
         values = tokens.values.astype(np.float64)
         cells = Cells.of(values, tokens.lengths, self._partition)
         rows = cells.sums(values, self._projections)

@@ -42,11 +42,7 @@ class FittedPartition:
     def fit(
         cls, documents: TokenEmbeddings, config: MuveraConfig, *, progress: bool | ProgressReporter
     ) -> FittedPartition:
-        """Fit to the tokens of documents.
-
-        Raises:
-            InvalidTokensError: There are no documents.
-        """
+        """Fit to the tokens of documents; raise `InvalidTokensError` if there are none."""
         random = np.random.RandomState(config.seed)
         values = sample_documents(documents, config.fit_documents, random).values
         mean = centroids = None
@@ -64,11 +60,7 @@ class FittedPartition:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[np.float32]], config: MuveraConfig) -> FittedPartition:
-        """Make the fitted part of `tensors`.
-
-        Raises:
-            ValueError: The tensors are not those that the settings ask for.
-        """
+        """Make the fitted part of `tensors`; raise `ValueError` if they are not those that the settings ask for."""
         fitted = cls(mean=tensors.get("mean"), centroids=tensors.get("centroids"))
         dim = next((values.shape[-1] for values in tensors.values() if values.ndim), 0)
         expected: dict[str, tuple[int, ...]] = {"mean": (dim,)} if config.center else {}

@@ -21,10 +21,6 @@ class HostCells:
 
     A projection is linear, so the sum of a cell is projected rather than each of its tokens: a document has fewer
     cells than tokens, and what is left costs less than one product of all tokens with all projections.
-
-    Args:
-        draws: Cells and projections.
-        fill_empty: Whether documents' empty cells are filled.
     """
 
     TILE_TOKENS: Final = 1_280

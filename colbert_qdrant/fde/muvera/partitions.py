@@ -31,11 +31,9 @@ class Partition(Protocol):
 
     def assign_cells(self, products: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
         """Assign cells: products ``matrix @ tokens.T``, ``(rows, tokens)``, give ``(r_reps, tokens)`` of ``dtype``."""
-        ...
 
     def assign_cells_on_device(self, products: Any) -> Any:
         """Do the same in torch, the other way round: ``(tokens, rows)`` gives int64 ``(tokens, r_reps)``."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
