@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -48,7 +49,7 @@ def _member(name: str, found: Any) -> str:
 
 
 def _signature(value: Any) -> str:
-    return str(inspect.signature(value)).replace("'", "")
+    return re.sub(r"'| at 0x[0-9a-f]+", "", str(inspect.signature(value)))
 
 
 def _is_ours(base: type) -> bool:
