@@ -31,7 +31,7 @@ class Aliases:
         self.targets = _read(store / FILE_NAME)
 
     def change(self, operations: Sequence[models.AliasOperations], collections: Collection[str]) -> None:
-        """Carries out operations in their order: all of them, or none; errors are as in `EdgeClient`."""
+        """Carries out operations in their order, all or none; errors are those of `update_collection_aliases`."""
         targets = dict(self.targets)
         for operation in operations:
             match operation:

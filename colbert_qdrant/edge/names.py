@@ -15,9 +15,9 @@ _MAX_BYTES = 255
 
 
 def check_name(name: str, what: str, *, max_bytes: int = _MAX_BYTES) -> None:
-    """Raises `ConfigurationError` for a name that is none on some system, or leads elsewhere.
+    """Raises `ConfigurationError` for what is no name of a file on some system, or leads elsewhere.
 
-    It may be that of a file or a folder. The message calls its owner `what`.
+    The name may also be that of a folder; `what` says in the message whose it is.
     """
     problem = _problem(name, max_bytes)
     if problem:

@@ -43,7 +43,7 @@ class EmbeddingCache:
     def encode(
         self, side: str, texts: Sequence[str], encode: Callable[[Sequence[str]], TokenEmbeddings]
     ) -> TokenEmbeddings:
-        """Encode texts, at least one, that are not in the cache, and put them there; return those of all in order."""
+        """Encode texts, at least one, that are not in the cache, and put them there; return the embeddings of all."""
         paths = [self._path(side, text) for text in texts]
         entries = [_read(path) for path in paths]
         missing = list(dict.fromkeys(path for path, entry in zip(paths, entries, strict=True) if entry is None))

@@ -87,7 +87,8 @@ class TokenSpan:
 class SideTokenizer:
     """Tokenizes the texts of one side of a checkpoint. Safe to use from several threads.
 
-    The checkpoint's tokenizer is left as it is. Long texts lose their end, or become overlapping windows.
+    The checkpoint's tokenizer is left as it is. ``long_texts`` says whether long texts lose their end, or become
+    overlapping windows.
 
     Raises:
         CheckpointError: A token that the checkpoint names is not in the vocabulary.

@@ -56,7 +56,7 @@ class Fingerprint:
         config: CollectionConfig,
         canary: NDArray[np.float32] | None,
     ) -> Self:
-        """Gather a fingerprint; ``encoder`` is empty if it is not known, and ``canary`` encodes `canary_tokens`."""
+        """Gather a fingerprint; ``encoder`` is empty if nobody knows it, ``canary`` the encoding of `canary_tokens`."""
         layout = {key: value for key, value in config.to_dict().items() if key not in ("fde", "id_scheme")}
         return cls(
             encoder=dict(encoder),

@@ -76,7 +76,11 @@ class TextSource:
 
 @lru_cache(maxsize=64)
 def text_source(key: str | None) -> TextSource | None:
-    """Return the source of a native collection's texts by its ``text_key``; ``None`` if it has no texts."""
+    """Return the source of a native collection's texts by its ``text_key``; ``None`` if it has no texts.
+
+    Raises:
+        ConfigurationError: ``key`` is no path.
+    """
     return None if key is None else TextSource(key)
 
 

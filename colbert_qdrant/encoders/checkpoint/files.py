@@ -47,7 +47,7 @@ class CheckpointFiles:
             raise CheckpointError(f"{path} is not valid JSON ({error}): download the file again") from error
 
     def settings(self, file: str) -> dict[str, Any]:
-        """Return the object in a JSON file, empty if there is no such file; raise `CheckpointError` if it is none."""
+        """Return the object in a JSON file, empty if there is no file; raise `CheckpointError` for other content."""
         content = self.json(file)
         if content is None:
             return {}

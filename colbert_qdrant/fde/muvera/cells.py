@@ -43,7 +43,7 @@ class Cells:
 
     @classmethod
     def of(cls, values: NDArray[Any], lengths: NDArray[np.int64], partition: Partition) -> Cells:
-        """Put tokens into cells: those of all texts, shape ``(tokens, token_dim)``, of the partition's dtype."""
+        """Put tokens into cells: those of all texts, shape ``(tokens, token_dim)``, in the dtype of the partition."""
         r_reps = partition.shape[0]
         shape = r_reps, len(lengths), partition.cells
         per_rep = shape[1] * shape[2]
