@@ -66,7 +66,7 @@ class AsyncAttachedCollection:
             SchemaMismatchError: There are candidates, and none of them has a text.
             CollectionNotFoundError: There is no such collection.
         """
-        checked = check_options(AttachOptions, options)
+        checked = check_options("search", AttachOptions, options)
         return (await search(self._attached, [query], by if callable(by) else [by], checked))[0]
 
     @shows_options(AttachOptions)
@@ -89,7 +89,8 @@ class AsyncAttachedCollection:
             SchemaMismatchError: There are candidates, and none of them has a text.
             CollectionNotFoundError: There is no such collection.
         """
-        return await search(self._attached, queries, by, check_options(AttachOptions, options))
+        checked = check_options("search_batch", AttachOptions, options)
+        return await search(self._attached, queries, by, checked)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, token_dim={self.encoder.dim})"

@@ -286,7 +286,7 @@ class AsyncColbertCollection:
             InvalidQueryError: The query is empty, or not one query.
             ConfigurationError: An option is out of range, ``candidates < limit``, or ``where`` is not a `Where`.
         """
-        checked = check_options(SearchOptions, options).for_one_query()
+        checked = check_options("search", SearchOptions, options).for_one_query()
         return (await search.search(self._open, one_query(query), checked))[0]
 
     @shows_options(SearchOptions)
@@ -306,7 +306,7 @@ class AsyncColbertCollection:
             InvalidQueryError: A query is empty, or its vectors are not of this collection's dimensions.
             ConfigurationError: An option is out of range, ``candidates < limit``, or ``where`` is not a `Where`.
         """
-        return await search.search(self._open, queries, check_options(SearchOptions, options))
+        return await search.search(self._open, queries, check_options("search_batch", SearchOptions, options))
 
     @shows_options(GroupOptions)
     async def search_groups(
@@ -328,7 +328,7 @@ class AsyncColbertCollection:
             InvalidQueryError: The query is empty, or not one query.
             ConfigurationError: An option is out of range, or the server's strict mode wants an index.
         """
-        checked = check_options(GroupOptions, options).for_one_query()
+        checked = check_options("search_groups", GroupOptions, options).for_one_query()
         check_grouping(group_by, group_size)
         return await search.search_groups(self._open, query, checked, group_by=group_by, group_size=group_size)
 
@@ -343,7 +343,7 @@ class AsyncColbertCollection:
         Raises:
             InvalidQueryError: There is no such document.
         """
-        return await search.more_like(self._open, id, check_options(SimilarOptions, options))
+        return await search.more_like(self._open, id, check_options("more_like", SimilarOptions, options))
 
     async def check(self) -> None:
         """Make sure that the stored collection still is the one that was opened.

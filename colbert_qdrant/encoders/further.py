@@ -90,7 +90,7 @@ class FurtherVectors:
         unused = sorted(set(vectors) - set(names))
         if unused:
             raise ConfigurationError(
-                f"there are vectors for {unused}, but the search has the vectors {names}: name them in prefetch=, use "
+                f"there are vectors for {unused}, but the search prefetches by {names}: name them in prefetch=, use "
                 "mode='hybrid', or leave the vectors out"
             )
         made: list[dict[str, Any]] = [{} for _ in range(count)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from colbert_qdrant.engines.client import ClientEngine
 from colbert_qdrant.engines.edge import EdgeEngine
 from colbert_qdrant.engines.local import LocalEngine
 from colbert_qdrant.engines.server import GrpcEngine, RestEngine
@@ -12,7 +13,6 @@ from colbert_qdrant.errors import ConfigurationError
 if TYPE_CHECKING:
     from colbert_qdrant.config import RetryConfig
     from colbert_qdrant.engines.base import AsyncClient, Client, Engine, ShardKey
-    from colbert_qdrant.engines.client import ClientEngine
 
 _ENGINES: Final[list[type[ClientEngine]]] = [EdgeEngine, LocalEngine, GrpcEngine, RestEngine]
 
@@ -21,9 +21,14 @@ def register_engine(engine: type[ClientEngine]) -> None:
     """Have an engine asked first whether a client is one of its own.
 
     Args:
-        engine: A class with the methods of `Engine`; `ClientEngine` has them for clients with ``QdrantClient``'s
-            methods.
+        engine: A subclass of `ClientEngine`, which has the methods of `Engine` for clients with ``QdrantClient``'s method
+            names.
+
+    Raises:
+        ConfigurationError: The engine is no such class.
     """
+    if not (isinstance(engine, type) and issubclass(engine, ClientEngine)):
+        raise ConfigurationError(f"register_engine takes a class that extends ClientEngine, got {engine!r}")
     if engine not in _ENGINES:
         _ENGINES.insert(0, engine)
 

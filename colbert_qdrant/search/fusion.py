@@ -103,7 +103,7 @@ def _fusion(fusion: Any, names: list[str], asked: Collection[str], capabilities:
     unknown = sorted(set(rrf.weights) - set(asked))
     if unknown:
         raise ConfigurationError(
-            f"there are weights for {unknown}, but the search has the vectors {[*asked]}: leave them out"
+            f"there are weights for {unknown}, but the search prefetches by {[*asked]}: leave them out"
         )
     capabilities.require("rrf_weights", what="weights of reciprocal rank fusion", remedy="leave them out")
     return models.RrfQuery(rrf=models.Rrf(k=rrf.k, weights=[rrf.weights.get(name, 1.0) for name in names]))

@@ -51,7 +51,7 @@ class SimilarOptions(TypedDict, total=False):
     """Options of a search for documents like one that is stored.
 
     Attributes:
-        limit: Most hits, or most groups; 10 by default.
+        limit: Most hits, and in `search_groups` most groups; 10 by default.
         candidates: Documents that the encodings hand on to MaxSim; by default 10 × ``limit``, at least 100. A cluster
             takes that many from each shard.
         where: Only documents whose payload matches, as in ``{"year": {"gte": 2020}, "lang": ["en", "de"]}``: see
@@ -247,8 +247,8 @@ def check_grouping(group_by: str, group_size: int) -> None:
     require_int("group_size", group_size, minimum=1)
 
 
-def check_options(kind: type, options: Mapping[str, Any]) -> CheckedOptions:
-    """Check the options that a method was called with.
+def check_options(method: str, kind: type, options: Mapping[str, Any]) -> CheckedOptions:
+    """Check the options that a method was called with, against the kind of options that it takes.
 
     Raises:
         ConfigurationError: An option is out of range, or contradicts another.
@@ -256,7 +256,8 @@ def check_options(kind: type, options: Mapping[str, Any]) -> CheckedOptions:
     """
     unknown = next((name for name in options if name not in kind.__annotations__), None)
     if unknown is not None:
-        raise TypeError(f"got an unexpected keyword argument {unknown!r}: use {', '.join(kind.__annotations__)}")
+        known = ", ".join(kind.__annotations__)
+        raise TypeError(f"{method}() got an unexpected keyword argument {unknown!r}: use {known}")
     return CheckedOptions(**options)
 
 

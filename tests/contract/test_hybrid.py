@@ -297,7 +297,7 @@ def test_what_an_encoder_makes_is_checked(engine: Engine, client: Client) -> Non
         ({"prefetch": ["words", "bm25"], "fusion": Rrf(weights={"meaning": 1})}, r"weights for \['meaning'\]"),
         (
             {"vectors": {"meanin": [1.0]}},
-            r"there are vectors for \['meanin'\], but the search has the vectors \['fde'\]",
+            r"there are vectors for \['meanin'\], but the search prefetches by \['fde'\]",
         ),
     ],
 )

@@ -355,6 +355,12 @@ class ToyEngine(ClientEngine):
         return Capabilities(engine=self.NAME, lacks=LOCAL.lacks)
 
 
+def test_what_is_no_engine_cannot_be_registered() -> None:
+    for wrong in (5, WordEncoder, ToyClient()):
+        with pytest.raises(ConfigurationError, match="register_engine takes a class that extends ClientEngine"):
+            register_engine(wrong)  # type: ignore[arg-type]
+
+
 def test_an_engine_is_one_class_and_one_registration() -> None:
     client: Any = ToyClient()
     with pytest.raises(ConfigurationError, match="got ToyClient"):

@@ -96,7 +96,7 @@ def test_an_option_that_a_search_has_not_is_a_type_error(
     docs: ColbertCollection, name: str, arguments: dict[str, Any]
 ) -> None:
     wrong = [*arguments][-1]
-    with pytest.raises(TypeError, match=f"unexpected keyword argument '{wrong}': use limit, "):
+    with pytest.raises(TypeError, match=rf"^{name}\(\) got an unexpected keyword argument '{wrong}': use limit, "):
         getattr(docs, name)(["river"] if name == "search_batch" else "a", **arguments)
 
 
