@@ -21,8 +21,7 @@ def register_engine(engine: type[ClientEngine]) -> None:
     """Have an engine asked first whether a client is one of its own.
 
     Args:
-        engine: A subclass of `ClientEngine`, which has the methods of `Engine` for clients with ``QdrantClient``'s method
-            names.
+        engine: A subclass of `ClientEngine`, which serves clients with ``QdrantClient``'s method names.
 
     Raises:
         ConfigurationError: The engine is no such class.
