@@ -85,10 +85,10 @@ class OpenCollection:
     ) -> Self:
         """Create or open a collection; see `ColbertCollection.create`, `open` and `open_or_create`."""
         create = how == "create" or (how == "open_or_create" and not await engine.collection_exists(name))
-        stored, brought, compute = None, vector_encoders or {}, engine.runtime.compute
+        stored, encoders, compute = None, vector_encoders or {}, engine.runtime.compute
         if create:
             settings = config or CollectionConfig()
-            further = await compute(FurtherVectors, settings, brought, await engine.capabilities())
+            further = await compute(FurtherVectors, settings, encoders, await engine.capabilities())
             creating = lifecycle.create(name, engine=engine, encoder=encoder, config=settings)
             try:
                 stored = await engine.runtime.whole(creating)
@@ -97,7 +97,7 @@ class OpenCollection:
                     raise  # else somebody else created it in the meantime
         if stored is None:
             stored = await lifecycle.open(name, engine=engine, encoder=encoder, config=config)
-            further = await compute(FurtherVectors, stored.config, brought, await engine.capabilities())
+            further = await compute(FurtherVectors, stored.config, encoders, await engine.capabilities())
         collection = cls(stored, name=name, engine=engine, encoder=encoder, further=further)
         await collection._set(stored.fde)
         return collection
