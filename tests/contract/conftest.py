@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import uuid
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from qdrant_client import QdrantClient
 
-from colbert_qdrant import EdgeClient
+from colbert_qdrant import AsyncEdgeClient, EdgeClient
 from tests.encoders import WordEncoder
 
 if TYPE_CHECKING:
@@ -72,3 +73,24 @@ def client(engine: Engine) -> Iterator[Client]:
 @pytest.fixture
 def encoder() -> WordEncoder:
     return WordEncoder()
+
+
+@pytest.fixture(scope="session")
+def runner() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture(scope="session")
+def async_edge(runner: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AsyncEdgeClient]:
+    """One for all tests, who leave it empty: its process takes longer to start than they do."""
+    client = AsyncEdgeClient(tmp_path_factory.mktemp("edge"))
+    yield client
+    runner.run(client.close())
+
+
+async def empty(client: AsyncEdgeClient) -> None:
+    """Delete all collections, and their aliases with them."""
+    for each in (await client.get_collections()).collections:
+        await client.delete_collection(each.name)
+    assert (await client.get_aliases()).aliases == []

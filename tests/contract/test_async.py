@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +39,7 @@ from colbert_qdrant._support.progress import Silence
 from colbert_qdrant.config import RetryConfig
 from colbert_qdrant.edge import aio
 from colbert_qdrant.edge.wire import HEADER
+from tests.contract.conftest import empty
 from tests.encoders import WordEncoder, random_texts
 from tests.processes import run_script
 
@@ -46,6 +48,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from colbert_qdrant.engines import AsyncClient
+
+    Work = Callable[[AsyncClient], Coroutine[Any, Any, None]]
+    Run = Callable[[Work], None]
 
 CONFIG = CollectionConfig(fde=MuveraConfig(k_sim=3, dim_proj=8, r_reps=8))
 LEARNED = CollectionConfig(fde=LemurConfig(dim=32, hidden=64, epochs=2, fit_documents=64))
@@ -103,12 +108,29 @@ async def connected(kind: str, path: Path) -> AsyncIterator[AsyncClient]:
         await client.close()
 
 
-def run(kind: str, path: Path, work: Callable[[AsyncClient], Coroutine[Any, Any, None]]) -> None:
+def run(kind: str, path: Path, work: Work) -> None:
     async def main() -> None:
         async with connected(kind, path) as client:
             await work(client)
 
     asyncio.run(asyncio.wait_for(main(), timeout=120))
+
+
+@pytest.fixture
+def run_shared(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Run:
+    """The same on an engine of each kind, where the embedded one is that of all tests."""
+    if kind != "edge":
+        return partial(run, kind, tmp_path)
+    runner: asyncio.Runner = request.getfixturevalue("runner")
+    client: AsyncEdgeClient = request.getfixturevalue("async_edge")
+
+    def shared(work: Work) -> None:
+        try:
+            runner.run(asyncio.wait_for(work(client), timeout=120))
+        finally:
+            runner.run(empty(client))
+
+    return shared
 
 
 def reference(config: CollectionConfig = CONFIG) -> ColbertCollection:
@@ -117,7 +139,7 @@ def reference(config: CollectionConfig = CONFIG) -> ColbertCollection:
     return docs
 
 
-def test_everything_is_as_in_the_blocking_collection(kind: str, tmp_path: Path) -> None:
+def test_everything_is_as_in_the_blocking_collection(run_shared: Run) -> None:
     same = reference()
 
     async def work(client: AsyncClient) -> None:
@@ -151,10 +173,10 @@ def test_everything_is_as_in_the_blocking_collection(kind: str, tmp_path: Path) 
         with pytest.raises(CollectionNotFoundError):
             await AsyncColbertCollection.open("test-async", **arguments)
 
-    run(kind, tmp_path, work)
+    run_shared(work)
 
 
-def test_a_learned_encoding_is_fitted(kind: str, tmp_path: Path) -> None:
+def test_a_learned_encoding_is_fitted(run_shared: Run) -> None:
     same = reference(LEARNED)
 
     async def work(client: AsyncClient) -> None:
@@ -169,10 +191,10 @@ def test_a_learned_encoding_is_fitted(kind: str, tmp_path: Path) -> None:
         assert len(await docs.search(QUERIES[0], mode="fde")) == 10
         await docs.drop()
 
-    run(kind, tmp_path, work)
+    run_shared(work)
 
 
-def test_many_tasks_share_a_collection(kind: str, tmp_path: Path) -> None:
+def test_many_tasks_share_a_collection(run_shared: Run) -> None:
     async def work(client: AsyncClient) -> None:
         docs = await AsyncColbertCollection.create("test-async", client=client, encoder=WordEncoder(), config=LEARNED)
         await asyncio.gather(*(docs.ingest(DOCUMENTS[start::9]) for start in range(9)))
@@ -183,7 +205,7 @@ def test_many_tasks_share_a_collection(kind: str, tmp_path: Path) -> None:
         assert len(await docs.search(QUERIES[0], mode="fde", limit=90)) == 90  # every one has its encoding
         await docs.drop()
 
-    run(kind, tmp_path, work)
+    run_shared(work)
 
 
 class HeldEncoder(WordEncoder):
@@ -200,9 +222,7 @@ class HeldEncoder(WordEncoder):
         return super().encode_documents(texts)
 
 
-def test_a_document_that_was_begun_before_a_fit_and_is_written_after_it_gets_its_encoding(
-    kind: str, tmp_path: Path
-) -> None:
+def test_a_document_that_was_begun_before_a_fit_and_is_written_after_it_gets_its_encoding(run_shared: Run) -> None:
     async def work(client: AsyncClient) -> None:
         encoder = HeldEncoder()
         docs = await AsyncColbertCollection.create("test-async", client=client, encoder=encoder, config=LEARNED)
@@ -215,10 +235,10 @@ def test_a_document_that_was_begun_before_a_fit_and_is_written_after_it_gets_its
         assert "late" in {hit.id for hit in await docs.search(QUERIES[0], mode="fde", limit=11)}
         await docs.drop()
 
-    run(kind, tmp_path, work)
+    run_shared(work)
 
 
-def test_one_that_is_cancelled_there_is_found_exactly_until_the_next_write(kind: str, tmp_path: Path) -> None:
+def test_one_that_is_cancelled_there_is_found_exactly_until_the_next_write(run_shared: Run) -> None:
     async def work(client: AsyncClient) -> None:
         encoder = HeldEncoder()
         docs = await AsyncColbertCollection.create("test-async", client=client, encoder=encoder, config=LEARNED)
@@ -239,7 +259,7 @@ def test_one_that_is_cancelled_there_is_found_exactly_until_the_next_write(kind:
             await docs.upsert([Document(number, "river")])
         await docs.drop()
 
-    run(kind, tmp_path, work)
+    run_shared(work)
 
 
 def test_a_client_of_the_other_kind_is_refused(tmp_path: Path) -> None:

@@ -8,20 +8,18 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from qdrant_client import AsyncQdrantClient
 
 from colbert_qdrant import (
     AsyncColbertCollection,
-    AsyncEdgeClient,
     AsyncMigration,
     EdgeClient,
     LemurEncoder,
     MuveraEncoder,
 )
+from tests.contract.conftest import empty
 from tests.encoders import WordEncoder
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from types import ModuleType
 
 CLASSES = {"ColbertCollection": AsyncColbertCollection, "Migration": AsyncMigration}
@@ -82,12 +80,9 @@ class AwaitedEdge(Awaited):
 
     __class__ = EdgeClient  # type: ignore[assignment]
 
-
-def connect(kind: str, path: Path, runner: asyncio.Runner) -> Any:
-    """An asynchronous client that looks like the blocking one."""
-    if kind == "edge":
-        return AwaitedEdge(AsyncEdgeClient(path), runner)
-    return Awaited(AsyncQdrantClient(":memory:"), runner)
+    def close(self) -> None:
+        """The next test finds it open, and empty."""
+        self._runner.run(empty(self._target))
 
 
 def patch_classes(module: ModuleType, patch: pytest.MonkeyPatch, runner: asyncio.Runner) -> None:

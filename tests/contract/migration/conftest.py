@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from qdrant_client import QdrantClient
+from qdrant_client import AsyncQdrantClient, QdrantClient
 
 from colbert_qdrant import EdgeClient
 from tests.contract.migration import awaited
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Iterator
-    from pathlib import Path
 
     from colbert_qdrant.engines import Client
 
 
-@pytest.fixture
-def runner() -> Iterator[asyncio.Runner]:
-    with asyncio.Runner() as runner:
-        yield runner
-
-
 def make(request: pytest.FixtureRequest, kind: str, *, is_awaited: bool) -> Any:
-    path: Path = request.getfixturevalue("tmp_path") / "store"
     if is_awaited:
         runner: asyncio.Runner = request.getfixturevalue("runner")
         awaited.patch_classes(request.module, request.getfixturevalue("monkeypatch"), runner)
-        return awaited.connect(kind, path, runner)
-    return EdgeClient(path) if kind == "edge" else QdrantClient(":memory:")
+        if kind == "edge":
+            return awaited.AwaitedEdge(request.getfixturevalue("async_edge"), runner)
+        return awaited.Awaited(AsyncQdrantClient(":memory:"), runner)
+    return EdgeClient(request.getfixturevalue("tmp_path") / "store") if kind == "edge" else QdrantClient(":memory:")
 
 
 @pytest.fixture
