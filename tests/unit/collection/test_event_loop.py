@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from colbert_qdrant import TokenEmbeddings
     from colbert_qdrant.engines import AsyncClient
 
-WORK = 0.2
+WORK = 0.5
 """Seconds that each call of a model takes."""
 
 LATE = 0.05
