@@ -44,6 +44,10 @@ if TYPE_CHECKING:
 class ColbertQdrantError(Exception):
     """Base of every error of this library."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the message and the attributes, whatever the constructor takes: errors travel between processes."""
+        return _restored, (type(self), self.args), self.__dict__
+
 
 class ConfigurationError(ColbertQdrantError, ValueError):
     """A parameter, or a combination of parameters, is wrong."""
@@ -173,3 +177,9 @@ class NotReadyError(EngineError):
 
 class ClosedError(EngineError):
     """Something is used after ``close()``."""
+
+
+def _restored(kind: type[ColbertQdrantError], arguments: tuple[Any, ...]) -> ColbertQdrantError:
+    error = kind.__new__(kind)
+    error.args = arguments
+    return error

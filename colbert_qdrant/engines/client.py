@@ -18,6 +18,7 @@ from colbert_qdrant.engines.faults import GarbledAnswerError, NotConfirmedError
 from colbert_qdrant.engines.runtime import AsyncioRuntime, BlockingRuntime
 from colbert_qdrant.errors import RequestError
 from colbert_qdrant.points.point import to_struct
+from colbert_qdrant.points.values import plain
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -67,7 +68,7 @@ class ClientEngine:
     def __init__(self, client: Any, *, retry: RetryConfig | None = None, shard_key: ShardKey | None = None) -> None:
         self.client = client
         self.retry = retry or RetryConfig()
-        self.shard_key = shard_key
+        self.shard_key: ShardKey | None = plain(shard_key)
         self.runtime: Runtime = BlockingRuntime() if isinstance(client, self.BLOCKING) else AsyncioRuntime()
 
     @classmethod

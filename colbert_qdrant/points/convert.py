@@ -10,6 +10,7 @@ from colbert_qdrant.errors import InvalidDocumentError, SchemaMismatchError
 from colbert_qdrant.points.ids import canonical_id, check_id, id_from_json, id_to_json, point_id
 from colbert_qdrant.points.point import Payload, Point
 from colbert_qdrant.points.texts import text_of, text_source
+from colbert_qdrant.points.values import plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -126,12 +127,20 @@ def _native_payload(document: Document, config: CollectionConfig) -> Payload:
 def _to_json(document: Document, values: Any) -> Any:
     """Return what is stored; the round trip makes every engine store the same: tuples become lists, as over HTTP."""
     try:
-        return json.loads(json.dumps(values, allow_nan=False, ensure_ascii=False).encode())
+        return json.loads(json.dumps(values, allow_nan=False, ensure_ascii=False, default=_to_plain).encode())
     except (TypeError, ValueError) as error:
         raise InvalidDocumentError(
             f"document {document.id!r}: text or payload is not valid JSON ({error}); use strings, numbers, booleans, "
             "lists and dicts, dates as .isoformat()"
         ) from error
+
+
+def _to_plain(value: Any) -> Any:
+    """Convert an enum member or a NumPy scalar, which `json` does not know."""
+    made = plain(value)
+    if made is value:
+        raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+    return made
 
 
 def document_id(point: models.Record | models.ScoredPoint, config: CollectionConfig) -> DocumentId:

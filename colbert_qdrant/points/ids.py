@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid5
 
 from colbert_qdrant.errors import InvalidDocumentError
+from colbert_qdrant.points.values import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,6 +41,7 @@ def point_id(id: DocumentId, scheme: IdScheme = "uuid5") -> str | int:
         >>> point_id(1, "native"), point_id("936DA01F9ABD4D9D80C702AF85C822A8", "native")
         (1, '936da01f-9abd-4d9d-80c7-02af85c822a8')
     """
+    id = plain(id)
     if scheme == "native":
         return _native_point_id(id)
     check_id(id)
@@ -48,6 +50,7 @@ def point_id(id: DocumentId, scheme: IdScheme = "uuid5") -> str | int:
 
 def point_ids(ids: DocumentId | Iterable[DocumentId], scheme: IdScheme) -> list[int | str | UUID]:
     """Return the point ids of one document or several; see `point_id`."""
+    ids = plain(ids)
     documents = [ids] if isinstance(ids, str | int | UUID) else ids
     return [point_id(id, scheme) for id in documents]
 
@@ -63,6 +66,7 @@ def check_id(id: object) -> None:
     Raises:
         InvalidDocumentError: The value is not a string, a whole number of 64 bits or a UUID, or is not valid Unicode.
     """
+    id = plain(id)
     if isinstance(id, bool) or not isinstance(id, str | int | UUID):
         raise InvalidDocumentError(
             f"id {id!r} is a {type(id).__name__}: an id is a string, a whole number or a uuid.UUID"
@@ -78,6 +82,7 @@ def check_id(id: object) -> None:
 
 def id_to_json(id: DocumentId) -> Any:
     """Return the form in which a payload keeps an id; the type can be told from it."""
+    id = plain(id)
     return {"uuid": str(id)} if isinstance(id, UUID) else id
 
 

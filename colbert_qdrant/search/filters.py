@@ -14,6 +14,7 @@ from qdrant_client import models
 
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.points.ids import INT_RANGE
+from colbert_qdrant.points.values import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -85,14 +86,21 @@ def _conditions(where: Where, *, depth: int) -> list[models.Condition]:
 
 
 def _entry(key: str, value: Any, depth: int) -> list[models.Condition]:
+    key = plain(key)
     if not isinstance(key, str) or not key:
         raise _wrong(key, "is no payload key: use a string that is not empty")
     if key.startswith("$"):
         return [_logic(key, value, depth + 1)]
     _text(key, key)
     if isinstance(value, Mapping):
-        return _operators(key, value)
-    return [_any_of(key, value) if isinstance(value, list | tuple | set | frozenset) else _equal(key, value)]
+        return _operators(key, {plain(name): _plain(operand) for name, operand in value.items()})
+    value = _plain(value)
+    return [_any_of(key, value) if isinstance(value, list) else _equal(key, value)]
+
+
+def _plain(value: Any) -> Any:
+    """A value, or each of several, as an exact built-in type."""
+    return [plain(each) for each in value] if isinstance(value, list | tuple | set | frozenset) else plain(value)
 
 
 def _logic(key: str, value: Any, depth: int) -> models.Condition:
@@ -136,7 +144,7 @@ def _equal(key: str, value: Any) -> models.Condition:
 
 
 def _any_of(key: str, values: Any) -> models.Condition:
-    if not isinstance(values, list | tuple | set | frozenset) or not values:
+    if not isinstance(values, list) or not values:
         raise _wrong(key, f"needs a list of values that is not empty, got {short(values)}")
     texts = [_exact(key, each) for each in values if isinstance(each, str | UUID)]
     numbers = [_exact(key, each) for each in values if isinstance(each, int) and not isinstance(each, bool)]
