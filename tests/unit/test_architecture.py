@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -162,17 +163,19 @@ def test_importing_the_package_loads_no_model_library_and_no_engine() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_importing_the_package_takes_little_beside_its_client() -> None:
+def test_importing_the_package_takes_little_beside_its_client(tmp_path: Path) -> None:
     script = (
         "import time; start = time.process_time(); import qdrant_client; middle = time.process_time();"
         "import colbert_qdrant; print(middle - start, time.process_time() - middle)"
     )
+    compiled = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    compiled["PYTHONPYCACHEPREFIX"] = str(tmp_path)  # as installed packages are
     ratios = []
-    for _ in range(3):  # the least disturbed of three
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    for _ in range(4):  # the first one compiles; then the least disturbed counts
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=compiled)
         client, own = map(float, done.stdout.split())
         ratios.append(own / client)
-    assert min(ratios) < 0.4
+    assert min(ratios[1:]) < 0.4
 
 
 def test_every_public_name_is_there_and_sorted() -> None:
