@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from colbert_qdrant.collection.upsert import upsert
 from colbert_qdrant.documents import RejectedDocument
 from colbert_qdrant.encoders.base import encode_and_check
-from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, RequestRefusedError
+from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, InvalidTokensError, RequestRefusedError
 from colbert_qdrant.points.convert import check_documents, make_point
 from colbert_qdrant.points.point import split_by_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 MAX_BATCH_BYTES: Final = 8 * 2**20
 """Of one request, as it is sent: over gRPC, in binary, it holds five times as many documents as over REST. Servers
 refuse more than 32 MiB over REST by default (``service.max_request_size_mb``)."""
+
+
+_MAX_FLOAT16: Final = float(np.finfo(np.float16).max)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +99,8 @@ class DocumentWriter:
         payloads = check_documents(documents, config)
         tokens, encodings, further = await engine.runtime.compute(self._encode, documents, fde)
         collection.limits.check_tokens(documents, tokens.lengths)
+        _check_range(documents, tokens, "token_datatype", config.token_datatype)
+        _check_range(documents, encodings, "fde_datatype", config.fde_datatype)
         points = [
             make_point(document.id, payload, tokens=matrix, fde=encoding, further=others, config=config)
             for document, payload, matrix, encoding, others in zip(
@@ -116,6 +121,24 @@ class DocumentWriter:
         tokens = encode_and_check(self._collection.encoder, texts, InvalidDocumentError)
         encodings = [None] * len(tokens) if fde is None else list(fde.encode_documents(tokens))
         return tokens, encodings, self._collection.further.documents(documents)
+
+
+def _check_range(documents: Sequence[Document], vectors: Iterable[Any], setting: str, datatype: str) -> None:
+    """Raise if float16 cannot store a document's numbers: engines would keep infinity, and scores without an order.
+
+    Raises:
+        InvalidTokensError: A number is too large.
+    """
+    if datatype != "float16":
+        return
+    for document, values in zip(documents, vectors, strict=True):
+        worst = 0.0 if values is None else float(np.abs(values).max())
+        if worst > _MAX_FLOAT16:
+            raise InvalidTokensError(
+                f"document {document.id!r} has a number of {worst:g} in its vectors, and float16 stores at most "
+                f"{_MAX_FLOAT16:g}: have the encoder normalise its vectors, or create the collection with "
+                f"{setting}='float32'"
+            )
 
 
 def _written(

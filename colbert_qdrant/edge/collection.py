@@ -31,7 +31,7 @@ from colbert_qdrant.edge.points import (
     to_vectors,
 )
 from colbert_qdrant.edge.queries import to_order, to_request
-from colbert_qdrant.edge.shapes import check_depth, check_vectors, layout_of
+from colbert_qdrant.edge.shapes import at_key, check_depth, check_vectors, layout_of
 from colbert_qdrant.edge.shards import SHARD_NAME, open_shard
 from colbert_qdrant.edge.vector_changes import creation_operation, with_changes, with_vector, without_vector
 from colbert_qdrant.errors import ConfigurationError, EngineError
@@ -149,6 +149,7 @@ class Collection:
     def set_payload(self, payload: models.Payload, points: Selector, key: str | None) -> None:
         """Merges a payload into the payload of points."""
         operations = edge.UpdateOperation
+        check_depth(at_key(payload, key), f"{self._where}: the payload under its key")
         with self._engine_call("set_payload"):
             self._select(points, operations.set_payload, operations.set_payload_by_filter, to_payload(payload), key)
 

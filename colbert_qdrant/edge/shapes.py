@@ -66,6 +66,14 @@ def check_depth(value: Any, what: str) -> None:
     raise InvalidDocumentError(f"{what} has more than {MAX_DEPTH} lists and objects inside each other")
 
 
+def at_key(payload: Any, key: str | None) -> Any:
+    """Returns a payload inside as many objects as a key has steps, at the most."""
+    steps = 0 if not key else min(MAX_DEPTH, key.count(".") + key.count("[")) + 1
+    for _ in range(steps):
+        payload = {"": payload}
+    return payload
+
+
 def _children(value: Any) -> Iterable[Any]:
     if isinstance(value, dict):
         return value.values()

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 import qdrant_edge as edge
 
 from colbert_qdrant.edge.files import write_file
+from colbert_qdrant.edge.names import check_name
 from colbert_qdrant.edge.params import edge_config, stored_params
-from colbert_qdrant.errors import EngineError
+from colbert_qdrant.errors import ConfigurationError, EngineError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +29,10 @@ def open_shard(folder: Path, manifest: Manifest) -> edge.EdgeShard:
     Vectors that were being added or removed when the process died are gone afterwards.
     """
     path = folder / SHARD_NAME
+    _refuse_links(path)
     if manifest.unfinished:
+        for name in manifest.unfinished:
+            _check_vector_name(folder, name)
         for name in manifest.unfinished:
             _strip(path, name)
         shard = edge.EdgeShard.load(str(path))
@@ -39,6 +43,21 @@ def open_shard(folder: Path, manifest: Manifest) -> edge.EdgeShard:
         manifest.unfinished = []
         manifest.write(folder)
     return edge.EdgeShard.load(str(path), edge_config(stored_params(manifest.config)))
+
+
+def _refuse_links(shard: Path) -> None:
+    """Raises if a link leads out of a shard: what is read, written and deleted there has to be the store's own."""
+    link = next((each for each in (shard, *shard.rglob("*")) if each.is_symlink()), None)
+    if link is not None:
+        raise EngineError(f"{link} is a link, and a store has none: it was changed by something else; restore it")
+
+
+def _check_vector_name(folder: Path, name: str) -> None:
+    """Raises unless a name in a manifest can be a vector's, which is part of the names of folders."""
+    try:
+        check_name(name or "unnamed", "a vector")
+    except ConfigurationError as error:
+        raise EngineError(f"{folder} was changed by something else, restore it: {error}") from error
 
 
 def _strip(shard: Path, name: str) -> None:

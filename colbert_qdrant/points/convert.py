@@ -10,7 +10,7 @@ from colbert_qdrant.errors import InvalidDocumentError, SchemaMismatchError
 from colbert_qdrant.points.ids import canonical_id, check_id, id_from_json, id_to_json, point_id
 from colbert_qdrant.points.point import Payload, Point
 from colbert_qdrant.points.texts import text_of, text_source
-from colbert_qdrant.points.values import plain
+from colbert_qdrant.points.values import MAX_DEPTH, is_too_deep, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -95,7 +95,13 @@ def _payload(document: Document, config: CollectionConfig) -> Payload:
     point_id(document.id, config.id_scheme)
     if not isinstance(document.text, str) or not document.text.strip():
         raise InvalidDocumentError(f"document {document.id!r} has no text: leave it out")
-    return _native_payload(document, config) if config.native else _own_payload(document, config)
+    payload = _native_payload(document, config) if config.native else _own_payload(document, config)
+    if is_too_deep(payload):
+        raise InvalidDocumentError(
+            f"document {document.id!r}: the payload has more than {MAX_DEPTH} lists and objects inside each other, and "
+            "engines store some that they never read again; flatten it, or store it as a string of JSON"
+        )
+    return payload
 
 
 def _own_payload(document: Document, config: CollectionConfig) -> Payload:

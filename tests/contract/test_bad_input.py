@@ -41,6 +41,14 @@ def assert_nothing_written(collection: ColbertCollection) -> None:
     assert collection.get("good") == [GOOD]
 
 
+def nested(levels: int, kind: type = dict) -> Any:
+    """Objects, or lists, inside each other."""
+    value: Any = 1
+    for _ in range(levels):
+        value = {"a": value} if kind is dict else [value]
+    return value
+
+
 BAD_DOCUMENTS = {
     "empty text": ([Document("x", "")], "document 'x' has no text"),
     "blank text": ([Document("x", " \n\t")], "document 'x' has no text"),
@@ -57,6 +65,14 @@ BAD_DOCUMENTS = {
         "document 'x': text or payload is not valid JSON",
     ),
     "payload has NaN": ([Document("x", "a", {"f": float("nan")})], "document 'x': text or payload is not valid JSON"),
+    "payload too deep": (
+        [Document("x", "a", {"deep": nested(64)})],
+        "document 'x': the payload has more than 64 lists",
+    ),
+    "lists too deep": (
+        [Document("x", "a", {"deep": nested(64, list)})],
+        "document 'x': the payload has more than 64 lists",
+    ),
     "reserved key": ([Document("x", "a", {"text": "b"})], r"payload keys \['text'\] are used by this library"),
     "not a document": ([{"id": "x", "text": "a"}], "expected a colbert_qdrant.Document, got dict"),
 }
@@ -163,3 +179,36 @@ def test_documents_acknowledged_before_a_bad_one_stay(collection: ColbertCollect
     stored = collection.count() - 1
     assert 0 < stored <= 300
     assert len(collection.get(range(stored))) == stored
+
+
+def test_a_payload_may_be_deep(collection: ColbertCollection) -> None:
+    deep = Document("deep", "river", {"objects": nested(63), "lists": nested(63, list)})
+    collection.upsert([deep])
+    assert collection.get("deep") == [deep]
+
+
+@pytest.mark.parametrize(
+    ("number", "config", "setting"),
+    [
+        (65_505, CollectionConfig(fde=CONFIG.fde, fde_datatype="float32"), "token_datatype"),
+        (-70_000, CollectionConfig(fde=CONFIG.fde, fde_datatype="float32"), "token_datatype"),
+        (1e30, CollectionConfig(fde=CONFIG.fde, fde_datatype="float32"), "token_datatype"),
+        (1e6, CollectionConfig(fde=CONFIG.fde, token_datatype="float32"), "fde_datatype"),
+    ],
+)
+def test_numbers_that_float16_cannot_store(
+    engine: Engine, client: Client, number: float, config: CollectionConfig, setting: str
+) -> None:
+    encoder = MatrixEncoder([[[number, 1.0, 0.0, 0.0]]], dim=4)
+    docs = ColbertCollection.create(engine.name, client=client, encoder=encoder, config=config)
+    with pytest.raises(InvalidTokensError, match=f"document 'x' has a number of .*{setting}='float32'"):
+        docs.upsert([Document("x", "river")])
+    assert docs.count() == 0
+
+
+def test_the_largest_number_of_float16_is_stored(engine: Engine, client: Client) -> None:
+    encoder = MatrixEncoder([[[65_504.0, -65_504.0, 0.0, 0.0]]], dim=4)
+    config = CollectionConfig(fde=CONFIG.fde, fde_datatype="float32")
+    docs = ColbertCollection.create(engine.name, client=client, encoder=encoder, config=config)
+    docs.upsert([Document("x", "river")])
+    assert [hit.score for hit in docs.search("river", mode="exact")] == pytest.approx([2 * 65_504.0**2])

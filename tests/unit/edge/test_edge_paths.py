@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -225,6 +226,43 @@ def test_a_lock_that_is_a_link_empties_nothing(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="cannot be opened"):
         EdgeClient(tmp_path / "store")
     assert precious.read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["v/../../../../../../../outside", "../outside", "..", "a/b"])
+def test_a_manifest_that_names_another_folder_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "precious").write_text("precious")
+    with EdgeClient(tmp_path / "store") as client:
+        client.create_collection("docs", {"v": VECTOR})
+    manifest = tmp_path / "store" / "collections" / "docs" / "collection.json"
+    values = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**values, "unfinished": [name]}))
+    before = everything(tmp_path)
+    with EdgeClient(tmp_path / "store") as client, pytest.raises(EngineError, match="was changed by something else"):
+        client.count("docs")
+    assert {path: content for path, content in everything(tmp_path).items() if not path.endswith(".lock")} == {
+        path: content for path, content in before.items() if not path.endswith(".lock")
+    }
+
+
+@unix
+@pytest.mark.parametrize("inner", [".", "segments"])
+def test_a_shard_with_links_is_refused(tmp_path: Path, inner: str) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").write_text("precious")
+    with EdgeClient(tmp_path / "store") as client:
+        client.create_collection("docs", VECTOR)
+    shard = tmp_path / "store" / "collections" / "docs" / "shard"
+    (shard / inner / "linked").symlink_to(outside)
+    with EdgeClient(tmp_path / "store") as client, pytest.raises(EngineError, match="is a link"):
+        client.count("docs")
+    (shard / inner / "linked").unlink()
+    shard.rename(outside / "shard")
+    shard.symlink_to(outside / "shard")
+    with EdgeClient(tmp_path / "store") as client, pytest.raises(EngineError, match="is a link"):
+        client.count("docs")
+    assert (outside / "precious").read_text() == "precious"
 
 
 @pytest.mark.parametrize("path", ["x" * 300, "file/store"], ids=ascii)

@@ -243,6 +243,10 @@ def test_deep_payloads_and_filters_are_refused_before_they_spoil_the_log(docs: E
         docs.upsert("docs", [models.PointStruct(id=1, vector=FULL, payload=nested(200))])
     with pytest.raises(InvalidDocumentError, match="payload"):
         docs.set_payload("docs", nested(200), [1])
+    for key, payload in (("a" + ".a" * 129, {"x": 1}), ("a" + "[].a" * 63, {"x": 1}), ("a" + ".a" * 30, nested(35))):
+        with pytest.raises(InvalidDocumentError, match="the payload under its key has more than 64"):
+            docs.set_payload("docs", payload, [1], key=key)
+    docs.set_payload("docs", {"x": 1}, [2], key="a" + ".a" * 60)
     deep = where("n", 1)
     for _ in range(100):
         deep = models.Filter(must=[deep])
