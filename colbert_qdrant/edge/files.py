@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from colbert_qdrant.errors import CapabilityError, EngineError
@@ -16,18 +17,22 @@ T = TypeVar("T")
 
 TEMPORARY_SUFFIX = ".tmp"
 
+_WRITING = threading.Lock()
+"""Two threads would write one temporary file; a store is open in one process only."""
+
 
 def write_file(path: Path, data: bytes) -> None:
     """Writes a file; raises `EngineError` if it cannot be written."""
     temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
     try:
-        temporary.unlink(missing_ok=True)
-        with temporary.open("xb") as file:  # exclusively: a link of that name is not followed
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
+        with _WRITING:
+            temporary.unlink(missing_ok=True)
+            with temporary.open("xb") as file:  # exclusively: a link of that name is not followed
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            _sync_folder(path.parent)
     except OSError as error:
         raise EngineError(f"{path} cannot be written: {error}") from error
 

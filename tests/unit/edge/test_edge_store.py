@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -259,3 +261,28 @@ def test_a_client_that_is_never_closed_is_silent_when_python_exits(tmp_path: Pat
         """
     result = new_interpreter(script, tmp_path / "store")
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_file_that_several_threads_attach_is_always_whole(tmp_path: Path) -> None:
+    contents = [bytes([letter]) * 2**20 for letter in b"abc"]
+    with EdgeClient(tmp_path) as client:
+        client.create_collection("docs", VECTOR)
+        client.attach("docs", "file", contents[0])
+        together = threading.Barrier(len(contents) + 1)
+
+        def write(content: bytes) -> None:
+            together.wait()
+            for _ in range(20):
+                client.attach("docs", "file", content)
+
+        def read() -> list[bytes | None]:
+            together.wait()
+            return [client.attachment("docs", "file") for _ in range(100)]
+
+        with ThreadPoolExecutor(len(contents) + 1) as threads:
+            writers = [threads.submit(write, content) for content in contents]
+            found = threads.submit(read).result()
+            for writer in writers:
+                writer.result()
+        assert all(each in contents for each in found)
+        assert client.attachment("docs", "file") in contents
