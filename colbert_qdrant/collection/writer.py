@@ -99,8 +99,6 @@ class DocumentWriter:
         payloads = check_documents(documents, config)
         tokens, encodings, further = await engine.runtime.compute(self._encode, documents, fde)
         collection.limits.check_tokens(documents, tokens.lengths)
-        _check_range(documents, tokens, "token_datatype", config.token_datatype)
-        _check_range(documents, encodings, "fde_datatype", config.fde_datatype)
         points = [
             make_point(document.id, payload, tokens=matrix, fde=encoding, further=others, config=config)
             for document, payload, matrix, encoding, others in zip(
@@ -120,6 +118,9 @@ class DocumentWriter:
         texts = [document.text for document in documents]
         tokens = encode_and_check(self._collection.encoder, texts, InvalidDocumentError)
         encodings = [None] * len(tokens) if fde is None else list(fde.encode_documents(tokens))
+        config = self._collection.config
+        _check_range(documents, tokens, "token_datatype", config.token_datatype)
+        _check_range(documents, encodings, "fde_datatype", config.fde_datatype)
         return tokens, encodings, self._collection.further.documents(documents)
 
 

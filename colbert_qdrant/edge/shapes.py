@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import qdrant_edge as edge
 from qdrant_client import models
 
+from colbert_qdrant.edge.depth import MAX_DEPTH, is_too_deep
 from colbert_qdrant.errors import InvalidDocumentError, SchemaMismatchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-MAX_DEPTH = 64
-"""Lists and objects inside each other in a payload or a filter; Edge's log can be read up to about 120."""
+    from collections.abc import Mapping
 
 
 class Layout(NamedTuple):
@@ -58,12 +56,8 @@ def check_vectors(layout: Layout, where: str, vectors: Mapping[str, edge.NamedVe
 
 def check_depth(value: Any, what: str) -> None:
     """Raises InvalidDocumentError if JSON values are nested too deeply to be written."""
-    level = [value]
-    for _ in range(MAX_DEPTH + 1):
-        level = [child for parent in level for child in _children(parent)]
-        if not level:
-            return
-    raise InvalidDocumentError(f"{what} has more than {MAX_DEPTH} lists and objects inside each other")
+    if is_too_deep(value):
+        raise InvalidDocumentError(f"{what} has more than {MAX_DEPTH} lists and objects inside each other")
 
 
 def at_key(payload: Any, key: str | None) -> Any:
@@ -72,12 +66,6 @@ def at_key(payload: Any, key: str | None) -> Any:
     for _ in range(steps):
         payload = {"": payload}
     return payload
-
-
-def _children(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
 
 
 def _problem(layout: Layout, name: str, vector: edge.NamedVector) -> str | None:

@@ -6,11 +6,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from colbert_qdrant.documents import Document, DocumentId
+from colbert_qdrant.edge.depth import MAX_DEPTH, is_too_deep
 from colbert_qdrant.errors import InvalidDocumentError, SchemaMismatchError
 from colbert_qdrant.points.ids import canonical_id, check_id, id_from_json, id_to_json, point_id
 from colbert_qdrant.points.point import Payload, Point
 from colbert_qdrant.points.texts import text_of, text_source
-from colbert_qdrant.points.values import MAX_DEPTH, is_too_deep, plain
+from colbert_qdrant.points.values import plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

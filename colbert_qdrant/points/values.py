@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from enum import Enum
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 import numpy as np
-
-MAX_DEPTH: Final = 64
-"""Lists and objects inside each other in a payload; servers (1.19) never read a point with about 120 again."""
 
 
 def plain(value: Any) -> Any:
@@ -51,16 +48,3 @@ _EXACT: dict[type, Any] = {
     date: lambda value: date(value.year, value.month, value.day),
 }
 """Each type, and a conversion that no subclass can override; a datetime is a date, too, and comes first."""
-
-
-def is_too_deep(payload: Any) -> bool:
-    """Return whether JSON values are more than `MAX_DEPTH` lists and objects inside each other."""
-    level = [payload]
-    for _ in range(MAX_DEPTH + 1):
-        level = [
-            child
-            for parent in level
-            if isinstance(parent, dict | list)
-            for child in (parent.values() if isinstance(parent, dict) else parent)
-        ]
-    return bool(level)

@@ -264,11 +264,12 @@ def check_options(method: str, kind: type, options: Mapping[str, Any]) -> Checke
 def shows_options(kind: type) -> Callable[[Method], Method]:
     """Have ``help()`` and signatures show the options of a method one by one, with their defaults and descriptions."""
     described = "".join(f"    {name}: {text}\n" for name, text in _descriptions(kind).items())
+    defaults = inspect.signature(CheckedOptions).parameters
+    options = [_parameter(name, hint, defaults[name].default) for name, hint in kind.__annotations__.items()]
 
     def show(method: Method) -> Method:
         signature = inspect.signature(method)
         own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
-        options = [_parameter(name, kind) for name in kind.__annotations__]
         method.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
         text = inspect.cleandoc(method.__doc__ or "")
         method.__doc__ = text.replace(f"    **options: See `{kind.__name__}`.\n", described)
@@ -286,8 +287,6 @@ def _descriptions(kind: type) -> dict[str, str]:
     return {name: found[name] for name in kind.__annotations__ if name in found}
 
 
-def _parameter(name: str, kind: type) -> inspect.Parameter:
-    default = inspect.signature(CheckedOptions).parameters[name].default
-    annotation = kind.__annotations__[name]
-    written = annotation.__forward_arg__ if isinstance(annotation, ForwardRef) else annotation
+def _parameter(name: str, hint: Any, default: Any) -> inspect.Parameter:
+    written = hint.__forward_arg__ if isinstance(hint, ForwardRef) else hint
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=written)
