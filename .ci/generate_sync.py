@@ -21,6 +21,8 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 PACKAGE: Final = ROOT / "colbert_qdrant"
 NAMES: Final = {
     "AsyncColbertCollection": "ColbertCollection",
+    "AsyncSearches": "Searches",
+    "searches.aio": "searches.sync",
     "AsyncAttachedCollection": "AttachedCollection",
     "AsyncMigration": "Migration",
     "AsyncQdrantClient": "QdrantClient",
@@ -31,7 +33,7 @@ NAMES: Final = {
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",
 }
-HEADER: Final = "# Generated from {source} by .ci/generate_sync.py: change that file, and run `make generate`.\n\n"
+HEADER: Final = "# Generated from {source} by .ci/generate_sync.py: change it, and run `make generate`.\n\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +82,10 @@ PAIRS: Final = (
             ConfigurationError: The documents have to be awaited.
             InvalidDocumentError: A document cannot be stored; those""",
         },
+    ),
+    Pair(
+        folder="collection/searches",
+        texts={"open collection, as coroutines.": "open collection."},
     ),
     Pair(
         folder="attach",
@@ -131,11 +137,8 @@ def generate(pair: Pair) -> str:
     for old, new in NAMES.items():
         text = re.sub(rf"\b{old}\b", new, text)
     text = re.sub(r"  # noqa: ASYNC\d+[^\n]*", "", text)
-    text = text.replace(
-        "import blocking_engine\n",
-        "import blocking_engine\nfrom colbert_qdrant.engines.runtime import run_blocking\n",
-        1,
-    )
+    future = "from __future__ import annotations\n"
+    text = text.replace(future, f"{future}\nfrom colbert_qdrant.engines.runtime import run_blocking\n", 1)
     source = pair.source.relative_to(ROOT).as_posix()
     return _tidy(HEADER.format(source=source) + text, pair.target)
 

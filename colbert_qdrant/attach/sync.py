@@ -1,4 +1,4 @@
-# Generated from colbert_qdrant/attach/aio.py by .ci/generate_sync.py: change that file, and run `make generate`.
+# Generated from colbert_qdrant/attach/aio.py by .ci/generate_sync.py: change it, and run `make generate`.
 
 """Late interaction on a collection that has no token vectors."""
 

@@ -61,7 +61,7 @@ class CollectionState:
         shards, replicas: Of a cluster; ``None`` on embedded engines.
         indexes: Payload keys with an index, and its type.
         strict_mode: Limits that the server sets, by name; empty if strict mode is off.
-        warnings: What the server says is not right.
+        warnings: What the server says is not right, and a sentence for each thing that `repair` mends.
     """
 
     engine: str

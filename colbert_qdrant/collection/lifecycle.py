@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from colbert_qdrant.collection import artefacts
 from colbert_qdrant.collection.aliases import real_name
+from colbert_qdrant.collection.indexes import make_indexes, missing_indexes
 from colbert_qdrant.collection.metadata import read_fingerprint, to_metadata, write_metadata, write_to_reserved_point
 from colbert_qdrant.config import CollectionConfig
 from colbert_qdrant.errors import (
@@ -25,7 +26,7 @@ from colbert_qdrant.points.texts import text_source
 from colbert_qdrant.search.limits import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from colbert_qdrant.encoders import LateInteractionEncoder
     from colbert_qdrant.engines import Engine
@@ -40,12 +41,14 @@ class Stored(NamedTuple):
         fde: Its encoding; ``None`` while that has to be fitted.
         limits: The limits of the server.
         encoder: The fingerprint of the encoder of its tokens; empty if it is unknown.
+        missing_indexes: The arguments of ``create_payload_index`` for each index that it lacks.
     """
 
     config: CollectionConfig
     fde: FixedDimensionalEncoder | None
     limits: Limits
     encoder: Mapping[str, Any]
+    missing_indexes: Sequence[dict[str, Any]] = ()
 
 
 async def create(name: str, *, engine: Engine, encoder: LateInteractionEncoder, config: CollectionConfig) -> Stored:
@@ -74,8 +77,7 @@ async def create(name: str, *, engine: Engine, encoder: LateInteractionEncoder, 
     try:
         if not capabilities.has("metadata"):
             await write_to_reserved_point(engine, name, to_metadata(fingerprint))
-        for index in index_arguments(config, capabilities):
-            await engine.create_payload_index(name, **index)
+        await make_indexes(engine, name, index_arguments(config, capabilities))
         if not capabilities.has("strict_mode"):
             return Stored(config, fde, Limits(), tokens_of)
         info = await engine.get_collection(name)
@@ -121,7 +123,8 @@ async def open(
     tokens_of = await compute(encoder.fingerprint)
     actual = await compute(fingerprint_of, wanted, encoder, fde, tokens_of=tokens_of)
     stored.require_equal(actual, collection=name)
-    return Stored(settings, fde, Limits.of(info, settings.token_vector), stored.encoder)
+    limits, missing = Limits.of(info, settings.token_vector), await missing_indexes(engine, settings, info)
+    return Stored(settings, fde, limits, stored.encoder, missing)
 
 
 def _check_shard_key(engine: Engine, config: CollectionConfig, name: str) -> None:

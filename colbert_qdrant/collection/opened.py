@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 from qdrant_client import models
 
 from colbert_qdrant.collection import artefacts, lifecycle
+from colbert_qdrant.collection.indexes import make_indexes, names_of
 from colbert_qdrant.collection.metadata import count_documents
 from colbert_qdrant.config import CollectionConfig
 from colbert_qdrant.encoders.further import FurtherVectors
 from colbert_qdrant.encoders.queries import query_tokens
-from colbert_qdrant.errors import ArtefactError, CollectionExistsError, ConfigurationError
+from colbert_qdrant.errors import ArtefactError, CollectionExistsError, ConfigurationError, RequestError
 from colbert_qdrant.fde import encoder_from_bytes
 from colbert_qdrant.search.limits import Limits
 from colbert_qdrant.tokens import TokenEmbeddings
@@ -61,7 +62,7 @@ class OpenCollection:
         further: FurtherVectors,
     ) -> None:
         """See `make`, which also finds out whether every point has its encoding."""
-        self.config, self.fde, self.limits, self._tokens_of = stored
+        self.config, self.fde, self.limits, self._tokens_of, _ = stored
         self.name = name
         self.engine = engine
         self.encoder = encoder
@@ -98,6 +99,7 @@ class OpenCollection:
         if stored is None:
             stored = await lifecycle.open(name, engine=engine, encoder=encoder, config=config)
             further = await compute(FurtherVectors, stored.config, encoders, await engine.capabilities())
+            await _make_missing_indexes(engine, name, stored.missing_indexes)
         collection = cls(stored, name=name, engine=engine, encoder=encoder, further=further)
         await collection._set(stored.fde)
         return collection
@@ -107,7 +109,7 @@ class OpenCollection:
         if not self.config.fde.needs_fit:
             return
         if await lifecycle.read_declared_fde(self.name, engine=self.engine) != self._described:
-            self.config, fde, self.limits, self._tokens_of = await lifecycle.open(
+            self.config, fde, self.limits, self._tokens_of, _ = await lifecycle.open(
                 self.name, engine=self.engine, encoder=self.encoder, config=None
             )
             await self._set(fde)
@@ -228,6 +230,20 @@ class OpenCollection:
         if self.config.fde.needs_fit:  # else nobody compares it
             self._described = await self.engine.runtime.compute(lifecycle.describe, self.config, self.encoder, fde)
         await self.check_complete()
+
+
+async def _make_missing_indexes(engine: Engine, name: str, missing: Sequence[dict[str, Any]]) -> None:
+    """Make the indexes that a `create` which died did not come to; a collection can be used without them."""
+    try:
+        await make_indexes(engine, name, missing)
+    except RequestError as error:
+        _LOG.warning(
+            "collection %r lacks the payload indexes %s, and they could not be made: %s. Open it with a key that may "
+            "write to it, and call repair()",
+            name,
+            names_of(missing),
+            error,
+        )
 
 
 def has_tokens(config: CollectionConfig) -> models.Filter:

@@ -1,48 +1,38 @@
-# Generated from colbert_qdrant/collection/aio.py by .ci/generate_sync.py: change that file, and run `make generate`.
+# Generated from colbert_qdrant/collection/aio.py by .ci/generate_sync.py: change it, and run `make generate`.
 
 """A collection for late interaction: created, filled, fitted and searched."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self, Unpack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Self
 
 from colbert_qdrant._support import telemetry
 from colbert_qdrant.collection import documents as stored_documents
-from colbert_qdrant.collection import search
 from colbert_qdrant.collection.fitting import Fitter
 from colbert_qdrant.collection.info import read_state, wait_until_ready
 from colbert_qdrant.collection.ingest import ingest, upsert
 from colbert_qdrant.collection.opened import OpenCollection
-from colbert_qdrant.encoders.queries import one_query
+from colbert_qdrant.collection.repair import find_problems, repair
+from colbert_qdrant.collection.searches.sync import Searches
 from colbert_qdrant.engines import blocking_engine
 from colbert_qdrant.engines.runtime import run_blocking
-from colbert_qdrant.errors import ClosedError
-from colbert_qdrant.search.options import (
-    GroupOptions,
-    SearchOptions,
-    SimilarOptions,
-    check_grouping,
-    check_options,
-    shows_options,
-)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from qdrant_client import models
 
     from colbert_qdrant._support.progress import ProgressReporter
     from colbert_qdrant.collection.info import CollectionState
     from colbert_qdrant.config import CollectionConfig, FdeConfig, RetryConfig
-    from colbert_qdrant.documents import Document, DocumentId, IngestReport, SearchGroup, SearchHits
+    from colbert_qdrant.documents import Document, DocumentId, IngestReport
     from colbert_qdrant.encoders import LateInteractionEncoder, VectorEncoder
     from colbert_qdrant.engines import Client
-    from colbert_qdrant.fde import FixedDimensionalEncoder
     from colbert_qdrant.search.filters import Where
-    from colbert_qdrant.tokens import TokenEmbeddings
 
 
-class ColbertCollection:
+class ColbertCollection(Searches):
     """A Qdrant collection whose points hold a document's encoding and its token embeddings.
 
     Made with `create`, `open` or `open_or_create`. The client stays the caller's: it is never closed here.
@@ -56,11 +46,6 @@ class ColbertCollection:
         ...         docs.upsert([Document("a", "How to parse a date")])
         ...         return docs.search("dates", limit=1)
     """
-
-    def __init__(self, opened: OpenCollection) -> None:
-        """Used by `create` and `open`."""
-        self._opened = opened
-        self._closed = False
 
     @classmethod
     def create(
@@ -149,26 +134,6 @@ class ColbertCollection:
             "open_or_create", name, engine=engine, encoder=encoder, config=config, vector_encoders=vector_encoders
         )
         return cls(run_blocking(making))
-
-    @property
-    def name(self) -> str:
-        """The collection's name."""
-        return self._opened.name
-
-    @property
-    def encoder(self) -> LateInteractionEncoder:
-        """The encoder that makes token embeddings."""
-        return self._opened.encoder
-
-    @property
-    def config(self) -> CollectionConfig:
-        """The collection's settings; a refit may change those of its encoding."""
-        return self._opened.config
-
-    @property
-    def fde(self) -> FixedDimensionalEncoder | None:
-        """The encoding; ``None`` while it has to be fitted."""
-        return self._opened.fde
 
     def upsert(self, documents: Iterable[Document]) -> None:
         """Store documents; one that is stored under the same id is replaced whole.
@@ -267,85 +232,11 @@ class ColbertCollection:
         """The exact number of documents, or of those whose payload matches; see `search`."""
         return run_blocking(stored_documents.count(self._open, where=where, filter=filter))
 
-    @shows_options(SearchOptions)
-    def search(self, query: str | TokenEmbeddings, **options: Unpack[SearchOptions]) -> SearchHits:
-        """Find the best documents for a query, in one request.
-
-        Where a search filtered by a key without an index finds fewer than ``limit`` through the graph, it is sent once
-        more without it.
-
-        Args:
-            query: A text, or the token embeddings of one query.
-            **options: See `SearchOptions`.
-
-        Returns:
-            Hits by falling score; ties by id.
-
-        Raises:
-            InvalidQueryError: The query is empty, or not one query.
-            ConfigurationError: An option is out of range, ``candidates < limit``, or ``where`` is not a `Where`.
-        """
-        checked = check_options("search", SearchOptions, options).for_one_query()
-        return (run_blocking(search.search(self._open, one_query(query), checked)))[0]
-
-    @shows_options(SearchOptions)
-    def search_batch(
-        self, queries: Sequence[str] | TokenEmbeddings, **options: Unpack[SearchOptions]
-    ) -> list[SearchHits]:
-        """Find the best documents for several queries, encoded together and sent in one request.
-
-        Args:
-            queries: Texts, or the token embeddings of queries.
-            **options: See `SearchOptions`.
-
-        Returns:
-            One list of hits per query, in the order of the queries.
-
-        Raises:
-            InvalidQueryError: A query is empty, or its vectors are not of this collection's dimensions.
-            ConfigurationError: An option is out of range, ``candidates < limit``, or ``where`` is not a `Where`.
-        """
-        return run_blocking(search.search(self._open, queries, check_options("search_batch", SearchOptions, options)))
-
-    @shows_options(GroupOptions)
-    def search_groups(
-        self, query: str | TokenEmbeddings, group_by: str, *, group_size: int = 3, **options: Unpack[GroupOptions]
-    ) -> list[SearchGroup]:
-        """Find the best documents of the best groups: passages of a book, pages of a site.
-
-        Args:
-            query: A text, or the token embeddings of one query.
-            group_by: The payload key that says which group a document belongs to. It should have an index
-                (``payload_indexes``).
-            group_size: Most hits of a group.
-            **options: See `GroupOptions`.
-
-        Returns:
-            Groups by the score of their best hit.
-
-        Raises:
-            InvalidQueryError: The query is empty, or not one query.
-            ConfigurationError: An option is out of range, or the server's strict mode wants an index.
-        """
-        checked = check_options("search_groups", GroupOptions, options).for_one_query()
-        check_grouping(group_by, group_size)
-        return run_blocking(search.search_groups(self._open, query, checked, group_by=group_by, group_size=group_size))
-
-    @shows_options(SimilarOptions)
-    def more_like(self, id: DocumentId, **options: Unpack[SimilarOptions]) -> SearchHits:
-        """Find the documents that are most like one that is stored, by its stored token vectors: no model is needed.
-
-        Args:
-            id: The document's id; it is not among the hits.
-            **options: See `SimilarOptions`.
-
-        Raises:
-            InvalidQueryError: There is no such document.
-        """
-        return run_blocking(search.more_like(self._open, id, check_options("more_like", SimilarOptions, options)))
-
-    def check(self) -> None:
+    def check(self) -> tuple[str, ...]:
         """Make sure that the stored collection still is the one that was opened.
+
+        Returns:
+            A sentence for each thing that `repair` mends, such as missing payload indexes; nothing is written.
 
         Raises:
             CollectionNotFoundError: It is gone.
@@ -353,10 +244,27 @@ class ColbertCollection:
             FingerprintMismatchError: It was built with another encoder or other settings.
         """
         run_blocking(self._open.check())
+        return run_blocking(find_problems(self._open))
+
+    def repair(self, *, progress: bool | ProgressReporter = False) -> tuple[str, ...]:
+        """Mend what `check` finds.
+
+        Args:
+            progress: As for `ingest`.
+
+        Returns:
+            A sentence for each thing that was done.
+
+        Raises:
+            ColbertQdrantError: Something cannot be mended: see `check`.
+        """
+        run_blocking(self._open.check())
+        return run_blocking(repair(self._open, progress=progress))
 
     def info(self) -> CollectionState:
         """What is really in force: status, sizes, how vectors are stored, indexes, and the limits of strict mode."""
-        return run_blocking(read_state(self._open.engine, self.name, self.config))
+        state = run_blocking(read_state(self._open.engine, self.name, self.config))
+        return replace(state, warnings=state.warnings + run_blocking(find_problems(self._open)))
 
     def wait_until_ready(self, *, timeout: float = 600) -> CollectionState:
         """Wait until the graphs over everything written are built, at most ``timeout`` seconds.
@@ -374,26 +282,4 @@ class ColbertCollection:
     def drop(self) -> None:
         """Delete the collection with all its documents, and close it."""
         run_blocking(self._open.drop())
-        self.close()
-
-    def close(self) -> None:
-        """Refuse further use. The client stays open: it is the caller's."""
-        self._closed = True
-
-    @property
-    def _open(self) -> OpenCollection:
-        if self._closed:
-            raise ClosedError(f"collection {self.name!r} is closed: open it again")
-        return self._opened
-
-    def __repr__(self) -> str:
-        fitted = "" if self.fde else ", not fitted"
-        return (
-            f"{type(self).__name__}({self.name!r}, fde_dim={self.config.fde.dim}, token_dim={self.encoder.dim}{fitted})"
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
         self.close()

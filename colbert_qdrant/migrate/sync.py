@@ -1,4 +1,4 @@
-# Generated from colbert_qdrant/migrate/aio.py by .ci/generate_sync.py: change that file, and run `make generate`.
+# Generated from colbert_qdrant/migrate/aio.py by .ci/generate_sync.py: change it, and run `make generate`.
 
 """Turns existing collections into collections for late interaction, and has a way back."""
 

@@ -1,0 +1,34 @@
+"""Makes the payload indexes that a collection's settings ask for and that it lacks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from colbert_qdrant.points.schema import index_arguments
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qdrant_client import models
+
+    from colbert_qdrant.config import CollectionConfig
+    from colbert_qdrant.engines import Engine
+
+
+async def missing_indexes(
+    engine: Engine, config: CollectionConfig, info: models.CollectionInfo
+) -> list[dict[str, Any]]:
+    """Return the arguments of ``create_payload_index`` for every index that a stored collection lacks."""
+    wanted = index_arguments(config, await engine.capabilities())
+    return [each for each in wanted if each["field_name"] not in info.payload_schema]
+
+
+async def make_indexes(engine: Engine, collection: str, indexes: Sequence[dict[str, Any]]) -> None:
+    """Create payload indexes, one after the other."""
+    for index in indexes:
+        await engine.create_payload_index(collection, **index)
+
+
+def names_of(indexes: Sequence[dict[str, Any]]) -> str:
+    """Return the keys of payload indexes, for a message."""
+    return ", ".join(repr(each["field_name"]) for each in indexes)

@@ -1,0 +1,1 @@
+"""An open collection that can be searched."""

@@ -1,0 +1,100 @@
+"""What is found wrong with a collection, and mended: by `check`, `info`, `repair`, and by opening it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from qdrant_client import QdrantClient
+
+from colbert_qdrant import AuthenticationError, ColbertCollection, EdgeClient
+from tests.encoders import WordEncoder
+from tests.faults.engine import EngineServer
+from tests.faults.server import serving
+from tests.faults.test_http import CONFIG, DOCUMENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+INDEXED = replace(CONFIG, payload_indexes={"year": "integer"}, tenant_field="team")
+NAMED = "The payload indexes 'team', 'year'"
+
+
+@pytest.fixture
+def engine() -> Iterator[EngineServer]:
+    with serving(EngineServer()) as running:
+        yield running
+
+
+@pytest.fixture
+def remote(engine: EngineServer) -> Iterator[QdrantClient]:
+    client = QdrantClient(host="127.0.0.1", port=engine.port, check_compatibility=False, timeout=10)
+    yield client
+    client.close()
+
+
+def create_and_die(client: Any) -> None:
+    """As a process that ends once the collection is made leaves it: with no indexes, and not taken back."""
+
+    def dead(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client, "create_payload_index", dead)
+        patch.setattr(client, "delete_collection", dead)
+        with pytest.raises(KeyboardInterrupt):
+            ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=INDEXED)
+
+
+def reopened(client: Any) -> ColbertCollection:
+    return ColbertCollection.open("docs", client=client, encoder=WordEncoder())
+
+
+@pytest.mark.parametrize("where", ["server", "edge"])
+def test_opening_makes_the_indexes_that_a_create_did_not_come_to(
+    remote: QdrantClient, tmp_path: Path, where: str
+) -> None:
+    client = remote if where == "server" else EdgeClient(tmp_path)
+    create_and_die(client)
+    docs = reopened(client)
+    state = docs.info()
+    assert state.indexes == {"team": "keyword", "year": "integer"}
+    assert state.warnings == ()
+    assert docs.check() == docs.repair() == ()
+    docs.upsert(DOCUMENTS[:3])
+    assert docs.count() == 3
+    if isinstance(client, EdgeClient):
+        client.close()
+
+
+def test_a_key_that_may_not_write_opens_a_collection_without_its_indexes(
+    engine: EngineServer, remote: QdrantClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    create_and_die(remote)
+    engine.read_only = True
+    with caplog.at_level(logging.WARNING, "colbert_qdrant"):
+        docs = reopened(remote)
+    assert "lacks the payload indexes 'team', 'year'" in caplog.text
+    assert "call repair()" in caplog.text
+    (sentence,) = docs.check()
+    assert sentence.startswith(NAMED)
+    assert docs.info().warnings == (sentence,)
+    with pytest.raises(AuthenticationError):
+        docs.repair()
+    engine.read_only = False
+    assert docs.repair() == (f"{NAMED} were made.",)
+    assert docs.check() == docs.repair() == ()
+
+
+def test_what_checks_and_opens_a_whole_collection_writes_nothing(engine: EngineServer, remote: QdrantClient) -> None:
+    ColbertCollection.create("docs", client=remote, encoder=WordEncoder(), config=INDEXED)
+    engine.log.clear()
+    docs = reopened(remote)
+    docs.check()
+    docs.info()
+    docs.repair()
+    assert {method for method, _, _ in engine.log} <= {"GET", "POST"}
+    assert [path for method, path, _ in engine.log if method == "POST"] == ["/collections/docs/points/count"]
