@@ -109,8 +109,8 @@ async def open(
         wanted = config or CollectionConfig()
         check_schema(info, wanted, fde_dim=wanted.fde.dim, token_dim=encoder.dim, collection=name)
         raise SchemaMismatchError(
-            f"collection {name!r} was not created by colbert-qdrant: its metadata has no fingerprint. Create a new "
-            "collection with ColbertCollection.create and ingest the documents into it."
+            f"collection {name!r} was not created by colbert-qdrant: its metadata has no fingerprint. Rerank its "
+            "documents with attach, move them to a new collection with Migration.plan, or create one of another name."
         )
     settings = stored.config
     check_schema(info, settings, fde_dim=settings.fde.dim, token_dim=stored.token_dim, collection=name)

@@ -21,7 +21,7 @@ from colbert_qdrant.points.point import to_struct
 from colbert_qdrant.points.values import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from qdrant_client.http.models import QueryResponse
 
@@ -84,6 +84,10 @@ class ClientEngine:
     def address(self) -> tuple[str, int] | None:
         """Host and port of a server."""
         return None
+
+    def keys(self) -> Iterable[str]:
+        """Return the keys that no error and no log record may show."""
+        return ()
 
     async def capabilities(self) -> Capabilities:
         raise NotImplementedError
@@ -206,6 +210,8 @@ class ClientEngine:
                     collection=collection,
                     config=self.retry,
                     sleep=self.runtime.sleep,
+                    address=self.address,
+                    keys=self.keys,
                 )
             except RequestError as error:
                 attributes["colbert_qdrant.attempts"] = error.attempts

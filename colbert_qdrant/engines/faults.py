@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import httpx
@@ -12,6 +12,7 @@ from qdrant_client.common.client_exceptions import QdrantException, ResourceExha
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from colbert_qdrant.edge.aio import WorkerEndedError
+from colbert_qdrant.engines.keys import TokenProviderError, without_keys
 from colbert_qdrant.errors import (
     AuthenticationError,
     CollectionNotFoundError,
@@ -26,7 +27,7 @@ from colbert_qdrant.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 Kind = Literal[
     "timeout",
@@ -41,10 +42,27 @@ Kind = Literal[
     "not_found",
     "refused",
     "ended",
+    "deadline",
+    "mixed_up",
+    "wrong_address",
+    "expired",
+    "no_token",
 ]
 
 _MAX_DETAIL: Final = 300
 _UNTRUSTED: Final = "CERTIFICATE_VERIFY_FAILED"
+_MIXED_UP: Final = (
+    "WRONG_VERSION_NUMBER",
+    "wrong version number",
+    "record layer failure",
+    "illegal status line",
+    "http1.x",
+)
+"""Parts of messages where one side speaks TLS, gRPC or HTTP/1.1, and the other does not."""
+
+_WRITES: Final = frozenset({"upsert", "delete", "update_vectors", "delete_vectors", "set_payload"})
+_IN_DOUBT: Final = frozenset({"timeout", "deadline", "unreachable", "server", "garbled"})
+_ABOUT_CONNECTIONS: Final = frozenset({"timeout", "deadline", "unreachable", "untrusted", "mixed_up"})
 
 
 class _Meaning(NamedTuple):
@@ -60,6 +78,12 @@ _MEANINGS: Final[Mapping[Kind, _Meaning]] = {
     "timeout": _Meaning(
         "the server did not answer in time",
         "give the client a longer timeout, send less at a time, or look what keeps the server busy",
+        RequestTimeoutError,
+        passes=True,
+    ),
+    "deadline": _Meaning(
+        "the server did not answer in time",
+        "raise RetryConfig(deadline=…), send less at a time, or look what keeps the server busy",
         RequestTimeoutError,
         passes=True,
     ),
@@ -100,6 +124,26 @@ _MEANINGS: Final[Mapping[Kind, _Meaning]] = {
     "authentication": _Meaning(
         "the server does not allow it", "give the client a key that may do this", AuthenticationError
     ),
+    "expired": _Meaning(
+        "the server does not allow it: the token has expired",
+        "give the client a new one, or an auth_token_provider that returns a valid one for each request",
+        AuthenticationError,
+    ),
+    "no_token": _Meaning(
+        "the client's auth_token_provider raised an error",
+        "make sure that the function returns a token",
+        AuthenticationError,
+    ),
+    "mixed_up": _Meaning(
+        "the server speaks another protocol than the client",
+        "check https:// against http:// in the URL, and that the port is the one of REST or of gRPC (prefer_grpc=True)",
+        UnreachableError,
+    ),
+    "wrong_address": _Meaning(
+        "the server does not know this request",
+        "check the path of the client's URL, and that its address and port are those of a recent Qdrant server",
+        RequestRefusedError,
+    ),
     "not_found": _Meaning(
         "it is not there", "look at its name, or create it with ColbertCollection.create", CollectionNotFoundError
     ),
@@ -122,7 +166,7 @@ _GRPC_KINDS: Final[Mapping[str, Kind]] = {
     "ALREADY_EXISTS": "refused",
     "FAILED_PRECONDITION": "refused",
     "OUT_OF_RANGE": "refused",
-    "UNIMPLEMENTED": "refused",
+    "UNIMPLEMENTED": "wrong_address",
 }
 _HTTP_KINDS: Final[Mapping[int, Kind]] = {
     401: "authentication",
@@ -154,22 +198,32 @@ class Fault:
         kind: What it was.
         detail: What the server or the transport said, shortened.
         retry_after: Seconds after which the server wants to be asked again, if it says so.
+        sent: Whether the server may have got the request.
+        showed_key: Whether the exception shows a key; the detail does not.
     """
 
     kind: Kind
     detail: str
     retry_after: float | None = None
+    sent: bool = True
+    showed_key: bool = False
 
     @property
     def retryable(self) -> bool:
         """Whether a retry may help."""
         return _MEANINGS[self.kind].passes
 
-    def error(self, *, operation: str, collection: str, attempts: int) -> RequestError | CollectionNotFoundError:
+    def error(
+        self, *, operation: str, collection: str, attempts: int, address: tuple[str, int] | None = None
+    ) -> RequestError | CollectionNotFoundError:
         """Return the exception for it."""
         words, remedy, kind, _ = _MEANINGS[self.kind]
         times = "" if attempts == 1 else f" after {attempts} attempts"
-        message = f"{operation} in collection {collection!r} failed{times}: {words} ({self.detail}); {remedy}"
+        where = f" in collection {collection!r}" if collection else ""
+        at = f"{address[0]}:{address[1]}: " if address and self.kind in _ABOUT_CONNECTIONS else ""
+        message = f"{operation}{where} failed{times}: {words} ({at}{self.detail}); {remedy}"
+        if operation in _WRITES and self.kind in _IN_DOUBT and self.sent:
+            message += ". The write may be applied all the same, or on some copies only: repeat it, which does no harm"
         if not issubclass(kind, RequestError):
             return kind(message)
         error = kind(message, operation=operation, collection=collection, attempts=attempts)
@@ -178,8 +232,23 @@ class Fault:
         return error
 
 
-def fault_of(error: BaseException) -> Fault | None:
-    """Classify an exception of a client; ``None`` if it is not about a request."""
+def fault_of(error: BaseException, *, keys: Iterable[str] = ()) -> Fault | None:
+    """Classify an exception of a client; ``None`` if it is not about a request.
+
+    Args:
+        error: The exception.
+        keys: Keys that the fault must not show: a proxy may send back the headers that it got.
+    """
+    fault = _read(error)
+    if fault is None:
+        return None
+    shown = f"{error} {getattr(error, 'source', '')} {getattr(error, 'content', b'').decode('utf-8', 'replace')}"
+    if without_keys(shown, keys) == shown:
+        return fault
+    return replace(fault, detail=without_keys(fault.detail, keys), showed_key=True)
+
+
+def _read(error: BaseException) -> Fault | None:
     if isinstance(error, AssertionError) and "returned None" not in str(error):
         return None  # a mistake, not an answer with nothing in it
     if isinstance(error, RecursionError) and "JSON" not in str(error):
@@ -192,6 +261,14 @@ def _of_response(error: UnexpectedResponse) -> Fault:
     if status == 400 and "larger than allowed" in detail:
         return Fault(kind="too_large", detail=detail)
     kind = _HTTP_KINDS.get(status, "refused" if 400 <= status < 500 else "server")
+    if status == 404 and "No point with id" in detail:
+        kind = "refused"
+    elif status == 404 and _error_in(error.content) is None:  # a proxy's answer, or a server's that has no such path
+        kind = "wrong_address"
+    elif status == 400 and "HTTPS port" in detail:
+        kind = "mixed_up"
+    elif kind == "authentication" and "expired" in detail.lower():
+        kind = "expired"
     return Fault(kind=kind, detail=f"{status}: {detail}")
 
 
@@ -200,11 +277,13 @@ def _of_transport(source: Exception) -> Fault:
         return Fault(kind="unsendable", detail=type(source).__name__)  # its message repeats the key
     if isinstance(source, ConfigurationError):  # from asking for a token
         return Fault(kind="unsendable", detail=_short(source))
+    if isinstance(source, TokenProviderError):
+        return _of_provider(source)
     if isinstance(source, httpx.TimeoutException):
-        return Fault(kind="timeout", detail=_short(source))
+        return Fault(kind="timeout", detail=_short(source), sent=not isinstance(source, httpx.ConnectTimeout))
     if isinstance(source, httpx.TransportError):
-        untrusted = _UNTRUSTED in str(source)
-        return Fault(kind="untrusted" if untrusted else "unreachable", detail=_short(source))
+        kind = _kind_of_connection(str(source))
+        return Fault(kind=kind, detail=_short(source), sent=not isinstance(source, httpx.ConnectError))
     return Fault(kind="garbled", detail=type(source).__name__)
 
 
@@ -215,9 +294,23 @@ def _of_call(error: RpcError) -> Fault:
     kind = _GRPC_KINDS.get(code, "server")
     if code == "RESOURCE_EXHAUSTED" and "larger than max" in detail:
         kind = "too_large"
-    if code == "UNAVAILABLE" and _UNTRUSTED in detail:
-        kind = "untrusted"
+    if code == "UNAVAILABLE":
+        kind = _kind_of_connection(detail)
+    if code == "NOT_FOUND" and "No point with id" in detail:
+        kind = "refused"
+    if kind == "authentication" and "expired" in detail.lower():
+        kind = "expired"
     return Fault(kind=kind, detail=f"{code}: {detail[:_MAX_DETAIL]}")
+
+
+def _kind_of_connection(message: str) -> Kind:
+    if _UNTRUSTED in message:
+        return "untrusted"
+    return "mixed_up" if any(part in message for part in _MIXED_UP) else "unreachable"
+
+
+def _of_provider(error: TokenProviderError) -> Fault:
+    return Fault(kind="no_token", detail=_short(error), sent=False)
 
 
 def _of_garbled(error: Exception) -> Fault:
@@ -226,10 +319,15 @@ def _of_garbled(error: Exception) -> Fault:
 
 def _said(content: bytes) -> str:
     """Return the message in a server's answer, or its beginning."""
+    message = _error_in(content)
+    return content[:_MAX_DETAIL].decode("utf-8", "replace") if message is None else message[:_MAX_DETAIL]
+
+
+def _error_in(content: bytes) -> str | None:
     try:
-        return str(json.loads(content)["status"]["error"])[:_MAX_DETAIL]
+        return str(json.loads(content)["status"]["error"])
     except (ValueError, KeyError, TypeError, RecursionError):
-        return content[:_MAX_DETAIL].decode("utf-8", "replace")
+        return None
 
 
 def _short(error: Exception) -> str:
@@ -246,7 +344,8 @@ _READERS: Final[Mapping[type[BaseException], Callable[[Any], Fault]]] = {
     ResponseHandlingException: lambda error: _of_transport(error.source),
     RpcError: _of_call,
     NotConfirmedError: lambda error: Fault(kind="timeout", detail=str(error)),
-    DeadlineError: lambda error: Fault(kind="timeout", detail=str(error)),
+    DeadlineError: lambda error: Fault(kind="deadline", detail=str(error)),
+    TokenProviderError: _of_provider,
     WorkerEndedError: lambda error: Fault(kind="ended", detail=str(error)),
     # the client reads answers outside what it wraps, and asserts that there is something in them
     GarbledAnswerError: _of_garbled,

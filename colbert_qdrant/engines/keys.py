@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -16,6 +16,15 @@ TokenProvider: TypeAlias = Callable[[], str] | Callable[[], Awaitable[str]]
 """Returns the token of each request, for keys that expire; an async one is for `connect_async`."""
 
 _KEY: Final = re.compile(r"[!-~]+")
+_HEADER: Final = re.compile(
+    r"""((?:authorization|api-key)["']?\s*[:=,]?\s*["']?(?:bearer\s+)?|bearer\s+)[\w~+/=.-]+""", re.IGNORECASE
+)
+_SHORTEST_HIDDEN: Final = 4
+"""Characters of the shortest key that is hidden wherever it stands; shorter ones occur in words."""
+
+
+class TokenProviderError(Exception):
+    """A user's function for tokens raised an error; this never leaves the package."""
 
 
 def hide(key: str | Secret | None) -> Secret | None:
@@ -47,7 +56,7 @@ def token_provider(
     if auth_token_provider is not None:
         if not callable(auth_token_provider):
             raise ConfigurationError("auth_token_provider must be a function that returns a token; a key is an api_key")
-        return _checking(auth_token_provider)
+        return _Checking(auth_token_provider)
     if api_key is not None:
         return _checked(api_key, "api_key").reveal
     if api_key_env is not None:
@@ -89,18 +98,59 @@ def _checked(key: Secret, source: str) -> Secret:
     return key
 
 
-def _checking(provider: TokenProvider) -> Callable[[], Any]:
-    """The provider; but a token that cannot be sent is found out here, where no message repeats it."""
+def without_keys(text: str, keys: Iterable[str] = ()) -> str:
+    """Mask the given keys, and every value of a header for keys, in a text.
 
-    def token() -> Any:
-        given: Any = provider()
+    Example:
+        >>> without_keys("502 from proxy; Authorization: Bearer correct-horse")
+        '502 from proxy; Authorization: Bearer ***'
+    """
+    for key in keys:
+        text = text.replace(key, "***") if len(key) >= _SHORTEST_HIDDEN else text
+    return _HEADER.sub(r"\1***", text)
+
+
+def keys_of(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the keys that a client with these options sent last, as far as they can be known."""
+    provider = options.get("auth_token_provider")
+    holder = getattr(provider, "__self__", None)
+    secrets = [options.get("api_key"), holder, provider.last if isinstance(provider, _Checking) else None]
+    revealed = [each.reveal() if isinstance(each, Secret) else each for each in secrets]
+    return tuple(each for each in revealed if isinstance(each, str))
+
+
+class _Checking:
+    """A user's provider, whose tokens are checked before they are sent, since a later error would repeat them.
+
+    Attributes:
+        last: The token that was given last.
+    """
+
+    def __init__(self, provider: TokenProvider) -> None:
+        self._provider = provider
+        self.last: Secret | None = None
+
+    def __call__(self) -> Any:
+        try:
+            given: Any = self._provider()
+        except Exception as error:
+            raise TokenProviderError(_named(error)) from error
         if inspect.isawaitable(given):
-            return _awaited(given)
+            return self._awaited(given)
         given = Secret(given)
-        return _checked(given, "auth_token_provider").reveal()
+        return self._kept(given)
 
-    async def _awaited(awaitable: Awaitable[str]) -> str:
-        given = Secret(await awaitable)
-        return _checked(given, "auth_token_provider").reveal()
+    async def _awaited(self, awaitable: Awaitable[str]) -> str:
+        try:
+            given = Secret(await awaitable)
+        except Exception as error:
+            raise TokenProviderError(_named(error)) from error
+        return self._kept(given)
 
-    return token
+    def _kept(self, token: Secret) -> str:
+        self.last = _checked(token, "auth_token_provider")
+        return token.reveal()
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -11,7 +11,7 @@ from tenacity.wait import wait_random_exponential
 from colbert_qdrant.engines.faults import DeadlineError, Fault, fault_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from colbert_qdrant.config import RetryConfig
 
@@ -27,6 +27,8 @@ async def run(
     collection: str,
     config: RetryConfig,
     sleep: Callable[[float], Awaitable[None]],
+    address: tuple[str, int] | None = None,
+    keys: Callable[[], Iterable[str]] = tuple,
 ) -> tuple[Result, int]:
     """Send a request, and again while a retry may help.
 
@@ -39,21 +41,21 @@ async def run(
         retry=retry_if_exception(_is_retryable),
         wait=_Wait(config),
         stop=stop_after_attempt(config.attempts) | stop_before_delay(config.deadline),
-        before_sleep=lambda state: earlier.append(_log(state, operation, collection)),
+        before_sleep=lambda state: earlier.append(_log(state, operation, collection, keys())),
         sleep=sleep,
         reraise=True,
     )
     try:
         result: Result = await retrying(send)
     except Exception as error:
-        fault = fault_of(error)
+        fault = fault_of(error, keys=keys())
         if fault is None:
             raise
         if isinstance(error, DeadlineError) and earlier:
             fault = earlier[-1] or fault  # says more than that time ran out
         attempts = int(retrying.statistics["attempt_number"])
-        cause = None if fault.kind == "unsendable" else error  # whose message repeats the key
-        raise fault.error(operation=operation, collection=collection, attempts=attempts) from cause
+        cause = None if fault.kind == "unsendable" or fault.showed_key else error  # whose message repeats the key
+        raise fault.error(operation=operation, collection=collection, attempts=attempts, address=address) from cause
     return result, int(retrying.statistics["attempt_number"])
 
 
@@ -75,13 +77,13 @@ def _is_retryable(error: BaseException) -> bool:
     return fault is not None and fault.retryable
 
 
-def _fault(state: RetryCallState) -> Fault | None:
+def _fault(state: RetryCallState, keys: Iterable[str] = ()) -> Fault | None:
     error = None if state.outcome is None else state.outcome.exception()
-    return None if error is None else fault_of(error)
+    return None if error is None else fault_of(error, keys=keys)
 
 
-def _log(state: RetryCallState, operation: str, collection: str) -> Fault | None:
-    fault = _fault(state)
+def _log(state: RetryCallState, operation: str, collection: str, keys: Iterable[str]) -> Fault | None:
+    fault = _fault(state, keys)
     extra = {
         "operation": operation,
         "collection": collection,

@@ -17,11 +17,12 @@ from colbert_qdrant.capabilities import Capabilities
 from colbert_qdrant.engines.base import Answers
 from colbert_qdrant.engines.client import ClientEngine, check_answers, require_applied
 from colbert_qdrant.engines.faults import DeadlineError
+from colbert_qdrant.engines.keys import keys_of
 from colbert_qdrant.engines.local import LocalEngine
 from colbert_qdrant.engines.messages import upsert_request
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from colbert_qdrant.config import RetryConfig
     from colbert_qdrant.engines.base import ShardKey
@@ -55,6 +56,9 @@ class RestEngine(ClientEngine):
     @property
     def address(self) -> tuple[str, int]:
         return self._address
+
+    def keys(self) -> Iterable[str]:
+        return keys_of(self.client.init_options)
 
     async def capabilities(self) -> Capabilities:
         if self._capabilities is None:

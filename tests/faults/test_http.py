@@ -301,7 +301,7 @@ def test_an_answer_that_never_ends_is_given_up_in_time(server: FaultyServer, cli
     docs = ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG, retry=retry)
     server.script = [Answer(trickles=True)] * 4  # each of its bytes comes well within the client's timeout
     started = time.monotonic()
-    with pytest.raises(RequestTimeoutError, match=r"did not answer in time \(within the deadline of 0\.5 s\)"):
+    with pytest.raises(RequestTimeoutError, match=r"in time \(.*within the deadline of 0\.5 s\); raise RetryConfig"):
         docs.upsert(DOCUMENTS[:1])
     assert time.monotonic() - started < 5
     server.script = []
@@ -355,7 +355,7 @@ def test_a_name_that_nobody_has(docs: ColbertCollection) -> None:
 def test_tls_to_a_server_without_it(server: FaultyServer, docs: ColbertCollection) -> None:
     secure = QdrantClient(url=f"https://127.0.0.1:{server.port}", check_compatibility=False, timeout=1)
     replace_client(docs, secure)
-    with pytest.raises(UnreachableError, match=r"address, port and TLS settings are right"):
+    with pytest.raises(UnreachableError, match=r"speaks another protocol .*check https:// against http://"):
         docs.search("river")
     secure.close()
 
