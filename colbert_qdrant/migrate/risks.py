@@ -160,11 +160,11 @@ def _risks_in_place(job: MigrationJob, capabilities: Capabilities) -> Iterator[R
         yield _block(f"payload indexes {indexes} are not made in place", "make them with client.create_payload_index")
     if source.filter is not None:
         yield _block("points without the added vectors would stay in it", "leave filter out, or use 'blue_green'")
-    if source.info.status.value != "green":
-        yield _block(
-            f"the collection is {source.info.status.value}, and vectors are safely added to one that is green only",
-            "wait for its optimizers, then plan again",
-        )
+    status = source.info.status.value
+    if status == "red":
+        yield _block("the collection is red, its optimizer gave up", "look into the server's log, and mend the cause")
+    elif status != "green":
+        yield _warn(f"the collection is {status}: graphs are to be built yet", "run() waits until they are there")
     yield _warn("there is no second copy while vectors are added", "take a snapshot before run()")
 
 

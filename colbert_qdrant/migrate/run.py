@@ -77,7 +77,7 @@ async def run_migration(
     job.plan.require_possible()
     job.require_encoder()
     started = time.perf_counter()
-    await prepare_target(job)
+    await prepare_target(job, progress=progress)
     copier = await _write_points(job, progress=progress, rate=points_per_second)
     if job.plan.encoding == "fitted":
         await _fit(job, progress=progress)

@@ -14,6 +14,7 @@ from colbert_qdrant.migrate.planner import plan_migration, resume_migration
 from colbert_qdrant.migrate.run import run_migration
 from colbert_qdrant.migrate.switch import roll_back, switch_alias
 from colbert_qdrant.migrate.verify import verify_target
+from colbert_qdrant.migrate.waiting import TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -195,19 +196,21 @@ class Migration:
         sample: int = 64,
         queries: int = 16,
         min_recall: float = 0.8,
+        timeout: float = TIMEOUT,
         progress: bool | ProgressReporter = False,
     ) -> Verdict:
         """Compare the target with the source, and its two-stage search with the exact one; the outcome is kept.
 
-        All ids and payloads are compared, how many points have which vectors, the vectors of some points, payload
-        indexes and the state of the graphs.
+        All ids and payloads are compared, how many points have which vectors, the vectors of some points, and payload
+        indexes. A server goes on building graphs after `run`: this waits until they are there.
 
         Args:
             sample: Points whose vectors are compared, and computed again.
             queries: Pieces of documents that are searched for in both ways; the exact one takes long in large
                 collections.
             min_recall: The least part of the exact search's ten best that the two-stage search has to find.
-            progress: As for `run`, told of every page of ids and payloads.
+            timeout: Seconds to wait for the graphs; a verdict of a target without them does not pass.
+            progress: As for `run`, told of every page of ids and payloads, and then of vectors in graphs.
 
         Returns:
             The verdict, with reasons.
@@ -217,7 +220,9 @@ class Migration:
             MigrationError: The migration was not begun.
         """
         return run_blocking(
-            verify_target(self._job, sample=sample, queries=queries, min_recall=min_recall, progress=progress)
+            verify_target(
+                self._job, sample=sample, queries=queries, min_recall=min_recall, timeout=timeout, progress=progress
+            )
         )
 
     def switch(self, alias: str, *, force: str | None = None) -> None:

@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qdrant_client import models
 
+from colbert_qdrant._support.progress import reporting
 from colbert_qdrant.collection import artefacts, lifecycle
-from colbert_qdrant.collection.info import wait_until_ready
 from colbert_qdrant.collection.metadata import KEY as FINGERPRINT
 from colbert_qdrant.collection.metadata import to_metadata, write_metadata
 from colbert_qdrant.errors import CollectionExistsError, CollectionNotFoundError, MigrationError, RequestRefusedError
 from colbert_qdrant.migrate.contents import read_contents
 from colbert_qdrant.migrate.state import KEY, MigrationState, read_migration, write_migration
+from colbert_qdrant.migrate.waiting import require_green
 from colbert_qdrant.points.schema import cluster_settings, creation_arguments, index_arguments, named_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from colbert_qdrant._support.progress import ProgressReporter
     from colbert_qdrant.capabilities import Capabilities
     from colbert_qdrant.engines import Engine
     from colbert_qdrant.fde import FixedDimensionalEncoder
@@ -28,10 +30,8 @@ if TYPE_CHECKING:
 _OF_SERVERS: Final = ("max_indexing_threads", "on_disk", "inline_storage", "memory")
 """The settings of a graph that embedded engines do not know."""
 
-_READY_SECONDS: Final = 600
 
-
-async def prepare_target(job: MigrationJob) -> None:
+async def prepare_target(job: MigrationJob, *, progress: bool | ProgressReporter) -> None:
     """Make the target ready for points.
 
     Raises:
@@ -48,7 +48,8 @@ async def prepare_target(job: MigrationJob) -> None:
     await _require_unused(job, state)
     state = state.before_run(plan)
     if job.in_place:
-        await _prepare_in_place(job, state)
+        with reporting(progress, label="graphs", total=job.source.points) as report:
+            await _prepare_in_place(job, state, report)
     else:
         await _create_target(job, state)
         await write_migration(engine, state)
@@ -103,15 +104,16 @@ async def _require_unused(job: MigrationJob, state: MigrationState) -> None:
         )
 
 
-async def _prepare_in_place(job: MigrationJob, state: MigrationState) -> None:
+async def _prepare_in_place(job: MigrationJob, state: MigrationState, report: ProgressReporter) -> None:
     """Add the missing vectors to the source; what the source was before is kept with its state."""
     engine, plan = job.target_engine, job.plan
+    await require_green(engine, plan.target, report)
     if state.before is None:
         contents = await read_contents(job.source_engine, job.source)
         state = replace(state, before={"points": contents.points, "digest": contents.digest})
     await write_migration(engine, state)
     await _add_vectors(engine, plan)
-    await wait_until_ready(engine, plan.target, plan.config, timeout=_READY_SECONDS)
+    await require_green(engine, plan.target, report)
     if plan.encoding == "fitted":
         await declare(job, None)  # searches are exact until it is fitted
 

@@ -13,9 +13,10 @@ from colbert_qdrant.migrate.source import read_source
 from colbert_qdrant.migrate.state import utc_now, write_migration
 from colbert_qdrant.migrate.vector_checks import check_counts, check_sample
 from colbert_qdrant.migrate.verdict import Check, Verdict
+from colbert_qdrant.migrate.waiting import describe_status, wait_for_graphs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from qdrant_client import models
 
@@ -26,13 +27,21 @@ if TYPE_CHECKING:
 
 
 async def verify_target(
-    job: MigrationJob, *, sample: int, queries: int, min_recall: float, progress: bool | ProgressReporter
+    job: MigrationJob,
+    *,
+    sample: int,
+    queries: int,
+    min_recall: float,
+    timeout: float,  # noqa: ASYNC109 - it bounds a part of the work
+    progress: bool | ProgressReporter,
 ) -> Verdict:
     """Compare the target with the source; see `Migration.verify`."""
     if sample < 1 or queries < 1:
         raise ConfigurationError(f"sample={sample} and queries={queries} must be at least 1")
     if not 0 <= min_recall <= 1:
         raise ConfigurationError(f"min_recall={min_recall} is a part of all, and must be from 0 to 1")
+    if not timeout >= 0:
+        raise ConfigurationError(f"timeout={timeout} must be at least 0 seconds")
     job.require_encoder()
     state = await job.read_state()
     job = await _update(job)
@@ -44,10 +53,10 @@ async def verify_target(
         *await check_contents(job, contents),
         await check_counts(job, contents),
         *await check_sample(job, converter, contents),
-        *await _check_engine(job),
     ]
+    checks += await _check_engine(job, timeout=timeout if _is_fine(checks) else 0, progress=progress)
     recall = None
-    if all(check.passed is not False for check in checks):
+    if _is_fine(checks):
         check, recall = await check_quality(job, converter, contents.sample, queries=queries, min_recall=min_recall)
         checks.append(check)
     verdict = Verdict(
@@ -87,17 +96,27 @@ def _check_run(state: MigrationState, contents: Contents) -> list[Check]:
     return checks
 
 
-async def _check_engine(job: MigrationJob) -> list[Check]:
-    """Check that the target has every payload index of the source, and that its graphs are built."""
-    info = await job.target_engine.get_collection(job.plan.target)
+def _is_fine(checks: Sequence[Check]) -> bool:
+    return all(check.passed is not False for check in checks)
+
+
+async def _check_engine(
+    job: MigrationJob,
+    *,
+    timeout: float,  # noqa: ASYNC109 - what is not ready then is a finding
+    progress: bool | ProgressReporter,
+) -> list[Check]:
+    """Check that the target has every payload index of the source, and that its graphs are built in time."""
+    with reporting(progress, label="graphs", total=job.source.points) as report:
+        info = await wait_for_graphs(job.target_engine, job.plan.target, report, timeout=timeout)
     if (await job.target_engine.capabilities()).has("payload_indexes"):
         indexes = _check_indexes(job, info.payload_schema)
     else:
         indexes = Check(name="payload indexes", passed=None, detail="the client's local mode has none")
-    status = info.status.value
-    wait = "" if status == "green" else "; wait until it is green, and verify() again"
-    detail = f"{status}, {info.indexed_vectors_count or 0:,} vectors in graphs{wait}"
-    return [indexes, Check(name="index state", passed=status == "green", detail=detail)]
+    remedies = {"green": "", "red": "; look into the server's log, mend the cause (often a full disk), and verify() again"}
+    remedy = remedies.get(info.status.value, f" after {timeout:g} s; verify(timeout=…) waits longer")
+    detail = f"{describe_status(info)}, {info.indexed_vectors_count or 0:,} vectors in graphs{remedy}"
+    return [indexes, Check(name="index state", passed=info.status.value == "green", detail=detail)]
 
 
 def _check_indexes(job: MigrationJob, there: Mapping[str, models.PayloadIndexInfo]) -> Check:

@@ -28,6 +28,7 @@ class EngineServer(FaultyServer):
         log: Method, path and body of every request.
         version, read_only: As in the base class.
         status: What collections say of themselves, asked one after another; ``"green"`` after these.
+        asleep: Whether collections are grey, as after a restart, until their optimizers are asked to go on.
         strict, graphs, quantizations, params: Settings of collections that local mode has not.
         indexes: Payload indexes, by collection and key.
         victim: Gives the process that is killed by the request of number ``deadly``.
@@ -39,6 +40,7 @@ class EngineServer(FaultyServer):
         self.fault: Callable[[str, str, Any], Answer | None] = lambda method, path, body: None
         self.log: list[tuple[str, str, Any]] = []
         self.status: list[str] = []
+        self.asleep = False
         self.strict: dict[str, dict[str, Any]] = {}
         self.graphs: dict[str, dict[str, Any]] = {}
         self.quantizations: dict[str, dict[str, Any]] = {}
@@ -130,6 +132,8 @@ class EngineServer(FaultyServer):
             if self._has(16):
                 merged = {**self.metadata[name], **(body.get("metadata") or {})}
                 self.metadata[name] = {key: value for key, value in merged.items() if value is not None}
+            if "optimizers_config" in body and self.asleep:
+                self.asleep, self.status = False, ["yellow", "yellow"]
             if body.get("strict_mode_config"):
                 self.strict[name] = body["strict_mode_config"]
             return True
@@ -138,7 +142,7 @@ class EngineServer(FaultyServer):
     def described(self, name: str) -> dict[str, Any]:
         """What a server says about a collection."""
         info = self.local.get_collection(name).model_dump(mode="json", exclude_none=True)
-        info["status"] = self.status.pop(0) if self.status else "green"
+        info["status"] = "grey" if self.asleep else self.status.pop(0) if self.status else "green"
         config = info["config"]
         config["metadata"] = self.metadata[name] if self._has(16) else None
         config["params"] |= {"shard_number": 1, "replication_factor": 1, **self.params.get(name, {})}
