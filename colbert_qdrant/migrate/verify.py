@@ -113,7 +113,7 @@ async def _check_engine(
         indexes = _check_indexes(job, info.payload_schema)
     else:
         indexes = Check(name="payload indexes", passed=None, detail="the client's local mode has none")
-    remedies = {"green": "", "red": "; look into the server's log, mend the cause (often a full disk), and verify() again"}
+    remedies = {"green": "", "red": "; look into the server's log, mend the cause, and verify() again"}
     remedy = remedies.get(info.status.value, f" after {timeout:g} s; verify(timeout=…) waits longer")
     detail = f"{describe_status(info)}, {info.indexed_vectors_count or 0:,} vectors in graphs{remedy}"
     return [indexes, Check(name="index state", passed=info.status.value == "green", detail=detail)]
