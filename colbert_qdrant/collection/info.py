@@ -49,7 +49,7 @@ class CollectionState:
     Attributes:
         engine: ``"server"``, ``"edge"`` or ``"local"``.
         version: Major and minor version of a server.
-        documents: How many are stored.
+        documents: How many are stored; the server's estimate where its strict mode forbids exact counts.
         status: ``"green"``: all is built; ``"yellow"``: graphs are being built; ``"grey"``: they will be at the next
             write; ``"red"``: the engine gave up.
         problem: What the optimizer says where it failed.
@@ -95,7 +95,6 @@ async def _state(
     engine: Engine, collection: str, config: CollectionConfig, info: models.CollectionInfo
 ) -> CollectionState:
     capabilities = await engine.capabilities()
-    documents = await count_documents(engine, collection)
     vectors = named_vectors(info)
     if not {config.fde_vector, config.token_vector} <= set(vectors):
         raise SchemaMismatchError(
@@ -107,6 +106,10 @@ async def _state(
     params: Any = info.config.params
     strict = info.config.strict_mode_config
     limits = {} if strict is None or not strict.enabled else strict.model_dump(exclude_none=True, exclude={"enabled"})
+    reserved = not capabilities.has("metadata")
+    documents = max(0, (info.points_count or 0) - reserved)  # an estimate, where a server forbids more
+    if limits.get("search_allow_exact") is not False:
+        documents = await count_documents(engine, collection)
     on_server = capabilities.engine == "server"
     return CollectionState(
         engine=capabilities.engine,

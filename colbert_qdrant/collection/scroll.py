@@ -1,11 +1,11 @@
-"""Reads the points of a collection, page by page."""
+"""Reads the documents of a collection, page by page."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
-from colbert_qdrant.collection.metadata import count_documents, documents_only
-from colbert_qdrant.errors import EngineError
+from colbert_qdrant.collection.metadata import documents_only
+from colbert_qdrant.engines.pages import read_pages
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from qdrant_client import models
 
     from colbert_qdrant.engines import Engine
-
-_MORE: Final = 256
 
 
 async def scroll_points(
@@ -31,26 +29,14 @@ async def scroll_points(
     Raises:
         EngineError: There are more points than the engine says.
     """
-    filter, offset = documents_only(chosen), None
-    left = 2 * await count_documents(engine, collection, chosen) + _MORE  # others may write meanwhile
-    while left > 0:
-        records: list[models.Record]
-        following: Any
-        records, following = await engine.scroll(
-            collection,
-            scroll_filter=filter,
-            limit=limit(),
-            offset=offset,
-            with_payload=with_payload,
-            with_vectors=with_vectors,
-        )
-        offset = following
-        left -= max(1, len(records))
-        if records:
-            yield records
-        if offset is None:
-            return
-    raise EngineError(
-        f"collection {collection!r} has page after page of points, more than it says that it has: look what is between "
-        "here and the server"
-    )
+    info = await engine.get_collection(collection)
+    async for page in read_pages(
+        engine,
+        collection,
+        documents_only(chosen),
+        limit=limit,
+        points=info.points_count or 0,
+        with_payload=with_payload,
+        with_vectors=with_vectors,
+    ):
+        yield page

@@ -59,8 +59,8 @@ class Files(Protocol):
 class Engine(Protocol):
     """One engine, reached through a client of the user's.
 
-    Every method is one request. It is bounded in time, sent again where that may help, and fails with this library's
-    errors. Names and parameters are those of ``qdrant_client``.
+    Every method is one request, where it does not say otherwise. It is bounded in time, sent again where that may help,
+    and fails with this library's errors. Names and parameters are those of ``qdrant_client``.
     """
 
     @property
@@ -165,7 +165,7 @@ class Engine(Protocol):
         """Read a page of points, and where the next one begins; ``None`` after the last."""
 
     async def count(self, collection: str, count_filter: models.Filter | None = None) -> int:
-        """Count points exactly."""
+        """Count points exactly; where a server forbids that, their ids are read, page by page."""
 
     async def search(self, collection: str, requests: Sequence[models.QueryRequest]) -> Answers:
         """Answer searches that this library built, in one request."""

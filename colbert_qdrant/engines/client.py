@@ -15,8 +15,9 @@ from colbert_qdrant.config import RetryConfig
 from colbert_qdrant.engines import retry
 from colbert_qdrant.engines.base import Answers
 from colbert_qdrant.engines.faults import GarbledAnswerError, NotConfirmedError
+from colbert_qdrant.engines.pages import count_by_reading, forbids_exact_counts
 from colbert_qdrant.engines.runtime import AsyncioRuntime, BlockingRuntime
-from colbert_qdrant.errors import RequestError
+from colbert_qdrant.errors import RequestError, RequestRefusedError
 from colbert_qdrant.points.point import to_struct
 from colbert_qdrant.points.values import plain
 
@@ -177,7 +178,12 @@ class ClientEngine:
         return page
 
     async def count(self, collection: str, count_filter: models.Filter | None = None) -> int:
-        return int((await self._call("count", collection, count_filter=count_filter, exact=True)).count)
+        try:
+            return int((await self._call("count", collection, count_filter=count_filter, exact=True)).count)
+        except RequestRefusedError as error:
+            if not forbids_exact_counts(error):
+                raise
+        return await count_by_reading(self, collection, count_filter)
 
     async def search(self, collection: str, requests: Sequence[models.QueryRequest]) -> Answers:
         return Answers(await self._call("query_batch_points", collection, requests=requests), None)

@@ -13,9 +13,10 @@ from qdrant_client import QdrantClient, models
 from qdrant_client.local.local_collection import LocalCollection
 
 from tests.faults.server import Answer, FaultyServer, failing, result_of
+from tests.faults.strict import refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from qdrant_client.local.qdrant_local import QdrantLocal
 
@@ -83,6 +84,9 @@ class EngineServer(FaultyServer):
         reading = method == "GET" or path.endswith(("/points", "/scroll", "/count", "/query", "/batch", "/groups"))
         if self.read_only and not (reading and method in ("GET", "POST")):
             return failing(403, "Forbidden: only read access")
+        refused = self._refused(path, body)
+        if refused is not None:
+            return refused
         try:
             return result_of(to_jsonable_python(self._of_all(method, path, body)))
         except KeyError as error:
@@ -91,6 +95,11 @@ class EngineServer(FaultyServer):
             said = str(error)
             status = 404 if "not found" in said or "oes not exist" in said else 409 if "already exists" in said else 400
             return failing(status, said)
+
+    def _refused(self, path: str, body: dict[str, Any]) -> Answer | None:
+        name, _, rest = path.removeprefix("/collections/").partition("/")
+        name = self.local.aliases.get(name, name)
+        return refusal(self.strict.get(name, {}), self.indexes.get(name, {}), rest, body)
 
     def _of_all(self, method: str, path: str, body: dict[str, Any]) -> Any:
         whole: dict[str, Callable[[], Any]] = {
@@ -113,7 +122,6 @@ class EngineServer(FaultyServer):
             return _done()
         if rest.startswith("vectors/"):
             return self.of_vector(method, name, rest.removeprefix("vectors/"), body)
-        self._check_limits(name, method, body)
         return self._of_points(method, name, rest, body)
 
     def of_collection(self, method: str, name: str, body: dict[str, Any]) -> Any:
@@ -174,17 +182,6 @@ class EngineServer(FaultyServer):
         self.local.collections[name] = new
         return _done()
 
-    def _check_limits(self, name: str, method: str, body: dict[str, Any]) -> None:
-        strict = self.strict.get(name, {})
-        most, batch = strict.get("max_query_limit"), strict.get("upsert_max_batchsize")
-        if method == "PUT" and batch is not None and len(body["points"]) > batch:
-            raise ValueError(f"upsert limit exceeded: {len(body['points'])} > {batch}")
-        if most is not None and any(each.get("limit", 0) > most for each in (body, *body.get("searches", []))):
-            raise ValueError(f"Limit exceeded: > {most} for limit")
-        size = strict.get("condition_max_size")
-        if size is not None and any(len(ids) > size for ids in _found(body, "has_id")):
-            raise ValueError(f"Limit exceeded: condition size > {size}")
-
     def _of_points(self, method: str, name: str, rest: str, body: dict[str, Any]) -> Any:
         local: Any = self.local
         answers: dict[tuple[str, str], Callable[[], Any]] = {
@@ -220,15 +217,6 @@ def _scroll(local: Any, name: str, page: models.ScrollRequest) -> dict[str, Any]
 
 def _delete_vectors(local: Any, name: str, change: models.DeleteVectors) -> Any:
     return local.delete_vectors(name, change.vector, change.points or change.filter)
-
-
-def _found(body: Any, key: str) -> Iterator[Any]:
-    """What is there under a key, at any depth."""
-    for name, value in body.items() if isinstance(body, dict) else enumerate(body) if isinstance(body, list) else ():
-        if name == key:
-            yield value
-        else:
-            yield from _found(value, key)
 
 
 def _done() -> dict[str, Any]:

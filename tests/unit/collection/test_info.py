@@ -79,7 +79,7 @@ class Answers:
 def test_everything_that_the_server_says(httpserver: HTTPServer, remote: QdrantClient) -> None:
     Answers(httpserver, [{**GREEN, "update_queue": {"length": 2}, "warnings": [{"message": "old"}]}])
     state = run_blocking(read_state(blocking_engine(remote), "docs", CONFIG))
-    assert (state.engine, state.version, state.documents, state.segments) == ("server", (1, 19), 7, 4)
+    assert (state.engine, state.version, state.documents, state.segments) == ("server", (1, 19), 8, 4)
     assert (state.shards, state.replicas, state.queued, state.warnings) == (3, 2, 2, ("old",))
     assert state.indexed_vectors == 5
     assert (state.fde.dim, state.fde.datatype, state.fde.quantization) == (32, "float16", "turbo")
