@@ -13,7 +13,7 @@ from colbert_qdrant.migrate.source import canonical_json, read_pages
 from colbert_qdrant.migrate.verdict import Check
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from qdrant_client import models
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from colbert_qdrant.migrate.source import Source
 
 _SHOWN: Final = 5
+_PAGE_PAYLOADS: Final = 256
+_PAGE_TOKENS: Final = 64
 
 
 @dataclass(kw_only=True)
@@ -39,6 +41,7 @@ class Contents:
         texts: The number of points with a text.
         different: The points whose payload is another in the target.
         missing: The points that the target lacks.
+        stale: In place, the points whose added vectors were made of something else than they have.
         sample: Some ids, chosen at random.
     """
 
@@ -47,6 +50,7 @@ class Contents:
     texts: int = 0
     different: list[PointId] = field(default_factory=list)
     missing: list[PointId] = field(default_factory=list)
+    stale: list[PointId] = field(default_factory=list)
     sample: list[PointId] = field(default_factory=list)
     _total: int = 0
     _random: np.random.RandomState = field(default_factory=lambda: np.random.RandomState(0))
@@ -75,6 +79,13 @@ class Contents:
             elif there[record.id] != payload:
                 self.different.append(record.id)
 
+    def examine(self, page: Sequence[models.Record], converter: Converter) -> None:
+        """Count a page of points, in place."""
+        self.texts += sum(text is not None for text in converter.find_texts(page))
+        self.add(page)
+        if converter.origin_vector is not None:
+            self.stale += converter.find_stale(page)
+
     def _choose(self, id: PointId) -> None:
         """Keep every id with the same probability (reservoir sampling)."""
         if len(self.sample) < self.size:
@@ -91,12 +102,33 @@ async def read_contents(engine: Engine, source: Source) -> Contents:
     return contents
 
 
+def read_origins(job: MigrationJob, converter: Converter) -> AsyncIterator[list[models.Record]]:
+    """Read in place, page by page, what added vectors are made of, and the digest of what they were made of."""
+    source, vectors, most = job.source, [str(converter.origin_vector)], _PAGE_PAYLOADS
+    if converter.encoder is None:
+        vectors, most = [*vectors, converter.token_vector], _PAGE_TOKENS
+    return read_pages(
+        job.source_engine,
+        source.name,
+        source.filter,
+        limits=source.limits,
+        payload=True,
+        vectors=vectors if converter.origin_vector is not None else (),
+        most=most,
+    )
+
+
 async def compare_contents(
     job: MigrationJob, converter: Converter, *, sample: int, report: ProgressReporter
 ) -> Contents:
     """Read all ids and payloads of source and target, page by page; every page is reported."""
     source, compute = job.source, job.source_engine.runtime.compute
     contents = Contents(size=sample)
+    if job.in_place:
+        async for page in read_origins(job, converter):
+            await compute(contents.examine, page, converter)
+            report.advance(len(page))
+        return contents
     async for page in read_pages(job.source_engine, source.name, source.filter, limits=source.limits, payload=True):
         stored = await job.target_engine.retrieve(
             job.plan.target, ids=[record.id for record in page], with_payload=True, with_vectors=False
@@ -107,14 +139,16 @@ async def compare_contents(
 
 
 async def check_contents(job: MigrationJob, contents: Contents) -> list[Check]:
-    """Check counts, ids and payloads."""
+    """Check counts, ids and payloads; in place, the digests of what added vectors were made of."""
+    if job.in_place:
+        return [_check_origins(contents)] if job.plan.written else []
     target = await count_documents(job.target_engine, job.plan.target)
     same, missing, different = target == contents.points, contents.missing, contents.different
     again = "" if same else "; run() again, if the source was written to meanwhile"
     more = target - (contents.points - len(missing))
-    found = [f"{len(missing):,} are missing{_show(missing)}"] if missing else []
+    found = [f"{len(missing):,} are missing{show(missing)}"] if missing else []
     found += [f"{more:,} are not in the source"] if more else []
-    others = f"{len(different):,} points have another payload{_show(different)}; run() again"
+    others = f"{len(different):,} points have another payload{show(different)}; run() again"
     return [
         Check(name="count", passed=same, detail=f"{contents.points:,} points, {target:,} in the target{again}"),
         Check(name="ids", passed=not found, detail=f"{', '.join(found)}; run() again" if found else "the same"),
@@ -126,5 +160,12 @@ async def check_contents(job: MigrationJob, contents: Contents) -> list[Check]:
     ]
 
 
-def _show(ids: Sequence[PointId]) -> str:
+def _check_origins(contents: Contents) -> Check:
+    stale = contents.stale
+    others = f"{len(stale):,} points lack vectors, or have those of another text{show(stale)}; run() again"
+    return Check(name="origins", passed=not stale, detail=others if stale else "all vectors are those of their texts")
+
+
+def show(ids: Sequence[PointId]) -> str:
+    """Name some points in a message."""
     return f" ({', '.join(map(repr, ids[:_SHOWN]))}{', …' if len(ids) > _SHOWN else ''})"

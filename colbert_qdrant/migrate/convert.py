@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from qdrant_client import models
+
 from colbert_qdrant.documents import Document
 from colbert_qdrant.encoders.base import encode_and_check
 from colbert_qdrant.errors import InvalidTokensError, MigrationError
+from colbert_qdrant.migrate.origins import origin_of, same_origin
 from colbert_qdrant.points.convert import vectors_of
 from colbert_qdrant.points.ids import canonical_id
 from colbert_qdrant.points.point import Point
@@ -16,10 +19,12 @@ from colbert_qdrant.tokens import TokenEmbeddings
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from qdrant_client import models
+    import numpy as np
+    from numpy.typing import NDArray
 
     from colbert_qdrant.encoders import LateInteractionEncoder
     from colbert_qdrant.encoders.further import FurtherVectors
+    from colbert_qdrant.engines.base import PointId
     from colbert_qdrant.fde import FixedDimensionalEncoder
     from colbert_qdrant.points.texts import TextSource
 
@@ -65,6 +70,7 @@ class Converter:
         fde: The encoding; ``None`` if encodings are stored, or fitted later.
         texts: The place of the texts.
         bm25: The maker of BM25's vectors; ``None`` if none are added.
+        origin_vector: The vector for digests of what others were made of; ``None`` if none are written.
     """
 
     kept: Sequence[str]
@@ -74,6 +80,7 @@ class Converter:
     fde: FixedDimensionalEncoder | None
     texts: TextSource | None
     bm25: FurtherVectors | None = None
+    origin_vector: str | None = None
 
     def convert(self, records: Sequence[models.Record]) -> list[Point]:
         """Return points with the vectors that are copied and those that are added.
@@ -96,6 +103,8 @@ class Converter:
                     made[place][self.token_vector] = tokens[number]
                 if encodings is not None:
                     made[place][self.fde_vector] = encodings[number]
+                if self.origin_vector is not None:
+                    made[place][self.origin_vector] = self._origin(texts[place], tokens[number])
         self._add_bm25(made, texts)
         return [
             Point(id=canonical_id(record.id), vectors=vectors, payload=record.payload or {})
@@ -103,10 +112,12 @@ class Converter:
         ]
 
     def find_texts(self, records: Sequence[models.Record]) -> list[str | None]:
-        """Return the text of each point; ``None`` for a point without one."""
-        if self.texts is None:
-            return [None] * len(records)
-        return [self.texts.text(record.payload or {}) for record in records]
+        """Return the text of each point; ``None`` for a point without one.
+
+        Raises:
+            MigrationError: The user's function fails.
+        """
+        return [None] * len(records) if self.texts is None else [self._find_text(self.texts, each) for each in records]
 
     def read_tokens(self, records: Sequence[models.Record]) -> tuple[TokenEmbeddings, list[int]]:
         """Return the stored token vectors, and the places of the points that have some.
@@ -125,6 +136,51 @@ class Converter:
             raise MigrationError(
                 f"the stored vectors {self.token_vector!r} of points {ids[0]!r} … {ids[-1]!r} cannot be used "
                 f"({error}): write or delete them, then run the migration again"
+            ) from error
+
+    def find_stale(self, records: Sequence[models.Record]) -> list[PointId]:
+        """Return the points whose added vectors are missing, or were made of something else than the point has.
+
+        Raises:
+            MigrationError: A stored multivector is damaged, or no text can be found because ``text=`` fails.
+        """
+        wanted: list[NDArray[np.float32] | None] = [None] * len(records)
+        if self.encoder is None:
+            tokens, places = self.read_tokens(records)
+            for place, matrix in zip(places, tokens, strict=True):
+                wanted[place] = self._origin(None, matrix)
+        else:
+            wanted = [None if text is None else origin_of(text) for text in self.find_texts(records)]
+        return [
+            record.id
+            for record, origin in zip(records, wanted, strict=True)
+            if not same_origin(origin, vectors_of(record).get(str(self.origin_vector)))
+        ]
+
+    def still_so(self, points: Sequence[Point]) -> models.Filter | None:
+        """Return a filter for points that have the texts still that they were read with; ``None`` if there is none."""
+        if self.encoder is None or self.texts is None:
+            return None
+        conditions = [(point.id, self.texts.is_still(point.payload)) for point in points if point.vectors]
+        return models.Filter(
+            should=[
+                models.HasIdCondition(has_id=[id])
+                if condition is None
+                else models.Filter(must=[models.HasIdCondition(has_id=[id]), condition])
+                for id, condition in conditions
+            ]
+        )
+
+    def _origin(self, text: str | None, tokens: NDArray[np.float32]) -> NDArray[np.float32]:
+        return origin_of(tokens if self.encoder is None or text is None else text)
+
+    def _find_text(self, texts: TextSource, record: models.Record) -> str | None:
+        try:
+            return texts.text(record.payload or {})
+        except Exception as error:
+            raise MigrationError(
+                f"text=… failed for point {record.id!r} ({type(error).__name__}: {error}): have it return None for a "
+                "payload without a text"
             ) from error
 
     def _make_tokens(

@@ -49,6 +49,7 @@ class MigrationOptions:
     reencode: bool = False
     strategy: Strategy = "blue_green"
     filter: models.Filter | None = None
+    allow_irreversible: bool = False
 
     def __post_init__(self) -> None:
         if self.strategy not in ("blue_green", "in_place"):

@@ -85,6 +85,7 @@ class MigrationJob:
             fde=None if plan.encoding == "stored" else self.fde,
             texts=self.texts,
             bm25=bm25,
+            origin_vector=plan.origin_vector if self.in_place and plan.written else None,
         )
 
     async def open_target(self) -> OpenCollection:

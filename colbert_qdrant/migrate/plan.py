@@ -118,6 +118,23 @@ class MigrationPlan:
     risks: tuple[Risk, ...] = ()
 
     @property
+    def origin_vector(self) -> str:
+        """The vector that says, in place, what the added vectors of a point were made of."""
+        return f"{self.config.token_vector}__origin"
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """The vectors that are made of a point's text or token vectors and written with it."""
+        fde = (self.config.fde_vector,) if self.encoding == "computed" else ()
+        return fde + ((self.config.token_vector,) if self.tokens == "encoded" else ())
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """The vectors that are added to the source in place, the one that is taken away first first."""
+        own = tuple(name for name in (self.config.fde_vector, self.config.token_vector) if name not in self.kept)
+        return ((self.origin_vector,) if self.written else ()) + own
+
+    @property
     def blocked(self) -> tuple[Risk, ...]:
         """The risks because of which the plan cannot be run."""
         return tuple(risk for risk in self.risks if risk.blocks)

@@ -13,7 +13,13 @@ from colbert_qdrant.migrate.costs import measure_costs
 from colbert_qdrant.migrate.decide import decide
 from colbert_qdrant.migrate.job import MigrationJob
 from colbert_qdrant.migrate.plan import without_label
-from colbert_qdrant.migrate.risks import risk_of_encoder, risk_of_target, risks_of_engines, risks_of_points
+from colbert_qdrant.migrate.risks import (
+    risk_of_encoder,
+    risk_of_target,
+    risks_of_engines,
+    risks_of_points,
+    risks_of_rollback,
+)
 from colbert_qdrant.migrate.source import read_sample, read_source
 from colbert_qdrant.migrate.state import read_migration
 from colbert_qdrant.migrate.target import is_blank
@@ -56,7 +62,7 @@ async def plan_migration(
         encoder=options.encoder,
         fde=await _make_fde(source_engine, plan),
     )
-    return await _try_out(job, records, seconds)
+    return await _try_out(job, records, seconds, allow_irreversible=options.allow_irreversible)
 
 
 async def resume_migration(
@@ -74,12 +80,16 @@ async def resume_migration(
     return await _restore(source_engine, target_engine, state.plan, encoder, text)
 
 
-async def _try_out(job: MigrationJob, sample: Sequence[models.Record], read_seconds: float) -> MigrationJob:
+async def _try_out(
+    job: MigrationJob, sample: Sequence[models.Record], read_seconds: float, *, allow_irreversible: bool
+) -> MigrationJob:
     """Add to the plan the costs and risks that a sample shows, and the points that are there already."""
     plan, engine = job.plan, job.target_engine
     converter, compute = await job.make_converter(), job.source_engine.runtime.compute
     texts = await compute(converter.find_texts, sample)
     risks = [*risks_of_engines(job, await engine.capabilities()), *risks_of_points(job, texts)]
+    if job.in_place:
+        risks += risks_of_rollback(job, allowed=allow_irreversible)
     other = await compute(risk_of_encoder, job, converter, sample)
     risks += [] if other is None else [other]
     if not any(risk.blocks for risk in risks):

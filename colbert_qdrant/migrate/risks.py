@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from qdrant_client import models
 
 from colbert_qdrant.encoders.base import encode_and_check
 from colbert_qdrant.errors import CapabilityError, MigrationError
@@ -13,8 +14,6 @@ from colbert_qdrant.points.schema import require_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from qdrant_client import models
 
     from colbert_qdrant.capabilities import Capabilities
     from colbert_qdrant.migrate.convert import Converter
@@ -79,7 +78,7 @@ def risks_of_points(job: MigrationJob, texts: Sequence[str | None]) -> Iterator[
             "nobody says which encoder made the token vectors",
             "give encoder=…, so that the collection is never searched with another one",
         )
-    if plan.kind == "fastembed_muvera" and plan.encoding != "stored":
+    if plan.kind == "fastembed_muvera" and plan.encoding != "stored" and not job.in_place:
         yield _warn(
             f"the encodings {config.fde_vector!r} are compared by cosine, which takes their norms away",
             "they are computed again from the token vectors, for the inner product",
@@ -96,6 +95,17 @@ def risks_of_points(job: MigrationJob, texts: Sequence[str | None]) -> Iterator[
         yield _warn(
             f"nobody says what makes the vectors {others} of a query",
             "for hybrid searches open the collection with vector_encoders={…}, or give vectors={…} with the query",
+        )
+
+
+def risks_of_rollback(job: MigrationJob, *, allowed: bool) -> Iterator[Risk]:
+    """Look for what `rollback` cannot undo in place; it blocks unless that is allowed."""
+    if isinstance(job.source.info.config.params.vectors, models.VectorParams):
+        yield Risk(
+            blocks=not allowed,
+            problem="the collection has one unnamed vector, and rollback() cannot make such a schema again: Haystack's "
+            "QdrantDocumentStore, for one, refuses what it leaves",
+            remedy="use strategy='blue_green', or allow_irreversible=True if nobody needs the old schema",
         )
 
 
@@ -152,6 +162,12 @@ def _risks_in_place(job: MigrationJob, capabilities: Capabilities) -> Iterator[R
         yield _block(
             "the collection has its encodings and token vectors already",
             "use strategy='blue_green', or ColbertCollection.fit(refit=True) for another fitted encoding",
+        )
+    elif taken := [name for name in job.plan.added if name in source.vectors or name in source.sparse]:
+        cosine = ", for they are compared by cosine" if taken == [config.fde_vector] else ""
+        yield _block(
+            f"the collection has the vectors {taken} already, which would have to be written anew{cosine}",
+            "use strategy='blue_green', which leaves the collection as it is",
         )
     if config.bm25 is not None:
         yield _block("BM25's vectors are not added in place", "leave bm25 out, or use strategy='blue_green'")

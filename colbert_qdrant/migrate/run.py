@@ -21,6 +21,7 @@ from colbert_qdrant.errors import (
     RequestRefusedError,
     RequestTooLargeError,
 )
+from colbert_qdrant.migrate.contents import read_origins
 from colbert_qdrant.migrate.source import canonical_json, read_pages, read_points
 from colbert_qdrant.migrate.state import utc_now, write_migration
 from colbert_qdrant.migrate.target import declare, prepare_target
@@ -28,7 +29,7 @@ from colbert_qdrant.points.point import split_by_bytes, to_numbers
 from colbert_qdrant.search.limits import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from colbert_qdrant._support.progress import ProgressReporter
     from colbert_qdrant.engines.base import PointId
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 _PAGE_VALUES: Final = 2**21
 _PAGE_POINTS: Final = (16, 256)
 """The points that are read at once, at first and at most; after the first page, one holds about so many values."""
+
+_PASSES: Final = 5
+"""How often all points are looked at again, at most, for some that were written to while vectors were added."""
 
 _HOPELESS: Final = 3
 """The points refused one by one, with none written, after which nothing else is tried."""
@@ -140,11 +144,13 @@ class Copier:
         rate: float | None,
         report: ProgressReporter,
     ) -> None:
+        self._job = job
         self._source_engine, self._target_engine = job.source_engine, job.target_engine
         self._source, self._target = job.source, job.plan.target
         self._converter = converter
         self._limits = limits
         self._rate = rate
+        self._conditional = False
         self._started = 0.0
         self._sent = 0
         self._report = report
@@ -167,19 +173,51 @@ class Copier:
         await self._remove_gone()
 
     async def add(self) -> None:
-        """Add vectors, in place, to every point that lacks them.
+        """Add vectors, in place, to every point that lacks them, or has those of another text.
+
+        Whoever writes to the points meanwhile is caught up with: all are looked at again until none is stale, a few
+        times at most.
 
         Raises:
             MigrationError: The server refuses the vectors of some points; all others have them.
         """
-        names = self._new_vectors()
-        if not names:
+        if self._converter.origin_vector is None:
             return
-        lacking = models.Filter(must_not=[models.HasVectorCondition(has_vector=names[0])])
-        async for ids in self._ids(self._source.narrow(lacking)):
+        # a strict mode may forbid filters by a text: then what was written too late is found and written anew
+        strict, capabilities = self._source.info.config.strict_mode_config, await self._target_engine.capabilities()
+        self._conditional = capabilities.has("update_filter") and not (strict and strict.enabled)
+        having = models.HasVectorCondition(has_vector=self._converter.origin_vector)
+        async for ids in self._ids(self._source.narrow(models.Filter(must_not=[having]))):
             async for points in self._convert(ids):
                 await self._update(points)
+        for _ in range(_PASSES):
+            if not await self._renew():
+                break
         self._require_taken()
+
+    async def _renew(self) -> int:
+        """Write the vectors of all points anew that are stale; return how many were."""
+        count, refused = 0, {id for id, _ in self._refused}
+        async for page in read_origins(self._job, self._converter):
+            found = await self._source_engine.runtime.compute(self._converter.find_stale, page)
+            stale = [id for id in found if id not in refused]
+            if not stale:
+                continue
+            count += len(stale)
+            await self._drop(stale)
+            async for points in self._convert(stale):
+                await self._update(points)
+        return count
+
+    async def _drop(self, ids: Sequence[PointId]) -> None:
+        """Take stale vectors away that are not written again: of points without a text, and encodings that are fitted.
+
+        The digest goes first, so that a point of which not all is taken away is stale still.
+        """
+        size = self._limits.condition_size or len(ids)
+        for start in range(0, len(ids), size):
+            chosen = models.Filter(must=[models.HasIdCondition(has_id=list(ids[start : start + size]))])
+            await self._target_engine.delete_vectors(self._target, vectors=self._job.plan.added, points=chosen)
 
     async def _ids(self, chosen: models.Filter | None) -> AsyncIterator[list[PointId]]:
         """Read ids of the source, page by page."""
@@ -239,20 +277,20 @@ class Copier:
             self.written -= len(refused)
 
     async def _update(self, points: Sequence[Point]) -> None:
-        names, before = self._new_vectors(), len(self._refused)
+        before = len(self._refused)
         for batch in self._batches(points):
-            changes = await self._target_engine.runtime.compute(_take_vectors, batch, names)
+            changes = await self._target_engine.runtime.compute(_take_vectors, batch)
             if changes:
-                await self._change(changes)
+                await self._change(changes, self._converter.still_so(batch) if self._conditional else None)
             self._report.advance(len(batch))
             await self._note(batch)
         # those without text stay as they are
         self.written -= len(self._refused) - before + sum(not point.vectors for point in points)
 
-    async def _change(self, changes: Sequence[models.PointVectors]) -> None:
+    async def _change(self, changes: Sequence[models.PointVectors], only: models.Filter | None) -> None:
         """Add vectors to points, in smaller parts where the server refuses them; what was deleted since needs none."""
         try:
-            await self._target_engine.update_vectors(self._target, changes)
+            await self._target_engine.update_vectors(self._target, changes, update_filter=only)
         except EngineError as error:
             if isinstance(error, RequestError) and not isinstance(error, RequestRefusedError | RequestTooLargeError):
                 raise
@@ -269,7 +307,7 @@ class Copier:
             half = len(left) if len(left) < len(changes) else len(left) // 2
             for part in (left[:half], left[half:]):
                 if part:
-                    await self._change(part)
+                    await self._change(part, only)
 
     async def _note(self, points: Sequence[Point]) -> None:
         """Count points that were written, and wait where they were more than the rate allows."""
@@ -296,12 +334,6 @@ class Copier:
                 f"others are):{lines}"
             )
 
-    def _new_vectors(self) -> list[str]:
-        """Return the names of the vectors that are added, the one that is written last first."""
-        converter = self._converter
-        names = [converter.fde_vector] if converter.fde is not None else []
-        return names + ([converter.token_vector] if converter.encoder is not None else [])
-
 
 def _compare_payloads(stored: Sequence[models.Record], current: Sequence[models.Record]) -> set[Any]:
     """Return the ids of the points that have the same payload on both sides."""
@@ -309,13 +341,12 @@ def _compare_payloads(stored: Sequence[models.Record], current: Sequence[models.
     return {record.id for record in current if canonical_json(record.payload) == payloads[record.id]}
 
 
-def _take_vectors(points: Sequence[Point], names: Collection[str]) -> list[models.PointVectors]:
-    """Return the vectors of those names, of the points that have some."""
+def _take_vectors(points: Sequence[Point]) -> list[models.PointVectors]:
+    """Return the vectors of the points that get some; in place none are kept, so all are new."""
     return [
         models.PointVectors.model_construct(
-            id=point.id,
-            vector={name: to_numbers(vector) for name, vector in point.vectors.items() if name in names},
+            id=point.id, vector={name: to_numbers(vector) for name, vector in point.vectors.items()}
         )
         for point in points
-        if any(name in point.vectors for name in names)
+        if point.vectors
     ]

@@ -127,11 +127,20 @@ async def read_sample(engine: Engine, source: Source, *, size: int) -> tuple[lis
 
 
 def read_pages(
-    engine: Engine, collection: str, chosen: models.Filter | None, *, limits: Limits, payload: bool = False
+    engine: Engine,
+    collection: str,
+    chosen: models.Filter | None,
+    *,
+    limits: Limits,
+    payload: bool = False,
+    vectors: Sequence[str] = (),
+    most: int = _PAGE_IDS,
 ) -> AsyncIterator[list[models.Record]]:
-    """Read the points that match a filter in the order of their ids, without vectors; ``None`` matches all."""
-    limit = min(_PAGE_IDS, limits.query_limit or _PAGE_IDS)
-    return scroll_points(engine, collection, chosen, limit=lambda: limit, with_payload=payload)
+    """Read the points that match a filter in the order of their ids, with some vectors; ``None`` matches all."""
+    limit = min(most, limits.query_limit or most)
+    return scroll_points(
+        engine, collection, chosen, limit=lambda: limit, with_payload=payload, with_vectors=list(vectors) or False
+    )
 
 
 async def read_points(engine: Engine, collection: str, ids: Sequence[PointId]) -> list[models.Record]:

@@ -46,6 +46,7 @@ class MigrationState:
     Attributes:
         plan: The plan.
         before: In place, the number of points and the digest of ids and payloads before anything was added.
+        added: In place, the vectors that this migration made, and nobody else: `rollback` deletes no others.
         copied: The time, in UTC, when all points were written; ``None`` until then.
         verified: The last verdict, shortened; ``None`` if there is none.
         switches: The aliases that were given to the target and not taken back.
@@ -53,6 +54,7 @@ class MigrationState:
 
     plan: MigrationPlan
     before: Mapping[str, Any] | None = None
+    added: tuple[str, ...] = ()
     copied: str | None = None
     verified: Mapping[str, Any] | None = None
     switches: tuple[Switch, ...] = ()
@@ -76,7 +78,9 @@ class MigrationState:
             )
         try:
             values = require_known_fields(cls, {name: value for name, value in data.items() if name != "format"})
-            values["plan"] = MigrationPlan.from_dict(values["plan"])
+            values["plan"] = plan = MigrationPlan.from_dict(values["plan"])
+            unrecorded = [name for name in plan.added if name not in plan.vectors]  # by version 0.1.0
+            values["added"] = tuple(values.get("added", unrecorded))
             values["switches"] = tuple(Switch(**require_known_fields(Switch, each)) for each in values["switches"])
             return cls(**values)
         except (KeyError, TypeError, ValueError, AttributeError, ConfigurationError) as error:

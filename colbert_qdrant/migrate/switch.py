@@ -46,7 +46,7 @@ async def roll_back(job: MigrationJob) -> None:
     """Have all aliases stand for what they stood for, or take added vectors away; see `Migration.rollback`."""
     state, engine = await job.read_state(), job.target_engine
     if job.in_place:
-        await remove_vectors(job)
+        await remove_vectors(job, state)
         return
     if changes := await _undo(engine, state):
         await engine.update_aliases(changes)

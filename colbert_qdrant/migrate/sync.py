@@ -74,6 +74,7 @@ class Migration:
         reencode: bool = False,
         strategy: Strategy = "blue_green",
         filter: models.Filter | None = None,
+        allow_irreversible: bool = False,
         retry: RetryConfig | None = None,
     ) -> Self:
         """Find out what has to be done, what it costs and what can go wrong. Nothing is written.
@@ -100,6 +101,7 @@ class Migration:
             strategy: ``"blue_green"`` migrates into a new collection, which an alias is switched to. ``"in_place"``
                 adds the vectors to the points where they are, on servers since 1.19 and embedded engines.
             filter: The points to migrate; by default all.
+            allow_irreversible: Whether a plan may be run that `rollback` cannot undo; its risks say why it cannot.
             retry: What is done about failing requests.
 
         Raises:
@@ -116,6 +118,7 @@ class Migration:
             reencode=reencode,
             strategy=strategy,
             filter=filter,
+            allow_irreversible=allow_irreversible,
         )
         source_engine = blocking_engine(client, retry=retry)
         target_engine = source_engine if target_client is None else blocking_engine(target_client, retry=retry)

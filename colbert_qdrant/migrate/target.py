@@ -13,6 +13,7 @@ from colbert_qdrant.collection.metadata import KEY as FINGERPRINT
 from colbert_qdrant.collection.metadata import to_metadata, write_metadata
 from colbert_qdrant.errors import CollectionExistsError, CollectionNotFoundError, MigrationError, RequestRefusedError
 from colbert_qdrant.migrate.contents import read_contents
+from colbert_qdrant.migrate.origins import ORIGIN_PARAMS
 from colbert_qdrant.migrate.state import KEY, MigrationState, read_migration, write_migration
 from colbert_qdrant.migrate.waiting import require_green
 from colbert_qdrant.points.schema import cluster_settings, creation_arguments, index_arguments, named_vectors
@@ -68,14 +69,14 @@ async def declare(job: MigrationJob, fde: FixedDimensionalEncoder | None) -> Non
     )
 
 
-async def remove_vectors(job: MigrationJob) -> None:
-    """Take away the added vectors and what the metadata say of them; the migration's state goes last."""
+async def remove_vectors(job: MigrationJob, state: MigrationState) -> None:
+    """Take away the vectors that this migration made, and what the metadata say of them; its state goes last."""
     engine, plan = job.target_engine, job.plan
     await write_metadata(engine, plan.target, {FINGERPRINT: None})  # it is no collection of this library any more
-    for name in (plan.config.fde_vector, plan.config.token_vector):
-        if name not in plan.kept and name in await _vector_names(engine, plan.target):
+    for name in state.added:
+        if name in await _vector_names(engine, plan.target):
             await _remove_vector(engine, plan.target, name)
-    if plan.config.fde.needs_fit:
+    if plan.encoding == "fitted":
         await artefacts.forget(engine, plan.target)
     await write_metadata(engine, plan.target, {KEY: None})
 
@@ -111,6 +112,13 @@ async def _prepare_in_place(job: MigrationJob, state: MigrationState, report: Pr
     if state.before is None:
         contents = await read_contents(job.source_engine, job.source)
         state = replace(state, before={"points": contents.points, "digest": contents.digest})
+    there = await _vector_names(engine, plan.target)
+    state = replace(state, added=tuple(name for name in plan.added if name in state.added or name not in there))
+    if taken := [name for name in plan.added if name not in state.added]:
+        raise MigrationError(
+            f"somebody else added the vectors {taken} to collection {plan.target!r} since this migration was planned: "
+            "delete them, or plan again"
+        )
     await write_migration(engine, state)
     await _add_vectors(engine, plan)
     await require_green(engine, plan.target, report)
@@ -201,11 +209,8 @@ async def _add_vectors(engine: Engine, plan: MigrationPlan) -> None:
     capabilities, config = await engine.capabilities(), plan.config
     wanted = creation_arguments(config, fde_dim=config.fde.dim, token_dim=plan.token_dim, capabilities=capabilities)
     there = await _vector_names(engine, plan.target)
-    added: dict[str, models.VectorParams] = {
-        name: params
-        for name, params in wanted["vectors_config"].items()
-        if name in (config.fde_vector, config.token_vector) and name not in plan.kept
-    }
+    known: dict[str, models.VectorParams] = {**wanted["vectors_config"], plan.origin_vector: ORIGIN_PARAMS}
+    added = {name: known[name] for name in plan.added}
     for name, params in added.items():
         if name not in there:
             await _add_vector(engine, plan.target, name, params)

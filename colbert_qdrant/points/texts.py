@@ -7,6 +7,8 @@ from copy import deepcopy
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from qdrant_client import models
+
 from colbert_qdrant.errors import InvalidDocumentError
 from colbert_qdrant.points.paths import parse_path, values_at
 
@@ -43,6 +45,15 @@ class TextSource:
         """Return the text, or ``None`` if there is none, it is empty or no string."""
         found = self._function(deepcopy(payload)) if self._function else self._text_at_path(payload)
         return found if isinstance(found, str) and found.strip() else None
+
+    def is_still(self, payload: dict[str, Any]) -> models.FieldCondition | None:
+        """Return the condition that a point has the text of this payload; ``None`` if no filter can say so."""
+        inner: Any = payload
+        for step in self._steps:
+            inner = inner.get(step) if isinstance(inner, dict) and isinstance(step, str) else None
+        if self._function or not isinstance(inner, str):
+            return None
+        return models.FieldCondition(key=self.key, match=models.MatchValue(value=inner))
 
     def put(self, payload: dict[str, Any], text: str) -> None:
         """Put a text into a payload where it is missing, if a path of keys leads there.

@@ -186,7 +186,7 @@ class EngineServer(FaultyServer):
         local: Any = self.local
         answers: dict[tuple[str, str], Callable[[], Any]] = {
             ("PUT", "points"): lambda: local.upsert(name, models.PointsList(**body).points),
-            ("PUT", "points/vectors"): lambda: local.update_vectors(name, models.UpdateVectors(**body).points),
+            ("PUT", "points/vectors"): lambda: _update_vectors(local, name, models.UpdateVectors(**body)),
             ("POST", "points"): lambda: local.retrieve(name, body["ids"], body["with_payload"], body["with_vector"]),
             ("POST", "points/scroll"): lambda: _scroll(local, name, models.ScrollRequest(**body)),
             ("POST", "points/count"): lambda: local.count(name, models.CountRequest(**body).filter),
@@ -213,6 +213,10 @@ def _scroll(local: Any, name: str, page: models.ScrollRequest) -> dict[str, Any]
         name, page.filter, page.limit or 10, None, page.offset, page.with_payload, page.with_vector or False
     )
     return {"points": records, "next_page_offset": offset}
+
+
+def _update_vectors(local: Any, name: str, change: models.UpdateVectors) -> Any:
+    return local.update_vectors(name, change.points, update_filter=change.update_filter)
 
 
 def _delete_vectors(local: Any, name: str, change: models.DeleteVectors) -> Any:

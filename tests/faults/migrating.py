@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Kind = Literal["computed", "fitted", "in place", "in place, fitted"]
 
 COUNT = 30
+ADDED = ("fde", "colbert", "colbert__origin")
 MUVERA = MuveraConfig(k_sim=2, dim_proj=8, r_reps=8)
 LEMUR = LemurConfig(dim=16, hidden=64, epochs=0, learn_tokens=200, fit_documents=100)
 FAST = RetryConfig(attempts=3, first_wait=0.001, longest_wait=0.002, deadline=20)
@@ -100,7 +101,7 @@ def check_migrated(client: Client, kind: Kind, before: dict[Any, tuple[Any, dict
     for id, (payload, named) in before.items():
         stored_payload, stored = after[id]
         assert stored_payload == payload
-        added = {each: stored.pop(each) for each in ("fde", "colbert") if each in stored}
+        added = {each: stored.pop(each) for each in ADDED if each in stored}
         assert stored == named
         if "document" not in payload:
             assert not added

@@ -13,6 +13,7 @@ from colbert_qdrant import ColbertCollection, EdgeClient, MigrationError, Reques
 from tests.encoders import WordEncoder
 from tests.faults.engine import EngineServer
 from tests.faults.migrating import (
+    ADDED,
     Kind,
     check_aliases,
     check_migrated,
@@ -54,9 +55,11 @@ REQUESTS: dict[str, tuple[str, str]] = {
 IN_PLACE: dict[str, tuple[str, str]] = {
     "metadata": ("PATCH", "/collections/docs"),
     "add": ("PUT", "/collections/docs/vectors/fde"),
+    "add origin": ("PUT", "/collections/docs/vectors/colbert__origin"),
     "add tokens": ("PUT", "/collections/docs/vectors/colbert"),
     "update": ("PUT", "/collections/docs/points/vectors"),
     "remove": ("DELETE", "/collections/docs/vectors/fde"),
+    "remove origin": ("DELETE", "/collections/docs/vectors/colbert__origin"),
     "remove tokens": ("DELETE", "/collections/docs/vectors/colbert"),
 }
 
@@ -140,7 +143,7 @@ def test_a_fault_that_lasts_is_an_error_and_it_can_be_done_again(
     before = contents(remote, "docs")
     in_place = kind == "in place"
     for which, request in (IN_PLACE if in_place else REQUESTS).items():
-        if which in ("aliases", "remove", "remove tokens", "index", "count"):
+        if which in ("aliases", "remove", "remove origin", "remove tokens", "index", "count"):
             continue
         migration = planned(remote, kind)
         engine.fault = first(request, FAULTS[name], 3)
@@ -247,10 +250,7 @@ def test_points_that_are_deleted_while_vectors_are_added_in_place_do_no_harm(
 def contents_without(client: Client) -> dict[Any, Any]:
     """What the source is without what was added to it."""
     found = contents(client, "docs")
-    return {
-        id: (payload, {n: v for n, v in named.items() if n not in ("fde", "colbert")})
-        for id, (payload, named) in found.items()
-    }
+    return {id: (payload, {n: v for n, v in named.items() if n not in ADDED}) for id, (payload, named) in found.items()}
 
 
 @pytest.mark.parametrize("where", ["server", "store"])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import pytest
 from qdrant_client import QdrantClient, models
 
@@ -17,19 +19,24 @@ from colbert_qdrant import (
     LemurConfig,
     Migration,
     MigrationError,
+    MuveraEncoder,
 )
 from tests.contract.migration.awaited import both_ways
 from tests.contract.migration.shared import FDE, QUERIES, UNTIED, Point, SentenceEncoder, everything, require_kept
 from tests.writers import WRITERS
-from tests.writers.common import COUNT
+from tests.writers.common import COUNT, DIM
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from colbert_qdrant import TokenEmbeddings
     from colbert_qdrant.config import FdeConfig
     from colbert_qdrant.engines import Client
 
 LEMUR = LemurConfig(dim=16, hidden=64, epochs=0, learn_tokens=200, fit_documents=30)
 KINDS = ["langchain-hybrid", "llama-index-hybrid", "fastembed-dot", "by-hand-multivector", "by-hand-gaps"]
 AWAITED = [("awaited memory", "by-hand-gaps"), ("awaited edge", "fastembed-dot")]
+MODES: tuple[Literal["exact", "two-stage"], ...] = ("exact", "two-stage")
 WITH_TOKENS = ("fastembed-dot", "by-hand-multivector")
 
 
@@ -150,6 +157,145 @@ def test_what_was_changed_meanwhile_is_found(client: Client) -> None:
     migration.run()
     client.set_payload("docs", {"number": "another"}, points=[2])
     assert any("untouched" in reason for reason in migration.verify().reasons)
+
+
+# written to meanwhile
+
+
+class Meanwhile(SentenceEncoder):
+    """An encoder that is slow: others write while it works."""
+
+    action: Callable[[], None] | None = None
+
+    def _encode(self, texts: Sequence[str]) -> TokenEmbeddings:
+        action, self.action = self.action, None
+        if action is not None:
+            action()
+        return super()._encode(texts)
+
+
+def test_a_point_that_is_overwritten_while_it_is_encoded_has_the_vectors_of_its_new_text(client: Client) -> None:
+    write(client, "by-hand-sparse")
+    encoder = Meanwhile()
+    migration = Migration.plan(client, "docs", encoder=encoder, fde=FDE, strategy="in_place")
+    chosen = [2, 4, 6]
+    seen: dict[Any, Point] = {}
+
+    def look() -> None:
+        seen.update(everything(client, "docs"))
+
+    def overwrite() -> None:
+        encoder.action = look  # when it encodes for the next time
+        client.upsert("docs", [models.PointStruct(id=2, vector={}, payload={"text": "zeppelin above the mountains"})])
+        client.set_payload("docs", {"text": "quokka near a submarine"}, points=[4])
+        client.delete_payload("docs", ["text"], points=[6])
+
+    encoder.action = overwrite
+    migration.run()
+    verdict = migration.verify()
+    assert [each for each in verdict.reasons if not each.startswith("untouched")] == []
+    assert ["colbert" in seen[id].vectors for id in (*chosen, 8)] == [False, False, False, True]
+    require_made_of_texts(client, chosen)
+    assert "colbert" not in everything(client, "docs")[6].vectors
+
+
+@both_ways("memory", "edge")
+@pytest.mark.parametrize("fde", [FDE, LEMUR], ids=["muvera", "lemur"])
+def test_a_text_that_is_changed_later_is_named_and_encoded_anew(client: Client, fde: FdeConfig) -> None:
+    write(client, "by-hand-sparse")
+    migration = planned(client, "by-hand-sparse", fde)
+    migration.run()
+    client.set_payload("docs", {"text": "zeppelin above purple mountains"}, points=[2])
+    client.delete_payload("docs", ["text"], points=[4])
+    client.set_payload("docs", {"number": -6}, points=[6])
+    (origins,) = [each for each in migration.verify().reasons if each.startswith("origins")]
+    assert "2 points" in origins
+    assert "(2, 4)" in origins
+    assert "run() again" in origins
+    assert migration.run().points == 1
+    verdict = migration.verify()
+    assert verdict.passed, verdict.reasons
+    docs = ColbertCollection.open("docs", client=client, encoder=SentenceEncoder())
+    require_made_of_texts(client, [2, 6, 8])
+    assert [docs.search("zeppelin above purple mountains", limit=1, mode=mode)[0].id for mode in MODES] == [2, 2]
+    assert {*everything(client, "docs")[4].vectors} == {"words"}
+    assert migration.run().points == 0
+
+
+def test_token_vectors_that_are_changed_alone_get_their_encoding(client: Client) -> None:
+    write(client, "by-hand-multivector")
+    migration = planned(client, "by-hand-multivector")
+    migration.run()
+    (id,) = list(everything(client, "docs"))[:1]
+    tokens = SentenceEncoder(unit=True).encode_documents(["zeppelin above purple mountains"])
+    client.update_vectors("docs", [models.PointVectors(id=id, vector={"colpali": tokens[0].tolist()})])
+    assert any(f"({id!r})" in reason for reason in migration.verify().reasons)
+    assert migration.run().points == 1
+    verdict = migration.verify()
+    assert verdict.passed, verdict.reasons
+    wanted = MuveraEncoder(FDE, token_dim=DIM).encode_documents(tokens)[0]
+    np.testing.assert_allclose(np.asarray(everything(client, "docs")[id].vectors["fde"]), wanted, atol=2e-2)
+
+
+def require_made_of_texts(client: Client, ids: Sequence[Any]) -> None:
+    """Raise unless points have the token vectors of the texts that are in their payloads."""
+    for id in ids:
+        point = everything(client, "docs")[id]
+        text = json.loads(point.payload).get("text")
+        wanted = SentenceEncoder().encode_documents([text])[0] if text else None
+        if wanted is None:
+            assert "colbert" not in point.vectors
+        else:
+            np.testing.assert_allclose(np.asarray(point.vectors["colbert"]), wanted, atol=2e-3)
+
+
+# what cannot be undone
+
+
+@both_ways("memory")
+def test_encodings_that_are_compared_by_cosine_stay(client: Client) -> None:
+    write(client, "fastembed-cosine")
+    before = everything(client, "docs")
+    migration = Migration.plan(client, "docs", strategy="in_place")
+    (risk,) = migration.details.blocked
+    assert "'muvera'" in risk.problem
+    assert "by cosine" in risk.problem
+    assert "blue_green" in risk.remedy
+    with pytest.raises(MigrationError, match="by cosine"):
+        migration.run()
+    assert everything(client, "docs") == before
+
+
+def test_a_vector_that_somebody_made_since_the_plan_is_never_deleted(client: Client) -> None:
+    write(client, "by-hand-sparse")
+    migration = planned(client, "by-hand-sparse")
+    dense = models.DenseVectorConfig(size=2, distance=models.Distance.DOT)
+    client.create_vector_name("docs", "fde", models.DenseVectorNameConfig(dense=dense))
+    client.update_vectors("docs", [models.PointVectors(id=2, vector={"fde": [1.0, 2.0]})])
+    with pytest.raises(MigrationError, match=r"somebody else added the vectors \['fde'\]"):
+        migration.run()
+    with pytest.raises(MigrationError, match="not begun"):
+        migration.rollback()
+    assert everything(client, "docs")[2].vectors["fde"] == [1.0, 2.0]
+
+
+@both_ways("memory")
+def test_a_schema_that_cannot_be_made_again_has_to_be_given_up(client: Client) -> None:
+    written = write(client, "by-hand-unnamed")
+    before = everything(client, "docs")
+    options: dict[str, Any] = {"encoder": SentenceEncoder(), "fde": FDE, "text_key": written.text_path}
+    blocked = Migration.plan(client, "docs", strategy="in_place", **options)
+    assert ["unnamed vector" in risk.problem for risk in blocked.details.blocked] == [True]
+    with pytest.raises(MigrationError, match="allow_irreversible=True"):
+        blocked.run()
+    assert everything(client, "docs") == before
+    migration = Migration.plan(client, "docs", strategy="in_place", allow_irreversible=True, **options)
+    assert any("unnamed vector" in risk.problem for risk in migration.details.risks)
+    migration.run()
+    verdict = migration.verify()
+    assert verdict.passed, verdict.reasons
+    migration.rollback()
+    require_as_before(client, before)
 
 
 def test_there_is_nothing_to_switch_or_to_delete(client: Client) -> None:

@@ -249,3 +249,10 @@ def test_what_the_next_migration_came_from_is_not_deleted_unasked(source: Client
 def test_a_recall_is_a_part_of_all(source: Client, part: float) -> None:
     with pytest.raises(ConfigurationError, match="min_recall"):
         planned(source).verify(min_recall=part)
+
+
+def test_a_function_that_raises_is_named_with_the_point(source: Client) -> None:
+    source.set_payload("docs", {"text": None}, points=[7])
+    with pytest.raises(MigrationError, match=r"text=… failed for point 7 \(AttributeError: .*return None") as caught:
+        planned(source, text=lambda payload: payload["text"].strip()).run()
+    assert isinstance(caught.value.__cause__, AttributeError)

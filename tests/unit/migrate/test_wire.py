@@ -97,10 +97,11 @@ def test_vectors_are_added_without_a_graph_or_quantization_of_the_collection_s(
     ]
     changes = [body["vectors"] for body in bodies(server, "PATCH", "/collections/docs") if "vectors" in body]
     assert len(changes) == 1
-    assert set(changes[0]) == {"fde", "colbert"}
-    assert changes[0]["colbert"]["hnsw_config"] == {"m": 0, "payload_m": 0}
+    assert set(changes[0]) == {"fde", "colbert", "colbert__origin"}
+    for name in ("colbert", "colbert__origin"):
+        assert changes[0][name]["hnsw_config"] == {"m": 0, "payload_m": 0}
     assert changes[0]["fde"]["hnsw_config"]["m"] == CollectionConfig().hnsw.m
-    assert [each["quantization_config"] for each in changes[0].values()] == ["Disabled", "Disabled"]
+    assert [each["quantization_config"] for each in changes[0].values()] == 3 * ["Disabled"]
     first = places(server, "PUT", "/collections/docs/points/vectors")[0]
     patched = [place for place, (_, _, body) in enumerate(server.log) if "vectors" in body and place < first]
     looked = [place for place in places(server, "GET", "/collections/docs") if patched[-1] < place < first]
