@@ -24,7 +24,7 @@
         │   ├── RateLimitedError              the server has too much to do
         │   ├── RequestTimeoutError           the server did not answer in time
         │   ├── UnreachableError              no connection to the server
-        │   ├── RequestTooLargeError          one document is larger than the server takes
+        │   ├── RequestTooLargeError          larger than the server takes, and it cannot be split
         │   ├── RequestRefusedError           the server says that the request is wrong
         │   └── ServerError                   the server failed, or its answer cannot be read
         ├── NotReadyError                     a collection is not built in time, or will not be by itself
@@ -160,7 +160,7 @@ class UnreachableError(RequestError, ConnectionError):
 
 
 class RequestTooLargeError(RequestError):
-    """A request for one document is larger than the server takes."""
+    """A request is larger than the server takes, or than its rate limits allow at once, and cannot be split."""
 
 
 class RequestRefusedError(RequestError):

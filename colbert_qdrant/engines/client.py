@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from functools import partial
+from itertools import chain
 from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
@@ -16,6 +18,7 @@ from colbert_qdrant.engines import retry
 from colbert_qdrant.engines.base import Answers
 from colbert_qdrant.engines.faults import GarbledAnswerError, NotConfirmedError
 from colbert_qdrant.engines.pages import count_by_reading, forbids_exact_counts
+from colbert_qdrant.engines.parts import send_parts
 from colbert_qdrant.engines.runtime import AsyncioRuntime, BlockingRuntime
 from colbert_qdrant.errors import RequestError, RequestRefusedError
 from colbert_qdrant.points.point import to_struct
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
 _LOG: Final = logging.getLogger(__name__)
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _SPOKEN: Final[Mapping[str, str]] = {
@@ -58,11 +62,13 @@ class ClientEngine:
         NAME: The engine's name in `CollectionState` and `Capabilities`.
         BLOCKING: Classes of its blocking clients.
         AWAITED: Classes of its clients whose methods are awaited.
+        MAX_REQUEST_BYTES: Bytes from which on a request is sent in several parts; ``None`` for no bound.
     """
 
     NAME: ClassVar[str]
     BLOCKING: ClassVar[tuple[type, ...]] = ()
     AWAITED: ClassVar[tuple[type, ...]] = ()
+    MAX_REQUEST_BYTES: ClassVar[int | None] = None
 
     binary = False
 
@@ -135,13 +141,25 @@ class ClientEngine:
         self, collection: str, points: Sequence[models.PointVectors], *, update_filter: models.Filter | None = None
     ) -> None:
         named = {} if update_filter is None else {"update_filter": update_filter}
-        await self._call("update_vectors", collection, points, wait=True, **named)
+
+        async def update(part: Sequence[models.PointVectors], deadline: float) -> None:
+            await self._call("update_vectors", collection, part, wait=True, deadline=deadline, **named)
+
+        await self._in_parts(points, update)
 
     async def delete_vectors(self, collection: str, *, vectors: Sequence[str], points: models.Filter) -> None:
         await self._call("delete_vectors", collection, vectors=vectors, points=points, wait=True)
 
     async def delete(self, collection: str, *, points_selector: Selector) -> None:
-        await self._call("delete", collection, points_selector=points_selector, wait=True)
+        if not isinstance(points_selector, models.PointIdsList):
+            await self._call("delete", collection, points_selector=points_selector, wait=True)
+            return
+
+        async def delete(ids: Sequence[PointId], deadline: float) -> None:
+            part = points_selector.model_copy(update={"points": list(ids)})
+            await self._call("delete", collection, points_selector=part, wait=True, deadline=deadline)
+
+        await self._in_parts(points_selector.points, delete)
 
     async def retrieve(
         self,
@@ -151,10 +169,15 @@ class ClientEngine:
         with_payload: bool | list[str] = True,
         with_vectors: bool | list[str] = False,
     ) -> list[models.Record]:
-        records: list[models.Record] = await self._call(
-            "retrieve", collection, ids=ids, with_payload=with_payload, with_vectors=with_vectors
-        )
-        return records
+        asked = {"with_payload": with_payload, "with_vectors": with_vectors}
+
+        async def retrieve(part: Sequence[PointId], deadline: float) -> list[models.Record]:
+            records: list[models.Record] = await self._call(
+                "retrieve", collection, ids=part, deadline=deadline, **asked
+            )
+            return records
+
+        return list(chain.from_iterable(await self._in_parts(ids, retrieve)))
 
     async def scroll(
         self,
@@ -186,10 +209,14 @@ class ClientEngine:
         return await count_by_reading(self, collection, count_filter)
 
     async def search(self, collection: str, requests: Sequence[models.QueryRequest]) -> Answers:
-        return Answers(await self._call("query_batch_points", collection, requests=requests), None)
+        answers = await self._in_parts(requests, partial(self._search_part, collection))
+        responses = chain.from_iterable(each.responses for each in answers)
+        seconds = [each.seconds for each in answers if each.seconds is not None]
+        return Answers(list(responses), sum(seconds) if len(seconds) == len(answers) else None)
 
     async def search_given(self, collection: str, requests: Sequence[models.QueryRequest]) -> list[QueryResponse]:
-        return await self.request("search", collection, partial(self._search_given, collection, requests))
+        answers = await self._in_parts(requests, partial(self._search_given, collection))
+        return list(chain.from_iterable(answers))
 
     async def search_groups(
         self, collection: str, request: models.QueryRequest, *, group_by: str, group_size: int
@@ -200,21 +227,35 @@ class ClientEngine:
     async def optimize(self, collection: str) -> None:
         """See `Engine`."""
 
-    async def request(self, operation: str, collection: str, send: Callable[[], Awaitable[Result]]) -> Result:
+    async def request(
+        self,
+        operation: str,
+        collection: str,
+        send: Callable[[], Awaitable[Result]],
+        *,
+        deadline: float | None = None,
+    ) -> Result:
         """Send a request, again where that may help; nothing may happen twice if it is sent twice.
+
+        Args:
+            operation: What it does, for errors and logs.
+            collection: The collection's name.
+            send: Sends it once.
+            deadline: Seconds for all attempts; by default those of `RetryConfig`.
 
         Raises:
             RequestError: The request failed for good; the error has the fault and the number of attempts.
             CollectionNotFoundError: There is no such collection.
         """
         started = time.monotonic()
+        config = self.retry if deadline is None else replace(self.retry, deadline=deadline)
         with telemetry.request(operation, collection, self.address) as attributes:
             try:
                 result, attempts = await retry.run(
-                    self.bounded(send),
+                    self.bounded(send, config.deadline),
                     operation=operation,
                     collection=collection,
-                    config=self.retry,
+                    config=config,
                     sleep=self.runtime.sleep,
                     address=self.address,
                     keys=self.keys,
@@ -232,7 +273,11 @@ class ClientEngine:
         _LOG.debug("%(operation)s in collection %(collection)r took %(seconds).3f s", extra, extra=extra)
         return result
 
-    def bounded(self, send: Callable[[], Awaitable[Result]]) -> Callable[[], Awaitable[Result]]:
+    def bounded(
+        self,
+        send: Callable[[], Awaitable[Result]],
+        deadline: float,  # noqa: ARG002 - for engines that need one
+    ) -> Callable[[], Awaitable[Result]]:
         """Bound the time of all attempts together; an engine in this process needs no bound."""
         return send
 
@@ -240,12 +285,13 @@ class ClientEngine:
         """The argument that names the shards of a request about points."""
         return {}
 
-    async def _call(self, method: str, *arguments: Any, **named: Any) -> Any:
+    async def _call(self, method: str, *arguments: Any, deadline: float | None = None, **named: Any) -> Any:
         """Call a method of the client as one request."""
         if method in _OF_SHARDS:
             named.update(self.shards())
         send = partial(self.runtime.call, getattr(self.client, method), *arguments, **named)
-        return await self.request(_SPOKEN.get(method, method), arguments[0] if arguments else "", send)
+        collection = arguments[0] if arguments else ""
+        return await self.request(_SPOKEN.get(method, method), collection, send, deadline=deadline)
 
     async def _upsert(self, collection: str, points: Sequence[Point], *, insert_only: bool) -> None:
         named = {"update_mode": models.UpdateMode.INSERT_ONLY} if insert_only else {}
@@ -259,9 +305,24 @@ class ClientEngine:
         """Convert a point to the form that the client takes."""
         return to_struct(point)
 
-    async def _search_given(self, collection: str, requests: Sequence[models.QueryRequest]) -> list[QueryResponse]:
-        answers = await self.runtime.call(self.client.query_batch_points, collection, requests=requests)
-        return check_answers(answers, requests)
+    async def _in_parts(
+        self, items: Sequence[Item], send: Callable[[Sequence[Item], float], Awaitable[Result]]
+    ) -> list[Result]:
+        """Send items in as few requests as possible, under one deadline."""
+        return await send_parts(items, send, deadline=self.retry.deadline, max_bytes=self.MAX_REQUEST_BYTES)
+
+    async def _search_part(self, collection: str, part: Sequence[models.QueryRequest], deadline: float) -> Answers:
+        return Answers(await self._call("query_batch_points", collection, requests=part, deadline=deadline), None)
+
+    async def _search_given(
+        self, collection: str, part: Sequence[models.QueryRequest], deadline: float
+    ) -> list[QueryResponse]:
+        async def send() -> list[QueryResponse]:
+            return check_answers(
+                await self.runtime.call(self.client.query_batch_points, collection, requests=part), part
+            )
+
+        return await self.request("search", collection, send, deadline=deadline)
 
     async def _search_groups(
         self, collection: str, request: models.QueryRequest, *, group_by: str, group_size: int

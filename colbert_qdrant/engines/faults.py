@@ -38,6 +38,8 @@ Kind = Literal[
     "garbled",
     "unsendable",
     "too_large",
+    "too_large_call",
+    "over_budget",
     "authentication",
     "not_found",
     "refused",
@@ -59,6 +61,8 @@ _MIXED_UP: Final = (
     "http1.x",
 )
 """Parts of messages where one side speaks TLS, gRPC or HTTP/1.1, and the other does not."""
+
+_OVER_BUDGET: Final = "larger than rate limiter capacity"
 
 _WRITES: Final = frozenset({"upsert", "delete", "update_vectors", "delete_vectors", "set_payload"})
 _IN_DOUBT: Final = frozenset({"timeout", "deadline", "unreachable", "server", "garbled"})
@@ -118,7 +122,18 @@ _MEANINGS: Final[Mapping[Kind, _Meaning]] = {
     ),
     "too_large": _Meaning(
         "the request is larger than the server takes",
-        "raise service.max_request_size_mb of the server, or split the document",
+        "{smaller}, raise service.max_request_size_mb of the server, or connect with prefer_grpc=True, which has no "
+        "such limit",
+        RequestTooLargeError,
+    ),
+    "too_large_call": _Meaning(
+        "the request is larger than the client, or what is between here and the server, takes",
+        "{smaller}, or raise the limit of gRPC's messages there",
+        RequestTooLargeError,
+    ),
+    "over_budget": _Meaning(
+        "the request alone is more than the server's rate limit allows in a minute",
+        "{smaller}, or raise the limit with client.update_collection(name, strict_mode_config=…)",
         RequestTooLargeError,
     ),
     "authentication": _Meaning(
@@ -154,6 +169,11 @@ _MEANINGS: Final[Mapping[Kind, _Meaning]] = {
         UnreachableError,
         passes=True,
     ),
+}
+_SMALLER: Final[Mapping[str, str]] = {
+    "upsert": "split the document",
+    "search": "search with fewer tokens, vectors or conditions",
+    "delete": "choose fewer documents at a time",
 }
 _GRPC_KINDS: Final[Mapping[str, Kind]] = {
     "DEADLINE_EXCEEDED": "timeout",
@@ -218,6 +238,7 @@ class Fault:
     ) -> RequestError | CollectionNotFoundError:
         """Return the exception for it."""
         words, remedy, kind, _ = _MEANINGS[self.kind]
+        remedy = remedy.replace("{smaller}", _SMALLER.get(operation, "send less at a time"))
         times = "" if attempts == 1 else f" after {attempts} attempts"
         where = f" in collection {collection!r}" if collection else ""
         at = f"{address[0]}:{address[1]}: " if address and self.kind in _ABOUT_CONNECTIONS else ""
@@ -260,6 +281,8 @@ def _of_response(error: UnexpectedResponse) -> Fault:
     status, detail = error.status_code or 0, _said(error.content)
     if status == 400 and "larger than allowed" in detail:
         return Fault(kind="too_large", detail=detail)
+    if status == 429 and _OVER_BUDGET in detail:
+        return Fault(kind="over_budget", detail=detail)
     kind = _HTTP_KINDS.get(status, "refused" if 400 <= status < 500 else "server")
     if status == 404 and "No point with id" in detail:
         kind = "refused"
@@ -293,7 +316,9 @@ def _of_call(error: RpcError) -> Fault:
     code, detail = call.code().name, str(call.details() or "")
     kind = _GRPC_KINDS.get(code, "server")
     if code == "RESOURCE_EXHAUSTED" and "larger than max" in detail:
-        kind = "too_large"
+        kind = "too_large_call"
+    if code == "RESOURCE_EXHAUSTED" and _OVER_BUDGET in detail:
+        kind = "over_budget"
     if code == "UNAVAILABLE":
         kind = _kind_of_connection(detail)
     if code == "NOT_FOUND" and "No point with id" in detail:

@@ -20,6 +20,7 @@ from colbert_qdrant.engines.faults import DeadlineError
 from colbert_qdrant.engines.keys import keys_of
 from colbert_qdrant.engines.local import LocalEngine
 from colbert_qdrant.engines.messages import upsert_request
+from colbert_qdrant.engines.parts import MAX_REQUEST_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -37,6 +38,7 @@ class RestEngine(ClientEngine):
     NAME = "server"
     BLOCKING: ClassVar = (QdrantClient,)
     AWAITED: ClassVar = (AsyncQdrantClient,)
+    MAX_REQUEST_BYTES: ClassVar[int | None] = MAX_REQUEST_BYTES
 
     def __init__(
         self,
@@ -65,11 +67,11 @@ class RestEngine(ClientEngine):
             self._capabilities = Capabilities.of_server((await self._call("info")).version)
         return self._capabilities
 
-    async def search(self, collection: str, requests: Sequence[models.QueryRequest]) -> Answers:
-        return await self.request("search", collection, partial(self._search, collection, requests))
+    async def _search_part(self, collection: str, part: Sequence[models.QueryRequest], deadline: float) -> Answers:
+        return await self.request("search", collection, partial(self._search, collection, part), deadline=deadline)
 
-    def bounded(self, send: Callable[[], Awaitable[Result]]) -> Callable[[], Awaitable[Result]]:
-        return partial(self._within, time.monotonic() + self.retry.deadline, send)
+    def bounded(self, send: Callable[[], Awaitable[Result]], deadline: float) -> Callable[[], Awaitable[Result]]:
+        return partial(self._within, time.monotonic() + deadline, send)
 
     def shards(self) -> dict[str, Any]:
         return {} if self.shard_key is None else {"shard_key_selector": self.shard_key}
@@ -92,6 +94,8 @@ class RestEngine(ClientEngine):
 
 class GrpcEngine(RestEngine):
     """A ``QdrantClient(url=…, prefer_grpc=True)``, which sends numbers as bytes."""
+
+    MAX_REQUEST_BYTES: ClassVar[int | None] = None
 
     binary = True
 
