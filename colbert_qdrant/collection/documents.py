@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from qdrant_client import models
 
 from colbert_qdrant.collection.metadata import count_documents, documents_only
-from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.collection.scroll import scroll_points
+from colbert_qdrant.errors import ConfigurationError, RequestTooLargeError
 from colbert_qdrant.points.convert import to_document
 from colbert_qdrant.points.ids import canonical_id, point_ids
 from colbert_qdrant.search.filters import combine_filters
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from colbert_qdrant.documents import Document, DocumentId
     from colbert_qdrant.engines.base import PointId
     from colbert_qdrant.search.filters import Where
+
+_PAGE_IDS: Final = 256
+"""Documents deleted at once where a server allows no more."""
 
 
 async def get(collection: OpenCollection, ids: DocumentId | Iterable[DocumentId]) -> list[Document]:
@@ -53,7 +57,16 @@ async def delete(
         selector = models.PointIdsList(points=point_ids(ids, collection.config.id_scheme))
         if not selector.points:
             return  # not every engine takes none for an answer
-    await collection.engine.delete(collection.name, points_selector=selector)
+    try:
+        await collection.engine.delete(collection.name, points_selector=selector)
+    except RequestTooLargeError:
+        if ids is not None:
+            raise
+        # a rate limit counts all documents that match as one request
+        size = min(_PAGE_IDS, collection.limits.query_limit or _PAGE_IDS)
+        async for page in scroll_points(collection.engine, collection.name, chosen, limit=lambda: size):
+            some = models.PointIdsList(points=[record.id for record in page])
+            await collection.engine.delete(collection.name, points_selector=some)
 
 
 async def count(collection: OpenCollection, *, where: Where | None, filter: models.Filter | None) -> int:

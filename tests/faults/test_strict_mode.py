@@ -11,7 +11,8 @@ from colbert_qdrant import ColbertCollection, CollectionConfig, Document, LemurC
 from colbert_qdrant.migrate import Migration
 from tests.encoders import WordEncoder, random_texts
 from tests.faults.engine import EngineServer
-from tests.faults.server import serving
+from tests.faults.server import Answer, serving
+from tests.faults.strict import over_budget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,3 +74,16 @@ def test_a_migration_where_exact_counts_are_forbidden(engine: EngineServer, remo
     plan.run()
     assert plan.verify().passed
     assert engine.raw.count("new").count == 40
+
+
+def test_a_delete_that_matches_more_than_a_minute_allows(engine: EngineServer, remote: QdrantClient) -> None:
+    """A server counts all documents that match: one request can never delete them."""
+    docs = create(remote)
+    docs.ingest(DOCUMENTS)
+
+    def fault(method: str, path: str, body: Any) -> Answer | None:
+        return over_budget("Write") if path.endswith("/delete") and len(body.get("points", DOCUMENTS)) > 20 else None
+
+    engine.fault = fault
+    docs.delete(where={"year": {"gte": 2001}})
+    assert docs.count() == docs.count(where={"year": 2000}) == 8
