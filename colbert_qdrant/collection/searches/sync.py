@@ -83,7 +83,7 @@ class Searches:
     def search_batch(
         self, queries: Sequence[str] | TokenEmbeddings, **options: Unpack[SearchOptions]
     ) -> list[SearchHits]:
-        """Find the best documents for several queries, encoded together and sent in one request.
+        """Find the best documents for several queries, encoded together, and sent in as few requests as possible.
 
         Args:
             queries: Texts, or the token embeddings of queries.
