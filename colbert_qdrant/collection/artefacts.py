@@ -2,175 +2,198 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from typing import TYPE_CHECKING, Any, Final
-from uuid import uuid5
-
-from qdrant_client import models
+from collections import OrderedDict
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from colbert_qdrant.collection.aliases import real_name
+from colbert_qdrant.collection.companion import Companion, digest
 from colbert_qdrant.errors import ArtefactError
-from colbert_qdrant.points.ids import NAMESPACE
-from colbert_qdrant.points.point import Point
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Mapping
 
     from colbert_qdrant.engines import Engine
+    from colbert_qdrant.engines.base import Files
 
 FILE_NAME: Final = "fde.safetensors"
-_SUFFIX: Final = "__fde"
-_CHUNK_BYTES: Final = 4 * 2**20
-"""Of one request: a third more as base64, and far from the 32 MiB that servers take."""
-_MOST_CHUNKS: Final = 256
-"""Of an artefact, which has one or a few: no server can make us ask for ever."""
-
-_MANIFEST: Final = str(uuid5(NAMESPACE, "artefact"))
-"""The point that says which artefact is the collection's: written last, so there is all of it or none."""
+_NEXT_FILE_NAME: Final = "fde.next.safetensors"
+_REMEMBERED_BYTES: Final = 64 * 2**20
 
 
-async def companion(engine: Engine, collection: str) -> str:
-    """Return the name of the companion collection, which holds the artefact of a collection on a server."""
-    return await real_name(engine, collection) + _SUFFIX
+class Keeper(Protocol):
+    """The place where the artefact of one collection is kept."""
+
+    @property
+    def place(self) -> str:
+        """The place, for a message."""
+
+    async def prepare(self) -> None:
+        """Make sure that an artefact can be kept."""
+
+    async def read(self, *, whosever: bool = False) -> bytes | None:
+        """Read the artefact; ``None`` if there is none."""
+
+    async def store(self, data: bytes) -> None:
+        """Store an artefact beside the one that is the collection's."""
+
+    async def claim(self, data: bytes, *, replace: bool) -> None:
+        """Make the artefact that was stored the collection's."""
+
+    async def delete(self) -> None:
+        """Delete the artefact."""
 
 
-async def location(engine: Engine, collection: str) -> str:
-    """Name the file or the collection that an artefact is kept in."""
+class _Remembered:
+    """The artefacts that were read or written last: a collection can be opened while its companion cannot be read."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._artefacts: OrderedDict[str, bytes] = OrderedDict()
+
+    def get(self, wanted: str) -> bytes | None:
+        with self._lock:
+            if wanted in self._artefacts:
+                self._artefacts.move_to_end(wanted)
+            return self._artefacts.get(wanted)
+
+    def add(self, data: bytes) -> None:
+        with self._lock:
+            self._artefacts[digest(data)] = data
+            while sum(map(len, self._artefacts.values())) > _REMEMBERED_BYTES:
+                self._artefacts.popitem(last=False)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._artefacts.clear()
+
+
+REMEMBERED: Final = _Remembered()
+
+
+async def keeper_of(engine: Engine, collection: str, encoder: Mapping[str, Any]) -> Keeper:
+    """Return the place where a collection's artefact is kept; the encoder is that of its tokens, as fingerprint."""
     if engine.files is not None:
-        return f"the file {FILE_NAME} in its folder"
-    return f"collection {await companion(engine, collection)!r}"
+        return _FileKeeper(engine.files, collection)
+    return Companion(engine, await real_name(engine, collection), encoder)
 
 
-def digest(data: bytes) -> str:
-    """Return the SHA-256 of an artefact, in hexadecimal."""
-    return hashlib.sha256(data).hexdigest()
-
-
-async def publish(engine: Engine, collection: str, data: bytes, *, replace: bool = False) -> bytes:
+async def publish(
+    engine: Engine,
+    collection: str,
+    data: bytes,
+    *,
+    encoder: Mapping[str, Any],
+    replace: bool = False,
+    before: Callable[[], Awaitable[None]] | None = None,
+) -> bytes:
     """Keep an artefact with its collection. Of two writers the first wins.
 
     Servers before 1.17 cannot decide that: of two that finish within the same milliseconds the second one wins.
+
+    Args:
+        engine: The engine.
+        collection: The collection's name.
+        data: The artefact.
+        encoder: The fingerprint of the encoder of the collection's tokens.
+        replace: Replace an artefact that is stored.
+        before: Awaited once the artefact is stored, before it is the collection's.
 
     Returns:
         The artefact that the collection has now: this one, or the one that was stored first.
 
     Raises:
-        ArtefactError: A stored artefact cannot be read.
+        ArtefactError: A stored artefact cannot be read, or the companion's name is taken.
     """
-    if engine.files is not None:
-        if not replace and (stored := await engine.files.read(collection, FILE_NAME)) is not None:
-            return stored
-        await engine.files.write(collection, FILE_NAME, data)
-        return data
-    name = await companion(engine, collection)
-    await _make(engine, name)
-    if replace or await _manifest(engine, name) is None:
-        chunks = list(_chunks(digest(data), data))
-        for point in chunks:
-            await engine.upsert(name, [point])
-        await _claim(engine, name, {"digest": digest(data), "chunks": len(chunks)}, replace=replace)
-        if replace:
-            kept = models.HasIdCondition(has_id=[_MANIFEST, *(point.id for point in chunks)])
-            await engine.delete(name, points_selector=models.Filter(must_not=[kept]))
-    stored = await _read(engine, name)
+    keeper = await keeper_of(engine, collection, encoder)
+    await keeper.prepare()
+    stored = None if replace else await keeper.read()
     if stored is None:
-        raise ArtefactError(f"collection {name!r} lost the fitted encoding of {collection!r}: fit it again")
+        await keeper.store(data)
+        if before is not None:
+            await before()
+        await keeper.claim(data, replace=replace)
+        stored = await keeper.read()
+    if stored is None:
+        raise ArtefactError(f"{keeper.place} lost the fitted encoding of {collection!r}: fit it again")
+    REMEMBERED.add(stored)
     return stored
 
 
-async def fetch(engine: Engine, collection: str) -> bytes | None:
+async def fetch(
+    engine: Engine, collection: str, *, encoder: Mapping[str, Any] | None = None, wanted: str | None = None
+) -> bytes | None:
     """Read the artefact of a collection; ``None`` if it has none.
+
+    Args:
+        engine: The engine.
+        collection: The collection's name.
+        encoder: The fingerprint of the encoder of the collection's tokens: what belongs to another collection or
+            encoder is none then. ``None``: it is read whosever it is.
+        wanted: The SHA-256 of the artefact, where that is known: it may be remembered then.
 
     Raises:
         ArtefactError: The artefact is incomplete.
     """
-    if engine.files is not None:
-        return await engine.files.read(collection, FILE_NAME)
-    name = await companion(engine, collection)
-    return await _read(engine, name) if await engine.collection_exists(name) else None
+    data = None if wanted is None else REMEMBERED.get(wanted)
+    if data is None:
+        keeper = await keeper_of(engine, collection, encoder or {})
+        data = await keeper.read(whosever=encoder is None)
+        if data is not None and wanted is not None and digest(data) == wanted:
+            REMEMBERED.add(data)
+    return data
+
+
+async def location(engine: Engine, collection: str) -> str:
+    """Name the file or the collection that an artefact is kept in."""
+    return (await keeper_of(engine, collection, {})).place
 
 
 async def delete(engine: Engine, collection: str) -> None:
-    """Delete a collection's artefact; the embedded engine does so with the collection.
+    """Delete the artefact of a collection that is gone; the embedded engine does so with the collection."""
+    if engine.files is None:
+        await Companion(engine, collection, {}).delete()
 
-    A collection that only has the same name is left alone: that of an artefact has no vectors.
+
+async def require_free(engine: Engine, collection: str) -> None:
+    """Delete the artefact of an earlier collection of the same name, before one is created.
+
+    Raises:
+        ArtefactError: The companion's name is taken by a collection of somebody else.
     """
-    if engine.files is not None:
-        return
-    name = collection + _SUFFIX
-    if not await engine.collection_exists(name):
-        return
-    info = await engine.get_collection(name)
-    if not info.config.params.vectors:
-        await engine.delete_collection(name)
+    if engine.files is None:
+        await Companion(engine, collection, {}).require_free()
 
 
 async def forget(engine: Engine, collection: str) -> None:
     """Delete the artefact of a collection that stays."""
-    if engine.files is not None:
-        await engine.files.write(collection, FILE_NAME, None)
-    else:
-        await delete(engine, await real_name(engine, collection))
+    await (await keeper_of(engine, collection, {})).delete()
 
 
-async def _make(engine: Engine, name: str) -> None:
-    if await engine.collection_exists(name):
-        return
-    try:
-        await engine.create_collection(name, vectors_config={})
-    except Exception:
-        if not await engine.collection_exists(name):  # another writer may just have made it
-            raise
+class _FileKeeper:
+    """Keeps the artefact in a file beside the collection."""
 
+    def __init__(self, files: Files, collection: str) -> None:
+        self._files = files
+        self._collection = collection
 
-async def _read(engine: Engine, name: str) -> bytes | None:
-    manifest = await _manifest(engine, name)
-    if manifest is None:
-        return None
-    try:
-        wanted = str(manifest["digest"])
-        ids = [_chunk_id(wanted, number) for number in range(min(manifest["chunks"], _MOST_CHUNKS))]
-        parts = []
-        for id in ids:
-            parts.append(await _payload(engine, name, id))
-            if not 0 < len(parts[-1]) <= _CHUNK_BYTES:
-                break  # one that is missing, or none of ours: what comes after it is of no use
-        data = b"".join(parts)
-    except (KeyError, TypeError, ValueError):
-        wanted, data = "what it was", b""
-    if digest(data) != wanted:
-        raise ArtefactError(
-            f"the fitted encoding in collection {name!r} is not whole (its SHA-256 is not {wanted}): restore {name!r} "
-            "from a snapshot; the stored encodings are worthless without it"
-        )
-    return data
+    @property
+    def place(self) -> str:
+        return f"the file {FILE_NAME} in its folder"
 
+    async def prepare(self) -> None:
+        """See `Keeper`; whoever may read a folder may write to it, or fails at once."""
 
-async def _payload(engine: Engine, name: str, id: str) -> bytes:
-    found = await engine.retrieve(name, ids=[id], with_payload=["data"])
-    return base64.b64decode((found[0].payload or {})["data"], validate=True) if found else b""
+    async def read(self, *, whosever: bool = False) -> bytes | None:  # noqa: ARG002 - a file has no other owner
+        return await self._files.read(self._collection, FILE_NAME)
 
+    async def store(self, data: bytes) -> None:
+        await self._files.write(self._collection, _NEXT_FILE_NAME, data)
 
-async def _manifest(engine: Engine, name: str) -> dict[str, Any] | None:
-    found = await engine.retrieve(name, ids=[_MANIFEST], with_payload=True)
-    return found[0].payload or {} if found else None
+    async def claim(self, data: bytes, *, replace: bool) -> None:
+        if replace or await self.read() is None:
+            await self._files.write(self._collection, FILE_NAME, data)
+        await self._files.write(self._collection, _NEXT_FILE_NAME, None)
 
-
-async def _claim(engine: Engine, name: str, manifest: dict[str, Any], *, replace: bool) -> None:
-    """Make an artefact the collection's, unless there is one by now that is not to be replaced."""
-    point = Point(id=_MANIFEST, vectors={}, payload=manifest)
-    if (await engine.capabilities()).has("insert_only") and not replace:
-        await engine.upsert(name, [point], insert_only=True)
-    elif replace or await _manifest(engine, name) is None:
-        await engine.upsert(name, [point])
-
-
-def _chunks(name: str, data: bytes) -> Iterator[Point]:
-    for number, start in enumerate(range(0, len(data), _CHUNK_BYTES)):
-        payload = {"data": base64.b64encode(data[start : start + _CHUNK_BYTES]).decode("ascii")}
-        yield Point(id=_chunk_id(name, number), vectors={}, payload=payload)
-
-
-def _chunk_id(name: str, number: int) -> str:
-    return str(uuid5(NAMESPACE, f"artefact/{name}/{number}"))
+    async def delete(self) -> None:
+        await self._files.write(self._collection, FILE_NAME, None)

@@ -10,11 +10,17 @@ from qdrant_client import models
 
 from colbert_qdrant._support.progress import reporting
 from colbert_qdrant.collection import artefacts
-from colbert_qdrant.collection.metadata import documents_only
+from colbert_qdrant.collection.metadata import documents_only, require_writable
 from colbert_qdrant.collection.opened import has_tokens, lacks_encoding
 from colbert_qdrant.collection.spans import query_spans, token_spans
 from colbert_qdrant.collection.stored import StoredDocuments
-from colbert_qdrant.errors import ArtefactError, ConfigurationError, RequestError, RequestRefusedError
+from colbert_qdrant.errors import (
+    ArtefactError,
+    AuthenticationError,
+    ConfigurationError,
+    RequestError,
+    RequestRefusedError,
+)
 from colbert_qdrant.fde import encoder_from_bytes, fit_encoder, learns_from_queries
 from colbert_qdrant.points.texts import text_of
 from colbert_qdrant.tokens import TokenEmbeddings
@@ -41,8 +47,9 @@ class Fitter:
     1. The artefact is stored with the collection. 2. The metadata declare it. 3. Points that lack an encoding, which
     is how they are found, get one.
 
-    A refit begins by taking back the declaration, and all encodings. Killed after that, the next write finds the
-    artefact that is there, the old one or the new one, and does steps 2 and 3 with it.
+    A refit stores the new artefact beside the old one first. It takes back the declaration and all encodings only then.
+    Killed after that, the next write finds the artefact that is there, the old one or the new one, and does steps 2 and
+    3 with it. Whether the key allows all of this is found out before anything is trained or taken away.
 
     Args:
         collection: The open collection.
@@ -103,9 +110,27 @@ class Fitter:
                 f"which collection {self._name!r} was created with: for others create a new collection"
             )
         if self._collection.fde is None or refit:
+            await self._rehearse()
             fitted = await self._fitted(config or own, device=device, progress=progress)
             await self._publish(fitted, refit=refit)
         await self._fill(progress=progress)
+
+    async def _rehearse(self) -> None:
+        """Do what a fit needs to be allowed to do, with nothing changed, before it trains."""
+        keeper = await artefacts.keeper_of(self._engine, self._name, self._collection.tokens_of)
+        try:
+            await keeper.prepare()
+            await require_writable(self._engine, self._name)
+        except AuthenticationError as error:
+            raise AuthenticationError(
+                f"collection {self._name!r} cannot be fitted with this key: a fit is kept in {keeper.place} and named "
+                "in the metadata, for which servers want a key with global access. Call fit() once with such a key; "
+                f"what was written is stored, and is searched exactly until then. ({error})",
+                operation=error.operation,
+                collection=error.collection,
+                attempts=error.attempts,
+            ) from error
+        await self._collection.count_lacking()
 
     async def _fitted(self, config: FdeConfig, *, device: str, progress: bool | ProgressReporter) -> Fitted:
         compute = self._engine.runtime.compute
@@ -128,11 +153,21 @@ class Fitter:
         collection, compute = self._collection, self._engine.runtime.compute
         data = await compute(fitted.to_bytes)
         await compute(encoder_from_bytes, data)  # a fit that went wrong is to fail before anything is changed
-        if refit:
-            await collection.declare(None, collection.config)
-            names = [collection.config.fde_vector]
-            await self._engine.delete_vectors(self._name, vectors=names, points=documents_only(None))
-        await collection.adopt(await artefacts.publish(self._engine, self._name, data, replace=refit))
+        kept = await artefacts.publish(
+            self._engine,
+            self._name,
+            data,
+            encoder=collection.tokens_of,
+            replace=refit,
+            before=self._take_back if refit else None,
+        )
+        await collection.adopt(kept)
+
+    async def _take_back(self) -> None:
+        collection = self._collection
+        await collection.declare(None, collection.config)
+        names = [collection.config.fde_vector]
+        await self._engine.delete_vectors(self._name, vectors=names, points=documents_only(None))
 
     async def _fill(self, *, progress: bool | ProgressReporter) -> None:
         """Add the encoding to the points that lack it, in one pass: later writes bring their own."""

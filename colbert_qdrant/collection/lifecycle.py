@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from colbert_qdrant.collection import artefacts
 from colbert_qdrant.collection.aliases import real_name
+from colbert_qdrant.collection.companion import digest
 from colbert_qdrant.collection.indexes import make_indexes, missing_indexes
 from colbert_qdrant.collection.metadata import read_fingerprint, to_metadata, write_metadata, write_to_reserved_point
 from colbert_qdrant.config import CollectionConfig
@@ -56,6 +57,7 @@ async def create(name: str, *, engine: Engine, encoder: LateInteractionEncoder, 
 
     Raises:
         CollectionExistsError: There is a collection of that name already.
+        ArtefactError: The encoding has to be fitted, and somebody else has the collection that it would be kept in.
         CapabilityError: The server is too old.
     """
     capabilities = await engine.capabilities()
@@ -66,7 +68,7 @@ async def create(name: str, *, engine: Engine, encoder: LateInteractionEncoder, 
     if await engine.collection_exists(name):
         raise CollectionExistsError(f"collection {name!r} exists already: use ColbertCollection.open, or drop it first")
     if config.fde.needs_fit:
-        await artefacts.delete(engine, name)  # of a collection of that name that was deleted without this library
+        await artefacts.require_free(engine, name)
     fde = await engine.runtime.compute(make_encoder, config.fde, token_dim=encoder.dim)
     tokens_of = await engine.runtime.compute(encoder.fingerprint)
     fingerprint = await engine.runtime.compute(fingerprint_of, config, encoder, fde, tokens_of=tokens_of)
@@ -195,10 +197,10 @@ def describe(
 async def _fitted(engine: Engine, name: str, stored: Fingerprint) -> FixedDimensionalEncoder | None:
     if stored.canary is None:
         return None
-    data = await artefacts.fetch(engine, name)
     wanted = str(stored.fde.get("digest"))[:64]
-    if data is None or artefacts.digest(data) != wanted:
-        problem = "is missing" if data is None else f"was altered: its SHA-256 is {artefacts.digest(data)}"
+    data = await artefacts.fetch(engine, name, wanted=wanted)
+    if data is None or digest(data) != wanted:
+        problem = "is missing" if data is None else f"was altered: its SHA-256 is {digest(data)}"
         raise ArtefactError(
             f"collection {name!r} was fitted, but its fitted encoding (SHA-256 {wanted}) {problem}. Restore "
             f"{await artefacts.location(engine, name)} from a backup or snapshot: the stored encodings are worthless "

@@ -58,6 +58,16 @@ async def write_metadata(engine: Engine, collection: str, values: Mapping[str, A
     await write_to_reserved_point(engine, collection, kept)
 
 
+async def require_writable(engine: Engine, collection: str) -> None:
+    """Make sure that a collection's metadata may be written, by a change of nothing.
+
+    Raises:
+        AuthenticationError: The key does not permit it.
+    """
+    if (await engine.capabilities()).has("metadata"):
+        await engine.update_collection(await real_name(engine, collection), metadata={})
+
+
 async def write_to_reserved_point(engine: Engine, collection: str, values: Mapping[str, Any]) -> None:
     """Keep metadata in the payload of the reserved point, replacing earlier ones."""
     point = Point(id=RESERVED_POINT, vectors={}, payload=dict(values))

@@ -48,6 +48,7 @@ class OpenCollection:
         config: The collection's settings; a refit changes those of its encoding.
         fde: The encoding; ``None`` while it is not fitted.
         limits: The limits of the server.
+        tokens_of: The fingerprint of the encoder of the stored tokens; empty if it is unknown.
         complete: Whether every point has an encoding, as far as is known.
         fitting: Held while a fit runs.
     """
@@ -62,7 +63,7 @@ class OpenCollection:
         further: FurtherVectors,
     ) -> None:
         """See `make`, which also finds out whether every point has its encoding."""
-        self.config, self.fde, self.limits, self._tokens_of, _ = stored
+        self.config, self.fde, self.limits, self.tokens_of, _ = stored
         self.name = name
         self.engine = engine
         self.encoder = encoder
@@ -109,12 +110,14 @@ class OpenCollection:
         if not self.config.fde.needs_fit:
             return
         if await lifecycle.read_declared_fde(self.name, engine=self.engine) != self._described:
-            self.config, fde, self.limits, self._tokens_of, _ = await lifecycle.open(
+            self.config, fde, self.limits, self.tokens_of, _ = await lifecycle.open(
                 self.name, engine=self.engine, encoder=self.encoder, config=None
             )
             await self._set(fde)
-        if self.fde is None and (data := await artefacts.fetch(self.engine, self.name)) is not None:
-            await self.adopt(data)
+        if self.fde is None:
+            data = await artefacts.fetch(self.engine, self.name, encoder=self.tokens_of)
+            if data is not None:
+                await self.adopt(data)
 
     async def adopt(self, data: bytes) -> None:
         """Use the encoding of an artefact that is stored with the collection, and declare it in the metadata.
@@ -140,7 +143,7 @@ class OpenCollection:
             encoder=self.encoder,
             config=config,
             fde=fde,
-            tokens_of=self._tokens_of,
+            tokens_of=self.tokens_of,
         )
         self.config = config
         await self._set(fde)

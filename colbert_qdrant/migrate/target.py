@@ -138,7 +138,7 @@ async def _create_target(job: MigrationJob, state: MigrationState) -> None:
         arguments = _creation_arguments(job, capabilities)
         if capabilities.has("metadata"):
             arguments["metadata"] = metadata
-        await artefacts.delete(engine, plan.target)  # of a collection of that name that is gone
+        await artefacts.require_free(engine, plan.target)
         try:
             await engine.create_collection(plan.target, **arguments)
         except (RequestRefusedError, CollectionExistsError):
@@ -197,7 +197,9 @@ async def _copy_artefact(job: MigrationJob) -> None:
     if plan.encoding != "stored" or not plan.config.fde.needs_fit:
         return
     data = await artefacts.fetch(job.source_engine, job.source.name)
-    if data is not None and await artefacts.publish(job.target_engine, plan.target, data) != data:
+    if data is None:
+        return
+    if await artefacts.publish(job.target_engine, plan.target, data, encoder=plan.encoder) != data:
         raise MigrationError(
             f"collection {plan.source!r} was fitted anew since the migration to {plan.target!r} was begun: "
             "cleanup('target'), then plan again"

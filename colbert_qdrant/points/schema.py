@@ -167,10 +167,13 @@ def _cluster_arguments(
     return {**settings, "on_disk_payload": memory.payload == "cold"}
 
 
+COPIES: Final = ("replication_factor", "write_consistency_factor")
+"""The settings of a cluster that say how many copies there are, and how many confirm a write."""
+
+
 def cluster_settings(params: CollectionConfig | models.CollectionParams) -> dict[str, Any]:
     """Return the settings of a cluster that are set."""
-    names = ("shard_number", "replication_factor", "write_consistency_factor")
-    return {name: getattr(params, name) for name in names if getattr(params, name) is not None}
+    return {name: getattr(params, name) for name in ("shard_number", *COPIES) if getattr(params, name) is not None}
 
 
 def _memory_argument(memory: Memory, capabilities: Capabilities) -> dict[str, Any]:

@@ -27,6 +27,8 @@ from colbert_qdrant import (
     maxsim,
 )
 from colbert_qdrant.capabilities import Capabilities
+from colbert_qdrant.collection import fitting
+from colbert_qdrant.collection.artefacts import REMEMBERED
 from tests.encoders import WordEncoder, random_texts
 
 if TYPE_CHECKING:
@@ -450,8 +452,12 @@ def go_on(collection: ColbertCollection, how: str) -> None:
 def fit_and_die_before_it_is_declared(collection: ColbertCollection, client: Client) -> None:
     """To 30 documents: the artefact is stored then, and metadata say nothing of it."""
 
-    def killed(*arguments: Any, **named: Any) -> None:
-        raise Killed
+    update = client.update_collection
+
+    def killed(*arguments: Any, **named: Any) -> Any:
+        if named["metadata"]:
+            raise Killed
+        return update(*arguments, **named)
 
     collection.upsert(DOCUMENTS[:30])
     with pytest.MonkeyPatch.context() as patch:
@@ -623,6 +629,7 @@ def test_a_lost_or_altered_artefact_is_an_error(
     damage: Callable[[Client, Engine], None],
 ) -> None:
     damage(client, engine)
+    REMEMBERED.clear()  # as it is in another process
     with pytest.raises(ArtefactError, match=engine.name) as caught:
         ColbertCollection.open(engine.name, client=client, encoder=encoder)
     assert "worthless without it" in str(caught.value)
@@ -681,18 +688,82 @@ def test_a_key_that_may_not_list_aliases_opens_collections_by_their_names(
     assert_encoded(opened, client, [*DOCUMENTS, Document("late", "zebra")])
 
 
-def test_a_collection_of_the_companions_name_that_is_somebody_elses_is_not_deleted(
+def make_theirs(client: Client, engine: Engine) -> str:
+    theirs = f"{engine.name}__fde"
+    client.create_collection(theirs, vectors_config=models.VectorParams(size=2, distance=models.Distance.DOT))
+    client.upsert(theirs, points=[models.PointStruct(id=1, vector=[1.0, 0.0])])
+    return theirs
+
+
+def test_a_collection_of_the_companions_name_that_is_somebody_elses_is_an_error_at_once(
     engine: Engine, client: Client, encoder: WordEncoder
 ) -> None:
     if isinstance(client, EdgeClient):
         pytest.skip("the embedded engine keeps a file")
-    theirs = f"{engine.name}__fde"
-    client.create_collection(theirs, vectors_config=models.VectorParams(size=2, distance=models.Distance.DOT))
-    client.upsert(theirs, points=[models.PointStruct(id=1, vector=[1.0, 0.0])])
-    collection = ColbertCollection.create(engine.name, client=client, encoder=encoder, config=CONFIG)
-    collection.drop()
-    assert client.count(theirs).count == 1
+    theirs = make_theirs(client, engine)
+    with pytest.raises(ArtefactError, match=rf"'{theirs}' is somebody else's, .* of '{engine.name}' under that name"):
+        ColbertCollection.create(engine.name, client=client, encoder=encoder, config=CONFIG)
+    assert not client.collection_exists(engine.name)
     client.delete_collection(theirs)
+
+
+def test_a_collection_of_the_companions_name_that_somebody_makes_later_is_left_alone(
+    engine: Engine, client: Client, encoder: WordEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if isinstance(client, EdgeClient):
+        pytest.skip("the embedded engine keeps a file")
+    collection = ColbertCollection.create(engine.name, client=client, encoder=encoder, config=CONFIG)
+    theirs = make_theirs(client, engine)
+    collection.upsert(DOCUMENTS[:10])
+    monkeypatch.setattr(fitting, "fit_encoder", None)  # nothing is trained in vain
+    with pytest.raises(ArtefactError, match="somebody else's"):
+        collection.fit()
+    assert_searches_right(collection, DOCUMENTS[:10])
+    collection.drop()
+    assert [point.id for point in stored_points(client, theirs)] == [1]
+    client.delete_collection(theirs)
+
+
+def test_what_was_fitted_to_another_collection_is_not_adopted(
+    fitted: ColbertCollection, client: Client, engine: Engine
+) -> None:
+    """The companion stays behind when its collection is made anew without this library, for another encoder."""
+    if isinstance(client, EdgeClient):
+        pytest.skip("the embedded engine keeps a file with its collection")
+    other, encoder = f"{engine.name}-2", WordEncoder(salt="other")
+    ColbertCollection.create(other, client=client, encoder=encoder, config=CONFIG)
+    companion = stored_points(client, f"{engine.name}__fde")
+    client.create_collection(f"{other}__fde", vectors_config={})
+    structs = [models.PointStruct(id=point.id, payload=point.payload, vector={}) for point in companion]
+    client.upsert(f"{other}__fde", structs)
+    collection = ColbertCollection.open(other, client=client, encoder=encoder)
+    collection.upsert(DOCUMENTS[:10])
+    assert collection.fde is None
+    with pytest.raises(ArtefactError, match=f"has the fitted encoding of another collection '{engine.name}'"):
+        collection.fit()
+    client.delete_collection(f"{other}__fde")
+    collection.fit()
+    assert collection.search(DOCUMENTS[3].text, mode="fde", limit=1)[0].id == 3
+    collection.drop()
+
+
+def test_a_companion_of_an_earlier_version_belongs_to_its_collection(
+    fitted: ColbertCollection, client: Client, engine: Engine, encoder: WordEncoder
+) -> None:
+    if isinstance(client, EdgeClient):
+        pytest.skip("the embedded engine keeps a file")
+    name = f"{engine.name}__fde"
+    owners = [point.id for point in stored_points(client, name) if "collection" in (point.payload or {})]
+    assert len(owners) == 1
+    client.delete(name, owners)
+    REMEMBERED.clear()
+    opened = ColbertCollection.open(engine.name, client=client, encoder=encoder)
+    assert_searches_right(opened)
+    opened.fit(refit=True)
+    assert_searches_right(opened)
+    client.delete(name, owners)
+    opened.drop()
+    assert not client.collection_exists(name)
 
 
 def test_where_collections_have_no_metadata_the_reserved_point_stays_out_of_it(

@@ -10,7 +10,7 @@ from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import UnexpectedResponse
 
 from colbert_qdrant import ArtefactError, EdgeClient, RequestRefusedError
-from colbert_qdrant.collection import aliases, artefacts
+from colbert_qdrant.collection import aliases, artefacts, companion
 from colbert_qdrant.engines import blocking_engine
 from colbert_qdrant.engines.runtime import run_blocking
 
@@ -21,18 +21,19 @@ if TYPE_CHECKING:
 DATA = bytes(range(256)) * 40
 OTHER = DATA[::-1]
 HERE = "docs__fde"
+ENCODER = {"type": "words", "dim": 8}
 
 
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[QdrantClient]:
-    monkeypatch.setattr(artefacts, "_CHUNK_BYTES", 1_000)
+    monkeypatch.setattr(companion, "_PIECE_BYTES", 1_000)
     client = QdrantClient(":memory:")
     yield client
     client.close()
 
 
 def publish(client: QdrantClient | EdgeClient, name: str, data: bytes, *, replace: bool = False) -> bytes:
-    return run_blocking(artefacts.publish(blocking_engine(client), name, data, replace=replace))
+    return run_blocking(artefacts.publish(blocking_engine(client), name, data, encoder=ENCODER, replace=replace))
 
 
 def fetch(client: QdrantClient | EdgeClient, name: str) -> bytes | None:

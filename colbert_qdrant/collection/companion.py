@@ -1,0 +1,234 @@
+"""Keeps the artefact of a fitted encoding in a collection beside the one that it was fitted to."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid5
+
+from qdrant_client import models
+
+from colbert_qdrant.errors import ArtefactError, RequestTooLargeError
+from colbert_qdrant.points.ids import NAMESPACE
+from colbert_qdrant.points.point import Point
+from colbert_qdrant.points.schema import COPIES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from colbert_qdrant.engines import Engine
+
+SUFFIX: Final = "__fde"
+_PIECE_BYTES: Final = 4 * 2**20
+"""Of one request: a third more as base64, and far from the 32 MiB that servers take."""
+_LEAST_PIECE_BYTES: Final = 2**14
+_MOST_PIECES: Final = 4_096
+"""Of an artefact, which has one or a few: no server can make us ask for ever."""
+
+_MANIFEST: Final = str(uuid5(NAMESPACE, "artefact"))
+"""The point that says which artefact is the collection's: written last, so there is all of it or none."""
+_OWNER: Final = str(uuid5(NAMESPACE, "owner"))
+"""The point that says which collection this is the companion of; earlier versions wrote none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """A collection that has the companion's name."""
+
+    info: models.CollectionInfo
+    owner: Mapping[str, Any] | None
+    manifest: Mapping[str, Any] | None
+
+
+class Companion:
+    """The companion of one collection, on engines that keep no files.
+
+    Args:
+        engine: The engine.
+        collection: The real name of the collection.
+        encoder: The fingerprint of the encoder of its tokens; empty if it is unknown.
+
+    Attributes:
+        name: The companion's name.
+    """
+
+    def __init__(self, engine: Engine, collection: str, encoder: Mapping[str, Any]) -> None:
+        self.name = collection + SUFFIX
+        self._engine = engine
+        self._collection = collection
+        self._encoder = _digest_of(encoder) if encoder else None
+        self._pieces: list[str] = []
+
+    @property
+    def place(self) -> str:
+        """The place where the artefact is, for a message."""
+        return f"collection {self.name!r}"
+
+    async def prepare(self) -> None:
+        """Make sure that an artefact can be kept here: make the companion, or raise its copies, and write to it.
+
+        Raises:
+            ArtefactError: The companion's name is taken.
+        """
+        found = await self._look()
+        copies = await self._copies()
+        if found is None:
+            await self._make(copies)
+        elif not self._is_ours(found):
+            raise self._taken_error(found)
+        elif lacking := _lacking(copies, found.info):
+            await raise_copies(self._engine, self.name, lacking)
+        owner = {"collection": self._collection, "encoder": self._encoder}
+        await self._engine.upsert(self.name, [Point(id=_OWNER, vectors={}, payload=owner)])
+
+    async def lacking_copies(self) -> dict[str, int]:
+        """Return the factors of copies that are lower than the collection's, as they should be."""
+        found = await self._look()
+        return {} if found is None or not self._is_ours(found) else _lacking(await self._copies(), found.info)
+
+    async def read(self, *, whosever: bool = False) -> bytes | None:
+        """Read the artefact; ``None`` if there is none, or only another collection's.
+
+        Args:
+            whosever: Read also another collection's, as that of one which was restored under another name.
+
+        Raises:
+            ArtefactError: The artefact is incomplete.
+        """
+        found = await self._look()
+        if found is None or found.manifest is None or not (whosever or self._is_ours(found)):
+            return None
+        return await self._whole(found.manifest)
+
+    async def store(self, data: bytes) -> None:
+        """Store an artefact beside the one that is the collection's, in pieces that the server takes."""
+        wanted, size, start, self._pieces = digest(data), _PIECE_BYTES, 0, []
+        while start < len(data):
+            payload = {"data": base64.b64encode(data[start : start + size]).decode("ascii")}
+            id = _piece_id(wanted, len(self._pieces))
+            try:
+                await self._engine.upsert(self.name, [Point(id=id, vectors={}, payload=payload)])
+            except RequestTooLargeError:
+                if size // 2 < _LEAST_PIECE_BYTES:
+                    raise
+                size //= 2
+                continue
+            start += size
+            self._pieces.append(id)
+
+    async def claim(self, data: bytes, *, replace: bool) -> None:
+        """Make the artefact that was stored the collection's, unless there is one by now that is not to be replaced."""
+        manifest = {"digest": digest(data), "chunks": len(self._pieces)}
+        point = Point(id=_MANIFEST, vectors={}, payload=manifest)
+        if (await self._engine.capabilities()).has("insert_only") and not replace:
+            await self._engine.upsert(self.name, [point], insert_only=True)
+        elif replace or not await self._engine.retrieve(self.name, ids=[_MANIFEST]):
+            await self._engine.upsert(self.name, [point])
+        if replace:
+            kept = models.HasIdCondition(has_id=[_MANIFEST, _OWNER, *self._pieces])
+            await self._engine.delete(self.name, points_selector=models.Filter(must_not=[kept]))
+
+    async def delete(self) -> None:
+        """Delete the companion, unless it is another collection's."""
+        found = await self._look()
+        if found is not None and self._is_ours(found):
+            await self._engine.delete_collection(self.name)
+
+    async def require_free(self) -> None:
+        """Delete the companion of an earlier collection of the same name.
+
+        Raises:
+            ArtefactError: The companion's name is taken.
+        """
+        found = await self._look()
+        if found is not None and not self._is_ours(found):
+            raise self._taken_error(found)
+        await self.delete()
+
+    async def _look(self) -> _Found | None:
+        if not await self._engine.collection_exists(self.name):
+            return None
+        info = await self._engine.get_collection(self.name)
+        records = await self._engine.retrieve(self.name, ids=[_MANIFEST, _OWNER])
+        points = {str(each.id): each.payload or {} for each in records}
+        return _Found(info=info, owner=points.get(_OWNER), manifest=points.get(_MANIFEST))
+
+    def _is_ours(self, found: _Found) -> bool:
+        """Tell whether this collection has made a companion, this version or an earlier one."""
+        if found.info.config.params.vectors or found.info.config.params.sparse_vectors:
+            return False
+        if found.owner is None:
+            return found.manifest is not None or not found.info.points_count
+        encoder = found.owner.get("encoder")
+        is_same = encoder is None or self._encoder is None or encoder == self._encoder
+        return found.owner.get("collection") == self._collection and is_same
+
+    def _taken_error(self, found: _Found) -> ArtefactError:
+        owner = None if found.owner is None else found.owner.get("collection")
+        whose = "is somebody else's" if owner is None else f"has the fitted encoding of another collection {owner!r}"
+        return ArtefactError(
+            f"collection {self.name!r} {whose}, and this library keeps the fitted encoding of {self._collection!r} "
+            f"under that name: delete {self.name!r} if nobody needs it, or choose another name for {self._collection!r}"
+        )
+
+    async def _copies(self) -> dict[str, int]:
+        """Return the factors of copies of the collection that the artefact is of."""
+        if not (await self._engine.capabilities()).has("sharding"):
+            return {}
+        params = (await self._engine.get_collection(self._collection)).config.params
+        return {name: getattr(params, name) or 1 for name in COPIES}
+
+    async def _make(self, copies: Mapping[str, int]) -> None:
+        settings = {"shard_number": 1, **copies} if copies else {}
+        try:
+            await self._engine.create_collection(self.name, vectors_config={}, **settings)
+        except Exception:
+            if not await self._engine.collection_exists(self.name):  # another writer may just have made it
+                raise
+
+    async def _whole(self, manifest: Mapping[str, Any]) -> bytes:
+        try:
+            wanted = str(manifest["digest"])
+            parts = []
+            for number in range(min(manifest["chunks"], _MOST_PIECES)):
+                parts.append(await self._piece(_piece_id(wanted, number)))
+                if not 0 < len(parts[-1]) <= _PIECE_BYTES:
+                    break  # one that is missing, or none of ours: what comes after it is of no use
+            data = b"".join(parts)
+        except (KeyError, TypeError, ValueError):
+            wanted, data = "what it was", b""
+        if digest(data) != wanted:
+            raise ArtefactError(
+                f"the fitted encoding in collection {self.name!r} is not whole (its SHA-256 is not {wanted}): restore "
+                f"{self.name!r} from a snapshot; the stored encodings are worthless without it"
+            )
+        return data
+
+    async def _piece(self, id: str) -> bytes:
+        found = await self._engine.retrieve(self.name, ids=[id], with_payload=["data"])
+        return base64.b64decode((found[0].payload or {})["data"], validate=True) if found else b""
+
+
+async def raise_copies(engine: Engine, companion: str, factors: Mapping[str, int]) -> None:
+    """Raise the factors of copies of a companion."""
+    await engine.update_collection(companion, collection_params=models.CollectionParamsDiff.model_validate(factors))
+
+
+def digest(data: bytes) -> str:
+    """Return the SHA-256 of an artefact, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _digest_of(encoder: Mapping[str, Any]) -> str:
+    return digest(json.dumps(encoder, sort_keys=True).encode())
+
+
+def _lacking(copies: Mapping[str, int], info: models.CollectionInfo) -> dict[str, int]:
+    return {name: wanted for name, wanted in copies.items() if (getattr(info.config.params, name) or 1) < wanted}
+
+
+def _piece_id(wanted: str, number: int) -> str:
+    return str(uuid5(NAMESPACE, f"artefact/{wanted}/{number}"))

@@ -1,0 +1,167 @@
+"""Fits on a server that refuses, forbids or fails: nothing is trained in vain, nor taken away in vain."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from qdrant_client import QdrantClient, models
+
+from colbert_qdrant import (
+    AuthenticationError,
+    ColbertCollection,
+    CollectionConfig,
+    Document,
+    LemurConfig,
+    RequestError,
+    RetryConfig,
+)
+from colbert_qdrant.collection import fitting
+from colbert_qdrant.collection.artefacts import REMEMBERED
+from tests.encoders import WordEncoder, random_texts
+from tests.faults.engine import EngineServer
+from tests.faults.server import Answer, failing, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+FITTED = CollectionConfig(fde=LemurConfig(dim=16, hidden=64, epochs=0, learn_tokens=200, fit_documents=60))
+QUICK = RetryConfig(attempts=2, first_wait=0.001, longest_wait=0.01, deadline=20)
+DOCUMENTS = [Document(number, text) for number, text in enumerate(random_texts(30))]
+COMPANION = "/collections/docs__fde"
+
+
+@pytest.fixture
+def engine() -> Iterator[EngineServer]:
+    with serving(EngineServer()) as running:
+        yield running
+
+
+@pytest.fixture
+def remote(engine: EngineServer) -> Iterator[QdrantClient]:
+    client = QdrantClient(host="127.0.0.1", port=engine.port, check_compatibility=False, timeout=10)
+    yield client
+    client.close()
+
+
+def create(client: QdrantClient, config: CollectionConfig = FITTED) -> ColbertCollection:
+    return ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=config, retry=QUICK)
+
+
+def reopened(client: QdrantClient) -> ColbertCollection:
+    return ColbertCollection.open("docs", client=client, encoder=WordEncoder(), retry=QUICK)
+
+
+def encoded(client: QdrantClient) -> int:
+    having = models.Filter(must=[models.HasVectorCondition(has_vector="fde")])
+    return client.count("docs", having).count
+
+
+def forbidding(*requests: tuple[str, str]) -> Callable[[str, str, Any], Answer | None]:
+    def fault(method: str, path: str, body: Any) -> Answer | None:
+        return failing(403, "Forbidden: Global manage access is required") if (method, path) in requests else None
+
+    return fault
+
+
+MAY_NOT = {
+    "make the companion": ("PUT", COMPANION),
+    "write to the companion": ("PUT", f"{COMPANION}/points"),
+    "declare": ("PATCH", "/collections/docs"),
+}
+
+
+@pytest.mark.parametrize("what", MAY_NOT)
+def test_a_key_that_may_not_fit_is_told_so_before_anything_is_trained(
+    engine: EngineServer, remote: QdrantClient, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    docs = create(remote)
+    engine.fault = forbidding(MAY_NOT[what])
+    with monkeypatch.context() as patch:
+        patch.setattr(fitting, "fit_encoder", None)
+        with pytest.raises(AuthenticationError, match=r"'docs__fde' .*a key with global access.*Global manage"):
+            docs.ingest(DOCUMENTS)
+    assert docs.count() == len(DOCUMENTS)
+    assert {hit.text for hit in docs.search(DOCUMENTS[3].text, limit=1)} == {DOCUMENTS[3].text}
+    engine.fault = lambda method, path, body: None
+    docs.fit()
+    assert encoded(remote) == len(DOCUMENTS)
+
+
+def refuse_pieces(method: str, path: str, body: Any) -> Answer | None:
+    is_piece = (method, path) == ("PUT", f"{COMPANION}/points") and "data" in body["points"][0]["payload"]
+    return failing(500, "No space left on device") if is_piece else None
+
+
+def refuse_conditions(method: str, path: str, body: Any) -> Answer | None:
+    if '"must_not": [{"has_vector": "fde"}]' not in json.dumps(body):
+        return None
+    return failing(403, "Forbidden: Filter condition limit reached (3 > 2)")
+
+
+@pytest.mark.parametrize(
+    "fault", [forbidding(MAY_NOT["declare"]), refuse_pieces, refuse_conditions], ids=["declare", "room", "conditions"]
+)
+def test_a_refit_that_cannot_be_finished_takes_nothing_away(
+    engine: EngineServer, remote: QdrantClient, fault: Callable[[str, str, Any], Answer | None]
+) -> None:
+    docs = create(remote)
+    docs.ingest(DOCUMENTS)
+    before = {point.id: point.vector for point in remote.scroll("docs", limit=100, with_vectors=["fde"])[0]}
+    engine.fault = fault
+    with pytest.raises(RequestError):
+        docs.fit(refit=True, config=replace(FITTED.fde, seed=5))
+    engine.fault = lambda method, path, body: None
+    assert {point.id: point.vector for point in remote.scroll("docs", limit=100, with_vectors=["fde"])[0]} == before
+    REMEMBERED.clear()
+    again = reopened(remote)
+    assert again.fde is not None
+    assert again.config.fde == FITTED.fde
+    again.upsert([Document("more", "zebra")])
+    assert encoded(remote) == len(DOCUMENTS) + 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        failing(413, "Payload Too Large"),
+        failing(400, "JSON payload (51000 bytes) is larger than allowed (limit: 50000)"),
+    ],
+    ids=["413", "400"],
+)
+def test_an_artefact_is_sent_in_pieces_that_the_server_takes(
+    engine: EngineServer, remote: QdrantClient, answer: Answer
+) -> None:
+    def small(method: str, path: str, body: Any) -> Answer | None:
+        return answer if path == f"{COMPANION}/points" and method == "PUT" and len(json.dumps(body)) > 50_000 else None
+
+    docs = create(remote, replace(FITTED, fde=replace(FITTED.fde, hidden=512)))
+    engine.fault = small
+    docs.ingest(DOCUMENTS)
+    pieces = [point for point in remote.scroll("docs__fde", limit=100)[0] if "data" in (point.payload or {})]
+    assert len(pieces) > 1
+    REMEMBERED.clear()
+    assert reopened(remote).fde is not None
+    docs.fit(refit=True)
+    assert encoded(remote) == len(DOCUMENTS)
+
+
+def test_a_fitted_collection_opens_while_its_companion_cannot_be_read(
+    engine: EngineServer, remote: QdrantClient
+) -> None:
+    create(remote).ingest(DOCUMENTS)
+    engine.fault = lambda method, path, body: failing(500, "no active replica") if "__fde" in path else None
+    docs = reopened(remote)
+    assert docs.search(DOCUMENTS[7].text, limit=1)[0].id == 7
+    docs.upsert([Document("more", "zebra")])
+    assert encoded(remote) == len(DOCUMENTS) + 1
+
+
+def test_the_companion_has_as_many_copies_as_its_collection(engine: EngineServer, remote: QdrantClient) -> None:
+    config = replace(FITTED, shard_number=6, replication_factor=3, write_consistency_factor=2)
+    create(remote, config).ingest(DOCUMENTS)
+    (made,) = [body for method, path, body in engine.log if (method, path) == ("PUT", COMPANION)]
+    made = {key: value for key, value in made.items() if value is not None and key != "vectors"}
+    assert made == {"shard_number": 1, "replication_factor": 3, "write_consistency_factor": 2}
