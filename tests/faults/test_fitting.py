@@ -27,7 +27,8 @@ from tests.faults.server import Answer, failing, serving
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-FITTED = CollectionConfig(fde=LemurConfig(dim=16, hidden=64, epochs=0, learn_tokens=200, fit_documents=60))
+LEMUR = LemurConfig(dim=16, hidden=64, epochs=0, learn_tokens=200, fit_documents=60)
+FITTED = CollectionConfig(fde=LEMUR)
 QUICK = RetryConfig(attempts=2, first_wait=0.001, longest_wait=0.01, deadline=20)
 DOCUMENTS = [Document(number, text) for number, text in enumerate(random_texts(30))]
 COMPANION = "/collections/docs__fde"
@@ -112,7 +113,7 @@ def test_a_refit_that_cannot_be_finished_takes_nothing_away(
     before = {point.id: point.vector for point in remote.scroll("docs", limit=100, with_vectors=["fde"])[0]}
     engine.fault = fault
     with pytest.raises(RequestError):
-        docs.fit(refit=True, config=replace(FITTED.fde, seed=5))
+        docs.fit(refit=True, config=replace(LEMUR, seed=5))
     engine.fault = lambda method, path, body: None
     assert {point.id: point.vector for point in remote.scroll("docs", limit=100, with_vectors=["fde"])[0]} == before
     REMEMBERED.clear()
@@ -137,7 +138,7 @@ def test_an_artefact_is_sent_in_pieces_that_the_server_takes(
     def small(method: str, path: str, body: Any) -> Answer | None:
         return answer if path == f"{COMPANION}/points" and method == "PUT" and len(json.dumps(body)) > 50_000 else None
 
-    docs = create(remote, replace(FITTED, fde=replace(FITTED.fde, hidden=512)))
+    docs = create(remote, replace(FITTED, fde=replace(LEMUR, hidden=512)))
     engine.fault = small
     docs.ingest(DOCUMENTS)
     pieces = [point for point in remote.scroll("docs__fde", limit=100)[0] if "data" in (point.payload or {})]
