@@ -16,7 +16,7 @@ from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -28,7 +28,8 @@ class EmbeddingCache:
     """Keeps one file for each text, named by the digest of the text, its side and the encoder.
 
     Files appear whole or not at all, so several processes may share a cache. A damaged one is made anew. Deleting
-    files, or all of the folder, is safe at any time. The folder is made if need be.
+    files, or all of the folder, is safe at any time. The folder is made if need be. Where it cannot be read or
+    written, texts are encoded without it, and a warning says so once.
 
     Raises:
         ConfigurationError: The folder is a file.
@@ -39,13 +40,14 @@ class EmbeddingCache:
         if self._folder.exists() and not self._folder.is_dir():
             raise ConfigurationError(f"cache={str(folder)!r} is a file: give a folder, which need not exist")
         self._encoder = encoder
+        self._has_warned = False
 
     def encode(
         self, side: str, texts: Sequence[str], encode: Callable[[Sequence[str]], TokenEmbeddings]
     ) -> TokenEmbeddings:
         """Encode texts, at least one, that are not in the cache, and put them there; return the embeddings of all."""
         paths = [self._path(side, text) for text in texts]
-        entries = [_read(path) for path in paths]
+        entries = [self._read(path) for path in paths]
         missing = list(dict.fromkeys(path for path, entry in zip(paths, entries, strict=True) if entry is None))
         if missing:
             by_path = dict(zip(paths, texts, strict=True))
@@ -54,13 +56,37 @@ class EmbeddingCache:
                 path: (matrix, bool(truncated))
                 for path, matrix, truncated in zip(missing, encoded, encoded.truncated, strict=True)
             }
-            for path, entry in made.items():
-                _write(path, entry)
+            self._keep(made)
             entries = [entry or made[path] for path, entry in zip(paths, entries, strict=True)]
         matrices, truncated = zip(*(entry for entry in entries if entry is not None), strict=True)
         return TokenEmbeddings(
             np.concatenate(matrices), [len(matrix) for matrix in matrices], truncated=np.array(truncated)
         )
+
+    def _keep(self, made: Mapping[Path, _Entry]) -> None:
+        try:
+            for path, entry in made.items():
+                _write(path, entry)
+        except OSError as error:  # read-only, full, gone: the work goes on without
+            self._warn("written", error)
+
+    def _read(self, path: Path) -> _Entry | None:
+        try:
+            return _read(path)
+        except OSError as error:
+            self._warn("read", error)
+            return None
+
+    def _warn(self, done: str, error: OSError) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            _LOG.warning(
+                "the cache in %s cannot be %s (%s): texts are encoded all the same; make the folder writable, or leave "
+                "out cache=. This is logged once.",
+                self._folder,
+                done,
+                error.strerror or error,
+            )
 
     def _path(self, side: str, text: str) -> Path:
         name = hashlib.sha256(f"{self._encoder}\n{side}\n{text}".encode("utf-8", "surrogatepass")).hexdigest()

@@ -48,7 +48,8 @@ class ColbertEncoder:
     Two things are as in sentence-transformers and not as in PyLate: prompts that were saved with the model are always
     used, and a skiplist word that is no token drops nothing (in PyLate, every unknown token of a document).
 
-    An encoder is made with `from_pretrained`. Encoding is safe from several threads.
+    An encoder is made with `from_pretrained`. Encoding is safe from several threads. A pickled encoder holds no
+    weights: the process that unpickles it loads the same folder or commit again.
 
     Attributes:
         spec: The checkpoint's specification, with the changes that were asked for.
@@ -107,6 +108,7 @@ class ColbertEncoder:
         )
         self._cache = None if cache is None else EmbeddingCache(cache, encoder=self._cache_key())
         self._has_warned = False
+        self._source: dict[str, Any] | None = None
 
     @classmethod
     def from_pretrained(
@@ -172,21 +174,28 @@ class ColbertEncoder:
             local_files_only=local_files_only,
             trust_remote_code=trust_remote_code,
         )
-        return cls(
-            load_checkpoint(files, trust_remote_code=trust_remote_code),
-            device=device,
-            dtype=dtype,
-            batch_size=batch_size,
-            query_length=query_length,
-            document_length=document_length,
-            query_prefix=query_prefix,
-            document_prefix=document_prefix,
-            prompts=prompts,
-            pool_factor=pool_factor,
-            long_documents=long_documents,
-            cache=cache,
-            compile=compile,
-        )
+        settings: dict[str, Any] = {
+            "device": device,
+            "dtype": dtype,
+            "batch_size": batch_size,
+            "query_length": query_length,
+            "document_length": document_length,
+            "query_prefix": query_prefix,
+            "document_prefix": document_prefix,
+            "prompts": prompts,
+            "pool_factor": pool_factor,
+            "long_documents": long_documents,
+            "cache": cache,
+            "compile": compile,
+        }
+        encoder = cls(load_checkpoint(files, trust_remote_code=trust_remote_code), **settings)
+        encoder._source = {
+            **files.source(revision),
+            "trust_remote_code": trust_remote_code,
+            "local_files_only": local_files_only,
+            **settings,
+        }
+        return encoder
 
     @property
     def dim(self) -> int:
@@ -269,6 +278,19 @@ class ColbertEncoder:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._name!r}, layout={self.spec.layout!r}, dim={self.dim})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the source and the settings; the weights, and the token for the hub, stay here.
+
+        Raises:
+            TypeError: The encoder was made of a checkpoint in memory.
+        """
+        if self._source is None:
+            raise TypeError(
+                f"{self!r} was made of a checkpoint in memory, which is not pickled: make it with "
+                "ColbertEncoder.from_pretrained, whose encoders are loaded again where they are unpickled"
+            )
+        return _load_again, (type(self), self._source)
+
     def _encode(self, texts: Sequence[str], name: str, tokenizer: SideTokenizer, side: Side) -> TokenEmbeddings:
         if not texts:
             return TokenEmbeddings.from_matrices([], dim=self.dim)
@@ -312,6 +334,10 @@ class ColbertEncoder:
 
     def _cache_key(self) -> str:
         return json_digest({**self.fingerprint(), "name": None, "dtype": self._dtype})
+
+
+def _load_again(kind: type[ColbertEncoder], source: dict[str, Any]) -> ColbertEncoder:
+    return kind.from_pretrained(**source)
 
 
 def _apply_changes(

@@ -6,7 +6,7 @@ import threading
 from abc import ABC, abstractmethod
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NoReturn
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -86,6 +86,12 @@ class _Wrapper(ABC):
         settings.
         """
         return dict(self._fingerprint)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{self!r} holds a model of another library, which is not pickled with it: load the model in the process "
+            "that uses it, or use ColbertEncoder.from_pretrained, which loads again where it is unpickled"
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._name!r}, dim={self.dim})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,6 +33,13 @@ BERT_HASH: Final = "bert_hash"
 _BERT_HEADS: Final = ("cls.", "classifier.", "qa_outputs.")
 """Prefixes of the tensors that models for masked words, classes and answers have beside a BERT."""
 
+_HEADS: Final = (
+    *(*_BERT_HEADS, "lm_head.", "head.", "decoder.", "score.", "pre_classifier.", "sop_classifier.", "predictions."),
+    *("vocab_transform.", "vocab_projector.", "generator_predictions.", "generator_lm_head."),
+    *("discriminator_predictions.", "lm_predictions.", "mask_predictions.", "sequence_summary.", "logits_proj."),
+)
+"""Prefixes of the heads that transformers puts on its models; token vectors pass through none of them."""
+
 _logging: Any = logging  # its functions have no types
 _Tensors = dict[str, torch.Tensor]
 
@@ -50,9 +58,8 @@ def load_backbone(
     try:
         if settings.get("model_type") == BERT_HASH and not trust_remote_code:
             return _load_bert_hash(files, settings, tensors, other_heads=other_heads)
-        return _load_from_transformers(
-            files, folder, tensors, other_heads=other_heads, trust_remote_code=trust_remote_code
-        )
+        options = code_options(files, settings, trust_remote_code=trust_remote_code)
+        return _load_from_transformers(files, folder, tensors, other_heads=other_heads, options=options)
     except CheckpointError as error:
         if not settings.get("auto_map") or trust_remote_code:
             raise
@@ -73,18 +80,41 @@ def needs_remote_code(settings: Mapping[str, Any]) -> bool:
     return bool(settings.get("auto_map")) and model_type != BERT_HASH and model_type not in CONFIG_MAPPING
 
 
+def code_options(files: CheckpointFiles, settings: Mapping[str, Any], *, trust_remote_code: bool) -> dict[str, Any]:
+    """Return the options of transformers' loaders, which fetch nothing but trusted code of other repositories."""
+    elsewhere = other_repositories(settings) if trust_remote_code else set()
+    if elsewhere:
+        warnings.warn(
+            f"trust_remote_code=True runs the code of {', '.join(sorted(elsewhere))} as it is today: read it, or keep "
+            "a copy of it in the checkpoint's folder and name that in auto_map",
+            stacklevel=2,
+        )
+    return {
+        "trust_remote_code": trust_remote_code,
+        "local_files_only": files.local_files_only or not elsewhere,
+        "token": files.token if elsewhere else None,
+    }
+
+
+def other_repositories(settings: Mapping[str, Any]) -> set[str]:
+    """Return the repositories that an ``auto_map`` takes classes from, other than the checkpoint's own."""
+    references = (settings.get("auto_map") or {}).values()
+    flat = [each for value in references for each in (value if isinstance(value, list) else [value])]
+    return {each.partition("--")[0] for each in flat if isinstance(each, str) and "--" in each}
+
+
 def _load_from_transformers(
-    files: CheckpointFiles, folder: str, tensors: _Tensors, *, other_heads: bool, trust_remote_code: bool
+    files: CheckpointFiles, folder: str, tensors: _Tensors, *, other_heads: bool, options: dict[str, Any]
 ) -> PreTrainedModel:
     path = str(files.path(folder))
     try:
-        config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code, local_files_only=True)
+        config = AutoConfig.from_pretrained(path, **options)
     except ValueError as error:
         raise CheckpointError(
             f"{path}/config.json: transformers does not know this model ({error}); if you trust its code, pass "
             "trust_remote_code=True and the commit you have read as revision=…"
         ) from error
-    cls = _model_class(config, path, trust_remote_code=trust_remote_code)
+    cls = _model_class(config, path, **options)
     with silence_transformers():
         model, report = cls.from_pretrained(
             None,
@@ -100,6 +130,7 @@ def _load_from_transformers(
     _check_complete(files, folder, [key for key in report["missing_keys"] if not is_pooler(key)])
     leftover = [key for key in report["unexpected_keys"] if not _may_be_unused(key)]
     if other_heads:
+        _check_no_projection(files, folder, leftover, tensors, config)
         own = {name for name, _ in model.named_children()}
         leftover = [key for key in leftover if key.removeprefix(f"{model.base_model_prefix}.").split(".")[0] in own]
     _check_used(files, folder, leftover)
@@ -107,10 +138,10 @@ def _load_from_transformers(
     return backbone
 
 
-def _model_class(config: PretrainedConfig, path: str, *, trust_remote_code: bool) -> Any:
+def _model_class(config: PretrainedConfig, path: str, *, trust_remote_code: bool, **options: Any) -> Any:
     reference = getattr(config, "auto_map", {}).get("AutoModel")
     if trust_remote_code and reference:
-        return get_class_from_dynamic_module(reference, path, local_files_only=True)
+        return get_class_from_dynamic_module(reference, path, **options)
     if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING:
         return MODEL_FOR_TEXT_ENCODING_MAPPING[type(config)]  # of a T5, the half that encodes
     return MODEL_MAPPING[type(config)]
@@ -192,6 +223,21 @@ def _check_used(files: CheckpointFiles, folder: str, leftover: Collection[str]) 
             f"the weights in {files.path(folder)} hold {len(leftover)} tensors that the model has no place for, such "
             f"as {min(leftover)!r}: config.json and weights are not of the same model; get both again"
         )
+
+
+def _check_no_projection(
+    files: CheckpointFiles, folder: str, leftover: Collection[str], tensors: _Tensors, config: PretrainedConfig
+) -> None:
+    """Raise if a tensor that is left out could be the projection from hidden states to token vectors."""
+    for name in sorted(leftover):
+        shape = tuple(tensors[name].shape)
+        could_be = len(shape) == 2 and shape[1] == config.hidden_size and shape[0] != config.vocab_size
+        if could_be and not name.startswith(_HEADS):
+            raise CheckpointError(
+                f"the weights in {files.path(folder)} hold {name!r} of shape {shape}, which looks like a projection to "
+                "token vectors, but no settings say how to use it: get the checkpoint's settings again (for Stanford's "
+                "ColBERT artifact.metadata and a config.json with architectures=['HF_ColBERT'])"
+            )
 
 
 def is_pooler(name: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -17,17 +17,24 @@ from colbert_qdrant.errors import CheckpointError
 
 _SAFETENSORS: Final = "model.safetensors"
 _PICKLED: Final = "pytorch_model.bin"
-_SETTINGS: Final = ("*.json", "*.txt", "*.model", "*.metadata")
+_SETTINGS: Final = ("*.json", "*.txt", "*.model", "*.metadata", "*colbert*.pt")
+"""The last are projections in files of their own, which are small, and are refused rather than left out."""
+
 _IGNORED: Final = ("onnx/*", "openvino/*", "checkpoint-*/*", "runs/*", "*.onnx")
 _COMMIT: Final = re.compile("[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointFiles:
-    """Reads the files of one checkpoint, whose ``name`` is as the user gave it."""
+    """Reads the files of one checkpoint, whose ``name`` is as the user gave it.
+
+    The other two say how the code of another repository is fetched, where the checkpoint names one.
+    """
 
     name: str
     folder: Path
+    token: str | bool | None = field(default=None, repr=False)
+    local_files_only: bool = True
 
     def path(self, file: str) -> Path:
         """Return the path of a file; raise `CheckpointError` if the name leads out of the checkpoint's folder."""
@@ -35,6 +42,13 @@ class CheckpointFiles:
         if parts.is_absolute() or ".." in parts.parts or set(file) & {"\\", ":"}:
             raise CheckpointError(f"{self.name}: the file name {file!r} leads out of the checkpoint: do not trust it")
         return self.folder / parts
+
+    def source(self, revision: str | None) -> dict[str, str | None]:
+        """Return the name and revision that the same files are found by again: of a model on the hub, its commit."""
+        if self.name == str(self.folder):
+            return {"name_or_path": str(self.folder.absolute()), "revision": revision}
+        commit = self.folder.name if _COMMIT.fullmatch(self.folder.name) else revision
+        return {"name_or_path": self.name, "revision": commit}
 
     def json(self, file: str) -> Any:
         """Return the content of a JSON file, ``None`` if there is none; raise `CheckpointError` if it is not JSON."""
@@ -104,7 +118,7 @@ def open_checkpoint(
         raise CheckpointError("the checkpoint's name is empty: give a folder, or a name on the Hugging Face hub")
     folder = Path(name)
     if folder.is_dir():
-        return CheckpointFiles(name=str(folder), folder=folder)
+        return CheckpointFiles(name=str(folder), folder=folder, token=token, local_files_only=local_files_only)
     if trust_remote_code and not (revision and _COMMIT.fullmatch(revision)):
         warnings.warn(
             f"trust_remote_code=True runs the code of {name!r} as it is today: pass the commit that you have read as "
@@ -116,6 +130,8 @@ def open_checkpoint(
         folder=_download(
             name, revision=revision, token=token, local_files_only=local_files_only, code=trust_remote_code
         ),
+        token=token,
+        local_files_only=local_files_only,
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from transformers import AutoTokenizer
 
-from colbert_qdrant.encoders.checkpoint.backbone import load_backbone, silence_transformers
+from colbert_qdrant.encoders.checkpoint.backbone import code_options, load_backbone, silence_transformers
 from colbert_qdrant.encoders.checkpoint.head import linear_head, load_head
 from colbert_qdrant.encoders.checkpoint.registry import layout_of, read_spec
 from colbert_qdrant.encoders.digests import json_digest
@@ -90,12 +92,18 @@ def load_checkpoint(files: CheckpointFiles, *, trust_remote_code: bool = False) 
         backbone=backbone.train(mode=False),
         head=head.eval(),
         tokenizer=tokenizer,
-        code=_code_digest(files) if trust_remote_code else None,
+        code=_code_digest(files, backbone, tokenizer) if trust_remote_code else None,
     )
 
 
-def _code_digest(files: CheckpointFiles) -> str | None:
+def _code_digest(files: CheckpointFiles, *loaded: object) -> str | None:
+    """Return the digest of the code that came with a checkpoint, and of the code that runs from other repositories."""
     sources = {path.name: path.read_text(encoding="utf-8") for path in sorted(files.folder.rglob("*.py"))}
+    for each in loaded:
+        module = sys.modules[type(each).__module__]
+        if module.__name__.startswith("transformers_modules.") and module.__file__ is not None:
+            beside = sorted(Path(module.__file__).parent.glob("*.py"))
+            sources |= {path.name: path.read_text(encoding="utf-8") for path in beside if path.name != "__init__.py"}
     return json_digest(sources) if sources else None
 
 
@@ -119,10 +127,10 @@ def _load_tokenizer(
 ) -> PreTrainedTokenizerBase:
     folder = files.path(spec.backbone)
     try:
+        settings = files.settings(str(PurePosixPath(spec.backbone, "tokenizer_config.json")))
+        options = code_options(files, settings, trust_remote_code=trust_remote_code)
         with silence_transformers():
-            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-                str(folder), trust_remote_code=trust_remote_code, local_files_only=True
-            )
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(folder), **options)
     except Exception as error:
         raise CheckpointError(
             f"cannot load the tokenizer in {folder} ({type(error).__name__}: {error}): get tokenizer.json and "

@@ -363,3 +363,20 @@ def test_processes_share_a_cache(bert: Path, folder: Path, tmp_path: Path) -> No
         found = load(bert, cache=folder).encode_documents(texts)
     assert passes == []
     np.testing.assert_allclose(found.values, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("fails", ["replace", "read_bytes", "mkdir"])
+def test_a_cache_that_fails_never_fails_the_work(
+    bert: Path, folder: Path, fails: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    encoder, plain = cached(bert, folder), load(bert)
+    monkeypatch.setattr(f"pathlib.Path.{fails}", fail)
+    for text in ("the cat", "the dog"):
+        assert_same(encoder.encode_queries([text]), plain.encode_queries([text]))
+    warned = [record.getMessage() for record in caplog.records if "cannot be" in record.getMessage()]
+    assert len(warned) == 1
+    assert str(folder) in warned[0]
+    assert "No space left on device" in warned[0]

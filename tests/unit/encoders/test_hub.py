@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import pickle
 import shutil
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from colbert_qdrant import CheckpointError, ColbertEncoder
+from colbert_qdrant.encoders.checkpoint.backbone import code_options
+from colbert_qdrant.encoders.checkpoint.files import CheckpointFiles
 from tests.checkpoints import tiny_bert
 from tests.unit.encoders.reference import WEIGHTS, assert_same, edit_json, load, tokenizer_of, unit, without_name
 
@@ -246,6 +249,52 @@ def test_code_of_the_hub_runs_only_where_it_is_trusted(hub: Path, custom: Path, 
     with pytest.raises(CheckpointError, match="trust_remote_code=True"):
         load(NAME)
     assert not proof.exists()
+
+
+def test_code_of_another_repository_runs_and_is_in_the_fingerprint(hub: Path, custom: Path, proof: Path) -> None:
+    put(hub, custom, name="org/code")
+    (custom / "bag.py").unlink()
+    reference = {"AutoConfig": "org/code--bag.BagConfig", "AutoModel": "org/code--bag.BagModel"}
+    edit_json(custom / "config.json", auto_map=reference)
+    with pytest.raises(CheckpointError, match="trust_remote_code=True"):
+        load(custom)
+    assert not proof.exists()
+    with pytest.warns(UserWarning, match="code of org/code as it is today"):
+        encoder = load(custom, trust_remote_code=True)
+    assert in_vocabulary(encoder, custom)
+    assert encoder.fingerprint()["code"]
+
+
+@pytest.mark.parametrize(
+    ("reference", "trusted", "offline", "fetched"),
+    [
+        ("org/code--bag.BagModel", True, False, True),
+        ("org/code--bag.BagModel", True, True, False),
+        ("org/code--bag.BagModel", False, False, False),
+        ("bag.BagModel", True, False, False),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:trust_remote_code")
+def test_only_trusted_code_of_another_repository_is_fetched(
+    tmp_path: Path, reference: str, trusted: bool, offline: bool, fetched: bool
+) -> None:
+    files = CheckpointFiles(name="a", folder=tmp_path, token="hf_secret", local_files_only=offline)
+    settings = {"auto_map": {"AutoTokenizer": [reference, None]}}
+    options = code_options(files, settings, trust_remote_code=trusted)
+    assert options["local_files_only"] is not fetched
+    assert "hf_secret" not in repr(files)
+
+
+def test_a_pickled_encoder_is_loaded_again_from_the_same_commit(hub: Path, bert: Path, tmp_path: Path) -> None:
+    put(hub, bert)
+    encoder = ColbertEncoder.from_pretrained(NAME, token="hf_secret", local_files_only=True, document_length=12)
+    content = pickle.dumps(encoder)
+    assert len(content) < 2_000
+    assert b"hf_secret" not in content
+    put(hub, tiny_bert(tmp_path / "other", seed=1), commit=SECOND)
+    again = pickle.loads(content)
+    assert again.fingerprint() == encoder.fingerprint()
+    assert load(NAME).fingerprint() != encoder.fingerprint()
 
 
 def test_loading_prints_nothing(hub: Path, bert: Path, capfd: Any, caplog: pytest.LogCaptureFixture) -> None:
