@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from qdrant_client import models
 
 from colbert_qdrant.collection.metadata import count_documents
+from colbert_qdrant.migrate.sameness import Digest
 from colbert_qdrant.migrate.source import canonical_json, read_pages
 from colbert_qdrant.migrate.verdict import Check
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from qdrant_client import models
-
     from colbert_qdrant._support.progress import ProgressReporter
     from colbert_qdrant.engines import Engine
     from colbert_qdrant.engines.base import PointId
     from colbert_qdrant.migrate.convert import Converter
     from colbert_qdrant.migrate.job import MigrationJob
+    from colbert_qdrant.migrate.sameness import Sameness
     from colbert_qdrant.migrate.source import Source
+    from colbert_qdrant.search.limits import Limits
 
 _SHOWN: Final = 5
 _PAGE_PAYLOADS: Final = 256
@@ -41,6 +42,7 @@ class Contents:
         texts: The number of points with a text.
         different: The points whose payload is another in the target.
         missing: The points that the target lacks.
+        altered: The vectors that are others in the target, with their points, in words.
         stale: In place, the points whose added vectors were made of something else than they have.
         sample: Some ids, chosen at random.
     """
@@ -50,34 +52,38 @@ class Contents:
     texts: int = 0
     different: list[PointId] = field(default_factory=list)
     missing: list[PointId] = field(default_factory=list)
+    altered: list[str] = field(default_factory=list)
     stale: list[PointId] = field(default_factory=list)
     sample: list[PointId] = field(default_factory=list)
-    _total: int = 0
+    _digest: Digest = field(default_factory=Digest)
     _random: np.random.RandomState = field(default_factory=lambda: np.random.RandomState(0))
 
     @property
     def digest(self) -> str:
         """The sum of the points' digests, in hexadecimal."""
-        return f"{self._total % 2**256:064x}"
+        return str(self._digest)
 
-    def add(self, page: Sequence[models.Record]) -> list[str]:
-        """Count a page of points, and return their payloads as JSON."""
-        payloads = [canonical_json(record.payload) for record in page]
-        for record, payload in zip(page, payloads, strict=True):
+    def add(self, page: Sequence[models.Record]) -> None:
+        """Count a page of points."""
+        self._digest.add(page)
+        for record in page:
             self.points += 1
-            self._total += int.from_bytes(hashlib.sha256(f"{record.id!r} {payload}".encode()).digest(), "big")
             self._choose(record.id)
-        return payloads
 
-    def compare(self, page: Sequence[models.Record], target: Sequence[models.Record], converter: Converter) -> None:
+    def compare(
+        self, page: Sequence[models.Record], target: Sequence[models.Record], converter: Converter, same: Sameness
+    ) -> None:
         """Count a page of points, and compare it with the same points of the target."""
-        there = {record.id: canonical_json(record.payload) for record in target}
+        there = {record.id: record for record in target}
         self.texts += sum(text is not None for text in converter.find_texts(page))
-        for record, payload in zip(page, self.add(page), strict=True):
+        self.add(page)
+        for record in page:
             if record.id not in there:
                 self.missing.append(record.id)
-            elif there[record.id] != payload:
+                continue
+            if canonical_json(record.payload) != canonical_json(there[record.id].payload):
                 self.different.append(record.id)
+            self.altered += [f"{name!r} of point {record.id!r}" for name in same.differing(record, there[record.id])]
 
     def examine(self, page: Sequence[models.Record], converter: Converter) -> None:
         """Count a page of points, in place."""
@@ -118,22 +124,50 @@ def read_origins(job: MigrationJob, converter: Converter) -> AsyncIterator[list[
     )
 
 
+async def read_both(job: MigrationJob) -> AsyncIterator[tuple[list[models.Record], list[models.Record]]]:
+    """Read what is compared of source and target, page by page of the source."""
+    source, vectors = job.source, job.sameness.vectors
+    async for page in read_pages(
+        job.source_engine, source.name, source.filter, limits=source.limits, payload=True, vectors=vectors
+    ):
+        ids = [record.id for record in page]
+        yield (
+            page,
+            await job.target_engine.retrieve(
+                job.plan.target, ids=ids, with_payload=True, with_vectors=vectors or False
+            ),
+        )
+
+
+async def read_gone(job: MigrationJob, *, limits: Limits) -> AsyncIterator[list[PointId]]:
+    """Read the ids of the points of the target that the source has not, page by page; ``limits`` are the target's."""
+    source = job.source
+    async for page in read_pages(job.target_engine, job.plan.target, None, limits=limits):
+        ids = [record.id for record in page]
+        found: set[PointId] = set()
+        size = source.limits.condition_size or len(ids)
+        for start in range(0, len(ids), size):
+            asked = source.narrow(models.HasIdCondition(has_id=ids[start : start + size]))
+            async for there in read_pages(job.source_engine, source.name, asked, limits=source.limits):
+                found.update(record.id for record in there)
+        if gone := [id for id in ids if id not in found]:
+            yield gone
+
+
 async def compare_contents(
     job: MigrationJob, converter: Converter, *, sample: int, report: ProgressReporter
 ) -> Contents:
     """Read all ids and payloads of source and target, page by page; every page is reported."""
-    source, compute = job.source, job.source_engine.runtime.compute
+    compute = job.source_engine.runtime.compute
     contents = Contents(size=sample)
     if job.in_place:
         async for page in read_origins(job, converter):
             await compute(contents.examine, page, converter)
             report.advance(len(page))
         return contents
-    async for page in read_pages(job.source_engine, source.name, source.filter, limits=source.limits, payload=True):
-        stored = await job.target_engine.retrieve(
-            job.plan.target, ids=[record.id for record in page], with_payload=True, with_vectors=False
-        )
-        await compute(contents.compare, page, stored, converter)
+    same = job.sameness
+    async for page, stored in read_both(job):
+        await compute(contents.compare, page, stored, converter, same)
         report.advance(len(page))
     return contents
 

@@ -9,6 +9,7 @@ from colbert_qdrant.collection.opened import OpenCollection
 from colbert_qdrant.encoders.further import FurtherVectors
 from colbert_qdrant.errors import MigrationError
 from colbert_qdrant.migrate.convert import Converter, StoredTokens
+from colbert_qdrant.migrate.sameness import Sameness
 from colbert_qdrant.migrate.state import read_migration
 
 if TYPE_CHECKING:
@@ -52,6 +53,11 @@ class MigrationJob:
     def same_engine(self) -> bool:
         """Whether source and target are in one server or store."""
         return self.source_engine.client is self.target_engine.client
+
+    @property
+    def sameness(self) -> Sameness:
+        """Compares points of source and target."""
+        return Sameness(source=self.source, plan=self.plan)
 
     @property
     def target_encoder(self) -> LateInteractionEncoder:

@@ -21,8 +21,9 @@ from colbert_qdrant.errors import (
     RequestRefusedError,
     RequestTooLargeError,
 )
-from colbert_qdrant.migrate.contents import read_origins
-from colbert_qdrant.migrate.source import canonical_json, read_pages, read_points
+from colbert_qdrant.migrate.contents import read_gone, read_origins
+from colbert_qdrant.migrate.sameness import Digest
+from colbert_qdrant.migrate.source import read_pages, read_points
 from colbert_qdrant.migrate.state import utc_now, write_migration
 from colbert_qdrant.migrate.target import declare, prepare_target
 from colbert_qdrant.points.point import split_by_bytes, to_numbers
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.engines.base import PointId
     from colbert_qdrant.migrate.convert import Converter
     from colbert_qdrant.migrate.job import MigrationJob
+    from colbert_qdrant.migrate.sameness import Sameness
     from colbert_qdrant.points.point import Point
 
 _PAGE_VALUES: Final = 2**21
@@ -156,6 +158,7 @@ class Copier:
         self._report = report
         self._page = _PAGE_POINTS[0]
         self._refused: list[tuple[PointId, EngineError]] = []
+        self.copied = Digest()
         self.written = self.present = self.removed = self.without_tokens = 0  # see `MigrationReport`
 
     async def copy(self) -> None:
@@ -228,29 +231,26 @@ class Copier:
         """Delete points that the source has no more; all points of the target are a migration's."""
         if await count_documents(self._target_engine, self._target) <= self.written + self.present:
             return
-        async for page in read_pages(self._target_engine, self._target, None, limits=self._limits):
-            ids = [record.id for record in page]
-            found: set[PointId] = set()
-            size = self._source.limits.condition_size or len(ids)
-            for start in range(0, len(ids), size):
-                asked = self._source.narrow(models.HasIdCondition(has_id=ids[start : start + size]))
-                async for there in self._ids(asked):
-                    found.update(there)
-            gone = [id for id in ids if id not in found]
-            if gone:
-                await self._target_engine.delete(self._target, points_selector=models.PointIdsList(points=gone))
-                self.removed += len(gone)
+        async for gone in read_gone(self._job, limits=self._limits):
+            await self._target_engine.delete(self._target, points_selector=models.PointIdsList(points=gone))
+            self.removed += len(gone)
 
     async def _find_missing(self, ids: Sequence[PointId]) -> Sequence[PointId]:
-        """Return the points that the target lacks, or has with another payload."""
-        stored = await self._target_engine.retrieve(self._target, ids=ids, with_payload=True, with_vectors=False)
+        """Return the points that the target lacks, or has with another payload or other vectors."""
+        same = self._job.sameness
+        wanted: dict[str, Any] = {"with_payload": True, "with_vectors": same.vectors or False}
+        stored = await self._target_engine.retrieve(self._target, ids=ids, **wanted)
         if not stored:
             return ids
-        current = await self._source_engine.retrieve(
-            self._source.name, ids=[record.id for record in stored], with_payload=True, with_vectors=False
-        )
-        same = await self._source_engine.runtime.compute(_compare_payloads, stored, current)
-        return [id for id in ids if id not in same]
+        current = await self._source_engine.retrieve(self._source.name, ids=[record.id for record in stored], **wanted)
+        found = await self._source_engine.runtime.compute(_find_same, same, current, stored)
+        await self._note_read(found)
+        there = {record.id for record in found}
+        return [id for id in ids if id not in there]
+
+    async def _note_read(self, records: Sequence[models.Record]) -> None:
+        """Add to the digest of what the target has when all is done."""
+        await self._source_engine.runtime.compute(self.copied.add, records)
 
     async def _convert(self, ids: Sequence[PointId]) -> AsyncIterator[list[Point]]:
         """Read points and convert them, in pages of bounded size."""
@@ -261,6 +261,7 @@ class Copier:
             if not records:
                 continue
             points = await self._source_engine.runtime.compute(self._converter.convert, records)
+            await self._note_read(records)
             values = sum(point.values for point in points) / len(points)
             self._page = max(1, min(_PAGE_POINTS[1], int(_PAGE_VALUES / max(values, 1))))
             yield points
@@ -335,10 +336,12 @@ class Copier:
             )
 
 
-def _compare_payloads(stored: Sequence[models.Record], current: Sequence[models.Record]) -> set[Any]:
-    """Return the ids of the points that have the same payload on both sides."""
-    payloads = {record.id: canonical_json(record.payload) for record in stored}
-    return {record.id for record in current if canonical_json(record.payload) == payloads[record.id]}
+def _find_same(
+    same: Sameness, current: Sequence[models.Record], stored: Sequence[models.Record]
+) -> list[models.Record]:
+    """Return the points of the source that are the same in the target."""
+    there = {record.id: record for record in stored}
+    return [record for record in current if same.is_same(record, there[record.id])]
 
 
 def _take_vectors(points: Sequence[Point]) -> list[models.PointVectors]:

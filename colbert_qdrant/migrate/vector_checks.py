@@ -11,7 +11,6 @@ from colbert_qdrant.collection.metadata import count_documents
 from colbert_qdrant.migrate.source import read_points
 from colbert_qdrant.migrate.verdict import Check
 from colbert_qdrant.points.convert import vectors_of
-from colbert_qdrant.points.schema import datatype_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,15 +25,6 @@ if TYPE_CHECKING:
     Records = Mapping[Any, models.Record]
 
 _SHOWN: Final = 5
-_TOLERANCES: Final[Mapping[str, float]] = {
-    "float32": 1e-5,
-    "float16": 2e-3,
-    "uint8": 1e-6,
-    "turbo8": 0.03,
-    "turbo4": 0.25,
-}
-"""The norm of the difference, relative to that of the vector, that reading and writing again may cost."""
-
 _RECOMPUTED: Final = 0.98
 """The least cosine of an encoding and the one that is computed again. Stored token vectors are rounded, so a token on a
 hyperplane may come to its other side."""
@@ -77,13 +67,18 @@ async def check_sample(job: MigrationJob, converter: Converter, contents: Conten
     source = {record.id: record for record in await read_points(job.source_engine, job.source.name, ids)}
     target = {record.id: record for record in await read_points(job.target_engine, job.plan.target, ids)}
     both = [id for id in ids if id in source and id in target]
-    return await job.source_engine.runtime.compute(_check_both, job, converter, source, target, both)
+    return await job.source_engine.runtime.compute(_check_both, job, converter, contents, source, target, both)
 
 
 def _check_both(
-    job: MigrationJob, converter: Converter, source: Records, target: Records, ids: Sequence[Any]
+    job: MigrationJob,
+    converter: Converter,
+    contents: Contents,
+    source: Records,
+    target: Records,
+    ids: Sequence[Any],
 ) -> list[Check]:
-    checks = [_check_copied(job, source, target, ids)]
+    checks = [_check_copied(job, contents, source, target, ids)]
     worst, compared = _compute_again(job.plan, converter, source, target, ids)
     if compared or worst < 1:
         passed = worst >= _RECOMPUTED
@@ -93,15 +88,20 @@ def _check_both(
     return checks
 
 
-def _check_copied(job: MigrationJob, source: Records, target: Records, ids: Sequence[Any]) -> Check:
-    wrong = [
+def _check_copied(job: MigrationJob, contents: Contents, source: Records, target: Records, ids: Sequence[Any]) -> Check:
+    """Check vectors that were copied: those that are cheap to read of all points, the others of some."""
+    same = job.sameness
+    wrong = contents.altered + [
         f"{name!r} of point {id!r}"
         for id in ids
         for name, vector in vectors_of(source[id]).items()
-        if name in job.plan.kept and not _is_same(job, name, vector, vectors_of(target[id]).get(name))
+        if name in job.plan.kept
+        and name not in same.vectors
+        and not same.is_same_vector(name, vector, vectors_of(target[id]).get(name))
     ]
     others = f"other than in the source: {', '.join(wrong[:_SHOWN])}: {_remedy(job.plan)}"
-    return Check(name="copied vectors", passed=not wrong, detail=others if wrong else f"equal in {len(ids)} points")
+    number = contents.points if same.vectors else len(ids)
+    return Check(name="copied vectors", passed=not wrong, detail=others if wrong else f"equal in {number:,} points")
 
 
 def _compute_again(
@@ -131,26 +131,6 @@ async def _count_with(job: MigrationJob, name: str) -> int:
     """Count the points of the target that have a vector."""
     having = models.Filter(must=[models.HasVectorCondition(has_vector=name)])
     return await count_documents(job.target_engine, job.plan.target, having)
-
-
-def _is_same(job: MigrationJob, name: str, one: Any, other: Any) -> bool:
-    if other is None:
-        return False
-    if name in job.source.sparse:
-        return _entries(one) == _entries(other)
-    config, tolerance = job.plan.config, _TOLERANCES[datatype_of(job.source.vectors[name])]
-    stored = {config.token_vector: config.token_datatype, config.fde_vector: config.fde_datatype}
-    if name in stored:
-        tolerance = max(tolerance, _TOLERANCES[stored[name]])
-    first, second = _flatten(one), _flatten(other)
-    return first.shape == second.shape and bool(
-        np.linalg.norm(first - second) <= tolerance * max(float(np.linalg.norm(first)), 1e-12)
-    )
-
-
-def _entries(vector: models.SparseVector) -> dict[int, float]:
-    """Return what a sparse vector holds, in the 32 bits that engines keep of a number."""
-    return dict(zip(vector.indices, np.asarray(vector.values, np.float32).tolist(), strict=True))
 
 
 def _flatten(vector: Any) -> NDArray[np.float32]:

@@ -166,7 +166,9 @@ def test_token_vectors_without_a_name(client: Client, strategy: Strategy) -> Non
     before = everything(client, "docs")
     asked = tokens(QUERIES[0]).tolist()
     shown = client.query_points("docs", query=asked, limit=5).points
-    migration = Migration.plan(client, "docs", encoder=SentenceEncoder(), fde=FDE, strategy=strategy)
+    migration = Migration.plan(
+        client, "docs", encoder=SentenceEncoder(), fde=FDE, strategy=strategy, allow_irreversible=strategy == "in_place"
+    )
     migration.run()
     verdict = migration.verify()
     assert verdict.passed, verdict.reasons

@@ -183,15 +183,25 @@ def test_what_was_written_meanwhile_is_caught_up_with(source: Client, done: Migr
     source.delete("docs", models.PointIdsList(points=[3, 4]))
     source.upsert("docs", [point(50), point(51), point(52), point(5, "an altogether new text")])
     source.set_payload("docs", {"number": "changed"}, points=[9])
-    assert {*failed(done.verify())} >= {"count", "ids", "payloads"}
+    source.update_vectors("docs", [models.PointVectors(id=11, vector={"dense": [0.5] * DIM})])
+    source.delete_vectors("docs", ["dense"], points=[12])
+    assert {*failed(done.verify(sample=1))} >= {"count", "ids", "payloads", "copied vectors"}
     report = done.run()
-    assert (report.points, report.removed, report.present) == (5, 2, COUNT - 4)
+    assert (report.points, report.removed, report.present) == (7, 2, COUNT - 6)
     verdict = done.verify()
     assert verdict.passed, verdict.reasons
     require_kept(everything(source, "docs"), everything(source, "new"))
     hits = ColbertCollection.open("new", client=source, encoder=SentenceEncoder()).search("an altogether new text")
     assert hits[0].id == 5
     assert done.run().points == 0
+
+
+def test_a_vector_alone_that_is_changed_is_found_without_luck(source: Client, done: Migration) -> None:
+    source.update_vectors("docs", [models.PointVectors(id=11, vector={"dense": [0.5] * DIM})])
+    assert "'dense' of point 11" in failed(done.verify(sample=1))["copied vectors"]
+    assert done.run().points == 1
+    assert done.verify().passed
+    assert everything(source, "new")[11].vectors["dense"] == [0.5] * DIM
 
 
 def test_as_many_added_as_deleted(source: Client, done: Migration) -> None:
