@@ -171,11 +171,12 @@ class Migration:
     def run(
         self, *, progress: bool | ProgressReporter = False, points_per_second: float | None = None
     ) -> MigrationReport:
-        """Write every point that the target has not, or has with another payload.
+        """Write every point that the target has not, or has with another payload or other dense or sparse vectors.
 
         A run can be stopped at any time, and begun again: it also catches up with what was written to the source
-        meanwhile. Vectors alone that were changed there are seen by nothing but a sample of `verify`. Points that were
-        deleted from the source are deleted from the target, too.
+        meanwhile. Token vectors and encodings alone that were changed there are found by a sample of `verify` only.
+        Points that were deleted from the source are deleted from the target, too. In place, points get vectors that
+        lack them, or have those of another text.
 
         Args:
             progress: ``True`` for a live bar where stderr is a terminal; it needs the ``progress`` extra. An object of
@@ -204,8 +205,9 @@ class Migration:
     ) -> Verdict:
         """Compare the target with the source, and its two-stage search with the exact one; the outcome is kept.
 
-        All ids and payloads are compared, how many points have which vectors, the vectors of some points, and payload
-        indexes. A server goes on building graphs after `run`: this waits until they are there.
+        All ids, payloads, dense and sparse vectors are compared, how many points have which vectors, the other vectors
+        of some points, and payload indexes. In place, all texts are compared with those that vectors were made of. A
+        server goes on building graphs after `run`: this waits until they are there.
 
         Args:
             sample: Points whose vectors are compared, and computed again.
