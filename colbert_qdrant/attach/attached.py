@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from colbert_qdrant._support import telemetry
 from colbert_qdrant.attach.candidates import candidates_request, own_requests
 from colbert_qdrant.attach.rank import Candidate, rank
+from colbert_qdrant.config.names import require_stored_name
 from colbert_qdrant.encoders.queries import query_tokens
 from colbert_qdrant.errors import SchemaMismatchError
 from colbert_qdrant.search.execute import Stopwatch
@@ -51,6 +52,9 @@ class Attached:
     source: TextSource
     cache: DocumentCache
     warned: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        require_stored_name(self.name)
 
 
 async def search(

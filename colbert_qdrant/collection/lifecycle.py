@@ -22,7 +22,7 @@ from colbert_qdrant.errors import (
 )
 from colbert_qdrant.fde import encoder_from_bytes, make_encoder, version_of
 from colbert_qdrant.points.fingerprint import Fingerprint, canary_tokens
-from colbert_qdrant.points.schema import check_schema, creation_arguments, index_arguments, require_for
+from colbert_qdrant.points.schema import check_schema, creation_arguments, index_arguments, require_for, require_names
 from colbert_qdrant.points.texts import text_source
 from colbert_qdrant.search.limits import Limits
 
@@ -60,6 +60,7 @@ async def create(name: str, *, engine: Engine, encoder: LateInteractionEncoder, 
         ArtefactError: The encoding has to be fitted, and somebody else has the collection that it would be kept in.
         CapabilityError: The server is too old.
     """
+    require_names(name, config, companion=artefacts.SUFFIX)
     capabilities = await engine.capabilities()
     require_for(config, capabilities)
     if config.native:

@@ -12,6 +12,7 @@ from colbert_qdrant.collection import artefacts, lifecycle
 from colbert_qdrant.collection.indexes import make_indexes, names_of
 from colbert_qdrant.collection.metadata import count_documents
 from colbert_qdrant.config import CollectionConfig
+from colbert_qdrant.config.names import require_stored_name
 from colbert_qdrant.encoders.further import FurtherVectors
 from colbert_qdrant.encoders.queries import query_tokens
 from colbert_qdrant.errors import ArtefactError, CollectionExistsError, ConfigurationError, RequestError
@@ -86,6 +87,7 @@ class OpenCollection:
         vector_encoders: Mapping[str, VectorEncoder] | None = None,
     ) -> Self:
         """Create or open a collection; see `ColbertCollection.create`, `open` and `open_or_create`."""
+        require_stored_name(name)
         create = how == "create" or (how == "open_or_create" and not await engine.collection_exists(name))
         stored, encoders, compute = None, vector_encoders or {}, engine.runtime.compute
         if create:

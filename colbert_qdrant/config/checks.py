@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any
 
@@ -56,12 +57,13 @@ def require_bool(name: str, value: object) -> None:
         raise ConfigurationError(f"{name} must be True or False, got {value!r}")
 
 
-def require_number(name: str, value: object, *, minimum: float, maximum: float | None = None) -> None:
-    """Raise unless a value is a finite number within bounds."""
-    largest = float("inf") if maximum is None else maximum
+def require_number(name: str, value: object, *, minimum: float | None = None, maximum: float | None = None) -> None:
+    """Raise unless a value is a finite number within bounds; without a minimum there is no bound."""
+    smallest, largest = -math.inf if minimum is None else minimum, math.inf if maximum is None else maximum
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not minimum <= value <= largest or value == float("inf"):  # type: ignore[operator]
+    if not is_number or not smallest <= value <= largest or math.isinf(value):  # type: ignore[operator, arg-type]
         bounds = f"of at least {minimum}" if maximum is None else f"between {minimum} and {maximum}"
+        bounds = "that is finite" if minimum is None else bounds
         raise ConfigurationError(f"{name} must be a number {bounds}, got {value!r}")
 
 

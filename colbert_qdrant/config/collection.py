@@ -44,7 +44,8 @@ class HnswConfig:
     Args:
         m: Links per node.
         ef_construct: Neighbours considered while building.
-        full_scan_threshold: Kilobytes of vectors per segment below which a scan is used instead of the graph.
+        full_scan_threshold: Kilobytes of vectors per segment below which a scan is used instead of the graph, at
+            least 10.
     """
 
     m: int = 16
@@ -55,7 +56,7 @@ class HnswConfig:
         require_int("m", self.m, minimum=0)
         require_int("ef_construct", self.ef_construct, minimum=4)
         if self.full_scan_threshold is not None:
-            require_int("full_scan_threshold", self.full_scan_threshold, minimum=0)
+            require_int("full_scan_threshold", self.full_scan_threshold, minimum=10)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from colbert_qdrant.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MAX_DENSE_DIM: Final = 65_535
+MAX_DENSE_DIM: Final = 65_536
 """Most dimensions of a Qdrant dense vector (``lib/collection/src/operations/types.rs`` and its documentation)."""
 
 MAX_RAW_DIM: Final = 2**20
@@ -113,7 +113,7 @@ class MuveraConfig(_TaggedSettings):
             Cranfield with centred tokens.
         final_projection: Dimensions to which the whole encoding is cut by a count sketch: every coordinate of the
             long encoding is added, with a random sign, to one random coordinate of the short one. It keeps inner
-            products on average, and only the short encoding has to fit into 65,535 dimensions.
+            products on average, and only the short encoding has to fit into 65,536 dimensions.
         center: Take the mean of a collection's tokens from all tokens before they are encoded, for models whose tokens
             all point one way. It is fitted to the collection once and kept with it.
         partition: ``"kmeans"`` makes the cells those around ``2**k_sim`` centroids of a collection's tokens, others in
@@ -123,7 +123,7 @@ class MuveraConfig(_TaggedSettings):
             on with a collection that was written with it.
 
     Raises:
-        ConfigurationError: A value is out of range, the encoding has more than 65,535 dimensions, or two settings do
+        ConfigurationError: A value is out of range, the encoding has more than 65,536 dimensions, or two settings do
             not go together.
 
     Example:

@@ -8,6 +8,7 @@ from typing import Final, Literal, get_args
 from qdrant_client import models
 
 from colbert_qdrant.config.checks import require_bool, require_int, require_number, require_one_of
+from colbert_qdrant.config.fde import MAX_DENSE_DIM
 
 _LANGUAGES: Final = tuple(each.value for each in models.Language)
 
@@ -64,7 +65,7 @@ class DenseConfig:
     distance: Distance = "cosine"
 
     def __post_init__(self) -> None:
-        require_int("dim", self.dim, minimum=1, maximum=65_535)
+        require_int("dim", self.dim, minimum=1, maximum=MAX_DENSE_DIM)
         require_one_of("distance", self.distance, get_args(Distance))
 
 

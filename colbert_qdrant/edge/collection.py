@@ -13,6 +13,7 @@ from qdrant_client import models
 from qdrant_client.http.models import QueryResponse  # `models.QueryResponse` is another class
 
 from colbert_qdrant.edge import payload_index
+from colbert_qdrant.edge.bounds import check_bounds, check_number
 from colbert_qdrant.edge.describe import collection_info, vector_params
 from colbert_qdrant.edge.failures import engine_errors
 from colbert_qdrant.edge.fields import read_fields, unsupported_error
@@ -174,6 +175,8 @@ class Collection:
 
     def query_batch(self, operation: str, requests: Sequence[models.QueryRequest]) -> list[QueryResponse]:
         """Answers queries in one pass over the collection."""
+        for request in requests:
+            check_bounds(request, f"{self._where}: ")
         with self._engine_call(operation):
             batch = edge.QueryBatchRequest([to_request(request) for request in requests])
             answers = self.shard.query_batch(batch)
@@ -196,6 +199,7 @@ class Collection:
         with_vectors: bool | Sequence[str],
     ) -> tuple[list[models.Record], int | str | None]:
         """Lists points by id or by a payload field, and the offset to go on at."""
+        check_number(limit, 1, None, "limit")
         with self._engine_call("scroll"):
             request = edge.ScrollRequest(
                 offset=offset,

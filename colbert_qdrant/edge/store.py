@@ -23,6 +23,7 @@ from colbert_qdrant.edge.manifest import FILE_NAME, Manifest, dump_models, to_js
 from colbert_qdrant.edge.names import check_name, fold_name
 from colbert_qdrant.edge.params import CreateParams, edge_config, with_segments
 from colbert_qdrant.edge.shards import SHARD_NAME, open_shard
+from colbert_qdrant.edge.vector_changes import check_new_vectors
 from colbert_qdrant.errors import (
     ClosedError,
     CollectionExistsError,
@@ -109,6 +110,7 @@ class Store:
     def create(self, name: str, params: CreateParams, metadata: Mapping[str, Any] | None) -> None:
         """Creates a collection; raises `CollectionExistsError` if a collection or an alias has the name."""
         folder = self._folder(name)
+        check_new_vectors(params, f"collection {name!r}: ")
         params["optimizers_config"] = with_segments(params["optimizers_config"])
         manifest = Manifest({key: dump_models(value) for key, value in params.items() if value})  # type: ignore[arg-type]
         manifest.merge(to_json(metadata or {}))

@@ -11,6 +11,7 @@ import qdrant_edge as edge
 from pydantic import BaseModel
 from qdrant_client import models
 
+from colbert_qdrant.edge.bounds import check_bounds
 from colbert_qdrant.edge.fields import read_fields, same_member
 from colbert_qdrant.edge.manifest import dump_models
 from colbert_qdrant.edge.names import check_name
@@ -19,6 +20,8 @@ from colbert_qdrant.errors import ConfigurationError, SchemaMismatchError
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from enum import Enum
+
+    from colbert_qdrant.edge.params import CreateParams
 
     Config = dict[str, Any]
     VectorNameConfig = models.DenseVectorNameConfig | models.SparseVectorNameConfig
@@ -31,6 +34,19 @@ _UNNAMED = ""
 _KINDS = ("vectors", "sparse_vectors")
 
 
+def check_new_vectors(params: CreateParams, where: str) -> None:
+    """Raises `ConfigurationError` unless a server would take the vectors of a new collection."""
+    for kind in (params["vectors"], params["sparse_vectors"]):
+        for name in kind or () if not isinstance(kind, models.VectorParams) else ():
+            _check_vector_name(name)
+    check_bounds(dict(params), where)
+
+
+def _check_vector_name(name: str) -> None:
+    if name != _UNNAMED:
+        check_name(name, "a vector", max_bytes=_MAX_NAME_BYTES)
+
+
 def with_vector(config: Config, where: str, name: str, value: VectorNameConfig) -> Config:
     """Returns the parameters of a collection with one more vector; the same ones if it has that vector already.
 
@@ -38,8 +54,7 @@ def with_vector(config: Config, where: str, name: str, value: VectorNameConfig) 
         ConfigurationError: The engine can have no such vector.
         SchemaMismatchError: There is another vector of that name.
     """
-    if name != _UNNAMED:
-        check_name(name, "a vector", max_bytes=_MAX_NAME_BYTES)
+    _check_vector_name(name)
     kind, params = _params(value, where, name)
     for each in _KINDS:
         found = _vectors_by_name(config, each).get(name)
@@ -73,6 +88,7 @@ def without_vector(config: Config, where: str, name: str) -> Config:
 
 def with_changes(config: Config, where: str, changes: Mapping[str, models.VectorParamsDiff]) -> Config:
     """Returns the parameters with some dense vectors' changed; raises `SchemaMismatchError` if a vector is missing."""
+    check_bounds(dict(changes), f"{where}: ")
     vectors = _vectors_by_name(config, "vectors")
     unknown = sorted(changes.keys() - vectors.keys())
     if unknown:

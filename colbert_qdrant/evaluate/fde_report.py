@@ -92,7 +92,7 @@ def fde_report(
     limits = _search_limits(depths, candidates)
     if qrels is not None:
         require_measures()
-    config = CollectionConfig(hnsw=HnswConfig(full_scan_threshold=1), fde_quantization=quantization)
+    config = CollectionConfig(hnsw=HnswConfig(full_scan_threshold=10), fde_quantization=quantization)
     # opened first: an engine that is missing is known before the work, not after it
     with encoding_graph(config, dim=fde.dim) if graph else nullcontext() as index:
         documents = _to_tokens(documents, None if encoder is None else encoder.encode_documents)

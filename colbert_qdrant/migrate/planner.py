@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from colbert_qdrant.collection import artefacts
 from colbert_qdrant.collection.metadata import count_documents
+from colbert_qdrant.config.names import require_collection_name, require_stored_name
 from colbert_qdrant.errors import ConfigurationError, MigrationError
 from colbert_qdrant.fde import encoder_from_bytes, make_encoder
 from colbert_qdrant.migrate.costs import measure_costs
@@ -45,6 +46,7 @@ async def plan_migration(
     source_engine: Engine, target_engine: Engine, name: str, target: str | None, options: MigrationOptions
 ) -> MigrationJob:
     """Plan a migration; see `Migration.plan`."""
+    require_stored_name(name)
     source = await read_source(source_engine, name, options.filter)
     target = _target_name(source, target, options, same_engine=source_engine.client is target_engine.client)
     begun = await read_migration(target_engine, source.name) if options.in_place else None
@@ -179,9 +181,9 @@ def _target_name(source: Source, name: str | None, options: MigrationOptions, *,
         if name not in (None, source.name) or not same_engine:
             raise ConfigurationError("in place the source is the target: leave target and target_client out")
         return source.name
-    if name == "":
-        raise ConfigurationError("target is an empty name: give one, or leave it out")
-    chosen = name or (f"{source.name}_colbert" if same_engine else source.name)
+    usual = f"{source.name}_colbert" if same_engine else source.name
+    chosen = usual if name is None else name
+    require_collection_name(chosen, what="a target")
     if same_engine and chosen == source.name:
         raise ConfigurationError(
             f"source and target are both collection {chosen!r}: name another target, or use strategy='in_place'"

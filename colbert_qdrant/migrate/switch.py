@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qdrant_client import models
 
 from colbert_qdrant.collection.metadata import count_documents
+from colbert_qdrant.config.names import require_collection_name
 from colbert_qdrant.errors import ConfigurationError, MigrationError
 from colbert_qdrant.migrate.state import Switch, utc_now, write_migration
 from colbert_qdrant.migrate.target import remove_vectors
@@ -24,6 +25,7 @@ async def switch_alias(job: MigrationJob, alias: str, *, force: str | None) -> N
         raise ConfigurationError("in place there is one collection, and nothing to switch: use it as it is")
     if force is not None and not force.strip():
         raise ConfigurationError("force is the reason, which is kept: say why no passed verification is needed")
+    require_collection_name(alias, what="an alias")
     state = await job.read_state()
     if force is None:
         await require_verified(job, state)

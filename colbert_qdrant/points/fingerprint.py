@@ -106,6 +106,7 @@ class Fingerprint:
                 raise _unreadable_error(f"its {name} is a {type(data[name]).__name__}")
         if not isinstance(data["fde"].get("token_dim"), int):
             raise _unreadable_error("it does not say how many dimensions a token has")
+        data = {**data, "layout": _with_a_bound_of_today(data["layout"])}
         canary = None if data["canary"] == _UNFITTED else _read_canary(data["canary"])
         return cls(**{name: data[name] for name in names - {"canary"}}, canary=canary)
 
@@ -149,6 +150,14 @@ def canary_tokens(dim: int) -> TokenEmbeddings:
     total = sum(_CANARY_LENGTHS)
     values = np.sin(np.arange(1, total * dim + 1) ** 1.5).reshape(total, dim)
     return TokenEmbeddings(values / np.linalg.norm(values, axis=1, keepdims=True), _CANARY_LENGTHS)
+
+
+def _with_a_bound_of_today(layout: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings with the graph's default where 0.1.0 took a threshold that servers refuse."""
+    match layout:
+        case {"hnsw": {"full_scan_threshold": int(threshold), **others}} if threshold < 10:
+            return {**layout, "hnsw": {**others, "full_scan_threshold": None}}
+    return layout
 
 
 def _unreadable_error(problem: str) -> SchemaMismatchError:

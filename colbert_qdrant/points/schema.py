@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from qdrant_client import models
 
+from colbert_qdrant.config.names import require_collection_name, require_key, require_path, require_vector_names
 from colbert_qdrant.errors import SchemaMismatchError
 
 if TYPE_CHECKING:
@@ -76,6 +77,23 @@ def require_for(config: CollectionConfig, capabilities: Capabilities) -> None:
             what=f"tenant_field={config.tenant_field!r}",
             remedy="use payload_indexes, which finds a tenant's documents more slowly",
         )
+
+
+def require_names(name: str, config: CollectionConfig, *, companion: str) -> None:
+    """Raise `ConfigurationError` unless a server would take all names of a new collection.
+
+    Args:
+        name: The collection's name.
+        config: Its settings.
+        companion: The suffix in the name of the collection that keeps what is fitted.
+    """
+    require_collection_name(name, suffix=companion if config.fde.needs_fit else "")
+    require_vector_names((*config.prefetch_vectors, config.token_vector))
+    for key in config.indexes:
+        require_path("tenant_field" if key == config.tenant_field else f"payload_indexes[{key!r}]", key)
+    if not config.native:
+        require_key("text_key", config.text_key or "")
+        require_key("id_key", config.id_key)
 
 
 def creation_arguments(

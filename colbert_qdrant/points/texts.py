@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from qdrant_client import models
 
+from colbert_qdrant._support.paths import parse_path, values_at
 from colbert_qdrant.errors import InvalidDocumentError
-from colbert_qdrant.points.paths import parse_path, values_at
 
 if TYPE_CHECKING:
+    from colbert_qdrant._support.paths import Step
     from colbert_qdrant.config import CollectionConfig
-    from colbert_qdrant.points.paths import Step
 
 TextOf: TypeAlias = Callable[[dict[str, Any]], str | None]
 """Takes a payload and returns its text, or ``None`` if it has none."""

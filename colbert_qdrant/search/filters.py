@@ -12,6 +12,7 @@ from uuid import UUID
 
 from qdrant_client import models
 
+from colbert_qdrant.config.names import require_path
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.points.ids import INT_RANGE
 from colbert_qdrant.points.values import plain
@@ -91,7 +92,7 @@ def _entry(key: str, value: Any, depth: int) -> list[models.Condition]:
         raise _wrong(key, "is no payload key: use a string that is not empty")
     if key.startswith("$"):
         return [_logic(key, value, depth + 1)]
-    _text(key, key)
+    require_path("where", _text(key, key))
     if isinstance(value, Mapping):
         return _operators(key, {plain(name): _plain(operand) for name, operand in value.items()})
     value = _plain(value)

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Final, ForwardRef, Literal, TypeAlias, Ty
 
 from qdrant_client import models  # noqa: TC002 - the hints of options resolve at run time
 
-from colbert_qdrant.config.checks import require_int
+from colbert_qdrant.config.checks import require_int, require_number
+from colbert_qdrant.config.names import require_path
 from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.points.values import plain
 from colbert_qdrant.search.filters import Where, combine_filters
 from colbert_qdrant.search.fusion import Fusion, check_fusion
 from colbert_qdrant.search.limits import Limits, filter_keys
@@ -140,10 +142,14 @@ class CheckedOptions:
 
     def __post_init__(self, where: Where | None) -> None:
         object.__setattr__(self, "filter", combine_filters(self.filter, where))
+        for name in ("limit", "offset", "candidates", "score_threshold", "token_threshold"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
         if self.mode not in get_args(SearchMode):
             raise ConfigurationError(f"unknown mode {self.mode!r}: use one of {', '.join(get_args(SearchMode))}")
-        if self.limit < 1:
-            raise ConfigurationError(f"limit must be at least 1, got {self.limit}")
+        require_int("limit", self.limit, minimum=1)
+        require_int("offset", self.offset, minimum=0)
+        if self.candidates is not None:
+            require_int("candidates", self.candidates, minimum=1)
         if self.candidates is not None and self.candidates < self.limit:
             raise ConfigurationError(
                 f"candidates={self.candidates} is less than limit={self.limit}: the first stage must find at least "
@@ -151,10 +157,20 @@ class CheckedOptions:
             )
         self._check_offset()
         self._check_fusion()
+        self._check_bounds()
+
+    def _check_bounds(self) -> None:
+        """Refuse what servers would: https://api.qdrant.tech/api-reference/search/query-points."""
+        for name in ("score_threshold", "token_threshold"):
+            if getattr(self, name) is not None:
+                require_number(name, getattr(self, name))
+        if self.params is not None and self.params.hnsw_ef is not None:
+            require_int("params.hnsw_ef", self.params.hnsw_ef, minimum=1)
+        quantization = None if self.params is None else self.params.quantization
+        if quantization is not None and quantization.oversampling is not None:
+            require_number("params.quantization.oversampling", quantization.oversampling, minimum=1)
 
     def _check_offset(self) -> None:
-        if self.offset < 0:
-            raise ConfigurationError(f"offset must be at least 0, got {self.offset}")
         if self.offset and self.mode not in ("fde", "exact") and self.offset + self.limit > self.first_stage_limit:
             raise ConfigurationError(
                 f"offset={self.offset} and limit={self.limit} go past the {self.first_stage_limit} candidates: raise "
@@ -242,8 +258,7 @@ def check_grouping(group_by: str, group_size: int) -> None:
     Raises:
         ConfigurationError: The payload key is empty, or the size too small.
     """
-    if not isinstance(group_by, str) or not group_by:
-        raise ConfigurationError(f"group_by={group_by!r}: name a payload key")
+    require_path("group_by", group_by)
     require_int("group_size", group_size, minimum=1)
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from colbert_qdrant import ColbertCollection, DocumentId, SearchMode
     from colbert_qdrant.config import VectorDatatype
 
-GRAPHS = replace(CONFIG, hnsw=HnswConfig(full_scan_threshold=1))
+GRAPHS = replace(CONFIG, hnsw=HnswConfig(full_scan_threshold=10))
 LIMITS = st.sampled_from([1, 2, 3, 5, LARGE])
 QUERIES = st.lists(TEXTS, min_size=1, max_size=3)
 

@@ -249,7 +249,7 @@ def test_reopened_collection_is_the_same(engine: Engine, encoder: WordEncoder) -
 
 
 def test_search_finds_the_same_after_the_graph_is_built(engine: Engine, client: Client, encoder: WordEncoder) -> None:
-    config = CollectionConfig(fde=CONFIG.fde, hnsw=HnswConfig(full_scan_threshold=1))
+    config = CollectionConfig(fde=CONFIG.fde, hnsw=HnswConfig(full_scan_threshold=10))
     collection = ColbertCollection.create(engine.name, client=client, encoder=encoder, config=config)
     collection.upsert(DOCUMENTS)
     before = collection.search_batch(QUERIES, limit=10, candidates=120)

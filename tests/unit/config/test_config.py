@@ -97,7 +97,7 @@ def test_settings_that_are_not_used_are_those_of_before_they_were_there() -> Non
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"dim": 0}, "dim must be between 1 and 65535"),
+        ({"dim": 0}, "dim must be between 1 and 65536"),
         ({"dim": 64, "hidden": 32}, "dim=64 is more than the hidden=32 features it is cut from: raise hidden"),
         ({"epochs": -1}, "epochs must be between 0 and"),
         ({"learn_tokens": 0}, "learn_tokens must be between 1 and"),

@@ -175,7 +175,7 @@ def test_a_crashed_create_leaves_no_collection(tmp_path: Path) -> None:
 
 def test_a_create_that_fails_leaves_no_collection(client: EdgeClient) -> None:
     with pytest.raises(EngineError):
-        client.create_collection("docs", DENSE.model_copy(update={"size": -1}))
+        client.create_collection("docs", DENSE, hnsw_config=models.HnswConfigDiff(m=2**70))
     assert not client.collection_exists("docs")
     client.create_collection("docs", DENSE)
 
@@ -294,7 +294,7 @@ def test_optimize_builds_the_graph_and_keeps_the_points(client: EdgeClient) -> N
     client.create_collection(
         "docs",
         models.VectorParams(size=32, distance=models.Distance.EUCLID),
-        hnsw_config=models.HnswConfigDiff(m=8, full_scan_threshold=1),
+        hnsw_config=models.HnswConfigDiff(m=8, full_scan_threshold=10),
         optimizers_config=models.OptimizersConfigDiff(indexing_threshold=1, default_segment_number=1),
     )
     client.upsert("docs", [models.PointStruct(id=n, vector=[float(n)] * 32) for n in range(500)])

@@ -22,7 +22,7 @@ def docs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     folder: Path = tmp_path_factory.mktemp("store")
     config = CollectionConfig(
         fde=MuveraConfig(k_sim=3, dim_proj=8, r_reps=8),
-        hnsw=HnswConfig(full_scan_threshold=1),
+        hnsw=HnswConfig(full_scan_threshold=10),
         payload_indexes=request.param,
     )
     with GraphEdge(folder) as client:

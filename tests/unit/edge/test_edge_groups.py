@@ -273,7 +273,7 @@ def test_through_a_graph(client: EdgeClient) -> None:
     client.create_collection(
         "docs",
         vectors,
-        hnsw_config=models.HnswConfigDiff(m=16, full_scan_threshold=1),
+        hnsw_config=models.HnswConfigDiff(m=16, full_scan_threshold=10),
         optimizers_config=models.OptimizersConfigDiff(indexing_threshold=1, default_segment_number=1),
     )
     rows = np.random.default_rng(3).normal(size=(2000, 8))

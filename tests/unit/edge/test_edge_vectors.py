@@ -66,7 +66,7 @@ def segmented(client: EdgeClient) -> None:
 
 def big(client: EdgeClient, **params: Any) -> None:
     vectors = {"v": models.VectorParams(size=DIM, distance=DOT, **params)}
-    hnsw = models.HnswConfigDiff(full_scan_threshold=1)
+    hnsw = models.HnswConfigDiff(full_scan_threshold=10)
     optimizers = models.OptimizersConfigDiff(indexing_threshold=1, default_segment_number=1)
     client.create_collection("docs", vectors, hnsw_config=hnsw, optimizers_config=optimizers)
     client.upsert("docs", [models.PointStruct(id=n, vector={"v": row.tolist()}) for n, row in enumerate(MATRIX)])

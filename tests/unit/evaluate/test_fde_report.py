@@ -156,7 +156,7 @@ def test_the_graph_is_a_graph() -> None:
     documents, queries = (
         np.random.default_rng(seed).standard_normal((n, 128)).astype(np.float32) for seed, n in ((0, 3_000), (1, 20))
     )
-    config = CollectionConfig(hnsw=HnswConfig(m=8, full_scan_threshold=1), segments=1)
+    config = CollectionConfig(hnsw=HnswConfig(m=8, full_scan_threshold=10), segments=1)
     with encoding_graph(config, dim=128) as graph:
         graph.build(documents)
         found = graph.search(queries, limit=100)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colbert_qdrant import InvalidDocumentError
-from colbert_qdrant.points.paths import parse_path, values_at
+from colbert_qdrant._support.paths import parse_path, values_at
 from colbert_qdrant.points.texts import TextSource
 
 KEYS = st.sampled_from(["a", "b", "the text", "_node_content"])

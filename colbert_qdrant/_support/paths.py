@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from colbert_qdrant.errors import ConfigurationError
@@ -16,7 +17,7 @@ from colbert_qdrant.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_STEP: Final = re.compile(r'(?:^|\.)(?:"(?P<quoted>[^"]+)"|(?P<bare>[\w-]+))|\[(?P<index>[0-9]*)\]')
+_STEP: Final = re.compile(r'(?:^|(?!^)\.)(?:"(?P<quoted>[^"\\]*)"|(?P<bare>[^\s."\\\[\]]+))|\[(?P<index>[0-9]*)\]')
 
 Step: TypeAlias = str | int | None
 """A key, an index in a list, or ``None`` for all elements of a list."""
@@ -34,16 +35,21 @@ def parse_path(path: str) -> list[Step]:
     """
     steps: list[Step] = []
     position = 0
-    while isinstance(path, str) and (found := _STEP.match(path, position)):
-        index = found["index"]
-        steps.append((found["quoted"] or found["bare"]) if index is None else int(index) if index else None)
+    while isinstance(path, str) and (found := _STEP.match(path, position)) and _is_bare(found["bare"] or ""):
+        key, index = found["quoted"] if found["bare"] is None else found["bare"], found["index"]
+        steps.append(key if index is None else int(index) if index else None)
         position = found.end()
     if not steps or not isinstance(steps[0], str) or position != len(path):
         raise ConfigurationError(
             f"{path!r} is no path into a payload: write 'key', 'key.inner', 'list[0].key' or 'list[].key', and keys "
-            "with other characters in double quotes"
+            "with other characters in double quotes, as in '\"a key\"'"
         )
     return steps
+
+
+def _is_bare(key: str) -> bool:
+    """Tell whether Qdrant reads a key without quotes, whatever the language; it has not heard of other characters."""
+    return all(each.isalnum() or each in "_-" or unicodedata.category(each)[0] == "M" for each in key)
 
 
 def values_at(payload: Any, steps: Sequence[Step]) -> Iterator[Any]:
