@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from colbert_qdrant.collection import artefacts
 from colbert_qdrant.collection.aliases import real_name
-from colbert_qdrant.collection.companion import digest
+from colbert_qdrant.collection.companion import SUFFIX, digest
 from colbert_qdrant.collection.indexes import make_indexes, missing_indexes
 from colbert_qdrant.collection.metadata import read_fingerprint, to_metadata, write_metadata, write_to_reserved_point
 from colbert_qdrant.config import CollectionConfig
@@ -60,7 +60,7 @@ async def create(name: str, *, engine: Engine, encoder: LateInteractionEncoder, 
         ArtefactError: The encoding has to be fitted, and somebody else has the collection that it would be kept in.
         CapabilityError: The server is too old.
     """
-    require_names(name, config, companion=artefacts.SUFFIX)
+    require_names(name, config, companion=SUFFIX)
     capabilities = await engine.capabilities()
     require_for(config, capabilities)
     if config.native:
