@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from qdrant_client import models
 
 from colbert_qdrant.config.checks import require_bool, require_int, require_number, require_one_of
 from colbert_qdrant.config.fde import MAX_DENSE_DIM
 
-_LANGUAGES: Final = tuple(each.value for each in models.Language)
+_NOT_STEMMED: Final = ("thai",)
+"""Languages of the multilingual tokenizer that the stemmers and stop words do not know."""
+
+_WITHOUT_SPACES: Final = ("chinese", "japanese", *_NOT_STEMMED)
+_LANGUAGES: Final = (*(each.value for each in models.Language), *_NOT_STEMMED)
 
 Distance = Literal["cosine", "dot", "euclid", "manhattan"]
 """The way in which two dense vectors are compared."""
@@ -25,7 +29,8 @@ class Bm25Config:
 
     Args:
         language: The language whose stop words and word endings are left out: ``"english"``, ``"german"``, … (those of
-            the Snowball stemmers).
+            the Snowball stemmers). ``"chinese"``, ``"japanese"`` and ``"thai"``, which are written without spaces, are
+            split into words by Qdrant's multilingual tokenizer.
         k: Term saturation: the larger, the more it counts that a word comes once more.
         b: Length normalisation: how much long documents lose, from 0 to 1.
         avg_len: Words of an average document. Qdrant does not find it out by itself.
@@ -47,6 +52,15 @@ class Bm25Config:
         require_number("b", self.b, minimum=0, maximum=1)
         require_number("avg_len", self.avg_len, minimum=1)
         require_bool("ascii_folding", self.ascii_folding)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of Qdrant's model, as servers take them."""
+        of_language: dict[str, Any] = {} if self.language in _NOT_STEMMED else {"language": self.language}
+        if self.language in _WITHOUT_SPACES:
+            of_language["tokenizer"] = "multilingual"
+        numbers = {"k": self.k, "b": self.b, "avg_len": self.avg_len}
+        return {**of_language, **numbers, "ascii_folding": self.ascii_folding}
 
 
 @dataclass(frozen=True, kw_only=True)

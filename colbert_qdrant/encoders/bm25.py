@@ -34,7 +34,10 @@ class LocalBm25:
                 "BM25 is computed by the embedded engine's package where a server does not: pip install "
                 "'colbert-qdrant[edge]', or use Qdrant 1.16 or newer"
             ) from error
-        self._model = edge.Bm25(edge.Bm25Config(**_options(config)))
+        options = config.options
+        if "tokenizer" in options:
+            options["tokenizer"] = edge.TokenizerType.Multilingual
+        self._model = edge.Bm25(edge.Bm25Config(**options))
 
     def documents(self, texts: Sequence[str]) -> list[SparseVector | None]:
         """Make a vector per document, of how much its words count in it; ``None`` if it has stop words only."""
@@ -49,7 +52,7 @@ class ServerBm25:
     """Leaves BM25's vectors to the server, which is sent the texts."""
 
     def __init__(self, config: Bm25Config) -> None:
-        self._options = _options(config)
+        self._options = config.options
 
     def documents(self, texts: Sequence[str]) -> list[models.Document]:
         """Return a text per document."""
@@ -63,16 +66,6 @@ class ServerBm25:
 def make_bm25(config: Bm25Config, capabilities: Capabilities) -> LocalBm25 | ServerBm25:
     """Make the object that makes BM25's vectors for an engine."""
     return ServerBm25(config) if capabilities.has("bm25_inference") else LocalBm25(config)
-
-
-def _options(config: Bm25Config) -> dict[str, Any]:
-    return {
-        "language": config.language,
-        "k": config.k,
-        "b": config.b,
-        "avg_len": config.avg_len,
-        "ascii_folding": config.ascii_folding,
-    }
 
 
 def _to_sparse(vector: Any) -> SparseVector | None:

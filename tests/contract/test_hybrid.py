@@ -407,6 +407,29 @@ def test_documents_that_are_most_like_one(docs: ColbertCollection) -> None:
 GROUPED = [Document(number, text, {"book": f"b{number % 7}"}) for number, text in enumerate(TEXTS)]
 
 
+WITHOUT_SPACES = {
+    "chinese": ("渡轮中午离开港口。", ["港口", "渡轮", "中午"]),
+    "japanese": ("フェリーは正午に港を出ます。", ["フェリー", "正午", "港"]),
+    "thai": ("เรือข้ามฟากออกจากท่าเรือตอนเที่ยง", ["ท่าเรือ", "ตอนเที่ยง"]),
+}
+
+
+@pytest.mark.parametrize("language", WITHOUT_SPACES)
+def test_words_of_languages_without_spaces_are_found(engine: Engine, client: Client, language: str) -> None:
+    text, words = WITHOUT_SPACES[language]
+    config = CollectionConfig(fde=CONFIG.fde, bm25=Bm25Config(language=language))
+    docs = ColbertCollection.create(engine.name, client=client, encoder=WordEncoder(), config=config)
+    docs.upsert([Document(1, text), Document(2, "something else"), Document(3, "ฟาก 午後 下午")])
+    for word in words:
+        assert [hit.id for hit in docs.search(word, prefetch=["bm25"])] == [1]
+
+
+def test_a_language_that_cannot_be_split_is_refused() -> None:
+    for language in ("khmer", "lao", "burmese", "korean", "klingon", ""):
+        with pytest.raises(ConfigurationError, match="language="):
+            Bm25Config(language=language)
+
+
 @pytest.fixture
 def books(engine: Engine, client: Client) -> ColbertCollection:
     config = CollectionConfig(fde=CONFIG.fde, payload_indexes={"book": "keyword"})

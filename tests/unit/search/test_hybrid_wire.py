@@ -66,6 +66,23 @@ def test_a_server_that_can_makes_bm25_of_texts(server: FaultyServer, client: Qdr
     assert (search["using"], search["limit"]) == ("colbert", 3)
 
 
+@pytest.mark.parametrize(
+    ("language", "options"),
+    [
+        ("japanese", {"language": "japanese", "tokenizer": "multilingual"}),
+        ("chinese", {"language": "chinese", "tokenizer": "multilingual"}),
+        ("thai", {"tokenizer": "multilingual"}),
+    ],
+)
+def test_a_server_is_told_to_split_texts_without_spaces(
+    server: FaultyServer, client: QdrantClient, language: str, options: dict[str, str]
+) -> None:
+    docs = create(client, replace(CONFIG, bm25=Bm25Config(language=language)))
+    docs.upsert([Document(1, "港")])
+    sent = server.bodies[-1]["points"][0]["vector"]["bm25"]["options"]
+    assert sent == {**{key: value for key, value in OPTIONS.items() if key != "language"}, **options}
+
+
 @pytest.mark.parametrize("version", ["1.13.0", "1.15.5"])
 def test_an_older_server_gets_vectors(server: FaultyServer, client: QdrantClient, version: str) -> None:
     server.version = version
