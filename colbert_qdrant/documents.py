@@ -40,6 +40,7 @@ class SearchHit:
         id: The id the document was stored under, with its type; in a native collection the point's, a number or string.
         score: MaxSim, the sum over query tokens of the best match in the document (not normalised by the number
             of query tokens); in mode ``"fde"`` the inner product of the encodings, which estimates MaxSim.
+            On every engine it is a float32, so that equal documents have equal scores.
         text: The document's text; ``None`` if the search was asked for no payload, or the payload has no text.
         payload: The document's payload, without this library's own keys; in a native collection all of it.
         found_by: The vectors that found it, where several find candidates (see ``prefetch`` in `SearchOptions`); else,

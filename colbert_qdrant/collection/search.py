@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from qdrant_client import models
 
 from colbert_qdrant._support import telemetry
-from colbert_qdrant.documents import SearchGroup
+from colbert_qdrant.documents import SearchGroup, id_sort_key
 from colbert_qdrant.encoders.queries import one_query
 from colbert_qdrant.errors import InvalidQueryError
 from colbert_qdrant.points.convert import vectors_of
@@ -39,12 +39,11 @@ async def search(
         watch.lap("encode")
         requests = await compute(collection.build_requests, tokens, further, builder)
         watch.lap("fde")
-        answers = await execute(collection.engine, collection.name, requests, builder=builder)
+        found = await execute(collection.engine, collection.name, requests, builder=builder)
         watch.lap("request")
-    responses = iter(answers.responses)
-    hits = [each.hits(responses, collection.config, with_payload=options.with_payload) for each in requests]
+    hits = found.hits(collection.config, with_payload=options.with_payload)
     for each in hits if options.timings else []:
-        each.timings = watch.timings(server=answers.seconds)
+        each.timings = watch.timings(server=found.seconds)
     return hits
 
 
@@ -59,16 +58,19 @@ async def search_groups(
     options = await collection.allowed(lambda limits: asked.within(limits, config))
     with telemetry.operation("search", mode=options.mode, queries=1, limit=options.limit):
         tokens, further = await compute(collection.encode_queries, queries, options)
-        builder = await _builder(collection, options)
+        builder = replace(await _builder(collection, options), ties=0)
         (request,) = await compute(collection.build_requests, tokens, further, builder, tell_found_by=False)
         if request.main is None:
             return []
         groups = await collection.engine.search_groups(
             collection.name, request.main, group_by=group_by, group_size=group_size
         )
-    return [
+    found = [
         SearchGroup(key=each.id, hits=to_hits(each.hits, config, with_payload=options.with_payload)) for each in groups
     ]
+    return sorted(
+        found, key=lambda group: (-max((hit.score for hit in group.hits), default=0.0), id_sort_key(group.key))
+    )
 
 
 async def more_like(collection: OpenCollection, id: DocumentId, options: CheckedOptions) -> SearchHits:

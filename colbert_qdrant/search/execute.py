@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from colbert_qdrant.documents import SearchTimings
@@ -15,32 +16,63 @@ if TYPE_CHECKING:
     from qdrant_client import models
     from qdrant_client.http.models import QueryResponse
 
+    from colbert_qdrant.config import CollectionConfig
+    from colbert_qdrant.documents import SearchHits
     from colbert_qdrant.engines import Engine
     from colbert_qdrant.search.limits import Limits
     from colbert_qdrant.search.request import RequestBuilder, SearchRequest
 
 
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What searches found.
+
+    Attributes:
+        searches: The searches, as they were sent.
+        responses: An answer to each part of each, in their order.
+        seconds: How long the server worked; ``None`` if the engine does not say.
+    """
+
+    searches: Sequence[SearchRequest]
+    responses: Sequence[QueryResponse]
+    seconds: float | None
+
+    def hits(self, config: CollectionConfig, *, with_payload: bool) -> list[SearchHits]:
+        """Return the hits of each search."""
+        responses = iter(self.responses)
+        return [each.hits(responses, config, with_payload=with_payload) for each in self.searches]
+
+
 async def execute(
     engine: Engine, collection: str, searches: Sequence[SearchRequest], *, builder: RequestBuilder
-) -> Answers:
-    """Send searches; one that was filtered and found too little through the graph is sent once more without it.
+) -> Found:
+    """Send searches, and once more those whose answer is not all that it could be.
 
-    Returns:
-        An answer to each part of each search, in their order.
+    Those are filtered ones that found too little through the graph, and ones where too many hits are equal to tell
+    which of them are wanted.
     """
-    options, config = builder.options, builder.config
-    answers = await _send(engine, collection, [part for each in searches for part in each.parts], options.limits)
-    if not (options.may_fall_short(config) and builder.capabilities.has("search_params")):
-        return answers
-    start, short = 0, dict[int, "models.QueryRequest"]()
-    for each in searches:
-        if each.main is not None and len(answers.responses[start].points) < options.limit:
-            short[start] = without_graph(each.main, config.fde_vector)
+    limits, final = builder.options.limits, list(searches)
+    answers = await _send(engine, collection, [part for each in searches for part in each.parts], limits)
+    start, again = 0, dict[int, "models.QueryRequest"]()
+    for number, each in enumerate(searches):
+        better = _better(each, answers.responses[start].points, builder) if each.main is not None else None
+        if better is not None and better.main is not None:
+            final[number], again[start] = better, better.main
         start += len(each.parts)
-    again = await _send(engine, collection, list(short.values()), options.limits)
-    replaced = dict(zip(short, again.responses, strict=True))
+    second = await _send(engine, collection, list(again.values()), limits)
+    replaced = dict(zip(again, second.responses, strict=True))
     responses = [replaced.get(number, response) for number, response in enumerate(answers.responses)]
-    return Answers(responses, _sum(answers.seconds, again.seconds))
+    return Found(searches=final, responses=responses, seconds=_sum(answers.seconds, second.seconds))
+
+
+def _better(
+    search: SearchRequest, found: Sequence[models.ScoredPoint], builder: RequestBuilder
+) -> SearchRequest | None:
+    """Return the search that finds what this one did not; ``None`` if it found all."""
+    may_fall_short = builder.options.may_fall_short(builder.config) and builder.capabilities.has("search_params")
+    if may_fall_short and search.main is not None and len(found) < search.start + search.limit:
+        return replace(search, main=without_graph(search.main, builder.config.fde_vector))
+    return search.whole(found)
 
 
 async def _send(engine: Engine, collection: str, requests: Sequence[models.QueryRequest], limits: Limits) -> Answers:

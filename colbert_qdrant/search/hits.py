@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from colbert_qdrant.documents import SearchHit, SearchHits
 from colbert_qdrant.points.convert import document_id, to_document
 
@@ -24,6 +26,9 @@ def to_hits(
 ) -> SearchHits:
     """Convert search results to hits, in the order of (−score, id): ties come in the same order every time.
 
+    A score is what the engine computed, a float32, also where it came as decimal digits.
+
+
     Raises:
         SchemaMismatchError: A point holds no document.
     """
@@ -37,8 +42,9 @@ def to_hits(
 def _to_hit(
     point: models.ScoredPoint, config: CollectionConfig, *, with_payload: bool, found_by: tuple[str, ...]
 ) -> SearchHit:
+    score = float(np.float32(point.score))
     if not with_payload:
-        return SearchHit(document_id(point, config), point.score, found_by=found_by)
+        return SearchHit(document_id(point, config), score, found_by=found_by)
     document = to_document(point, config)
     text = None if config.native and not document.text else document.text
-    return SearchHit(document.id, point.score, text, document.payload, found_by)
+    return SearchHit(document.id, score, text, document.payload, found_by)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from qdrant_client import models
@@ -12,7 +12,7 @@ from colbert_qdrant.search.fusion import fusion_parts
 from colbert_qdrant.search.hits import to_hits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -26,6 +26,8 @@ Part = TypeVar("Part", models.QueryRequest, models.Prefetch)
 
 _MIN_HNSW_EF: Final = 128
 _BINARY_OVERSAMPLING: Final = 4.0
+_TIES: Final = 10
+"""Hits asked for before and after those wanted: engines return equal ones in any order, and here their ids decide."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +37,16 @@ class SearchRequest:
     Attributes:
         main: Finds the hits; ``None`` if there is nothing to search for, and nothing is found.
         prefetches: Tell the vectors that found each hit, where there are several.
+        start, limit: The hits that are wanted among those that ``main`` finds: those with equal scores at their borders
+            come in any order, and are found with them.
+        candidates: Most hits that ``main`` could find.
     """
 
     main: models.QueryRequest | None
     prefetches: Mapping[str, models.QueryRequest]
+    start: int = 0
+    limit: int = 0
+    candidates: int = 0
 
     @property
     def parts(self) -> list[models.QueryRequest]:
@@ -53,7 +61,20 @@ class SearchRequest:
             return SearchHits()
         main = next(answers)
         found_by = {name: {point.id for point in next(answers).points} for name in self.prefetches}
-        return to_hits(main.points, config, with_payload=with_payload, found_by=found_by)
+        hits = to_hits(main.points, config, with_payload=with_payload, found_by=found_by)
+        return SearchHits(hits[self.start : self.start + self.limit])
+
+    def whole(self, found: Sequence[models.ScoredPoint]) -> SearchRequest | None:
+        """Return the search for all candidates, if what was found leaves open which of equal ones are wanted."""
+        main, end = self.main, self.start + self.limit
+        if main is None or not found or (main.limit or 0) >= self.candidates:
+            return None
+        torn_before = bool(main.offset) and len(found) > self.start and found[0].score == found[self.start].score
+        torn_after = len(found) == main.limit and len(found) > end and found[-1].score == found[end - 1].score
+        if not (torn_before or torn_after):
+            return None
+        request = main.model_copy(update={"offset": None, "limit": self.candidates})
+        return replace(self, main=request, start=self.start + (main.offset or 0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +86,14 @@ class RequestBuilder:
         config: The collection's settings.
         capabilities: The capabilities of the engine.
         shard_key: The shards that are searched; ``None`` for all.
+        ties: How many hits to ask for before and after those wanted.
     """
 
     options: CheckedOptions
     config: CollectionConfig
     capabilities: Capabilities
     shard_key: str | int | None = None
+    ties: int = _TIES
 
     def build(
         self, tokens: NDArray[np.float32], vectors: Mapping[str, Any], *, tell_found_by: bool = True
@@ -90,7 +113,15 @@ class RequestBuilder:
         if asked and not vectors and self.config.fde_vector not in asked:
             return SearchRequest(main=None, prefetches={})
         found_by = self._prefetch_requests(vectors) if tell_found_by and len(asked) > 1 else {}
-        return SearchRequest(main=self.request(tokens, vectors), prefetches=found_by)
+        main, limit = self.request(tokens, vectors), self.options.limit
+        candidates = 0 if main.prefetch is None else sum(asked.values())
+        return SearchRequest(
+            main=main,
+            prefetches=found_by,
+            start=self.options.offset - (main.offset or 0),
+            limit=limit,
+            candidates=min(candidates, self.options.limits.query_limit or candidates),
+        )
 
     def request(self, tokens: NDArray[np.float32], vectors: Mapping[str, Any]) -> models.QueryRequest:
         """Build the one request that answers a query; see `build`."""
@@ -147,10 +178,12 @@ class RequestBuilder:
     def _page(self, query_tokens: int) -> dict[str, Any]:
         """The part of the hits that is wanted."""
         options = self.options
-        page: dict[str, Any] = {}
+        room = options.limits.query_limit or options.limit + 2 * self.ties
+        before = min(options.offset, self.ties, max(0, room - options.limit))
+        page: dict[str, Any] = {"limit": min(before + options.limit + self.ties, room)}
         if options.offset:
             self.capabilities.require("offset", what=f"offset={options.offset}", remedy="ask for more hits at once")
-            page["offset"] = options.offset
+            page["offset"] = options.offset - before
         thresholds = [options.score_threshold, options.token_threshold and options.token_threshold * query_tokens]
         given = [threshold for threshold in thresholds if threshold is not None]
         if given:

@@ -146,7 +146,7 @@ HIT = {"id": 1, "version": 0, "score": 0.5, "payload": {"_id": 1, "text": "a"}}
 ANSWERS: dict[str, Any] = {
     "no answer": [],
     "three answers": [{"points": []}] * 3,
-    "more hits than asked for": [{"points": [HIT] * 11}],
+    "more hits than asked for": [{"points": [HIT] * 21}],
     "a score that is none": [{"points": [{**HIT, "score": float("nan")}]}],
     "an endless score": [{"points": [{**HIT, "score": float("inf")}]}],
 }
