@@ -65,6 +65,11 @@ class Searches:
         Where a search filtered by a key without an index finds fewer than ``limit`` through the graph, it is sent once
         more without it.
 
+        The same query brings the same hits: engines return equal scores in any order, and here ids decide which are
+        among the first. Ten hits more on each side tell which are equal; where all ten are, the search is sent once
+        more for all candidates. Which of equal encodings become candidates is the engine's choice, and so is which of
+        equal hits are found in the modes ``"fde"`` and ``"exact"`` where more than ten are.
+
         Args:
             query: A text, or the token embeddings of one query.
             **options: See `SearchOptions`.
@@ -112,7 +117,7 @@ class Searches:
             **options: See `GroupOptions`.
 
         Returns:
-            Groups by the score of their best hit.
+            Groups by the score of their best hit, ties by key. Which of equal groups are found is the engine's choice.
 
         Raises:
             InvalidQueryError: The query is empty, or not one query.
