@@ -35,6 +35,7 @@ Feature = Literal[
     "shard_keys",
     "payload_indexes",
     "tenant_index",
+    "unindexed_words",
 ]
 """A feature that not every engine has; see `SINCE`."""
 
@@ -62,6 +63,7 @@ SINCE: Final[Mapping[Feature, tuple[int, int]]] = {
     "vector_names": (1, 19),  # vectors can be added to a collection; since 1.18, but with loss of points or vectors
     "turbo4_datatype": (1, 19),  # 1.18 accepts it, and crashes
     "turbo8_datatype": (1, 20),
+    "unindexed_words": (1, 20),  # `MatchText` looks for words without a text index too; before, for a substring
 }
 """The first server version that has a feature. Engines without a version have all but those in `Capabilities.lacks`."""
 

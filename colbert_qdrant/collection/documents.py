@@ -11,7 +11,7 @@ from colbert_qdrant.collection.scroll import scroll_points
 from colbert_qdrant.errors import ConfigurationError, RequestTooLargeError
 from colbert_qdrant.points.convert import to_document
 from colbert_qdrant.points.ids import canonical_id, point_ids
-from colbert_qdrant.search.filters import combine_filters
+from colbert_qdrant.search.filters import combine_filters, word_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,6 +52,7 @@ async def delete(
     if (ids is None) == (chosen is None):
         raise ConfigurationError("delete needs either ids=… or a filter (where=… or filter=…), and not both")
     await collection.allowed(lambda limits: limits.check_filter(chosen, writes=True))
+    await collection.require_words(word_keys(where))
     selector: models.PointIdsList | models.FilterSelector = models.FilterSelector(filter=documents_only(chosen))
     if ids is not None:
         selector = models.PointIdsList(points=point_ids(ids, collection.config.id_scheme))
@@ -73,4 +74,5 @@ async def count(collection: OpenCollection, *, where: Where | None, filter: mode
     """Count documents exactly; see `ColbertCollection.count`."""
     chosen = combine_filters(filter, where)
     await collection.allowed(lambda limits: limits.check_filter(chosen))
+    await collection.require_words(word_keys(where))
     return await count_documents(collection.engine, collection.name, chosen)

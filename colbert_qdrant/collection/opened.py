@@ -188,6 +188,15 @@ class OpenCollection:
             self.limits = Limits.of(await self.engine.get_collection(self.name), self.config.token_vector)
             return check(self.limits)
 
+    async def require_words(self, keys: frozenset[str]) -> None:
+        """Raise unless words can be looked for in the texts of payload keys.
+
+        Raises:
+            ConfigurationError: The server needs an index for it, and a key has none.
+        """
+        if keys and not (await self.engine.capabilities()).has("unindexed_words"):
+            await self.allowed(lambda limits: limits.check_words(keys))
+
     def encode_queries(
         self, queries: Sequence[str] | TokenEmbeddings, options: CheckedOptions
     ) -> tuple[TokenEmbeddings, list[dict[str, Any]]]:

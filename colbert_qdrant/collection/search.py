@@ -32,6 +32,7 @@ async def search(
     """Find the best documents for several queries; see `ColbertCollection.search_batch`."""
     compute, config = collection.engine.runtime.compute, collection.config
     options = await collection.allowed(lambda limits: asked.within(limits, config))
+    await collection.require_words(options.words)
     watch = Stopwatch()
     with telemetry.operation("search", mode=options.mode, queries=len(queries), limit=options.limit):
         builder = await _builder(collection, options)
@@ -56,6 +57,7 @@ async def search_groups(
     capabilities.require("groups", what=f"group_by={group_by!r}", remedy="group the hits of search(limit=…)")
     await collection.allowed(lambda limits: limits.check_groups(group_by, points=asked.limit * group_size))
     options = await collection.allowed(lambda limits: asked.within(limits, config))
+    await collection.require_words(options.words)
     with telemetry.operation("search", mode=options.mode, queries=1, limit=options.limit):
         tokens, further = await compute(collection.encode_queries, queries, options)
         builder = replace(await _builder(collection, options), ties=0)

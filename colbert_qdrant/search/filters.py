@@ -36,10 +36,12 @@ hold; where a key has several values, one that fits is enough.
   - ``in`` and ``not_in`` take a list, ``ne`` a value. ``ne`` and ``not_in`` are the opposites of equals: they also
     hold where there is no value.
   - ``exists`` says whether there is a value.
-  - ``match`` takes the words that a text has to contain, for keys with an index of type ``"text"``.
+  - ``match`` takes the words that a text has to contain, in any order and case. Servers before 1.20 need an index of
+    type ``"text"`` for the key: without one they would look for a part of the text, so that is an error.
 - ``{"$or": [where, where]}``, ``{"$and": [where, where]}``, ``{"$not": where}``.
 
-For all else, as places, or several tests of the same element of an array, there is ``filter=``.
+For all else, as places, or several tests of the same element of an array, there is ``filter=``. What is in that means
+what the engine makes of it.
 """
 
 _LOGIC: Final = ("$and", "$or", "$not")
@@ -70,6 +72,18 @@ def combine_filters(filter: models.Filter | None, where: Where | None) -> models
     if where is None:
         return filter
     return to_filter(where) if filter is None else models.Filter(must=[filter, to_filter(where)])
+
+
+def word_keys(where: Where | None) -> frozenset[str]:
+    """Return the payload keys whose texts a valid `Where` looks for words in."""
+    found: set[str] = set()
+    for key, value in (where or {}).items():
+        name = plain(key)
+        if name in _LOGIC:
+            found.update(*map(word_keys, [value] if name == "$not" else value))
+        elif isinstance(value, Mapping) and "match" in map(plain, value):
+            found.add(name)
+    return frozenset(found)
 
 
 def _conditions(where: Where, *, depth: int) -> list[models.Condition]:

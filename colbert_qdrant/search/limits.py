@@ -39,6 +39,7 @@ class Limits:
         condition_size: Most values, ids among them, of one condition of a filter.
         unindexed_reads, unindexed_writes: Whether filters may be on payload keys without an index.
         indexed: Payload keys with an index.
+        texts: Payload keys with an index of words.
     """
 
     query_limit: int | None = None
@@ -52,13 +53,16 @@ class Limits:
     unindexed_reads: bool = True
     unindexed_writes: bool = True
     indexed: frozenset[str] = field(default=frozenset())
+    texts: frozenset[str] = field(default=frozenset())
 
     @classmethod
     def of(cls, info: models.CollectionInfo, token_vector: str) -> Self:
         """Read the limits from the description of a collection."""
         strict = info.config.strict_mode_config
+        kinds = {key: index.data_type for key, index in info.payload_schema.items()}
+        texts = frozenset(key for key, kind in kinds.items() if kind == models.PayloadSchemaType.TEXT)
         if strict is None or not strict.enabled:
-            return cls()
+            return cls(texts=texts)
         vectors: Any = strict.multivector_config or {}
         rows = vectors.get(token_vector)
         return cls(
@@ -73,6 +77,7 @@ class Limits:
             unindexed_reads=strict.unindexed_filtering_retrieve is not False,
             unindexed_writes=strict.unindexed_filtering_update is not False,
             indexed=frozenset(info.payload_schema),
+            texts=texts,
         )
 
     def check_query_limit(self, **asked: int) -> None:
@@ -124,6 +129,21 @@ class Limits:
                 f"the server's strict mode allows filters on payload keys with an index only, and {missing} have none: "
                 f"create them with client.create_payload_index(name, {missing[0]!r}, …), or a collection with "
                 "CollectionConfig(payload_indexes={…})"
+            )
+
+    def check_words(self, keys: frozenset[str]) -> None:
+        """Raise if words are looked for under payload keys without an index of words.
+
+        Raises:
+            ConfigurationError: A key has no such index; the error names the first one.
+        """
+        missing = sorted(keys - self.texts)
+        if missing:
+            raise ConfigurationError(
+                f"where: {missing[0]!r} 'match' looks for words, for which this server needs an index of type 'text': "
+                f"without one it looks for a part of the text. Create it with client.create_payload_index(name, "
+                f"{missing[0]!r}, models.PayloadSchemaType.TEXT), or a collection with "
+                f"CollectionConfig(payload_indexes={{{missing[0]!r}: 'text'}})"
             )
 
     def check_tokens(self, documents: Sequence[Document], lengths: NDArray[np.int64]) -> None:

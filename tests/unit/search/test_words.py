@@ -1,0 +1,105 @@
+"""`match` in a `where` looks for words on every engine, or is an error that names the index that a server needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from qdrant_client import QdrantClient, models
+
+from colbert_qdrant import (
+    ColbertCollection,
+    CollectionConfig,
+    ConfigurationError,
+    Document,
+    EdgeClient,
+    MuveraConfig,
+)
+from tests.encoders import WordEncoder
+from tests.server.listener import serving
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from colbert_qdrant.config import PayloadIndex
+    from tests.faults.server import FaultyServer
+
+DOCUMENTS: Final = [
+    Document(1, "river bridge", {"title": "low"}),
+    Document(2, "Bridge of stone", {"title": "high"}),
+    Document(3, "abridged", {"title": "high"}),
+]
+
+
+def filled(client: Any, **indexes: PayloadIndex) -> ColbertCollection:
+    config = CollectionConfig(fde=MuveraConfig(k_sim=2, dim_proj=4, r_reps=2), payload_indexes=indexes)
+    docs = ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=config)
+    docs.upsert(DOCUMENTS)
+    return docs
+
+
+@pytest.fixture
+def of_1_19(tmp_path: Path) -> Iterator[QdrantClient]:
+    """A client of a model of a server 1.19, which looks for a part of a text where there is no index of words."""
+    with serving(tmp_path / "model") as url:
+        client = QdrantClient(url=url, check_compatibility=False)
+        yield client
+        client.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("Bridge", {1, 2}), ("bridge", {1, 2}), ("brid", set()), ("stone BRIDGE", {2}), ("river stone", set())],
+)
+def test_words_are_the_same_everywhere(of_1_19: QdrantClient, tmp_path: Path, words: str, expected: set[int]) -> None:
+    with EdgeClient(tmp_path / "edge") as edge:
+        for docs in (filled(of_1_19, text="text"), filled(edge), filled(QdrantClient(":memory:"))):
+            where = {"text": {"match": words}}
+            assert {hit.id for hit in docs.search("bridge", where=where)} == expected
+            assert docs.count(where=where) == len(expected)
+
+
+CALLS: Final[dict[str, Callable[[ColbertCollection, Any], Any]]] = {
+    "search": lambda docs, where: docs.search("bridge", where=where),
+    "search_batch": lambda docs, where: docs.search_batch(["bridge"], where=where),
+    "search_groups": lambda docs, where: docs.search_groups("bridge", "title", where=where),
+    "more_like": lambda docs, where: docs.more_like(1, where=where),
+    "count": lambda docs, where: docs.count(where=where),
+    "delete": lambda docs, where: docs.delete(where=where),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"text": {"match": "bridge"}},
+        {"title": "high", "$or": [{"title": "low"}, {"$not": {"text": {"match": "bridge", "ne": "x"}}}]},
+    ],
+)
+def test_without_an_index_of_words_it_is_an_error(of_1_19: QdrantClient, call: str, where: dict[str, Any]) -> None:
+    docs = filled(of_1_19, text="keyword")
+    with pytest.raises(
+        ConfigurationError, match=r"'text' 'match' looks for words, for which this server needs an index"
+    ) as caught:
+        CALLS[call](docs, where)
+    assert "client.create_payload_index(name, 'text', models.PayloadSchemaType.TEXT)" in str(caught.value)
+    assert docs.count() == len(DOCUMENTS)
+    of_1_19.create_payload_index("docs", "text", models.PayloadSchemaType.TEXT)
+    CALLS[call](docs, where)  # what was made meanwhile is seen
+
+
+def test_a_filter_means_what_the_engine_makes_of_it(of_1_19: QdrantClient) -> None:
+    part = models.Filter(must=[models.FieldCondition(key="text", match=models.MatchText(text="brid"))])
+    docs = filled(of_1_19)
+    assert docs.count(filter=part) == 2  # as it is written, "Bridge" is another
+    assert {hit.id for hit in docs.search("bridge", filter=part)} == {1, 3}
+
+
+def test_servers_that_need_no_index_are_asked_as_it_is(server: FaultyServer, client: QdrantClient) -> None:
+    server.version = "1.20.0"
+    docs = filled(client)
+    asked = len(server.texts)
+    docs.count(where={"text": {"match": "bridge"}})
+    assert len(server.texts) == asked + 1
