@@ -53,7 +53,8 @@ async def delete(
         raise ConfigurationError("delete needs either ids=… or a filter (where=… or filter=…), and not both")
     await collection.allowed(lambda limits: limits.check_filter(chosen, writes=True))
     await collection.require_words(word_keys(where))
-    selector: models.PointIdsList | models.FilterSelector = models.FilterSelector(filter=documents_only(chosen))
+    only = await documents_only(collection.engine, collection.name, chosen)
+    selector: models.PointIdsList | models.FilterSelector = models.FilterSelector(filter=only or models.Filter())
     if ids is not None:
         selector = models.PointIdsList(points=point_ids(ids, collection.config.id_scheme))
         if not selector.points:

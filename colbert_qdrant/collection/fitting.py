@@ -167,7 +167,8 @@ class Fitter:
         collection = self._collection
         await collection.declare(None, collection.config)
         names = [collection.config.fde_vector]
-        await self._engine.delete_vectors(self._name, vectors=names, points=documents_only(None))
+        everything = await documents_only(self._engine, self._name, None) or models.Filter()
+        await self._engine.delete_vectors(self._name, vectors=names, points=everything)
 
     async def _fill(self, *, progress: bool | ProgressReporter) -> None:
         """Add the encoding to the points that lack it, in one pass: later writes bring their own."""

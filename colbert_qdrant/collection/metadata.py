@@ -34,6 +34,8 @@ async def read_fingerprint(engine: Engine, collection: str, info: models.Collect
     metadata = info.config.metadata
     if not metadata or KEY not in metadata:
         metadata = await _reserved(engine, collection)
+        if KEY in metadata:
+            engine.reserved.add(collection)
     entry = metadata.get(KEY)
     return Fingerprint.from_dict(entry) if isinstance(entry, dict) else None
 
@@ -81,11 +83,13 @@ async def _reserved(engine: Engine, collection: str) -> dict[str, Any]:
 
 async def count_documents(engine: Engine, collection: str, filter: models.Filter | None = None) -> int:
     """Count the points, or those that match a filter, without the reserved one."""
-    return await engine.count(collection, documents_only(filter))
+    return await engine.count(collection, await documents_only(engine, collection, filter))
 
 
-def documents_only(filter: models.Filter | None) -> models.Filter:
-    """Combine a filter with one that leaves the reserved point out."""
+async def documents_only(engine: Engine, collection: str, filter: models.Filter | None) -> models.Filter | None:
+    """Combine a filter with one that leaves the reserved point out, where there may be one."""
+    if (await engine.capabilities()).has("metadata") and collection not in engine.reserved:
+        return filter
     return models.Filter(
         must=None if filter is None else [filter],
         must_not=[models.HasIdCondition(has_id=[RESERVED_POINT])],

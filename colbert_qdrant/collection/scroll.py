@@ -33,7 +33,7 @@ async def scroll_points(
     async for page in read_pages(
         engine,
         collection,
-        documents_only(chosen),
+        await documents_only(engine, collection, chosen),
         limit=limit,
         points=info.points_count or 0,
         with_payload=with_payload,

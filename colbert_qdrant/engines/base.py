@@ -80,6 +80,10 @@ class Engine(Protocol):
         """Whether numbers travel as bytes, not as decimal digits."""
 
     @property
+    def reserved(self) -> set[str]:
+        """Collections whose metadata are known to be in a point: those that a server before 1.16 made."""
+
+    @property
     def files(self) -> Files | None:
         """Files beside collections; ``None`` if the engine keeps none."""
 
@@ -156,7 +160,7 @@ class Engine(Protocol):
         self,
         collection: str,
         *,
-        scroll_filter: models.Filter,
+        scroll_filter: models.Filter | None,
         limit: int,
         offset: PointId | None,
         with_payload: bool | list[str],

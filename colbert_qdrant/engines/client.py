@@ -75,6 +75,7 @@ class ClientEngine:
     def __init__(self, client: Any, *, retry: RetryConfig | None = None, shard_key: ShardKey | None = None) -> None:
         self.client = client
         self.retry = retry or RetryConfig()
+        self.reserved = set[str]()
         self.shard_key: ShardKey | None = plain(shard_key)
         self.runtime: Runtime = BlockingRuntime() if isinstance(client, self.BLOCKING) else AsyncioRuntime()
 
@@ -183,7 +184,7 @@ class ClientEngine:
         self,
         collection: str,
         *,
-        scroll_filter: models.Filter,
+        scroll_filter: models.Filter | None,
         limit: int,
         offset: PointId | None,
         with_payload: bool | list[str],

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from qdrant_client import models
-
 from colbert_qdrant.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+
+    from qdrant_client import models
 
     from colbert_qdrant.engines.base import Engine
     from colbert_qdrant.errors import RequestRefusedError
@@ -23,7 +23,7 @@ _PAGE_IDS: Final = 10_000
 async def read_pages(
     engine: Engine,
     collection: str,
-    filter: models.Filter,
+    filter: models.Filter | None,
     *,
     limit: Callable[[], int],
     points: int,
@@ -35,7 +35,7 @@ async def read_pages(
     Args:
         engine: The engine.
         collection: The collection's name.
-        filter: The points to read.
+        filter: The points to read; ``None`` for all.
         limit: Returns how many points the next page has.
         points: How many points the collection says that it has.
         with_payload: The payload to read.
@@ -79,6 +79,5 @@ async def count_by_reading(engine: Engine, collection: str, filter: models.Filte
     strict = info.config.strict_mode_config
     most = None if strict is None or not strict.enabled else strict.max_query_limit
     size = min(_PAGE_IDS, most or _PAGE_IDS)
-    chosen = models.Filter() if filter is None else filter
-    pages = read_pages(engine, collection, chosen, limit=lambda: size, points=info.points_count or 0)
+    pages = read_pages(engine, collection, filter, limit=lambda: size, points=info.points_count or 0)
     return sum([len(page) async for page in pages])

@@ -103,12 +103,13 @@ async def read_source(engine: Engine, name: str, filter: models.Filter | None) -
     info = await engine.get_collection(name)
     limits = Limits.of(info, "")
     limits.check_filter(filter)
+    fingerprint = await read_fingerprint(engine, name, info)
     return Source(
         name=name,
         info=info,
         points=await count_documents(engine, name, filter),
         filter=filter,
-        fingerprint=await read_fingerprint(engine, name, info),
+        fingerprint=fingerprint,
         limits=limits,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from qdrant_client import QdrantClient
+from qdrant_client import QdrantClient, models
 
 from colbert_qdrant import ColbertCollection, CollectionConfig, Document, LemurConfig, MuveraConfig, RetryConfig
 from colbert_qdrant.migrate import Migration
@@ -87,3 +87,39 @@ def test_a_delete_that_matches_more_than_a_minute_allows(engine: EngineServer, r
     engine.fault = fault
     docs.delete(where={"year": {"gte": 2001}})
     assert docs.count() == docs.count(where={"year": 2000}) == 8
+
+
+def test_no_condition_is_hidden_in_filters(engine: EngineServer, remote: QdrantClient) -> None:
+    create(remote).ingest(DOCUMENTS)
+    engine.strict["docs"] = {"enabled": True, "filter_max_conditions": 1, "condition_max_size": 2}
+    docs = reopened(remote)
+    assert docs.count(where={"year": 2001}) == 8
+    assert {hit.payload["year"] for hit in docs.search("river", where={"year": 2001})} == {2001}
+    docs.delete(where={"year": [2001, 2002]})
+    assert docs.count() == 24
+
+
+def test_a_fitted_collection_where_filters_have_two_conditions(engine: EngineServer, remote: QdrantClient) -> None:
+    create(remote, LEMUR).ingest(DOCUMENTS)
+    engine.strict["docs"] = {"enabled": True, "filter_max_conditions": 2}
+    docs = reopened(remote)
+    docs.fit(refit=True)
+    assert docs.count() == 40
+    assert docs.fde is not None
+
+
+@pytest.mark.parametrize("config", [MUVERA, LEMUR], ids=["muvera", "lemur"])
+def test_a_server_that_was_upgraded(engine: EngineServer, remote: QdrantClient, config: CollectionConfig) -> None:
+    """What a server without metadata kept in a point is no document of one that has them."""
+    engine.version = "1.15.5"
+    docs = create(remote, config)
+    docs.ingest(DOCUMENTS)
+    assert docs.count() == reopened(remote).count() == 40
+    engine.version = "1.19.0"
+    docs = reopened(remote)
+    assert docs.count() == docs.info().documents == 40
+    assert docs.count(filter=models.Filter(must_not=[models.HasIdCondition(has_id=[1])])) == 40
+    plan = Migration.plan(remote, "docs", target="new", encoder=WordEncoder(salt="other"), fde=MUVERA.fde, retry=FAST)
+    assert plan.details.points == 40
+    docs.delete(filter=models.Filter())
+    assert reopened(remote).count() == 0
