@@ -12,6 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from colbert_qdrant.edge.checkpoints import check_durability
 from colbert_qdrant.edge.client import EdgeClient
 from colbert_qdrant.edge.names import store_folder
 from colbert_qdrant.edge.wire import GOODBYE, HEADER, pack, unpack, unpack_error
@@ -24,13 +25,15 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from colbert_qdrant.edge.checkpoints import Durability
+
 _MODULE: Final = "colbert_qdrant.edge.worker"
 _PATIENCE: Final = 60.0
 """Seconds that a process has for writing everything to disk, before it is killed."""
 
 
 class WorkerEndedError(EngineError):
-    """The engine's process ended while it was asked something; what it had acknowledged is on disk."""
+    """The engine's process ended while it was asked something; what it had acknowledged is kept."""
 
 
 class AsyncEdgeClient:
@@ -42,9 +45,10 @@ class AsyncEdgeClient:
 
     Args:
         path: The folder of the store; it is created if it does not exist.
+        durability: What a power cut may take, as `EdgeClient` says.
 
     Raises:
-        ConfigurationError: The path is empty, has a NUL, or is not valid Unicode.
+        ConfigurationError: The path is empty, has a NUL, or is not valid Unicode; or there is no such durability.
 
     Example:
         >>> import asyncio, tempfile
@@ -56,8 +60,9 @@ class AsyncEdgeClient:
         []
     """
 
-    def __init__(self, path: str | PathLike[str]) -> None:
+    def __init__(self, path: str | PathLike[str], *, durability: Durability = "checkpoint") -> None:
         self._path = store_folder(path)
+        self._durability = check_durability(durability)
         self._closed = False
         self._worker: _Worker | None = None
         self._start_lock = asyncio.Lock()
@@ -88,7 +93,7 @@ class AsyncEdgeClient:
             if self._worker is not None and self._worker.loop is not asyncio.get_running_loop():
                 raise ConfigurationError("an AsyncEdgeClient belongs to the event loop that it was first used in")
             if self._worker is None or self._worker.has_ended:
-                self._worker = await _Worker.start(self._path)
+                self._worker = await _Worker.start(self._path, self._durability)
             return self._worker
 
     if TYPE_CHECKING:
@@ -107,10 +112,10 @@ class _Worker:
         self._reader = asyncio.create_task(self._read())
 
     @classmethod
-    async def start(cls, path: Path) -> Self:
+    async def start(cls, path: Path, durability: Durability) -> Self:
         """Start the process and have it open the store, whose error is raised if it cannot be opened."""
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", _MODULE, str(path)),
+            *(sys.executable, "-P", "-m", _MODULE, str(path), durability),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)},
@@ -183,7 +188,7 @@ class _Worker:
     def _ended_error(self) -> WorkerEndedError:
         return WorkerEndedError(
             f"the embedded engine's process ended (exit code {self._process.returncode}); what it had acknowledged is "
-            "on disk, and it is started again with the next call"
+            "kept, and it is started again with the next call"
         )
 
 

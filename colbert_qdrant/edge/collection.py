@@ -14,6 +14,7 @@ from qdrant_client.http.models import QueryResponse  # `models.QueryResponse` is
 
 from colbert_qdrant.edge import payload_index
 from colbert_qdrant.edge.bounds import check_bounds, check_number
+from colbert_qdrant.edge.checkpoints import Checkpoints
 from colbert_qdrant.edge.describe import collection_info, vector_params
 from colbert_qdrant.edge.failures import engine_errors
 from colbert_qdrant.edge.fields import read_fields, unsupported_error
@@ -32,7 +33,7 @@ from colbert_qdrant.edge.points import (
     to_vectors,
 )
 from colbert_qdrant.edge.queries import to_order, to_request
-from colbert_qdrant.edge.shapes import at_key, check_depth, check_vectors, layout_of
+from colbert_qdrant.edge.shapes import at_key, check_depth, check_vectors, json_bytes, layout_of, vector_bytes
 from colbert_qdrant.edge.shards import SHARD_NAME, open_shard
 from colbert_qdrant.edge.vector_changes import creation_operation, with_changes, with_vector, without_vector
 from colbert_qdrant.errors import ConfigurationError, EngineError
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
     from qdrant_client.conversions.common_types import PointId
 
+    from colbert_qdrant.edge.checkpoints import Durability
     from colbert_qdrant.edge.manifest import Manifest
     from colbert_qdrant.edge.vector_changes import VectorNameConfig
 
@@ -56,30 +58,41 @@ _MAX_NAME_BYTES = 255 - len(TEMPORARY_SUFFIX)
 class Collection:
     """A loaded collection. Every method takes and gives qdrant-client's models."""
 
-    def __init__(self, name: str, folder: Path, manifest: Manifest, shard: edge.EdgeShard) -> None:
+    def __init__(
+        self, name: str, folder: Path, manifest: Manifest, shard: edge.EdgeShard, durability: Durability
+    ) -> None:
         self.name = name
         self.shard = shard
         self._folder = folder
         self._guard = threading.RLock()
+        self._checkpoints = Checkpoints(self.checkpoint, durability)
         self._set_manifest(manifest)
 
     def close(self) -> None:
         """Writes everything to disk and lets go of the files."""
         with self._engine_call("close"):
             try:
-                self.shard.flush()
+                self._flush()
             finally:
                 self.shard.close()
 
     def flush(self) -> None:
         """Writes everything to disk."""
         with self._engine_call("flush"):
-            self.shard.flush()
+            self._flush()
+
+    def checkpoint(self) -> None:
+        """Writes everything to disk that may not be there: before all that relies on it."""
+        with self._engine_call("flush"):
+            if self._checkpoints.due:
+                self._flush()
 
     def optimize(self) -> bool:
         """Builds the indexes; True if there was something to do."""
         with self._engine_call("optimize"):
-            return self.shard.optimize()
+            changed = self.shard.optimize()
+            self._flush()  # which deletes what was replaced
+            return changed
 
     def info(self) -> models.CollectionInfo:
         """Describes the collection."""
@@ -114,14 +127,18 @@ class Collection:
     def upsert(self, points: Sequence[models.PointStruct]) -> None:
         """Inserts points, or replaces them as a whole."""
         with self._engine_call("upsert"):
-            self._update(edge.UpdateOperation.upsert_points([self._point(point) for point in points]))
+            made = [self._point(point) for point in points]
+            operation = edge.UpdateOperation.upsert_points([point for point, _ in made])
+            self._update(operation, sum(size for _, size in made))
 
     def update_vectors(self, points: Sequence[models.PointVectors], matching: models.Filter | None) -> None:
         """Replaces the given vectors of points, or of those that match."""
         with self._engine_call("update_vectors"):
-            changes = [edge.PointVectors(point.id, self._vectors(point)) for point in points]
+            made = [(point.id, self._vectors(point)) for point in points]
+            changes = [edge.PointVectors(id, vectors) for id, vectors in made]
             condition = None if matching is None else to_filter(matching)
-            self._update(edge.UpdateOperation.update_vectors(changes, condition))
+            size = sum(vector_bytes(self._layout, vectors) for _, vectors in made)
+            self._update(edge.UpdateOperation.update_vectors(changes, condition), size)
 
     def delete_vectors(self, names: Sequence[str], points: Selector) -> None:
         """Removes vectors from points."""
@@ -132,10 +149,12 @@ class Collection:
     def attach(self, file_name: str, data: bytes | None) -> None:
         """Keeps a file with the collection; None removes it."""
         path = self._attachment_path(file_name)
-        if data is None:
-            remove_file(path)
-        else:
-            write_file(path, data)
+        with self._guard:
+            self.checkpoint()
+            if data is None:
+                remove_file(path)
+            else:
+                write_file(path, data)
 
     def attachment(self, file_name: str) -> bytes | None:
         """Reads a file that is kept with the collection; None if there is none."""
@@ -266,7 +285,12 @@ class Collection:
         self._manifest = manifest
         self._layout = layout_of(params.vectors, params.sparse_vectors)
 
+    def _flush(self) -> None:
+        self.shard.flush()
+        self._checkpoints.done()
+
     def _write_manifest(self, manifest: Manifest) -> None:
+        self.checkpoint()
         manifest.write(self._folder)
         self._set_manifest(manifest)
 
@@ -278,11 +302,9 @@ class Collection:
         """
         before = without_vector(config, self._where, name) if operations else config
         others = [each for each in self._manifest.unfinished if each != name]
-        self.shard.flush()
         self._write_manifest(replace(self._manifest, config=before, unfinished=[*others, name]))
         for operation in (edge.UpdateOperation.delete_vector_name(name), *operations):
             self._update(operation)
-        self.shard.flush()
         self._write_manifest(replace(self._manifest, config=config, unfinished=others))
 
     def _reopen(self, manifest: Manifest) -> None:
@@ -299,14 +321,17 @@ class Collection:
             self.shard = open_shard(self._folder, self._manifest)
             raise
 
-    def _update(self, operation: edge.UpdateOperation) -> None:
+    def _update(self, operation: edge.UpdateOperation, size: int = 0) -> None:
+        """Carries out an operation that stores about so many bytes."""
         self.shard.update(operation)
+        self._checkpoints.wrote(size)
 
-    def _point(self, point: models.PointStruct) -> edge.Point:
+    def _point(self, point: models.PointStruct) -> tuple[edge.Point, int]:
+        """Returns a point as the engine takes it, and about how many bytes it has."""
         vectors = self._vectors(point)
         payload = None if point.payload is None else to_payload(point.payload)
         check_depth(payload, f"collection {self.name!r}, point {point.id}: the payload")
-        return edge.Point(point.id, vectors, payload)
+        return edge.Point(point.id, vectors, payload), vector_bytes(self._layout, vectors) + json_bytes(payload)
 
     def _vectors(self, point: models.PointStruct | models.PointVectors) -> dict[str, edge.NamedVector]:
         if not isinstance(point, (models.PointStruct, models.PointVectors)):

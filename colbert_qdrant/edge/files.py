@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from colbert_qdrant.errors import CapabilityError, EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ def write_file(path: Path, data: bytes) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
     except OSError as error:
         raise EngineError(f"{path} cannot be written: {error}") from error
 
@@ -41,7 +41,7 @@ def remove_file(path: Path) -> None:
     """Removes a file, if there is one; raises `EngineError` if it cannot be removed."""
     try:
         path.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise EngineError(f"{path} cannot be removed: {error}") from error
 
@@ -68,11 +68,31 @@ def read_json(path: Path, version: int, make: Callable[..., T]) -> T:
     raise CapabilityError(f"{path} has format {found}, this version reads {version}; upgrade colbert-qdrant to open it")
 
 
-def _sync_folder(folder: Path) -> None:
-    """Makes sure that what was renamed stays so when the power fails."""
-    if os.name == "nt":  # where folders cannot be opened
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync_tree(folder: Path, *, files: bool) -> None:
+    """Makes sure that what is in a folder, and in those below it, outlives a power cut; raises `EngineError` if not.
+
+    Args:
+        folder: The folder.
+        files: Whether that is to hold for what is in the files, too.
+    """
+    try:
+        for parent, _, names in os.walk(folder, topdown=False):
+            for name in names if files else ():
+                if not (path := Path(parent, name)).is_symlink():
+                    _sync(path, os.O_RDWR)
+            sync_folder(parent)
+    except OSError as error:
+        raise EngineError(f"{folder} cannot be written to disk: {error}") from error
+
+
+def sync_folder(folder: str | Path) -> None:
+    """Makes sure that what was made, renamed or removed in a folder stays so when the power fails."""
+    if os.name != "nt":  # where folders cannot be opened
+        _sync(folder, os.O_RDONLY)
+
+
+def _sync(path: str | Path, mode: int) -> None:
+    descriptor = os.open(path, mode)
     try:
         os.fsync(descriptor)
     finally:

@@ -18,6 +18,9 @@ from colbert_qdrant.errors import StoreLockedError
 class StoreLock:
     """An exclusive lock on a store's folder, released by `release()` or by the end of the process.
 
+    Attributes:
+        was_abandoned: Whether the one that last had it ended without a release.
+
     Raises:
         StoreLockedError: Another client or process holds the lock.
     """
@@ -32,6 +35,7 @@ class StoreLock:
         except portalocker.LockException as error:
             self._file.close()
             raise StoreLockedError(self._message()) from error
+        self.was_abandoned = os.fstat(self._file.fileno()).st_size > 0
         self._write(json.dumps(_this_process()))
 
     def release(self) -> None:

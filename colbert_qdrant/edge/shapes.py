@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import qdrant_edge as edge
+from pydantic_core import to_json
 from qdrant_client import models
 
 from colbert_qdrant.edge.depth import MAX_DEPTH, is_too_deep
@@ -32,6 +33,10 @@ class Layout(NamedTuple):
     multi: dict[str, int]
     sparse: frozenset[str]
 
+    def width(self, name: str) -> int:
+        """Returns how many numbers one item of a dense vector's list has: a multivector's are rows."""
+        return self.multi.get(name, 1)
+
 
 def layout_of(
     vectors: models.VectorParams | Mapping[str, models.VectorParams] | None,
@@ -52,6 +57,19 @@ def check_vectors(layout: Layout, where: str, vectors: Mapping[str, edge.NamedVe
         problem = _problem(layout, name, vector)
         if problem:
             raise SchemaMismatchError(f"{where}: vector {name!r} {problem}")
+
+
+def vector_bytes(layout: Layout, vectors: Mapping[str, edge.NamedVector]) -> int:
+    """Returns about how many bytes the engine stores for vectors that fit the collection."""
+    return sum(
+        8 * len(vector.indices) if isinstance(vector, edge.SparseVector) else 4 * layout.width(name) * len(vector)
+        for name, vector in vectors.items()
+    )
+
+
+def json_bytes(value: Any) -> int:
+    """Returns how many bytes plain JSON values have."""
+    return len(to_json(value)) if value else 0
 
 
 def check_depth(value: Any, what: str) -> None:

@@ -5,6 +5,7 @@ The folder has the files `.lock` and `aliases.json`, and `collections/<name>/{co
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import os
@@ -18,6 +19,7 @@ import qdrant_edge as edge
 from colbert_qdrant.edge.aliases import Aliases
 from colbert_qdrant.edge.collection import Collection
 from colbert_qdrant.edge.failures import engine_errors
+from colbert_qdrant.edge.files import remove_file, sync_folder, sync_tree
 from colbert_qdrant.edge.lock import StoreLock
 from colbert_qdrant.edge.manifest import FILE_NAME, Manifest, dump_models, to_json
 from colbert_qdrant.edge.names import check_name, fold_name
@@ -38,12 +40,15 @@ if TYPE_CHECKING:
 
     from qdrant_client import models
 
+    from colbert_qdrant.edge.checkpoints import Durability
+
 
 class Store:
     """The collections of one folder, open in this process alone."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, durability: Durability) -> None:
         self.path = path
+        self._durability = durability
         self._pid = os.getpid()
         self._closed = False
         self._guard = threading.RLock()
@@ -54,6 +59,8 @@ class Store:
         except OSError as error:
             raise EngineError(f"store {path} cannot be opened: {error}") from error
         try:
+            if self._lock.was_abandoned:  # what it wrote may be in memory only, and is about to be relied on
+                sync_tree(path, files=True)
             self._aliases = Aliases(path)
         except Exception:
             self._lock.release()
@@ -105,6 +112,7 @@ class Store:
     def change_aliases(self, operations: Sequence[models.AliasOperations]) -> None:
         """Carries out operations on aliases in their order: all of them, or none."""
         with self._exclusive_access():
+            self._checkpoint()
             self._aliases.change(operations, self.names())
 
     def create(self, name: str, params: CreateParams, metadata: Mapping[str, Any] | None) -> None:
@@ -122,9 +130,12 @@ class Store:
                 config = edge_config(params)
                 folder.mkdir()
                 shard = edge.EdgeShard.create(str(folder / SHARD_NAME), config)
-            collection = Collection(name, folder, manifest, shard)
+            collection = Collection(name, folder, manifest, shard, self._durability)
             try:
+                collection.flush()
+                sync_tree(folder, files=False)
                 manifest.write(folder)  # last: only now it is a collection
+                sync_folder(self._collections)
             except EngineError:
                 collection.close()
                 raise
@@ -138,11 +149,12 @@ class Store:
             if folder.name not in {entry.name for entry in self._collections.iterdir()}:
                 return False  # though a file system may take another one for it
             _require_no_link(folder)
-            self._aliases.forget(name)
             loaded = self._loaded.pop(name, None)
             if loaded is not None:
                 loaded.close()
-            (folder / FILE_NAME).unlink(missing_ok=True)  # first: a crash leaves no half collection
+            self._checkpoint()  # another collection may have its documents
+            self._aliases.forget(name)
+            remove_file(folder / FILE_NAME)  # first: a crash leaves no half collection
             _remove(folder)
         return existed
 
@@ -163,6 +175,10 @@ class Store:
         for collection in self._loaded.values():
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(collection.shard))
 
+    def _checkpoint(self) -> None:
+        for collection in self._loaded.values():
+            collection.checkpoint()
+
     def _load(self, name: str) -> Collection:
         folder = self._folder(name)
         if folder.name not in self.names():
@@ -170,7 +186,7 @@ class Store:
         manifest = Manifest.read(folder)
         with engine_errors("load", name):
             shard = open_shard(folder, manifest)
-        return Collection(name, folder, manifest, shard)
+        return Collection(name, folder, manifest, shard, self._durability)
 
     @contextlib.contextmanager
     def _exclusive_access(self) -> Iterator[None]:
@@ -207,11 +223,18 @@ class Store:
 _STORES: weakref.WeakSet[Store] = weakref.WeakSet()
 
 
+def _at_exit() -> None:
+    for store in list(_STORES):
+        with contextlib.suppress(Exception):  # nobody could catch it
+            store.close()
+
+
 def _after_fork() -> None:
     for store in _STORES:
         store.keep_shards()
 
 
+atexit.register(_at_exit)  # while threads still run that bring collections to disk
 # Destroying a shard writes to its files, and a forked child's garbage collector would do it to its parent's.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)

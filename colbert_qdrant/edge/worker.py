@@ -1,4 +1,4 @@
-"""Serves an embedded store from a process of its own: ``python -m … PATH``.
+"""Serves an embedded store from a process of its own: ``python -m … PATH DURABILITY``.
 
 Requests come over its standard input, answers go over its standard output. It ends when it is told to, or when the
 input does.
@@ -10,16 +10,19 @@ import functools
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+from colbert_qdrant.edge.checkpoints import check_durability
 from colbert_qdrant.edge.client import EdgeClient
 from colbert_qdrant.edge.wire import GOODBYE, HEADER, pack, pack_error, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from colbert_qdrant.edge.checkpoints import Durability
 
-def main(path: str) -> None:
+
+def main(path: str, durability: Durability) -> None:
     """Serves the store in a folder until the other side goes away."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of a terminal's processes; the other one decides
     requests, answers = sys.stdin.buffer, _reserve_output()
@@ -27,7 +30,7 @@ def main(path: str) -> None:
     while (message := _read(requests)) is not None:
         number, call = message
         if client is None:  # the first one only says that it is to be opened
-            client = _answer(answers, number, lambda: EdgeClient(path), shown=False)
+            client = _answer(answers, number, lambda: EdgeClient(path, durability=durability), shown=False)
         else:
             _answer(answers, number, functools.partial(call, client))
     if client is not None:
@@ -68,4 +71,4 @@ def _reserve_output() -> BinaryIO:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], check_durability(cast("Durability", sys.argv[2])))
