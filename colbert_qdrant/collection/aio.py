@@ -96,6 +96,9 @@ class AsyncColbertCollection(AsyncSearches):
     ) -> Self:
         """Open a collection, and make sure that it was built with this encoder and these settings.
 
+        Its name may come to mean another collection: an alias is switched, or it is deleted and made anew. Every write
+        asks first, a search asks at most every 2 seconds: `FingerprintMismatchError` says to open it again.
+
         All parameters but these are as for `create`.
 
         Args:
@@ -187,7 +190,7 @@ class AsyncColbertCollection(AsyncSearches):
         Args:
             refit: Fit anew although the collection is fitted: with more documents, or in another way. All encodings are
                 made anew from the stored tokens; searches are exact until it is done. Nobody else may write meanwhile.
-                After a refit, reopen the collection in every process that searches it.
+                What else searches the collection notices within 2 seconds, and uses the new encoding once it is whole.
             config: What to fit with from now on, of the same ``dim``; only with ``refit``.
             device: Where torch trains.
             progress: As for `ingest`.

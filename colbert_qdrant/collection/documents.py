@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from qdrant_client import models
 
 from colbert_qdrant.collection.metadata import count_documents, documents_only
+from colbert_qdrant.collection.opened import READ_SECONDS
 from colbert_qdrant.collection.scroll import scroll_points
 from colbert_qdrant.errors import ConfigurationError, RequestTooLargeError
 from colbert_qdrant.points.convert import to_document
@@ -27,6 +28,7 @@ _PAGE_IDS: Final = 256
 
 async def get(collection: OpenCollection, ids: DocumentId | Iterable[DocumentId]) -> list[Document]:
     """Fetch documents; see `ColbertCollection.get`."""
+    await collection.notice(seconds=READ_SECONDS)
     config, names = collection.config, collection.further.names_without_encoder
     points = point_ids(ids, config.id_scheme)
     records = await collection.engine.retrieve(
@@ -59,6 +61,7 @@ async def delete(
         selector = models.PointIdsList(points=point_ids(ids, collection.config.id_scheme))
         if not selector.points:
             return  # not every engine takes none for an answer
+    await collection.notice()
     try:
         await collection.engine.delete(collection.name, points_selector=selector)
     except RequestTooLargeError:
@@ -74,6 +77,7 @@ async def delete(
 async def count(collection: OpenCollection, *, where: Where | None, filter: models.Filter | None) -> int:
     """Count documents exactly; see `ColbertCollection.count`."""
     chosen = combine_filters(filter, where)
+    await collection.notice(seconds=READ_SECONDS)
     await collection.allowed(lambda limits: limits.check_filter(chosen))
     await collection.require_words(word_keys(where))
     return await count_documents(collection.engine, collection.name, chosen)

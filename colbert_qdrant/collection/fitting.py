@@ -11,7 +11,7 @@ from qdrant_client import models
 from colbert_qdrant._support.progress import reporting
 from colbert_qdrant.collection import artefacts
 from colbert_qdrant.collection.metadata import documents_only, require_writable
-from colbert_qdrant.collection.opened import has_tokens, lacks_encoding
+from colbert_qdrant.collection.opened import WRITE_SECONDS, has_tokens, lacks_encoding
 from colbert_qdrant.collection.spans import query_spans, token_spans
 from colbert_qdrant.collection.stored import StoredDocuments
 from colbert_qdrant.errors import (
@@ -88,16 +88,23 @@ class Fitter:
             ConfigurationError: The encoding needs no fit, nothing is stored, or ``config`` cannot be the collection's.
         """
         async with self._collection.fitting:
-            await self._fit(config, refit=refit, device=device, progress=progress)
+            await self._begin(refit=refit)
+            self._collection.is_fitting = True
+            try:
+                await self._fit(config, refit=refit, device=device, progress=progress)
+            finally:
+                self._collection.is_fitting = False
 
-    async def _fit(
-        self, config: FdeConfig | None, *, refit: bool, device: str, progress: bool | ProgressReporter
-    ) -> None:
+    async def _begin(self, *, refit: bool) -> None:
         try:
             await self._collection.refresh()
         except ArtefactError:
             if not refit:
                 raise
+
+    async def _fit(
+        self, config: FdeConfig | None, *, refit: bool, device: str, progress: bool | ProgressReporter
+    ) -> None:
         own = self._collection.config.fde
         if not own.needs_fit:
             raise ConfigurationError(
@@ -153,6 +160,7 @@ class Fitter:
         collection, compute = self._collection, self._engine.runtime.compute
         data = await compute(fitted.to_bytes)
         await compute(encoder_from_bytes, data)  # a fit that went wrong is to fail before anything is changed
+        await collection.notice()  # training takes long
         kept = await artefacts.publish(
             self._engine,
             self._name,
@@ -181,6 +189,7 @@ class Fitter:
             with reporting(progress, label="encode", total=missing) as report:
                 async for records, tokens in self._stored.pages(lacking, payload=False):
                     encoded = await self._engine.runtime.compute(fde.encode_documents, tokens)
+                    await collection.notice(seconds=WRITE_SECONDS)
                     await self._add(records, encoded, only=only)
                     report.advance(len(records))
         await collection.check_complete()

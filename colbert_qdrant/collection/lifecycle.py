@@ -41,14 +41,14 @@ class Stored(NamedTuple):
         config: Its settings.
         fde: Its encoding; ``None`` while that has to be fitted.
         limits: The limits of the server.
-        encoder: The fingerprint of the encoder of its tokens; empty if it is unknown.
+        fingerprint: Its fingerprint.
         missing_indexes: The arguments of ``create_payload_index`` for each index that it lacks.
     """
 
     config: CollectionConfig
     fde: FixedDimensionalEncoder | None
     limits: Limits
-    encoder: Mapping[str, Any]
+    fingerprint: Fingerprint
     missing_indexes: Sequence[dict[str, Any]] = ()
 
 
@@ -82,9 +82,9 @@ async def create(name: str, *, engine: Engine, encoder: LateInteractionEncoder, 
             await write_to_reserved_point(engine, name, to_metadata(fingerprint))
         await make_indexes(engine, name, index_arguments(config, capabilities))
         if not capabilities.has("strict_mode"):
-            return Stored(config, fde, Limits(), tokens_of)
+            return Stored(config, fde, Limits(), fingerprint)
         info = await engine.get_collection(name)
-        return Stored(config, fde, Limits.of(info, config.token_vector), tokens_of)
+        return Stored(config, fde, Limits.of(info, config.token_vector), fingerprint)
     except BaseException:
         if certainly_new:
             with contextlib.suppress(EngineError):
@@ -127,7 +127,7 @@ async def open(
     actual = await compute(fingerprint_of, wanted, encoder, fde, tokens_of=tokens_of)
     stored.require_equal(actual, collection=name)
     limits, missing = Limits.of(info, settings.token_vector), await missing_indexes(engine, settings, info)
-    return Stored(settings, fde, limits, stored.encoder, missing)
+    return Stored(settings, fde, limits, stored, missing)
 
 
 def _check_shard_key(engine: Engine, config: CollectionConfig, name: str) -> None:
@@ -174,16 +174,11 @@ async def declare(
     config: CollectionConfig,
     fde: FixedDimensionalEncoder | None,
     tokens_of: Mapping[str, Any],
-) -> None:
-    """Write into a collection's metadata which encoding it has."""
+) -> Fingerprint:
+    """Write into a collection's metadata which encoding it has, and return its fingerprint."""
     fingerprint = await engine.runtime.compute(fingerprint_of, config, encoder, fde, tokens_of=tokens_of)
     await write_metadata(engine, name, to_metadata(fingerprint))
-
-
-async def read_declared_fde(name: str, *, engine: Engine) -> Mapping[str, Any] | None:
-    """Read the encoding in a collection's metadata, to compare it with `describe`; ``None`` if there is none."""
-    stored = await read_fingerprint(engine, name, await engine.get_collection(name))
-    return None if stored is None else stored.fde
+    return fingerprint
 
 
 def describe(

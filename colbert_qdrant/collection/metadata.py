@@ -40,6 +40,19 @@ async def read_fingerprint(engine: Engine, collection: str, info: models.Collect
     return Fingerprint.from_dict(entry) if isinstance(entry, dict) else None
 
 
+async def read_current_fingerprint(engine: Engine, collection: str) -> Fingerprint | None:
+    """Read the fingerprint that a collection has now, in one request; ``None`` if it has none.
+
+    Raises:
+        CollectionNotFoundError: The collection is gone.
+        SchemaMismatchError: The fingerprint cannot be read.
+    """
+    if (await engine.capabilities()).has("metadata"):
+        return await read_fingerprint(engine, collection, await engine.get_collection(collection))
+    entry = (await _reserved(engine, collection)).get(KEY)
+    return Fingerprint.from_dict(entry) if isinstance(entry, dict) else None
+
+
 async def read_metadata(engine: Engine, collection: str) -> dict[str, Any]:
     """Read all metadata of a collection."""
     info = await engine.get_collection(collection)

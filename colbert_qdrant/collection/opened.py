@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 
@@ -10,12 +12,18 @@ from qdrant_client import models
 
 from colbert_qdrant.collection import artefacts, lifecycle
 from colbert_qdrant.collection.indexes import make_indexes, names_of
-from colbert_qdrant.collection.metadata import count_documents
+from colbert_qdrant.collection.metadata import count_documents, read_current_fingerprint
 from colbert_qdrant.config import CollectionConfig
 from colbert_qdrant.config.names import require_stored_name
 from colbert_qdrant.encoders.further import FurtherVectors
 from colbert_qdrant.encoders.queries import query_tokens
-from colbert_qdrant.errors import ArtefactError, CollectionExistsError, ConfigurationError, RequestError
+from colbert_qdrant.errors import (
+    ArtefactError,
+    CollectionExistsError,
+    CollectionNotFoundError,
+    ConfigurationError,
+    RequestError,
+)
 from colbert_qdrant.fde import encoder_from_bytes
 from colbert_qdrant.search.limits import Limits
 from colbert_qdrant.tokens import TokenEmbeddings
@@ -31,6 +39,11 @@ if TYPE_CHECKING:
     from colbert_qdrant.search.request import RequestBuilder, SearchRequest
 
 _LOG: Final = logging.getLogger(__name__)
+
+READ_SECONDS: Final = 2.0
+"""Searches ask at most so often whether the name still stands for the collection that was opened."""
+WRITE_SECONDS: Final = 0.1
+"""Of one write, a request that follows another so soon does not ask again."""
 
 Checked = TypeVar("Checked")
 
@@ -49,9 +62,9 @@ class OpenCollection:
         config: The collection's settings; a refit changes those of its encoding.
         fde: The encoding; ``None`` while it is not fitted.
         limits: The limits of the server.
-        tokens_of: The fingerprint of the encoder of the stored tokens; empty if it is unknown.
         complete: Whether every point has an encoding, as far as is known.
         fitting: Held while a fit runs.
+        is_fitting: Whether one runs, and changes the encoding step by step.
     """
 
     def __init__(
@@ -64,7 +77,7 @@ class OpenCollection:
         further: FurtherVectors,
     ) -> None:
         """See `make`, which also finds out whether every point has its encoding."""
-        self.config, self.fde, self.limits, self.tokens_of, _ = stored
+        self.config, self.fde, self.limits, self._fingerprint, _ = stored
         self.name = name
         self.engine = engine
         self.encoder = encoder
@@ -73,7 +86,8 @@ class OpenCollection:
         self._unencoded_writes = 0
         self._has_warned = False
         self.fitting = engine.runtime.lock()
-        self._described: Mapping[str, Any] | None = None
+        self.is_fitting = False
+        self._asked = time.monotonic()
 
     @classmethod
     async def make(
@@ -108,18 +122,50 @@ class OpenCollection:
         return collection
 
     async def refresh(self) -> None:
-        """Take over the encoding that another writer, or a process that was killed, fitted in the meantime."""
-        if not self.config.fde.needs_fit:
-            return
-        if await lifecycle.read_declared_fde(self.name, engine=self.engine) != self._described:
-            self.config, fde, self.limits, self.tokens_of, _ = await lifecycle.open(
-                self.name, engine=self.engine, encoder=self.encoder, config=None
-            )
-            await self._set(fde)
-        if self.fde is None:
+        """Take over the encoding that another writer, or a process that was killed, fitted in the meantime.
+
+        Raises:
+            FingerprintMismatchError: The name stands for another collection by now.
+        """
+        await self.notice()
+        if self.fde is None and self.config.fde.needs_fit:
             data = await artefacts.fetch(self.engine, self.name, encoder=self.tokens_of)
             if data is not None:
                 await self.adopt(data)
+
+    async def notice(self, *, seconds: float = 0.0) -> None:
+        """Make sure that the name still stands for this collection, and take over an encoding that is declared since.
+
+        Args:
+            seconds: Nothing is asked if it was asked in the last so many seconds.
+
+        Raises:
+            CollectionNotFoundError: The collection is gone.
+            FingerprintMismatchError: The name stands for another collection by now.
+        """
+        now, before = time.monotonic(), self._asked
+        if now - before < seconds:
+            return
+        self._asked = now  # others need not ask meanwhile
+        try:
+            await self._compare()
+        except BaseException:
+            self._asked = before
+            raise
+
+    async def _compare(self) -> None:
+        opened, stored = self._fingerprint, await read_current_fingerprint(self.engine, self.name)
+        if stored is not None:
+            stored.require_unchanged(opened, collection=self.name)
+        if self.is_fitting or (not self.config.fde.needs_fit and stored is not None):
+            return
+        if stored is None or stored.fde != opened.fde:
+            self.config, fde, self.limits, self._fingerprint, _ = await lifecycle.open(
+                self.name, engine=self.engine, encoder=self.encoder, config=None
+            )
+            await self._set(fde)
+        elif self.fde is not None and not self.complete:
+            await self.check_complete()
 
     async def adopt(self, data: bytes) -> None:
         """Use the encoding of an artefact that is stored with the collection, and declare it in the metadata.
@@ -139,7 +185,7 @@ class OpenCollection:
     async def declare(self, fde: FixedDimensionalEncoder | None, config: CollectionConfig) -> None:
         """Write into the metadata which encoding the collection has; ``None`` for none."""
         self.fde, self.complete = None, False  # until it is known to be written
-        await lifecycle.declare(
+        self._fingerprint = await lifecycle.declare(
             self.name,
             engine=self.engine,
             encoder=self.encoder,
@@ -150,12 +196,19 @@ class OpenCollection:
         self.config = config
         await self._set(fde)
 
+    @property
+    def tokens_of(self) -> Mapping[str, Any]:
+        """The fingerprint of the encoder of the stored tokens; empty if it is unknown."""
+        return self._fingerprint.encoder
+
     async def check(self) -> None:
         """Compare the stored collection with this one; see `ColbertCollection.check`."""
         await lifecycle.open(self.name, engine=self.engine, encoder=self.encoder, config=self.config)
 
     async def drop(self) -> None:
         """Delete the collection, and what was fitted to it."""
+        with contextlib.suppress(CollectionNotFoundError):
+            await self.notice()
         await self.engine.runtime.whole(lifecycle.drop(self.name, engine=self.engine, config=self.config))
 
     def wrote_unencoded(self) -> None:
@@ -241,8 +294,6 @@ class OpenCollection:
 
     async def _set(self, fde: FixedDimensionalEncoder | None) -> None:
         self.fde, self.complete = fde, False
-        if self.config.fde.needs_fit:  # else nobody compares it
-            self._described = await self.engine.runtime.compute(lifecycle.describe, self.config, self.encoder, fde)
         await self.check_complete()
 
 

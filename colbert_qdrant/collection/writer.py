@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from colbert_qdrant.collection.opened import WRITE_SECONDS
 from colbert_qdrant.collection.upsert import upsert
 from colbert_qdrant.documents import RejectedDocument
 from colbert_qdrant.encoders.base import encode_and_check
@@ -105,13 +106,10 @@ class DocumentWriter:
                 documents, payloads, tokens, encodings, further, strict=True
             )
         ]
-        refused = [
-            each
-            for batch in split_by_bytes(
-                points, MAX_BATCH_BYTES, binary=engine.binary, most=collection.limits.upsert_batch
-            )
-            for each in await upsert(engine, collection.name, batch, on_stored=progress.advance)
-        ]
+        refused: list[Refused] = []
+        for batch in split_by_bytes(points, MAX_BATCH_BYTES, binary=engine.binary, most=collection.limits.upsert_batch):
+            await collection.notice(seconds=WRITE_SECONDS)
+            refused += await upsert(engine, collection.name, batch, on_stored=progress.advance)
         return _written(documents, points, tokens, refused)
 
     def _encode(self, documents: Sequence[Document], fde: FixedDimensionalEncoder | None) -> Encoded:

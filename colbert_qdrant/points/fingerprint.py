@@ -128,6 +128,28 @@ class Fingerprint:
             found["canary"] = (self.canary, other.canary)
         return found
 
+    def require_unchanged(self, opened: Fingerprint, *, collection: str) -> None:
+        """Raise unless a name stands for the collection that was opened by it; a fit may have changed its encoding.
+
+        Raises:
+            FingerprintMismatchError: The two differ; the message lists every field, both values and the remedy.
+        """
+        differences = {} if self == opened else self.differences(opened)
+        if differences and self._may_have_become_by_fits(opened):
+            differences = {key: pair for key, pair in differences.items() if key != "canary" and key[:4] != "fde."}
+        if differences:
+            lines = [
+                f"collection {collection!r} is not that which was opened: an alias was switched, or it was made anew.",
+                "The request was not sent: open it again.",
+                *_describe(differences),
+            ]
+            raise FingerprintMismatchError("\n".join(lines), differences)
+
+    def _may_have_become_by_fits(self, opened: Fingerprint) -> bool:
+        now, then = self.config.fde, opened.config.fde
+        same_dims = (now.dim, self.token_dim) == (then.dim, opened.token_dim)
+        return now.needs_fit and then.needs_fit and same_dims
+
     def require_equal(self, current: Fingerprint, *, collection: str) -> None:
         """Raise unless what a collection is opened with is what it was built with.
 
