@@ -91,8 +91,12 @@ def _rrf(value: models.RrfQuery) -> edge.ScoringQueryType:
     return _scoring(edge.Fusion.Rrf(**({"k": RRF_K} | read_fields(value.rrf, "k", "weights"))))
 
 
+def _sample(value: models.SampleQuery) -> edge.ScoringQueryType:
+    return _scoring(same_member(edge.Sample, value.sample))
+
+
 def _scoring(value: Any) -> edge.ScoringQueryType:
-    # By the type stub, no kind of fusion is a `Fusion`.
+    # By the type stub, no kind of fusion is a `Fusion`, and none of samples a `Sample`.
     query: edge.ScoringQueryType = value
     return query
 
@@ -101,6 +105,7 @@ _RESCORING: dict[str, Callable[[Any], edge.ScoringQueryType]] = {
     "FusionQuery": _fusion,
     "RrfQuery": _rrf,
     "FormulaQuery": to_formula,
+    "SampleQuery": _sample,
 }
 
 
