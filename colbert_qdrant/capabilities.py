@@ -19,6 +19,7 @@ Feature = Literal[
     "rrf_k",
     "rrf_weights",
     "groups",
+    "sample",
     "acorn",
     "dbsf",
     "formula",
@@ -49,6 +50,7 @@ SINCE: Final[Mapping[Feature, tuple[int, int]]] = {
     "strict_mode": (1, 13),  # limits of a collection
     "metadata": (1, 16),  # of collections; in the API since 1.15.4
     "groups": (1, 11),
+    "sample": (1, 11),  # points are drawn at random
     "acorn": (1, 16),  # walks the graph through points that a filter leaves out
     "dbsf": (1, 11),
     "formula": (1, 14),

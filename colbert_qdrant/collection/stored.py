@@ -13,6 +13,7 @@ from colbert_qdrant.collection.opened import has_tokens
 from colbert_qdrant.collection.scroll import scroll_points
 from colbert_qdrant.errors import SchemaMismatchError
 from colbert_qdrant.points.convert import vectors_of
+from colbert_qdrant.points.page_size import PageSize
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
@@ -24,10 +25,7 @@ if TYPE_CHECKING:
 
 Page: TypeAlias = tuple[list[models.Record], TokenEmbeddings]
 
-_PAGE_VALUES: Final = 2**20
-_PAGE_POINTS: Final = (16, 256)
-"""Of one request: how many points the first reads, and how many any. After that a page holds about so many values."""
-
+_PAGE_POINTS: Final = 256
 _PAGE_IDS: Final = 4_096
 
 
@@ -50,12 +48,14 @@ class StoredDocuments:
         self._config = config
         self._limits = limits
         self._token_dim = token_dim
-        self._limit = self._allowed(_PAGE_POINTS[0])
+        self._size = PageSize(self._allowed(_PAGE_POINTS))
 
     async def pages(self, chosen: models.Filter, *, payload: bool) -> AsyncIterator[Page]:
         """Documents that match a filter, all with token vectors, in the order of their points' ids."""
         wanted = self._wanted(payload=payload)
-        async for records in scroll_points(self._engine, self._collection, chosen, limit=lambda: self._limit, **wanted):
+        async for records in scroll_points(
+            self._engine, self._collection, chosen, limit=lambda: self._size.points, **wanted
+        ):
             yield self._page(records)
 
     async def sample(self, most: int, *, seed: int) -> AsyncIterator[Page]:
@@ -66,7 +66,7 @@ class StoredDocuments:
             return
         ids, start = await self._draw(most, np.random.RandomState(seed)), 0
         while start < len(ids):
-            some = ids[start : start + self._limit]
+            some = ids[start : start + self._size.points]
             start += len(some)
             records = await self._engine.retrieve(self._collection, ids=some, **self._wanted(payload=True))
             records = [each for each in records if self._config.token_vector in vectors_of(each)]
@@ -87,8 +87,7 @@ class StoredDocuments:
         """What was read; the more it is, the fewer documents are read next."""
         matrices = [_matrix(record, self._config.token_vector) for record in records]
         tokens = TokenEmbeddings.from_matrices(matrices, dim=self._token_dim)
-        values = max(tokens.values.size // len(tokens), self._config.fde.dim)
-        self._limit = max(1, min(self._allowed(_PAGE_POINTS[1]), _PAGE_VALUES // values))
+        self._size.learn(records, least=4 * self._config.fde.dim)
         return records, tokens
 
     def _wanted(self, *, payload: bool) -> dict[str, Any]:

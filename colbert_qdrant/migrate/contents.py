@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from colbert_qdrant.search.limits import Limits
 
 _SHOWN: Final = 5
-_PAGE_PAYLOADS: Final = 256
-_PAGE_TOKENS: Final = 64
 
 
 @dataclass(kw_only=True)
@@ -110,9 +108,9 @@ async def read_contents(engine: Engine, source: Source) -> Contents:
 
 def read_origins(job: MigrationJob, converter: Converter) -> AsyncIterator[list[models.Record]]:
     """Read in place, page by page, what added vectors are made of, and the digest of what they were made of."""
-    source, vectors, most = job.source, [str(converter.origin_vector)], _PAGE_PAYLOADS
+    source, vectors = job.source, [str(converter.origin_vector)]
     if converter.encoder is None:
-        vectors, most = [*vectors, converter.token_vector], _PAGE_TOKENS
+        vectors.append(converter.token_vector)
     return read_pages(
         job.source_engine,
         source.name,
@@ -120,7 +118,6 @@ def read_origins(job: MigrationJob, converter: Converter) -> AsyncIterator[list[
         limits=source.limits,
         payload=True,
         vectors=vectors if converter.origin_vector is not None else (),
-        most=most,
     )
 
 

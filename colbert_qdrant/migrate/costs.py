@@ -7,7 +7,9 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from colbert_qdrant.migrate.plan import Costs
+from colbert_qdrant.migrate.source import PAGE_POINTS
 from colbert_qdrant.points.convert import vectors_of
+from colbert_qdrant.points.page_size import PAGE_BYTES
 from colbert_qdrant.points.point import size_of
 
 if TYPE_CHECKING:
@@ -17,20 +19,25 @@ if TYPE_CHECKING:
 
     from colbert_qdrant.config import CollectionConfig
     from colbert_qdrant.migrate.convert import Converter
+    from colbert_qdrant.migrate.sample import Sample
     from colbert_qdrant.points.point import Point
 
 _BYTES: Final[Mapping[str, float]] = {"float32": 4, "float16": 2, "turbo8": 1, "turbo4": 0.5}
 _WARM_UP: Final = 2
+_SECONDS_PER_BYTE: Final = 2e-8
+"""Of a request that writes points: half of that in Edge on two cores, somewhat more where a server parses decimals."""
+
+_REQUESTS: Final = 3
+"""The requests for each page of points: what the target has of it, what the source has, and the write."""
 
 
-def measure_costs(
-    records: Sequence[models.Record], read_seconds: float, converter: Converter, config: CollectionConfig
-) -> Costs:
+def measure_costs(sample: Sample, converter: Converter, config: CollectionConfig, *, binary: bool) -> Costs:
     """Convert a sample of the source, and return the costs of one point.
 
     Raises:
         MigrationError: A point cannot be converted.
     """
+    records = sample.records
     if not records:
         return Costs()
     converter.convert(records[:_WARM_UP])  # models compile at first, libraries are loaded
@@ -40,6 +47,8 @@ def measure_costs(
     count = len(records)
     payload = sum(len(json.dumps(record.payload or {}).encode()) for record in records) / count
     read = sum(4 * size_of(vector) for record in records for vector in vectors_of(record).values()) / count
+    sent = sum(point.request_bytes(binary=binary) for point in points) / count
+    page = max(1.0, min(PAGE_POINTS, PAGE_BYTES / sent))
     written: dict[str, float] = {}
     for point in points:
         for name, vector in point.vectors.items():
@@ -54,8 +63,9 @@ def measure_costs(
         written_bytes=payload + 4 * sum(written.values()),
         disk_bytes=payload + sum(values * stored.get(name, 4) for name, values in written.items()),
         tokens=_count_tokens(records, points, config.token_vector) / count,
-        read_seconds=read_seconds / count,
+        read_seconds=sample.seconds / count,
         compute_seconds=seconds / count,
+        write_seconds=sent * _SECONDS_PER_BYTE + _REQUESTS * sample.latency / page,
     )
 
 

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 _TEXT_KEYS: Final = ("page_content", "_node_content.text", "content", "text", "document")
 """The keys under which LangChain, LlamaIndex, Haystack, many by hand, and FastEmbed's ``client.add`` write texts."""
 
+_FEW: Final = 4
+"""Texts are taken to be where one in so many points of a sample has one."""
+
 _OWN_SETTINGS: Final = ("id_scheme", "id_key", "text_key", "fde_vector", "token_vector", "token_distance")
 """The settings that a collection of this library keeps, whatever is given."""
 
@@ -189,11 +192,10 @@ def _find_text_source(sample: Sequence[models.Record], options: MigrationOptions
         return TextSource("", options.text)
     if options.text_key is not None:
         return TextSource(options.text_key)
-    for key in _TEXT_KEYS:
-        texts = TextSource(key)
-        if 2 * sum(texts.text(record.payload or {}) is not None for record in sample) > len(sample):
-            return texts
-    return None
+    payloads = [record.payload or {} for record in sample]
+    found = {key: sum(TextSource(key).text(payload) is not None for payload in payloads) for key in _TEXT_KEYS}
+    best = max(_TEXT_KEYS, key=lambda key: found[key])
+    return TextSource(best) if found[best] * _FEW > len(sample) else None
 
 
 def _find_token_vector(source: Source, options: MigrationOptions) -> str | None:

@@ -56,6 +56,7 @@ class Costs:
         tokens: The number of token vectors.
         read_seconds: The time that reading takes.
         compute_seconds: The time that encoding the text, if need be, and computing the encoding take.
+        write_seconds: The time that writing takes.
     """
 
     sample: int = 0
@@ -65,12 +66,12 @@ class Costs:
     tokens: float = 0
     read_seconds: float = 0
     compute_seconds: float = 0
+    write_seconds: float = 0
 
     @property
     def seconds(self) -> float:
-        """About the time that one point takes; each byte is assumed to be written as fast as it was read."""
-        write = self.read_seconds * self.written_bytes / self.read_bytes if self.read_bytes else 0.0
-        return self.read_seconds + self.compute_seconds + write
+        """About the time that one point takes."""
+        return self.read_seconds + self.compute_seconds + self.write_seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,7 +246,11 @@ class MigrationPlan:
                 f"{costs.tokens:,.0f} token vectors, {1e3 * costs.seconds:,.1f} ms (from {costs.sample} points)"
             )
             disk = f"{self.disk_bytes / 2**20:,.0f} MiB of disk, and its graphs"
-            yield f"  in all     about {_duration(self.seconds)}, {disk}"
+            fit = ", and the time of a fit" if self.encoding == "fitted" else ""
+            times = (
+                f"{_duration(self.seconds / 3)} to {_duration(3 * self.seconds)}, for nothing is written to measure it"
+            )
+            yield f"  in all     about {_duration(self.seconds)} ({times}){fit}; {disk}"
         for risk in self.risks:
             yield f"  {'BLOCKED' if risk.blocks else 'risk'}: {risk.problem}: {risk.remedy}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from colbert_qdrant.collection import artefacts
 from colbert_qdrant.collection.metadata import count_documents
@@ -21,7 +21,8 @@ from colbert_qdrant.migrate.risks import (
     risks_of_points,
     risks_of_rollback,
 )
-from colbert_qdrant.migrate.source import read_sample, read_source
+from colbert_qdrant.migrate.sample import count_texts, read_sample
+from colbert_qdrant.migrate.source import read_source
 from colbert_qdrant.migrate.state import read_migration
 from colbert_qdrant.migrate.target import is_blank
 from colbert_qdrant.points.texts import TextSource
@@ -34,12 +35,12 @@ if TYPE_CHECKING:
     from colbert_qdrant.encoders import LateInteractionEncoder
     from colbert_qdrant.engines import Engine
     from colbert_qdrant.fde import FixedDimensionalEncoder
+    from colbert_qdrant.migrate.convert import Converter
     from colbert_qdrant.migrate.decide import MigrationOptions
     from colbert_qdrant.migrate.plan import MigrationPlan
+    from colbert_qdrant.migrate.sample import Sample
     from colbert_qdrant.migrate.source import Source
     from colbert_qdrant.points.texts import TextOf
-
-_SAMPLE: Final = 32
 
 
 async def plan_migration(
@@ -53,8 +54,8 @@ async def plan_migration(
     if begun is not None and begun.plan.strategy == "in_place":  # its source has some of what is added by now
         _require_same_options(begun.plan, options)
         return await _restore(source_engine, target_engine, begun.plan, options.encoder, options.text)
-    records, seconds = await read_sample(source_engine, source, size=_SAMPLE)
-    plan, texts = await source_engine.runtime.compute(decide, source, target, records, options)
+    sample = await read_sample(source_engine, source)
+    plan, texts = await source_engine.runtime.compute(decide, source, target, sample.records, options)
     job = MigrationJob(
         source_engine=source_engine,
         target_engine=target_engine,
@@ -64,7 +65,7 @@ async def plan_migration(
         encoder=options.encoder,
         fde=await _make_fde(source_engine, plan),
     )
-    return await _try_out(job, records, seconds, allow_irreversible=options.allow_irreversible)
+    return await _try_out(job, sample, allow_irreversible=options.allow_irreversible)
 
 
 async def resume_migration(
@@ -82,20 +83,18 @@ async def resume_migration(
     return await _restore(source_engine, target_engine, state.plan, encoder, text)
 
 
-async def _try_out(
-    job: MigrationJob, sample: Sequence[models.Record], read_seconds: float, *, allow_irreversible: bool
-) -> MigrationJob:
+async def _try_out(job: MigrationJob, sample: Sample, *, allow_irreversible: bool) -> MigrationJob:
     """Add to the plan the costs and risks that a sample shows, and the points that are there already."""
     plan, engine = job.plan, job.target_engine
     converter, compute = await job.make_converter(), job.source_engine.runtime.compute
-    texts = await compute(converter.find_texts, sample)
-    risks = [*risks_of_engines(job, await engine.capabilities()), *risks_of_points(job, texts)]
+    risks = [*risks_of_engines(job, await engine.capabilities())]
+    risks += risks_of_points(job, *await _count_texts(job, converter, sample.records))
     if job.in_place:
         risks += risks_of_rollback(job, allowed=allow_irreversible)
-    other = await compute(risk_of_encoder, job, converter, sample)
+    other = await compute(risk_of_encoder, job, converter, sample.records)
     risks += [] if other is None else [other]
     if not any(risk.blocks for risk in risks):
-        plan = replace(plan, costs=await compute(measure_costs, sample, read_seconds, converter, plan.config))
+        plan = replace(plan, costs=await compute(measure_costs, sample, converter, plan.config, binary=engine.binary))
     if await engine.collection_exists(plan.target) and not job.in_place:
         state = await read_migration(engine, plan.target)
         if state is not None and state.plan.same_as(plan):
@@ -103,6 +102,15 @@ async def _try_out(
         elif not await is_blank(engine, plan):
             risks.append(risk_of_target(plan.target))
     return replace(job, plan=replace(plan, risks=tuple(risks)))
+
+
+async def _count_texts(job: MigrationJob, converter: Converter, sample: Sequence[models.Record]) -> tuple[int, int]:
+    """Return how many points of how many that were looked at have a text; more are looked at if none has."""
+    texts = await job.source_engine.runtime.compute(converter.find_texts, sample)
+    found = sum(text is not None for text in texts)
+    if found or job.texts is None or len(sample) >= job.source.points:
+        return found, len(sample)
+    return await count_texts(job.source_engine, job.source, converter)
 
 
 async def _restore(

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 from colbert_qdrant.collection.search import search
 from colbert_qdrant.collection.spans import query_spans, token_spans
 from colbert_qdrant.errors import ConfigurationError
-from colbert_qdrant.migrate.source import read_points
+from colbert_qdrant.migrate.source import retrieve_pages
 from colbert_qdrant.migrate.verdict import Check
 from colbert_qdrant.search.options import CheckedOptions
+from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from colbert_qdrant.engines.base import PointId
     from colbert_qdrant.migrate.convert import Converter
     from colbert_qdrant.migrate.job import MigrationJob
-    from colbert_qdrant.tokens import TokenEmbeddings
 
 _DEPTH: Final = 10
 _SEED: Final = 0
@@ -35,8 +35,10 @@ async def check_quality(
 ) -> tuple[Check, float | None]:
     """Search a target in both ways for pieces of some documents; the recall is ``None`` if it was not measured."""
     engine, target = job.target_engine, job.plan.target
-    records = await read_points(engine, target, ids)
-    pieces = await engine.runtime.compute(_take_pieces, converter, job.encoder, records, count=queries)
+    documents = _Documents(converter, job.encoder)
+    async for records in retrieve_pages(engine, target, ids):
+        await engine.runtime.compute(documents.add, records)
+    pieces = await engine.runtime.compute(documents.pieces, queries)
     opened = await job.open_target()
     if not len(pieces):
         return _skip("no point has token vectors"), None
@@ -70,12 +72,26 @@ def _overlap(exact: SearchHits, near: SearchHits) -> float:
     return sum(hit.score >= least - _SAME_SCORE * abs(least) for hit in near) / len(exact)
 
 
-def _take_pieces(
-    converter: Converter, encoder: LateInteractionEncoder | None, records: Sequence[models.Record], *, count: int
-) -> TokenEmbeddings:
-    """Return token vectors of pieces as short as queries: of texts if those can be encoded, else of documents."""
-    texts = [text for text in converter.find_texts(records) if text is not None]
-    if encoder is not None and texts and (spans := query_spans(texts, seed=_SEED)[:count]):
-        return encoder.encode_queries(spans)
-    tokens, _ = converter.read_tokens(records)
-    return token_spans(tokens, seed=_SEED)[:count] if len(tokens) else tokens
+class _Documents:
+    """Documents of which pieces become queries."""
+
+    def __init__(self, converter: Converter, encoder: LateInteractionEncoder | None) -> None:
+        self._converter = converter
+        self._encoder = encoder
+        self._texts: list[str] = []
+        self._tokens: list[TokenEmbeddings] = []
+
+    def add(self, records: Sequence[models.Record]) -> None:
+        """Keep the texts of some points if they can be encoded, and their token vectors."""
+        if self._encoder is not None:
+            self._texts += [text for text in self._converter.find_texts(records) if text is not None]
+        tokens, _ = self._converter.read_tokens(records)
+        self._tokens += [tokens] if len(tokens) else []
+
+    def pieces(self, count: int) -> TokenEmbeddings:
+        """Return token vectors of pieces as short as queries: of texts if those can be encoded, else of documents."""
+        if self._encoder is not None and (spans := query_spans(self._texts, seed=_SEED)[:count]):
+            return self._encoder.encode_queries(spans)
+        if not self._tokens:
+            return TokenEmbeddings.from_matrices([], dim=1)
+        return token_spans(TokenEmbeddings.concatenate(self._tokens), seed=_SEED)[:count]

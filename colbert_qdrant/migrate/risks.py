@@ -54,23 +54,25 @@ def risks_of_engines(job: MigrationJob, capabilities: Capabilities) -> Iterator[
         )
 
 
-def risks_of_points(job: MigrationJob, texts: Sequence[str | None]) -> Iterator[Risk]:
-    """Look for risks that the points themselves bring, of which some have these texts."""
+def risks_of_points(job: MigrationJob, found: int, looked_at: int) -> Iterator[Risk]:
+    """Look for risks that the points themselves bring; so many of those that were looked at have a text."""
     source, plan, config = job.source, job.plan, job.plan.config
     if not source.points:
         yield _warn("there are no points", "run() makes an empty target")
-    lacking = sum(text is None for text in texts)
     of_texts = plan.tokens == "encoded" or (config.bm25 is not None and config.bm25_vector not in plan.kept)
     if of_texts and job.texts is None:
         yield _block(
-            "there is no text in the payloads" if texts else "without points nobody sees where texts are",
+            "there is no text in the payloads" if looked_at else "without points nobody sees where texts are",
             "say where they are with text_key='path.to.it' or text=function",
         )
-    elif of_texts and lacking == len(texts) and texts:
-        yield _block(f"no point of {len(texts)} looked at has a text there", "correct text_key, or what text= finds")
-    elif plan.tokens == "encoded" and lacking:
+    elif of_texts and looked_at and not found:
+        yield _block(
+            f"no point of {looked_at:,} looked at has a text there",
+            "correct text_key, or what text= finds; or say with filter=… which points have one",
+        )
+    elif plan.tokens == "encoded" and found < looked_at:
         yield _warn(
-            f"{lacking} of {len(texts)} points looked at have no text",
+            f"{looked_at - found:,} of {looked_at:,} points looked at have no text",
             "they are copied, and late interaction does not find them",
         )
     if plan.tokens == "stored" and not plan.encoder:

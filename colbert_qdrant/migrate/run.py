@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from qdrant_client import models
 
@@ -23,9 +23,10 @@ from colbert_qdrant.errors import (
 )
 from colbert_qdrant.migrate.contents import read_gone, read_origins
 from colbert_qdrant.migrate.sameness import Digest
-from colbert_qdrant.migrate.source import read_pages, read_points
+from colbert_qdrant.migrate.source import PAGE_POINTS, read_pages, retrieve_pages
 from colbert_qdrant.migrate.state import utc_now, write_migration
 from colbert_qdrant.migrate.target import declare, prepare_target
+from colbert_qdrant.points.page_size import PageSize
 from colbert_qdrant.points.point import split_by_bytes, to_numbers
 from colbert_qdrant.search.limits import Limits
 
@@ -38,10 +39,6 @@ if TYPE_CHECKING:
     from colbert_qdrant.migrate.job import MigrationJob
     from colbert_qdrant.migrate.sameness import Sameness
     from colbert_qdrant.points.point import Point
-
-_PAGE_VALUES: Final = 2**21
-_PAGE_POINTS: Final = (16, 256)
-"""The points that are read at once, at first and at most; after the first page, one holds about so many values."""
 
 _PASSES: Final = 5
 """How often all points are looked at again, at most, for some that were written to while vectors were added."""
@@ -156,7 +153,7 @@ class Copier:
         self._started = 0.0
         self._sent = 0
         self._report = report
-        self._page = _PAGE_POINTS[0]
+        self._page, self._compared = PageSize(PAGE_POINTS), PageSize(PAGE_POINTS)
         self._refused: list[tuple[PointId, EngineError]] = []
         self.copied = Digest()
         self.written = self.present = self.removed = self.without_tokens = 0  # see `MigrationReport`
@@ -237,16 +234,19 @@ class Copier:
 
     async def _find_missing(self, ids: Sequence[PointId]) -> Sequence[PointId]:
         """Return the points that the target lacks, or has with another payload or other vectors."""
-        same = self._job.sameness
-        wanted: dict[str, Any] = {"with_payload": True, "with_vectors": same.vectors or False}
-        stored = await self._target_engine.retrieve(self._target, ids=ids, **wanted)
-        if not stored:
-            return ids
-        current = await self._source_engine.retrieve(self._source.name, ids=[record.id for record in stored], **wanted)
-        found = await self._source_engine.runtime.compute(_find_same, same, current, stored)
-        await self._note_read(found)
-        there = {record.id for record in found}
-        return [id for id in ids if id not in there]
+        same, engine, vectors = self._job.sameness, self._target_engine, self._job.sameness.vectors or False
+        stored = await engine.retrieve(self._target, ids=ids, with_payload=False, with_vectors=False)
+        there = [record.id for record in stored]
+        found: set[PointId] = set()
+        async for page in retrieve_pages(engine, self._target, there, vectors=vectors, size=self._compared):
+            self._compared.learn(page)
+            current = await self._source_engine.retrieve(
+                self._source.name, ids=[record.id for record in page], with_payload=True, with_vectors=vectors
+            )
+            equal = await self._source_engine.runtime.compute(_find_same, same, current, page)
+            await self._note_read(equal)
+            found.update(record.id for record in equal)
+        return [id for id in ids if id not in found]
 
     async def _note_read(self, records: Sequence[models.Record]) -> None:
         """Add to the digest of what the target has when all is done."""
@@ -254,16 +254,10 @@ class Copier:
 
     async def _convert(self, ids: Sequence[PointId]) -> AsyncIterator[list[Point]]:
         """Read points and convert them, in pages of bounded size."""
-        place = 0
-        while place < len(ids):
-            records = await read_points(self._source_engine, self._source.name, ids[place : place + self._page])
-            place += self._page
-            if not records:
-                continue
+        async for records in retrieve_pages(self._source_engine, self._source.name, ids, size=self._page):
             points = await self._source_engine.runtime.compute(self._converter.convert, records)
             await self._note_read(records)
-            values = sum(point.values for point in points) / len(points)
-            self._page = max(1, min(_PAGE_POINTS[1], int(_PAGE_VALUES / max(values, 1))))
+            self._page.learn(records, least=sum(4 * point.values for point in points) / len(points))
             yield points
 
     def _batches(self, points: Sequence[Point]) -> Iterator[list[Point]]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 from qdrant_client import models
 
 from colbert_qdrant.collection.aliases import real_name
 from colbert_qdrant.collection.metadata import count_documents, read_fingerprint
 from colbert_qdrant.collection.scroll import scroll_points
 from colbert_qdrant.errors import CollectionNotFoundError
+from colbert_qdrant.points.page_size import PageSize
 from colbert_qdrant.points.schema import datatype_of, named_vectors
 from colbert_qdrant.search.limits import Limits
 
@@ -30,8 +29,8 @@ DISTANCES: Final = (models.Distance.DOT, models.Distance.COSINE)
 _PAGE_IDS: Final = 1_000
 """The points of one request that asks for ids, and perhaps payloads, only."""
 
-_SAMPLE_FROM: Final = 2_000
-"""The first points of a collection, of which a sample is taken."""
+PAGE_POINTS: Final = 256
+"""The most points of one request that asks for payloads or vectors."""
 
 _TOKEN_DATATYPES: Final = ("float32", "float16", "turbo8", "turbo4")
 
@@ -114,20 +113,7 @@ async def read_source(engine: Engine, name: str, filter: models.Filter | None) -
     )
 
 
-async def read_sample(engine: Engine, source: Source, *, size: int) -> tuple[list[models.Record], float]:
-    """Read points from all over the first thousands; also return the seconds that it took."""
-    ids: list[PointId] = []
-    async for page in read_pages(engine, source.name, source.filter, limits=source.limits):
-        ids += [record.id for record in page]
-        if len(ids) >= _SAMPLE_FROM:
-            break
-    chosen = [ids[int(place)] for place in np.linspace(0, len(ids) - 1, min(size, len(ids)))]
-    started = time.perf_counter()
-    records = await read_points(engine, source.name, chosen)
-    return records, time.perf_counter() - started
-
-
-def read_pages(
+async def read_pages(
     engine: Engine,
     collection: str,
     chosen: models.Filter | None,
@@ -135,20 +121,52 @@ def read_pages(
     limits: Limits,
     payload: bool = False,
     vectors: Sequence[str] = (),
-    most: int = _PAGE_IDS,
 ) -> AsyncIterator[list[models.Record]]:
-    """Read the points that match a filter in the order of their ids, with some vectors; ``None`` matches all."""
-    limit = min(most, limits.query_limit or most)
-    return scroll_points(
-        engine, collection, chosen, limit=lambda: limit, with_payload=payload, with_vectors=list(vectors) or False
-    )
+    """Read the points that match a filter in the order of their ids, with some vectors; ``None`` matches all.
+
+    Pages with payloads or vectors are of bounded size.
+    """
+    bounded = payload or bool(vectors)
+    most = PAGE_POINTS if bounded else _PAGE_IDS
+    most = min(most, limits.query_limit or most)
+    size = PageSize(most)
+    async for page in scroll_points(
+        engine,
+        collection,
+        chosen,
+        limit=lambda: size.points if bounded else most,
+        with_payload=payload,
+        with_vectors=list(vectors) or False,
+    ):
+        size.learn(page)
+        yield page
 
 
-async def read_points(engine: Engine, collection: str, ids: Sequence[PointId]) -> list[models.Record]:
-    """Read points with payload and all vectors; those that are gone are left out."""
-    if not ids:
-        return []
-    return await engine.retrieve(collection, ids=list(ids), with_payload=True, with_vectors=True)
+async def retrieve_pages(
+    engine: Engine,
+    collection: str,
+    ids: Sequence[PointId],
+    *,
+    vectors: bool | list[str] = True,
+    size: PageSize | None = None,
+) -> AsyncIterator[list[models.Record]]:
+    """Read points with payload and vectors, in pages of bounded size; those that are gone are left out.
+
+    Args:
+        engine: The engine.
+        collection: The collection's name.
+        ids: The points' ids.
+        vectors: The vectors that are read.
+        size: The size of pages, which the caller teaches; by default each page teaches the next.
+    """
+    own, place = PageSize(PAGE_POINTS), 0
+    while place < len(ids):
+        some = ids[place : place + (size or own).points]
+        place += len(some)
+        page = await engine.retrieve(collection, ids=some, with_payload=True, with_vectors=vectors)
+        own.learn(page)
+        if page:
+            yield page
 
 
 def canonical_json(payload: Any) -> str:

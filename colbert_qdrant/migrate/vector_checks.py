@@ -8,12 +8,12 @@ import numpy as np
 from qdrant_client import models
 
 from colbert_qdrant.collection.metadata import count_documents
-from colbert_qdrant.migrate.source import read_points
+from colbert_qdrant.migrate.source import retrieve_pages
 from colbert_qdrant.migrate.verdict import Check
 from colbert_qdrant.points.convert import vectors_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from colbert_qdrant.migrate.convert import Converter
     from colbert_qdrant.migrate.job import MigrationJob
     from colbert_qdrant.migrate.plan import MigrationPlan
-
-    Records = Mapping[Any, models.Record]
 
 _SHOWN: Final = 5
 _RECOMPUTED: Final = 0.98
@@ -61,63 +59,64 @@ async def check_counts(job: MigrationJob, contents: Contents) -> Check:
 
 async def check_sample(job: MigrationJob, converter: Converter, contents: Contents) -> list[Check]:
     """Check that some points' copied vectors are those of the source, and compute the added ones again."""
-    ids = contents.sample
-    if not ids:
+    if not contents.sample:
         return []
-    source = {record.id: record for record in await read_points(job.source_engine, job.source.name, ids)}
-    target = {record.id: record for record in await read_points(job.target_engine, job.plan.target, ids)}
-    both = [id for id in ids if id in source and id in target]
-    return await job.source_engine.runtime.compute(_check_both, job, converter, contents, source, target, both)
+    sample = _Sample(job, converter)
+    async for source in retrieve_pages(job.source_engine, job.source.name, contents.sample):
+        ids = [record.id for record in source]
+        target = await job.target_engine.retrieve(job.plan.target, ids=ids, with_payload=False, with_vectors=True)
+        await job.source_engine.runtime.compute(sample.compare, source, target)
+    return sample.checks(contents)
 
 
-def _check_both(
-    job: MigrationJob,
-    converter: Converter,
-    contents: Contents,
-    source: Records,
-    target: Records,
-    ids: Sequence[Any],
-) -> list[Check]:
-    checks = [_check_copied(job, contents, source, target, ids)]
-    worst, compared = _compute_again(job.plan, converter, source, target, ids)
-    if compared or worst < 1:
-        passed = worst >= _RECOMPUTED
-        problem = "" if passed else f": another encoder, or altered; {_remedy(job.plan)}"
-        detail = f"the least cosine of {compared} vectors that were computed again is {worst:.4f}{problem}"
-        checks.append(Check(name="computed vectors", passed=passed, detail=detail))
-    return checks
+class _Sample:
+    """Compares the vectors of points that are on both sides."""
 
+    def __init__(self, job: MigrationJob, converter: Converter) -> None:
+        self._job = job
+        self._converter = converter
+        self._points = self._computed = 0
+        self._wrong: list[str] = []
+        self._worst = 1.0
 
-def _check_copied(job: MigrationJob, contents: Contents, source: Records, target: Records, ids: Sequence[Any]) -> Check:
-    """Check vectors that were copied: those that are cheap to read of all points, the others of some."""
-    same = job.sameness
-    wrong = contents.altered + [
-        f"{name!r} of point {id!r}"
-        for id in ids
-        for name, vector in vectors_of(source[id]).items()
-        if name in job.plan.kept
-        and name not in same.vectors
-        and not same.is_same_vector(name, vector, vectors_of(target[id]).get(name))
-    ]
-    others = f"other than in the source: {', '.join(wrong[:_SHOWN])}: {_remedy(job.plan)}"
-    number = contents.points if same.vectors else len(ids)
-    return Check(name="copied vectors", passed=not wrong, detail=others if wrong else f"equal in {number:,} points")
+    def compare(self, source: Sequence[models.Record], target: Sequence[models.Record]) -> None:
+        """Compare copied vectors that are compared of no other points, and compute the added ones again."""
+        there = {record.id: vectors_of(record) for record in target}
+        both = [record for record in source if record.id in there]
+        plan, same = self._job.plan, self._job.sameness
+        self._points += len(both)
+        self._wrong += [
+            f"{name!r} of point {record.id!r}"
+            for record in both
+            for name, vector in vectors_of(record).items()
+            if name in plan.kept
+            and name not in same.vectors
+            and not same.is_same_vector(name, vector, there[record.id].get(name))
+        ]
+        for point in self._converter.convert(both):
+            for name in {*point.vectors} - {*plan.kept}:
+                self._compute_again(point.vectors[name], there[point.id].get(name))
 
+    def checks(self, contents: Contents) -> list[Check]:
+        """Return the outcome; vectors that are cheap to read were compared with all other contents."""
+        remedy, wrong = _remedy(self._job.plan), contents.altered + self._wrong
+        others = f"other than in the source: {', '.join(wrong[:_SHOWN])}: {remedy}"
+        number = contents.points if self._job.sameness.vectors else self._points
+        detail = others if wrong else f"equal in {number:,} points"
+        checks = [Check(name="copied vectors", passed=not wrong, detail=detail)]
+        if self._computed or self._worst < 1:
+            passed = self._worst >= _RECOMPUTED
+            problem = "" if passed else f": another encoder, or altered; {remedy}"
+            detail = f"the least cosine of {self._computed} vectors that were computed again is {self._worst:.4f}"
+            checks.append(Check(name="computed vectors", passed=passed, detail=f"{detail}{problem}"))
+        return checks
 
-def _compute_again(
-    plan: MigrationPlan, converter: Converter, source: Records, target: Records, ids: Sequence[Any]
-) -> tuple[float, int]:
-    """Return the least cosine of vectors that were added and the same computed again, and the number of them."""
-    worst, compared = 1.0, 0
-    for point in converter.convert([source[id] for id in ids]):
-        stored = vectors_of(target[point.id])
-        for name in {*point.vectors} - {*plan.kept}:
-            if name not in stored:
-                worst = 0.0
-            elif isinstance(point.vectors[name], np.ndarray):
-                worst = min(worst, _cosine(_flatten(point.vectors[name]), _flatten(stored[name])))
-                compared += 1
-    return worst, compared
+    def _compute_again(self, made: Any, stored: Any) -> None:
+        if stored is None:
+            self._worst = 0.0
+        elif isinstance(made, np.ndarray):
+            self._worst = min(self._worst, _cosine(_flatten(made), _flatten(stored)))
+            self._computed += 1
 
 
 def _remedy(plan: MigrationPlan) -> str:

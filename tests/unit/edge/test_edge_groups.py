@@ -319,7 +319,7 @@ def test_what_is_refused(client: EdgeClient) -> None:
     with pytest.raises(EngineError, match=r"query_points_groups on collection 'docs'.*invalid JSON path"):
         client.query_points_groups("docs", "no path", [1.0], using="near")
     with pytest.raises(CapabilityError, match="server"):
-        client.query_points_groups("docs", "k", models.SampleQuery(sample=models.Sample.RANDOM))
+        client.query_points_groups("docs", "k", models.OrderByQuery(order_by="n"))
     with pytest.raises(CollectionNotFoundError):
         client.query_points_groups("nope", "k", [1.0])
 

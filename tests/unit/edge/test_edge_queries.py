@@ -277,7 +277,6 @@ def test_results_are_what_qdrant_client_gives(engines: tuple[EdgeClient, QdrantC
         models.NearestQuery(nearest=5),
         models.RecommendQuery(recommend=models.RecommendInput(positive=[1])),
         models.OrderByQuery(order_by="n"),
-        models.SampleQuery(sample=models.Sample.RANDOM),
         models.Document(text="hello", model="m"),
     ],
     ids=lambda query: type(query).__name__,
@@ -287,6 +286,14 @@ def test_queries_that_need_a_server_are_refused(edge: EdgeClient, query: Any) ->
         edge.query_points("docs", query, using="dense")
     with pytest.raises(CapabilityError, match="server"):
         edge.query_points("docs", QUERY, using="dense", prefetch=models.Prefetch(query=query, using="dense"))
+
+
+def test_points_drawn_at_random(edge: EdgeClient) -> None:
+    query = models.SampleQuery(sample=models.Sample.RANDOM)
+    for limit in (1, 10, 2 * COUNT):
+        drawn = ids(edge.query_points("docs", query, query_filter=LOW, limit=limit))
+        assert len(drawn) == len(set(drawn)) == min(limit, 30)
+        assert set(drawn) <= set(range(30))
 
 
 def test_parameters_that_need_a_server_are_refused(edge: EdgeClient) -> None:

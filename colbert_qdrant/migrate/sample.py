@@ -1,0 +1,85 @@
+"""Draws points from all over a collection that is to be migrated."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from qdrant_client import models
+
+from colbert_qdrant.collection.metadata import documents_only
+from colbert_qdrant.migrate.source import read_pages, retrieve_pages
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from colbert_qdrant.engines import Engine
+    from colbert_qdrant.engines.base import PointId
+    from colbert_qdrant.migrate.convert import Converter
+    from colbert_qdrant.migrate.source import Source
+
+_SIZE: Final = 32
+_TEXTS: Final = 1_000
+"""The points that are looked at for a text, where those of the sample have none."""
+
+_FIRST: Final = 2_000
+"""The points of which a sample is taken on servers that draw none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Some points with all that they hold.
+
+    Attributes:
+        records: The points.
+        seconds: The time that reading them took, without the latency of requests.
+        latency: The time of a request that reads hardly anything.
+    """
+
+    records: Sequence[models.Record]
+    seconds: float
+    latency: float
+
+
+async def read_sample(engine: Engine, source: Source) -> Sample:
+    """Read some points with payload and vectors."""
+    ids = await _draw(engine, source, _SIZE)
+    started = time.perf_counter()
+    await engine.retrieve(source.name, ids=ids[:1], with_payload=False, with_vectors=False)
+    latency = time.perf_counter() - started
+    pages = [page async for page in retrieve_pages(engine, source.name, ids)]
+    seconds = time.perf_counter() - started - (1 + len(pages)) * latency
+    return Sample(records=[each for page in pages for each in page], seconds=max(seconds, 0.0), latency=latency)
+
+
+async def count_texts(engine: Engine, source: Source, converter: Converter) -> tuple[int, int]:
+    """Look at many points, until some have a text; return how many of how many have one."""
+    found = looked = 0
+    async for page in retrieve_pages(engine, source.name, await _draw(engine, source, _TEXTS), vectors=False):
+        looked += len(page)
+        found += sum(text is not None for text in await engine.runtime.compute(converter.find_texts, page))
+        if found:
+            break
+    return found, looked
+
+
+async def _draw(engine: Engine, source: Source, size: int) -> list[PointId]:
+    """Draw points at random; servers before 1.11 cannot, and their first ones have to do."""
+    size = min(size, source.limits.query_limit or size)
+    if (await engine.capabilities()).has("sample"):
+        request = models.QueryRequest(
+            query=models.SampleQuery(sample=models.Sample.RANDOM),
+            filter=documents_only(source.filter),
+            limit=size,
+            with_payload=False,
+        )
+        (answer,) = await engine.search_given(source.name, [request])
+        return [point.id for point in answer.points]
+    ids: list[PointId] = []
+    async for page in read_pages(engine, source.name, source.filter, limits=source.limits):
+        ids += [record.id for record in page]
+        if len(ids) >= _FIRST:
+            break
+    return [ids[int(place)] for place in np.linspace(0, len(ids) - 1, min(size, len(ids)))]
