@@ -71,7 +71,7 @@ async def _draw(engine: Engine, source: Source, size: int) -> list[PointId]:
     if (await engine.capabilities()).has("sample"):
         request = models.QueryRequest(
             query=models.SampleQuery(sample=models.Sample.RANDOM),
-            filter=documents_only(source.filter),
+            filter=await documents_only(engine, source.name, source.filter),
             limit=size,
             with_payload=False,
         )
