@@ -37,6 +37,7 @@ Feature = Literal[
     "payload_indexes",
     "tenant_index",
     "unindexed_words",
+    "optimizations",
 ]
 """A feature that not every engine has; see `SINCE`."""
 
@@ -60,6 +61,7 @@ SINCE: Final[Mapping[Feature, tuple[int, int]]] = {
     "rrf_weights": (1, 17),
     "update_filter": (1, 16),  # an update can leave alone what does not match; in the API since 1.15.4
     "insert_only": (1, 17),  # an upsert can leave alone what is stored
+    "optimizations": (1, 17),  # of a collection, all nodes together: what is still to be built
     "turbo_quantization": (1, 18),
     "memory": (1, 19),  # cold, cached or pinned, in the place of on_disk and always_ram
     "vector_names": (1, 19),  # vectors can be added to a collection; since 1.18, but with loss of points or vectors

@@ -1,19 +1,19 @@
-"""Describes the state of a collection, and waits until it is ready."""
+"""Describes the state of a collection."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from qdrant_client import models
-from tenacity import AsyncRetrying, retry_if_result, stop_after_delay, wait_exponential
 
 from colbert_qdrant.collection.metadata import count_documents
-from colbert_qdrant.errors import EngineError, NotReadyError, SchemaMismatchError
+from colbert_qdrant.errors import SchemaMismatchError
 from colbert_qdrant.points.schema import datatype_of, named_vectors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from colbert_qdrant.config import CollectionConfig
     from colbert_qdrant.engines import Engine
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _MAX_MESSAGE: Final = 300
 _MAX_WARNINGS: Final = 100
+_SHOWN_COPIES: Final = 3
+_ACTIVE: Final = (models.ReplicaState.ACTIVE, models.ReplicaState.RESHARDINGSCALEDOWN)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +56,14 @@ class CollectionState:
             write; ``"red"``: the engine gave up.
         problem: What the optimizer says where it failed.
         segments: Segments of all shards.
-        indexed_vectors: How many vectors are in a graph, as far as the engine tells; a small segment has none, and is
-            searched without.
+        indexed_documents: How many of the documents are built as they are to be, in a graph or in a segment that is too
+            small for one; ``None`` if the engine does not say (servers do since 1.17, over REST).
         queued: Writes accepted and not applied yet; ``None`` if the engine does not say (servers do since 1.17).
         fde, tokens: The two vectors.
-        shards, replicas: Of a cluster; ``None`` on embedded engines.
+        shards: How many there are, of all shard keys; ``None`` on embedded engines, and where nobody may tell.
+        replicas: Copies that each shard is to have; ``None`` on embedded engines.
+        inactive_copies: Each copy of a shard that is not active, as on a node that is down, with shard, peer and state;
+            ``None`` on embedded engines, and where the client's key may not ask.
         indexes: Payload keys with an index, and its type.
         strict_mode: Limits that the server sets, by name; empty if strict mode is off.
         warnings: What the server says is not right, and a sentence for each thing that `repair` mends.
@@ -70,12 +75,13 @@ class CollectionState:
     status: Literal["green", "yellow", "grey", "red"]
     problem: str | None
     segments: int
-    indexed_vectors: int
+    indexed_documents: int | None
     queued: int | None
     fde: VectorState
     tokens: VectorState
     shards: int | None
     replicas: int | None
+    inactive_copies: tuple[str, ...] | None
     indexes: Mapping[str, str]
     strict_mode: Mapping[str, Any]
     warnings: tuple[str, ...]
@@ -88,12 +94,13 @@ class CollectionState:
 
 async def read_state(engine: Engine, collection: str, config: CollectionConfig) -> CollectionState:
     """Ask an engine about a collection, without writing anything."""
-    return await _state(engine, collection, config, await engine.get_collection(collection))
+    return await state_of(engine, collection, config, await engine.get_collection(collection))
 
 
-async def _state(
+async def state_of(
     engine: Engine, collection: str, config: CollectionConfig, info: models.CollectionInfo
 ) -> CollectionState:
+    """Ask for the rest of the state of a collection that is described already."""
     capabilities = await engine.capabilities()
     vectors = named_vectors(info)
     if not {config.fde_vector, config.token_vector} <= set(vectors):
@@ -110,6 +117,8 @@ async def _state(
     documents = max(0, (info.points_count or 0) - reserved)  # an estimate, where a server forbids more
     if limits.get("search_allow_exact") is not False:
         documents = await count_documents(engine, collection)
+    cluster = await engine.cluster_info(collection)
+    inactive = None if cluster is None else _inactive_copies(cluster)
     on_server = capabilities.engine == "server"
     return CollectionState(
         engine=capabilities.engine,
@@ -118,61 +127,61 @@ async def _state(
         status=info.status.value,
         problem=None if isinstance(optimizer, models.OptimizersStatusOneOf) else str(optimizer.error)[:_MAX_MESSAGE],
         segments=info.segments_count,
-        indexed_vectors=info.indexed_vectors_count or 0,
+        indexed_documents=await read_indexed_documents(engine, collection, info, documents),
         queued=None if info.update_queue is None else info.update_queue.length,
         fde=_vector(vectors[config.fde_vector], fallback),
         tokens=_vector(vectors[config.token_vector], fallback),
-        shards=params.shard_number if on_server else None,
+        shards=_shards(params, cluster) if on_server else None,
         replicas=params.replication_factor if on_server else None,
+        inactive_copies=inactive,
         indexes={key: index.data_type.value for key, index in info.payload_schema.items()},
         strict_mode=limits,
-        warnings=tuple(warning.message[:_MAX_MESSAGE] for warning in (info.warnings or ())[:_MAX_WARNINGS]),
+        warnings=(
+            *(warning.message[:_MAX_MESSAGE] for warning in (info.warnings or ())[:_MAX_WARNINGS]),
+            *_warnings_of(inactive or ()),
+        ),
     )
 
 
-async def wait_until_ready(
-    engine: Engine,
-    collection: str,
-    config: CollectionConfig,
-    *,
-    timeout: float,  # noqa: ASYNC109 - the state of then is the answer, not an exception
-) -> CollectionState:
-    """Ask again and again, at most every two seconds, until the collection is ready.
+async def read_indexed_documents(
+    engine: Engine, collection: str, info: models.CollectionInfo, documents: int
+) -> int | None:
+    """Ask how many documents are not in a segment that waits to be built; each counts once for each of its copies."""
+    found = await engine.optimizations(collection)
+    if found is None:
+        return None
+    running = sum(segment.points_count for each in found.running for segment in each.segments)
+    waiting = found.summary.queued_points + running
+    return max(0, documents - math.ceil(waiting / (info.config.params.replication_factor or 1)))
 
-    Raises:
-        NotReadyError: It was not in time, or will not be by itself.
-        EngineError: The engine gave up.
-    """
-    retrying = AsyncRetrying(
-        sleep=engine.runtime.sleep,
-        retry=retry_if_result(_is_under_way),
-        wait=wait_exponential(multiplier=0.05, max=2),
-        stop=stop_after_delay(timeout),
-        retry_error_callback=lambda attempts: attempts.outcome.result() if attempts.outcome else None,
+
+def _shards(params: models.CollectionParams, cluster: models.CollectionClusterInfo | None) -> int | None:
+    """Return the number of shards, which the settings say of one shard key."""
+    if cluster is not None:
+        return cluster.shard_count
+    return None if params.sharding_method == models.ShardingMethod.CUSTOM else params.shard_number
+
+
+def _inactive_copies(cluster: models.CollectionClusterInfo) -> tuple[str, ...]:
+    copies: list[tuple[models.LocalShardInfo | models.RemoteShardInfo, int]] = [
+        *((shard, cluster.peer_id) for shard in cluster.local_shards),
+        *((shard, shard.peer_id) for shard in cluster.remote_shards),
+    ]
+    return tuple(
+        f"shard {shard.shard_id}{'' if shard.shard_key is None else f' of key {shard.shard_key!r}'} on peer {peer}: "
+        f"{shard.state.value}"
+        for shard, peer in sorted(copies, key=lambda copy: (copy[0].shard_id, copy[1]))
+        if shard.state not in _ACTIVE
     )
-    info: models.CollectionInfo = await retrying(engine.get_collection, collection)
-    state = await _state(engine, collection, config, info)
-    if state.status == "red":
-        raise EngineError(
-            f"collection {collection!r} is red, its optimizer gave up: {state.problem}. Look into the server's log, "
-            "mend the cause (often a full disk), and restart the server or write to the collection"
-        )
-    if state.status == "grey":
-        raise NotReadyError(
-            f"collection {collection!r} is grey: its graphs will be built at the next write, as after a restart. "
-            "Write a document, or call client.update_collection(name, optimizers_config=models.OptimizersConfigDiff())"
-        )
-    if not state.ready:
-        raise NotReadyError(
-            f"collection {collection!r} was not ready after {timeout:g} s (status {state.status}, {state.queued or 0} "
-            "writes queued): wait longer; searches work meanwhile, more slowly"
-        )
-    return state
 
 
-def _is_under_way(info: models.CollectionInfo) -> bool:
-    queued = info.update_queue is not None and info.update_queue.length > 0
-    return info.status.value == "yellow" or (info.status.value == "green" and queued)
+def _warnings_of(inactive: Sequence[str]) -> Iterator[str]:
+    if inactive:
+        more = "; …" if len(inactive) > _SHOWN_COPIES else ""
+        yield (
+            f"{len(inactive)} copies of shards are not active ({'; '.join(inactive[:_SHOWN_COPIES])}{more}): bring "
+            "their nodes back, or wait until the cluster has restored them."
+        )
 
 
 def _vector(params: models.VectorParams, default_m: int) -> VectorState:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Self
 from colbert_qdrant._support import telemetry
 from colbert_qdrant.collection import documents as stored_documents
 from colbert_qdrant.collection.fitting import Fitter
-from colbert_qdrant.collection.info import read_state, wait_until_ready
+from colbert_qdrant.collection.info import read_state
 from colbert_qdrant.collection.ingest import ingest, upsert
 from colbert_qdrant.collection.opened import OpenCollection
 from colbert_qdrant.collection.repair import find_problems, repair
 from colbert_qdrant.collection.searches.sync import Searches
+from colbert_qdrant.collection.waiting import wait_until_ready
 from colbert_qdrant.engines import blocking_engine
 from colbert_qdrant.engines.runtime import run_blocking
 
@@ -269,14 +270,27 @@ class ColbertCollection(Searches):
         state = run_blocking(read_state(self._open.engine, self.name, self.config))
         return replace(state, warnings=state.warnings + run_blocking(find_problems(self._open)))
 
-    def wait_until_ready(self, *, timeout: float = 600) -> CollectionState:
+    def wait_until_ready(
+        self,
+        *,
+        timeout: float = 600,
+        progress: bool | ProgressReporter = False,
+    ) -> CollectionState:
         """Wait until the graphs over everything written are built, at most ``timeout`` seconds.
+
+        Copies of shards on nodes that are down are not waited for: ``inactive_copies`` and ``warnings`` name them.
+
+        Args:
+            timeout: The seconds to wait.
+            progress: As for `ingest`, of the documents that are built; servers tell since 1.17, over REST.
 
         Raises:
             NotReadyError: It was not in time, or will not be by itself; says what to do.
             EngineError: The engine gave up building.
         """
-        return run_blocking(wait_until_ready(self._open.engine, self.name, self.config, timeout=timeout))
+        return run_blocking(
+            wait_until_ready(self._open.engine, self.name, self.config, timeout=timeout, progress=progress)
+        )
 
     def optimize(self) -> None:
         """Build the graphs of an embedded store now, and wait for it; servers do so by themselves."""

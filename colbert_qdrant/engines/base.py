@@ -100,6 +100,12 @@ class Engine(Protocol):
     async def get_collection(self, collection: str) -> models.CollectionInfo:
         """Describe a collection."""
 
+    async def cluster_info(self, collection: str) -> models.CollectionClusterInfo | None:
+        """Describe shards and their copies; ``None`` if the engine has none, or the client's key may not see them."""
+
+    async def optimizations(self, collection: str) -> models.OptimizationsResponse | None:
+        """Describe what is still to be built; ``None`` if the engine does not say, or not to the client's key."""
+
     async def create_collection(self, collection: str, **settings: Any) -> None:
         """Create an empty collection."""
 

@@ -107,6 +107,12 @@ class ClientEngine:
         info: models.CollectionInfo = await self._call("get_collection", collection)
         return info
 
+    async def cluster_info(self, collection: str) -> models.CollectionClusterInfo | None:  # noqa: ARG002
+        return None
+
+    async def optimizations(self, collection: str) -> models.OptimizationsResponse | None:  # noqa: ARG002
+        return None
+
     async def create_collection(self, collection: str, **settings: Any) -> None:
         await self._call("create_collection", collection, **settings)
 

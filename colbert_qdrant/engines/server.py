@@ -21,6 +21,7 @@ from colbert_qdrant.engines.keys import keys_of
 from colbert_qdrant.engines.local import LocalEngine
 from colbert_qdrant.engines.messages import upsert_request
 from colbert_qdrant.engines.parts import MAX_REQUEST_BYTES
+from colbert_qdrant.errors import AuthenticationError, CollectionNotFoundError, RequestRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -72,6 +73,23 @@ class RestEngine(ClientEngine):
 
     def bounded(self, send: Callable[[], Awaitable[Result]], deadline: float) -> Callable[[], Awaitable[Result]]:
         return partial(self._within, time.monotonic() + deadline, send)
+
+    async def cluster_info(self, collection: str) -> models.CollectionClusterInfo | None:
+        found: models.CollectionClusterInfo | None = await self._if_allowed("collection_cluster_info", collection)
+        return found
+
+    async def optimizations(self, collection: str) -> models.OptimizationsResponse | None:
+        if self.binary or not (await self.capabilities()).has("optimizations"):
+            return None  # not to be had over gRPC
+        found: models.OptimizationsResponse | None = await self._if_allowed("get_optimizations", collection)
+        return found
+
+    async def _if_allowed(self, method: str, collection: str) -> Any:
+        """Ask about a collection that is there; ``None`` where that is not for everybody, or not known."""
+        try:
+            return await self._call(method, collection)
+        except (AuthenticationError, CollectionNotFoundError, RequestRefusedError):
+            return None
 
     def shards(self) -> dict[str, Any]:
         return {} if self.shard_key is None else {"shard_key_selector": self.shard_key}

@@ -27,6 +27,25 @@ INFO_CONFIG: dict[str, Any] = {
 }
 
 
+BUILT: dict[str, Any] = {"queued_optimizations": 0, "queued_segments": 0, "queued_points": 0, "idle_segments": 1}
+
+
+def cluster_of(*, key: str | None = None, peer: int = 7, **states: int) -> dict[str, Any]:
+    """What a server says of a collection's shards: so many of each state, all on one peer."""
+    named = {} if key is None else {"shard_key": key}
+    shards = [
+        {"shard_id": number, "points_count": 0, "state": state, **named}
+        for number, state in enumerate(state for state, count in states.items() for _ in range(count))
+    ]
+    return {
+        "peer_id": peer,
+        "shard_count": len(shards),
+        "local_shards": shards,
+        "remote_shards": [],
+        "shard_transfers": [],
+    }
+
+
 @dataclass(kw_only=True)
 class Answer:
     """What one request is answered with.
@@ -77,6 +96,8 @@ class FaultyServer:
         read_only: Whether everything that changes something is forbidden, as to a read-only key.
         failure: What everything is answered with, if with anything.
         heads, texts: What came, headers with lower-case names, and path and body as they were.
+        cluster: Its shards and their copies.
+        waiting: How many points are still to be indexed.
     """
 
     def __init__(self) -> None:
@@ -100,6 +121,8 @@ class FaultyServer:
         self.failure: Answer | None = None
         self.heads: list[dict[str, str]] = []
         self.texts: list[bytes] = []
+        self.cluster: dict[str, Any] = cluster_of(Active=1)
+        self.waiting = 0
 
     def answer(self, method: str, path: str, body: dict[str, Any], size: int) -> Answer:
         """What to say to a request."""
@@ -114,7 +137,14 @@ class FaultyServer:
             return self._collection(method, body)
         if path == "/collections/docs/index":
             return self.judge(body, size) or OK
-        return self._points(method, path, body, size)
+        return self._described(path) or self._points(method, path, body, size)
+
+    def _described(self, path: str) -> Answer | None:
+        if path == "/collections/docs/cluster":
+            return result_of(self.cluster)
+        if path == "/collections/docs/optimizations":
+            return result_of({"summary": {**BUILT, "queued_points": self.waiting}, "running": []})
+        return None
 
     def _points(self, method: str, path: str, body: dict[str, Any], size: int) -> Answer:
         self.requests += 1

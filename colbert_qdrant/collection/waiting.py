@@ -1,0 +1,98 @@
+"""Waits until a collection is ready."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tenacity import AsyncRetrying, retry_if_result, stop_after_delay, wait_exponential
+
+from colbert_qdrant._support.progress import reporting
+from colbert_qdrant.collection.info import read_indexed_documents, state_of
+from colbert_qdrant.errors import EngineError, NotReadyError
+
+if TYPE_CHECKING:
+    from qdrant_client import models
+
+    from colbert_qdrant._support.progress import ProgressReporter
+    from colbert_qdrant.collection.info import CollectionState
+    from colbert_qdrant.config import CollectionConfig
+    from colbert_qdrant.engines import Engine
+
+
+async def wait_until_ready(
+    engine: Engine,
+    collection: str,
+    config: CollectionConfig,
+    *,
+    timeout: float,  # noqa: ASYNC109 - the state of then is the answer, not an exception
+    progress: bool | ProgressReporter = False,
+) -> CollectionState:
+    """Ask again and again, at most every two seconds, until the collection is ready.
+
+    Raises:
+        NotReadyError: It was not in time, or will not be by itself.
+        EngineError: The engine gave up.
+    """
+    info = await engine.get_collection(collection)
+    if _is_under_way(info):
+        with reporting(progress, label="indexing", total=info.points_count) as report:
+            info = await _wait(engine, collection, report if progress else None, timeout=timeout)
+    state = await state_of(engine, collection, config, info)
+    if state.status == "red":
+        raise EngineError(
+            f"collection {collection!r} is red, its optimizer gave up: {state.problem}. Look into the server's log, "
+            "mend the cause (often a full disk), and restart the server or write to the collection"
+        )
+    if state.status == "grey":
+        raise NotReadyError(
+            f"collection {collection!r} is grey: its graphs will be built at the next write, as after a restart. "
+            "Write a document, or call client.update_collection(name, optimizers_config=models.OptimizersConfigDiff())"
+        )
+    if not state.ready:
+        raise NotReadyError(
+            f"collection {collection!r} was not ready after {timeout:g} s ({_progress_of(state)}): wait longer; "
+            "searches work meanwhile, more slowly"
+        )
+    return state
+
+
+async def _wait(
+    engine: Engine,
+    collection: str,
+    report: ProgressReporter | None,
+    *,
+    timeout: float,  # noqa: ASYNC109
+) -> models.CollectionInfo:
+    told = 0
+
+    async def look() -> models.CollectionInfo:
+        nonlocal told
+        info = await engine.get_collection(collection)
+        if report is not None:
+            indexed = await read_indexed_documents(engine, collection, info, info.points_count or 0)
+            if indexed is not None and indexed > told:
+                report.advance(indexed - told)
+                told = indexed
+        return info
+
+    retrying = AsyncRetrying(
+        sleep=engine.runtime.sleep,
+        retry=retry_if_result(_is_under_way),
+        wait=wait_exponential(multiplier=0.05, max=2),
+        stop=stop_after_delay(timeout),
+        retry_error_callback=lambda attempts: attempts.outcome.result() if attempts.outcome else None,
+    )
+    found: models.CollectionInfo = await retrying(look)
+    return found
+
+
+def _progress_of(state: CollectionState) -> str:
+    queued = f"status {state.status}, {state.queued or 0} writes queued"
+    if state.indexed_documents is None:
+        return queued
+    return f"{queued}, {state.indexed_documents:,} of {state.documents:,} documents indexed"
+
+
+def _is_under_way(info: models.CollectionInfo) -> bool:
+    queued = info.update_queue is not None and info.update_queue.length > 0
+    return info.status.value == "yellow" or (info.status.value == "green" and queued)
