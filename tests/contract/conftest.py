@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,21 +14,32 @@ from qdrant_client import QdrantClient
 
 from colbert_qdrant import AsyncEdgeClient, EdgeClient
 from tests.encoders import WordEncoder
+from tests.server.listener import serving
+from tests.servers import SERVERS, address, connect, is_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from colbert_qdrant.engines import Client
 
 
 @dataclass
 class Engine:
-    """One kind of engine: makes clients of one and the same store."""
+    """One kind of engine: makes clients of one and the same store.
+
+    Attributes:
+        kind: Which engine.
+        place: The folder of the store, or the address of the server.
+        name: A name for a collection.
+    """
 
     kind: str
-    path: Path
+    place: str
     name: str
+
+    @property
+    def path(self) -> Path:
+        return Path(self.place)
 
     @property
     def persistent(self) -> bool:
@@ -44,24 +55,38 @@ class Engine:
 
     def _connect(self) -> Client:
         if self.kind == "edge":
-            return EdgeClient(self.path)
+            return EdgeClient(self.place)
         if self.kind == "path":
-            return QdrantClient(path=str(self.path))
+            return QdrantClient(path=self.place)
         if self.kind == "memory":
             return QdrantClient(":memory:")
-        return QdrantClient(url=os.environ["QDRANT_URL"], api_key=os.environ.get("QDRANT_API_KEY"), timeout=60)
+        client: QdrantClient = connect(self.kind, self.place, QdrantClient)
+        return client
 
 
-@pytest.fixture(params=["edge", "memory", "path", "server"])
+@pytest.fixture(scope="session")
+def model_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The model of a server; its address."""
+    with serving(tmp_path_factory.mktemp("model")) as url:
+        yield url
+
+
+@pytest.fixture(params=["edge", "memory", "path", *SERVERS])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    if request.param == "server" and not os.environ.get("QDRANT_URL"):
-        pytest.skip("no server: set QDRANT_URL (and QDRANT_API_KEY) to run the suite against one")
-    engine = Engine(kind=request.param, path=tmp_path / "store", name=f"test-{uuid.uuid4().hex[:12]}")
+    kind = request.param
+    place = address(kind, request) if is_server(kind) else str(tmp_path / "store")
+    engine = Engine(kind=kind, place=place, name=f"test-{uuid.uuid4().hex[:12]}")
     yield engine
-    if engine.kind == "server":
+    if is_server(kind):
         with engine.client() as client:
-            client.delete_collection(engine.name)
-            client.delete_collection(f"{engine.name}__fde")
+            remove_collections(client, engine.name)
+
+
+def remove_collections(client: Client, name: str) -> None:
+    """Deletes the collections of a test, whose names begin with its own."""
+    for each in client.get_collections().collections:
+        if each.name.startswith(name):
+            client.delete_collection(each.name)
 
 
 @pytest.fixture

@@ -42,6 +42,7 @@ from colbert_qdrant.edge.wire import HEADER
 from tests.contract.conftest import empty
 from tests.encoders import WordEncoder, random_texts
 from tests.processes import run_script
+from tests.servers import SERVERS, address, connect, is_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -85,32 +86,32 @@ def test_every_method_of_the_embedded_client_can_be_awaited() -> None:
         assert inspect.signature(method) == signature, name
 
 
-@pytest.fixture(params=["edge", "memory", "server"])
+@pytest.fixture(params=["edge", "memory", *SERVERS])
 def kind(request: pytest.FixtureRequest) -> str:
-    if request.param == "server" and not os.environ.get("QDRANT_URL"):
-        pytest.skip("no server: set QDRANT_URL (and QDRANT_API_KEY) to run the suite against one")
     return str(request.param)
 
 
 @asynccontextmanager
-async def connected(kind: str, path: Path) -> AsyncIterator[AsyncClient]:
+async def connected(kind: str, place: Path | str) -> AsyncIterator[AsyncClient]:
+    """A client of a store in a folder, or of a server at an address."""
     client: AsyncClient
     if kind == "edge":
-        client = AsyncEdgeClient(path)
+        client = AsyncEdgeClient(place)
     elif kind == "memory":
         client = AsyncQdrantClient(":memory:")
     else:
-        client = AsyncQdrantClient(os.environ["QDRANT_URL"], api_key=os.environ.get("QDRANT_API_KEY"), timeout=60)
-        await client.delete_collection("test-async")
+        client = connect(kind, str(place), AsyncQdrantClient)
+        for name in ("test-async", "test-async__fde"):
+            await client.delete_collection(name)
     try:
         yield client
     finally:
         await client.close()
 
 
-def run(kind: str, path: Path, work: Work) -> None:
+def run(kind: str, place: Path | str, work: Work) -> None:
     async def main() -> None:
-        async with connected(kind, path) as client:
+        async with connected(kind, place) as client:
             await work(client)
 
     asyncio.run(asyncio.wait_for(main(), timeout=120))
@@ -120,7 +121,7 @@ def run(kind: str, path: Path, work: Work) -> None:
 def run_shared(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Run:
     """The same on an engine of each kind, where the embedded one is that of all tests."""
     if kind != "edge":
-        return partial(run, kind, tmp_path)
+        return partial(run, kind, address(kind, request) if is_server(kind) else tmp_path)
     runner: asyncio.Runner = request.getfixturevalue("runner")
     client: AsyncEdgeClient = request.getfixturevalue("async_edge")
 

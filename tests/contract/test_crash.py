@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 INGEST = """
 import sys
-from pathlib import Path
 from colbert_qdrant import ColbertCollection, CollectionConfig, Document, MuveraConfig
 from tests.contract.conftest import Engine
 from tests.encoders import WordEncoder, random_texts
@@ -29,7 +28,7 @@ class Acknowledged:
     def stop(self): pass
 
 texts = random_texts(200)
-with Engine(kind=sys.argv[1], path=Path(sys.argv[2]), name=sys.argv[3]).client() as client:
+with Engine(kind=sys.argv[1], place=sys.argv[2], name=sys.argv[3]).client() as client:
     config = CollectionConfig(fde=MuveraConfig(k_sim=3, dim_proj=8, r_reps=20))
     docs = ColbertCollection.open_or_create(sys.argv[3], client=client, encoder=WordEncoder(), config=config)
     docs.ingest((Document(i, texts[i % 200], {"i": i}) for i in range(10**9)), progress=Acknowledged())
@@ -38,7 +37,7 @@ with Engine(kind=sys.argv[1], path=Path(sys.argv[2]), name=sys.argv[3]).client()
 
 def killed_after(engine: Engine, acknowledged: int) -> int:
     """Start an endless ingest, kill it once so many documents are acknowledged; returns how many were."""
-    with Script(INGEST, engine.kind, engine.path, engine.name) as process:
+    with Script(INGEST, engine.kind, engine.place, engine.name) as process:
         count = 0
         while count < acknowledged:
             line = process.stdout.readline()
@@ -70,7 +69,6 @@ def test_kill_during_ingest(engine: Engine) -> None:
 
 FIT = """
 import sys
-from pathlib import Path
 from colbert_qdrant import ColbertCollection, CollectionConfig, Document, LemurConfig
 from tests.contract.conftest import Engine
 from tests.encoders import WordEncoder, random_texts
@@ -84,7 +82,7 @@ class Reporter:
             sys.stdin.read()  # until the end comes
     def stop(self): pass
 
-with Engine(kind=sys.argv[1], path=Path(sys.argv[2]), name=sys.argv[3]).client() as client:
+with Engine(kind=sys.argv[1], place=sys.argv[2], name=sys.argv[3]).client() as client:
     fde = LemurConfig(dim=16, hidden=64, epochs=0, learn_tokens=200, fit_documents=100)
     config = CollectionConfig(fde=fde)
     docs = ColbertCollection.open_or_create(sys.argv[3], client=client, encoder=WordEncoder(), config=config)
@@ -95,7 +93,7 @@ with Engine(kind=sys.argv[1], path=Path(sys.argv[2]), name=sys.argv[3]).client()
 
 def kill_fit(engine: Engine, phase: int) -> None:
     """Start a fit, and kill it when it first reports progress: of the fit itself (1), of adding encodings (2)."""
-    with Script(FIT, engine.kind, engine.path, engine.name, phase) as process:
+    with Script(FIT, engine.kind, engine.place, engine.name, phase) as process:
         line = process.stdout.readline()
         process.kill()
     assert line == "now\n"
