@@ -12,6 +12,7 @@ import pytest
 from qdrant_client import QdrantClient
 
 from tests.faults.server import FaultyServer, serving
+from tests.server.listener import serving as serving_model
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -26,6 +27,13 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.freeze()
         gc.set_threshold(*gc.get_threshold()[:2], 100)  # all else is looked through less often, too
         gc.enable()
+
+
+@pytest.fixture(scope="session")
+def model_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The model of a server; its address."""
+    with serving_model(tmp_path_factory.mktemp("model")) as url:
+        yield url
 
 
 @pytest.fixture

@@ -32,9 +32,9 @@ def address(kind: str, request: pytest.FixtureRequest) -> str:
     return os.environ["QDRANT_URL"]
 
 
-def connect(kind: str, url: str, client: type[QdrantClient] | type[AsyncQdrantClient]) -> Any:
+def connect(kind: str, url: str, client: type[QdrantClient | AsyncQdrantClient]) -> Any:
     """A client of a server."""
-    options: dict[str, Any] = {"timeout": 60}
+    options: dict[str, Any] = {"timeout": 60, "check_compatibility": False}  # old servers are tested on purpose
     if kind != "model":
         options["api_key"] = os.environ.get("QDRANT_API_KEY")
     if kind == "server over gRPC":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -11,19 +10,25 @@ from qdrant_client import QdrantClient
 
 from colbert_qdrant import EdgeClient
 from tests.congruence.engines import Engine, GraphEdge, Kind
+from tests.servers import SERVERS, address, connect, is_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from colbert_qdrant.engines import Client
 
 
-@pytest.fixture(scope="module", params=["edge", "edge with graphs", "memory", "server"])
+@pytest.fixture(scope="module", params=["edge", "edge with graphs", "memory", *SERVERS])
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    if request.param == "server" and not os.environ.get("QDRANT_URL"):
-        pytest.skip("no server: set QDRANT_URL (and QDRANT_API_KEY) to compare one too")
-    with closing(_client(request.param, tmp_path_factory.mktemp("store"))) as client:
+    kind = request.param
+    place = address(kind, request) if is_server(kind) else str(tmp_path_factory.mktemp("store"))
+    with closing(_client(kind, place)) as client:
+        yield Engine(kind, client)
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def server(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    with closing(_client(request.param, address(request.param, request))) as client:
         yield Engine(request.param, client)
 
 
@@ -39,11 +44,12 @@ def memory() -> Iterator[Engine]:
         yield Engine("memory", client)
 
 
-def _client(kind: Kind, path: Path) -> Client:
+def _client(kind: Kind, place: str) -> Client:
     if kind == "edge":
-        return EdgeClient(path)
+        return EdgeClient(place)
     if kind == "edge with graphs":
-        return GraphEdge(path)
+        return GraphEdge(place)
     if kind == "memory":
         return QdrantClient(":memory:")
-    return QdrantClient(url=os.environ["QDRANT_URL"], api_key=os.environ.get("QDRANT_API_KEY"), timeout=60)
+    client: QdrantClient = connect(kind, place, QdrantClient)
+    return client

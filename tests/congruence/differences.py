@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+CLIENTS: Final = "qdrant-client 1.20.0, qdrant-edge-py 0.9.0"
+SERVER: Final = f"Qdrant 1.19.0, {CLIENTS}"
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -17,12 +20,12 @@ class Difference:
     Attributes:
         what: What is different.
         why: The reason, as far as it shows from outside.
-        where: Versions of qdrant-client, for local mode, and of qdrant-edge-py in which it was seen.
+        where: Versions of qdrant-client, for local mode, of qdrant-edge-py and of servers in which it was seen.
     """
 
     what: str
     why: str
-    where: str = "qdrant-client 1.20.0, qdrant-edge-py 0.9.0"
+    where: str = CLIENTS
 
 
 DIFFERENCES: Final = {
@@ -82,6 +85,22 @@ DIFFERENCES: Final = {
         "field condition hold on Edge if one of the values is as asked; in local mode they are the opposites of "
         "`is_null=True` and `is_empty=False`. `IsNullCondition` and `IsEmptyCondition` are the same everywhere",
         "the engine tests each value of a field condition by itself",
+    ),
+    "null_in_a_list": Difference(
+        "`is_null` holds of a list with a null in it on Edge and in local mode; on servers it does not",
+        "servers up to 1.19 compare the value as a whole",
+        SERVER,
+    ),
+    "empty_range_of_dates": Difference(
+        "over REST no date is in a `DatetimeRange` without bounds; elsewhere every date is",
+        "in JSON it looks as a range of numbers without bounds does",
+        SERVER,
+    ),
+    "words_without_an_index": Difference(
+        "without an index of the type text, `MatchText` finds a text as it stands anywhere in a string on servers; "
+        "elsewhere, and with an index, it finds words, whatever their case",
+        "servers look at the string itself where there is no index of its words",
+        SERVER,
     ),
     "two_bounds_on_one_side": Difference(
         "with a payload index, Edge looks at `lt` alone of `lt` and `lte`; without one, and in local mode, both "

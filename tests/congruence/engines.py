@@ -12,6 +12,7 @@ from qdrant_client import models
 
 from colbert_qdrant import ColbertCollection, CollectionConfig, EdgeClient, MuveraConfig
 from tests.encoders import WordEncoder
+from tests.servers import ServerKind, is_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from colbert_qdrant import Document, LateInteractionEncoder
     from colbert_qdrant.engines import Client
 
-Kind = Literal["edge", "edge with graphs", "memory", "server"]
+Kind = Literal["edge", "edge with graphs", "memory"] | ServerKind
 
 CONFIG: Final = CollectionConfig(fde=MuveraConfig(k_sim=3, dim_proj=4, r_reps=8))
 """Small collections are scanned, graph or not: what a graph finds with a filter is approximate by design."""
@@ -53,6 +54,11 @@ class Engine:
 
     kind: Kind
     client: Client
+
+    @property
+    def null_in_lists(self) -> bool:
+        """Whether a list with a null in it is null: `null_in_a_list`."""
+        return not is_server(self.kind)
 
     @contextmanager
     def collection(

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 EARTH_RADIUS: Final = 6_371_008.8
 """Metres."""
 
+FLOAT32: Final = 2.0**-22
+"""By how much of itself a score may be off: servers write 32-bit numbers in decimal."""
+
 
 def maxsim(query: NDArray[Any], document: NDArray[Any]) -> float:
     """The sum, over the query's tokens, of the best match in the document."""
@@ -42,30 +45,42 @@ def assert_ranked(
         hits: What was found.
         scores: The score of every document that may be found.
         limit: How many were asked for.
-        tolerance: By how much a score may be off.
+        tolerance: By how much a score may be off, beyond what a 32-bit number loses.
     """
     found = [hit.score for hit in hits]
-    assert found == pytest.approx(sorted(scores.values(), reverse=True)[:limit], abs=tolerance, rel=0)
-    assert found == pytest.approx([scores[hit.id] for hit in hits], abs=tolerance, rel=0)
+    assert found == pytest.approx(sorted(scores.values(), reverse=True)[:limit], abs=tolerance, rel=FLOAT32)
+    assert found == pytest.approx([scores[hit.id] for hit in hits], abs=tolerance, rel=FLOAT32)
     assert len({hit.id for hit in hits}) == len(hits)
     assert list(hits) == sorted(hits, key=lambda hit: (-hit.score, type(hit.id).__name__, hit.id))
 
 
-def chosen(documents: Iterable[Document], wanted: models.Filter | None) -> list[DocumentId]:
-    """The ids of the documents that a filter lets pass."""
-    return [each.id for each in documents if matches(wanted, each.payload, str(point_id(each.id)))]
+def chosen(
+    documents: Iterable[Document], wanted: models.Filter | None, *, null_in_lists: bool = True
+) -> list[DocumentId]:
+    """The ids of the documents that a filter lets pass; see `matches`."""
+    return [each.id for each in documents if matches(wanted, each.payload, str(point_id(each.id)), null_in_lists)]
 
 
-def matches(wanted: models.Filter | None, payload: Mapping[str, Any], point: str = "") -> bool:
-    """Whether a filter lets a point pass."""
+def matches(
+    wanted: models.Filter | None, payload: Mapping[str, Any], point: str = "", null_in_lists: bool = True
+) -> bool:
+    """Whether a filter lets a point pass.
+
+    Args:
+        wanted: The filter.
+        payload: The point's payload.
+        point: Its id.
+        null_in_lists: Whether a list with a null in it is null: `null_in_a_list`.
+    """
     if wanted is None:
         return True
     must, must_not, should = (
-        [_holds(condition, payload, point) for condition in _listed(part)]
+        [_holds(condition, payload, point, null_in_lists) for condition in _listed(part)]
         for part in (wanted.must, wanted.must_not, wanted.should)
     )
-    enough = wanted.min_should is None or (
-        sum(_holds(each, payload, point) for each in wanted.min_should.conditions) >= wanted.min_should.min_count
+    few = wanted.min_should
+    enough = few is None or (
+        sum(_holds(each, payload, point, null_in_lists) for each in few.conditions) >= few.min_count
     )
     return all(must) and not any(must_not) and (not should or any(should)) and enough
 
@@ -126,29 +141,30 @@ def _words(text: str) -> list[str]:
     return re.findall(r"\w+", text.lower())
 
 
-def _holds(condition: Any, payload: Mapping[str, Any], point: str) -> bool:
+def _holds(condition: Any, payload: Mapping[str, Any], point: str, null_in_lists: bool) -> bool:
     match condition:
         case models.Filter():
-            return matches(condition, payload, point)
+            return matches(condition, payload, point, null_in_lists)
         case models.HasIdCondition(has_id=ids):
             return point in map(str, ids)
         case models.NestedCondition(nested=nested):
             arrays = [value for value in select(payload, nested.key.removesuffix("[]")) if isinstance(value, list)]
-            return any(matches(nested.filter, each) for array in arrays for each in array if isinstance(each, dict))
+            elements = [each for array in arrays for each in array if isinstance(each, dict)]
+            return any(matches(nested.filter, each, null_in_lists=null_in_lists) for each in elements)
         case models.IsEmptyCondition(is_empty=field):
             return _is_empty(select(payload, field.key))
         case models.IsNullCondition(is_null=field):
-            return _is_null(select(payload, field.key))
+            return _is_null(select(payload, field.key), null_in_lists)
         case models.FieldCondition():
-            return _field_holds(condition, select(payload, condition.key))
+            return _field_holds(condition, select(payload, condition.key), null_in_lists)
     raise NotImplementedError(condition)
 
 
-def _field_holds(condition: models.FieldCondition, found: list[Any]) -> bool:
+def _field_holds(condition: models.FieldCondition, found: list[Any], null_in_lists: bool) -> bool:
     if condition.is_empty is not None:
         return _is_empty(found) == condition.is_empty
     if condition.is_null is not None:
-        return _is_null(found) == condition.is_null
+        return _is_null(found, null_in_lists) == condition.is_null
     if condition.values_count is not None:
         return any(_between(count, condition.values_count) for count in _counts(found))
     tests = (condition.match, condition.range, condition.geo_bounding_box, condition.geo_radius)
@@ -183,8 +199,8 @@ def _is_empty(found: list[Any]) -> bool:
     return all(value is None or value == [] for value in found)
 
 
-def _is_null(found: list[Any]) -> bool:
-    return any(value is None or (isinstance(value, list) and None in value) for value in found)
+def _is_null(found: list[Any], null_in_lists: bool) -> bool:
+    return any(value is None or (null_in_lists and isinstance(value, list) and None in value) for value in found)
 
 
 def _counts(found: list[Any]) -> list[int]:

@@ -137,7 +137,8 @@ OF_KINDS: Final = matching(KINDS)
 OF_WEIGHTS: Final = st.builds(lambda ends: {"range": ends}, bounds(models.Range, st.one_of(NUMBERS, WEIGHTS)))
 OF_NUMBERS: Final = st.one_of(matching(NUMBERS), OF_WEIGHTS)
 OF_FLAGS: Final = st.builds(lambda value: {"match": models.MatchValue(value=value)}, FLAGS)
-OF_TIMES: Final = st.builds(lambda ends: {"range": ends}, bounds(models.DatetimeRange, MOMENTS))
+PERIODS_OF_DATES: Final = bounds(models.DatetimeRange, MOMENTS).filter(lambda ends: ends.model_dump(exclude_none=True))
+OF_TIMES: Final = st.builds(lambda ends: {"range": ends}, PERIODS_OF_DATES)  # none is empty: `empty_range_of_dates`
 OF_PLACES: Final = st.one_of(
     st.builds(lambda box: {"geo_bounding_box": box}, BOXES), st.builds(lambda circle: {"geo_radius": circle}, CIRCLES)
 )
@@ -178,7 +179,7 @@ def on_fields(draw: st.DrawFn, fields: tuple[str, ...], *, mixed: bool) -> model
     """
     key = draw(st.sampled_from(fields))
     kind = draw(st.sampled_from(["own", "other", "empty", "null"]))
-    if kind == "empty":
+    if kind == "empty" or (kind == "null" and "[]" in key):  # `null_in_a_list`: no server was asked of its elements
         return models.IsEmptyCondition(is_empty=models.PayloadField(key=key))
     if kind == "null":
         return models.IsNullCondition(is_null=models.PayloadField(key=key))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from colbert_qdrant import CollectionConfig
 
 ONE = models.MatchValue(value=1)
+IS_NULL = models.IsNullCondition(is_null=models.PayloadField(key="key"))
 
 
 def found(engine: Engine, values: Sequence[Any], wanted: models.Filter, config: CollectionConfig = CONFIG) -> list[Any]:
@@ -160,9 +161,36 @@ def test_is_empty_and_is_null_of_several_values(edge: Engine, memory: Engine) ->
         wanted = models.Filter(must=[condition])
         assert found(edge, values, wanted) == values
         assert found(memory, values, wanted) == []
+    is_null = models.IsNullCondition(is_null=models.PayloadField(key="key[].number"))
+    for engine in (edge, memory):
+        assert found(engine, values, models.Filter(must=[is_null])) == values
+        assert found(engine, values, models.Filter(must_not=[is_null])) == []
 
 
 def test_two_bounds_on_one_side(edge: Engine, memory: Engine) -> None:
     wanted = of_key(range=models.Range(lt=2.0, lte=1.0))
     assert sorted(found(edge, [1.0, 1.5], wanted, indexed("float"))) == [1.0, 1.5]
     assert found(edge, [1.0, 1.5], wanted) == found(memory, [1.0, 1.5], wanted) == [1.0]
+
+
+def test_null_in_a_list(edge: Engine, memory: Engine, server: Engine) -> None:
+    for wanted in (of_key(is_null=True), models.Filter(must=[IS_NULL])):
+        assert found(edge, [[1, None], None, [1]], wanted) == [[1, None], None]
+        assert found(memory, [[1, None], None, [1]], wanted) == [[1, None], None]
+        assert found(server, [[1, None], None, [1]], wanted) == [None]
+
+
+def test_empty_range_of_dates(edge: Engine, memory: Engine, server: Engine) -> None:
+    wanted = of_key(range=models.DatetimeRange())
+    over_grpc = server.kind == "server over gRPC"
+    assert found(edge, ["2024-01-01"], wanted) == found(memory, ["2024-01-01"], wanted) == ["2024-01-01"]
+    assert found(server, ["2024-01-01"], wanted) == (["2024-01-01"] if over_grpc else [])
+
+
+def test_words_without_an_index(edge: Engine, memory: Engine, server: Engine) -> None:
+    values = ["a Bridge", "bridges", "old bridge"]
+    wanted = of_key(match=models.MatchText(text="bridge"))
+    for engine in (edge, memory):
+        assert found(engine, values, wanted) == ["a Bridge", "old bridge"]
+    assert found(server, values, wanted) == ["bridges", "old bridge"]
+    assert found(server, values, wanted, indexed("text")) == ["a Bridge", "old bridge"]

@@ -14,7 +14,6 @@ from qdrant_client import QdrantClient
 
 from colbert_qdrant import AsyncEdgeClient, EdgeClient
 from tests.encoders import WordEncoder
-from tests.server.listener import serving
 from tests.servers import SERVERS, address, connect, is_server
 
 if TYPE_CHECKING:
@@ -62,13 +61,6 @@ class Engine:
             return QdrantClient(":memory:")
         client: QdrantClient = connect(self.kind, self.place, QdrantClient)
         return client
-
-
-@pytest.fixture(scope="session")
-def model_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The model of a server; its address."""
-    with serving(tmp_path_factory.mktemp("model")) as url:
-        yield url
 
 
 @pytest.fixture(params=["edge", "memory", "path", *SERVERS])

@@ -57,10 +57,12 @@ def _as_served(value: Any, words: Container[str]) -> Any:
     match, key = value.get("match") or {}, value.get("key")
     if "text" in match and key not in words:
         return {**value, "match": {"substring": match["text"]}}
-    null = value["is_null"]["key"] if isinstance(value.get("is_null"), dict) else key if value.get("is_null") else None
-    if null is not None:
-        return {"must": [value], "must_not": [{"key": null, "values_count": {"gte": 1}}]}
-    return {name: _as_served(each, words) for name, each in value.items()}
+    null = value.get("is_null")
+    key = null["key"] if isinstance(null, dict) else key
+    if null is None or "[]" in key:
+        return {name: _as_served(each, words) for name, each in value.items()}
+    is_null = {"must": [{"is_null": {"key": key}}], "must_not": [{"key": key, "values_count": {"gte": 1}}]}
+    return is_null if null else {"must_not": [is_null]}
 
 
 def conditions(value: dict[str, Any]) -> Iterator[dict[str, Any]]:
