@@ -59,7 +59,7 @@ def _as_served(value: Any, words: Container[str]) -> Any:
         return {**value, "match": {"substring": match["text"]}}
     null = value.get("is_null")
     key = null["key"] if isinstance(null, dict) else key
-    if null is None or "[]" in key:
+    if null is None or key is None or "[]" in key:
         return {name: _as_served(each, words) for name, each in value.items()}
     is_null = {"must": [{"is_null": {"key": key}}], "must_not": [{"key": key, "values_count": {"gte": 1}}]}
     return is_null if null else {"must_not": [is_null]}
