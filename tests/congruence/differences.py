@@ -37,11 +37,6 @@ DIFFERENCES: Final = {
         "local mode computes with the numbers as they are, the others with what float16 leaves of both sides",
         "local mode ignores datatypes",
     ),
-    "equal_encodings_in_local_mode": Difference(
-        "in local mode equal documents may differ in the last digits of their score by the encodings, and then do not "
-        "come in the order of their ids; elsewhere equal encodings have equal scores",
-        "local mode scores all documents in one product of numpy's, which does not sum every row in the same order",
-    ),
     "several_tests_in_one_condition": Difference(
         "a field condition with several tests holds on Edge if one of them holds; local mode looks at one and forgets "
         "the others",
