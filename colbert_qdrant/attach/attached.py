@@ -13,7 +13,8 @@ from colbert_qdrant.attach.rank import Candidate, rank
 from colbert_qdrant.config.names import require_stored_name
 from colbert_qdrant.encoders.queries import query_tokens
 from colbert_qdrant.errors import SchemaMismatchError
-from colbert_qdrant.search.execute import Stopwatch
+from colbert_qdrant.search.execute import Stopwatch, keep_to_limits
+from colbert_qdrant.search.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +45,10 @@ class Attached:
         encoder: Text → token embeddings.
         source: Finds the text in a payload.
         cache: Keeps token embeddings of texts for later searches.
+
+    Attributes:
+        warned: Whether it was said that candidates have no text.
+        limits: The limits of the server, once it refused something.
     """
 
     name: str
@@ -52,9 +57,14 @@ class Attached:
     source: TextSource
     cache: DocumentCache
     warned: bool = field(default=False, init=False)
+    limits: Limits = field(default_factory=Limits, init=False)
 
     def __post_init__(self) -> None:
         require_stored_name(self.name)
+
+    async def read_limits(self) -> Limits:
+        """Ask the server for its limits."""
+        return Limits.of(await self.engine.get_collection(self.name), "")
 
 
 async def search(
@@ -65,9 +75,17 @@ async def search(
     with telemetry.operation("search", mode="attached", queries=len(queries), limit=options.limit):
         tokens = await compute(query_tokens, queries, encoder=collection.encoder, collection=collection.name)
         watch.lap("encode")
-        requests = await compute(_requests, queries, by, options, engine.shard_key)
-        watch.lap("fde")
-        answers = await engine.search_given(collection.name, requests) if requests else []
+        own = await compute(own_requests, queries, by)
+        _requests(own, options, engine.shard_key, Limits())  # what is wrong with them is not about limits
+
+        async def ask(limits: Limits) -> list[QueryResponse]:
+            requests = _requests(own, options, engine.shard_key, limits)
+            watch.lap("fde")
+            at_once = limits.search_batch or max(1, len(requests))
+            parts = [requests[start : start + at_once] for start in range(0, len(requests), at_once)]
+            return [answer for part in parts for answer in await engine.search_given(collection.name, part)]
+
+        answers = await keep_to_limits(collection, ask)
         watch.lap("request")
         ranked = await compute(_ranked, collection, tokens, answers, options)
         watch.lap("rank")
@@ -77,11 +95,11 @@ async def search(
 
 
 def _requests(
-    queries: Sequence[str], by: BatchCandidates, options: CheckedOptions, shard_key: str | int | None
+    own: Sequence[models.QueryRequest], options: CheckedOptions, shard_key: str | int | None, limits: Limits
 ) -> list[models.QueryRequest]:
     return [
-        candidates_request(own, limit=options.limit, filter=options.filter, shard_key=shard_key)
-        for own in own_requests(queries, by)
+        candidates_request(each, limit=options.limit, filter=options.filter, shard_key=shard_key, limits=limits)
+        for each in own
     ]
 
 

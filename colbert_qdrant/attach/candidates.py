@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from qdrant_client import models
 
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.search.options import CheckedOptions
+
+if TYPE_CHECKING:
+    from colbert_qdrant.search.limits import Limits
 
 Candidates: TypeAlias = models.QueryRequest | Callable[[str], models.QueryRequest]
 """The search that brings a query's candidates, or what makes it of the query's text."""
@@ -40,14 +43,23 @@ def own_requests(queries: Sequence[str], by: BatchCandidates) -> list[models.Que
 
 
 def candidates_request(
-    own: models.QueryRequest, *, limit: int, filter: models.Filter | None, shard_key: str | int | None
+    own: models.QueryRequest,
+    *,
+    limit: int,
+    filter: models.Filter | None,
+    shard_key: str | int | None,
+    limits: Limits,
 ) -> models.QueryRequest:
     """Return a copy of a user's search with what ranking needs; without a limit it finds `SearchOptions`' default.
 
     Raises:
-        ConfigurationError: It finds fewer candidates than hits are wanted, or ``limit < 1``.
+        ConfigurationError: It finds fewer candidates than hits are wanted, ``limit < 1``, or a limit of the server is
+            exceeded.
     """
     usual = CheckedOptions(limit=limit).first_stage_limit
+    limits.check_query_limit(limit=limit, **{"the request's limit": own.limit or 0})
+    limits.check_params(own.params)
+    usual = min(usual, limits.query_limit or usual)
     candidates = usual if own.limit is None else own.limit
     if candidates < limit:
         raise ConfigurationError(
@@ -63,4 +75,5 @@ def candidates_request(
     if filter is not None:
         # not joined: servers carry it to each prefetch, and join their conditions there
         changed["filter"] = models.Filter(must=[each for each in (own.filter, filter) if each is not None])
+    limits.check_filter(changed.get("filter", own.filter))
     return own.model_copy(update=changed)

@@ -53,9 +53,10 @@ async def delete(
     chosen = combine_filters(filter, where)
     if (ids is None) == (chosen is None):
         raise ConfigurationError("delete needs either ids=… or a filter (where=… or filter=…), and not both")
-    await collection.allowed(lambda limits: limits.check_filter(chosen, writes=True))
-    await collection.require_words(word_keys(where))
     only = await documents_only(collection.engine, collection.name, chosen)
+    if ids is None:
+        await collection.allowed(lambda limits: limits.check_filter(only, writes=True))
+    await collection.require_words(word_keys(where))
     selector: models.PointIdsList | models.FilterSelector = models.FilterSelector(filter=only or models.Filter())
     if ids is not None:
         selector = models.PointIdsList(points=point_ids(ids, collection.config.id_scheme))
@@ -78,6 +79,7 @@ async def count(collection: OpenCollection, *, where: Where | None, filter: mode
     """Count documents exactly; see `ColbertCollection.count`."""
     chosen = combine_filters(filter, where)
     await collection.notice(seconds=READ_SECONDS)
-    await collection.allowed(lambda limits: limits.check_filter(chosen))
+    only = await documents_only(collection.engine, collection.name, chosen)
+    await collection.allowed(lambda limits: limits.check_filter(only))
     await collection.require_words(word_keys(where))
     return await count_documents(collection.engine, collection.name, chosen)

@@ -105,6 +105,7 @@ class Fitter:
     async def _fit(
         self, config: FdeConfig | None, *, refit: bool, device: str, progress: bool | ProgressReporter
     ) -> None:
+        self._collection.limits = await self._collection.read_limits()
         own = self._collection.config.fde
         if not own.needs_fit:
             raise ConfigurationError(

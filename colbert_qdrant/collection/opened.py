@@ -17,14 +17,9 @@ from colbert_qdrant.config import CollectionConfig
 from colbert_qdrant.config.names import require_stored_name
 from colbert_qdrant.encoders.further import FurtherVectors
 from colbert_qdrant.encoders.queries import query_tokens
-from colbert_qdrant.errors import (
-    ArtefactError,
-    CollectionExistsError,
-    CollectionNotFoundError,
-    ConfigurationError,
-    RequestError,
-)
+from colbert_qdrant.errors import ArtefactError, CollectionExistsError, CollectionNotFoundError, RequestError
 from colbert_qdrant.fde import encoder_from_bytes
+from colbert_qdrant.search.execute import keep_to_limits
 from colbert_qdrant.search.limits import Limits
 from colbert_qdrant.tokens import TokenEmbeddings
 
@@ -235,11 +230,20 @@ class OpenCollection:
 
         Limits that refuse are read again, since they may have been lifted after the collection was opened.
         """
-        try:
-            return check(self.limits)
-        except ConfigurationError:
-            self.limits = Limits.of(await self.engine.get_collection(self.name), self.config.token_vector)
-            return check(self.limits)
+
+        async def work(limits: Limits) -> Checked:
+            return check(limits)
+
+        return await keep_to_limits(self, work)
+
+    async def read_limits(self) -> Limits:
+        """Ask the server for its limits."""
+        return Limits.of(await self.engine.get_collection(self.name), self.config.token_vector)
+
+    async def max_upsert(self) -> int | None:
+        """Ask the server how many points it takes at once; ``None`` for any number."""
+        self.limits = await self.read_limits()
+        return self.limits.upsert_batch
 
     async def require_words(self, keys: frozenset[str]) -> None:
         """Raise unless words can be looked for in the texts of payload keys.

@@ -14,7 +14,7 @@ from colbert_qdrant.encoders.queries import one_query
 from colbert_qdrant.errors import InvalidQueryError
 from colbert_qdrant.points.convert import vectors_of
 from colbert_qdrant.points.ids import point_ids
-from colbert_qdrant.search.execute import Stopwatch, execute
+from colbert_qdrant.search.execute import Stopwatch, execute, keep_to_limits
 from colbert_qdrant.search.hits import to_hits
 from colbert_qdrant.search.request import RequestBuilder
 from colbert_qdrant.tokens import TokenEmbeddings
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from colbert_qdrant.collection.opened import OpenCollection
     from colbert_qdrant.documents import DocumentId, SearchHits
+    from colbert_qdrant.search.execute import Found
+    from colbert_qdrant.search.limits import Limits
     from colbert_qdrant.search.options import CheckedOptions
 
 
@@ -37,12 +39,16 @@ async def search(
     await collection.require_words(options.words)
     watch = Stopwatch()
     with telemetry.operation("search", mode=options.mode, queries=len(queries), limit=options.limit):
-        builder = await _builder(collection, options)
         tokens, further = await compute(collection.encode_queries, queries, options)
         watch.lap("encode")
-        requests = await compute(collection.build_requests, tokens, further, builder)
-        watch.lap("fde")
-        found = await execute(collection.engine, collection.name, requests, builder=builder)
+
+        async def ask(limits: Limits) -> Found:
+            builder = await _builder(collection, asked.within(limits, config))
+            requests = await compute(collection.build_requests, tokens, further, builder)
+            watch.lap("fde")
+            return await execute(collection.engine, collection.name, requests, builder=builder)
+
+        found = await keep_to_limits(collection, ask)
         watch.lap("request")
     hits = found.hits(collection.config, with_payload=options.with_payload)
     for each in hits if options.timings else []:
@@ -58,18 +64,22 @@ async def search_groups(
     queries, compute, config = one_query(query), collection.engine.runtime.compute, collection.config
     capabilities = await collection.engine.capabilities()
     capabilities.require("groups", what=f"group_by={group_by!r}", remedy="group the hits of search(limit=…)")
-    await collection.allowed(lambda limits: limits.check_groups(group_by, points=asked.limit * group_size))
     options = await collection.allowed(lambda limits: asked.within(limits, config))
     await collection.require_words(options.words)
     with telemetry.operation("search", mode=options.mode, queries=1, limit=options.limit):
         tokens, further = await compute(collection.encode_queries, queries, options)
-        builder = replace(await _builder(collection, options), ties=0)
-        (request,) = await compute(collection.build_requests, tokens, further, builder, tell_found_by=False)
-        if request.main is None:
-            return []
-        groups = await collection.engine.search_groups(
-            collection.name, request.main, group_by=group_by, group_size=group_size
-        )
+
+        async def ask(limits: Limits) -> list[models.PointGroup]:
+            limits.check_groups(group_by, points=asked.limit * group_size)
+            builder = replace(await _builder(collection, asked.within(limits, config)), ties=0)
+            (request,) = await compute(collection.build_requests, tokens, further, builder, tell_found_by=False)
+            if request.main is None:
+                return []
+            return await collection.engine.search_groups(
+                collection.name, request.main, group_by=group_by, group_size=group_size
+            )
+
+        groups = await keep_to_limits(collection, ask)
     found = [
         SearchGroup(key=each.id, hits=to_hits(each.hits, config, with_payload=options.with_payload)) for each in groups
     ]

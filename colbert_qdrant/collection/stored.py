@@ -76,7 +76,8 @@ class StoredDocuments:
     async def _draw(self, most: int, random: np.random.RandomState) -> list[Any]:
         """Some ids of all, in memory for a few times as many."""
         drawn: list[tuple[float, Any]] = []
-        having, limit = has_tokens(self._config), lambda: self._allowed(_PAGE_IDS)
+        size = min(_PAGE_IDS, self._limits.query_limit or _PAGE_IDS)
+        having, limit = has_tokens(self._config), lambda: size
         async for records in scroll_points(self._engine, self._collection, having, limit=limit):
             drawn += [(place, each.id) for place, each in zip(random.random_sample(len(records)), records, strict=True)]
             if len(drawn) > 2 * most + _PAGE_IDS:
@@ -96,7 +97,8 @@ class StoredDocuments:
         return {"with_payload": payload and keys, "with_vectors": [self._config.token_vector]}
 
     def _allowed(self, points: int) -> int:
-        return min(points, self._limits.query_limit or points)
+        """How many of so many points a page may have; what is read with vectors is written in the same number."""
+        return min(points, self._limits.query_limit or points, self._limits.upsert_batch or points)
 
 
 def _matrix(record: models.Record, name: str) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from colbert_qdrant.errors import RequestError, RequestRefusedError, RequestTooLargeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from colbert_qdrant.engines import Engine
     from colbert_qdrant.points.point import Point
@@ -31,10 +31,18 @@ async def upsert(
     points: Sequence[Point],
     *,
     on_stored: Callable[[int], None] = lambda _: None,
+    most: Callable[[], Awaitable[int | None]] | None = None,
 ) -> list[Refused]:
     """Store points, and wait until the engine has them.
 
     A batch that is refused or too large is bisected to isolate the bad points; all others are stored.
+
+    Args:
+        engine: The engine.
+        collection: The collection's name.
+        points: The points.
+        on_stored: Told how many are stored, each time.
+        most: Asked once, where a batch is refused, how many points a request may have: limits may have changed.
 
     Returns:
         The points that were refused.
@@ -50,8 +58,9 @@ async def upsert(
             await engine.upsert(collection, batch)
         except (RequestRefusedError, RequestTooLargeError) as error:
             if len(batch) > 1:
-                half = len(batch) // 2
-                waiting += [batch[half:], batch[:half]]
+                allowed, most = None if most is None else await most(), None
+                size = min(len(batch) // 2, allowed or len(batch))
+                waiting += [batch[start : start + size] for start in range(0, len(batch), size)][::-1]
                 continue
             refused.append(Refused(point=batch[0], error=error))
             if not stored and (len(refused) == _HOPELESS or not waiting):

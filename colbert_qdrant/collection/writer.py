@@ -99,7 +99,8 @@ class DocumentWriter:
             )
         payloads = check_documents(documents, config)
         tokens, encodings, further = await engine.runtime.compute(self._encode, documents, fde)
-        collection.limits.check_tokens(documents, tokens.lengths)
+        await collection.allowed(lambda limits: limits.check_tokens(documents, tokens.lengths))
+        await collection.allowed(lambda limits: limits.check_sparse(documents, further))
         points = [
             make_point(document.id, payload, tokens=matrix, fde=encoding, further=others, config=config)
             for document, payload, matrix, encoding, others in zip(
@@ -109,7 +110,7 @@ class DocumentWriter:
         refused: list[Refused] = []
         for batch in split_by_bytes(points, MAX_BATCH_BYTES, binary=engine.binary, most=collection.limits.upsert_batch):
             await collection.notice(seconds=WRITE_SECONDS)
-            refused += await upsert(engine, collection.name, batch, on_stored=progress.advance)
+            refused += await upsert(engine, collection.name, batch, on_stored=progress.advance, most=collection.max_upsert)
         return _written(documents, points, tokens, refused)
 
     def _encode(self, documents: Sequence[Document], fde: FixedDimensionalEncoder | None) -> Encoded:

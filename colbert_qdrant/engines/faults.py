@@ -43,6 +43,7 @@ Kind = Literal[
     "authentication",
     "not_found",
     "refused",
+    "limited",
     "ended",
     "deadline",
     "mixed_up",
@@ -63,6 +64,8 @@ _MIXED_UP: Final = (
 """Parts of messages where one side speaks TLS, gRPC or HTTP/1.1, and the other does not."""
 
 _OVER_BUDGET: Final = "larger than rate limiter capacity"
+_STRICT: Final = (". Help: ", " limit of ")
+"""Parts of messages about a limit of strict mode."""
 
 _WRITES: Final = frozenset({"upsert", "delete", "update_vectors", "delete_vectors", "set_payload"})
 _IN_DOUBT: Final = frozenset({"timeout", "deadline", "unreachable", "server", "garbled"})
@@ -163,6 +166,11 @@ _MEANINGS: Final[Mapping[Kind, _Meaning]] = {
         "it is not there", "look at its name, or create it with ColbertCollection.create", CollectionNotFoundError
     ),
     "refused": _Meaning("the server refuses it", "look at what the server says about it", RequestRefusedError),
+    "limited": _Meaning(
+        "the server's strict mode does not allow it",
+        "keep to its limits, or lift them with client.update_collection(name, strict_mode_config=…)",
+        RequestRefusedError,
+    ),
     "ended": _Meaning(
         "the embedded engine crashed",
         "find out what ends it (often a lack of memory)",
@@ -288,6 +296,8 @@ def _of_response(error: UnexpectedResponse) -> Fault:
         kind = "refused"
     elif status == 404 and _error_in(error.content) is None:  # a proxy's answer, or a server's that has no such path
         kind = "wrong_address"
+    elif status == 400 and any(part in detail for part in _STRICT):
+        kind = "limited"
     elif status == 400 and "HTTPS port" in detail:
         kind = "mixed_up"
     elif kind == "authentication" and "expired" in detail.lower():
@@ -319,6 +329,8 @@ def _of_call(error: RpcError) -> Fault:
         kind = "too_large_call"
     if code == "RESOURCE_EXHAUSTED" and _OVER_BUDGET in detail:
         kind = "over_budget"
+    if code == "INVALID_ARGUMENT" and any(part in detail for part in _STRICT):
+        kind = "limited"
     if code == "UNAVAILABLE":
         kind = _kind_of_connection(detail)
     if code == "NOT_FOUND" and "No point with id" in detail:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from colbert_qdrant.documents import SearchTimings
 from colbert_qdrant.engines import Answers
+from colbert_qdrant.errors import ColbertQdrantError, ConfigurationError, InvalidDocumentError, RequestRefusedError
 from colbert_qdrant.search.request import without_graph
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from qdrant_client import models
     from qdrant_client.http.models import QueryResponse
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from colbert_qdrant.engines import Engine
     from colbert_qdrant.search.limits import Limits
     from colbert_qdrant.search.request import RequestBuilder, SearchRequest
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +76,37 @@ def _better(
     if may_fall_short and search.main is not None and len(found) < search.start + search.limit:
         return replace(search, main=without_graph(search.main, builder.config.fde_vector))
     return search.whole(found)
+
+
+class Limited(Protocol):
+    """Something that knows the limits of a server, as far as it has been told.
+
+    Attributes:
+        limits: The limits that are known.
+    """
+
+    limits: Limits
+
+    async def read_limits(self) -> Limits:
+        """Ask the server for its limits."""
+
+
+async def keep_to_limits(limited: Limited, work: Callable[[Limits], Awaitable[Result]]) -> Result:
+    """Do work within the limits that are known; if it is refused, read them again, and do it once more if they changed.
+
+    Limits that refuse may have been lifted, and what a server refuses may be what it allowed before.
+    """
+    try:
+        return await work(limited.limits)
+    except (ConfigurationError, InvalidDocumentError, RequestRefusedError) as error:
+        try:
+            now = await limited.read_limits()
+        except ColbertQdrantError:
+            raise error from None
+        if now == limited.limits:
+            raise
+        limited.limits = now
+    return await work(limited.limits)
 
 
 async def _send(engine: Engine, collection: str, requests: Sequence[models.QueryRequest], limits: Limits) -> Answers:

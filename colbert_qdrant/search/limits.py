@@ -7,22 +7,25 @@ servers have since 1.13 and Qdrant Cloud sets by itself.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, get_args
 
 import numpy as np
 from pydantic import BaseModel
 from qdrant_client import models
 
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError
+from colbert_qdrant.vectors import SparseVector
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from colbert_qdrant.documents import Document
+    from colbert_qdrant.vectors import Vector
 
 _LIFT: Final = "or lift it with client.update_collection(name, strict_mode_config=…)"
+_CONDITIONS: Final = get_args(models.Condition)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +37,10 @@ class Limits:
         hnsw_ef: Highest ``hnsw_ef``.
         oversampling: Highest oversampling.
         exact: Whether vectors without a graph may be searched.
-        search_batch, upsert_batch: Most queries, and most points, of one request.
+        search_batch, upsert_batch: Most queries, and most points, of one request, by batch size and by rate.
         rows: Most token vectors of a document.
+        sparse_lengths: Most numbers of a document's sparse vectors, by name.
+        conditions: Most conditions of a filter.
         condition_size: Most values, ids among them, of one condition of a filter.
         unindexed_reads, unindexed_writes: Whether filters may be on payload keys without an index.
         indexed: Payload keys with an index.
@@ -49,6 +54,8 @@ class Limits:
     search_batch: int | None = None
     upsert_batch: int | None = None
     rows: int | None = None
+    sparse_lengths: tuple[tuple[str, int], ...] = ()
+    conditions: int | None = None
     condition_size: int | None = None
     unindexed_reads: bool = True
     unindexed_writes: bool = True
@@ -65,14 +72,17 @@ class Limits:
             return cls(texts=texts)
         vectors: Any = strict.multivector_config or {}
         rows = vectors.get(token_vector)
+        sparse = [(name, each.max_length) for name, each in (strict.sparse_config or {}).items()]
         return cls(
             query_limit=strict.max_query_limit,
             hnsw_ef=strict.search_max_hnsw_ef,
             oversampling=strict.search_max_oversampling,
             exact=strict.search_allow_exact is not False,
-            search_batch=strict.search_max_batchsize,
-            upsert_batch=strict.upsert_max_batchsize,
+            search_batch=_lowest(strict.search_max_batchsize, strict.read_rate_limit),
+            upsert_batch=_lowest(strict.upsert_max_batchsize, strict.write_rate_limit),
             rows=None if rows is None else rows.max_vectors,
+            sparse_lengths=tuple((name, length) for name, length in sparse if length is not None),
+            conditions=strict.filter_max_conditions,
             condition_size=strict.condition_max_size,
             unindexed_reads=strict.unindexed_filtering_retrieve is not False,
             unindexed_writes=strict.unindexed_filtering_update is not False,
@@ -105,6 +115,39 @@ class Limits:
                 f"collection that is fitted, {_LIFT}"
             )
 
+    def check_params(self, params: models.SearchParams | None) -> None:
+        """Raise if parameters of a search exceed a limit.
+
+        Raises:
+            ConfigurationError: ``hnsw_ef``, oversampling or ``exact`` is not allowed.
+        """
+        if params is None:
+            return
+        oversampling = None if params.quantization is None else params.quantization.oversampling
+        for name, value, limit, setting in (
+            ("hnsw_ef", params.hnsw_ef, self.hnsw_ef, "search_max_hnsw_ef"),
+            ("quantization.oversampling", oversampling, self.oversampling, "search_max_oversampling"),
+        ):
+            if value is not None and limit is not None and value > limit:
+                raise ConfigurationError(
+                    f"params.{name}={value} is more than the server's strict mode allows ({setting}={limit}): lower "
+                    f"it, {_LIFT}"
+                )
+        if params.exact and not self.exact:
+            raise ConfigurationError(
+                "the server's strict mode forbids exact searches (search_allow_exact=False): leave params.exact out, "
+                f"{_LIFT}"
+            )
+
+    def check_formula(self, formula: models.FormulaQuery) -> None:
+        """Raise if a formula is of payload keys without an index, where that is not allowed.
+
+        Raises:
+            ConfigurationError: A key has no index; the error names all such keys.
+        """
+        if not self.unindexed_reads:
+            self._check_indexed(formula_keys(formula.formula), "formulas")
+
     def check_groups(self, by: str, *, points: int) -> None:
         """Raise if hits may not be grouped by a payload key.
 
@@ -112,21 +155,36 @@ class Limits:
             ConfigurationError: The key has no index, or the groups have too many points.
         """
         self.check_query_limit(**{"limit × group_size": points})
-        self.check_filter(models.Filter(must=[models.IsNullCondition(is_null=models.PayloadField(key=by))]))
+        if not self.unindexed_reads:
+            self._check_indexed([by], "groups")
 
     def check_filter(self, filter: models.Filter | None, *, writes: bool = False) -> None:
-        """Raise if a filter is on a payload key without an index, where that is not allowed.
+        """Raise if a filter is on a payload key without an index or has too many conditions, where that is not allowed.
 
         Raises:
-            ConfigurationError: A key has no index; the error names all such keys.
+            ConfigurationError: A key has no index, and the error names all such keys; or there are too many conditions,
+                or values of one.
         """
-        if self.unindexed_writes if writes else self.unindexed_reads:
-            return
+        if not (self.unindexed_writes if writes else self.unindexed_reads):
+            self._check_indexed(filter_keys(filter), "filters")
+        conditions = list(conditions_of(filter))
+        size = max(map(_size_of, conditions), default=0)
+        for count, of, limit, setting in (
+            (len(conditions), "conditions", self.conditions, "filter_max_conditions"),
+            (size, "values in one condition", self.condition_size, "condition_max_size"),
+        ):
+            if limit is not None and count > limit:
+                raise ConfigurationError(
+                    f"the filter has {count} {of}, and the server's strict mode allows {limit} ({setting}): use fewer, "
+                    f"in several requests if need be, {_LIFT}"
+                )
+
+    def _check_indexed(self, keys: Iterable[str], kind: str) -> None:
         indexed = {key.replace("[]", "") for key in self.indexed}  # older servers have keys of nested objects without
-        missing = sorted({key for key in filter_keys(filter) if key.replace("[]", "") not in indexed})
+        missing = sorted({key for key in keys if key.replace("[]", "") not in indexed})
         if missing:
             raise ConfigurationError(
-                f"the server's strict mode allows filters on payload keys with an index only, and {missing} have none: "
+                f"the server's strict mode allows {kind} on payload keys with an index only, and {missing} have none: "
                 f"create them with client.create_payload_index(name, {missing[0]!r}, …), or a collection with "
                 "CollectionConfig(payload_indexes={…})"
             )
@@ -159,6 +217,65 @@ class Limits:
             f"document {documents[first].id!r} has {lengths[first]} token vectors, and the server's strict mode allows "
             f"{self.rows} (multivector_config): shorten it, have the encoder pool them (pool_factor), {_LIFT}"
         )
+
+    def check_sparse(self, documents: Sequence[Document], vectors: Sequence[Mapping[str, Vector]]) -> None:
+        """Raise if a sparse vector of a document has more numbers than allowed.
+
+        Raises:
+            InvalidDocumentError: One has too many; the error names the first one.
+        """
+        for name, most in self.sparse_lengths:
+            for document, own in zip(documents, vectors, strict=True):
+                vector = own.get(name)
+                if isinstance(vector, SparseVector) and vector.indices.size > most:
+                    raise InvalidDocumentError(
+                        f"document {document.id!r} has {vector.indices.size} numbers in its sparse vector {name!r}, "
+                        f"and the server's strict mode allows {most} (sparse_config): shorten it, {_LIFT}"
+                    )
+
+
+def _lowest(*limits: int | None) -> int | None:
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def conditions_of(condition: Any) -> Iterator[Any]:
+    """Return all conditions of a filter that are no filters themselves: servers count these."""
+    if isinstance(condition, models.NestedCondition):
+        yield from conditions_of(condition.nested.filter)
+    elif isinstance(condition, models.Filter):
+        several = condition.min_should
+        for each in (condition.must, condition.must_not, condition.should, several and several.conditions):
+            for one in each if isinstance(each, list) else [each] if each else []:
+                yield from conditions_of(one)
+    elif condition is not None:
+        yield condition
+
+
+def _size_of(condition: Any) -> int:
+    """Count the values of a condition that servers count."""
+    match = getattr(condition, "match", None)
+    return len(
+        getattr(condition, "has_id", None) or getattr(match, "any", None) or getattr(match, "except_", None) or []
+    )
+
+
+def formula_keys(expression: Any) -> Iterator[str]:
+    """Return the payload keys of a formula or a part of one."""
+    if isinstance(expression, str):
+        if not expression.startswith("$"):
+            yield expression
+    elif isinstance(expression, list):
+        for each in expression:
+            yield from formula_keys(each)
+    elif isinstance(expression, models.DatetimeKeyExpression):
+        yield expression.datetime_key
+    elif isinstance(expression, models.GeoDistanceParams):
+        yield expression.to
+    elif isinstance(expression, _CONDITIONS):
+        yield from filter_keys(expression)
+    elif isinstance(expression, BaseModel) and not isinstance(expression, models.DatetimeExpression):
+        for _, each in expression:
+            yield from formula_keys(each)
 
 
 def filter_keys(condition: Any, prefix: str = "") -> Iterator[str]:

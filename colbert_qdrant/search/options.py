@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, ForwardRef, Literal, TypeAlias, TypedDict, TypeVar, get_args
 
-from qdrant_client import models  # noqa: TC002 - the hints of options resolve at run time
+from qdrant_client import models
 
 from colbert_qdrant.config.checks import require_int, require_number
 from colbert_qdrant.config.names import require_path
@@ -236,6 +236,9 @@ class CheckedOptions:
         limits.check_query_limit(limit=self.limit, candidates=self.candidates or 0)
         limits.check_query_limit(**{f"prefetch[{name!r}]": limit for name, limit in asked.items()})
         limits.check_filter(self.filter)
+        limits.check_params(self.params)
+        if isinstance(self.fusion, models.FormulaQuery):
+            limits.check_formula(self.fusion)
         if self.mode == "exact":
             limits.check_exact()
         candidates = None if self.mode == "exact" else self.first_stage_limit
