@@ -110,7 +110,9 @@ class DocumentWriter:
         refused: list[Refused] = []
         for batch in split_by_bytes(points, MAX_BATCH_BYTES, binary=engine.binary, most=collection.limits.upsert_batch):
             await collection.notice(seconds=WRITE_SECONDS)
-            refused += await upsert(engine, collection.name, batch, on_stored=progress.advance, most=collection.max_upsert)
+            refused += await upsert(
+                engine, collection.name, batch, on_stored=progress.advance, most=collection.max_upsert
+            )
         return _written(documents, points, tokens, refused)
 
     def _encode(self, documents: Sequence[Document], fde: FixedDimensionalEncoder | None) -> Encoded:
