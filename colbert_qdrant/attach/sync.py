@@ -110,8 +110,8 @@ def attach(
     """Late interaction on a collection that has no token vectors.
 
     A search of your own finds candidates, their texts are encoded as they come, and MaxSim ranks them here. Nothing is
-    ever written and nothing but searches is sent, so a key that may only read is enough. Nothing is sent before the
-    first search.
+    ever written, so a key that may only read is enough. Nothing is sent before the first search, and nothing but
+    searches, unless the server refuses one: then its limits are read, and the search is sent once more within them.
 
     Args:
         client: A ``QdrantClient`` (server, ``path=`` or ``":memory:"``) or an `EdgeClient`. It stays the
