@@ -71,8 +71,11 @@ class Fitter:
             return False
         if collection.fde is not None:
             return True
-        stored = await collection.count(has_tokens(config))
-        return stored >= (1 if last else config.fde.fit_documents)
+        if last:
+            return await collection.has_any(has_tokens(config))
+        info = await self._engine.get_collection(self._name)
+        enough = config.fde.fit_documents
+        return (info.points_count or 0) >= enough and await collection.count(has_tokens(config)) >= enough
 
     async def fit(
         self,
@@ -138,7 +141,7 @@ class Fitter:
                 collection=error.collection,
                 attempts=error.attempts,
             ) from error
-        await self._collection.count_lacking()
+        await self._collection.has_any(lacks_encoding(self._collection.config))
 
     async def _fitted(self, config: FdeConfig, *, device: str, progress: bool | ProgressReporter) -> Fitted:
         compute = self._engine.runtime.compute
@@ -182,9 +185,9 @@ class Fitter:
     async def _fill(self, *, progress: bool | ProgressReporter) -> None:
         """Add the encoding to the points that lack it, in one pass: later writes bring their own."""
         collection = self._collection
-        missing, fde = await collection.count_lacking(), collection.fde
+        lacking, fde = lacks_encoding(collection.config), collection.fde
+        missing = 0 if fde is None else await collection.count(lacking)
         if fde is not None and missing:
-            lacking = lacks_encoding(collection.config)
             # a document that was replaced since it was read has its own by now
             only = lacking if (await self._engine.capabilities()).has("update_filter") else None
             with reporting(progress, label="encode", total=missing) as report:

@@ -12,7 +12,7 @@ from qdrant_client import models
 
 from colbert_qdrant.collection import artefacts, lifecycle
 from colbert_qdrant.collection.indexes import make_indexes, names_of
-from colbert_qdrant.collection.metadata import count_documents, read_current_fingerprint
+from colbert_qdrant.collection.metadata import count_documents, documents_only, read_current_fingerprint
 from colbert_qdrant.config import CollectionConfig
 from colbert_qdrant.config.names import require_stored_name
 from colbert_qdrant.encoders.further import FurtherVectors
@@ -214,12 +214,21 @@ class OpenCollection:
     async def check_complete(self) -> None:
         """Find out whether every point has its encoding."""
         writes = self._unencoded_writes
-        lacking = await self.count_lacking() if self.fde is not None else 0
-        self.complete = self.fde is not None and not lacking and writes == self._unencoded_writes
+        fitted = self.fde is not None
+        lacking = fitted and self.config.fde.needs_fit and await self.has_any(lacks_encoding(self.config))
+        self.complete = fitted and not lacking and writes == self._unencoded_writes
 
-    async def count_lacking(self) -> int:
-        """Count the points that have token vectors and no encoding."""
-        return await self.count(lacks_encoding(self.config)) if self.config.fde.needs_fit else 0
+    async def has_any(self, filter: models.Filter) -> bool:
+        """Tell whether any document matches a filter, also where a server forbids exact counts."""
+        records, _ = await self.engine.scroll(
+            self.name,
+            scroll_filter=await documents_only(self.engine, self.name, filter),
+            limit=1,
+            offset=None,
+            with_payload=False,
+            with_vectors=False,
+        )
+        return bool(records)
 
     async def count(self, filter: models.Filter) -> int:
         """Count the documents that match a filter."""

@@ -73,8 +73,10 @@ def test_fits_where_exact_counts_are_forbidden(engine: EngineServer, remote: Qdr
     engine.strict["docs"] = {"enabled": True, "search_allow_exact": False}
     assert docs.ingest(DOCUMENTS).documents == 40
     assert docs.fde is not None
+    engine.log.clear()
     assert docs.ingest([Document("new", "river stone")]).documents == 1
     again = reopened(remote)
+    assert [path for _, path, _ in engine.log if path.endswith("/count")] == []
     assert again.count() == 41
     assert again.search("river stone", limit=1)[0].id == "new"
     again.fit(refit=True)
