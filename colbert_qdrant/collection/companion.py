@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from uuid import uuid5
 
 from qdrant_client import models
 
-from colbert_qdrant.errors import ArtefactError, RequestTooLargeError
+from colbert_qdrant.errors import ArtefactError, EngineError, RequestTooLargeError
 from colbert_qdrant.points.ids import NAMESPACE
 from colbert_qdrant.points.point import Point
 from colbert_qdrant.points.schema import COPIES
@@ -74,20 +75,29 @@ class Companion:
             ArtefactError: The companion's name is taken.
         """
         found = await self._look()
-        copies = await self._copies()
         if found is None:
-            await self._make(copies)
+            await self._make(await self._copies())
         elif not self._is_ours(found):
             raise self._taken_error(found)
-        elif lacking := _lacking(copies, found.info):
-            await raise_copies(self._engine, self.name, lacking)
+        else:
+            with contextlib.suppress(EngineError):  # a fit does not need them, and `check` names what is missing
+                await self.raise_copies()
         owner = {"collection": self._collection, "encoder": self._encoder}
         await self._engine.upsert(self.name, [Point(id=_OWNER, vectors={}, payload=owner)])
 
-    async def lacking_copies(self) -> dict[str, int]:
-        """Return the factors of copies that are lower than the collection's, as they should be."""
+    async def lacks_copies(self) -> bool:
+        """Tell whether the companion has fewer copies than its collection."""
         found = await self._look()
-        return {} if found is None or not self._is_ours(found) else _lacking(await self._copies(), found.info)
+        return found is not None and self._is_ours(found) and any(await self._lacking())
+
+    async def raise_copies(self) -> None:
+        """Have as many copies of the companion as there are of its collection, on the same nodes."""
+        factors, copies = await self._lacking()
+        if factors:
+            params = models.CollectionParamsDiff.model_validate(factors)
+            await self._engine.update_collection(self.name, collection_params=params)
+        for copy in copies:
+            await self._engine.replicate_shard(self.name, copy)
 
     async def read(self, *, whosever: bool = False) -> bytes | None:
         """Read the artefact; ``None`` if there is none, or only another collection's.
@@ -181,6 +191,16 @@ class Companion:
         params = (await self._engine.get_collection(self._collection)).config.params
         return {name: getattr(params, name) or 1 for name in COPIES}
 
+    async def _lacking(self) -> tuple[dict[str, int], list[models.ReplicateShard]]:
+        """Return the factors that are too low, and the copies that are missing."""
+        wanted = await self._copies()
+        if wanted.get("replication_factor", 1) == 1:
+            return {}, []
+        params = (await self._engine.get_collection(self.name)).config.params
+        factors = {name: factor for name, factor in wanted.items() if (getattr(params, name) or 1) < factor}
+        copies = wanted["replication_factor"]
+        return factors, await self._engine.missing_copies(self.name, like=self._collection, copies=copies)
+
     async def _make(self, copies: Mapping[str, int]) -> None:
         settings = {"shard_number": 1, **copies} if copies else {}
         try:
@@ -212,11 +232,6 @@ class Companion:
         return base64.b64decode((found[0].payload or {})["data"], validate=True) if found else b""
 
 
-async def raise_copies(engine: Engine, companion: str, factors: Mapping[str, int]) -> None:
-    """Raise the factors of copies of a companion."""
-    await engine.update_collection(companion, collection_params=models.CollectionParamsDiff.model_validate(factors))
-
-
 def digest(data: bytes) -> str:
     """Return the SHA-256 of an artefact, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
@@ -224,10 +239,6 @@ def digest(data: bytes) -> str:
 
 def _digest_of(encoder: Mapping[str, Any]) -> str:
     return digest(json.dumps(encoder, sort_keys=True).encode())
-
-
-def _lacking(copies: Mapping[str, int], info: models.CollectionInfo) -> dict[str, int]:
-    return {name: wanted for name, wanted in copies.items() if (getattr(info.config.params, name) or 1) < wanted}
 
 
 def _piece_id(wanted: str, number: int) -> str:

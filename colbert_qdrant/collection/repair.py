@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from colbert_qdrant.collection.aliases import real_name
+from colbert_qdrant.collection.companion import Companion
 from colbert_qdrant.collection.indexes import make_indexes, missing_indexes, names_of
+from colbert_qdrant.errors import AuthenticationError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -60,5 +63,27 @@ async def _missing_indexes(collection: OpenCollection, info: models.CollectionIn
     return Problem(sentence=sentence, mend=mend) if missing else None
 
 
-_FINDINGS: Final[tuple[Finding, ...]] = (_missing_indexes,)
+async def _few_copies(collection: OpenCollection, info: models.CollectionInfo) -> Problem | None:
+    engine, copies = collection.engine, info.config.params.replication_factor or 1
+    if not collection.config.fde.needs_fit or copies == 1 or engine.files is not None:
+        return None
+    companion = Companion(engine, await real_name(engine, collection.name), collection.tokens_of)
+    try:
+        if not await companion.lacks_copies():
+            return None
+    except AuthenticationError:
+        return None
+
+    async def mend(_: Progress) -> str:
+        await companion.raise_copies()
+        return f"The cluster was told to make {copies} copies of collection {companion.name!r}, which takes a moment."
+
+    sentence = (
+        f"Collection {companion.name!r}, which holds the fitted encoding, has fewer copies than {collection.name!r}: "
+        "the loss of a node can leave it without one: call repair()."
+    )
+    return Problem(sentence=sentence, mend=mend)
+
+
+_FINDINGS: Final[tuple[Finding, ...]] = (_missing_indexes, _few_copies)
 """All that is looked for, without writing anything; a key that may not look finds nothing."""

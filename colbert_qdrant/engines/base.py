@@ -115,6 +115,12 @@ class Engine(Protocol):
     async def delete_collection(self, collection: str) -> None:
         """Delete a collection with all its points."""
 
+    async def missing_copies(self, collection: str, *, like: str, copies: int) -> list[models.ReplicateShard]:
+        """Return the copies of shards that a collection lacks, on nodes of the collection that it is to be like."""
+
+    async def replicate_shard(self, collection: str, copy: models.ReplicateShard) -> None:
+        """Begin to make a copy of a shard on another node."""
+
     async def create_payload_index(self, collection: str, *, field_name: str, field_schema: Any) -> None:
         """Index a payload key."""
 

@@ -122,6 +122,19 @@ class ClientEngine:
     async def delete_collection(self, collection: str) -> None:
         await self._call("delete_collection", collection)
 
+    async def missing_copies(
+        self,
+        collection: str,  # noqa: ARG002
+        *,
+        like: str,  # noqa: ARG002
+        copies: int,  # noqa: ARG002
+    ) -> list[models.ReplicateShard]:
+        return []
+
+    async def replicate_shard(self, collection: str, copy: models.ReplicateShard) -> None:
+        operation = models.ReplicateShardOperation(replicate_shard=copy)
+        await self._call("cluster_collection_update", collection, operation)
+
     async def create_payload_index(self, collection: str, *, field_name: str, field_schema: Any) -> None:
         await self._call(
             "create_payload_index", collection, field_name=field_name, field_schema=field_schema, wait=True

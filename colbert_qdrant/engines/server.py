@@ -16,6 +16,7 @@ from qdrant_client.qdrant_remote import QdrantRemote
 from colbert_qdrant.capabilities import Capabilities
 from colbert_qdrant.engines.base import Answers
 from colbert_qdrant.engines.client import ClientEngine, check_answers, require_applied
+from colbert_qdrant.engines.copies import missing_copies
 from colbert_qdrant.engines.faults import DeadlineError
 from colbert_qdrant.engines.keys import keys_of
 from colbert_qdrant.engines.local import LocalEngine
@@ -67,6 +68,10 @@ class RestEngine(ClientEngine):
         if self._capabilities is None:
             self._capabilities = Capabilities.of_server((await self._call("info")).version)
         return self._capabilities
+
+    async def missing_copies(self, collection: str, *, like: str, copies: int) -> list[models.ReplicateShard]:
+        own, others = [await self._call("collection_cluster_info", name) for name in (collection, like)]
+        return missing_copies(own, others, copies)
 
     async def _search_part(self, collection: str, part: Sequence[models.QueryRequest], deadline: float) -> Answers:
         return await self.request("search", collection, partial(self._search, collection, part), deadline=deadline)

@@ -22,7 +22,7 @@ from colbert_qdrant.collection import fitting
 from colbert_qdrant.collection.artefacts import REMEMBERED
 from tests.encoders import WordEncoder, random_texts
 from tests.faults.engine import EngineServer
-from tests.faults.server import Answer, failing, serving
+from tests.faults.server import Answer, failing, result_of, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -162,7 +162,76 @@ def test_a_fitted_collection_opens_while_its_companion_cannot_be_read(
 
 def test_the_companion_has_as_many_copies_as_its_collection(engine: EngineServer, remote: QdrantClient) -> None:
     config = replace(FITTED, shard_number=6, replication_factor=3, write_consistency_factor=2)
+    Cluster(engine)
     create(remote, config).ingest(DOCUMENTS)
     (made,) = [body for method, path, body in engine.log if (method, path) == ("PUT", COMPANION)]
     made = {key: value for key, value in made.items() if value is not None and key != "vectors"}
     assert made == {"shard_number": 1, "replication_factor": 3, "write_consistency_factor": 2}
+
+
+class Cluster:
+    """Three nodes around the stub server: the collection is on all of them, its companion on those in ``places``."""
+
+    def __init__(self, engine: EngineServer) -> None:
+        self.places = {1}
+        self.dead: set[int] = set()
+        self._engine = engine
+        engine.fault = self._answer
+
+    def _answer(self, method: str, path: str, body: Any) -> Answer | None:
+        name = path.split("/")[2] if path.startswith("/collections/") else ""
+        if method == "PATCH" and body.get("params"):
+            self._engine.params[name] |= body["params"]
+        if not path.endswith("/cluster"):
+            return None
+        if method == "POST":
+            copy = body["replicate_shard"]
+            assert copy["from_peer_id"] in self.places - self.dead
+            assert copy["to_peer_id"] not in self.places | self.dead
+            self.places.add(copy["to_peer_id"])
+            return result_of(result=True)
+        places = self.places if name.endswith("__fde") else {1, 2, 3}
+        states = {node: "Dead" if node in self.dead else "Active" for node in sorted(places)}
+        remote = [{"shard_id": 0, "peer_id": node, "state": state} for node, state in states.items() if node != 1]
+        local = [{"shard_id": 0, "points_count": 0, "state": states[1]}] if 1 in states else []
+        shards = {"local_shards": local, "remote_shards": remote, "shard_transfers": []}
+        return result_of({"peer_id": 1, "shard_count": 1, **shards})
+
+
+REPLICATED = replace(FITTED, shard_number=1, replication_factor=2, write_consistency_factor=2)
+
+
+def make_with_one_copy(engine: EngineServer, remote: QdrantClient) -> ColbertCollection:
+    """As earlier versions made a companion: with one copy."""
+    docs = create(remote, REPLICATED)
+    docs.ingest(DOCUMENTS)
+    engine.params["docs__fde"] = {"shard_number": 1}
+    return docs
+
+
+@pytest.mark.parametrize("how", ["repair", "refit"])
+def test_a_companion_with_too_few_copies_is_named_and_gets_them(
+    engine: EngineServer, remote: QdrantClient, how: str
+) -> None:
+    cluster = Cluster(engine)
+    docs = make_with_one_copy(engine, remote)
+    cluster.places = {1}
+    (sentence,) = docs.check()
+    assert sentence.startswith("Collection 'docs__fde', which holds the fitted encoding, has fewer copies than 'docs'")
+    assert docs.info().warnings == (sentence,)
+    cluster.dead = {2}
+    if how == "repair":
+        (done,) = docs.repair()
+        assert done.startswith("The cluster was told to make 2 copies of collection 'docs__fde'")
+    else:
+        docs.fit(refit=True)
+    assert engine.params["docs__fde"] == {"shard_number": 1, "replication_factor": 2, "write_consistency_factor": 2}
+    assert cluster.places == {1, 3}
+    assert docs.check() == docs.repair() == ()
+
+
+def test_a_key_that_may_not_look_at_the_cluster_can_check(engine: EngineServer, remote: QdrantClient) -> None:
+    Cluster(engine)
+    docs = make_with_one_copy(engine, remote)
+    engine.fault = lambda method, path, body: failing(403, "Forbidden") if "__fde" in path else None
+    assert docs.check() == docs.info().warnings == ()
