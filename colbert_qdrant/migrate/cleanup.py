@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from colbert_qdrant.collection import artefacts
 from colbert_qdrant.collection.metadata import count_documents
 from colbert_qdrant.errors import ConfigurationError, MigrationError
-from colbert_qdrant.migrate.switch import require_verified
+from colbert_qdrant.migrate.differences import find_differences, read_digest, require_no_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,7 +47,7 @@ async def clean_up(job: MigrationJob, what: Side | None, *, confirm: Callable[[s
     if what is None:
         what = _choose(job, state, aliases)
     if what == "target":
-        await _require_target_unneeded(job, aliases)
+        await _require_target_unneeded(job, state, aliases)
         return await _delete(job.target_engine, plan.target, confirm, "nothing uses it")
     await _require_source_unneeded(job, state, aliases)
     return await _delete(job.source_engine, plan.source, confirm, f"its migrated copy {plan.target!r} is verified")
@@ -71,7 +71,7 @@ def _choose(job: MigrationJob, state: MigrationState, aliases: Sequence[str]) ->
     return "source" if aliases else "target"
 
 
-async def _require_target_unneeded(job: MigrationJob, aliases: Sequence[str]) -> None:
+async def _require_target_unneeded(job: MigrationJob, state: MigrationState, aliases: Sequence[str]) -> None:
     source, target = job.plan.source, job.plan.target
     if aliases:
         raise MigrationError(f"aliases {aliases} stand for collection {target!r}: rollback() first")
@@ -80,23 +80,41 @@ async def _require_target_unneeded(job: MigrationJob, aliases: Sequence[str]) ->
             f"collection {source!r} is gone, and {target!r} its only copy: if that is to go, too, delete it yourself, "
             "with client.delete_collection"
         )
+    await require_no_own(await job.with_source(), state)
 
 
 async def _require_source_unneeded(job: MigrationJob, state: MigrationState, aliases: Sequence[str]) -> None:
     engine, source, target = job.source_engine, job.plan.source, job.plan.target
     if job.same_engine and not aliases:
         raise MigrationError(f"no alias stands for collection {target!r}: switch() one first")
-    migrated = state.require_passed()["points"]
+    passed = state.require_passed()
+    migrated = (state.left or passed)["points"]
     count = await _count(engine, source)
     if count > migrated:  # others than the filter's, or later ones
         raise MigrationError(
             f"collection {source!r} has {count:,} points, of which {migrated:,} were migrated: migrate the others, "
             "too, or delete it yourself, with client.delete_collection"
         )
-    if all(each.forced for each in state.switches):  # else it is in use since, and may be written to
-        await require_verified(job, state)
     if left := await _aliases_of(engine, source):
         raise MigrationError(f"aliases {left} stand for collection {source!r} still: switch() them, or delete them")
+    if await engine.collection_exists(source):  # else an earlier cleanup did not come to its end
+        await _require_copied(await job.with_source(), state)
+
+
+async def _require_copied(job: MigrationJob, state: MigrationState) -> None:
+    """Raise an error if the source has something that was never copied to the target."""
+    source, vectors = job.source, job.sameness.vectors
+    now = await read_digest(job.source_engine, source.name, chosen=source.filter, vectors=vectors)
+    if now.to_dict() == state.left:  # applications may have changed the target since
+        return
+    found = await find_differences(job)
+    if found.missing or found.different:
+        found.more.clear()
+        since = "was written to since the switch" if state.left else "is not what its target is"
+        raise MigrationError(
+            f"collection {source.name!r} {since}, there are {found}: write to {job.plan.target!r} what is not to be "
+            "lost, then delete the source yourself, with client.delete_collection"
+        )
 
 
 async def _delete(engine: Engine, name: str, confirm: Callable[[str], bool], why: str) -> str | None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 from qdrant_client import models
 
 from colbert_qdrant.collection.metadata import count_documents
 from colbert_qdrant.migrate.sameness import Digest
-from colbert_qdrant.migrate.source import canonical_json, read_pages
+from colbert_qdrant.migrate.source import canonical_json, read_pages, show
 from colbert_qdrant.migrate.verdict import Check
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from colbert_qdrant.migrate.sameness import Sameness
     from colbert_qdrant.migrate.source import Source
     from colbert_qdrant.search.limits import Limits
-
-_SHOWN: Final = 5
 
 
 @dataclass(kw_only=True)
@@ -195,8 +193,3 @@ def _check_origins(contents: Contents) -> Check:
     stale = contents.stale
     others = f"{len(stale):,} points lack vectors, or have those of another text{show(stale)}; run() again"
     return Check(name="origins", passed=not stale, detail=others if stale else "all vectors are those of their texts")
-
-
-def show(ids: Sequence[PointId]) -> str:
-    """Name some points in a message."""
-    return f" ({', '.join(map(repr, ids[:_SHOWN]))}{', …' if len(ids) > _SHOWN else ''})"

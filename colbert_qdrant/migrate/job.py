@@ -10,11 +10,15 @@ from colbert_qdrant.encoders.further import FurtherVectors
 from colbert_qdrant.errors import MigrationError
 from colbert_qdrant.migrate.convert import Converter, StoredTokens
 from colbert_qdrant.migrate.sameness import Sameness
+from colbert_qdrant.migrate.source import read_source, show
 from colbert_qdrant.migrate.state import read_migration
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from colbert_qdrant.encoders import LateInteractionEncoder
     from colbert_qdrant.engines import Engine
+    from colbert_qdrant.engines.base import PointId
     from colbert_qdrant.fde import FixedDimensionalEncoder
     from colbert_qdrant.migrate.plan import MigrationPlan
     from colbert_qdrant.migrate.source import Source
@@ -64,16 +68,30 @@ class MigrationJob:
         """The encoder that the target is opened with; a stand-in if the user gave none."""
         return self.encoder or StoredTokens(dim=self.plan.token_dim, made_by=self.plan.encoder)
 
-    def require_encoder(self) -> None:
-        """Raise an error if texts have to be encoded, and cannot be.
+    async def with_source(self) -> MigrationJob:
+        """Return the job with the source as it is now.
+
+        Raises:
+            CollectionNotFoundError: The source is gone.
+        """
+        return replace(self, source=await read_source(self.source_engine, self.plan.source, self.plan.filter))
+
+    async def with_fde(self) -> MigrationJob:
+        """Return the job with the source as it is now, and with the encoding that was fitted."""
+        job = await self.with_source()
+        return replace(job, fde=(await job.open_target()).fde) if job.plan.encoding == "fitted" else job
+
+    def require_encoder(self, ids: Sequence[PointId] = ()) -> None:
+        """Raise an error if texts have to be encoded, those of some points or all, and cannot be.
 
         Raises:
             MigrationError: There is no encoder, or nobody knows the place of the texts.
         """
+        where = f"of points{show(ids)} in" if ids else "of"
         if self.plan.tokens == "encoded" and self.encoder is None:
-            raise MigrationError(f"texts of collection {self.plan.source!r} have to be encoded: give encoder=…")
+            raise MigrationError(f"texts {where} collection {self.plan.source!r} have to be encoded: give encoder=…")
         if self.plan.tokens == "encoded" and self.texts is None:
-            raise MigrationError(f"a function finds the texts of collection {self.plan.source!r}: give text=…")
+            raise MigrationError(f"a function finds the texts {where} collection {self.plan.source!r}: give text=…")
 
     async def make_converter(self) -> Converter:
         """Make what adds to points everything that late interaction needs."""

@@ -22,10 +22,11 @@ from colbert_qdrant.migrate.risks import (
     risks_of_rollback,
 )
 from colbert_qdrant.migrate.sample import count_texts, read_sample
-from colbert_qdrant.migrate.source import read_source
+from colbert_qdrant.migrate.source import Source, read_source
 from colbert_qdrant.migrate.state import read_migration
 from colbert_qdrant.migrate.target import is_blank
 from colbert_qdrant.points.texts import TextSource
+from colbert_qdrant.search.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from colbert_qdrant.migrate.decide import MigrationOptions
     from colbert_qdrant.migrate.plan import MigrationPlan
     from colbert_qdrant.migrate.sample import Sample
-    from colbert_qdrant.migrate.source import Source
     from colbert_qdrant.points.texts import TextOf
 
 
@@ -131,12 +131,21 @@ async def _restore(
     return MigrationJob(
         source_engine=source_engine,
         target_engine=target_engine,
-        source=await read_source(source_engine, plan.source, plan.filter),
+        source=await _find_source(source_engine, target_engine, plan),
         plan=plan,
         texts=texts,
         encoder=encoder,
         fde=await _make_fde(source_engine, plan),
     )
+
+
+async def _find_source(source_engine: Engine, target_engine: Engine, plan: MigrationPlan) -> Source:
+    """Return the source, or what stands for one that `cleanup` deleted before it came to its end."""
+    state = await read_migration(target_engine, plan.target)
+    if state is None or state.copied is None or await source_engine.collection_exists(plan.source):
+        return await read_source(source_engine, plan.source, plan.filter)
+    info = await target_engine.get_collection(plan.target)
+    return Source(name=plan.source, info=info, points=0, filter=plan.filter, fingerprint=None, limits=Limits())
 
 
 async def _require_same_encoder(engine: Engine, plan: MigrationPlan, encoder: LateInteractionEncoder | None) -> None:

@@ -4,47 +4,21 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from qdrant_client import models
 
 from colbert_qdrant._support.progress import reporting
 from colbert_qdrant.collection.fitting import Fitter
-from colbert_qdrant.collection.metadata import count_documents
-from colbert_qdrant.collection.upsert import upsert
-from colbert_qdrant.collection.writer import MAX_BATCH_BYTES
-from colbert_qdrant.errors import (
-    ConfigurationError,
-    EngineError,
-    MigrationError,
-    RequestError,
-    RequestRefusedError,
-    RequestTooLargeError,
-)
-from colbert_qdrant.migrate.contents import read_gone, read_origins
-from colbert_qdrant.migrate.sameness import Digest
-from colbert_qdrant.migrate.source import PAGE_POINTS, read_pages, retrieve_pages
+from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.migrate.copier import make_copier
 from colbert_qdrant.migrate.state import utc_now, write_migration
 from colbert_qdrant.migrate.target import declare, prepare_target
-from colbert_qdrant.points.page_size import PageSize
-from colbert_qdrant.points.point import split_by_bytes, to_numbers
-from colbert_qdrant.search.limits import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
-
     from colbert_qdrant._support.progress import ProgressReporter
-    from colbert_qdrant.engines.base import PointId
-    from colbert_qdrant.migrate.convert import Converter
+    from colbert_qdrant.migrate.copier import Copier
     from colbert_qdrant.migrate.job import MigrationJob
-    from colbert_qdrant.migrate.sameness import Sameness
-    from colbert_qdrant.points.point import Point
-
-_PASSES: Final = 5
-"""How often all points are looked at again, at most, for some that were written to while vectors were added."""
-
-_HOPELESS: Final = 3
-"""The points refused one by one, with none written, after which nothing else is tried."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +54,7 @@ async def run_migration(
     job.plan.require_possible()
     job.require_encoder()
     started = time.perf_counter()
+    job = await job.with_source()
     await prepare_target(job, progress=progress)
     copier = await _write_points(job, progress=progress, rate=points_per_second)
     if job.plan.encoding == "fitted":
@@ -88,7 +63,7 @@ async def run_migration(
         await declare(job, job.fde)
     await _copy_limits(job)
     state = await job.read_state()
-    await write_migration(job.target_engine, replace(state, copied=utc_now()))
+    await write_migration(job.target_engine, replace(state, copied=utc_now(), wrote=copier.copied.to_dict()))
     return MigrationReport(
         points=copier.written,
         present=copier.present,
@@ -99,11 +74,8 @@ async def run_migration(
 
 
 async def _write_points(job: MigrationJob, *, progress: bool | ProgressReporter, rate: float | None) -> Copier:
-    info = await job.target_engine.get_collection(job.plan.target)
-    limits = Limits.of(info, job.plan.config.token_vector)
-    converter = await job.make_converter()
     with reporting(progress, label="migrate", total=job.source.points) as report:
-        copier = Copier(job, converter, limits=limits, rate=rate, report=report)
+        copier = await make_copier(job, rate=rate, report=report)
         await (copier.add() if job.in_place else copier.copy())
     return copier
 
@@ -121,229 +93,3 @@ async def _copy_limits(job: MigrationJob) -> None:
         return
     limits = models.StrictModeConfig(**strict.model_dump(exclude_none=True))
     await job.target_engine.update_collection(job.plan.target, strict_mode_config=limits)
-
-
-class Copier:
-    """Copies the points of a migration, or adds vectors to them: whatever is missing, however often it is begun.
-
-    Args:
-        job: The migration.
-        converter: The converter of the migration.
-        limits: The limits of the target's server.
-        rate: The points to write per second; ``None`` for as many as there can be.
-        report: The reporter, told of every batch.
-    """
-
-    def __init__(
-        self,
-        job: MigrationJob,
-        converter: Converter,
-        *,
-        limits: Limits,
-        rate: float | None,
-        report: ProgressReporter,
-    ) -> None:
-        self._job = job
-        self._source_engine, self._target_engine = job.source_engine, job.target_engine
-        self._source, self._target = job.source, job.plan.target
-        self._converter = converter
-        self._limits = limits
-        self._rate = rate
-        self._conditional = False
-        self._started = 0.0
-        self._sent = 0
-        self._report = report
-        self._page, self._compared = PageSize(PAGE_POINTS), PageSize(PAGE_POINTS)
-        self._refused: list[tuple[PointId, EngineError]] = []
-        self.copied = Digest()
-        self.written = self.present = self.removed = self.without_tokens = 0  # see `MigrationReport`
-
-    async def copy(self) -> None:
-        """Write every point that the target lacks, or has with another payload, and delete what the source lost.
-
-        Raises:
-            MigrationError: The server refuses points; all others are written.
-        """
-        async for ids in self._ids(self._source.filter):
-            missing = await self._find_missing(ids)
-            self._skip(len(ids) - len(missing))
-            async for points in self._convert(missing):
-                await self._upsert(points)
-        self._require_taken()
-        await self._remove_gone()
-
-    async def add(self) -> None:
-        """Add vectors, in place, to every point that lacks them, or has those of another text.
-
-        Whoever writes to the points meanwhile is caught up with: all are looked at again until none is stale, a few
-        times at most.
-
-        Raises:
-            MigrationError: The server refuses the vectors of some points; all others have them.
-        """
-        if self._converter.origin_vector is None:
-            return
-        # a strict mode may forbid filters by a text: then what was written too late is found and written anew
-        strict, capabilities = self._source.info.config.strict_mode_config, await self._target_engine.capabilities()
-        self._conditional = capabilities.has("update_filter") and not (strict and strict.enabled)
-        having = models.HasVectorCondition(has_vector=self._converter.origin_vector)
-        async for ids in self._ids(self._source.narrow(models.Filter(must_not=[having]))):
-            async for points in self._convert(ids):
-                await self._update(points)
-        for _ in range(_PASSES):
-            if not await self._renew():
-                break
-        self._require_taken()
-
-    async def _renew(self) -> int:
-        """Write the vectors of all points anew that are stale; return how many were."""
-        count, refused = 0, {id for id, _ in self._refused}
-        async for page in read_origins(self._job, self._converter):
-            found = await self._source_engine.runtime.compute(self._converter.find_stale, page)
-            stale = [id for id in found if id not in refused]
-            if not stale:
-                continue
-            count += len(stale)
-            await self._drop(stale)
-            async for points in self._convert(stale):
-                await self._update(points)
-        return count
-
-    async def _drop(self, ids: Sequence[PointId]) -> None:
-        """Take stale vectors away that are not written again: of points without a text, and encodings that are fitted.
-
-        The digest goes first, so that a point of which not all is taken away is stale still.
-        """
-        size = self._limits.condition_size or len(ids)
-        for start in range(0, len(ids), size):
-            chosen = models.Filter(must=[models.HasIdCondition(has_id=list(ids[start : start + size]))])
-            await self._target_engine.delete_vectors(self._target, vectors=self._job.plan.added, points=chosen)
-
-    async def _ids(self, chosen: models.Filter | None) -> AsyncIterator[list[PointId]]:
-        """Read ids of the source, page by page."""
-        async for page in read_pages(self._source_engine, self._source.name, chosen, limits=self._source.limits):
-            yield [record.id for record in page]
-
-    async def _remove_gone(self) -> None:
-        """Delete points that the source has no more; all points of the target are a migration's."""
-        if await count_documents(self._target_engine, self._target) <= self.written + self.present:
-            return
-        async for gone in read_gone(self._job, limits=self._limits):
-            await self._target_engine.delete(self._target, points_selector=models.PointIdsList(points=gone))
-            self.removed += len(gone)
-
-    async def _find_missing(self, ids: Sequence[PointId]) -> Sequence[PointId]:
-        """Return the points that the target lacks, or has with another payload or other vectors."""
-        same, engine, vectors = self._job.sameness, self._target_engine, self._job.sameness.vectors or False
-        stored = await engine.retrieve(self._target, ids=ids, with_payload=False, with_vectors=False)
-        there = [record.id for record in stored]
-        found: set[PointId] = set()
-        async for page in retrieve_pages(engine, self._target, there, vectors=vectors, size=self._compared):
-            self._compared.learn(page)
-            current = await self._source_engine.retrieve(
-                self._source.name, ids=[record.id for record in page], with_payload=True, with_vectors=vectors
-            )
-            equal = await self._source_engine.runtime.compute(_find_same, same, current, page)
-            await self._note_read(equal)
-            found.update(record.id for record in equal)
-        return [id for id in ids if id not in found]
-
-    async def _note_read(self, records: Sequence[models.Record]) -> None:
-        """Add to the digest of what the target has when all is done."""
-        await self._source_engine.runtime.compute(self.copied.add, records)
-
-    async def _convert(self, ids: Sequence[PointId]) -> AsyncIterator[list[Point]]:
-        """Read points and convert them, in pages of bounded size."""
-        async for records in retrieve_pages(self._source_engine, self._source.name, ids, size=self._page):
-            points = await self._source_engine.runtime.compute(self._converter.convert, records)
-            await self._note_read(records)
-            self._page.learn(records, least=sum(4 * point.values for point in points) / len(points))
-            yield points
-
-    def _batches(self, points: Sequence[Point]) -> Iterator[list[Point]]:
-        binary, most = self._target_engine.binary, self._limits.upsert_batch
-        return split_by_bytes(points, MAX_BATCH_BYTES, binary=binary, most=most)
-
-    async def _upsert(self, points: Sequence[Point]) -> None:
-        for batch in self._batches(points):
-            refused = await upsert(self._target_engine, self._target, batch, on_stored=self._report.advance)
-            self._refused += [(each.point.id, each.error) for each in refused]
-            await self._note(batch)
-            self.written -= len(refused)
-
-    async def _update(self, points: Sequence[Point]) -> None:
-        before = len(self._refused)
-        for batch in self._batches(points):
-            changes = await self._target_engine.runtime.compute(_take_vectors, batch)
-            if changes:
-                await self._change(changes, self._converter.still_so(batch) if self._conditional else None)
-            self._report.advance(len(batch))
-            await self._note(batch)
-        # those without text stay as they are
-        self.written -= len(self._refused) - before + sum(not point.vectors for point in points)
-
-    async def _change(self, changes: Sequence[models.PointVectors], only: models.Filter | None) -> None:
-        """Add vectors to points, in smaller parts where the server refuses them; what was deleted since needs none."""
-        try:
-            await self._target_engine.update_vectors(self._target, changes, update_filter=only)
-        except EngineError as error:
-            if isinstance(error, RequestError) and not isinstance(error, RequestRefusedError | RequestTooLargeError):
-                raise
-            stored = await self._target_engine.retrieve(
-                self._target, ids=[each.id for each in changes], with_payload=False, with_vectors=False
-            )
-            there = {record.id for record in stored}
-            left = [each for each in changes if each.id in there]
-            if len(left) == 1 == len(changes):
-                self._refused.append((left[0].id, error))
-                if not self.written and len(self._refused) == _HOPELESS:
-                    raise  # it is not about these points
-                return
-            half = len(left) if len(left) < len(changes) else len(left) // 2
-            for part in (left[:half], left[half:]):
-                if part:
-                    await self._change(part, only)
-
-    async def _note(self, points: Sequence[Point]) -> None:
-        """Count points that were written, and wait where they were more than the rate allows."""
-        self.written += len(points)
-        own = {self._converter.token_vector, self._converter.fde_vector}
-        self.without_tokens += sum(own.isdisjoint(point.vectors) for point in points)
-        if self._rate is None:
-            return
-        self._sent += len(points)
-        self._started = self._started or time.monotonic()
-        if (wait := self._started + self._sent / self._rate - time.monotonic()) > 0:
-            await self._target_engine.runtime.sleep(wait)
-
-    def _skip(self, points: int) -> None:
-        self.present += points
-        if points:
-            self._report.advance(points)
-
-    def _require_taken(self) -> None:
-        if self._refused:
-            lines = "".join(f"\n  {id!r}: {error}" for id, error in self._refused[:10])
-            raise MigrationError(
-                f"{len(self._refused)} points are not migrated, for the server of {self._target!r} refuses them (all "
-                f"others are):{lines}"
-            )
-
-
-def _find_same(
-    same: Sameness, current: Sequence[models.Record], stored: Sequence[models.Record]
-) -> list[models.Record]:
-    """Return the points of the source that are the same in the target."""
-    there = {record.id: record for record in stored}
-    return [record for record in current if same.is_same(record, there[record.id])]
-
-
-def _take_vectors(points: Sequence[Point]) -> list[models.PointVectors]:
-    """Return the vectors of the points that get some; in place none are kept, so all are new."""
-    return [
-        models.PointVectors.model_construct(
-            id=point.id, vector={name: to_numbers(vector) for name, vector in point.vectors.items()}
-        )
-        for point in points
-        if point.vectors
-    ]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from qdrant_client import models
 
+    from colbert_qdrant.engines.base import PointId
     from colbert_qdrant.migrate.plan import MigrationPlan
     from colbert_qdrant.migrate.source import Source
 
@@ -28,6 +29,9 @@ _TOLERANCES: Final[Mapping[str, float]] = {
     "turbo4": 0.25,
 }
 """The norm of the difference, relative to that of the vector, that reading and writing again may cost."""
+
+_KEPT: Final = 8
+"""The bytes of a digest that are kept: those of a changed point are others but for one chance in 2**64."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +82,37 @@ class Sameness:
         )
 
 
+class Snapshot:
+    """The points of a source as they were copied to its target, in 16 bytes each.
+
+    Args:
+        vectors: The names of the vectors that count.
+    """
+
+    def __init__(self, vectors: Sequence[str]) -> None:
+        self._vectors = vectors
+        self._points: dict[PointId, bytes] = {}
+
+    def add(self, records: Sequence[models.Record]) -> None:
+        """Keep points of the source as they are."""
+        for record in records:
+            self._points[record.id] = content_of(record)[:_KEPT] + content_of(record, self._vectors)[:_KEPT]
+
+    def is_as_it_was(self, record: models.Record) -> bool:
+        """Tell whether a point of the source is what it was."""
+        return self._points.get(record.id, b"")[_KEPT:] == content_of(record, self._vectors)[:_KEPT]
+
+    def is_as_copied(self, record: models.Record) -> bool:
+        """Tell whether a point of the target has the payload that was copied."""
+        return self._points.get(record.id, b"")[:_KEPT] == content_of(record)[:_KEPT]
+
+    def __contains__(self, id: object) -> bool:
+        return id in self._points
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+
 class Digest:
     """A digest of points in any order, by ids and payloads, and by vectors if some are named.
 
@@ -98,6 +133,10 @@ class Digest:
         for record in page:
             self._total += int.from_bytes(content_of(record, self._vectors), "big")
         self.points += len(page)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the digest and the number of points as JSON values."""
+        return {"points": self.points, "digest": str(self)}
 
     def __str__(self) -> str:
         return f"{self._total % 2**256:064x}"

@@ -32,6 +32,8 @@ _PAGE_IDS: Final = 1_000
 PAGE_POINTS: Final = 256
 """The most points of one request that asks for payloads or vectors."""
 
+_SHOWN: Final = 5
+
 _TOKEN_DATATYPES: Final = ("float32", "float16", "turbo8", "turbo4")
 
 
@@ -172,3 +174,8 @@ async def retrieve_pages(
 def canonical_json(payload: Any) -> str:
     """Return a payload as JSON that is equal for equal payloads: Python takes 1, 1.0 and ``True`` for the same."""
     return json.dumps(payload or {}, sort_keys=True)
+
+
+def show(ids: Sequence[PointId]) -> str:
+    """Name some points in a message."""
+    return f" ({', '.join(map(repr, ids[:_SHOWN]))}{', …' if len(ids) > _SHOWN else ''})"

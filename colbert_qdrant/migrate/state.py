@@ -48,16 +48,24 @@ class MigrationState:
         before: In place, the number of points and the digest of ids and payloads before anything was added.
         added: In place, the vectors that this migration made, and nobody else: `rollback` deletes no others.
         copied: The time, in UTC, when all points were written; ``None`` until then.
+        wrote: The number of points and the digest of ids and payloads that the last run, or catching up, left in the
+            target; ``None`` if it did not end. Somebody else wrote to a target that has others.
         verified: The last verdict, shortened; ``None`` if there is none.
         switches: The aliases that were given to the target and not taken back.
+        left: The number of points and the digest of the source, vectors included, when all had been caught up with
+            after a switch; ``None`` if nobody knows.
+        returned: The reason for which aliases were taken back from a target that has what the source has not.
     """
 
     plan: MigrationPlan
     before: Mapping[str, Any] | None = None
     added: tuple[str, ...] = ()
     copied: str | None = None
+    wrote: Mapping[str, Any] | None = None
     verified: Mapping[str, Any] | None = None
     switches: tuple[Switch, ...] = ()
+    left: Mapping[str, Any] | None = None
+    returned: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state as JSON values."""
@@ -92,7 +100,7 @@ class MigrationState:
     def before_run(self, plan: MigrationPlan) -> MigrationState:
         """Return the state of a run that is about to write points: no earlier verification counts any more."""
         before = None if self.copied else self.before  # others may have written since a run that ended
-        return replace(self, plan=plan, before=before, copied=None, verified=None)
+        return replace(self, plan=plan, before=before, copied=None, wrote=None, verified=None, returned=None)
 
     def require_passed(self) -> Mapping[str, Any]:
         """Return the last verdict, shortened.

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qdrant_client import models
 
-from colbert_qdrant.collection.metadata import count_documents
-from colbert_qdrant.config.names import require_collection_name
 from colbert_qdrant.errors import ConfigurationError, MigrationError
+from colbert_qdrant.migrate.catch_up import catch_up, settle
+from colbert_qdrant.migrate.differences import find_differences, read_digest
 from colbert_qdrant.migrate.state import Switch, utc_now, write_migration
 from colbert_qdrant.migrate.target import remove_vectors
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from colbert_qdrant.engines import Engine
     from colbert_qdrant.migrate.job import MigrationJob
+    from colbert_qdrant.migrate.sameness import Snapshot
     from colbert_qdrant.migrate.state import MigrationState
 
 
@@ -23,12 +26,10 @@ async def switch_alias(job: MigrationJob, alias: str, *, force: str | None) -> N
     """Have an alias stand for the target; see `Migration.switch`."""
     if job.in_place:
         raise ConfigurationError("in place there is one collection, and nothing to switch: use it as it is")
-    if force is not None and not force.strip():
-        raise ConfigurationError("force is the reason, which is kept: say why no passed verification is needed")
-    require_collection_name(alias, what="an alias")
+    _check_reason(force, "no passed verification is needed")
     state = await job.read_state()
     if force is None:
-        await require_verified(job, state)
+        state.require_passed()
     engine, target = job.target_engine, job.plan.target
     previous = (await engine.get_aliases()).get(alias)
     if previous is None and await engine.collection_exists(alias):
@@ -38,40 +39,121 @@ async def switch_alias(job: MigrationJob, alias: str, *, force: str | None) -> N
         )
     if previous == target:
         return
+    snapshot = None
+    if force is None and await job.source_engine.collection_exists(job.plan.source):
+        job = await job.with_fde()
+        snapshot = await _bring_up_to_date(job, state)
+    elif force is None and not await is_in_use(engine, target):
+        await _require_untouched(job, state)
+    state = await job.read_state()
     kept = tuple(each for each in state.switches if each.alias != alias)
     switches = (*kept, Switch(alias=alias, previous=previous, at=utc_now(), forced=force))
-    await write_migration(engine, replace(state, switches=switches))  # first, so that there is a way back
+    left = state.left if snapshot is None and force is None else None
+    await write_migration(engine, replace(state, switches=switches, left=left))  # first, so that there is a way back
     await engine.update_aliases(_change(alias, previous, target))
+    if snapshot is not None:
+        await settle(job, snapshot)
 
 
-async def roll_back(job: MigrationJob) -> None:
+async def roll_back(job: MigrationJob, *, force: str | None) -> None:
     """Have all aliases stand for what they stood for, or take added vectors away; see `Migration.rollback`."""
+    _check_reason(force, "what only the target has is not needed")
     state, engine = await job.read_state(), job.target_engine
     if job.in_place:
         await remove_vectors(job, state)
         return
-    if changes := await _undo(engine, state):
-        await engine.update_aliases(changes)
-    await write_migration(engine, replace(state, switches=()))
+    changes = await _undo(engine, state)
+    if changes:
+        state = await _give_back(job, state, changes, force)
+    await write_migration(engine, replace(state, switches=(), left=None))
+    if changes and state.returned is not None and force is None:
+        raise MigrationError(
+            f"the aliases are back, but {state.returned}: neither run() nor cleanup() deletes that; write to "
+            f"{job.plan.source!r} what is not to be lost"
+        )
 
 
-async def require_verified(job: MigrationJob, state: MigrationState) -> None:
-    """Raise an error unless the last verification passed, and as many points are there as were then.
+async def _give_back(
+    job: MigrationJob, state: MigrationState, changes: Sequence[models.AliasOperations], force: str | None
+) -> MigrationState:
+    """Take aliases back from a target that has nothing of its own, or for a reason; return the state after that."""
+    if force is None and await job.source_engine.collection_exists(job.plan.source):
+        job = await job.with_source()
+        state = replace(state, wrote=await _require_same(job))
+    else:
+        state = replace(state, returned=force or "the source is gone")
+    await write_migration(job.target_engine, state)
+    await job.target_engine.update_aliases(changes)
+    return await _look_again(job, state) if state.returned is None else state
+
+
+async def is_in_use(engine: Engine, target: str) -> bool:
+    """Tell whether an alias stands for the target."""
+    return target in (await engine.get_aliases()).values()
+
+
+def _check_reason(force: str | None, why: str) -> None:
+    if force is not None and not force.strip():
+        raise ConfigurationError(f"force is the reason, which is kept: say why {why}")
+
+
+async def _bring_up_to_date(job: MigrationJob, state: MigrationState) -> Snapshot | None:
+    """Copy what was written to the source since the verification; ``None`` if nothing may be copied any more.
 
     Raises:
-        MigrationError: The verification did not pass, or points were added or deleted since, on either side.
+        MigrationError: Somebody wrote to the target, or to the source since an alias was switched.
     """
-    verified, plan = state.require_passed(), job.plan
-    sides: list[tuple[Engine, str, models.Filter | None]] = [(job.target_engine, plan.target, None)]
-    if await job.source_engine.collection_exists(plan.source):  # else it was deleted after a switch
-        sides.append((job.source_engine, plan.source, plan.filter))
-    for engine, name, chosen in sides:
-        count = await count_documents(engine, name, chosen)
-        if count != verified.get("points"):
-            raise MigrationError(
-                f"collection {name!r} has {count:,} points, and had {verified.get('points'):,} when it was verified: "
-                "run() and verify() again, or say with force='…' why not"
-            )
+    if not await is_in_use(job.target_engine, job.plan.target):
+        await _require_untouched(job, state)
+        return await catch_up(job)
+    now = await read_digest(job.source_engine, job.plan.source, chosen=job.plan.filter, vectors=job.sameness.vectors)
+    if now.to_dict() != state.left and (found := await find_differences(job)):
+        raise MigrationError(
+            f"an alias stands for collection {job.plan.target!r} already, so nothing is copied to it, and there are "
+            f"{found}: write what should be there yourself, or say with force='…' why not"
+        )
+    return None
+
+
+async def _require_untouched(job: MigrationJob, state: MigrationState) -> None:
+    """Raise an error if somebody wrote to the target since it was verified."""
+    verified = state.require_passed()
+    now = await read_digest(job.target_engine, job.plan.target)
+    if now.to_dict() != {name: verified.get(name) for name in ("points", "digest")}:
+        raise MigrationError(
+            f"collection {job.plan.target!r} was written to since it was verified{await _name_differences(job)}: run() "
+            "and verify() again, or say with force='…' why not"
+        )
+
+
+async def _name_differences(job: MigrationJob) -> str:
+    if not await job.source_engine.collection_exists(job.plan.source):
+        return ""
+    found = await find_differences(await job.with_source())
+    return f", there are {found}" if found else ""
+
+
+async def _require_same(job: MigrationJob) -> Mapping[str, Any]:
+    """Return the digest of ids and payloads, which is that of source and target.
+
+    Raises:
+        MigrationError: They are not the same.
+    """
+    found = await find_differences(job)
+    if found:
+        raise MigrationError(
+            f"there are {found}: write to {job.plan.source!r} what is not to be lost, or say with force='…' why not; "
+            f"then it stays in {job.plan.target!r}, and neither run() nor cleanup() deletes it"
+        )
+    return found.digest.to_dict()
+
+
+async def _look_again(job: MigrationJob, state: MigrationState) -> MigrationState:
+    """Return the state with what somebody wrote to the target while its aliases were taken back."""
+    now = await read_digest(job.target_engine, job.plan.target)
+    if now.to_dict() == state.wrote:
+        return state
+    return replace(state, returned=f"somebody wrote to the target meanwhile{await _name_differences(job)}")
 
 
 async def _undo(engine: Engine, state: MigrationState) -> list[models.AliasOperations]:

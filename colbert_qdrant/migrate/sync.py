@@ -244,13 +244,13 @@ class Migration:
         """
         run_blocking(switch_alias(self._job, alias, force=force))
 
-    def rollback(self) -> None:
+    def rollback(self, *, force: str | None = None) -> None:
         """Have all aliases stand for what they stood for before `switch`; in place, take the added vectors away.
 
         Raises:
             MigrationError: What an alias stood for is gone, or somebody else changed it since.
         """
-        run_blocking(roll_back(self._job))
+        run_blocking(roll_back(self._job, force=force))
 
     def cleanup(self, what: Side | None = None, *, confirm: Callable[[str], bool] = ask) -> str | None:
         """Delete the collection that is not needed any more: after a switch the source, else the target.

@@ -13,6 +13,7 @@ from colbert_qdrant.collection.metadata import KEY as FINGERPRINT
 from colbert_qdrant.collection.metadata import to_metadata, write_metadata
 from colbert_qdrant.errors import CollectionExistsError, CollectionNotFoundError, MigrationError, RequestRefusedError
 from colbert_qdrant.migrate.contents import read_contents
+from colbert_qdrant.migrate.differences import require_no_own
 from colbert_qdrant.migrate.origins import ORIGIN_PARAMS
 from colbert_qdrant.migrate.state import KEY, MigrationState, read_migration, write_migration
 from colbert_qdrant.migrate.waiting import require_green
@@ -47,6 +48,8 @@ async def prepare_target(job: MigrationJob, *, progress: bool | ProgressReporter
             "Migration.resume() that one, or have it rollback() and plan again"
         )
     await _require_unused(job, state)
+    if state.returned is not None:
+        await require_no_own(job, state)
     state = state.before_run(plan)
     if job.in_place:
         with reporting(progress, label="graphs", total=job.source.points) as report:

@@ -9,7 +9,6 @@ from colbert_qdrant._support.progress import reporting
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.migrate.contents import check_contents, compare_contents
 from colbert_qdrant.migrate.quality import check_quality
-from colbert_qdrant.migrate.source import read_source
 from colbert_qdrant.migrate.state import utc_now, write_migration
 from colbert_qdrant.migrate.vector_checks import check_counts, check_sample
 from colbert_qdrant.migrate.verdict import Check, Verdict
@@ -44,7 +43,7 @@ async def verify_target(
         raise ConfigurationError(f"timeout={timeout} must be at least 0 seconds")
     job.require_encoder()
     state = await job.read_state()
-    job = await _update(job)
+    job = await job.with_fde()
     converter = await job.make_converter()
     with reporting(progress, label="verify", total=job.source.points) as report:
         contents = await compare_contents(job, converter, sample=sample, report=report)
@@ -72,12 +71,6 @@ async def verify_target(
     state = await job.read_state()  # an alias may have been switched meanwhile
     await write_migration(job.target_engine, replace(state, verified=short))
     return verdict
-
-
-async def _update(job: MigrationJob) -> MigrationJob:
-    """Return the job with the source as it is now, and the encoding that was fitted."""
-    job = replace(job, source=await read_source(job.source_engine, job.plan.source, job.plan.filter))
-    return replace(job, fde=(await job.open_target()).fde) if job.plan.encoding == "fitted" else job
 
 
 def _check_run(state: MigrationState, contents: Contents) -> list[Check]:

@@ -11,7 +11,7 @@ import numpy as np
 from qdrant_client import QdrantClient, models
 
 from colbert_qdrant import ColbertCollection, EdgeClient, LemurConfig, MuveraConfig, RetryConfig, edge
-from colbert_qdrant.migrate import Migration, run
+from colbert_qdrant.migrate import Migration, copier
 from colbert_qdrant.points.ids import RESERVED_POINT
 from tests.encoders import WordEncoder, random_texts
 from tests.processes import PROCESSES
@@ -136,7 +136,7 @@ def on_server(port: int) -> QdrantClient:
 
 def step(client: Client, kind: Kind, what: str) -> None:
     """What is killed: from planning to the end of a step."""
-    vars(run)["PAGE_POINTS"] = 8  # more requests, and so more points in time
+    vars(copier)["PAGE_POINTS"] = 8  # more requests, and so more points in time
     if what == "run":
         planned(client, kind).run()
     elif what == "switch":

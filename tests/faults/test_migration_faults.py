@@ -283,7 +283,7 @@ def test_searches_of_an_alias_see_one_collection_or_the_other_during_switch_and_
         for _ in range(5):
             migration.switch("live", force="to and fro")
             wait_for(seen, {True})
-            migration.rollback()
+            migration.rollback(force="to and fro")
             wait_for(seen, {False})
     finally:
         over.set()
@@ -367,3 +367,88 @@ def test_in_place_what_others_wrote_meanwhile_can_be_verified(remote: QdrantClie
     report = migration.run()
     assert report.points == 1
     assert migration.verify(queries=3).passed
+
+
+# at the moment when an alias moves
+
+
+def text(id: int, text: str) -> models.PointStruct:
+    return models.PointStruct(id=id, vector={}, payload={"document": text})
+
+
+def as_aliases_move(engine: EngineServer, action: Callable[[], object]) -> None:
+    """Have somebody write between all that was read before and the move, once."""
+    left = [action]
+
+    def fault(method: str, path: str, body: Any) -> None:
+        if (method, path) == REQUESTS["aliases"] and left:
+            left.pop()()
+
+    engine.fault = fault
+
+
+def test_what_is_written_to_the_source_as_the_alias_moves_is_copied_after_it(
+    engine: EngineServer, remote: QdrantClient
+) -> None:
+    stand_for(remote, "live", "docs")
+    migration = planned(remote, "computed")
+    migration.run()
+    assert migration.verify(queries=3).passed
+
+    def write() -> None:
+        engine.local.upsert("docs", [text(1, "zeppelin above mountains"), text(999, "quokka near a submarine")])
+        engine.local.delete("docs", [3])
+        engine.local.set_payload("docs", {"more": 1}, [5])
+        engine.local.delete("new", [7])  # by an application that uses the alias already
+        engine.local.set_payload("new", {"more": 2}, [9])
+
+    as_aliases_move(engine, write)
+    migration.switch("live")
+    docs = ColbertCollection.open("live", client=remote, encoder=WordEncoder())
+    assert [hit.id for hit in docs.search("quokka near a submarine", limit=1)] == [999]
+    assert [hit.id for hit in docs.search("zeppelin above mountains", limit=1)] == [1]
+    after = contents(remote, "new")
+    assert {3, 7}.isdisjoint(after)
+    assert [after[id][0]["more"] for id in (5, 9)] == [1, 2]
+    assert migration.cleanup(confirm=lambda _: True) == "docs"
+    assert contents(remote, "live") == after
+
+
+def test_what_is_written_on_both_sides_as_the_alias_moves_is_named(engine: EngineServer, remote: QdrantClient) -> None:
+    stand_for(remote, "live", "docs")
+    migration = planned(remote, "computed")
+    migration.run()
+    assert migration.verify(queries=3).passed
+
+    def write() -> None:
+        engine.local.set_payload("docs", {"more": 1}, [5])
+        engine.local.set_payload("new", {"more": 2}, [5])
+        engine.local.set_payload("docs", {"more": 1}, [7])
+        engine.local.delete("new", [7])
+
+    as_aliases_move(engine, write)
+    with pytest.raises(MigrationError, match=r"alias is switched, but points \(5, 7\) were written both"):
+        migration.switch("live")
+    after = contents(remote, "new")
+    assert after[5][0]["more"] == 2
+    assert 7 not in after
+
+
+def test_what_is_written_to_the_target_as_aliases_are_taken_back_is_named_and_kept(
+    engine: EngineServer, remote: QdrantClient
+) -> None:
+    stand_for(remote, "live", "docs")
+    migration = planned(remote, "computed")
+    migration.run()
+    assert migration.verify(queries=3).passed
+    migration.switch("live")
+    as_aliases_move(engine, lambda: engine.local.upsert("new", [text(999, "river")]))
+    with pytest.raises(MigrationError, match=r"aliases are back, but .*points \(999\) in 'new' only"):
+        migration.rollback()
+    assert check_aliases(remote, {"live": {"docs"}}) == {"live": "docs"}
+    for step in (migration.run, partial(migration.cleanup, confirm=lambda _: True)):
+        with pytest.raises(MigrationError, match=r"points \(999\) in 'new' only"):
+            step()
+    assert remote.retrieve("new", [999])
+    remote.upsert("docs", [text(999, "river")])
+    assert migration.cleanup(confirm=lambda _: True) == "new"

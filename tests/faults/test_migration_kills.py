@@ -114,7 +114,7 @@ def test_an_alias_stands_for_one_of_two_collections_whenever_a_switch_or_rollbac
     last = {what: requests_of(engine, "computed", what) for what in ("switch", "rollback")}
     for _ in range(4):
         for what, end in (("switch", "new"), ("rollback", "docs")):
-            number = draw.randint(last[what] - 7, last[what])
+            number = draw.randint(last[what] - 14, last[what])
             kill(engine, "computed", what, number, done=draw.random() < 0.5)
             check_aliases(client, {"live": {"docs", "new"}})
             step(client, "computed", what)

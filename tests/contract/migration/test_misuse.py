@@ -87,10 +87,6 @@ def test_no_alias_is_switched_away_from_what_was_written_since(source: Client) -
     migration.run()
     migration.verify()
     source.upsert("docs", [point(1_000)])
-    with pytest.raises(MigrationError, match="'docs' has 41 points, and had 40"):
-        migration.switch("app")
-    migration.run()
-    migration.verify()
     migration.switch("app")
     assert source.count("app").count == COUNT + 1
     source.upsert("docs", [point(1_001)])

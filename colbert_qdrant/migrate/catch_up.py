@@ -1,0 +1,105 @@
+"""Brings a target up to date in the moment of a switch, so that no write to its source is lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from qdrant_client import models
+
+from colbert_qdrant._support.progress import reporting
+from colbert_qdrant.errors import MigrationError
+from colbert_qdrant.migrate.contents import read_gone
+from colbert_qdrant.migrate.copier import make_copier
+from colbert_qdrant.migrate.differences import limits_of
+from colbert_qdrant.migrate.sameness import Digest, Snapshot
+from colbert_qdrant.migrate.source import read_pages, show
+from colbert_qdrant.migrate.state import write_migration
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from colbert_qdrant.engines.base import PointId
+    from colbert_qdrant.migrate.job import MigrationJob
+
+    Records = Sequence[models.Record]
+
+
+async def catch_up(job: MigrationJob) -> Snapshot:
+    """Copy what was written to the source since the last run; return the source as the target has it now."""
+    snapshot = Snapshot(job.sameness.vectors)
+    with reporting(False, label="switch", total=job.source.points) as report:  # noqa: FBT003
+        copier = await make_copier(job, report=report, snapshot=snapshot)
+        await copier.copy()
+    state, copied = await job.read_state(), copier.copied.to_dict()
+    verified = {**(state.verified or {}), **copied}
+    await write_migration(job.target_engine, replace(state, wrote=copied, verified=verified))
+    return snapshot
+
+
+async def settle(job: MigrationJob, snapshot: Snapshot) -> None:
+    """Copy what was written to the source between the snapshot and the move of an alias to the target.
+
+    Applications write to the target by now: a point that they wrote, or deleted, stays what they made it.
+
+    Raises:
+        MigrationError: A point was written on both sides meanwhile.
+    """
+    digest, late, known = Digest(job.sameness.vectors), [], 0
+    source, compute = job.source, job.source_engine.runtime.compute
+    async for page in read_pages(
+        job.source_engine,
+        source.name,
+        source.filter,
+        limits=source.limits,
+        payload=True,
+        vectors=job.sameness.vectors,
+    ):
+        await compute(digest.add, page)
+        late += await compute(_find_late, page, snapshot)
+        known += sum(record.id in snapshot for record in page)
+    refused = await _copy_late(job, snapshot, late)
+    if known < len(snapshot):
+        await _delete_late(job, snapshot)
+    state = await job.read_state()
+    await write_migration(job.target_engine, replace(state, left=digest.to_dict()))
+    if refused:
+        raise MigrationError(
+            f"the alias is switched, but points{show(refused)} were written both to {job.plan.source!r} and to "
+            f"{job.plan.target!r} while it was: the target keeps its own; compare them, and write what should be there"
+        )
+
+
+def _find_late(page: Records, snapshot: Snapshot) -> list[PointId]:
+    return [record.id for record in page if not snapshot.is_as_it_was(record)]
+
+
+async def _copy_late(job: MigrationJob, snapshot: Snapshot, ids: list[PointId]) -> list[PointId]:
+    """Copy points unless somebody wrote them in the target, too, and return those."""
+    if not ids:
+        return []
+    same, wanted = job.sameness, {"with_payload": True, "with_vectors": job.sameness.vectors or False}
+    current = await job.source_engine.retrieve(job.source.name, ids=ids, **wanted)
+    stored = {each.id: each for each in await job.target_engine.retrieve(job.plan.target, ids=ids, **wanted)}
+    copied: list[PointId] = []
+    refused: list[PointId] = []
+    for record in current:
+        there = stored.get(record.id)
+        if there is None:
+            (refused if record.id in snapshot else copied).append(record.id)
+        elif not same.is_same(record, there):
+            (copied if snapshot.is_as_copied(there) else refused).append(record.id)
+    with reporting(False, label="switch", total=len(copied)) as report:  # noqa: FBT003
+        copier = await make_copier(job, report=report)
+        await copier.copy_points(copied)
+    return refused
+
+
+async def _delete_late(job: MigrationJob, snapshot: Snapshot) -> None:
+    """Delete the points that were deleted from the source, but for those that somebody wrote in the target since."""
+    limits = await limits_of(job.target_engine, job.plan.target)
+    async for gone in read_gone(job, limits=limits):
+        asked = [id for id in gone if id in snapshot]
+        stored = await job.target_engine.retrieve(job.plan.target, ids=asked) if asked else []
+        if ids := [record.id for record in stored if snapshot.is_as_copied(record)]:
+            await job.target_engine.delete(job.plan.target, points_selector=models.PointIdsList(points=ids))
