@@ -233,13 +233,16 @@ class Migration:
     def switch(self, alias: str, *, force: str | None = None) -> None:
         """Have an alias stand for the target, in one request: no search finds neither collection, or both.
 
+        Before that, what was written to the source since the verification is copied; after it, what was written while
+        the alias moved. Once an alias stands for the target, nothing is copied over what applications write there.
+
         Args:
             alias: The alias, which may be new, or stand for the source, or any other collection.
-            force: The reason to do without a passed verification; it is kept.
+            force: The reason to do without a passed verification, and without copying anything; it is kept.
 
         Raises:
-            MigrationError: The last verification did not pass, or points were added to source or target, or deleted
-                from one, since.
+            MigrationError: The last verification did not pass, or somebody wrote to the target since, or on both sides
+                while the alias moved. Or texts have to be encoded, and there is no encoder.
             ConfigurationError: A collection has that name, the reason is empty, or the migration is in place.
         """
         run_blocking(switch_alias(self._job, alias, force=force))
@@ -247,8 +250,14 @@ class Migration:
     def rollback(self, *, force: str | None = None) -> None:
         """Have all aliases stand for what they stood for before `switch`; in place, take the added vectors away.
 
+        Args:
+            force: The reason to leave behind what only the target has, or has in another version; it is kept, and
+                neither `run` nor `cleanup` deletes that then.
+
         Raises:
-            MigrationError: What an alias stood for is gone, or somebody else changed it since.
+            MigrationError: What an alias stood for is gone, or somebody else changed it since. Or source and target are
+                not the same, since applications wrote to the target.
+            ConfigurationError: The reason is empty.
         """
         run_blocking(roll_back(self._job, force=force))
 
@@ -266,7 +275,8 @@ class Migration:
 
         Raises:
             MigrationError: The source is to go, but the target is not verified. Or it has points that were not
-                migrated, or an alias. Or the target is to go, and has an alias, or the source is gone.
+                migrated, or were written since the switch, or an alias. Or the target is to go, and has an alias, or
+                something that the source has not, or the source is gone.
             ConfigurationError: It has to be said which one is to go, or the migration is in place.
         """
         return run_blocking(clean_up(self._job, what, confirm=confirm))
