@@ -12,9 +12,9 @@ from colbert_qdrant.errors import MigrationError
 from colbert_qdrant.migrate.contents import read_gone
 from colbert_qdrant.migrate.copier import make_copier
 from colbert_qdrant.migrate.differences import limits_of
-from colbert_qdrant.migrate.sameness import Digest, Snapshot
 from colbert_qdrant.migrate.source import read_pages, show
 from colbert_qdrant.migrate.state import write_migration
+from colbert_qdrant.points.digests import Digest, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

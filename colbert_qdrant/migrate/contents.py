@@ -9,9 +9,9 @@ import numpy as np
 from qdrant_client import models
 
 from colbert_qdrant.collection.metadata import count_documents
-from colbert_qdrant.migrate.sameness import Digest
-from colbert_qdrant.migrate.source import canonical_json, read_pages, show
+from colbert_qdrant.migrate.source import read_pages, show
 from colbert_qdrant.migrate.verdict import Check
+from colbert_qdrant.points.digests import Digest, canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

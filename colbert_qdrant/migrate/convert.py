@@ -10,9 +10,9 @@ from qdrant_client import models
 from colbert_qdrant.documents import Document
 from colbert_qdrant.encoders.base import encode_and_check
 from colbert_qdrant.errors import InvalidTokensError, MigrationError
-from colbert_qdrant.migrate.origins import origin_of, same_origin
 from colbert_qdrant.points.convert import vectors_of
 from colbert_qdrant.points.ids import canonical_id
+from colbert_qdrant.points.origins import origin_of, same_origin
 from colbert_qdrant.points.point import Point
 from colbert_qdrant.tokens import TokenEmbeddings
 

@@ -18,8 +18,8 @@ from colbert_qdrant.errors import (
     RequestTooLargeError,
 )
 from colbert_qdrant.migrate.contents import read_gone, read_origins
-from colbert_qdrant.migrate.sameness import Digest
 from colbert_qdrant.migrate.source import PAGE_POINTS, read_pages, retrieve_pages
+from colbert_qdrant.points.digests import Digest
 from colbert_qdrant.points.page_size import PageSize
 from colbert_qdrant.points.point import split_by_bytes, to_numbers
 from colbert_qdrant.search.limits import Limits
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from colbert_qdrant.engines.base import PointId
     from colbert_qdrant.migrate.convert import Converter
     from colbert_qdrant.migrate.job import MigrationJob
-    from colbert_qdrant.migrate.sameness import Sameness, Snapshot
+    from colbert_qdrant.migrate.sameness import Sameness
+    from colbert_qdrant.points.digests import Snapshot
     from colbert_qdrant.points.point import Point
 
 _PASSES: Final = 5

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from colbert_qdrant.collection.metadata import count_documents
 from colbert_qdrant.errors import MigrationError
 from colbert_qdrant.migrate.contents import read_both, read_gone
-from colbert_qdrant.migrate.sameness import Digest
 from colbert_qdrant.migrate.source import read_pages, show
+from colbert_qdrant.points.digests import Digest
 from colbert_qdrant.search.limits import Limits
 
 if TYPE_CHECKING:

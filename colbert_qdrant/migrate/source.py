@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from qdrant_client import models
 
@@ -169,11 +168,6 @@ async def retrieve_pages(
         own.learn(page)
         if page:
             yield page
-
-
-def canonical_json(payload: Any) -> str:
-    """Return a payload as JSON that is equal for equal payloads: Python takes 1, 1.0 and ``True`` for the same."""
-    return json.dumps(payload or {}, sort_keys=True)
 
 
 def show(ids: Sequence[PointId]) -> str:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from colbert_qdrant.engines import Engine
     from colbert_qdrant.migrate.job import MigrationJob
-    from colbert_qdrant.migrate.sameness import Snapshot
     from colbert_qdrant.migrate.state import MigrationState
+    from colbert_qdrant.points.digests import Snapshot
 
 
 async def switch_alias(job: MigrationJob, alias: str, *, force: str | None) -> None:

@@ -14,9 +14,9 @@ from colbert_qdrant.collection.metadata import to_metadata, write_metadata
 from colbert_qdrant.errors import CollectionExistsError, CollectionNotFoundError, MigrationError, RequestRefusedError
 from colbert_qdrant.migrate.contents import read_contents
 from colbert_qdrant.migrate.differences import require_no_own
-from colbert_qdrant.migrate.origins import ORIGIN_PARAMS
 from colbert_qdrant.migrate.state import KEY, MigrationState, read_migration, write_migration
 from colbert_qdrant.migrate.waiting import require_green
+from colbert_qdrant.points.origins import ORIGIN_PARAMS
 from colbert_qdrant.points.schema import cluster_settings, creation_arguments, index_arguments, named_vectors
 
 if TYPE_CHECKING:
