@@ -12,16 +12,18 @@ class RetryConfig:
     """The settings by which failed requests are sent again, and for how long.
 
     Only failures that may pass are tried again: timeouts, broken connections, overload (429, RESOURCE_EXHAUSTED) and
-    errors of the server (5xx, UNAVAILABLE). Every request of this library can be repeated without doing anything twice.
-    Waits are random up to a bound that doubles each time ("full jitter"), so that many clients do not come back at
-    once; a server that says how long to wait is believed.
+    errors of the server (5xx). Repeating a request of this library does nothing twice. Where there is no connection
+    (refused, reset, no such name, UNAVAILABLE), the request is tried until the deadline: it survives a restart of the
+    server. Waits are random up to a bound that doubles each time ("full jitter"), so that many clients do not come back
+    at once; a server that says how long to wait is believed.
 
     Args:
-        attempts: Most times that a request is sent; 1 never tries again.
+        attempts: Most times that a request may fail otherwise than for want of a connection; 1 never tries again.
         first_wait: Bound of the first wait, in seconds.
         longest_wait: Bound of any wait, in seconds.
-        deadline: Seconds that a request may take, all its attempts and waits together. Then nobody waits for it any
-            longer, whatever the server does; the client's ``timeout`` bounds a single attempt.
+        deadline: Seconds that a request may take, all its attempts and waits together. Then its connection is closed,
+            whatever the server does; the client's ``timeout`` bounds a single attempt. A server may still apply a write
+            that it had received by then.
 
     Raises:
         ConfigurationError: A value is out of range.

@@ -276,7 +276,7 @@ class ClientEngine:
                     operation=operation,
                     collection=collection,
                     config=config,
-                    sleep=self.runtime.sleep,
+                    runtime=self.runtime,
                     address=self.address,
                     keys=self.keys,
                 )

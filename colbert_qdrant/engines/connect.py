@@ -15,6 +15,7 @@ from qdrant_client import AsyncQdrantClient, QdrantClient
 from colbert_qdrant.config.checks import require_bool, require_int, require_number
 from colbert_qdrant.engines.keys import hide, is_async, token_provider
 from colbert_qdrant.engines.tls import grpc_credentials, rest_context
+from colbert_qdrant.engines.transport import bound
 from colbert_qdrant.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -243,4 +244,4 @@ def _make(kind: Callable[..., Made], settings: ServerSettings) -> Made:
     arguments = settings.arguments()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", _WARNING, UserWarning)  # what it warns of is allowed by now
-        return kind(**arguments)
+        return bound(kind(**arguments))

@@ -66,6 +66,9 @@ _MIXED_UP: Final = (
 _OVER_BUDGET: Final = "larger than rate limiter capacity"
 _STRICT: Final = (". Help: ", " limit of ")
 """Parts of messages about a limit of strict mode."""
+_UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_UNSENT_CALL: Final = ("failed to connect", "DNS resolution failed")
+"""Parts of what gRPC says where there is no connection."""
 
 _WRITES: Final = frozenset({"upsert", "delete", "update_vectors", "delete_vectors", "set_payload"})
 _IN_DOUBT: Final = frozenset({"timeout", "deadline", "unreachable", "server", "garbled"})
@@ -241,6 +244,16 @@ class Fault:
         """Whether a retry may help."""
         return _MEANINGS[self.kind].passes
 
+    @property
+    def connection(self) -> bool:
+        """Whether no connection came about, or it broke before the server answered."""
+        return self.kind == "unreachable" or (self.retryable and not self.sent)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the server may do what it was asked to all the same, and only later."""
+        return self.sent and self.kind in _IN_DOUBT
+
     def error(
         self, *, operation: str, collection: str, attempts: int, address: tuple[str, int] | None = None
     ) -> RequestError | CollectionNotFoundError:
@@ -251,7 +264,7 @@ class Fault:
         where = f" in collection {collection!r}" if collection else ""
         at = f"{address[0]}:{address[1]}: " if address and self.kind in _ABOUT_CONNECTIONS else ""
         message = f"{operation}{where} failed{times}: {words} ({at}{self.detail}); {remedy}"
-        if operation in _WRITES and self.kind in _IN_DOUBT and self.sent:
+        if operation in _WRITES and self.in_doubt:
             message += ". The write may be applied all the same, or on some copies only: repeat it, which does no harm"
         if not issubclass(kind, RequestError):
             return kind(message)
@@ -313,10 +326,10 @@ def _of_transport(source: Exception) -> Fault:
     if isinstance(source, TokenProviderError):
         return _of_provider(source)
     if isinstance(source, httpx.TimeoutException):
-        return Fault(kind="timeout", detail=_short(source), sent=not isinstance(source, httpx.ConnectTimeout))
+        return Fault(kind="timeout", detail=_short(source), sent=not isinstance(source, _UNSENT))
     if isinstance(source, httpx.TransportError):
         kind = _kind_of_connection(str(source))
-        return Fault(kind=kind, detail=_short(source), sent=not isinstance(source, httpx.ConnectError))
+        return Fault(kind=kind, detail=_short(source), sent=not isinstance(source, _UNSENT))
     return Fault(kind="garbled", detail=type(source).__name__)
 
 
@@ -337,7 +350,8 @@ def _of_call(error: RpcError) -> Fault:
         kind = "refused"
     if kind == "authentication" and "expired" in detail.lower():
         kind = "expired"
-    return Fault(kind=kind, detail=f"{code}: {detail[:_MAX_DETAIL]}")
+    sent = not any(part in detail for part in _UNSENT_CALL)
+    return Fault(kind=kind, detail=f"{code}: {detail[:_MAX_DETAIL]}", sent=sent)
 
 
 def _kind_of_connection(message: str) -> Kind:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import logging
+import random
+from itertools import count
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, stop_before_delay
-from tenacity.wait import wait_random_exponential
-
-from colbert_qdrant.engines.faults import DeadlineError, Fault, fault_of
+from colbert_qdrant.engines.faults import DeadlineError, fault_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from colbert_qdrant.config import RetryConfig
+    from colbert_qdrant.engines.faults import Fault
+    from colbert_qdrant.engines.runtime import Runtime
 
 _LOG: Final = logging.getLogger(__name__)
+_LONGEST_RECONNECT: Final = 5.0
+"""Seconds until a connection is tried again, at most: that costs a server nothing, which may be back meanwhile."""
 
 Result = TypeVar("Result")
 
@@ -26,70 +29,75 @@ async def run(
     operation: str,
     collection: str,
     config: RetryConfig,
-    sleep: Callable[[float], Awaitable[None]],
+    runtime: Runtime,
     address: tuple[str, int] | None = None,
     keys: Callable[[], Iterable[str]] = tuple,
+    on_fault: Callable[[Fault], None] = lambda _: None,
 ) -> tuple[Result, int]:
     """Send a request, and again while a retry may help.
+
+    Connections are tried until the deadline; all other faults count as attempts.
 
     Raises:
         RequestError: The request failed for good; the error has the fault and the number of attempts.
         CollectionNotFoundError: There is no such collection.
     """
-    earlier: list[Fault | None] = []
-    retrying = AsyncRetrying(
-        retry=retry_if_exception(_is_retryable),
-        wait=_Wait(config),
-        stop=stop_after_attempt(config.attempts) | stop_before_delay(config.deadline),
-        before_sleep=lambda state: earlier.append(_log(state, operation, collection, keys())),
-        sleep=sleep,
-        reraise=True,
-    )
-    try:
-        result: Result = await retrying(send)
-    except Exception as error:
-        fault = fault_of(error, keys=keys())
-        if fault is None:
-            raise
-        if isinstance(error, DeadlineError) and earlier:
-            fault = earlier[-1] or fault  # says more than that time ran out
-        attempts = int(retrying.statistics["attempt_number"])
-        cause = None if fault.kind == "unsendable" or fault.showed_key else error  # whose message repeats the key
-        raise fault.error(operation=operation, collection=collection, attempts=attempts, address=address) from cause
-    return result, int(retrying.statistics["attempt_number"])
+    end, faults = runtime.now() + config.deadline, _Faults(config)
+    for attempt in count(1):
+        try:
+            return await send(), attempt
+        except Exception as error:
+            fault = fault_of(error, keys=keys())
+            if fault is None:
+                raise
+            on_fault(fault)
+            wait = faults.add(fault)
+            if wait is None or runtime.now() + wait >= end:
+                if isinstance(error, DeadlineError) and faults.earlier is not None:
+                    fault = faults.earlier  # says more than that time ran out
+                # an exception whose message repeats the key is no cause
+                cause = None if fault.kind == "unsendable" or fault.showed_key else error
+                raise fault.error(
+                    operation=operation, collection=collection, attempts=attempt, address=address
+                ) from cause
+        _log(fault, wait, attempt, operation, collection)
+        await runtime.sleep(wait)
+    raise AssertionError  # `count` has no end
 
 
-class _Wait(wait_random_exponential):
-    """Waits as long as the server asks for, else with full jitter."""
+class _Faults:
+    """Counts the faults of one request, and says how long to wait after each."""
 
     def __init__(self, config: RetryConfig) -> None:
-        super().__init__(multiplier=config.first_wait, max=config.longest_wait)
+        self.earlier: Fault | None = None
+        self._latest: Fault | None = None
+        self._config = config
+        self._count = 0
+        self._counted = 0
 
-    def __call__(self, retry_state: RetryCallState) -> float:
-        fault = _fault(retry_state)
-        if fault is not None and fault.retry_after is not None:
+    def add(self, fault: Fault) -> float | None:
+        """Return the seconds until the request is sent again; ``None`` if that is of no use."""
+        self.earlier, self._latest = self._latest, fault
+        self._count += 1
+        self._counted += not fault.connection
+        used_up = self._counted >= self._config.attempts or self._config.attempts == 1
+        if used_up or not fault.retryable:
+            return None
+        if fault.retry_after is not None:
             return fault.retry_after
-        return super().__call__(retry_state)
+        config = self._config
+        bound = min(config.first_wait * 2 ** min(self._count - 1, 64), config.longest_wait)
+        # "full jitter", so that many clients do not come back at once
+        return random.uniform(0, min(bound, _LONGEST_RECONNECT) if fault.connection else bound)  # noqa: S311
 
 
-def _is_retryable(error: BaseException) -> bool:
-    fault = fault_of(error)
-    return fault is not None and fault.retryable
-
-
-def _fault(state: RetryCallState, keys: Iterable[str] = ()) -> Fault | None:
-    error = None if state.outcome is None else state.outcome.exception()
-    return None if error is None else fault_of(error, keys=keys)
-
-
-def _log(state: RetryCallState, operation: str, collection: str, keys: Iterable[str]) -> Fault | None:
-    fault = _fault(state, keys)
+def _log(fault: Fault, wait: float, attempt: int, operation: str, collection: str) -> None:
     extra = {
         "operation": operation,
         "collection": collection,
-        "attempt": state.attempt_number,
-        "fault": "" if fault is None else fault.detail,
-        "wait": 0.0 if state.next_action is None else state.next_action.sleep,
+        "attempt": attempt,
+        "fault": fault.detail,
+        "wait": wait,
     }
     _LOG.warning(
         "%(operation)s in collection %(collection)r failed (attempt %(attempt)d: %(fault)s), trying again in "
@@ -97,4 +105,3 @@ def _log(state: RetryCallState, operation: str, collection: str, keys: Iterable[
         extra,
         extra=extra,
     )
-    return fault

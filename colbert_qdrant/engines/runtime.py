@@ -7,11 +7,11 @@ when it returns, so that `run_blocking` gets through them without an event loop.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import threading
 import time
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
+
+from colbert_qdrant.engines import deadline
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -41,10 +41,10 @@ class Runtime(Protocol):
         """Do long work without keeping an event loop from its other tasks."""
 
     async def within(self, seconds: float, request: Callable[[], Awaitable[Result]]) -> Result:
-        """Bound the time of a request.
+        """Bound the time of a request, which sends nothing any more when it is over.
 
         Raises:
-            TimeoutError: The request takes longer than ``seconds``.
+            TimeoutError: The request takes longer than ``seconds``, unless the client raises its own error for that.
         """
 
     async def whole(self, work: Coroutine[Any, Any, Result]) -> Result:
@@ -52,6 +52,9 @@ class Runtime(Protocol):
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
+
+    def now(self) -> float:
+        """Return the seconds since some moment."""
 
     def lock(self) -> AbstractAsyncContextManager[None]:
         """Return a lock that one task or thread holds at a time."""
@@ -89,20 +92,18 @@ class BlockingRuntime:
         return function(*arguments, **named)
 
     async def within(self, seconds: float, request: Callable[[], Awaitable[Result]]) -> Result:
-        """See `Runtime`.
-
-        Clients bound the time between two bytes, not that of a whole answer: the request has a thread of its own.
-        """
-        done: Future[Result] = Future()
-        context = contextvars.copy_context()
-        threading.Thread(target=context.run, args=(_settle, done, request), daemon=True).start()
-        return done.result(seconds)
+        """See `Runtime`; the transports of clients, see `bound`, look at the deadline at every byte."""
+        with deadline.until(time.monotonic() + seconds):
+            return await request()
 
     async def whole(self, work: Coroutine[Any, Any, Result]) -> Result:
         return await work
 
     async def sleep(self, seconds: float) -> None:
         time.sleep(seconds)  # noqa: ASYNC251 - there is no event loop to keep busy
+
+    def now(self) -> float:
+        return time.monotonic()
 
     def lock(self) -> AbstractAsyncContextManager[None]:
         return _ThreadLock()
@@ -143,6 +144,9 @@ class AsyncioRuntime:
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
+    def now(self) -> float:
+        return time.monotonic()
+
     def lock(self) -> AbstractAsyncContextManager[None]:
         return asyncio.Lock()
 
@@ -156,13 +160,3 @@ class _ThreadLock:
 
     async def __aexit__(self, *_: object) -> None:
         self._lock.release()
-
-
-def _settle(done: Future[Result], request: Callable[[], Awaitable[Result]]) -> None:
-    async def awaited() -> Result:
-        return await request()
-
-    try:
-        done.set_result(run_blocking(awaited()))
-    except BaseException as error:  # noqa: BLE001 - it is raised where the result is waited for
-        done.set_exception(error)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 from urllib.parse import urlsplit
 
 from qdrant_client import AsyncQdrantClient, QdrantClient, grpc, models
@@ -17,11 +16,12 @@ from colbert_qdrant.capabilities import Capabilities
 from colbert_qdrant.engines.base import Answers
 from colbert_qdrant.engines.client import ClientEngine, check_answers, require_applied
 from colbert_qdrant.engines.copies import missing_copies
-from colbert_qdrant.engines.faults import DeadlineError
+from colbert_qdrant.engines.faults import DeadlineError, fault_of
 from colbert_qdrant.engines.keys import keys_of
 from colbert_qdrant.engines.local import LocalEngine
 from colbert_qdrant.engines.messages import upsert_request
 from colbert_qdrant.engines.parts import MAX_REQUEST_BYTES
+from colbert_qdrant.engines.transport import bound
 from colbert_qdrant.errors import AuthenticationError, CollectionNotFoundError, RequestRefusedError
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from colbert_qdrant.points.point import Point
 
 Result = TypeVar("Result")
+
+_CLOCK_ERROR: Final = 0.01
+"""Seconds by which gRPC may end a call too early."""
 
 
 class RestEngine(ClientEngine):
@@ -49,7 +52,7 @@ class RestEngine(ClientEngine):
         retry: RetryConfig | None = None,
         shard_key: ShardKey | None = None,
     ) -> None:
-        super().__init__(client, retry=retry, shard_key=shard_key)
+        super().__init__(bound(client), retry=retry, shard_key=shard_key)
         self._address = _address(client)
         self._capabilities: Capabilities | None = None
 
@@ -77,7 +80,7 @@ class RestEngine(ClientEngine):
         return await self.request("search", collection, partial(self._search, collection, part), deadline=deadline)
 
     def bounded(self, send: Callable[[], Awaitable[Result]], deadline: float) -> Callable[[], Awaitable[Result]]:
-        return partial(self._within, time.monotonic() + deadline, send)
+        return partial(self._within, self.runtime.now() + deadline, send)
 
     async def cluster_info(self, collection: str) -> models.CollectionClusterInfo | None:
         found: models.CollectionClusterInfo | None = await self._if_allowed("collection_cluster_info", collection)
@@ -101,9 +104,13 @@ class RestEngine(ClientEngine):
 
     async def _within(self, end: float, send: Callable[[], Awaitable[Result]]) -> Result:
         try:
-            return await self.runtime.within(max(0.0, end - time.monotonic()), send)
-        except TimeoutError:
-            raise DeadlineError(f"within the deadline of {self.retry.deadline:g} s") from None
+            return await self.runtime.within(end - self.runtime.now(), send)
+        except Exception as error:
+            fault = fault_of(error)
+            late = fault is not None and fault.kind == "timeout" and self.runtime.now() > end - _CLOCK_ERROR
+            if late or isinstance(error, TimeoutError):
+                raise DeadlineError(f"within the deadline of {self.retry.deadline:g} s") from None
+            raise
 
     async def _search(self, collection: str, requests: Sequence[models.QueryRequest]) -> Answers:
         # the client's own method throws the time away

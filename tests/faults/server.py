@@ -92,7 +92,8 @@ class FaultyServer:
         strict_mode, indexed: Its limits, and payload keys with an index.
         bodies: Of all writes and searches.
         gate: What every write and search waits for before it is answered.
-        restart: Stop listening, and begin again on the same port.
+        stop, start: Stop listening, and begin again on the same port.
+        restart: Both.
         read_only: Whether everything that changes something is forbidden, as to a read-only key.
         failure: What everything is answered with, if with anything.
         heads, texts: What came, headers with lower-case names, and path and body as they were.
@@ -117,6 +118,8 @@ class FaultyServer:
         self.bodies: list[dict[str, Any]] = []
         self.gate: Callable[[], Any] = lambda: None
         self.closing = Event()
+        self.stop: Callable[[], None] = lambda: None
+        self.start: Callable[[], None] = lambda: None
         self.restart: Callable[[], None] = lambda: None
         self.failure: Answer | None = None
         self.heads: list[dict[str, str]] = []
@@ -248,8 +251,10 @@ def serving(
     Clients need a certificate of their own if there is an authority for ``clients``.
     """
 
-    def start(port: int) -> tuple[_Listener, Thread]:
-        server = _Listener(("127.0.0.1", port), type("Handler", (_Handler,), {"faulty": faulty}))
+    running: list[tuple[_Listener, Thread]] = []
+
+    def start() -> None:
+        server = _Listener(("127.0.0.1", faulty.port), type("Handler", (_Handler,), {"faulty": faulty}))
         if certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate, key)
@@ -259,23 +264,24 @@ def serving(
             server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
-        return server, thread
+        faulty.port = server.server_address[1]
+        running.append((server, thread))
 
-    def stop(server: _Listener, thread: Thread) -> None:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-    running = start(0)
+    def stop() -> None:
+        while running:
+            server, thread = running.pop()
+            server.shutdown()
+            server.server_close()
+            thread.join()
 
     def restart() -> None:
-        nonlocal running
-        stop(*running)
-        running = start(faulty.port)
+        stop()
+        start()
 
-    faulty.port, faulty.restart = running[0].server_address[1], restart
+    start()
+    faulty.start, faulty.stop, faulty.restart = start, stop, restart
     try:
         yield faulty
     finally:
         faulty.closing.set()
-        stop(*running)
+        stop()

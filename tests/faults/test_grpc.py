@@ -19,7 +19,7 @@ from colbert_qdrant import (
 from colbert_qdrant.collection import writer
 from colbert_qdrant.points.ids import point_id
 from tests.encoders import WordEncoder
-from tests.faults.test_http import CONFIG, DOCUMENTS, QUICK
+from tests.faults.test_http import BRIEF, CONFIG, DOCUMENTS, QUICK
 from tests.grpc_server import Server, connect, serving
 
 if TYPE_CHECKING:
@@ -76,7 +76,6 @@ def test_what_passes_is_sat_out(
 @pytest.mark.parametrize(
     ("code", "error", "attempts"),
     [
-        (StatusCode.UNAVAILABLE, UnreachableError, 4),
         (StatusCode.DEADLINE_EXCEEDED, RequestTimeoutError, 4),
         (StatusCode.RESOURCE_EXHAUSTED, RateLimitedError, 4),
         (StatusCode.INTERNAL, ServerError, 4),
@@ -95,6 +94,19 @@ def test_what_lasts_is_an_error_that_says_so(
     server.script = []
     docs.ingest(DOCUMENTS)
     assert_complete(server)
+
+
+def test_what_is_not_reached_is_no_attempt(server: Server) -> None:
+    client = connect(server.port, timeout=5)
+    docs = ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG, retry=BRIEF)
+    server.script = [(StatusCode.UNAVAILABLE, "restarting", False)] * 4
+    docs.upsert(DOCUMENTS[:1])
+    assert server.script == []
+    server.error = (StatusCode.UNAVAILABLE, "restarting")
+    with pytest.raises(UnreachableError, match="UNAVAILABLE: restarting") as caught:
+        docs.upsert(DOCUMENTS[:1])
+    assert caught.value.attempts > BRIEF.attempts
+    client.close()
 
 
 def test_a_read_only_key_is_enough_to_open_and_search(server: Server, docs: ColbertCollection) -> None:

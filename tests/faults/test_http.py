@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import socket
 import subprocess
@@ -30,18 +31,21 @@ from colbert_qdrant import (
     UnreachableError,
 )
 from colbert_qdrant.collection import writer
+from colbert_qdrant.engines.runtime import BlockingRuntime
+from colbert_qdrant.engines.transport import bound
 from colbert_qdrant.points.ids import point_id
 from tests.encoders import WordEncoder, random_texts
 from tests.faults.server import OK, Answer, FaultyServer, failing, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
 CONFIG = CollectionConfig(fde=MuveraConfig(k_sim=2, dim_proj=4, r_reps=2))
 QUICK = RetryConfig(attempts=4, first_wait=0.001, longest_wait=0.01, deadline=20)
 DOCUMENTS = [Document(f"d{number}", text) for number, text in enumerate(random_texts(60))]
+BRIEF = RetryConfig(attempts=2, first_wait=0.01, longest_wait=0.02, deadline=0.3)
 GARBLED = Answer(stored=True, body=b'{"result": {"operation_id": 1, "stat')
 NOT_JSON = Answer(stored=True, body=b"<html>Welcome</html>", headers={"Content-Type": "text/html"})
 
@@ -52,10 +56,10 @@ def docs(client: QdrantClient, monkeypatch: pytest.MonkeyPatch) -> ColbertCollec
     return ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG, retry=QUICK)
 
 
-def replace_client(docs: ColbertCollection, client: QdrantClient) -> None:
+def replace_client(docs: ColbertCollection, client: QdrantClient, retry: RetryConfig = QUICK) -> None:
     """Have a collection that is open talk to another server."""
     engine: Any = docs._opened.engine
-    engine.client = client
+    engine.client, engine.retry = bound(client), retry
 
 
 def assert_complete(server: FaultyServer, documents: list[Document]) -> None:
@@ -125,7 +129,6 @@ LASTING: dict[str, tuple[Answer, type[RequestError], str, int]] = {
     ),
     "503": (failing(503), ServerError, "after 4 attempts", 4),
     "429": (failing(429, "too fast", Retry_After="0"), RateLimitedError, r"too much to do \(too fast\)", 4),
-    "reset": (Answer(cut=0), UnreachableError, "could not be reached", 4),
     "garbled": (GARBLED, ServerError, "the answer could not be read", 4),
     "401": (
         failing(401, "no key"),
@@ -334,11 +337,61 @@ def test_one_that_is_away_for_a_while(server: FaultyServer, client: QdrantClient
     assert_complete(server, DOCUMENTS)
 
 
+def test_broken_connections_are_no_attempts(server: FaultyServer, client: QdrantClient) -> None:
+    docs = ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG, retry=BRIEF)
+    server.script = [Answer(cut=0)] * 4 + [failing(503)] + [Answer(cut=0)] * 2
+    docs.upsert(DOCUMENTS[:1])
+    assert_complete(server, DOCUMENTS[:1])
+    server.script = [Answer(cut=0)] * 1_000
+    with pytest.raises(UnreachableError, match="could not be reached") as caught:
+        docs.upsert(DOCUMENTS[:1])
+    assert caught.value.attempts > BRIEF.attempts
+
+
+def test_an_ingest_survives_a_restart_of_a_minute(server: FaultyServer, client: QdrantClient) -> None:
+    """Time is not the clock's here: each wait of the retries moves it on."""
+    docs = ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG)
+    engine: Any = docs._opened.engine
+    engine.runtime = clock = Clock(at=60, then=server.start)
+    server.stop()
+    assert docs.ingest(DOCUMENTS).documents == 60
+    assert_complete(server, DOCUMENTS)
+    assert 60 < clock.time < RetryConfig().deadline
+
+
+def test_a_server_that_stays_away_is_given_up_at_the_deadline(server: FaultyServer, client: QdrantClient) -> None:
+    docs = ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG)
+    engine: Any = docs._opened.engine
+    engine.runtime = clock = Clock(at=math.inf, then=server.start)
+    server.stop()
+    with pytest.raises(UnreachableError, match="could not be reached"):
+        docs.search("river")
+    assert RetryConfig().deadline - 6 < clock.time < RetryConfig().deadline
+    server.start()
+
+
+class Clock(BlockingRuntime):
+    """Waits take no time, but move it on; at some time something happens."""
+
+    def __init__(self, *, at: float, then: Callable[[], None]) -> None:
+        self.time = 0.0
+        self._at, self._then = at, then
+
+    def now(self) -> float:
+        return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        self.time += seconds
+        if self.time > self._at:
+            self._at = math.inf
+            self._then()
+
+
 def test_a_server_that_is_gone(client: QdrantClient, docs: ColbertCollection) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     gone = QdrantClient(host="127.0.0.1", port=port, check_compatibility=False, timeout=1)
-    replace_client(docs, gone)
+    replace_client(docs, gone, BRIEF)
     with pytest.raises(UnreachableError, match=r"could not be reached .*make sure that the server runs"):
         docs.search("river")
     gone.close()
@@ -346,8 +399,8 @@ def test_a_server_that_is_gone(client: QdrantClient, docs: ColbertCollection) ->
 
 def test_a_name_that_nobody_has(docs: ColbertCollection) -> None:
     lost = QdrantClient(host="qdrant.invalid", check_compatibility=False, timeout=1)
-    replace_client(docs, lost)
-    with pytest.raises(UnreachableError, match=r"after 4 attempts: the server could not be reached"):
+    replace_client(docs, lost, BRIEF)
+    with pytest.raises(UnreachableError, match=r"the server could not be reached"):
         docs.search("river")
     lost.close()
 

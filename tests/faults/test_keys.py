@@ -28,7 +28,7 @@ from colbert_qdrant import __file__ as package
 from tests import grpc_server
 from tests.encoders import WordEncoder
 from tests.faults import server as rest_server
-from tests.faults.test_http import CONFIG, DOCUMENTS, QUICK
+from tests.faults.test_http import BRIEF, CONFIG, DOCUMENTS, QUICK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +76,7 @@ def client(running: Running) -> Iterator[QdrantClient]:
 
 
 def make(client: QdrantClient) -> ColbertCollection:
-    return ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG, retry=QUICK)
+    return ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG, retry=BRIEF)
 
 
 def test_the_key_is_in_one_header_of_every_request_and_nowhere_else(running: Running, client: QdrantClient) -> None:

@@ -28,7 +28,7 @@ from tests import grpc_server
 from tests.encoders import WordEncoder
 from tests.faults import server as rest_server
 from tests.faults.server import Answer, FaultyServer, failing
-from tests.faults.test_http import CONFIG, DOCUMENTS, QUICK, replace_client
+from tests.faults.test_http import BRIEF, CONFIG, DOCUMENTS, QUICK, replace_client
 from tests.faults.test_keys import KEY, Running
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def running(request: pytest.FixtureRequest) -> Iterator[Running]:
 
 
 def create(client: QdrantClient) -> ColbertCollection:
-    return ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG, retry=QUICK)
+    return ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG, retry=BRIEF)
 
 
 def message_of(call: Callable[[], Any], error: type[ColbertQdrantError]) -> str:
@@ -68,7 +68,7 @@ def test_a_refused_connection_names_the_address(grpc: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     client = connect(f"http://127.0.0.1:{port}", prefer_grpc=grpc, grpc_port=port, timeout=1)
-    open_it = lambda: ColbertCollection.open("docs", client=client, encoder=WordEncoder(), retry=QUICK)  # noqa: E731
+    open_it = lambda: ColbertCollection.open("docs", client=client, encoder=WordEncoder(), retry=BRIEF)  # noqa: E731
     assert f"could not be reached (127.0.0.1:{port}: " in message_of(open_it, UnreachableError)
     client.close()
 
@@ -79,7 +79,7 @@ def test_nothing_is_in_doubt_where_no_connection_was_made(server: FaultyServer) 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     gone = connect(f"http://127.0.0.1:{port}", timeout=1)
-    replace_client(docs, gone)
+    replace_client(docs, gone, BRIEF)
     assert DOUBT not in message_of(lambda: docs.upsert(DOCUMENTS), UnreachableError)
     client.close()
     gone.close()

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import threading
 
 import pytest
 
-from colbert_qdrant.engines.runtime import AsyncioRuntime, BlockingRuntime, run_blocking
-
-WHO = contextvars.ContextVar("WHO", default="nobody")
+from colbert_qdrant.engines.runtime import AsyncioRuntime, run_blocking
 
 
 def test_what_waits_for_an_event_loop_is_not_run_without_one() -> None:
@@ -22,22 +18,6 @@ def test_what_waits_for_an_event_loop_is_not_run_without_one() -> None:
 
     with pytest.raises(RuntimeError, match="waits for an event loop"):
         run_blocking(wait())
-
-
-def test_a_request_in_a_thread_has_the_caller_s_context() -> None:
-    async def who() -> tuple[str, bool]:
-        return WHO.get(), threading.current_thread() is threading.main_thread()
-
-    WHO.set("somebody")
-    assert run_blocking(BlockingRuntime().within(10, who)) == ("somebody", False)
-
-
-def test_errors_come_through_a_thread() -> None:
-    async def fail() -> None:
-        raise LookupError("gone")
-
-    with pytest.raises(LookupError, match="gone"):
-        run_blocking(BlockingRuntime().within(10, fail))
 
 
 def test_whole_work_is_done_before_a_cancellation_comes_through() -> None:

@@ -1,0 +1,32 @@
+"""Holds the deadline of the request that a thread is sending, for the transports underneath the clients."""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_END: Final = ContextVar("_END", default=math.inf)
+
+
+@contextmanager
+def until(end: float) -> Iterator[None]:
+    """Have what is sent meanwhile end at a time of `time.monotonic`."""
+    token = _END.set(end)
+    try:
+        yield
+    finally:
+        _END.reset(token)
+
+
+def cut(timeout: float | None) -> float | None:
+    """Return a timeout that ends no later than the deadline; it is zero or less when that is over."""
+    left = _END.get() - time.monotonic()
+    if left == math.inf:
+        return timeout
+    return left if timeout is None else min(timeout, left)

@@ -1,0 +1,272 @@
+"""Bounds the transports of clients: after the deadline of a request nothing of it is sent, received or left open.
+
+A client's own timeouts bound the time between two bytes, not that of a request. So every read and write of a blocking
+client looks at the deadline, in the thread that waits for it. A connection whose request fails is closed with a reset:
+otherwise the operating system would go on sending what it has taken over.
+"""
+
+# ruff: noqa: SLF001, ASYNC109 - neither httpx nor the client says in public what is underneath, which has timeouts
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import struct
+from concurrent.futures import Future
+from contextlib import suppress
+from threading import Thread
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from weakref import WeakSet
+
+import grpc
+import httpcore
+from qdrant_client import AsyncQdrantClient, QdrantClient
+
+from colbert_qdrant.engines.deadline import cut
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Iterable, Iterator
+
+    import httpx
+
+AnyClient = TypeVar("AnyClient", bound=QdrantClient | AsyncQdrantClient)
+SocketOption: TypeAlias = Any
+
+_PIECE: Final = 2**14
+"""Bytes that are written at once: between two pieces the deadline is looked at."""
+
+_OPTIONS: Final = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1))
+_RESET: Final = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
+
+_BOUNDED: Final[WeakSet[Any]] = WeakSet()
+
+
+def bound(client: AnyClient) -> AnyClient:
+    """Have a client of a server keep to the deadlines of requests; it stays the same client.
+
+    A client with a transport of the user's own keeps to them between two bytes only.
+    """
+    remote: Any = client._client
+    if remote in _BOUNDED:
+        return client
+    _BOUNDED.add(remote)
+    blocking = isinstance(client, QdrantClient)
+    http = remote.openapi_client.client
+    pools = list(_pools(http._client if blocking else http._async_client))
+    for pool in pools:
+        pool._network_backend = (_Backend if blocking else _AsyncBackend)(pool._network_backend)
+    if blocking:
+        http.add_middleware(_wait_for_connection)
+        for connection in (each for pool in pools for each in pool.connections if each.is_idle()):
+            connection.close()  # from before, and not bounded
+        if remote._prefer_grpc:
+            _bound_calls(remote)
+    return client
+
+
+def _pools(client: Any) -> Iterator[Any]:
+    """Yield the pools of connections of a client of httpx; a transport of the user's own may have none."""
+    for transport in (client._transport, *client._mounts.values()):
+        if hasattr(transport, "_pool"):
+            yield transport._pool
+
+
+def _wait_for_connection(request: httpx.Request, send: Callable[[httpx.Request], httpx.Response]) -> httpx.Response:
+    """Bound the time until one of a limited number of connections is free."""
+    timeouts = request.extensions.get("timeout", {})
+    left = cut(timeouts.get("pool"))
+    request.extensions["timeout"] = {**timeouts, "pool": None if left is None else max(0.0, left)}
+    return send(request)
+
+
+def _positive(timeout: float | None, error: type[Exception]) -> float | None:
+    left = cut(timeout)
+    if left is not None and left <= 0:
+        raise error("the deadline is over")
+    return left
+
+
+class _Stream(httpcore.NetworkStream):
+    """A connection of a blocking client."""
+
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        try:
+            return self._stream.read(max_bytes, _positive(timeout, httpcore.ReadTimeout))
+        except BaseException:
+            _reset(self._stream)
+            raise
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        try:
+            for start in range(0, len(buffer), _PIECE):
+                self._stream.write(buffer[start : start + _PIECE], _positive(timeout, httpcore.WriteTimeout))
+        except BaseException:
+            buffer = b""  # it may hold a key, and a traceback with local variables would show it
+            _reset(self._stream)
+            raise
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        left = _positive(timeout, httpcore.ConnectTimeout)
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, left))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class _Backend(httpcore.NetworkBackend):
+    """Makes the connections of a blocking client."""
+
+    def __init__(self, backend: httpcore.NetworkBackend) -> None:
+        self._backend = backend
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[SocketOption] | None = None,
+    ) -> httpcore.NetworkStream:
+        options, failure = [*_OPTIONS, *(socket_options or ())], None
+        for address in _addresses(host, port, _positive(timeout, httpcore.ConnectTimeout)):
+            left = _positive(timeout, httpcore.ConnectTimeout)
+            try:
+                return _Stream(self._backend.connect_tcp(address, port, left, local_address, options))
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+        raise failure or httpcore.ConnectError(f"{host} has no address")
+
+    def connect_unix_socket(
+        self, path: str, timeout: float | None = None, socket_options: Iterable[SocketOption] | None = None
+    ) -> httpcore.NetworkStream:
+        left = _positive(timeout, httpcore.ConnectTimeout)
+        return _Stream(self._backend.connect_unix_socket(path, left, socket_options))
+
+    def sleep(self, seconds: float) -> None:
+        self._backend.sleep(max(0.0, cut(seconds) or 0.0))
+
+
+class _AsyncStream(httpcore.AsyncNetworkStream):
+    """A connection of an awaited client: the event loop ends what takes too long."""
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream = stream
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        try:
+            return await self._stream.read(max_bytes, timeout)
+        except BaseException:
+            _reset(self._stream)
+            raise
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        try:
+            await self._stream.write(buffer, timeout)
+        except BaseException:
+            buffer = b""  # see above
+            _reset(self._stream)
+            raise
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        try:
+            return _AsyncStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+        except BaseException:
+            _reset(self._stream)
+            await self._stream.aclose()  # the transport does so at errors only, not where it is cancelled
+            raise
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class _AsyncBackend(httpcore.AsyncNetworkBackend):
+    """Makes the connections of an awaited client."""
+
+    def __init__(self, backend: httpcore.AsyncNetworkBackend) -> None:
+        self._backend = backend
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[SocketOption] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        options = [*_OPTIONS, *(socket_options or ())]
+        return _AsyncStream(await self._backend.connect_tcp(host, port, timeout, local_address, options))
+
+    async def connect_unix_socket(
+        self, path: str, timeout: float | None = None, socket_options: Iterable[SocketOption] | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        return _AsyncStream(await self._backend.connect_unix_socket(path, timeout, socket_options))
+
+    async def sleep(self, seconds: float) -> None:
+        await self._backend.sleep(seconds)
+
+
+def _reset(stream: httpcore.NetworkStream | httpcore.AsyncNetworkStream) -> None:
+    """Have a connection forget what it has not sent yet, once it is closed."""
+    with suppress(OSError, AttributeError):
+        stream.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+
+
+_LOOKUPS: Final[dict[tuple[int, str, int], Future[list[str]]]] = {}
+"""Names that are being looked up, by process, host and port: each in one thread, however many wait for it."""
+
+
+def _addresses(host: str, port: int, timeout: float | None) -> list[str]:
+    """Look a name up; the operating system's own way has no timeout."""
+    with suppress(ValueError):
+        return [str(ipaddress.ip_address(host))]
+    key, new = (os.getpid(), host, port), Future[list[str]]()
+    lookup = _LOOKUPS.setdefault(key, new)
+    if lookup is new:
+        Thread(target=_look_up, args=(key, new), daemon=True).start()
+    try:
+        return lookup.result(timeout)
+    except TimeoutError as error:
+        raise httpcore.ConnectTimeout(f"no address of {host} was found in time") from error
+    except OSError as error:
+        raise httpcore.ConnectError(str(error)) from error
+
+
+def _look_up(key: tuple[int, str, int], found: Future[list[str]]) -> None:
+    _, host, port = key
+    try:
+        places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found.set_result(list(dict.fromkeys(str(place[4][0]) for place in places)))
+    except Exception as error:  # noqa: BLE001 - it is raised where the addresses are waited for
+        found.set_exception(error)
+    finally:
+        del _LOOKUPS[key]
+
+
+class _Calls(grpc.UnaryUnaryClientInterceptor):
+    """Bounds the calls of a blocking client over gRPC."""
+
+    def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        left = cut(client_call_details.timeout)
+        return continuation(client_call_details._replace(timeout=None if left is None else max(0.0, left)), request)
+
+
+def _bound_calls(remote: Any) -> None:
+    remote._init_grpc_channel()
+    remote._grpc_channel_pool = [grpc.intercept_channel(each, _Calls()) for each in remote._grpc_channel_pool]
+    for kind in ("points", "collections", "snapshots", "root"):
+        setattr(remote, f"_grpc_{kind}_client_pool", None)
