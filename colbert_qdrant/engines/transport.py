@@ -15,6 +15,8 @@ import socket
 import struct
 from concurrent.futures import Future
 from contextlib import suppress
+from contextvars import ContextVar
+from functools import partial
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 from weakref import WeakSet
@@ -27,7 +29,7 @@ from colbert_qdrant.engines.deadline import cut
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
 
     import httpx
 
@@ -41,6 +43,8 @@ _OPTIONS: Final = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.SOL_SOCK
 _RESET: Final = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 
 _BOUNDED: Final[WeakSet[Any]] = WeakSet()
+_OPENED: Final[ContextVar[list[_AsyncStream] | None]] = ContextVar("_OPENED", default=None)
+"""The connections that the request of a task opened."""
 
 
 def bound(client: AnyClient) -> AnyClient:
@@ -63,6 +67,8 @@ def bound(client: AnyClient) -> AnyClient:
             connection.close()  # from before, and not bounded
         if remote._prefer_grpc:
             _bound_calls(remote)
+    else:
+        http.add_middleware(partial(_close_unused, pools))
     return client
 
 
@@ -79,6 +85,24 @@ def _wait_for_connection(request: httpx.Request, send: Callable[[httpx.Request],
     left = cut(timeouts.get("pool"))
     request.extensions["timeout"] = {**timeouts, "pool": None if left is None else max(0.0, left)}
     return send(request)
+
+
+async def _close_unused(
+    pools: Iterable[Any], request: httpx.Request, send: Callable[[httpx.Request], Awaitable[httpx.Response]]
+) -> httpx.Response:
+    """Close a connection that was opened for a request, which was cancelled before it used it: the pool never would."""
+    opened: list[_AsyncStream] = []
+    token = _OPENED.set(opened)
+    try:
+        return await send(request)
+    except BaseException:
+        unused = [stream for stream in opened if not stream.used]
+        for connection in (each for pool in pools for each in pool.connections if unused):
+            if getattr(connection._connection, "_network_stream", None) in unused:
+                await connection.aclose()
+        raise
+    finally:
+        _OPENED.reset(token)
 
 
 def _positive(timeout: float | None, error: type[Exception]) -> float | None:
@@ -161,6 +185,9 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
 
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
         self._stream = stream
+        self.used = False
+        if (opened := _OPENED.get()) is not None:
+            opened.append(self)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
@@ -170,6 +197,7 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
             raise
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self.used = True
         try:
             await self._stream.write(buffer, timeout)
         except BaseException:

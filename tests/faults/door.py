@@ -29,13 +29,11 @@ class Door:
     Attributes:
         port: Where it listens.
         seen: How many connections came.
-        received: How many bytes came.
     """
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
         self.seen = 0
-        self.received = 0
         self._open: dict[socket.socket, bool] = {}
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=128)
         self._listening.setblocking(False)
@@ -63,24 +61,27 @@ class Door:
 
     def _serve(self, connection: socket.socket) -> None:
         try:
-            if self.fault == "never reads":
-                if _is_closed(connection):
-                    raise ConnectionError
-                return
-            if (received := connection.recv(2**20, socket.MSG_DONTWAIT) if _is_readable(connection) else None) == b"":
-                raise ConnectionError
-            self.received += len(received or b"")
-            if received and self.fault == "resets":
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-                raise ConnectionError
-            if received and not self._open[connection]:
-                self._open[connection] = True
-                connection.send(HEADS.get(self.fault, b""))
-            elif self._open[connection]:
-                connection.send(DROPS.get(self.fault, b""))
+            stays = self._answer(connection)
         except ConnectionError:
+            stays = False
+        if not stays:
             del self._open[connection]
             connection.close()
+
+    def _answer(self, connection: socket.socket) -> bool:
+        """Go on with a connection; whether it is to stay open."""
+        if self.fault == "never reads":
+            return not _is_closed(connection)
+        received = connection.recv(2**20) if _is_readable(connection) else None
+        if received and self.fault == "resets":
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            return False
+        if self._open[connection]:
+            connection.send(DROPS.get(self.fault, b""))
+        elif received:
+            self._open[connection] = True
+            connection.send(HEADS.get(self.fault, b""))
+        return received != b""
 
     def close(self) -> None:
         self._ended.set()
