@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 from grpc import RpcError
@@ -13,44 +13,13 @@ from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedR
 
 from colbert_qdrant.edge.aio import WorkerEndedError
 from colbert_qdrant.engines.keys import TokenProviderError, without_keys
-from colbert_qdrant.errors import (
-    AuthenticationError,
-    CollectionNotFoundError,
-    ConfigurationError,
-    RateLimitedError,
-    RequestError,
-    RequestRefusedError,
-    RequestTimeoutError,
-    RequestTooLargeError,
-    ServerError,
-    UnreachableError,
-)
+from colbert_qdrant.engines.meanings import MEANINGS, SMALLER
+from colbert_qdrant.errors import CollectionNotFoundError, ConfigurationError, RateLimitedError, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-Kind = Literal[
-    "timeout",
-    "unreachable",
-    "untrusted",
-    "overloaded",
-    "server",
-    "garbled",
-    "unsendable",
-    "too_large",
-    "too_large_call",
-    "over_budget",
-    "authentication",
-    "not_found",
-    "refused",
-    "limited",
-    "ended",
-    "deadline",
-    "mixed_up",
-    "wrong_address",
-    "expired",
-    "no_token",
-]
+    from colbert_qdrant.engines.meanings import Kind
 
 _MAX_DETAIL: Final = 300
 _UNTRUSTED: Final = "CERTIFICATE_VERIFY_FAILED"
@@ -73,119 +42,6 @@ _UNSENT_CALL: Final = ("failed to connect", "DNS resolution failed")
 _WRITES: Final = frozenset({"upsert", "delete", "update_vectors", "delete_vectors", "set_payload"})
 _IN_DOUBT: Final = frozenset({"timeout", "deadline", "unreachable", "server", "garbled"})
 _ABOUT_CONNECTIONS: Final = frozenset({"timeout", "deadline", "unreachable", "untrusted", "mixed_up"})
-
-
-class _Meaning(NamedTuple):
-    """The description, remedy and error of a kind of fault, and whether a retry may help."""
-
-    words: str
-    remedy: str
-    error: type[RequestError | CollectionNotFoundError]
-    passes: bool = False
-
-
-_MEANINGS: Final[Mapping[Kind, _Meaning]] = {
-    "timeout": _Meaning(
-        "the server did not answer in time",
-        "give the client a longer timeout, send less at a time, or look what keeps the server busy",
-        RequestTimeoutError,
-        passes=True,
-    ),
-    "deadline": _Meaning(
-        "the server did not answer in time",
-        "raise RetryConfig(deadline=…), send less at a time, or look what keeps the server busy",
-        RequestTimeoutError,
-        passes=True,
-    ),
-    "unreachable": _Meaning(
-        "the server could not be reached",
-        "make sure that the server runs, and that its address, port and TLS settings are right",
-        UnreachableError,
-        passes=True,
-    ),
-    "untrusted": _Meaning(
-        "the server's certificate is not trusted",
-        "give the client the certificate of the server's authority (ca_file=… of connect), and a name that is in it",
-        UnreachableError,
-    ),
-    "overloaded": _Meaning(
-        "the server has too much to do",
-        "send more slowly, or raise the server's limits",
-        RateLimitedError,
-        passes=True,
-    ),
-    "server": _Meaning("the server failed", "look into the server's log", ServerError, passes=True),
-    "garbled": _Meaning(
-        "the answer could not be read",
-        "make sure that nothing between here and the server changes its answers",
-        ServerError,
-        passes=True,
-    ),
-    "unsendable": _Meaning(
-        "the request cannot be sent as it is",
-        "look for spaces, line breaks or other forbidden characters in the client's key and headers",
-        RequestError,
-    ),
-    "too_large": _Meaning(
-        "the request is larger than the server takes",
-        "{smaller}, raise service.max_request_size_mb of the server, or connect with prefer_grpc=True, which has no "
-        "such limit",
-        RequestTooLargeError,
-    ),
-    "too_large_call": _Meaning(
-        "the request is larger than the client, or what is between here and the server, takes",
-        "{smaller}, or raise the limit of gRPC's messages there",
-        RequestTooLargeError,
-    ),
-    "over_budget": _Meaning(
-        "the request alone is more than the server's rate limit allows in a minute",
-        "{smaller}, or raise the limit with client.update_collection(name, strict_mode_config=…)",
-        RequestTooLargeError,
-    ),
-    "authentication": _Meaning(
-        "the server does not allow it", "give the client a key that may do this", AuthenticationError
-    ),
-    "expired": _Meaning(
-        "the server does not allow it: the token has expired",
-        "give the client a new one, or an auth_token_provider that returns a valid one for each request",
-        AuthenticationError,
-    ),
-    "no_token": _Meaning(
-        "the client's auth_token_provider raised an error",
-        "make sure that the function returns a token",
-        AuthenticationError,
-    ),
-    "mixed_up": _Meaning(
-        "the server speaks another protocol than the client",
-        "check https:// against http:// in the URL, and that the port is the one of REST or of gRPC (prefer_grpc=True)",
-        UnreachableError,
-    ),
-    "wrong_address": _Meaning(
-        "the server does not know this request",
-        "check the path of the client's URL, and that its address and port are those of a recent Qdrant server",
-        RequestRefusedError,
-    ),
-    "not_found": _Meaning(
-        "it is not there", "look at its name, or create it with ColbertCollection.create", CollectionNotFoundError
-    ),
-    "refused": _Meaning("the server refuses it", "look at what the server says about it", RequestRefusedError),
-    "limited": _Meaning(
-        "the server's strict mode does not allow it",
-        "keep to its limits, or lift them with client.update_collection(name, strict_mode_config=…)",
-        RequestRefusedError,
-    ),
-    "ended": _Meaning(
-        "the embedded engine crashed",
-        "find out what ends it (often a lack of memory)",
-        UnreachableError,
-        passes=True,
-    ),
-}
-_SMALLER: Final[Mapping[str, str]] = {
-    "upsert": "split the document",
-    "search": "search with fewer tokens, vectors or conditions",
-    "delete": "choose fewer documents at a time",
-}
 _GRPC_KINDS: Final[Mapping[str, Kind]] = {
     "DEADLINE_EXCEEDED": "timeout",
     "UNAVAILABLE": "unreachable",
@@ -242,7 +98,7 @@ class Fault:
     @property
     def retryable(self) -> bool:
         """Whether a retry may help."""
-        return _MEANINGS[self.kind].passes
+        return MEANINGS[self.kind].passes
 
     @property
     def connection(self) -> bool:
@@ -258,8 +114,8 @@ class Fault:
         self, *, operation: str, collection: str, attempts: int, address: tuple[str, int] | None = None
     ) -> RequestError | CollectionNotFoundError:
         """Return the exception for it."""
-        words, remedy, kind, _ = _MEANINGS[self.kind]
-        remedy = remedy.replace("{smaller}", _SMALLER.get(operation, "send less at a time"))
+        words, remedy, kind, _ = MEANINGS[self.kind]
+        remedy = remedy.replace("{smaller}", SMALLER.get(operation, "send less at a time"))
         times = "" if attempts == 1 else f" after {attempts} attempts"
         where = f" in collection {collection!r}" if collection else ""
         at = f"{address[0]}:{address[1]}: " if address and self.kind in _ABOUT_CONNECTIONS else ""
