@@ -29,6 +29,7 @@ _PAGE_IDS: Final = 256
 async def get(collection: OpenCollection, ids: DocumentId | Iterable[DocumentId]) -> list[Document]:
     """Fetch documents; see `ColbertCollection.get`."""
     await collection.notice(seconds=READ_SECONDS)
+    await collection.shards.require("read")
     config, names = collection.config, collection.further.names_without_encoder
     points = point_ids(ids, config.id_scheme)
     records = await collection.engine.retrieve(
@@ -57,6 +58,7 @@ async def delete(
     if ids is None:
         await collection.allowed(lambda limits: limits.check_filter(only, writes=True))
     await collection.require_words(word_keys(where))
+    await collection.shards.require("write")
     selector: models.PointIdsList | models.FilterSelector = models.FilterSelector(filter=only or models.Filter())
     if ids is not None:
         selector = models.PointIdsList(points=point_ids(ids, collection.config.id_scheme))
@@ -82,4 +84,5 @@ async def count(collection: OpenCollection, *, where: Where | None, filter: mode
     only = await documents_only(collection.engine, collection.name, chosen)
     await collection.allowed(lambda limits: limits.check_filter(only))
     await collection.require_words(word_keys(where))
+    await collection.shards.require("read")
     return await count_documents(collection.engine, collection.name, chosen)

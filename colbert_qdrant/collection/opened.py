@@ -13,6 +13,7 @@ from qdrant_client import models
 from colbert_qdrant.collection import artefacts, lifecycle
 from colbert_qdrant.collection.indexes import make_indexes, names_of
 from colbert_qdrant.collection.metadata import count_documents, documents_only, read_current_fingerprint
+from colbert_qdrant.collection.shards import Shards
 from colbert_qdrant.config import CollectionConfig
 from colbert_qdrant.config.names import require_stored_name
 from colbert_qdrant.encoders.further import FurtherVectors
@@ -60,6 +61,7 @@ class OpenCollection:
         complete: Whether every point has an encoding, as far as is known.
         fitting: Held while a fit runs.
         is_fitting: Whether one runs, and changes the encoding step by step.
+        shards: Its shards.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class OpenCollection:
         self.engine = engine
         self.encoder = encoder
         self.further = further
+        self.shards = Shards(name, engine, self.config)
         self.complete = False
         self._unencoded_writes = 0
         self._has_warned = False

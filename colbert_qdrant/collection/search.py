@@ -37,6 +37,7 @@ async def search(
     compute, config = collection.engine.runtime.compute, collection.config
     options = await collection.allowed(lambda limits: asked.within(limits, config))
     await collection.require_words(options.words)
+    await collection.shards.require("search")
     watch = Stopwatch()
     with telemetry.operation("search", mode=options.mode, queries=len(queries), limit=options.limit):
         tokens, further = await compute(collection.encode_queries, queries, options)
@@ -66,6 +67,7 @@ async def search_groups(
     capabilities.require("groups", what=f"group_by={group_by!r}", remedy="group the hits of search(limit=…)")
     options = await collection.allowed(lambda limits: asked.within(limits, config))
     await collection.require_words(options.words)
+    await collection.shards.require("search")
     with telemetry.operation("search", mode=options.mode, queries=1, limit=options.limit):
         tokens, further = await compute(collection.encode_queries, queries, options)
 
@@ -92,6 +94,7 @@ async def more_like(collection: OpenCollection, id: DocumentId, options: Checked
     """Find the documents that are most like a stored one; see `ColbertCollection.more_like`."""
     await collection.notice(seconds=READ_SECONDS)
     name, (point,) = collection.config.token_vector, point_ids([id], collection.config.id_scheme)
+    await collection.shards.require("search")
     records = await collection.engine.retrieve(collection.name, ids=[point], with_payload=False, with_vectors=[name])
     vectors = vectors_of(records[0]) if records else {}
     if name not in vectors:

@@ -11,7 +11,7 @@ from colbert_qdrant.collection.opened import WRITE_SECONDS
 from colbert_qdrant.collection.upsert import upsert
 from colbert_qdrant.documents import RejectedDocument
 from colbert_qdrant.encoders.base import encode_and_check
-from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, InvalidTokensError, RequestRefusedError
+from colbert_qdrant.errors import InvalidDocumentError, InvalidTokensError, RequestRefusedError
 from colbert_qdrant.points.convert import check_documents, make_point
 from colbert_qdrant.points.point import split_by_bytes
 
@@ -92,11 +92,7 @@ class DocumentWriter:
         self, documents: Sequence[Document], fde: FixedDimensionalEncoder | None, progress: ProgressReporter
     ) -> Written:
         collection, engine, config = self._collection, self._collection.engine, self._collection.config
-        if config.sharding == "custom" and engine.shard_key is None:
-            raise ConfigurationError(
-                f"collection {collection.name!r} has shard keys of its own: open it with shard_key=… to write into the "
-                "shards of one"
-            )
+        await collection.shards.require("write")
         payloads = check_documents(documents, config)
         tokens, encodings, further = await engine.runtime.compute(self._encode, documents, fde)
         await collection.allowed(lambda limits: limits.check_tokens(documents, tokens.lengths))

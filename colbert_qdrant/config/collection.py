@@ -81,7 +81,8 @@ class CollectionConfig:
         replication_factor: Copies of every shard; ``None`` is the server's default, one.
         write_consistency_factor: Copies that have to confirm a write; ``None`` is the server's default, one.
         sharding: ``"auto"``: documents are spread by their ids. ``"custom"``: whoever opens the collection says, with
-            ``shard_key``, which of the shard keys that ``client.create_shard_key`` made it is for.
+            ``shard_key``, which of the shard keys that ``client.create_shard_key`` made it is for. Ids are those of one
+            shard key: a document that is stored under two of them is there twice, for counts and searches, too.
         bm25: Adds a sparse vector of BM25 to every document, for hybrid searches; ``None``: there is none.
         dense: Further dense vectors, by name: made by an encoder of yours, or brought by the documents.
         sparse: Further sparse vectors, by name; likewise.

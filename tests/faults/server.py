@@ -97,7 +97,7 @@ class FaultyServer:
         read_only: Whether everything that changes something is forbidden, as to a read-only key.
         failure: What everything is answered with, if with anything.
         heads, texts: What came, headers with lower-case names, and path and body as they were.
-        cluster: Its shards and their copies.
+        cluster: Its shards and their copies; ``None``: that is not for this client.
         waiting: How many points are still to be indexed.
     """
 
@@ -124,7 +124,7 @@ class FaultyServer:
         self.failure: Answer | None = None
         self.heads: list[dict[str, str]] = []
         self.texts: list[bytes] = []
-        self.cluster: dict[str, Any] = cluster_of(Active=1)
+        self.cluster: dict[str, Any] | None = cluster_of(Active=1)
         self.waiting = 0
 
     def answer(self, method: str, path: str, body: dict[str, Any], size: int) -> Answer:
@@ -144,7 +144,7 @@ class FaultyServer:
 
     def _described(self, path: str) -> Answer | None:
         if path == "/collections/docs/cluster":
-            return result_of(self.cluster)
+            return failing(403, "Forbidden: no access") if self.cluster is None else result_of(self.cluster)
         if path == "/collections/docs/optimizations":
             return result_of({"summary": {**BUILT, "queued_points": self.waiting}, "running": []})
         return None

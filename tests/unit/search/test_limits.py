@@ -21,7 +21,7 @@ from colbert_qdrant import (
     MuveraConfig,
 )
 from tests.encoders import WordEncoder, random_texts
-from tests.faults.server import Answer, FaultyServer
+from tests.faults.server import Answer, FaultyServer, cluster_of
 from tests.grpc_server import Server, connect
 from tests.grpc_server import serving as serving_grpc
 
@@ -210,6 +210,7 @@ CUSTOM = replace(CONFIG, sharding="custom")
 
 
 def test_every_request_is_for_the_shards_of_the_key(server: FaultyServer, client: QdrantClient) -> None:
+    server.cluster = cluster_of(key="acme", Active=1)
     docs = ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CUSTOM, shard_key="acme")
     assert server.created is not None
     assert server.created["sharding_method"] == "custom"
@@ -230,7 +231,7 @@ def test_without_a_shard_key_everything_is_searched_and_nothing_is_written(
     docs = ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CUSTOM)
     docs.search("river")
     assert "shard_key" not in server.bodies[-1]["searches"][0]
-    with pytest.raises(ConfigurationError, match="shard keys of its own: open it with shard_key="):
+    with pytest.raises(ConfigurationError, match="a write is for the shards of one: open it with shard_key="):
         docs.upsert(DOCUMENTS[:1])
     assert server.ledger == {}
 
