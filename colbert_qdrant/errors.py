@@ -17,6 +17,7 @@
     └── EngineError                           the engine refused or failed
         ├── CollectionNotFoundError (LookupError)
         ├── CollectionExistsError
+        ├── DiskFullError                     an embedded store's disk has no room for what is to be written
         ├── StoreLockedError                  another process or client has the embedded store open
         ├── ForkedProcessError                an embedded store was carried through ``fork()``
         ├── RequestError                      a request failed, after all attempts
@@ -111,6 +112,10 @@ class CollectionNotFoundError(EngineError, LookupError):
 
 class CollectionExistsError(EngineError):
     """There is such a collection already."""
+
+
+class DiskFullError(EngineError):
+    """The disk of an embedded store has no room for what is to be written; nothing of it was."""
 
 
 class StoreLockedError(EngineError):

@@ -30,7 +30,8 @@ class EdgeClient(ReadMethods):
 
     Methods take an alias for a collection's name, except those that create or delete a collection. Only one client can
     have a folder open. Every method raises `ClosedError` after `close()`, `ForkedProcessError` in a process that was
-    forked from the one that opened it, and `CollectionNotFoundError` for a collection that does not exist.
+    forked from the one that opened it, and `CollectionNotFoundError` for a collection that does not exist. Those that
+    write raise `DiskFullError`, before they write anything, where less than 64 MiB of the disk would be left.
 
     Args:
         path: The folder of the store; it is created if it does not exist.

@@ -35,6 +35,7 @@ from colbert_qdrant.edge.points import (
 from colbert_qdrant.edge.queries import to_order, to_request
 from colbert_qdrant.edge.shapes import at_key, check_depth, check_vectors, json_bytes, layout_of, vector_bytes
 from colbert_qdrant.edge.shards import SHARD_NAME, open_shard
+from colbert_qdrant.edge.space import BYTES_ON_DISK, require_space, used_bytes
 from colbert_qdrant.edge.vector_changes import creation_operation, with_changes, with_vector, without_vector
 from colbert_qdrant.errors import ConfigurationError, EngineError
 
@@ -66,6 +67,7 @@ class Collection:
         self._folder = folder
         self._guard = threading.RLock()
         self._checkpoints = Checkpoints(self.checkpoint, durability)
+        self._point_bytes: float | None = None
         self._set_manifest(manifest)
 
     def close(self) -> None:
@@ -90,6 +92,7 @@ class Collection:
     def optimize(self) -> bool:
         """Builds the indexes; True if there was something to do."""
         with self._engine_call("optimize"):
+            require_space(self._folder, used_bytes(self._segments), f"{self._where}: its segments are built anew")
             changed = self.shard.optimize()
             self._flush()  # which deletes what was replaced
             return changed
@@ -102,6 +105,7 @@ class Collection:
     def change(self, metadata: Mapping[str, Any], vectors: Mapping[str, models.VectorParamsDiff]) -> None:
         """Merges metadata by top-level keys, where None deletes a key, and changes parameters of vectors."""
         with self._engine_call("update_collection"):
+            require_space(self._folder, 0, f"{self._where}: changing it")
             config = with_changes(self._manifest.config, self._where, vectors)
             changed = replace(self._manifest, config=config)
             changed.merge(metadata)
@@ -138,7 +142,7 @@ class Collection:
             changes = [edge.PointVectors(id, vectors) for id, vectors in made]
             condition = None if matching is None else to_filter(matching)
             size = sum(vector_bytes(self._layout, vectors) for _, vectors in made)
-            self._update(edge.UpdateOperation.update_vectors(changes, condition), size)
+            self._update(edge.UpdateOperation.update_vectors(changes, condition), size + self._copied(len(made)))
 
     def delete_vectors(self, names: Sequence[str], points: Selector) -> None:
         """Removes vectors from points."""
@@ -150,6 +154,8 @@ class Collection:
         """Keeps a file with the collection; None removes it."""
         path = self._attachment_path(file_name)
         with self._guard:
+            if data is not None:
+                require_space(self._folder, len(data), f"{self._where}: attaching {file_name!r}")
             self.checkpoint()
             if data is None:
                 remove_file(path)
@@ -285,9 +291,20 @@ class Collection:
         self._manifest = manifest
         self._layout = layout_of(params.vectors, params.sparse_vectors)
 
+    @property
+    def _segments(self) -> Path:
+        return self._folder / SHARD_NAME / "segments"
+
     def _flush(self) -> None:
         self.shard.flush()
         self._checkpoints.done()
+        self._point_bytes = None
+
+    def _copied(self, points: int) -> int:
+        """Returns about how many bytes a change of so many points copies: no segment that is built is changed."""
+        if self._point_bytes is None:
+            self._point_bytes = used_bytes(self._segments) / max(1, self.shard.info().points_count)
+        return int(points * self._point_bytes)
 
     def _write_manifest(self, manifest: Manifest) -> None:
         self.checkpoint()
@@ -323,6 +340,7 @@ class Collection:
 
     def _update(self, operation: edge.UpdateOperation, size: int = 0) -> None:
         """Carries out an operation that stores about so many bytes."""
+        require_space(self._folder, BYTES_ON_DISK * size, f"{self._where}: writing")
         self.shard.update(operation)
         self._checkpoints.wrote(size)
 
@@ -353,8 +371,10 @@ class Collection:
             check_depth(argument, "the payload")
         if isinstance(points, models.Filter):
             check_depth(points.model_dump(exclude_none=True), "the filter")
-            self._update(by_filter(to_filter(points), *arguments))
+            operation, count = by_filter(to_filter(points), *arguments), self.shard.info().points_count
         elif isinstance(points, (list, tuple)):
-            self._update(by_ids(list(points), *arguments))
+            operation, count = by_ids(list(points), *arguments), len(points)
         else:
             raise ConfigurationError(f"points are chosen by a list of ids or a filter, not by {points!r}")
+        size = count * json_bytes(arguments) + self._copied(count) if arguments else 0  # what is deleted takes none
+        self._update(operation, size)

@@ -5,7 +5,15 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from colbert_qdrant.errors import ClosedError, ColbertQdrantError, EngineError, SchemaMismatchError, StoreLockedError
+from colbert_qdrant.edge.space import REMEDY
+from colbert_qdrant.errors import (
+    ClosedError,
+    ColbertQdrantError,
+    DiskFullError,
+    EngineError,
+    SchemaMismatchError,
+    StoreLockedError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +27,7 @@ _KINDS: tuple[tuple[str, type[ColbertQdrantError], str], ...] = (
     ("Vector dimension error", SchemaMismatchError, ""),
     ("Wrong usage of", SchemaMismatchError, ""),
     ("WouldBlock", StoreLockedError, "; another process has its files open, perhaps a child that was forked"),
+    ("No space left on device", DiskFullError, f": {REMEDY}"),
     ("process cancelled by service", EngineError, _NO_SCORE),
     ("Shard is not initialized", ClosedError, "; the collection was closed meanwhile"),
 )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from colbert_qdrant.errors import CapabilityError, EngineError
+from colbert_qdrant.edge.space import REMEDY
+from colbert_qdrant.errors import CapabilityError, DiskFullError, EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,7 +25,7 @@ _WRITING = threading.Lock()
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Writes a file; raises `EngineError` if it cannot be written."""
+    """Writes a file; raises `EngineError` if it cannot be written, `DiskFullError` if there is no room for it."""
     temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
     try:
         with _WRITING:
@@ -34,6 +37,10 @@ def write_file(path: Path, data: bytes) -> None:
             temporary.replace(path)
             sync_folder(path.parent)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if error.errno == errno.ENOSPC:
+            raise DiskFullError(f"{path} cannot be written, for its disk is full: {REMEDY}") from error
         raise EngineError(f"{path} cannot be written: {error}") from error
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import qdrant_edge as edge
 
 from colbert_qdrant.edge.aliases import Aliases
+from colbert_qdrant.edge.checkpoints import CHECKPOINT_BYTES
 from colbert_qdrant.edge.collection import Collection
 from colbert_qdrant.edge.failures import engine_errors
 from colbert_qdrant.edge.files import remove_file, sync_folder, sync_tree
@@ -25,6 +26,7 @@ from colbert_qdrant.edge.manifest import FILE_NAME, Manifest, dump_models, to_js
 from colbert_qdrant.edge.names import check_name, fold_name
 from colbert_qdrant.edge.params import CreateParams, edge_config, with_segments
 from colbert_qdrant.edge.shards import SHARD_NAME, open_shard
+from colbert_qdrant.edge.space import OPENING, require_space
 from colbert_qdrant.edge.vector_changes import check_new_vectors
 from colbert_qdrant.errors import (
     ClosedError,
@@ -125,6 +127,7 @@ class Store:
         with self._exclusive_access():
             self._require_free(folder)
             self._aliases.require_none(name)
+            require_space(self._collections, 0, f"collection {name!r}: creating it")
             _remove(folder)  # what a crash left behind
             with engine_errors("create_collection", name):
                 config = edge_config(params)
@@ -184,6 +187,8 @@ class Store:
         if folder.name not in self.names():
             raise CollectionNotFoundError(f"there is no collection {name!r} in {self.path}")
         manifest = Manifest.read(folder)
+        again = CHECKPOINT_BYTES if self._lock.was_abandoned else 0
+        require_space(folder, again, f"collection {name!r}: opening it", reserve=OPENING)
         with engine_errors("load", name):
             shard = open_shard(folder, manifest)
         return Collection(name, folder, manifest, shard, self._durability)
