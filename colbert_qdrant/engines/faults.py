@@ -33,6 +33,8 @@ _MIXED_UP: Final = (
 """Parts of messages where one side speaks TLS, gRPC or HTTP/1.1, and the other does not."""
 
 _OVER_BUDGET: Final = "larger than rate limiter capacity"
+_PANICKED: Final = "panicked with message"
+_NO_INFERENCE: Final = "InferenceService URL not configured"
 _STRICT: Final = (". Help: ", " limit of ")
 """Parts of messages about a limit of strict mode."""
 _UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -40,7 +42,7 @@ _UNSENT_CALL: Final = ("failed to connect", "DNS resolution failed")
 """Parts of what gRPC says where there is no connection."""
 
 _WRITES: Final = frozenset({"upsert", "delete", "update_vectors", "delete_vectors", "set_payload"})
-_IN_DOUBT: Final = frozenset({"timeout", "deadline", "unreachable", "server", "garbled"})
+_IN_DOUBT: Final = frozenset({"timeout", "deadline", "unreachable", "server", "panicked", "garbled"})
 _ABOUT_CONNECTIONS: Final = frozenset({"timeout", "deadline", "unreachable", "untrusted", "mixed_up"})
 _GRPC_KINDS: Final[Mapping[str, Kind]] = {
     "DEADLINE_EXCEEDED": "timeout",
@@ -160,7 +162,7 @@ def _of_response(error: UnexpectedResponse) -> Fault:
         return Fault(kind="too_large", detail=detail)
     if status == 429 and _OVER_BUDGET in detail:
         return Fault(kind="over_budget", detail=detail)
-    kind = _HTTP_KINDS.get(status, "refused" if 400 <= status < 500 else "server")
+    kind = _HTTP_KINDS.get(status, "refused" if 400 <= status < 500 else _kind_of_failure(detail))
     if status == 404 and "No point with id" in detail:
         kind = "refused"
     elif status == 404 and _error_in(error.content) is None:  # a proxy's answer, or a server's that has no such path
@@ -193,7 +195,7 @@ def _of_call(error: RpcError) -> Fault:
     # a failed call has these, though the base class of its exceptions does not say so
     call: Any = error
     code, detail = call.code().name, str(call.details() or "")
-    kind = _GRPC_KINDS.get(code, "server")
+    kind = _GRPC_KINDS.get(code) or _kind_of_failure(detail)
     if code == "RESOURCE_EXHAUSTED" and "larger than max" in detail:
         kind = "too_large_call"
     if code == "RESOURCE_EXHAUSTED" and _OVER_BUDGET in detail:
@@ -218,6 +220,13 @@ def _kind_of_connection(message: str) -> Kind:
 
 def _of_provider(error: TokenProviderError) -> Fault:
     return Fault(kind="no_token", detail=_short(error), sent=False)
+
+
+def _kind_of_failure(detail: str) -> Kind:
+    """Tell failures of a server that every try would meet from those that may pass."""
+    if _NO_INFERENCE in detail:
+        return "refused"
+    return "panicked" if _PANICKED in detail else "server"
 
 
 def _of_garbled(error: Exception) -> Fault:

@@ -25,6 +25,7 @@ Kind = Literal[
     "untrusted",
     "overloaded",
     "server",
+    "panicked",
     "garbled",
     "unsendable",
     "too_large",
@@ -84,6 +85,11 @@ MEANINGS: Final[Mapping[Kind, Meaning]] = {
         passes=True,
     ),
     "server": Meaning("the server failed", "look into the server's log", ServerError, passes=True),
+    "panicked": Meaning(
+        "the server failed at this very request, and would fail again",
+        "look into its log, and change the points or the request that it is about",
+        ServerError,
+    ),
     "garbled": Meaning(
         "the answer could not be read",
         "make sure that nothing between here and the server changes its answers",
