@@ -34,6 +34,9 @@ class Keeper(Protocol):
     async def read(self, *, whosever: bool = False) -> bytes | None:
         """Read the artefact; ``None`` if there is none."""
 
+    async def holds(self, wanted: str) -> bool:
+        """Tell whether all of the artefact with a SHA-256 seems to be there."""
+
     async def store(self, data: bytes) -> None:
         """Store an artefact beside the one that is the collection's."""
 
@@ -186,6 +189,10 @@ class _FileKeeper:
 
     async def read(self, *, whosever: bool = False) -> bytes | None:  # noqa: ARG002 - a file has no other owner
         return await self._files.read(self._collection, FILE_NAME)
+
+    async def holds(self, wanted: str) -> bool:
+        data = await self.read()
+        return data is not None and digest(data) == wanted
 
     async def store(self, data: bytes) -> None:
         await self._files.write(self._collection, _NEXT_FILE_NAME, data)

@@ -113,6 +113,15 @@ class Companion:
             return None
         return await self._whole(found.manifest)
 
+    async def holds(self, wanted: str) -> bool:
+        """Tell whether all pieces of the artefact with a SHA-256 are there, without reading them."""
+        found = await self._look()
+        if found is None or found.manifest is None or found.manifest.get("digest") != wanted:
+            return False
+        count = found.manifest.get("chunks")
+        ids = [_piece_id(wanted, number) for number in range(min(count, _MOST_PIECES) if isinstance(count, int) else 0)]
+        return len(await self._engine.retrieve(self.name, ids=ids, with_payload=False)) == len(ids) == count
+
     async def store(self, data: bytes) -> None:
         """Store an artefact beside the one that is the collection's, in pieces that the server takes."""
         wanted, size, start, self._pieces = digest(data), _PIECE_BYTES, 0, []

@@ -199,6 +199,12 @@ class OpenCollection:
         """The fingerprint of the encoder of the stored tokens; empty if it is unknown."""
         return self._fingerprint.encoder
 
+    @property
+    def fitted_digest(self) -> str | None:
+        """The SHA-256 of the artefact of the encoding; ``None`` if it is not fitted, or needs no fit."""
+        found = self._fingerprint.fde.get("digest")
+        return found if isinstance(found, str) and self.config.fde.needs_fit else None
+
     async def check(self) -> None:
         """Compare the stored collection with this one; see `ColbertCollection.check`."""
         await lifecycle.open(self.name, engine=self.engine, encoder=self.encoder, config=self.config)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from colbert_qdrant.collection.aliases import real_name
+from colbert_qdrant.collection.artefacts import REMEMBERED, keeper_of, publish
 from colbert_qdrant.collection.companion import Companion
 from colbert_qdrant.collection.indexes import make_indexes, missing_indexes, names_of
-from colbert_qdrant.errors import AuthenticationError
+from colbert_qdrant.errors import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -63,6 +64,29 @@ async def _missing_indexes(collection: OpenCollection, info: models.CollectionIn
     return Problem(sentence=sentence, mend=mend) if missing else None
 
 
+async def _lost_artefact(collection: OpenCollection, _: models.CollectionInfo) -> Problem | None:
+    engine, wanted = collection.engine, collection.fitted_digest
+    data = None if wanted is None else REMEMBERED.get(wanted)
+    if wanted is None or data is None:  # opening it has read what is there, or failed
+        return None
+    keeper = await keeper_of(engine, collection.name, collection.tokens_of)
+    try:
+        if await keeper.holds(wanted):
+            return None
+    except RequestError:
+        return None
+
+    async def mend(_: Progress) -> str:
+        await publish(engine, collection.name, data, encoder=collection.tokens_of, replace=True)
+        return f"The fitted encoding was written to {keeper.place} again."
+
+    sentence = (
+        f"The fitted encoding is missing in {keeper.place}, or not whole: this process remembers it, and no other can "
+        f"open {collection.name!r}. Call repair()."
+    )
+    return Problem(sentence=sentence, mend=mend)
+
+
 async def _few_copies(collection: OpenCollection, info: models.CollectionInfo) -> Problem | None:
     engine, copies = collection.engine, info.config.params.replication_factor or 1
     if not collection.config.fde.needs_fit or copies == 1 or engine.files is not None:
@@ -71,7 +95,7 @@ async def _few_copies(collection: OpenCollection, info: models.CollectionInfo) -
     try:
         if not await companion.lacks_copies():
             return None
-    except AuthenticationError:
+    except RequestError:
         return None
 
     async def mend(_: Progress) -> str:
@@ -85,5 +109,5 @@ async def _few_copies(collection: OpenCollection, info: models.CollectionInfo) -
     return Problem(sentence=sentence, mend=mend)
 
 
-_FINDINGS: Final[tuple[Finding, ...]] = (_missing_indexes, _few_copies)
-"""All that is looked for, without writing anything; a key that may not look finds nothing."""
+_FINDINGS: Final[tuple[Finding, ...]] = (_missing_indexes, _lost_artefact, _few_copies)
+"""All that is looked for, without writing anything; what cannot be looked at is no problem."""

@@ -635,6 +635,23 @@ def test_a_lost_or_altered_artefact_is_an_error(
     assert "worthless without it" in str(caught.value)
 
 
+@pytest.mark.parametrize("damage", [lose_artefact, cut_artefact])
+def test_a_process_that_remembers_a_lost_artefact_writes_it_again(
+    fitted: ColbertCollection,
+    client: Client,
+    engine: Engine,
+    encoder: WordEncoder,
+    damage: Callable[[Client, Engine], None],
+) -> None:
+    damage(client, engine)
+    (sentence,) = fitted.check()
+    assert f"no other can open '{engine.name}'. Call repair()" in sentence
+    assert len(fitted.repair()) == 1
+    assert fitted.check() == ()
+    REMEMBERED.clear()
+    assert_searches_right(ColbertCollection.open(engine.name, client=client, encoder=encoder))
+
+
 def test_another_encoder_is_named_also_when_its_tokens_have_other_dimensions(
     fitted: ColbertCollection, client: Client, engine: Engine
 ) -> None:
