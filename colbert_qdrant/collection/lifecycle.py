@@ -70,9 +70,7 @@ async def create(name: str, *, engine: Engine, encoder: LateInteractionEncoder, 
         raise CollectionExistsError(f"collection {name!r} exists already: use ColbertCollection.open, or drop it first")
     if config.fde.needs_fit:
         await artefacts.require_free(engine, name)
-    fde = await engine.runtime.compute(make_encoder, config.fde, token_dim=encoder.dim)
-    tokens_of = await engine.runtime.compute(encoder.fingerprint)
-    fingerprint = await engine.runtime.compute(fingerprint_of, config, encoder, fde, tokens_of=tokens_of)
+    fde, fingerprint = await _first_fingerprint(engine, encoder, config)
     arguments = creation_arguments(config, fde_dim=config.fde.dim, token_dim=encoder.dim, capabilities=capabilities)
     if capabilities.has("metadata"):
         arguments["metadata"] = to_metadata(fingerprint)
@@ -90,6 +88,18 @@ async def create(name: str, *, engine: Engine, encoder: LateInteractionEncoder, 
             with contextlib.suppress(EngineError):
                 await engine.delete_collection(name)
         raise
+
+
+async def finish(name: str, *, engine: Engine, encoder: LateInteractionEncoder, config: CollectionConfig) -> None:
+    """Write the fingerprint that a `create` which died did not come to, where servers keep no metadata."""
+    if (await engine.capabilities()).has("metadata"):
+        return
+    info = await engine.get_collection(name)
+    if info.points_count or await read_fingerprint(engine, name, info) is not None:
+        return
+    check_schema(info, config, fde_dim=config.fde.dim, token_dim=encoder.dim, collection=name)
+    _, fingerprint = await _first_fingerprint(engine, encoder, config)
+    await write_to_reserved_point(engine, name, to_metadata(fingerprint))
 
 
 async def open(
@@ -128,6 +138,15 @@ async def open(
     stored.require_equal(actual, collection=name)
     limits, missing = Limits.of(info, settings.token_vector), await missing_indexes(engine, settings, info)
     return Stored(settings, fde, limits, stored, missing)
+
+
+async def _first_fingerprint(
+    engine: Engine, encoder: LateInteractionEncoder, config: CollectionConfig
+) -> tuple[FixedDimensionalEncoder | None, Fingerprint]:
+    """Return the encoding and the fingerprint of a collection that is new."""
+    fde = await engine.runtime.compute(make_encoder, config.fde, token_dim=encoder.dim)
+    tokens_of = await engine.runtime.compute(encoder.fingerprint)
+    return fde, await engine.runtime.compute(fingerprint_of, config, encoder, fde, tokens_of=tokens_of)
 
 
 def _check_shard_key(engine: Engine, config: CollectionConfig, name: str) -> None:

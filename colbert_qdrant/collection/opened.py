@@ -102,8 +102,8 @@ class OpenCollection:
         require_stored_name(name)
         create = how == "create" or (how == "open_or_create" and not await engine.collection_exists(name))
         stored, encoders, compute = None, vector_encoders or {}, engine.runtime.compute
+        settings = config or CollectionConfig()
         if create:
-            settings = config or CollectionConfig()
             further = await compute(FurtherVectors, settings, encoders, await engine.capabilities())
             creating = lifecycle.create(name, engine=engine, encoder=encoder, config=settings)
             try:
@@ -112,6 +112,8 @@ class OpenCollection:
                 if how == "create":
                     raise  # else somebody else created it in the meantime
         if stored is None:
+            if how == "open_or_create":
+                await lifecycle.finish(name, engine=engine, encoder=encoder, config=settings)
             stored = await lifecycle.open(name, engine=engine, encoder=encoder, config=config)
             further = await compute(FurtherVectors, stored.config, encoders, await engine.capabilities())
             await _make_missing_indexes(engine, name, stored.missing_indexes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -12,7 +14,7 @@ from qdrant_client import QdrantClient
 from colbert_qdrant import AuthenticationError, ColbertCollection, EdgeClient
 from tests.encoders import WordEncoder
 from tests.faults.engine import EngineServer
-from tests.faults.server import serving
+from tests.faults.server import Answer, failing, serving
 from tests.faults.test_http import CONFIG, DOCUMENTS
 
 if TYPE_CHECKING:
@@ -49,6 +51,10 @@ def create_and_die(client: Any) -> None:
             ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=INDEXED)
 
 
+def open_or_create(client: Any) -> ColbertCollection:
+    return ColbertCollection.open_or_create("docs", client=client, encoder=WordEncoder(), config=INDEXED)
+
+
 def reopened(client: Any) -> ColbertCollection:
     return ColbertCollection.open("docs", client=client, encoder=WordEncoder())
 
@@ -68,6 +74,33 @@ def test_opening_makes_the_indexes_that_a_create_did_not_come_to(
     assert docs.count() == 3
     if isinstance(client, EdgeClient):
         client.close()
+
+
+@pytest.mark.parametrize("version", ["1.15.0", "1.19.0"])
+def test_a_create_that_died_at_any_request_is_finished_by_the_next(
+    engine: EngineServer, remote: QdrantClient, version: str
+) -> None:
+    engine.version = version
+    for number in itertools.count(1):
+        calls = itertools.count(1)
+
+        def die(method: str, path: str, body: Any, number: int = number, calls: Any = calls) -> Answer | None:
+            return failing(401, "dead") if method != "GET" and next(calls) >= number else None
+
+        engine.fault = die
+        died = False
+        with contextlib.suppress(AuthenticationError):
+            died = True
+            open_or_create(remote)
+            died = False
+        engine.fault = lambda method, path, body: None
+        docs = open_or_create(remote)
+        assert docs.info().indexes == {"team": "keyword", "year": "integer"}
+        assert docs.check() == ()
+        docs.drop()
+        if not died:
+            break
+    assert number > 3
 
 
 def test_a_key_that_may_not_write_opens_a_collection_without_its_indexes(
