@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.fde import FixedDimensionalEncoder
     from colbert_qdrant.migrate.job import MigrationJob
     from colbert_qdrant.migrate.plan import MigrationPlan
+    from colbert_qdrant.migrate.source import Source
 
 _OF_SERVERS: Final = ("max_indexing_threads", "on_disk", "inline_storage", "memory")
 """The settings of a graph that embedded engines do not know."""
@@ -161,7 +162,8 @@ def _creation_arguments(job: MigrationJob, capabilities: Capabilities) -> dict[s
     """Return the arguments of ``create_collection`` for the target.
 
     Vectors that are copied keep their parameters. What the source sets for all of its vectors is given to each of them,
-    so that it does not hold for added ones.
+    so that it does not hold for added ones; only the graphs of tenants are built for encodings, too. On the same server
+    the target gets the source's shards, optimizer and log.
     """
     plan, source, config = job.plan, job.source, job.plan.config
     arguments = creation_arguments(config, fde_dim=config.fde.dim, token_dim=plan.token_dim, capabilities=capabilities)
@@ -176,8 +178,24 @@ def _creation_arguments(job: MigrationJob, capabilities: Capabilities) -> dict[s
     if sparse:
         arguments["sparse_vectors_config"] = sparse
     if job.same_engine and capabilities.has("sharding"):
-        arguments = {**cluster_settings(source.info.config.params), **arguments}
+        arguments = {**cluster_settings(source.info.config.params), **arguments, **_inherit(source, config.segments)}
+    if (payload_m := source.info.config.hnsw_config.payload_m) is not None:
+        vectors[config.fde_vector].hnsw_config.payload_m = payload_m
     return arguments
+
+
+def _inherit(source: Source, segments: int | None) -> dict[str, Any]:
+    """Return the source's settings of the optimizer, but for a number of segments that the user wants, and its log."""
+    config = source.info.config  # of other classes than what is sent
+    optimizers = config.optimizer_config.model_dump(exclude_none=True, exclude_unset=True)
+    if segments is not None:
+        optimizers["default_segment_number"] = segments
+    inherited: dict[str, Any] = {"optimizers_config": models.OptimizersConfigDiff(**optimizers)}
+    if config.wal_config is not None:
+        inherited["wal_config"] = models.WalConfigDiff(
+            **config.wal_config.model_dump(exclude_none=True, exclude_unset=True)
+        )
+    return inherited
 
 
 async def _create_indexes(job: MigrationJob, capabilities: Capabilities) -> None:

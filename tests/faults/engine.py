@@ -30,7 +30,7 @@ class EngineServer(FaultyServer):
         version, read_only: As in the base class.
         status: What collections say of themselves, asked one after another; ``"green"`` after these.
         asleep: Whether collections are grey, as after a restart, until their optimizers are asked to go on.
-        strict, graphs, quantizations, params: Settings of collections that local mode has not.
+        strict, graphs, quantizations, params, configs: Settings of collections that local mode has not.
         indexes: Payload indexes, by collection and key.
         victim: Gives the process that is killed by the request of number ``deadly``.
         deadly: The request, and whether it is done first; ``None``: nobody is killed.
@@ -45,6 +45,7 @@ class EngineServer(FaultyServer):
         self.strict: dict[str, dict[str, Any]] = {}
         self.graphs: dict[str, dict[str, Any]] = {}
         self.quantizations: dict[str, dict[str, Any]] = {}
+        self.configs: dict[str, dict[str, Any]] = {}
         self.params: dict[str, dict[str, Any]] = {}
         self.indexes: dict[str, dict[str, Any]] = {}
         self.metadata: dict[str, dict[str, Any]] = {}
@@ -155,6 +156,7 @@ class EngineServer(FaultyServer):
         config["metadata"] = self.metadata[name] if self._has(16) else None
         config["params"] |= {"shard_number": 1, "replication_factor": 1, **self.params.get(name, {})}
         config["hnsw_config"] |= self.graphs.get(name, {})
+        config |= self.configs.get(name, {})
         config["quantization_config"] = self.quantizations.get(name)
         config["strict_mode_config"] = self.strict.get(name)
         info["payload_schema"] = {key: _index(schema) for key, schema in self.indexes[name].items()}

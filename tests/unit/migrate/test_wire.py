@@ -222,6 +222,10 @@ def test_settings_of_the_source_hold_for_the_vectors_that_are_copied_and_for_no_
     server.params["docs"] = {"shard_number": 3, "replication_factor": 2, "write_consistency_factor": 2}
     server.graphs["docs"] = {"m": 40, "ef_construct": 222, "payload_m": 8}
     server.quantizations["docs"] = {"scalar": {"type": "int8", "quantile": 0.98}}
+    server.configs["docs"] = {
+        "optimizer_config": {"deleted_threshold": 0.4, "default_segment_number": 3, "flush_interval_sec": 7},
+        "wal_config": {"wal_capacity_mb": 64, "wal_segments_ahead": 2},
+    }
     client.create_payload_index("docs", "meta.n", INTEGER)
     client.create_payload_index(
         "docs", "document", models.TextIndexParams(type=models.TextIndexType.TEXT, min_token_len=3, lowercase=True)
@@ -239,7 +243,12 @@ def test_settings_of_the_source_hold_for_the_vectors_that_are_copied_and_for_no_
     assert dense["quantization_config"] == server.quantizations["docs"]
     assert "quantization_config" not in created["vectors"]["fde"]
     assert created["vectors"]["fde"]["hnsw_config"]["m"] == CollectionConfig().hnsw.m
+    assert created["vectors"]["fde"]["hnsw_config"]["payload_m"] == 8  # a tenant's own graph
     assert created["vectors"]["colbert"]["hnsw_config"] == {"m": 0, "payload_m": 0}
+    assert {name: created[name] for name in ("optimizers_config", "wal_config")} == {
+        "optimizers_config": server.configs["docs"]["optimizer_config"],
+        "wal_config": server.configs["docs"]["wal_config"],
+    }
     assert created["sparse_vectors"] == {"words": {"modifier": "idf"}}
     assert server.indexes["new"] == server.indexes["docs"]
     assert server.indexes["new"]["tenant"] == {"type": "keyword", "is_tenant": True}
