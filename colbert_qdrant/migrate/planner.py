@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from qdrant_client import models
+
 from colbert_qdrant.collection import artefacts
 from colbert_qdrant.collection.metadata import count_documents
 from colbert_qdrant.config.names import require_collection_name, require_stored_name
@@ -18,6 +20,7 @@ from colbert_qdrant.migrate.risks import (
     risk_of_encoder,
     risk_of_target,
     risks_of_engines,
+    risks_of_gaps,
     risks_of_points,
     risks_of_rollback,
 )
@@ -30,8 +33,6 @@ from colbert_qdrant.search.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from qdrant_client import models
 
     from colbert_qdrant.encoders import LateInteractionEncoder
     from colbert_qdrant.engines import Engine
@@ -93,6 +94,7 @@ async def _try_out(job: MigrationJob, sample: Sample, *, allow_irreversible: boo
         risks += risks_of_rollback(job, allowed=allow_irreversible)
     other = await compute(risk_of_encoder, job, converter, sample.records)
     risks += [] if other is None else [other]
+    risks += risks_of_gaps(plan, await _count_gaps(job))
     if not any(risk.blocks for risk in risks):
         plan = replace(plan, costs=await compute(measure_costs, sample, converter, plan.config, binary=engine.binary))
     if await engine.collection_exists(plan.target) and not job.in_place:
@@ -102,6 +104,18 @@ async def _try_out(job: MigrationJob, sample: Sample, *, allow_irreversible: boo
         elif not await is_blank(engine, plan):
             risks.append(risk_of_target(plan.target))
     return replace(job, plan=replace(plan, risks=tuple(risks)))
+
+
+async def _count_gaps(job: MigrationJob) -> int:
+    """Count the points that have either token vectors or an encoding, where both are stored."""
+    engine, config = job.source_engine, job.plan.config
+    if job.plan.encoding != "stored" or not (await engine.capabilities()).has("has_vector"):
+        return 0
+    tokens, fde = [models.HasVectorCondition(has_vector=name) for name in (config.token_vector, config.fde_vector)]
+    only: list[models.Condition] = [
+        models.Filter(must=[one], must_not=[other]) for one, other in ((tokens, fde), (fde, tokens))
+    ]
+    return await count_documents(engine, job.source.name, job.source.narrow(models.Filter(should=only)))
 
 
 async def _count_texts(job: MigrationJob, converter: Converter, sample: Sequence[models.Record]) -> tuple[int, int]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.capabilities import Capabilities
     from colbert_qdrant.migrate.convert import Converter
     from colbert_qdrant.migrate.job import MigrationJob
+    from colbert_qdrant.migrate.plan import MigrationPlan
     from colbert_qdrant.migrate.source import Source
 
 _COMPARED: Final = 8
@@ -108,6 +109,17 @@ def risks_of_rollback(job: MigrationJob, *, allowed: bool) -> Iterator[Risk]:
             problem="the collection has one unnamed vector, and rollback() cannot make such a schema again: Haystack's "
             "QdrantDocumentStore, for one, refuses what it leaves",
             remedy="use strategy='blue_green', or allow_irreversible=True if nobody needs the old schema",
+        )
+
+
+def risks_of_gaps(plan: MigrationPlan, points: int) -> Iterator[Risk]:
+    """Look at the points that have either token vectors or an encoding: no search finds those as it should."""
+    if points:
+        yield _block(
+            f"{points:,} points have only one of {plan.config.token_vector!r} and {plan.config.fde_vector!r}, as no "
+            "target may",
+            "write or delete what they lack, or plan with another encoding, which all points get "
+            "(config=CollectionConfig(fde=…, fde_vector=…))",
         )
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from colbert_qdrant.engines import Client
+    from colbert_qdrant.migrate.plan import Strategy
 
 DENSE = models.VectorParams(size=DIM, distance=models.Distance.DOT)
 
@@ -196,11 +197,10 @@ def test_encodings_that_the_source_lacks(client: Client) -> None:
     WRITERS["fastembed-dot"](client, "docs")  # type: ignore[arg-type]
     fde = Migration.plan(client, "docs", "new").details.config.fde_vector
     client.delete_vectors("docs", [fde], points=list(everything(client, "docs"))[:1])
-    migration = Migration.plan(client, "docs", "new")
-    migration.run()
-    (reason,) = migration.verify().reasons
-    assert "so it is in the source" in reason
-    migration.cleanup(confirm=lambda _: True)
+    strategies: list[Strategy] = ["blue_green", "in_place"]
+    for strategy in strategies:
+        with pytest.raises(MigrationError, match="1 points have only one of 'colbert' and 'muvera'"):
+            Migration.plan(client, "docs", strategy=strategy).run()
     config = CollectionConfig(fde=FDE, fde_vector="another")  # as it is told
     migration = Migration.plan(client, "docs", "new", config=config)
     migration.run()
