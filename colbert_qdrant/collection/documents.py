@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from qdrant_client import models
 
-from colbert_qdrant.collection.metadata import count_documents, documents_only
+from colbert_qdrant.collection.metadata import documents_only
 from colbert_qdrant.collection.opened import READ_SECONDS
-from colbert_qdrant.collection.scroll import scroll_points
 from colbert_qdrant.errors import ConfigurationError, RequestTooLargeError
 from colbert_qdrant.points.convert import to_document
 from colbert_qdrant.points.ids import canonical_id, point_ids
+from colbert_qdrant.search.execute import keep_to_limits
 from colbert_qdrant.search.filters import combine_filters, word_keys
 
 if TYPE_CHECKING:
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.documents import Document, DocumentId
     from colbert_qdrant.engines.base import PointId
     from colbert_qdrant.search.filters import Where
-
-_PAGE_IDS: Final = 256
-"""Documents deleted at once where a server allows no more."""
+    from colbert_qdrant.search.limits import Limits
 
 
 async def get(collection: OpenCollection, ids: DocumentId | Iterable[DocumentId]) -> list[Document]:
@@ -54,27 +52,28 @@ async def delete(
     chosen = combine_filters(filter, where)
     if (ids is None) == (chosen is None):
         raise ConfigurationError("delete needs either ids=… or a filter (where=… or filter=…), and not both")
-    only = await documents_only(collection.engine, collection.name, chosen)
-    if ids is None:
-        await collection.allowed(lambda limits: limits.check_filter(only, writes=True))
-    await collection.require_words(word_keys(where))
     await collection.shards.require("write")
-    selector: models.PointIdsList | models.FilterSelector = models.FilterSelector(filter=only or models.Filter())
     if ids is not None:
-        selector = models.PointIdsList(points=point_ids(ids, collection.config.id_scheme))
-        if not selector.points:
-            return  # not every engine takes none for an answer
+        points = point_ids(ids, collection.config.id_scheme)
+        await collection.notice()
+        if points:  # not every engine takes none for an answer
+            await collection.engine.delete(collection.name, points_selector=models.PointIdsList(points=points))
+        return
+    only = await documents_only(collection.engine, collection.name, chosen)
+
+    async def delete(limits: Limits) -> None:
+        limits.check_filter(only, writes=True)
+        await collection.engine.delete(
+            collection.name, points_selector=models.FilterSelector(filter=only or models.Filter())
+        )
+
+    await collection.require_words(word_keys(where))
     await collection.notice()
     try:
-        await collection.engine.delete(collection.name, points_selector=selector)
-    except RequestTooLargeError:
-        if ids is not None:
-            raise
-        # a rate limit counts all documents that match as one request
-        size = min(_PAGE_IDS, collection.limits.query_limit or _PAGE_IDS)
-        async for page in scroll_points(collection.engine, collection.name, chosen, limit=lambda: size):
-            some = models.PointIdsList(points=[record.id for record in page])
-            await collection.engine.delete(collection.name, points_selector=some)
+        await keep_to_limits(collection, delete)
+    except RequestTooLargeError:  # a rate limit counts all documents that match as one request
+        async for page in collection.id_pages(chosen):
+            await collection.engine.delete(collection.name, points_selector=models.PointIdsList(points=page))
 
 
 async def count(collection: OpenCollection, *, where: Where | None, filter: models.Filter | None) -> int:
@@ -82,7 +81,11 @@ async def count(collection: OpenCollection, *, where: Where | None, filter: mode
     chosen = combine_filters(filter, where)
     await collection.notice(seconds=READ_SECONDS)
     only = await documents_only(collection.engine, collection.name, chosen)
-    await collection.allowed(lambda limits: limits.check_filter(only))
+
+    async def count(limits: Limits) -> int:
+        limits.check_filter(only)
+        return await collection.engine.count(collection.name, only)
+
     await collection.require_words(word_keys(where))
     await collection.shards.require("read")
-    return await count_documents(collection.engine, collection.name, chosen)
+    return await keep_to_limits(collection, count)

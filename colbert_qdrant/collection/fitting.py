@@ -20,6 +20,7 @@ from colbert_qdrant.errors import (
     ConfigurationError,
     RequestError,
     RequestRefusedError,
+    RequestTooLargeError,
 )
 from colbert_qdrant.fde import encoder_from_bytes, fit_encoder, learns_from_queries
 from colbert_qdrant.points.texts import text_of
@@ -180,7 +181,12 @@ class Fitter:
         await collection.declare(None, collection.config)
         names = [collection.config.fde_vector]
         everything = await documents_only(self._engine, self._name, None) or models.Filter()
-        await self._engine.delete_vectors(self._name, vectors=names, points=everything)
+        try:
+            await self._engine.delete_vectors(self._name, vectors=names, points=everything)
+        except RequestTooLargeError:  # a rate limit counts all points as one request
+            async for page in collection.id_pages(None):
+                some = models.Filter(must=[models.HasIdCondition(has_id=page)])
+                await self._engine.delete_vectors(self._name, vectors=names, points=some)
 
     async def _fill(self, *, progress: bool | ProgressReporter) -> None:
         """Add the encoding to the points that lack it, in one pass: later writes bring their own."""

@@ -13,6 +13,7 @@ from qdrant_client import models
 from colbert_qdrant.collection import artefacts, lifecycle
 from colbert_qdrant.collection.indexes import make_indexes, names_of
 from colbert_qdrant.collection.metadata import count_documents, documents_only, read_current_fingerprint
+from colbert_qdrant.collection.scroll import scroll_points
 from colbert_qdrant.collection.shards import Shards
 from colbert_qdrant.config import CollectionConfig
 from colbert_qdrant.config.names import require_stored_name
@@ -25,11 +26,12 @@ from colbert_qdrant.search.limits import Limits
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from colbert_qdrant.collection.lifecycle import Stored
     from colbert_qdrant.encoders import LateInteractionEncoder, VectorEncoder
     from colbert_qdrant.engines import Engine
+    from colbert_qdrant.engines.base import PointId
     from colbert_qdrant.fde import FixedDimensionalEncoder
     from colbert_qdrant.search.options import CheckedOptions
     from colbert_qdrant.search.request import RequestBuilder, SearchRequest
@@ -40,6 +42,7 @@ READ_SECONDS: Final = 2.0
 """Searches ask at most so often whether the name still stands for the collection that was opened."""
 WRITE_SECONDS: Final = 0.1
 """Of one write, a request that follows another so soon does not ask again."""
+_PAGE_IDS: Final = 256
 
 Checked = TypeVar("Checked")
 
@@ -259,6 +262,14 @@ class OpenCollection:
     async def read_limits(self) -> Limits:
         """Ask the server for its limits."""
         return Limits.of(await self.engine.get_collection(self.name), self.config.token_vector)
+
+    async def id_pages(self, chosen: models.Filter | None) -> AsyncIterator[list[PointId]]:
+        """Read the ids of the documents that match a filter, in pages that one write may be about."""
+        limits = self.limits = await self.read_limits()
+        bounds = (limits.query_limit, limits.upsert_batch, limits.condition_size)
+        size = min(_PAGE_IDS, *(bound or _PAGE_IDS for bound in bounds))
+        async for page in scroll_points(self.engine, self.name, chosen, limit=lambda: size):
+            yield [record.id for record in page]
 
     async def max_upsert(self) -> int | None:
         """Ask the server how many points it takes at once; ``None`` for any number."""

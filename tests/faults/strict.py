@@ -21,8 +21,23 @@ def refusal(strict: Mapping[str, Any], indexed: Mapping[str, Any], rest: str, bo
     """
     if not strict.get("enabled", True):
         return None
+    if rest in _WRITES and _cost(body) > strict.get("write_rate_limit", 10**9):
+        return over_budget("Write")
     said = next(_problems(strict, indexed, rest, body), None)
     return None if said is None else failing(400, f"Bad request: {said}")
+
+
+_WRITES = ("points", "points/vectors", "points/delete", "points/vectors/delete")
+
+
+def _cost(body: dict[str, Any]) -> int:
+    """What a write costs: each point, and as many as there may be where a filter does not name them."""
+    if "ids" in body:
+        return 0  # a read
+    if "points" in body:
+        return len(body["points"] or [])
+    named = [each["has_id"] for each in _conditions(body["filter"]) if "has_id" in each]
+    return min(map(len, named), default=1_000)
 
 
 def over_budget(kind: str) -> Answer:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import grpc
 import pytest
-from qdrant_client import QdrantClient, models
+from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
 from colbert_qdrant import (
+    AsyncColbertCollection,
     ColbertCollection,
     CollectionConfig,
     Document,
@@ -31,6 +33,8 @@ from tests.faults.strict import over_budget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from colbert_qdrant import SearchHits
 
 CONFIG = CollectionConfig(fde=MuveraConfig(k_sim=2, dim_proj=4, r_reps=2))
 QUICK = RetryConfig(attempts=6, first_wait=0.001, longest_wait=0.01, deadline=20)
@@ -121,6 +125,20 @@ def test_ids(server: FaultyServer, docs: ColbertCollection, kind: str) -> None:
         id for body in server.bodies if JUDGES[kind](body, len(json.dumps(body))) is None for id in body["points"]
     ]
     assert deleted == [str(point_id(id)) for id in few]
+
+
+def test_awaited_it_is_the_same(server: FaultyServer) -> None:
+    async def search() -> list[SearchHits]:
+        client = AsyncQdrantClient(host="127.0.0.1", port=server.port, check_compatibility=False)
+        arguments: Any = {"client": client, "encoder": WordEncoder(), "config": CONFIG, "retry": QUICK}
+        docs = await AsyncColbertCollection.create("docs", **arguments)
+        server.judge = refused(30_000)
+        server.judge = found(server)
+        hits = await docs.search_batch(QUERIES, mode="exact")
+        await client.close()
+        return hits
+
+    assert [each[0].score for each in asyncio.run(search())] == list(range(40))
 
 
 def test_vectors(server: FaultyServer, client: QdrantClient, docs: ColbertCollection) -> None:

@@ -25,8 +25,8 @@ from colbert_qdrant.migrate import Migration
 from colbert_qdrant.search.limits import Limits
 from tests.encoders import WordEncoder, random_texts
 from tests.faults.engine import EngineServer
-from tests.faults.server import Answer, failing, serving
-from tests.faults.strict import over_budget, refusal
+from tests.faults.server import failing, serving
+from tests.faults.strict import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,17 +92,18 @@ def test_a_migration_where_exact_counts_are_forbidden(engine: EngineServer, remo
     assert engine.raw.count("new").count == 40
 
 
-def test_a_delete_that_matches_more_than_a_minute_allows(engine: EngineServer, remote: QdrantClient) -> None:
-    """A server counts all documents that match: one request can never delete them."""
-    docs = create(remote)
+def test_writes_that_are_more_than_a_minute_allows(engine: EngineServer, remote: QdrantClient) -> None:
+    """A server counts all documents that a filter matches: one request can never delete them."""
+    docs = create(remote, LEMUR)
     docs.ingest(DOCUMENTS)
-
-    def fault(method: str, path: str, body: Any) -> Answer | None:
-        return over_budget("Write") if path.endswith("/delete") and len(body.get("points", DOCUMENTS)) > 20 else None
-
-    engine.fault = fault
+    engine.strict["docs"] = {"enabled": True, "write_rate_limit": 6}
+    docs.fit(refit=True)
+    assert docs.ingest(DOCUMENTS).documents == docs.count() == 40
+    assert docs.search("river", limit=1)
     docs.delete(where={"year": {"gte": 2001}})
     assert docs.count() == docs.count(where={"year": 2000}) == 8
+    docs.delete(ids=range(40))
+    assert docs.count() == 0
 
 
 def test_no_condition_is_hidden_in_filters(engine: EngineServer, remote: QdrantClient) -> None:
@@ -244,6 +245,20 @@ def test_limits_that_were_tightened_are_read_again(engine: EngineServer, remote:
     assert len(docs.search("river", limit=7)) == 7
     engine.strict["docs"] = {"enabled": False}
     assert len(docs.search("river")) == 10
+
+
+def test_filters_that_are_not_allowed_any_more_are_named(engine: EngineServer, remote: QdrantClient) -> None:
+    docs = create(remote)
+    docs.ingest(DOCUMENTS)
+    engine.strict["docs"] = {
+        "enabled": True,
+        "unindexed_filtering_retrieve": False,
+        "unindexed_filtering_update": False,
+    }
+    for call in (docs.count, docs.delete, lambda **options: docs.search("river", **options)):
+        docs._opened.limits = Limits()
+        with pytest.raises(ConfigurationError, match=r"\['year'\] have none: create them with"):
+            call(where={"year": 2001})
 
 
 def test_batches_get_smaller_where_the_limit_of_writes_did(engine: EngineServer, remote: QdrantClient) -> None:
