@@ -10,7 +10,7 @@ from qdrant_client import models
 from colbert_qdrant.collection import artefacts
 from colbert_qdrant.collection.metadata import count_documents
 from colbert_qdrant.config.names import require_collection_name, require_stored_name
-from colbert_qdrant.errors import ConfigurationError, MigrationError
+from colbert_qdrant.errors import AuthenticationError, ConfigurationError, MigrationError
 from colbert_qdrant.fde import encoder_from_bytes, make_encoder
 from colbert_qdrant.migrate.costs import measure_costs
 from colbert_qdrant.migrate.decide import decide
@@ -97,7 +97,7 @@ async def _try_out(job: MigrationJob, sample: Sample, *, allow_irreversible: boo
     risks += risks_of_gaps(plan, await _count_gaps(job))
     if not any(risk.blocks for risk in risks):
         plan = replace(plan, costs=await compute(measure_costs, sample, converter, plan.config, binary=engine.binary))
-    if await engine.collection_exists(plan.target) and not job.in_place:
+    if not job.in_place and await _target_exists(engine, plan):
         state = await read_migration(engine, plan.target)
         if state is not None and state.plan.same_as(plan):
             plan = replace(plan, present=min(await count_documents(engine, plan.target), plan.points))
@@ -116,6 +116,20 @@ async def _count_gaps(job: MigrationJob) -> int:
         models.Filter(must=[one], must_not=[other]) for one, other in ((tokens, fde), (fde, tokens))
     ]
     return await count_documents(engine, job.source.name, job.source.narrow(models.Filter(should=only)))
+
+
+async def _target_exists(engine: Engine, plan: MigrationPlan) -> bool:
+    try:
+        return await engine.collection_exists(plan.target)
+    except AuthenticationError as error:
+        raise AuthenticationError(
+            f"the key may not look at collection {plan.target!r}, into which {plan.source!r} is migrated ({error}): give a "
+            "key that may create collections and aliases and read and write both, name another collection with target=…, "
+            "or add the vectors with strategy='in_place'",
+            operation=error.operation,
+            collection=plan.target,
+            attempts=error.attempts,
+        ) from error
 
 
 async def _count_texts(job: MigrationJob, converter: Converter, sample: Sequence[models.Record]) -> tuple[int, int]:

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from qdrant_client import QdrantClient, models
 
-from colbert_qdrant import ColbertCollection, EdgeClient, MigrationError, RequestError, TokenEmbeddings
+from colbert_qdrant import (
+    AuthenticationError,
+    ColbertCollection,
+    EdgeClient,
+    MigrationError,
+    RequestError,
+    TokenEmbeddings,
+)
 from tests.encoders import WordEncoder
 from tests.faults.engine import EngineServer
 from tests.faults.migrating import (
@@ -356,6 +363,16 @@ def test_a_cleanup_that_was_not_ended_can_be_done_again(engine: EngineServer, re
     assert attempts_of(lambda: migration.cleanup(confirm=lambda _: True)) == 3
     assert not remote.collection_exists("docs")
     assert migration.cleanup(confirm=lambda _: True) == "docs"
+
+
+def test_a_key_for_the_source_alone(engine: EngineServer, remote: QdrantClient) -> None:
+    def fault(method: str, path: str, body: Any) -> Answer | None:
+        return failing(403, "Forbidden: Access to collection docs_colbert is required") if "docs_" in path else None
+
+    engine.fault = fault
+    with pytest.raises(AuthenticationError, match=r"'docs_colbert', into which 'docs'.* may create .*target=…"):
+        planned(remote, "computed", target=None)
+    assert not planned(remote, "in place").details.blocked
 
 
 def test_in_place_what_others_wrote_meanwhile_can_be_verified(remote: QdrantClient) -> None:
