@@ -9,7 +9,9 @@ from colbert_qdrant.collection.aliases import real_name
 from colbert_qdrant.collection.artefacts import REMEMBERED, keeper_of, publish
 from colbert_qdrant.collection.companion import Companion
 from colbert_qdrant.collection.indexes import make_indexes, missing_indexes, names_of
+from colbert_qdrant.collection.without_tokens import count_without_tokens, encode_without_tokens
 from colbert_qdrant.errors import RequestError
+from colbert_qdrant.search.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -109,5 +111,20 @@ async def _few_copies(collection: OpenCollection, info: models.CollectionInfo) -
     return Problem(sentence=sentence, mend=mend)
 
 
-_FINDINGS: Final[tuple[Finding, ...]] = (_missing_indexes, _lost_artefact, _few_copies)
+async def _without_tokens(collection: OpenCollection, info: models.CollectionInfo) -> Problem | None:
+    config, limits = collection.config, Limits.of(info, collection.config.token_vector)
+    count = await count_without_tokens(collection.engine, collection.name, config, limits)
+
+    async def mend(progress: Progress) -> str:
+        done = await encode_without_tokens(collection, progress=progress)
+        return f"{done:,} documents were encoded that had a text only."
+
+    sentence = (
+        f"{count:,} documents have a text under {config.text_key!r} and no token vectors, as other programs write "
+        "them, so no search finds them: call repair()."
+    )
+    return Problem(sentence=sentence, mend=mend) if count else None
+
+
+_FINDINGS: Final[tuple[Finding, ...]] = (_missing_indexes, _lost_artefact, _few_copies, _without_tokens)
 """All that is looked for, without writing anything; what cannot be looked at is no problem."""

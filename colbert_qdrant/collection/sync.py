@@ -140,7 +140,7 @@ class ColbertCollection(Searches):
         return cls(run_blocking(making))
 
     def upsert(self, documents: Iterable[Document]) -> None:
-        """Store documents; one that is stored under the same id is replaced whole.
+        """Store documents; one that is stored under the same id is replaced, but for vectors that no encoder makes.
 
         All of them are checked and encoded before the first is written, so they are held in memory: use `ingest`
         for many.
@@ -240,7 +240,8 @@ class ColbertCollection(Searches):
         """Make sure that the stored collection still is the one that was opened.
 
         Returns:
-            A sentence for each thing that `repair` mends, such as missing payload indexes; nothing is written.
+            A sentence for each thing that `repair` mends, such as missing payload indexes, or documents that another
+            program wrote with a text and no token vectors; nothing is written.
 
         Raises:
             CollectionNotFoundError: It is gone.

@@ -12,7 +12,8 @@ from colbert_qdrant.collection.upsert import upsert
 from colbert_qdrant.documents import RejectedDocument
 from colbert_qdrant.encoders.base import encode_and_check
 from colbert_qdrant.errors import InvalidDocumentError, InvalidTokensError, RequestRefusedError
-from colbert_qdrant.points.convert import check_documents, make_point
+from colbert_qdrant.points.convert import check_documents, make_point, vectors_of
+from colbert_qdrant.points.ids import canonical_id, point_id
 from colbert_qdrant.points.point import split_by_bytes
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ class DocumentWriter:
         tokens, encodings, further = await engine.runtime.compute(self._encode, documents, fde)
         await collection.allowed(lambda limits: limits.check_tokens(documents, tokens.lengths))
         await collection.allowed(lambda limits: limits.check_sparse(documents, further))
+        await self._keep_vectors(documents, further)
         points = [
             make_point(document.id, payload, tokens=matrix, fde=encoding, further=others, config=config)
             for document, payload, matrix, encoding, others in zip(
@@ -111,17 +113,34 @@ class DocumentWriter:
             )
         return _written(documents, points, tokens, refused)
 
+    async def _keep_vectors(self, documents: Sequence[Document], further: Sequence[dict[str, Vector]]) -> None:
+        """Add the stored vectors that no encoder makes and a document does not bring: a write replaces all of them."""
+        collection, names = self._collection, self._collection.further.names_without_encoder
+        lacking = {
+            point_id(document.id, collection.config.id_scheme): vectors
+            for document, vectors in zip(documents, further, strict=True)
+            if not vectors.keys() >= {*names}
+        }
+        if not lacking:
+            return
+        stored = await collection.engine.retrieve(
+            collection.name, ids=list(lacking), with_payload=False, with_vectors=names
+        )
+        for record in stored:
+            vectors = lacking[canonical_id(record.id)]
+            vectors.update({name: each for name, each in vectors_of(record).items() if name not in vectors})
+
     def _encode(self, documents: Sequence[Document], fde: FixedDimensionalEncoder | None) -> Encoded:
         texts = [document.text for document in documents]
         tokens = encode_and_check(self._collection.encoder, texts, InvalidDocumentError)
         encodings = [None] * len(tokens) if fde is None else list(fde.encode_documents(tokens))
         config = self._collection.config
-        _check_range(documents, tokens, "token_datatype", config.token_datatype)
-        _check_range(documents, encodings, "fde_datatype", config.fde_datatype)
+        check_range(documents, tokens, "token_datatype", config.token_datatype)
+        check_range(documents, encodings, "fde_datatype", config.fde_datatype)
         return tokens, encodings, self._collection.further.documents(documents)
 
 
-def _check_range(documents: Sequence[Document], vectors: Iterable[Any], setting: str, datatype: str) -> None:
+def check_range(documents: Sequence[Document], vectors: Iterable[Any], setting: str, datatype: str) -> None:
     """Raise if float16 cannot store a document's numbers: engines would keep infinity, and scores without an order.
 
     Raises:

@@ -11,6 +11,7 @@ from qdrant_client import models
 from colbert_qdrant.config import CollectionConfig
 from colbert_qdrant.config.checks import require_known_fields
 from colbert_qdrant.errors import MigrationError
+from colbert_qdrant.points.origins import origin_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -121,7 +122,7 @@ class MigrationPlan:
     @property
     def origin_vector(self) -> str:
         """The vector that says, in place, what the added vectors of a point were made of."""
-        return f"{self.config.token_vector}__origin"
+        return origin_name(self.config.token_vector)
 
     @property
     def written(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from qdrant_client import models
 
 from colbert_qdrant.collection import artefacts
 from colbert_qdrant.collection.metadata import count_documents
+from colbert_qdrant.collection.without_tokens import count_without_tokens
 from colbert_qdrant.config.names import require_collection_name, require_stored_name
 from colbert_qdrant.errors import AuthenticationError, ConfigurationError, MigrationError
 from colbert_qdrant.fde import encoder_from_bytes, make_encoder
@@ -19,6 +20,7 @@ from colbert_qdrant.migrate.plan import without_label
 from colbert_qdrant.migrate.risks import (
     risk_of_encoder,
     risk_of_target,
+    risk_of_texts,
     risks_of_engines,
     risks_of_gaps,
     risks_of_points,
@@ -92,6 +94,9 @@ async def _try_out(job: MigrationJob, sample: Sample, *, allow_irreversible: boo
     risks += risks_of_points(job, *await _count_texts(job, converter, sample.records))
     if job.in_place:
         risks += risks_of_rollback(job, allowed=allow_irreversible)
+    if plan.kind == "colbert_qdrant" and plan.tokens == "stored":
+        count = await count_without_tokens(job.source_engine, plan.source, plan.config, job.source.limits)
+        risks += [risk_of_texts(plan.source, count)] if count else []
     other = await compute(risk_of_encoder, job, converter, sample.records)
     risks += [] if other is None else [other]
     risks += risks_of_gaps(plan, await _count_gaps(job))
@@ -123,9 +128,9 @@ async def _target_exists(engine: Engine, plan: MigrationPlan) -> bool:
         return await engine.collection_exists(plan.target)
     except AuthenticationError as error:
         raise AuthenticationError(
-            f"the key may not look at collection {plan.target!r}, into which {plan.source!r} is migrated ({error}): give a "
-            "key that may create collections and aliases and read and write both, name another collection with target=…, "
-            "or add the vectors with strategy='in_place'",
+            f"the key may not look at collection {plan.target!r}, into which {plan.source!r} is migrated ({error}): "
+            "give a key that may create collections and aliases and read and write both, name another collection with "
+            "target=…, or add the vectors with strategy='in_place'",
             operation=error.operation,
             collection=plan.target,
             attempts=error.attempts,

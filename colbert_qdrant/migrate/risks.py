@@ -152,6 +152,14 @@ def risk_of_encoder(job: MigrationJob, converter: Converter, sample: Sequence[mo
     )
 
 
+def risk_of_texts(source: str, count: int) -> Risk:
+    """Return the risk that points have a text only, as other programs write them."""
+    return _warn(
+        f"{count:,} points have a text and no token vectors: they are copied, and late interaction does not find them",
+        f"open collection {source!r} with its encoder and call repair() first",
+    )
+
+
 def risk_of_target(target: str) -> Risk:
     """Return the risk that another collection has the target's name."""
     return _block(

@@ -54,6 +54,8 @@ async def check_counts(job: MigrationJob, contents: Contents) -> Check:
             )
         wrong.append(f"{tokens:,} points have token vectors, and {encodings:,} an encoding")
     numbers = ", ".join(f"{name!r} {count:,}" for name, count in counts.items())
+    if plan.tokens == "stored" and contents.texts > tokens:
+        numbers += f"; {contents.texts - tokens:,} points have a text only: ColbertCollection.repair() encodes it"
     return Check(name="vectors", passed=not wrong, detail=f"{'; '.join(wrong)}: {remedy}" if wrong else numbers)
 
 

@@ -28,6 +28,11 @@ ORIGIN_PARAMS: Final = models.VectorParams(
 """The vector of digests: without a graph, since nobody searches it."""
 
 
+def origin_name(token_vector: str) -> str:
+    """Return the name of the vector with the digests of what token vectors were made of."""
+    return f"{token_vector}__origin"
+
+
 def origin_of(made_of: str | NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the digest of a text or of token vectors."""
     data = made_of.encode("utf-8", "surrogatepass") if isinstance(made_of, str) else made_of.tobytes()

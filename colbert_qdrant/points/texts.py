@@ -46,6 +46,11 @@ class TextSource:
         found = self._function(deepcopy(payload)) if self._function else self._text_at_path(payload)
         return found if isinstance(found, str) and found.strip() else None
 
+    @property
+    def first_key(self) -> str:
+        """The first key of the path, in the quotes of paths."""
+        return "" if self._function else f'"{self._steps[0]}"'
+
     def is_still(self, payload: dict[str, Any]) -> models.FieldCondition | None:
         """Return the condition that a point has the text of this payload; ``None`` if no filter can say so."""
         inner: Any = payload

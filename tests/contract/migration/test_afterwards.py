@@ -1,0 +1,173 @@
+"""An application that goes on writing after a migration: what it writes is named, and encoded by ``repair()``."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from qdrant_client import models
+
+from colbert_qdrant import Bm25Config, ColbertCollection, CollectionConfig, Document, LemurConfig, Migration
+from tests.contract.migration.awaited import both_ways
+from tests.contract.migration.shared import FDE, SentenceEncoder, point, point_to
+from tests.writers.common import COUNT, DIM
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from colbert_qdrant import SearchMode, TokenEmbeddings
+    from colbert_qdrant.engines import Client
+
+MODES: list[SearchMode] = ["two-stage", "exact", "fde"]
+NEW, CHANGED = "zeppelin above purple mountains", "quokka near yellow submarine"
+
+
+@pytest.fixture
+def source(client: Client) -> Client:
+    params = models.VectorParams(size=DIM, distance=models.Distance.DOT)
+    client.create_collection("docs", vectors_config={"dense": params})
+    client.upsert("docs", [point(number) for number in range(COUNT)])
+    client.upsert("docs", [models.PointStruct(id=500, vector={}, payload={"title": "no text"})])
+    return client
+
+
+def migrated(client: Client, **options: Any) -> None:
+    point_to(client, "app", "docs")
+    options = {"target": "new", "encoder": SentenceEncoder(), "fde": FDE, **options}
+    migration = Migration.plan(client, "docs", **options)
+    migration.run()
+    assert migration.verify().passed
+    if "strategy" not in options:
+        migration.switch("app")
+
+
+def write_as_before(client: Client) -> None:
+    """An application adds a point, and overwrites one."""
+    client.upsert("app", [point(1000, NEW), point(5, CHANGED)])
+
+
+def opened(client: Client, encoder: SentenceEncoder | None = None) -> ColbertCollection:
+    return ColbertCollection.open("app", client=client, encoder=encoder or SentenceEncoder())
+
+
+def stored(client: Client, id: int) -> dict[str, Any]:
+    (record,) = client.retrieve("app", [id], with_vectors=True)
+    assert isinstance(record.vector, dict)
+    return record.vector
+
+
+@both_ways("memory", "edge")
+def test_what_other_programs_write_is_named_and_encoded(source: Client) -> None:
+    migrated(source)
+    docs = opened(source)
+    assert docs.check() == docs.info().warnings == ()
+    assert docs.repair() == ()
+    write_as_before(source)
+    (sentence,) = docs.check()
+    assert sentence.startswith("2 documents have a text under 'text' and no token vectors")
+    assert docs.info().warnings == (sentence,)
+    plan = Migration.plan(source, "app", "newer")
+    assert [risk for risk in plan.details.risks if "2 points have a text and no token" in risk.problem]
+    plan.run()
+    verdict = plan.verify()
+    assert any("2 points have a text only" in check.detail for check in verdict.checks)
+    assert docs.repair() == ("2 documents were encoded that had a text only.",)
+    assert docs.check() == docs.repair() == ()
+    for text, id in ((NEW, 1000), (CHANGED, 5)):
+        for mode in MODES:
+            assert docs.search(text, limit=1, mode=mode)[0].id == id
+        assert stored(source, id)["dense"] == pytest.approx(point(0, text).vector["dense"], abs=1e-5)  # type: ignore[call-overload,index]
+
+
+def test_in_place_a_verification_passes_after_a_repair(source: Client) -> None:
+    options: dict[str, Any] = {"target": None, "strategy": "in_place"}
+    migrated(source, **options)
+    write_as_before(source)
+    assert len(opened(source).repair()) == 1
+    migration = Migration.resume(source, "docs", encoder=SentenceEncoder())
+    assert {check.name for check in migration.verify().checks if check.passed is False} <= {"untouched"}
+
+
+def test_an_encoding_that_is_fitted_and_bm25(source: Client) -> None:
+    lemur = LemurConfig(dim=16, hidden=64, epochs=0, learn_tokens=200, fit_documents=30)
+    migrated(source, fde=None, config=CollectionConfig(fde=lemur, bm25=Bm25Config()))
+    write_as_before(source)
+    docs = opened(source)
+    docs.repair()
+    assert docs.fde is not None
+    expected = docs.fde.encode_documents(SentenceEncoder().encode_documents([NEW]))[0]
+    np.testing.assert_allclose(stored(source, 1000)["fde"], expected, rtol=5e-3, atol=5e-3)
+    assert "bm25" in stored(source, 1000)
+    assert docs.search("zeppelin", limit=1, mode="hybrid", prefetch=["bm25"])[0].id == 1000
+
+
+class Meanwhile(SentenceEncoder):
+    """While it encodes a text for the first time, somebody does something."""
+
+    act: Callable[[], Any] | None = None
+    acted: int = 0
+
+    def encode_documents(self, texts: Sequence[str]) -> TokenEmbeddings:
+        if self.act is not None and NEW in texts:
+            self.acted += 1
+            act, self.act = self.act, None
+            act()
+        return super().encode_documents(texts)
+
+
+@pytest.mark.parametrize("how", ["upsert", "set_payload", "delete"])
+def test_a_text_that_is_written_while_the_one_before_is_encoded(source: Client, how: str) -> None:
+    migrated(source)
+    write_as_before(source)
+    encoder = Meanwhile()
+    docs = opened(source, encoder)
+    other = point(1000, "a third text altogether")
+    actions: dict[str, Callable[[], Any]] = {
+        "upsert": lambda: source.upsert("app", [other]),
+        "set_payload": lambda: source.set_payload("app", other.payload or {}, points=[1000]),
+        "delete": lambda: source.delete("app", models.PointIdsList(points=[1000])),
+    }
+    encoder.act = actions[how]
+    docs.repair()
+    assert encoder.acted == 1
+    assert docs.check() == ()
+    if how != "delete":
+        expected = SentenceEncoder().encode_documents(["a third text altogether"])[0]
+        np.testing.assert_allclose(stored(source, 1000)["colbert"], expected, atol=2e-3)
+    assert "colbert" in stored(source, 5)
+
+
+def test_texts_in_json(client: Client) -> None:
+    """As LlamaIndex writes them."""
+    params = models.VectorParams(size=DIM, distance=models.Distance.DOT)
+    client.create_collection("docs", vectors_config={"dense": params})
+    points = [
+        models.PointStruct(
+            id=number,
+            vector=point(number).vector,
+            payload={"_node_content": json.dumps({"text": point(number).payload["text"]})},  # type: ignore[index]
+        )
+        for number in range(12)
+    ]
+    client.upsert("docs", points[:8])
+    migrated(client)
+    client.upsert("app", points[8:])
+    docs = opened(client)
+    assert docs.check()[0].startswith("4 documents have a text under '_node_content.text'")
+    docs.repair()
+    assert docs.check() == ()
+    assert "colbert" in stored(client, 11)
+
+
+@both_ways("memory")
+def test_a_document_that_is_written_here_keeps_the_application_s_vectors(source: Client) -> None:
+    migrated(source)
+    docs, before = opened(source), stored(source, 5)["dense"]
+    docs.upsert([Document(5, CHANGED), Document(2000, NEW)])
+    assert stored(source, 5)["dense"] == before
+    assert set(stored(source, 2000)) == {"colbert", "fde"}
+    assert docs.search(CHANGED, limit=1)[0].id == 5
+    docs.upsert([Document(5, NEW, vectors={"dense": [0.5] * DIM})])
+    assert stored(source, 5)["dense"] == pytest.approx([0.5] * DIM)
