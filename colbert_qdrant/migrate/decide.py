@@ -11,6 +11,7 @@ from colbert_qdrant.config import CollectionConfig, DenseConfig, MuveraConfig, S
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.migrate.adoption import find_encodings
 from colbert_qdrant.migrate.plan import Costs, MigrationPlan, without_label
+from colbert_qdrant.points.origins import origin_name
 from colbert_qdrant.points.schema import datatype_of, distance_of
 from colbert_qdrant.points.texts import TextSource
 
@@ -118,7 +119,11 @@ def _decide_own(source: Source, target: str, stored: Fingerprint, options: Migra
     token_dim = encoder.dim if encoded and encoder is not None else stored.token_dim
     _require_dim(source, encoder, token_dim)
     same_fde = config.fde == own.fde and not encoded and stored.canary is not None
-    replaced = {*((own.token_vector,) if encoded else ()), *(() if same_fde else (own.fde_vector,))}
+    replaced = {
+        origin_name(own.token_vector),
+        *((own.token_vector,) if encoded else ()),
+        *(() if same_fde else (own.fde_vector,)),
+    }
     texts = None if options.text is None else TextSource("", options.text)
     if texts is None and config.text_key is not None:
         texts = TextSource(config.text_key if config.id_scheme == "native" else f'"{config.text_key}"')

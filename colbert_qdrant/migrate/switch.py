@@ -38,6 +38,7 @@ async def switch_alias(job: MigrationJob, alias: str, *, force: str | None) -> N
             f"that; once collection {alias!r} is deleted, its name is free"
         )
     if previous == target:
+        await _require_settled(job, state, alias)
         return
     snapshot = None
     if force is None and await job.source_engine.collection_exists(job.plan.source):
@@ -77,14 +78,14 @@ async def _give_back(
     job: MigrationJob, state: MigrationState, changes: Sequence[models.AliasOperations], force: str | None
 ) -> MigrationState:
     """Take aliases back from a target that has nothing of its own, or for a reason; return the state after that."""
-    if force is None and await job.source_engine.collection_exists(job.plan.source):
+    compared = force is None and await job.source_engine.collection_exists(job.plan.source)
+    if compared:
         job = await job.with_source()
         state = replace(state, wrote=await _require_same(job))
-    else:
-        state = replace(state, returned=force or "the source is gone")
+    state = replace(state, returned=force)
     await write_migration(job.target_engine, state)
     await job.target_engine.update_aliases(changes)
-    return await _look_again(job, state) if state.returned is None else state
+    return await _look_again(job, state) if compared else state
 
 
 async def is_in_use(engine: Engine, target: str) -> bool:
@@ -113,6 +114,18 @@ async def _bring_up_to_date(job: MigrationJob, state: MigrationState) -> Snapsho
             f"{found}: write what should be there yourself, or say with force='…' why not"
         )
     return None
+
+
+async def _require_settled(job: MigrationJob, state: MigrationState, alias: str) -> None:
+    """Raise an error if a switch ended before it copied what was written to the source while the alias moved."""
+    unforced = any(each.alias == alias and each.forced is None for each in state.switches)
+    if state.left is not None or not unforced or not await job.source_engine.collection_exists(job.plan.source):
+        return
+    if found := await find_differences(await job.with_source()):
+        raise MigrationError(
+            f"the alias is switched, but its switch did not come to its end, and there are {found}: compare them, and "
+            f"write to {job.plan.target!r} what should be there"
+        )
 
 
 async def _require_untouched(job: MigrationJob, state: MigrationState) -> None:

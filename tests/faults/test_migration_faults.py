@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from colbert_qdrant import (
     AuthenticationError,
     ColbertCollection,
     EdgeClient,
+    Migration,
     MigrationError,
     RequestError,
     TokenEmbeddings,
@@ -21,6 +23,8 @@ from tests.encoders import WordEncoder
 from tests.faults.engine import EngineServer
 from tests.faults.migrating import (
     ADDED,
+    FAST,
+    MUVERA,
     Kind,
     check_aliases,
     check_migrated,
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.engines import Client
 
 LOST = Answer(stored=True, cut=0)
+DONE = replace(failing(500), stored=True)
 FAULTS: dict[str, Answer] = {
     "429": failing(429, Retry_After="0"),
     "500": failing(500),
@@ -168,7 +173,7 @@ def test_a_fault_that_lasts_is_an_error_and_it_can_be_done_again(
         assert contents(remote, "docs") == before
 
 
-@pytest.mark.parametrize("answer", [failing(500), Answer(cut=0), LOST], ids=["500", "reset", "lost"])
+@pytest.mark.parametrize("answer", [failing(500), DONE], ids=["not done", "done"])
 def test_a_switch_that_fails_leaves_the_alias_whole_and_can_be_done_again(
     engine: EngineServer, remote: QdrantClient, answer: Answer
 ) -> None:
@@ -359,7 +364,7 @@ def test_a_cleanup_that_was_not_ended_can_be_done_again(engine: EngineServer, re
     migration.run()
     migration.verify(queries=3)
     migration.switch("live")
-    engine.fault = first(("DELETE", "/collections/docs"), LOST, 3)
+    engine.fault = first(("DELETE", "/collections/docs"), DONE, 3)
     assert attempts_of(lambda: migration.cleanup(confirm=lambda _: True)) == 3
     assert not remote.collection_exists("docs")
     assert migration.cleanup(confirm=lambda _: True) == "docs"
@@ -469,3 +474,48 @@ def test_what_is_written_to_the_target_as_aliases_are_taken_back_is_named_and_ke
     assert remote.retrieve("new", [999])
     remote.upsert("docs", [text(999, "river")])
     assert migration.cleanup(confirm=lambda _: True) == "new"
+
+
+def test_a_switch_that_ended_as_the_alias_moved_is_not_taken_for_done(
+    engine: EngineServer, remote: QdrantClient
+) -> None:
+    stand_for(remote, "live", "docs")
+    migration = planned(remote, "computed")
+    migration.run()
+    assert migration.verify(queries=3).passed
+    as_aliases_move(engine, lambda: engine.local.upsert("docs", [text(999, "river")]))
+    answer = engine.fault
+    moved: list[str] = []
+
+    def fault(method: str, path: str, body: Any) -> Answer | None:
+        if moved and (method, path) == ("POST", "/collections/docs/points/scroll"):
+            return failing(500)
+        moved.extend([path] if (method, path) == REQUESTS["aliases"] else [])
+        return answer(method, path, body)
+
+    engine.fault = fault
+    with pytest.raises(RequestError):
+        migration.switch("live")
+    engine.fault = lambda method, path, body: None
+    assert check_aliases(remote, {"live": {"new"}}) == {"live": "new"}
+    for step in (partial(migration.switch, "live"), partial(migration.cleanup, confirm=lambda _: True)):
+        with pytest.raises(MigrationError, match=r"points \(999\) in 'docs' only|17 points, of which 16"):
+            step()
+    assert remote.retrieve("docs", [999])
+
+
+def test_a_cleanup_that_was_killed_is_gone_on_with_elsewhere_and_leaves_nothing(
+    engine: EngineServer, remote: QdrantClient
+) -> None:
+    planned(remote, "fitted").run()
+    stand_for(remote, "live", "new")
+    second = Migration.plan(remote, "live", "newer", fde=MUVERA, retry=FAST)
+    second.run()
+    assert second.verify(queries=3).passed
+    second.switch("live")
+    engine.fault = first(("DELETE", "/collections/new__fde"), failing(500), 3)
+    assert attempts_of(lambda: second.cleanup(confirm=lambda _: True)) == 3
+    assert remote.collection_exists("new__fde")
+    assert not remote.collection_exists("new")
+    assert Migration.resume(remote, "newer").cleanup(confirm=lambda _: True) == "new"
+    assert not remote.collection_exists("new__fde")

@@ -77,6 +77,7 @@ def test_vectors_are_added_and_taken_away_again(client: Client, kind: str) -> No
     docs = ColbertCollection.open("docs", client=client, encoder=SentenceEncoder())
     new = Migration.plan(client, "docs", "new", strategy="blue_green")
     assert new.details.kind == "colbert_qdrant"
+    assert not any("origin" in name for name in new.details.kept)
     assert len(docs.search(QUERIES[0], limit=5)) == 5
     migration.rollback()
     require_as_before(client, before)
