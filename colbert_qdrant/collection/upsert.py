@@ -32,6 +32,7 @@ async def upsert(
     *,
     on_stored: Callable[[int], None] = lambda _: None,
     most: Callable[[], Awaitable[int | None]] | None = None,
+    ordered: Callable[[], bool] = lambda: False,
 ) -> list[Refused]:
     """Store points, and wait until the engine has them.
 
@@ -43,6 +44,7 @@ async def upsert(
         points: The points.
         on_stored: Told how many are stored, each time.
         most: Asked once, where a batch is refused, how many points a request may have: limits may have changed.
+        ordered: Asked each time whether a later write has to win, also where the engine applies this one last.
 
     Returns:
         The points that were refused.
@@ -53,12 +55,15 @@ async def upsert(
     refused: list[Refused] = []
     waiting, stored = [points], False
     while waiting:
-        batch = waiting.pop()
+        batch, in_order = waiting.pop(), ordered()
         try:
-            await engine.upsert(collection, batch)
+            await engine.upsert(collection, batch, ordered=in_order)
         except (RequestRefusedError, RequestTooLargeError) as error:
+            allowed, most = None if most is None else await most(), None
+            if in_order and not ordered():
+                waiting.append(batch)  # the server allows no conditions any more
+                continue
             if len(batch) > 1:
-                allowed, most = None if most is None else await most(), None
                 size = min(len(batch) // 2, allowed or len(batch))
                 waiting += [batch[start : start + size] for start in range(0, len(batch), size)][::-1]
                 continue

@@ -109,7 +109,12 @@ class DocumentWriter:
         for batch in split_by_bytes(points, MAX_BATCH_BYTES, binary=engine.binary, most=collection.limits.upsert_batch):
             await collection.notice(seconds=WRITE_SECONDS)
             refused += await upsert(
-                engine, collection.name, batch, on_stored=progress.advance, most=collection.max_upsert
+                engine,
+                collection.name,
+                batch,
+                on_stored=progress.advance,
+                most=collection.max_upsert,
+                ordered=lambda: collection.limits.conditional_writes,
             )
         return _written(documents, points, tokens, refused)
 

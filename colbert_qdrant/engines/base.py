@@ -138,13 +138,17 @@ class Engine(Protocol):
     async def update_aliases(self, operations: Sequence[models.AliasOperations]) -> None:
         """Change aliases, all of them or none."""
 
-    async def upsert(self, collection: str, points: Sequence[Point], *, insert_only: bool = False) -> None:
+    async def upsert(
+        self, collection: str, points: Sequence[Point], *, insert_only: bool = False, ordered: bool = False
+    ) -> None:
         """Store points and wait until they are applied.
 
         Args:
             collection: The collection's name.
             points: The points, each replaced whole if it is stored already.
             insert_only: Leave alone the points that are stored already.
+            ordered: Have a later write of this engine to the same points win, also where the server applies this one
+                last. It takes a condition on payload keys without an index, and a server that knows `update_filter`.
         """
 
     async def update_vectors(

@@ -15,8 +15,9 @@ from qdrant_client import models
 from colbert_qdrant._support import telemetry
 from colbert_qdrant.config import RetryConfig
 from colbert_qdrant.engines import retry
+from colbert_qdrant.engines.answers import check_answers, require_applied
 from colbert_qdrant.engines.base import Answers
-from colbert_qdrant.engines.faults import GarbledAnswerError, NotConfirmedError
+from colbert_qdrant.engines.faults import GarbledAnswerError
 from colbert_qdrant.engines.pages import count_by_reading, forbids_exact_counts
 from colbert_qdrant.engines.parts import send_parts
 from colbert_qdrant.engines.runtime import AsyncioRuntime, BlockingRuntime
@@ -45,9 +46,6 @@ _SPOKEN: Final[Mapping[str, str]] = {
     "retrieve": "get",
 }
 """The name of a request in errors, where that is not the name of the client's method."""
-
-_NOT_APPLIED: Final = frozenset({"acknowledged", "wait_timeout", "Acknowledged", "WaitTimeout", "ClockRejected"})
-"""Statuses of a write, over HTTP and gRPC, that is not applied, or not yet."""
 
 
 class ClientEngine:
@@ -154,7 +152,14 @@ class ClientEngine:
     async def update_aliases(self, operations: Sequence[models.AliasOperations]) -> None:
         await self._call("update_collection_aliases", change_aliases_operations=operations)
 
-    async def upsert(self, collection: str, points: Sequence[Point], *, insert_only: bool = False) -> None:
+    async def upsert(
+        self,
+        collection: str,
+        points: Sequence[Point],
+        *,
+        insert_only: bool = False,
+        ordered: bool = False,  # noqa: ARG002 - nothing comes late here
+    ) -> None:
         await self.request("upsert", collection, partial(self._upsert, collection, points, insert_only=insert_only))
 
     async def update_vectors(
@@ -313,8 +318,11 @@ class ClientEngine:
         collection = arguments[0] if arguments else ""
         return await self.request(_SPOKEN.get(method, method), collection, send, deadline=deadline)
 
-    async def _upsert(self, collection: str, points: Sequence[Point], *, insert_only: bool) -> None:
-        named = {"update_mode": models.UpdateMode.INSERT_ONLY} if insert_only else {}
+    async def _upsert(
+        self, collection: str, points: Sequence[Point], *, insert_only: bool = False, only: models.Filter | None = None
+    ) -> None:
+        named: dict[str, Any] = {"update_mode": models.UpdateMode.INSERT_ONLY} if insert_only else {}
+        named |= {} if only is None else {"update_filter": only}
         structs = [self.to_struct(point) for point in points]
         answer = await self.runtime.call(
             self.client.upsert, collection, points=structs, wait=True, **named, **self.shards()
@@ -371,27 +379,3 @@ class ClientEngine:
 
 _OF_SHARDS: Final = frozenset({"retrieve", "count", "delete", "scroll"})
 """Methods that take a shard key; a search takes one with each query."""
-
-
-def require_applied(status: str) -> None:
-    """Raise unless a write is applied.
-
-    Raises:
-        NotConfirmedError: The write was taken only.
-    """
-    if status in _NOT_APPLIED:
-        raise NotConfirmedError(f"the write is {status!r}, not completed")
-
-
-def check_answers(answers: list[QueryResponse], requests: Sequence[models.QueryRequest]) -> list[QueryResponse]:
-    """Return the answers if each is at most as long as was asked for, with scores that have an order.
-
-    Raises:
-        GarbledAnswerError: The answers do not match the requests.
-    """
-    if len(answers) != len(requests):
-        raise GarbledAnswerError
-    for answer, request in zip(answers, requests, strict=True):
-        if len(answer.points) > (request.limit or 0) or not all(isfinite(point.score) for point in answer.points):
-            raise GarbledAnswerError
-    return answers

@@ -32,7 +32,6 @@ async def run(
     runtime: Runtime,
     address: tuple[str, int] | None = None,
     keys: Callable[[], Iterable[str]] = tuple,
-    on_fault: Callable[[Fault], None] = lambda _: None,
 ) -> tuple[Result, int]:
     """Send a request, and again while a retry may help.
 
@@ -50,7 +49,6 @@ async def run(
             fault = fault_of(error, keys=keys())
             if fault is None:
                 raise
-            on_fault(fault)
             wait = faults.add(fault)
             if wait is None or runtime.now() + wait >= end:
                 if isinstance(error, DeadlineError) and faults.earlier is not None:

@@ -13,22 +13,25 @@ from qdrant_client.http.models import QueryResponse
 from qdrant_client.qdrant_remote import QdrantRemote
 
 from colbert_qdrant.capabilities import Capabilities
+from colbert_qdrant.engines.answers import check_answers, require_applied
 from colbert_qdrant.engines.base import Answers
-from colbert_qdrant.engines.client import ClientEngine, check_answers, require_applied
+from colbert_qdrant.engines.client import ClientEngine
 from colbert_qdrant.engines.copies import missing_copies
 from colbert_qdrant.engines.faults import DeadlineError, fault_of
 from colbert_qdrant.engines.keys import keys_of
 from colbert_qdrant.engines.local import LocalEngine
 from colbert_qdrant.engines.messages import upsert_request
+from colbert_qdrant.engines.order import Writer
 from colbert_qdrant.engines.parts import MAX_REQUEST_BYTES
 from colbert_qdrant.engines.transport import bound
 from colbert_qdrant.errors import AuthenticationError, CollectionNotFoundError, RequestRefusedError
+from colbert_qdrant.points.stamp import unstamped
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from colbert_qdrant.config import RetryConfig
-    from colbert_qdrant.engines.base import ShardKey
+    from colbert_qdrant.engines.base import PointId, ShardKey
     from colbert_qdrant.points.point import Point
 
 Result = TypeVar("Result")
@@ -55,6 +58,7 @@ class RestEngine(ClientEngine):
         super().__init__(bound(client), retry=retry, shard_key=shard_key)
         self._address = _address(client)
         self._capabilities: Capabilities | None = None
+        self._writer = Writer()
 
     @classmethod
     def accepts(cls, client: object) -> bool:
@@ -75,6 +79,35 @@ class RestEngine(ClientEngine):
     async def missing_copies(self, collection: str, *, like: str, copies: int) -> list[models.ReplicateShard]:
         own, others = [await self._call("collection_cluster_info", name) for name in (collection, like)]
         return missing_copies(own, others, copies)
+
+    async def upsert(
+        self, collection: str, points: Sequence[Point], *, insert_only: bool = False, ordered: bool = False
+    ) -> None:
+        if insert_only or not ordered or not (await self.capabilities()).has("update_filter"):
+            return await super().upsert(collection, points, insert_only=insert_only)
+
+        async def send(marked: Sequence[Point], only: models.Filter) -> None:
+            await self._upsert(collection, marked, only=only)
+
+        return await self.request("upsert", collection, self._writer.begin(collection, points, send))
+
+    async def retrieve(self, collection: str, **named: Any) -> list[models.Record]:
+        return unstamped(await super().retrieve(collection, **named))
+
+    async def scroll(self, collection: str, **named: Any) -> tuple[list[models.Record], PointId | None]:
+        records, offset = await super().scroll(collection, **named)
+        return unstamped(records), offset
+
+    async def search_given(self, collection: str, requests: Sequence[models.QueryRequest]) -> list[QueryResponse]:
+        return _unstamped(await super().search_given(collection, requests))
+
+    async def search_groups(
+        self, collection: str, request: models.QueryRequest, *, group_by: str, group_size: int
+    ) -> list[models.PointGroup]:
+        groups = await super().search_groups(collection, request, group_by=group_by, group_size=group_size)
+        for group in groups:
+            unstamped(group.hits)
+        return groups
 
     async def _search_part(self, collection: str, part: Sequence[models.QueryRequest], deadline: float) -> Answers:
         return await self.request("search", collection, partial(self._search, collection, part), deadline=deadline)
@@ -119,7 +152,7 @@ class RestEngine(ClientEngine):
             collection_name=collection,
             query_request_batch=models.QueryRequestBatch(searches=list(requests)),
         )
-        return Answers(check_answers(answer.result or [], requests), answer.time)
+        return Answers(_unstamped(check_answers(answer.result or [], requests)), answer.time)
 
 
 class GrpcEngine(RestEngine):
@@ -142,10 +175,15 @@ class GrpcEngine(RestEngine):
         )
         answer = await self.runtime.call(self.client.grpc_points.QueryBatch, message, timeout=self._timeout)
         points = [[GrpcToRest.convert_scored_point(hit) for hit in each.result] for each in answer.result]
-        return Answers(check_answers([QueryResponse(points=each) for each in points], requests), answer.time)
+        answers = check_answers([QueryResponse(points=each) for each in points], requests)
+        return Answers(_unstamped(answers), answer.time)
 
-    async def _upsert(self, collection: str, points: Sequence[Point], *, insert_only: bool) -> None:
+    async def _upsert(
+        self, collection: str, points: Sequence[Point], *, insert_only: bool = False, only: models.Filter | None = None
+    ) -> None:
         message = upsert_request(collection, points, self.shard_key)
+        if only is not None:
+            message.update_filter.CopyFrom(RestToGrpc.convert_filter(only))
         if insert_only:
             message.update_mode = grpc.UpdateMode.InsertOnly
         answer = await self.runtime.call(self.client.grpc_points.Upsert, message, timeout=self._timeout)
@@ -156,6 +194,12 @@ class GrpcEngine(RestEngine):
         """Seconds that the client gives a call, which its stubs do not know by themselves."""
         seconds = self.client.init_options["timeout"]
         return QdrantRemote.DEFAULT_GRPC_TIMEOUT if seconds is None else math.ceil(seconds)
+
+
+def _unstamped(answers: list[QueryResponse]) -> list[QueryResponse]:
+    for answer in answers:
+        unstamped(answer.points)
+    return answers
 
 
 def _address(client: QdrantClient | AsyncQdrantClient) -> tuple[str, int]:

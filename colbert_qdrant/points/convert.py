@@ -10,6 +10,7 @@ from colbert_qdrant.edge.depth import MAX_DEPTH, is_too_deep
 from colbert_qdrant.errors import InvalidDocumentError, SchemaMismatchError
 from colbert_qdrant.points.ids import canonical_id, check_id, id_from_json, id_to_json, point_id
 from colbert_qdrant.points.point import Payload, Point
+from colbert_qdrant.points.stamp import STAMP
 from colbert_qdrant.points.texts import text_of, text_source
 from colbert_qdrant.points.values import plain
 
@@ -97,6 +98,8 @@ def _payload(document: Document, config: CollectionConfig) -> Payload:
     if not isinstance(document.text, str) or not document.text.strip():
         raise InvalidDocumentError(f"document {document.id!r} has no text: leave it out")
     payload = _native_payload(document, config) if config.native else _own_payload(document, config)
+    if STAMP in document.payload:
+        raise InvalidDocumentError(f"document {document.id!r}: payload key {STAMP!r} is this library's: leave it out")
     if is_too_deep(payload):
         raise InvalidDocumentError(
             f"document {document.id!r}: the payload has more than {MAX_DEPTH} lists and objects inside each other, and "

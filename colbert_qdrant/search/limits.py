@@ -43,6 +43,7 @@ class Limits:
         conditions: Most conditions of a filter.
         condition_size: Most values, ids among them, of one condition of a filter.
         unindexed_reads, unindexed_writes: Whether filters may be on payload keys without an index.
+        conditional_writes: Whether every write may have two conditions on payload keys without an index.
         indexed: Payload keys with an index.
         texts: Payload keys with an index of words.
     """
@@ -59,6 +60,7 @@ class Limits:
     condition_size: int | None = None
     unindexed_reads: bool = True
     unindexed_writes: bool = True
+    conditional_writes: bool = True
     indexed: frozenset[str] = field(default=frozenset())
     texts: frozenset[str] = field(default=frozenset())
 
@@ -86,6 +88,9 @@ class Limits:
             condition_size=strict.condition_max_size,
             unindexed_reads=strict.unindexed_filtering_retrieve is not False,
             unindexed_writes=strict.unindexed_filtering_update is not False,
+            conditional_writes=strict.unindexed_filtering_update is not False
+            and strict.write_rate_limit is None  # which counts conditions
+            and (strict.filter_max_conditions is None or strict.filter_max_conditions >= 2),
             indexed=frozenset(info.payload_schema),
             texts=texts,
         )

@@ -187,12 +187,13 @@ class EngineServer(FaultyServer):
     def _of_points(self, method: str, name: str, rest: str, body: dict[str, Any]) -> Any:
         local: Any = self.local
         answers: dict[tuple[str, str], Callable[[], Any]] = {
-            ("PUT", "points"): lambda: local.upsert(name, models.PointsList(**body).points),
+            ("PUT", "points"): lambda: _upsert(local, name, models.PointsList(**body)),
             ("PUT", "points/vectors"): lambda: _update_vectors(local, name, models.UpdateVectors(**body)),
             ("POST", "points"): lambda: local.retrieve(name, body["ids"], body["with_payload"], body["with_vector"]),
             ("POST", "points/scroll"): lambda: _scroll(local, name, models.ScrollRequest(**body)),
             ("POST", "points/count"): lambda: local.count(name, models.CountRequest(**body).filter),
             ("POST", "points/query"): lambda: local.query_batch_points(name, [models.QueryRequest(**body)])[0],
+            ("POST", "points/query/groups"): lambda: _groups(local, name, models.QueryGroupsRequest(**body)),
             ("POST", "points/query/batch"): lambda: local.query_batch_points(
                 name, models.QueryRequestBatch(**body).searches
             ),
@@ -219,6 +220,15 @@ def _scroll(local: Any, name: str, page: models.ScrollRequest) -> dict[str, Any]
 
 def _update_vectors(local: Any, name: str, change: models.UpdateVectors) -> Any:
     return local.update_vectors(name, change.points, update_filter=change.update_filter)
+
+
+def _groups(local: Any, name: str, asked: models.QueryGroupsRequest) -> Any:
+    wanted = {field: getattr(asked, field) for field in ("query", "using", "prefetch", "limit", "group_size")}
+    return local.query_points_groups(name, asked.group_by, query_filter=asked.filter, **wanted)
+
+
+def _upsert(local: Any, name: str, change: models.PointsList) -> Any:
+    return local.upsert(name, change.points, update_filter=change.update_filter)
 
 
 def _delete_vectors(local: Any, name: str, change: models.DeleteVectors) -> Any:

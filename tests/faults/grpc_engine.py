@@ -77,7 +77,9 @@ class GrpcEngine(Server):
 
     def Upsert(self, request: Any, context: Any) -> Any:
         points = [GrpcToRest.convert_point_struct(each) for each in request.points]
-        self.engine.local.upsert(request.collection_name, points)
+        only = GrpcToRest.convert_filter(request.update_filter) if request.HasField("update_filter") else None
+        self.calls.append(("Upsert", request))
+        self.engine.local.upsert(request.collection_name, points, update_filter=only)
         return operation_done()
 
     def UpdateVectors(self, request: Any, context: Any) -> Any:

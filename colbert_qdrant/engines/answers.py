@@ -1,0 +1,41 @@
+"""Checks that answers of clients are what was asked for."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import TYPE_CHECKING, Final
+
+from colbert_qdrant.engines.faults import GarbledAnswerError, NotConfirmedError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qdrant_client import models
+    from qdrant_client.http.models import QueryResponse
+
+_NOT_APPLIED: Final = frozenset({"acknowledged", "wait_timeout", "Acknowledged", "WaitTimeout", "ClockRejected"})
+"""Statuses of a write, over HTTP and gRPC, that is not applied, or not yet."""
+
+
+def require_applied(status: str) -> None:
+    """Raise unless a write is applied.
+
+    Raises:
+        NotConfirmedError: The write was taken only.
+    """
+    if status in _NOT_APPLIED:
+        raise NotConfirmedError(f"the write is {status!r}, not completed")
+
+
+def check_answers(answers: list[QueryResponse], requests: Sequence[models.QueryRequest]) -> list[QueryResponse]:
+    """Return the answers if each is at most as long as was asked for, with scores that have an order.
+
+    Raises:
+        GarbledAnswerError: The answers do not match the requests.
+    """
+    if len(answers) != len(requests):
+        raise GarbledAnswerError
+    for answer, request in zip(answers, requests, strict=True):
+        if len(answer.points) > (request.limit or 0) or not all(isfinite(point.score) for point in answer.points):
+            raise GarbledAnswerError
+    return answers

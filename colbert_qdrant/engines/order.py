@@ -1,0 +1,62 @@
+"""Has the later of two writes win, also where the earlier one is applied last.
+
+A server may still apply a write that it had received when nobody waited for it any more. So every write leaves alone
+the points that bear the stamp of a later one. Only points whose earlier write may still come get a stamp.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+from colbert_qdrant.engines.faults import fault_of
+from colbert_qdrant.points.stamp import not_newer, stamped
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from qdrant_client import models
+
+    from colbert_qdrant.points.point import Point
+
+_MOST_DOUBTFUL: Final = 2**17
+"""The most points that are remembered; the oldest ones are forgotten first."""
+
+
+class Writer:
+    """Numbers the writes of one engine, and remembers which points may still be overwritten by an earlier one."""
+
+    def __init__(self) -> None:
+        self._name = uuid4().hex
+        self._numbers = count(1)
+        self._doubtful: dict[tuple[str, str | int], None] = {}
+
+    def begin(
+        self,
+        collection: str,
+        points: Sequence[Point],
+        send: Callable[[Sequence[Point], models.Filter], Awaitable[None]],
+    ) -> Callable[[], Awaitable[None]]:
+        """Return what sends a write once; sent again, it is still the same write."""
+        number = next(self._numbers)
+        marked = [
+            stamped(point, writer=self._name, number=number) if (collection, point.id) in self._doubtful else point
+            for point in points
+        ]
+
+        async def send_once() -> None:
+            try:
+                await send(marked, not_newer(writer=self._name, number=number))
+            except BaseException as error:
+                fault = fault_of(error)
+                if fault is None or fault.in_doubt:  # a cancelled task is no fault, but leaves a doubt
+                    self._doubt((collection, point.id) for point in points)
+                raise
+
+        return send_once
+
+    def _doubt(self, points: Any) -> None:
+        self._doubtful |= dict.fromkeys(points)
+        while len(self._doubtful) > _MOST_DOUBTFUL:
+            del self._doubtful[next(iter(self._doubtful))]
