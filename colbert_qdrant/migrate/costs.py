@@ -49,6 +49,7 @@ def measure_costs(sample: Sample, converter: Converter, config: CollectionConfig
     read = sum(4 * size_of(vector) for record in records for vector in vectors_of(record).values()) / count
     sent = sum(point.request_bytes(binary=binary) for point in points) / count
     page = max(1.0, min(PAGE_POINTS, PAGE_BYTES / sent))
+    tokens = _count_tokens(records, points, config.token_vector)
     written: dict[str, float] = {}
     for point in points:
         for name, vector in point.vectors.items():
@@ -62,16 +63,17 @@ def measure_costs(sample: Sample, converter: Converter, config: CollectionConfig
         read_bytes=payload + read,
         written_bytes=payload + 4 * sum(written.values()),
         disk_bytes=payload + sum(values * stored.get(name, 4) for name, values in written.items()),
-        tokens=_count_tokens(records, points, config.token_vector) / count,
+        tokens=sum(tokens) / count,
+        longest=max(tokens),
         read_seconds=sample.seconds / count,
         compute_seconds=seconds / count,
         write_seconds=sent * _SECONDS_PER_BYTE + _REQUESTS * sample.latency / page,
     )
 
 
-def _count_tokens(records: Sequence[models.Record], points: Sequence[Point], name: str) -> int:
-    count = 0
+def _count_tokens(records: Sequence[models.Record], points: Sequence[Point], name: str) -> list[int]:
+    counts = []
     for record, point in zip(records, points, strict=True):
         vectors: Mapping[str, Any] = {**vectors_of(record), **point.vectors}
-        count += len(vectors.get(name, ()))
-    return count
+        counts.append(len(vectors.get(name, ())))
+    return counts

@@ -29,6 +29,7 @@ from colbert_qdrant.migrate.risks import (
 from colbert_qdrant.migrate.sample import count_texts, read_sample
 from colbert_qdrant.migrate.source import Source, read_source
 from colbert_qdrant.migrate.state import read_migration
+from colbert_qdrant.migrate.strict import risks_of_filter, risks_of_sizes
 from colbert_qdrant.migrate.target import is_blank
 from colbert_qdrant.points.texts import TextSource
 from colbert_qdrant.search.limits import Limits
@@ -100,8 +101,10 @@ async def _try_out(job: MigrationJob, sample: Sample, *, allow_irreversible: boo
     other = await compute(risk_of_encoder, job, converter, sample.records)
     risks += [] if other is None else [other]
     risks += risks_of_gaps(plan, await _count_gaps(job))
+    risks += await risks_of_filter(job)
     if not any(risk.blocks for risk in risks):
         plan = replace(plan, costs=await compute(measure_costs, sample, converter, plan.config, binary=engine.binary))
+        risks += risks_of_sizes(job, plan)
     if not job.in_place and await _target_exists(engine, plan):
         state = await read_migration(engine, plan.target)
         if state is not None and state.plan.same_as(plan):
@@ -120,7 +123,12 @@ async def _count_gaps(job: MigrationJob) -> int:
     only: list[models.Condition] = [
         models.Filter(must=[one], must_not=[other]) for one, other in ((tokens, fde), (fde, tokens))
     ]
-    return await count_documents(engine, job.source.name, job.source.narrow(models.Filter(should=only)))
+    chosen = job.source.narrow(models.Filter(should=only))
+    try:
+        job.source.limits.check_filter(chosen)
+    except ConfigurationError:
+        return 0  # verify() counts each
+    return await count_documents(engine, job.source.name, chosen)
 
 
 async def _target_exists(engine: Engine, plan: MigrationPlan) -> bool:
