@@ -28,9 +28,7 @@ async def risks_of_filter(job: MigrationJob) -> list[Risk]:
         source.limits.check_filter(await documents_only(job.source_engine, source.name, having))
     except ConfigurationError as error:
         problem = f"the server does not take the conditions of a migration ({error})"
-        return [
-            Risk(blocks=True, problem=problem, remedy="use a filter of fewer conditions, lift the limit, or leave it")
-        ]
+        return [Risk(blocks=True, problem=problem, remedy="use a filter of fewer conditions, or lift the limit")]
     return []
 
 
@@ -46,7 +44,7 @@ def risks_of_sizes(job: MigrationJob, plan: MigrationPlan) -> Iterator[Risk]:
     if plan.tokens == "encoded" and rows is not None and longest > rows:
         yield Risk(
             blocks=job.in_place,
-            problem=f"texts of the sample have up to {longest:,} token vectors, and strict mode allows {rows:,} of them "
+            problem=f"texts of the sample have up to {longest:,} token vectors, and strict mode allows {rows:,} "
             f"(multivector_config){_when(job)}",
             remedy=f"have the encoder pool or truncate them, {_LIFT}",
         )

@@ -10,7 +10,7 @@ from qdrant_client import models
 from colbert_qdrant import CollectionConfig, MigrationError
 from tests.faults.engine import EngineServer
 from tests.faults.migrating import Kind, check_migrated, contents, fill, on_server, planned, stand_for
-from tests.faults.server import serving
+from tests.faults.server import Answer, failing, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,3 +102,18 @@ def test_vectors_that_take_more_than_the_server_allows(engine: EngineServer, rem
         migration.run()
     assert not engine.log
     assert not planned(remote, "computed").details.blocked
+
+
+def test_requests_are_halved_where_the_server_takes_small_ones_only(engine: EngineServer, remote: QdrantClient) -> None:
+    before = contents(remote, "docs")
+
+    def fault(method: str, path: str, body: Any) -> Answer | None:
+        many = len(body.get("ids", ())) if isinstance(body, dict) else 0
+        return failing(413, "Payload too large") if many > 3 else None
+
+    engine.fault = fault
+    migration = planned(remote, "computed")
+    migration.run()
+    assert migration.run().present == len(before)
+    assert migration.verify(queries=3).passed
+    check_migrated(remote, "computed", before)
