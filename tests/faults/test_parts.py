@@ -200,11 +200,12 @@ def test_more_than_the_rate_of_writes_is_split(server: FaultyServer, docs: Colbe
 
 def test_grpc_has_a_remedy_of_its_own() -> None:
     class Failed(grpc.RpcError):
-        def __init__(self, detail: str) -> None:
+        def __init__(self, detail: str, code: grpc.StatusCode = grpc.StatusCode.RESOURCE_EXHAUSTED) -> None:
             self._detail = detail
+            self._code = code
 
         def code(self) -> grpc.StatusCode:
-            return grpc.StatusCode.RESOURCE_EXHAUSTED
+            return self._code
 
         def details(self) -> str:
             return self._detail
@@ -216,3 +217,7 @@ def test_grpc_has_a_remedy_of_its_own() -> None:
     fault = fault_of(Failed("request larger than rate limiter capacity, please try to split your request"))
     assert fault is not None
     assert not fault.retryable
+    said = "Bad request: Exact search disabled!. Help: Set exact=false."
+    fault = fault_of(Failed(said, grpc.StatusCode.INVALID_ARGUMENT))
+    assert fault is not None
+    assert "strict_mode_config=…" in str(fault.error(operation="count", collection="docs", attempts=1))
