@@ -22,9 +22,9 @@ class RetryConfig:
         first_wait: Bound of the first wait, in seconds.
         longest_wait: Bound of any wait, in seconds.
         deadline: Seconds that a request may take, all its parts, attempts and waits together. Then its connection is
-            closed, whatever the server does; the client's ``timeout`` bounds a single attempt. A server may still apply a write
-            that it had received by then. From 1.16 on, a later write of the same open collection to the same documents
-            wins over that, unless strict mode limits conditions; a deletion does not.
+            closed, whatever the server does; the client's ``timeout`` bounds a single attempt. A server may still apply
+            a write that it had received by then. From 1.16 on, a later write of the same open collection to the same
+            documents wins over that, unless strict mode limits conditions; a deletion does not.
 
     Raises:
         ConfigurationError: A value is out of range.
