@@ -160,6 +160,8 @@ class FaultyServer:
         if answer is OK and path == "/collections/docs/points" and method == "POST":
             stored = [self.ledger[id][-1] for id in body["ids"] if id in self.ledger]
             return result_of([{"id": point["id"], "payload": point["payload"]} for point in stored])
+        if answer is OK and path.endswith("/scroll"):
+            return result_of({"points": [], "next_page_offset": None})
         if answer is OK and path.endswith(("/count", "/query/batch")):
             count = {"count": len(self.ledger)}
             return result_of(count if path.endswith("/count") else [{"points": []} for _ in body["searches"]])

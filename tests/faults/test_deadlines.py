@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import threading
 import time
@@ -204,9 +205,9 @@ def fit(docs: Any) -> Any:
 
 
 def move(docs: Any, engine: Any) -> None:
-    """Have an open collection talk to another server, of whose version it knows already."""
+    """Have an open collection talk to another server, of whose version and collection it knows already."""
     engine._capabilities = docs._opened.engine._capabilities
-    docs._opened.engine = engine
+    docs._opened.engine, docs._opened._asked = engine, math.inf
 
 
 def assert_in_time(outcomes: dict[str, Outcome], calls: dict[str, Any]) -> None:
