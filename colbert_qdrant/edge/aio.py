@@ -76,12 +76,15 @@ class AsyncEdgeClient:
         await self.close()
 
     async def close(self) -> None:
-        """Ends the process, when it has done what it was asked to and written everything to disk."""
+        """Ends the process, when it has done what it was asked to and written everything to disk.
+
+        One that takes longer than a minute is killed; what it had acknowledged is not lost by that.
+        """
         self._closed = True
+        if self._worker is not None:  # also one that is just being started, which ends the start
+            await self._worker.end()
         async with self._start_lock:
-            worker, self._worker = self._worker, None
-        if worker is not None:
-            await worker.end()
+            self._worker = None
 
     async def _call(self, method: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
         return await (await self._current_worker()).ask(method, arguments, named)
@@ -94,7 +97,19 @@ class AsyncEdgeClient:
                 raise ConfigurationError("an AsyncEdgeClient belongs to the event loop that it was first used in")
             if self._worker is None or self._worker.has_ended:
                 self._worker = await _Worker.start(self._path, self._durability)
+                await self._open(self._worker)
             return self._worker
+
+    async def _open(self, worker: _Worker) -> None:
+        """Have a new process open the store; an error of that is raised, and ends it."""
+        if self._closed:
+            await worker.end()
+            raise ClosedError(f"store {self._path} was closed meanwhile; open a new AsyncEdgeClient")
+        try:
+            await worker.ask("open", (), {})
+        except BaseException:
+            await worker.end()
+            raise
 
     if TYPE_CHECKING:
 
@@ -113,20 +128,14 @@ class _Worker:
 
     @classmethod
     async def start(cls, path: Path, durability: Durability) -> Self:
-        """Start the process and have it open the store, whose error is raised if it cannot be opened."""
+        """Start the process, which opens the store when it is asked the first time."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", _MODULE, str(path), durability),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)},
         )
-        worker = cls(process)
-        try:
-            await worker.ask("open", (), {})
-        except BaseException:
-            await worker.end()
-            raise
-        return worker
+        return cls(process)
 
     @property
     def has_ended(self) -> bool:
@@ -149,15 +158,14 @@ class _Worker:
             self._pending.pop(number, None)
 
     async def end(self) -> None:
-        """Tell the process to end when it has done what it was asked to, and wait until it is gone."""
+        """Tell the process to end when it has done what it was asked to, and wait until it is gone; then kill it."""
         if self._process.stdin is not None and not self._process.stdin.is_closing():
             self._process.stdin.write(GOODBYE)  # a child that was forked from this process keeps its input open
             self._process.stdin.close()
-        if self._pending:
-            await asyncio.wait(self._pending.values())
-        _, late = await asyncio.wait([self._reader], timeout=_PATIENCE)
+        _, late = await asyncio.wait([self._reader], timeout=_PATIENCE)  # it ends when all is answered
         if late:
-            self._process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
             await self._reader
 
     async def _read(self) -> None:

@@ -10,7 +10,7 @@ import functools
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 from colbert_qdrant.edge.checkpoints import check_durability
 from colbert_qdrant.edge.client import EdgeClient
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from colbert_qdrant.edge.checkpoints import Durability
+
+_STANDARD_ERROR: Final = 2
 
 
 def main(path: str, durability: Durability) -> None:
@@ -64,9 +66,11 @@ def _call(body: bytes, text: int, client: EdgeClient) -> Any:
 
 
 def _reserve_output() -> BinaryIO:
-    """Takes standard output over; whatever else is printed goes to standard error from now on."""
+    """Takes standard output over; whatever else is printed goes to standard error from now on, or nowhere."""
+    if sys.stderr is None:  # closed, and its number must not become that of another file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), _STANDARD_ERROR)
     own = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    os.dup2(_STANDARD_ERROR, sys.stdout.fileno())
     return own
 
 
