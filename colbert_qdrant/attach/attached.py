@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from colbert_qdrant._support import telemetry
 from colbert_qdrant.attach.candidates import candidates_request, own_requests
+from colbert_qdrant.attach.mistakes import require_fitting
 from colbert_qdrant.attach.rank import Candidate, rank
 from colbert_qdrant.config.names import require_stored_name
 from colbert_qdrant.encoders.queries import query_tokens
-from colbert_qdrant.errors import SchemaMismatchError
+from colbert_qdrant.errors import EngineError, RequestRefusedError, SchemaMismatchError
 from colbert_qdrant.search.execute import Stopwatch, keep_to_limits
 from colbert_qdrant.search.limits import Limits
 
@@ -85,13 +86,30 @@ async def search(
             parts = [requests[start : start + at_once] for start in range(0, len(requests), at_once)]
             return [answer for part in parts for answer in await engine.search_given(collection.name, part)]
 
-        answers = await keep_to_limits(collection, ask)
+        try:
+            answers = await keep_to_limits(collection, ask)
+        except (RequestRefusedError, SchemaMismatchError):
+            await _explain(collection, own)
+            raise
         watch.lap("request")
         ranked = await compute(_ranked, collection, tokens, answers, options)
         watch.lap("rank")
     for hits in ranked if options.timings else []:
         hits.timings = watch.timings()
     return ranked
+
+
+async def _explain(collection: Attached, own: Sequence[models.QueryRequest]) -> None:
+    """Raise an error that says more than the engine's, if the vectors of the collection tell what is wrong.
+
+    Raises:
+        SchemaMismatchError: They do.
+    """
+    try:
+        info = await collection.engine.get_collection(collection.name)
+    except EngineError:
+        return  # a key for searches alone
+    require_fitting(own, info, collection=collection.name)
 
 
 def _requests(

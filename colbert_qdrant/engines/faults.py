@@ -14,7 +14,13 @@ from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedR
 from colbert_qdrant.edge.aio import WorkerEndedError
 from colbert_qdrant.engines.keys import TokenProviderError, without_keys
 from colbert_qdrant.engines.meanings import MEANINGS, SMALLER
-from colbert_qdrant.errors import CollectionNotFoundError, ConfigurationError, RateLimitedError, RequestError
+from colbert_qdrant.errors import (
+    ColbertQdrantError,
+    CollectionNotFoundError,
+    ConfigurationError,
+    RateLimitedError,
+    RequestError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -153,6 +159,8 @@ def _read(error: BaseException) -> Fault | None:
         return None  # a mistake, not an answer with nothing in it
     if isinstance(error, RecursionError) and "JSON" not in str(error):
         return None  # likewise
+    if isinstance(error, ValueError) and isinstance(error, ColbertQdrantError):
+        return None  # says what is wrong by itself
     return next((read(error) for kind, read in _READERS.items() if isinstance(error, kind)), None)
 
 
@@ -229,6 +237,12 @@ def _kind_of_failure(detail: str) -> Kind:
     return "panicked" if _PANICKED in detail else "server"
 
 
+def _of_client(error: ValueError) -> Fault:
+    """Read what the client, or its local mode, finds wrong by itself."""
+    is_missing = str(error).startswith("Collection ") and str(error).endswith(" not found")
+    return Fault(kind="not_found" if is_missing else "refused_here", detail=_short(error), sent=False)
+
+
 def _of_garbled(error: Exception) -> Fault:
     return Fault(kind="garbled", detail=type(error).__name__)
 
@@ -269,4 +283,5 @@ _READERS: Final[Mapping[type[BaseException], Callable[[Any], Fault]]] = {
     UnicodeDecodeError: _of_garbled,
     RecursionError: _of_garbled,
     AssertionError: _of_garbled,
+    ValueError: _of_client,
 }

@@ -34,6 +34,7 @@ Kind = Literal[
     "authentication",
     "not_found",
     "refused",
+    "refused_here",
     "limited",
     "ended",
     "deadline",
@@ -144,6 +145,9 @@ MEANINGS: Final[Mapping[Kind, Meaning]] = {
         "it is not there", "look at its name, or create it with ColbertCollection.create", CollectionNotFoundError
     ),
     "refused": Meaning("the server refuses it", "look at what the server says about it", RequestRefusedError),
+    "refused_here": Meaning(
+        "the client refuses it", "change the part of the request that it names", RequestRefusedError
+    ),
     "limited": Meaning(
         "the server's strict mode does not allow it",
         "keep to its limits, or lift them with client.update_collection(name, strict_mode_config=…)",

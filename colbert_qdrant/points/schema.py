@@ -253,7 +253,8 @@ def check_schema(
         raise SchemaMismatchError(
             f"collection {collection!r} is not laid out for late interaction (its dense vectors: {names}):\n  "
             + "\n  ".join(problems)
-            + "\nCreate a new collection with ColbertCollection.create and ingest the documents into it."
+            + "\nRerank its documents with attach, move them to a new collection with Migration.plan, or create one of "
+            "another name."
         )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from qdrant_client import models
 
 from colbert_qdrant._support.paths import parse_path, values_at
+from colbert_qdrant.config.names import require_path
 from colbert_qdrant.errors import InvalidDocumentError
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class TextSource:
     def __init__(self, key: str, function: TextOf | None = None) -> None:
         self.key = key
         self._function = function
+        if function is None:
+            require_path("text_key", key)
         self._steps: list[Step] = [] if function else parse_path(key)
 
     def text(self, payload: dict[str, Any]) -> str | None:

@@ -43,7 +43,7 @@ DIFFERENCES: Final = {
         "neither has documented more than one test for each condition",
     ),
     "min_count_of_zero": Difference(
-        "`min_should` with `min_count=0` always holds on Edge and is a ValueError in local mode",
+        "`min_should` with `min_count=0` always holds on Edge and is an error in local mode",
         "a server refuses the request before the engine sees it; Edge has no such checks",
     ),
     "min_should_without_conditions": Difference(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from qdrant_client import models
 
-from colbert_qdrant import Document, TokenEmbeddings
+from colbert_qdrant import Document, RequestRefusedError, TokenEmbeddings
 from colbert_qdrant.points.ids import point_id
 from tests.congruence.differences import DIFFERENCES
 from tests.congruence.engines import CONFIG, ENCODER, LARGE, Engine
@@ -77,7 +77,7 @@ def test_several_tests_in_one_condition(edge: Engine, memory: Engine) -> None:
 def test_min_count_of_zero(edge: Engine, memory: Engine) -> None:
     wanted = models.Filter(min_should=models.MinShould(conditions=[of_key(match=ONE)], min_count=0))
     assert found(edge, [1, 2], wanted) == [1, 2]
-    with pytest.raises(ValueError, match="min_count"):
+    with pytest.raises(RequestRefusedError, match="min_count"):
         found(memory, [1, 2], wanted)
 
 

@@ -70,6 +70,7 @@ def test_metadata_depends_on_the_version(
         ("turbo4_datatype", "1.19"),
         ("turbo8_datatype", "1.20"),
         ("unindexed_words", "1.20"),
+        ("sample", "1.11"),
         ("optimizations", "1.17"),
     ],
 )
