@@ -63,7 +63,8 @@ class AttachedCollection:
         Raises:
             InvalidQueryError: The query is empty.
             ConfigurationError: ``by`` is no request, or finds fewer candidates than ``limit``.
-            SchemaMismatchError: There are candidates, and none of them has a text.
+            SchemaMismatchError: There are candidates, and none of them has a text. Or a request is by a vector that the
+                collection does not have, or not in that form.
             CollectionNotFoundError: There is no such collection.
         """
         checked = check_options("search", AttachOptions, options)
@@ -86,7 +87,8 @@ class AttachedCollection:
         Raises:
             InvalidQueryError: A query is empty.
             ConfigurationError: There is not one request for each query; else as `search`.
-            SchemaMismatchError: There are candidates, and none of them has a text.
+            SchemaMismatchError: There are candidates, and none of them has a text. Or a request is by a vector that the
+                collection does not have, or not in that form.
             CollectionNotFoundError: There is no such collection.
         """
         checked = check_options("search_batch", AttachOptions, options)
