@@ -160,11 +160,11 @@ class OpenCollection:
         opened, stored = self._fingerprint, await read_current_fingerprint(self.engine, self.name)
         if stored is not None:
             stored.require_unchanged(opened, collection=self.name)
-        if self.is_fitting or (not self.config.fde.needs_fit and stored is not None):
-            return
+            if self.is_fitting or not self.config.fde.needs_fit:
+                return
         if stored is None or stored.fde != opened.fde:
             self.config, fde, self.limits, self._fingerprint, _ = await lifecycle.open(
-                self.name, engine=self.engine, encoder=self.encoder, config=None
+                self.name, engine=self.engine, encoder=self.encoder, config=None if stored else self.config
             )
             await self._set(fde)
         elif self.fde is not None and not self.complete:

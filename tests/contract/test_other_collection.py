@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from qdrant_client import models
+from qdrant_client import AsyncQdrantClient, models
 
 from colbert_qdrant import (
+    AsyncColbertCollection,
     ColbertCollection,
     CollectionConfig,
     CollectionNotFoundError,
@@ -16,6 +18,7 @@ from colbert_qdrant import (
     FingerprintMismatchError,
     LemurConfig,
     MuveraConfig,
+    SchemaMismatchError,
 )
 from colbert_qdrant.collection import ingest, opened
 from tests.encoders import WordEncoder, random_texts
@@ -192,3 +195,35 @@ def test_what_searches_takes_over_what_was_fitted_elsewhere(engine: Engine, clie
         assert reader.fde.fingerprint() == docs.fde.fingerprint()
         assert [hit.score for hit in hits] == [hit.score for hit in docs.search(DOCUMENTS[3].text, mode="fde")]
     docs.drop()
+
+
+@pytest.mark.parametrize("config", [MUVERA, LEMUR], ids=["muvera", "lemur"])
+def test_a_collection_that_is_not_of_this_library_any_more_is_not_written_into(
+    engine: Engine, client: Client, config: CollectionConfig
+) -> None:
+    docs = ColbertCollection.create(engine.name, client=client, encoder=WORDS, config=config)
+    docs.upsert(DOCUMENTS)
+    client.update_collection(engine.name, metadata={"colbert_qdrant": None})
+    with pytest.raises(SchemaMismatchError, match="was not created by colbert-qdrant"):
+        docs.upsert([Document("new", "zebra")])
+    assert client.count(engine.name).count == len(DOCUMENTS)
+
+
+def test_another_collection_is_noticed_in_an_event_loop(runner: asyncio.Runner) -> None:
+    async def switched() -> None:
+        client = AsyncQdrantClient(":memory:")
+        docs = await AsyncColbertCollection.create("docs", client=client, encoder=WORDS, config=MUVERA)
+        await docs.upsert(DOCUMENTS)
+        await docs.drop()
+        docs = await AsyncColbertCollection.create("docs", client=client, encoder=WORDS, config=MUVERA)
+        await client.delete_collection("docs")
+        await AsyncColbertCollection.create("docs", client=client, encoder=OTHER_WORDS, config=MUVERA)
+        with pytest.raises(FingerprintMismatchError):
+            await docs.upsert(DOCUMENTS)
+        writes = [docs.upsert([each]) for each in DOCUMENTS]
+        outcomes = await asyncio.gather(*writes, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {FingerprintMismatchError}
+        assert (await client.count("docs")).count == 0
+        await client.close()
+
+    runner.run(switched())

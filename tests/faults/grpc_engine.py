@@ -10,6 +10,7 @@ from qdrant_client import grpc as messages
 from qdrant_client import models
 from qdrant_client.conversions.conversion import GrpcToRest, RestToGrpc
 
+from tests.faults.engine import OF_SHARDS
 from tests.grpc_server import Server, operation_done
 
 if TYPE_CHECKING:
@@ -17,12 +18,18 @@ if TYPE_CHECKING:
 
 
 class GrpcEngine(Server):
-    """Answers from the collections of an `EngineServer`, to whose log requests are added by their names."""
+    """Answers from the collections of an `EngineServer`, to whose log requests are added by their names.
+
+    Attributes:
+        calls: Requests by their names.
+        nodes: Where the shard of a collection is, and that of the companion of a fitted one.
+    """
 
     def __init__(self, engine: EngineServer) -> None:
         super().__init__()
         self.engine = engine
         self.calls: list[tuple[str, Any]] = []
+        self.nodes: tuple[set[int], set[int]] = ({2, 3}, {2})
 
     def CollectionExists(self, request: Any, context: Any) -> Any:
         exists = self.engine.local.collection_exists(request.collection_name)
@@ -33,7 +40,7 @@ class GrpcEngine(Server):
         body = models.CreateCollection(
             vectors=GrpcToRest.convert_vectors_config(request.vectors_config),
             sparse_vectors=GrpcToRest.convert_sparse_vector_config(request.sparse_vectors_config),
-            shard_number=request.shard_number if request.HasField("shard_number") else None,
+            **{name: getattr(request, name) for name in OF_SHARDS[:3] if request.HasField(name)},
             metadata=GrpcToRest.convert_payload(request.metadata),
         )
         return self._whole("PUT", request.collection_name, body.model_dump(mode="json", exclude_none=True))
@@ -44,6 +51,9 @@ class GrpcEngine(Server):
         if request.HasField("strict_mode_config"):
             strict = GrpcToRest.convert_strict_mode_config(request.strict_mode_config)
             body["strict_mode_config"] = strict.model_dump(mode="json", exclude_none=True)
+        self.engine.params[request.collection_name] |= {
+            name: getattr(request.params, name) for name in OF_SHARDS[1:3] if request.params.HasField(name)
+        }
         return self._whole("PATCH", request.collection_name, body)
 
     def Delete(self, request: Any, context: Any) -> Any:
@@ -86,6 +96,23 @@ class GrpcEngine(Server):
         points = [GrpcToRest.convert_point_vectors(each) for each in request.points]
         self.engine.local.update_vectors(request.collection_name, points)
         return operation_done()
+
+    def DeleteVectors(self, request: Any, context: Any) -> Any:
+        chosen = GrpcToRest.convert_points_selector(request.points_selector)
+        self.engine.local.delete_vectors(request.collection_name, list(request.vectors.names), chosen)
+        return operation_done()
+
+    def CollectionClusterInfo(self, request: Any, context: Any) -> Any:
+        nodes = self.nodes[request.collection_name.endswith("__fde")]
+        remote = [
+            messages.RemoteShardInfo(shard_id=0, peer_id=node, state=messages.ReplicaState.Active)
+            for node in sorted(nodes)
+        ]
+        return messages.CollectionClusterInfoResponse(peer_id=1, shard_count=1, remote_shards=remote)
+
+    def UpdateCollectionClusterSetup(self, request: Any, context: Any) -> Any:
+        self.nodes[1].add(request.replicate_shard.to_peer_id)
+        return messages.UpdateCollectionClusterSetupResponse(result=True)
 
     def CreateVectorName(self, request: Any, context: Any) -> Any:
         dense = request.dense_config

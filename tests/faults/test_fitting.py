@@ -22,7 +22,10 @@ from colbert_qdrant.collection import fitting
 from colbert_qdrant.collection.artefacts import REMEMBERED
 from tests.encoders import WordEncoder, random_texts
 from tests.faults.engine import EngineServer
+from tests.faults.grpc_engine import GrpcEngine
 from tests.faults.server import Answer, failing, result_of, serving
+from tests.grpc_server import connect
+from tests.grpc_server import serving as serving_grpc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -235,3 +238,17 @@ def test_a_key_that_may_not_look_at_the_cluster_can_check(engine: EngineServer, 
     docs = make_with_one_copy(engine, remote)
     engine.fault = lambda method, path, body: failing(403, "Forbidden") if "__fde" in path else None
     assert docs.check() == docs.info().warnings == ()
+
+
+def test_fits_and_copies_over_grpc(engine: EngineServer) -> None:
+    with serving_grpc(GrpcEngine(engine)) as running:
+        client = connect(running.port)
+        docs = make_with_one_copy(engine, client)
+        assert docs.search(DOCUMENTS[7].text, limit=1)[0].id == 7
+        assert len(docs.check()) == len(docs.repair()) == 1
+        assert running.nodes[1] == {2, 3}
+        docs.fit(refit=True)
+        assert encoded(client) == len(DOCUMENTS)
+        REMEMBERED.clear()
+        assert reopened(client).search(DOCUMENTS[7].text, limit=1, mode="fde")[0].id == 7
+        client.close()
