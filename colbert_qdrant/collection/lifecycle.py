@@ -13,6 +13,7 @@ from colbert_qdrant.collection.metadata import read_fingerprint, to_metadata, wr
 from colbert_qdrant.config import CollectionConfig
 from colbert_qdrant.errors import (
     ArtefactError,
+    AuthenticationError,
     CollectionExistsError,
     CollectionNotFoundError,
     ConfigurationError,
@@ -213,7 +214,16 @@ async def _fitted(engine: Engine, name: str, stored: Fingerprint) -> FixedDimens
     if stored.canary is None:
         return None
     wanted = str(stored.fde.get("digest"))[:64]
-    data = await artefacts.fetch(engine, name, wanted=wanted)
+    try:
+        data = await artefacts.fetch(engine, name, wanted=wanted)
+    except AuthenticationError as error:
+        raise AuthenticationError(
+            f"the fitted encoding of collection {name!r} is in {await artefacts.location(engine, name)}: use a key that "
+            f"may read that, too. ({error})",
+            operation=error.operation,
+            collection=error.collection,
+            attempts=error.attempts,
+        ) from error
     if data is None or digest(data) != wanted:
         problem = "is missing" if data is None else f"was altered: its SHA-256 is {digest(data)}"
         raise ArtefactError(

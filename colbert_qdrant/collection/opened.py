@@ -19,7 +19,13 @@ from colbert_qdrant.config import CollectionConfig
 from colbert_qdrant.config.names import require_stored_name
 from colbert_qdrant.encoders.further import FurtherVectors
 from colbert_qdrant.encoders.queries import query_tokens
-from colbert_qdrant.errors import ArtefactError, CollectionExistsError, CollectionNotFoundError, RequestError
+from colbert_qdrant.errors import (
+    ArtefactError,
+    AuthenticationError,
+    CollectionExistsError,
+    CollectionNotFoundError,
+    RequestError,
+)
 from colbert_qdrant.fde import encoder_from_bytes
 from colbert_qdrant.search.execute import keep_to_limits
 from colbert_qdrant.search.limits import Limits
@@ -132,7 +138,10 @@ class OpenCollection:
         """
         await self.notice()
         if self.fde is None and self.config.fde.needs_fit:
-            data = await artefacts.fetch(self.engine, self.name, encoder=self.tokens_of)
+            try:
+                data = await artefacts.fetch(self.engine, self.name, encoder=self.tokens_of)
+            except AuthenticationError:
+                return  # what is written without encodings gets them by the key that fits
             if data is not None:
                 await self.adopt(data)
 

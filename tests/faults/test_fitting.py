@@ -71,6 +71,7 @@ def forbidding(*requests: tuple[str, str]) -> Callable[[str, str, Any], Answer |
 
 
 MAY_NOT = {
+    "see the companion": ("GET", f"{COMPANION}/exists"),
     "make the companion": ("PUT", COMPANION),
     "write to the companion": ("PUT", f"{COMPANION}/points"),
     "declare": ("PATCH", "/collections/docs"),
@@ -92,6 +93,14 @@ def test_a_key_that_may_not_fit_is_told_so_before_anything_is_trained(
     engine.fault = lambda method, path, body: None
     docs.fit()
     assert encoded(remote) == len(DOCUMENTS)
+
+
+def test_a_key_that_may_not_read_the_companion_is_told_so(engine: EngineServer, remote: QdrantClient) -> None:
+    create(remote).ingest(DOCUMENTS)
+    REMEMBERED.clear()
+    engine.fault = lambda method, path, body: failing(403, "Forbidden") if "__fde" in path else None
+    with pytest.raises(AuthenticationError, match=r"is in collection 'docs__fde': use a key that may read that"):
+        reopened(remote)
 
 
 def refuse_pieces(method: str, path: str, body: Any) -> Answer | None:
