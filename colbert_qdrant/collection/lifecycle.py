@@ -218,8 +218,8 @@ async def _fitted(engine: Engine, name: str, stored: Fingerprint) -> FixedDimens
         data = await artefacts.fetch(engine, name, wanted=wanted)
     except AuthenticationError as error:
         raise AuthenticationError(
-            f"the fitted encoding of collection {name!r} is in {await artefacts.location(engine, name)}: use a key that "
-            f"may read that, too. ({error})",
+            f"the fitted encoding of collection {name!r} is in {await artefacts.location(engine, name)}: use a key "
+            f"that may read that, too. ({error})",
             operation=error.operation,
             collection=error.collection,
             attempts=error.attempts,
