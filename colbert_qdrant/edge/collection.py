@@ -21,6 +21,7 @@ from colbert_qdrant.edge.fields import read_fields, unsupported_error
 from colbert_qdrant.edge.files import TEMPORARY_SUFFIX, remove_file, write_file
 from colbert_qdrant.edge.filters import to_filter
 from colbert_qdrant.edge.groups import GroupSearch
+from colbert_qdrant.edge.log import SET_ASIDE
 from colbert_qdrant.edge.manifest import FILE_NAME, dump_models
 from colbert_qdrant.edge.names import check_name, fold_name
 from colbert_qdrant.edge.points import (
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
 
 
 _OWN_NAMES = frozenset({FILE_NAME, SHARD_NAME})
+_HALTED = "Not recovered from previous error"
+"""So a shard refuses all writes after one that failed half way, until it is opened again."""
 _MAX_NAME_BYTES = 255 - len(TEMPORARY_SUFFIX)
 
 
@@ -272,7 +275,8 @@ class Collection:
 
     def _attachment_path(self, file_name: str) -> Path:
         check_name(file_name, "an attached file", max_bytes=_MAX_NAME_BYTES)
-        if fold_name(file_name) in _OWN_NAMES or fold_name(file_name).endswith(TEMPORARY_SUFFIX):
+        name = fold_name(file_name)
+        if name in _OWN_NAMES or name.startswith(SET_ASIDE) or name.endswith(TEMPORARY_SUFFIX):
             raise ConfigurationError(f"{file_name!r} is a file of the collection's own: attach it under another name")
         return self._folder / file_name
 
@@ -341,7 +345,13 @@ class Collection:
     def _update(self, operation: edge.UpdateOperation, size: int = 0) -> None:
         """Carries out an operation that stores about so many bytes."""
         require_space(self._folder, BYTES_ON_DISK * size, f"{self._where}: writing")
-        self.shard.update(operation)
+        try:
+            self.shard.update(operation)
+        except Exception as error:
+            if _HALTED not in str(error):
+                raise
+            self._reopen(self._manifest)
+            self.shard.update(operation)
         self._checkpoints.wrote(size)
 
     def _point(self, point: models.PointStruct) -> tuple[edge.Point, int]:

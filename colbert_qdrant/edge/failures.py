@@ -39,13 +39,13 @@ def engine_errors(operation: str, collection: str) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if not _is_from_edge(error):
+        if not is_from_engine(error):
             raise
         raise _translate(error, operation, collection) from error
 
 
-def _is_from_edge(error: BaseException) -> bool:
-    # A panic of the Rust code is no `Exception`; for values that Edge cannot read it raises Python's errors.
+def is_from_engine(error: BaseException) -> bool:
+    """Tells whether Edge raised an error: `Exception` itself, a panic, or Python's own for values it cannot read."""
     panic = type(error).__module__ == "pyo3_runtime"
     refused = isinstance(error, (ValueError, TypeError, OverflowError, OSError))
     return (type(error) is Exception or panic or refused) and not isinstance(error, ColbertQdrantError)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import qdrant_edge as edge
 
 from colbert_qdrant.edge.files import write_file
+from colbert_qdrant.edge.log import load_without_what_fails
 from colbert_qdrant.edge.names import check_name
 from colbert_qdrant.edge.params import edge_config, stored_params
 from colbert_qdrant.errors import ConfigurationError, EngineError
@@ -35,14 +36,15 @@ def open_shard(folder: Path, manifest: Manifest) -> edge.EdgeShard:
             _check_vector_name(folder, name)
         for name in manifest.unfinished:
             _strip(path, name)
-        shard = edge.EdgeShard.load(str(path))
+        shard = load_without_what_fails(path, lambda: edge.EdgeShard.load(str(path)))
         for name in manifest.unfinished:  # the engine's log may have brought it back
             shard.update(edge.UpdateOperation.delete_vector_name(name))
         shard.flush()
         shard.close()
         manifest.unfinished = []
         manifest.write(folder)
-    return edge.EdgeShard.load(str(path), edge_config(stored_params(manifest.config)))
+    config = edge_config(stored_params(manifest.config))
+    return load_without_what_fails(path, lambda: edge.EdgeShard.load(str(path), config))
 
 
 def _refuse_links(shard: Path) -> None:
