@@ -13,6 +13,7 @@ import transformers.models.bert.modeling_bert
 import colbert_qdrant.edge
 import colbert_qdrant.encoders.checkpoint.load
 import tests.contract.conftest
+import tests.faults.life
 import tests.faults.migrating
 
 gc.freeze()  # and it stays in memory that they share
