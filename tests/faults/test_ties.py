@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from qdrant_client import QdrantClient, models
 
-from colbert_qdrant import ColbertCollection, CollectionConfig, Document, MuveraConfig, attach
+from colbert_qdrant import ColbertCollection, CollectionConfig, Document, EdgeClient, MuveraConfig, attach
 from tests.encoders import WordEncoder
 from tests.faults.engine import EngineServer
 from tests.faults.server import result_of, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 CONFIG = CollectionConfig(fde=MuveraConfig(k_sim=2, dim_proj=4, r_reps=2))
 
@@ -114,3 +115,13 @@ def test_candidates_of_a_users_own_search(client: QdrantClient, server: Shufflin
     found = {tuple(hit.id for hit in own.search("river stone", request, limit=5)) for _ in range(5)}
     assert len(found) == 1
     assert server.searches
+    scores = [hit.score for hit in own.search("river stone", request)]
+    assert scores == [float(np.float32(score)) for score in scores]
+
+
+def test_equal_groups_come_by_their_key(tmp_path: Path) -> None:
+    with EdgeClient(tmp_path) as edge:
+        docs = ColbertCollection.create("docs", client=edge, encoder=WordEncoder(), config=CONFIG)
+        shelves = ["m", "a", "z", "k", "b"]
+        docs.upsert([Document(number, "river", {"shelf": shelf}) for number, shelf in enumerate(shelves)])
+        assert [group.key for group in docs.search_groups("river", "shelf", mode="exact")] == sorted(shelves)
