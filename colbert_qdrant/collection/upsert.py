@@ -60,11 +60,10 @@ async def upsert(
             await engine.upsert(collection, batch, ordered=in_order)
         except (RequestRefusedError, RequestTooLargeError) as error:
             allowed, most = None if most is None else await most(), None
-            if in_order and not ordered():
-                waiting.append(batch)  # the server allows no conditions any more
-                continue
-            if len(batch) > 1:
-                size = min(len(batch) // 2, allowed or len(batch))
+            unconditional = in_order and not ordered()  # the server allows no conditions any more
+            if unconditional or len(batch) > 1:
+                size = len(batch) if unconditional else len(batch) // 2
+                size = min(size, allowed or size)
                 waiting += [batch[start : start + size] for start in range(0, len(batch), size)][::-1]
                 continue
             refused.append(Refused(point=batch[0], error=error))

@@ -339,3 +339,54 @@ def test_no_request_names_a_timeout_that_could_be_refused(engine: EngineServer, 
 def queries(engine: EngineServer) -> list[dict[str, Any]]:
     """All searches that came."""
     return [search for _, path, body in engine.log if path.endswith("/batch") for search in body["searches"]]
+
+
+CHECKED = {
+    "max_query_limit",
+    "unindexed_filtering_retrieve",
+    "unindexed_filtering_update",
+    "search_max_hnsw_ef",
+    "search_allow_exact",
+    "search_max_oversampling",
+    "upsert_max_batchsize",
+    "search_max_batchsize",
+    "read_rate_limit",
+    "write_rate_limit",
+    "filter_max_conditions",
+    "condition_max_size",
+    "multivector_config",
+    "sparse_config",
+}
+THE_SERVERS = {  # what only the server knows is said in its words, with the remedy
+    "max_collection_vector_size_bytes",
+    "max_collection_payload_size_bytes",
+    "max_points_count",
+    "max_payload_index_count",
+    "max_resident_memory_percent",
+    "max_disk_usage_percent",
+}
+NEVER_SENT = {"enabled", "max_timeout"}
+
+
+def test_each_limit_that_the_client_knows_was_thought_of() -> None:
+    assert set(models.StrictModeConfig.model_fields) <= CHECKED | THE_SERVERS | NEVER_SENT
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Max vector storage size limit of 1MB reached!",
+        "Max payload storage size limit of 1MB reached!",
+        "Collection already has the maximum number of payload indices (1). Help: Please delete an index",
+        "Resident memory usage is at 9% of total memory, exceeding the limit of 1%. Help: Reduce it",
+        "Request is forbidden on 'colbert' because global vector indexing is disabled. Help: Use a filter",
+    ],
+)
+def test_other_limits_come_with_their_remedy(engine: EngineServer, remote: QdrantClient, said: str) -> None:
+    docs = create(remote)
+    engine.fault = lambda method, path, body: failing(400, f"Bad request: {said}") if method != "GET" else None
+    for call in (lambda: docs.search("river", fusion="rrf"), lambda: docs.upsert(DOCUMENTS[:1])):
+        with pytest.raises(
+            RequestRefusedError, match=r"strict mode does not allow it .*; keep to its limits, or lift them"
+        ):
+            call()
