@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from qdrant_client import models
 
 from colbert_qdrant._support.progress import reporting
-from colbert_qdrant.errors import MigrationError
 from colbert_qdrant.migrate.contents import read_gone
 from colbert_qdrant.migrate.copier import make_copier
 from colbert_qdrant.migrate.differences import limits_of
 from colbert_qdrant.migrate.source import read_pages, show
 from colbert_qdrant.migrate.state import write_migration
-from colbert_qdrant.points.digests import Digest, Snapshot
+from colbert_qdrant.points.digests import Digest, Snapshot, canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from colbert_qdrant.engines.base import PointId
     from colbert_qdrant.migrate.job import MigrationJob
+    from colbert_qdrant.points.point import Point
 
     Records = Sequence[models.Record]
+
+_LOG: Final = logging.getLogger(__name__)
+
+_NAMED: Final = 100
+"""The most points that a state names."""
 
 
 async def catch_up(job: MigrationJob) -> Snapshot:
@@ -40,10 +46,9 @@ async def catch_up(job: MigrationJob) -> Snapshot:
 async def settle(job: MigrationJob, snapshot: Snapshot) -> None:
     """Copy what was written to the source between the snapshot and the move of an alias to the target.
 
-    Applications write to the target by now: a point that they wrote, or deleted, stays what they made it.
-
-    Raises:
-        MigrationError: A point was written on both sides meanwhile.
+    Applications write to the target by now: a point that they wrote, or deleted, stays what they made it, which is the
+    later version for all who write through the alias. A warning names it, and so does `cleanup`, before it deletes the
+    other version.
     """
     digest, late, known = Digest(job.sameness.vectors), [], 0
     source, compute = job.source, job.source_engine.runtime.compute
@@ -58,15 +63,19 @@ async def settle(job: MigrationJob, snapshot: Snapshot) -> None:
         await compute(digest.add, page)
         late += await compute(_find_late, page, snapshot)
         known += sum(record.id in snapshot for record in page)
-    refused = await _copy_late(job, snapshot, late)
+    overruled = await _copy_late(job, snapshot, late)
     if known < len(snapshot):
         await _delete_late(job, snapshot)
     state = await job.read_state()
-    await write_migration(job.target_engine, replace(state, left=digest.to_dict()))
-    if refused:
-        raise MigrationError(
-            f"the alias is switched, but points{show(refused)} were written both to {job.plan.source!r} and to "
-            f"{job.plan.target!r} while it was: the target keeps its own; compare them, and write what should be there"
+    state = replace(state, left=digest.to_dict(), overruled=tuple(overruled[:_NAMED]))
+    await write_migration(job.target_engine, state)
+    if overruled:
+        _LOG.warning(
+            "points%s were written both to %r and to %r while an alias was switched: the target keeps its own, which "
+            "are later if both were written through the alias",
+            show(overruled),
+            job.plan.source,
+            job.plan.target,
         )
 
 
@@ -75,24 +84,26 @@ def _find_late(page: Records, snapshot: Snapshot) -> list[PointId]:
 
 
 async def _copy_late(job: MigrationJob, snapshot: Snapshot, ids: list[PointId]) -> list[PointId]:
-    """Copy points unless somebody wrote them in the target, too, and return those."""
-    if not ids:
-        return []
-    same, wanted = job.sameness, {"with_payload": True, "with_vectors": job.sameness.vectors or False}
-    current = await job.source_engine.retrieve(job.source.name, ids=ids, **wanted)
-    stored = {each.id: each for each in await job.target_engine.retrieve(job.plan.target, ids=ids, **wanted)}
-    copied: list[PointId] = []
-    refused: list[PointId] = []
-    for record in current:
-        there = stored.get(record.id)
-        if there is None:
-            (refused if record.id in snapshot else copied).append(record.id)
-        elif not same.is_same(record, there):
-            (copied if snapshot.is_as_copied(there) else refused).append(record.id)
-    with reporting(False, label="switch", total=len(copied)) as report:  # noqa: FBT003
-        copier = await make_copier(job, report=report)
-        await copier.copy_points(copied)
-    return refused
+    """Copy points unless somebody wrote them in the target since, too, and return those."""
+    overruled: list[PointId] = []
+
+    async def choose(points: list[Point]) -> list[Point]:
+        """Look at the target in the last moment: texts are encoded by now."""
+        records = await job.target_engine.retrieve(job.plan.target, ids=[point.id for point in points])
+        there, free = {record.id: record for record in records}, []
+        for point in points:
+            stored = there.get(point.id)
+            if point.id not in snapshot if stored is None else snapshot.is_as_copied(stored):
+                free.append(point)
+            elif stored is None or canonical_json(stored.payload) != canonical_json(point.payload):
+                overruled.append(point.id)
+        return free
+
+    if ids:
+        with reporting(False, label="switch", total=len(ids)) as report:  # noqa: FBT003
+            copier = await make_copier(job, report=report)
+            await copier.copy_points(ids, choose=choose)
+    return overruled
 
 
 async def _delete_late(job: MigrationJob, snapshot: Snapshot) -> None:

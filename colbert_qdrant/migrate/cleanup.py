@@ -8,6 +8,7 @@ from colbert_qdrant.collection import artefacts
 from colbert_qdrant.collection.metadata import count_documents
 from colbert_qdrant.errors import ConfigurationError, MigrationError
 from colbert_qdrant.migrate.differences import find_differences, read_digest, require_no_own
+from colbert_qdrant.migrate.source import show
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,7 +51,10 @@ async def clean_up(job: MigrationJob, what: Side | None, *, confirm: Callable[[s
         await _require_target_unneeded(job, state, aliases)
         return await _delete(job.target_engine, plan.target, confirm, "nothing uses it")
     await _require_source_unneeded(job, state, aliases)
-    return await _delete(job.source_engine, plan.source, confirm, f"its migrated copy {plan.target!r} is verified")
+    why = f"its migrated copy {plan.target!r} is verified"
+    if state.overruled:
+        why += f", but has other versions of points{show(state.overruled)}, written while the alias was switched"
+    return await _delete(job.source_engine, plan.source, confirm, why)
 
 
 def _choose(job: MigrationJob, state: MigrationState, aliases: Sequence[str]) -> Side:

@@ -25,7 +25,7 @@ from colbert_qdrant.points.point import split_by_bytes, to_numbers
 from colbert_qdrant.search.limits import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
     from colbert_qdrant._support.progress import ProgressReporter
     from colbert_qdrant.engines.base import PointId
@@ -99,24 +99,25 @@ class Copier:
         async for ids in self._ids(self._source.filter):
             missing = await self._find_missing(ids)
             self._skip(len(ids) - len(missing))
-            await self._copy(missing)
+            if missing:
+                self._job.require_encoder(missing)
+            async for points in self._convert(missing):
+                await self._upsert(points)
         self._require_taken()
         await self._remove_gone()
 
-    async def copy_points(self, ids: Sequence[PointId]) -> None:
-        """Write some points as they are in the source.
+    async def copy_points(
+        self, ids: Sequence[PointId], *, choose: Callable[[list[Point]], Awaitable[list[Point]]]
+    ) -> None:
+        """Write some points as they are in the source, but only those that are chosen right before.
 
         Raises:
             MigrationError: Texts have to be encoded, and cannot be; or the server refuses points.
         """
-        await self._copy(ids)
-        self._require_taken()
-
-    async def _copy(self, ids: Sequence[PointId]) -> None:
-        if ids:
-            self._job.require_encoder(ids)
+        self._job.require_encoder(ids)
         async for points in self._convert(ids):
-            await self._upsert(points)
+            await self._upsert(await choose(points))
+        self._require_taken()
 
     async def add(self) -> None:
         """Add vectors, in place, to every point that lacks them, or has those of another text.

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from colbert_qdrant.engines import Engine
+    from colbert_qdrant.engines.base import PointId
 
 KEY: Final = "colbert_qdrant_migration"
 """A migration's entry in the metadata of its target."""
@@ -54,6 +55,7 @@ class MigrationState:
         switches: The aliases that were given to the target and not taken back.
         left: The number of points and the digest of the source, vectors included, when all had been caught up with
             after a switch; ``None`` if nobody knows.
+        overruled: Some of the points that were written on both sides while an alias moved; the target keeps its own.
         returned: The reason for which aliases were taken back from a target that has what the source has not.
     """
 
@@ -65,6 +67,7 @@ class MigrationState:
     verified: Mapping[str, Any] | None = None
     switches: tuple[Switch, ...] = ()
     left: Mapping[str, Any] | None = None
+    overruled: tuple[PointId, ...] = ()
     returned: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -89,6 +92,7 @@ class MigrationState:
             values["plan"] = plan = MigrationPlan.from_dict(values["plan"])
             unrecorded = [name for name in plan.added if name not in plan.vectors]  # by version 0.1.0
             values["added"] = tuple(values.get("added", unrecorded))
+            values["overruled"] = tuple(values.get("overruled", ()))
             values["switches"] = tuple(Switch(**require_known_fields(Switch, each)) for each in values["switches"])
             return cls(**values)
         except (KeyError, TypeError, ValueError, AttributeError, ConfigurationError) as error:

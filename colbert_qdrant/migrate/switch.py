@@ -66,7 +66,7 @@ async def roll_back(job: MigrationJob, *, force: str | None) -> None:
     changes = await _undo(engine, state)
     if changes:
         state = await _give_back(job, state, changes, force)
-    await write_migration(engine, replace(state, switches=(), left=None))
+    await write_migration(engine, replace(state, switches=(), left=None, overruled=()))
     if changes and state.returned is not None and force is None:
         raise MigrationError(
             f"the aliases are back, but {state.returned}: neither run() nor cleanup() deletes that; write to "
