@@ -234,15 +234,16 @@ class Migration:
         """Have an alias stand for the target, in one request: no search finds neither collection, or both.
 
         Before that, what was written to the source since the verification is copied; after it, what was written while
-        the alias moved. Once an alias stands for the target, nothing is copied over what applications write there.
+        the alias moved. Once an alias stands for the target, nothing is copied over what applications write there; a
+        warning names points that were written on both sides meanwhile.
 
         Args:
             alias: The alias, which may be new, or stand for the source, or any other collection.
             force: The reason to do without a passed verification, and without copying anything; it is kept.
 
         Raises:
-            MigrationError: The last verification did not pass, or somebody wrote to the target since, or on both sides
-                while the alias moved. Or texts have to be encoded, and there is no encoder.
+            MigrationError: The last verification did not pass, or somebody wrote to the target since. Or texts have to
+                be encoded, and there is no encoder.
             ConfigurationError: A collection has that name, the reason is empty, or the migration is in place.
         """
         run_blocking(switch_alias(self._job, alias, force=force))
