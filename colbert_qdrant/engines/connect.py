@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
+import httpx
 from qdrant_client import AsyncQdrantClient, QdrantClient
 
 from colbert_qdrant.config.checks import require_bool, require_int, require_number
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from colbert_qdrant.engines.keys import TokenProvider
 
 Made = TypeVar("Made", QdrantClient, AsyncQdrantClient)
+
+_KEPT_OPEN: Final = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=3)
+"""Connections are used again, also to this machine, where the client itself opens one for each request. Servers close
+them after 5 seconds."""
 
 _HOST: Final = re.compile(r"[\w.-]+|[0-9a-f:.]+")
 _WARNING: Final = "(Api key|Auth token provider) is used with an insecure connection"
@@ -177,6 +182,7 @@ class ServerSettings:
             "auth_token_provider": provider,
             # a thread that asks for the version without the certificates; collections ask for it when they are opened
             "check_compatibility": False,
+            "limits": _KEPT_OPEN,
             **(self._encrypted() if where.scheme == "https" else self._plain(where, with_key=provider is not None)),
         }
 

@@ -40,6 +40,7 @@ _PIECE: Final = 2**14
 """Bytes that are written at once: between two pieces the deadline is looked at."""
 
 _OPTIONS: Final = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1))
+_QUICK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)  # of Linux
 _RESET: Final = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 
 _BOUNDED: Final[WeakSet[Any]] = WeakSet()
@@ -117,8 +118,10 @@ class _Stream(httpcore.NetworkStream):
 
     def __init__(self, stream: httpcore.NetworkStream) -> None:
         self._stream = stream
+        self._process = os.getpid()
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        _acknowledge(self._stream)
         try:
             return self._stream.read(max_bytes, _positive(timeout, httpcore.ReadTimeout))
         except BaseException:
@@ -144,6 +147,8 @@ class _Stream(httpcore.NetworkStream):
         return _Stream(self._stream.start_tls(ssl_context, server_hostname, left))
 
     def get_extra_info(self, info: str) -> Any:
+        if info == "is_readable" and self._process != os.getpid():
+            return True  # an unused connection that can be read from is given up: it is the parent process's
         return self._stream.get_extra_info(info)
 
 
@@ -190,6 +195,7 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
             opened.append(self)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        _acknowledge(self._stream)
         try:
             return await self._stream.read(max_bytes, timeout)
         except BaseException:
@@ -252,6 +258,16 @@ def _reset(stream: httpcore.NetworkStream | httpcore.AsyncNetworkStream) -> None
     """Have a connection forget what it has not sent yet, once it is closed."""
     with suppress(OSError, AttributeError):
         stream.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+
+
+def _acknowledge(stream: httpcore.NetworkStream | httpcore.AsyncNetworkStream) -> None:
+    """Have what comes be acknowledged at once: a server that sends an answer in parts may wait for it, for 40 ms.
+
+    The operating system forgets this with everything that is sent.
+    """
+    if _QUICK is not None:
+        with suppress(OSError, AttributeError):
+            stream.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, _QUICK, 1)
 
 
 _LOOKUPS: Final[dict[tuple[int, str, int], Future[list[str]]]] = {}
