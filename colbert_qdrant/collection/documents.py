@@ -49,9 +49,9 @@ async def delete(
     filter: models.Filter | None,
 ) -> None:
     """Delete documents by their ids or by their payload; see `ColbertCollection.delete`."""
-    chosen = combine_filters(filter, where)
-    if (ids is None) == (chosen is None):
+    if (ids is None) == (where is None and filter is None):
         raise ConfigurationError("delete needs either ids=… or a filter (where=… or filter=…), and not both")
+    chosen = combine_filters(filter, where)
     await collection.shards.require("write")
     if ids is not None:
         points = point_ids(ids, collection.config.id_scheme)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid5
 
@@ -9,8 +10,6 @@ from colbert_qdrant.errors import InvalidDocumentError
 from colbert_qdrant.points.values import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from colbert_qdrant.config.collection import IdScheme
     from colbert_qdrant.documents import DocumentId
 
@@ -51,7 +50,7 @@ def point_id(id: DocumentId, scheme: IdScheme = "uuid5") -> str | int:
 def point_ids(ids: DocumentId | Iterable[DocumentId], scheme: IdScheme) -> list[int | str | UUID]:
     """Return the point ids of one document or several; see `point_id`."""
     ids = plain(ids)
-    documents = [ids] if isinstance(ids, str | int | UUID) else ids
+    documents = ids if isinstance(ids, Iterable) and not isinstance(ids, str) else [ids]
     return [point_id(id, scheme) for id in documents]
 
 

@@ -67,8 +67,12 @@ def combine_filters(filter: models.Filter | None, where: Where | None) -> models
     """Combine two filters, either of which may be missing.
 
     Raises:
-        ConfigurationError: ``where`` is not a `Where`.
+        ConfigurationError: ``where`` is not a `Where`, or ``filter`` no ``models.Filter``.
     """
+    if not isinstance(filter, models.Filter | None):
+        raise ConfigurationError(
+            f'filter must be a models.Filter, got {short(filter)}: a dict like {{"year": 2020}} goes to where='
+        )
     if where is None:
         return filter
     return to_filter(where) if filter is None else models.Filter(must=[filter, to_filter(where)])

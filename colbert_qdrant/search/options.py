@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, ForwardRef, Literal, TypeAlias, TypedDict, TypeVar, get_args
 
 from qdrant_client import models
 
-from colbert_qdrant.config.checks import require_int, require_number
+from colbert_qdrant.config.checks import require_bool, require_int, require_number
 from colbert_qdrant.config.names import require_path
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.points.values import plain
@@ -167,6 +167,11 @@ class CheckedOptions:
         for name in ("score_threshold", "token_threshold"):
             if getattr(self, name) is not None:
                 require_number(name, getattr(self, name))
+        require_bool("with_payload", self.with_payload)
+        if not isinstance(self.vectors, Mapping | None):
+            raise ConfigurationError(f"vectors={self.vectors!r}: give a dict, a vector for each name")
+        if not isinstance(self.params, models.SearchParams | None):
+            raise ConfigurationError(f"params must be a models.SearchParams, got {self.params!r}")
         if self.params is not None and self.params.hnsw_ef is not None:
             require_int("params.hnsw_ef", self.params.hnsw_ef, minimum=1)
         quantization = None if self.params is None else self.params.quantization
@@ -188,7 +193,8 @@ class CheckedOptions:
             raise ConfigurationError(
                 f"mode={self.mode!r} has no candidates to fuse: leave out prefetch and fusion, or the mode"
             )
-        if self.prefetch is not None and (isinstance(self.prefetch, str) or not self.prefetch):
+        named = isinstance(self.prefetch, Collection) and not isinstance(self.prefetch, str)
+        if self.prefetch is not None and not (named and self.prefetch):
             raise ConfigurationError(
                 f"prefetch={self.prefetch!r}: name at least one vector, in a list or with its limit"
             )

@@ -212,3 +212,14 @@ def test_the_largest_number_of_float16_is_stored(engine: Engine, client: Client)
     docs = ColbertCollection.create(engine.name, client=client, encoder=encoder, config=config)
     docs.upsert([Document("x", "river")])
     assert [hit.score for hit in docs.search("river", mode="exact")] == pytest.approx([2 * 65_504.0**2])
+
+
+def test_filters_and_ids_of_a_wrong_type_are_refused_in_the_librarys_words(collection: ColbertCollection) -> None:
+    wrong: Any = "year = 2020"
+    for call in (collection.count, collection.delete, partial(collection.search, "river")):
+        with pytest.raises(ConfigurationError, match=r"filter must be a models\.Filter, got 'year = 2020'"):
+            call(filter=wrong)
+    nothing: Any = None
+    with pytest.raises(InvalidDocumentError, match="id None is a NoneType"):
+        collection.get(nothing)
+    assert_nothing_written(collection)

@@ -457,7 +457,7 @@ def test_the_best_of_each_group(books: ColbertCollection, mode: Any) -> None:
 
 def test_groups_that_cannot_be(books: ColbertCollection) -> None:
     for arguments, message in (
-        ({"group_by": ""}, "group_by='': name a payload key"),
+        ({"group_by": ""}, "group_by: '' is no path into a payload"),
         ({"group_by": "book", "group_size": 0}, "group_size must be at least 1"),
     ):
         with pytest.raises(ConfigurationError, match=message):

@@ -162,9 +162,14 @@ def test_paths_into_payloads(edge: EdgeClient, kind: str, value: str, *, taken: 
         ({"limit": 2.5}, "limit must be a whole number, got 2.5"),
         ({"limit": "10"}, "limit must be a whole number, got '10'"),
         ({"candidates": True}, "candidates must be a whole number, got True"),
+        ({"params": {"hnsw_ef": 10}}, r"params must be a models.SearchParams, got {'hnsw_ef': 10}"),
+        ({"filter": {"must": []}}, r"filter must be a models.Filter, got {'must': \[\]}: a dict .* goes to where="),
+        ({"prefetch": 3}, "prefetch=3: name at least one vector"),
+        ({"vectors": [1]}, r"vectors=\[1\]: give a dict, a vector for each name"),
+        ({"with_payload": "text"}, "with_payload must be True or False, got 'text'"),
     ],
 )
-def test_numbers_that_no_request_can_carry(arguments: dict[str, Any], message: str) -> None:
+def test_options_that_no_request_can_carry(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         CheckedOptions(**arguments)
 
