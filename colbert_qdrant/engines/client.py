@@ -173,7 +173,7 @@ class ClientEngine:
         await self._in_parts(points, update)
 
     async def delete_vectors(self, collection: str, *, vectors: Sequence[str], points: models.Filter) -> None:
-        await self._call("delete_vectors", collection, vectors=vectors, points=points, wait=True)
+        await self._call("delete_vectors", collection, vectors=list(vectors), points=points, wait=True)
 
     async def delete(self, collection: str, *, points_selector: Selector) -> None:
         if not isinstance(points_selector, models.PointIdsList):

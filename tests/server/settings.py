@@ -43,6 +43,7 @@ _PARAMS: Final[Body] = {
     "on_disk_payload": True,
 }
 _OPTIONAL: Final = ("sharding_method", "read_fan_out_factor", "sparse_vectors", "payload")
+_DISABLED: Final = "Disabled"
 _LEAST_HNSW: Final = {"full_scan_threshold": 10, "ef_construct": 4}
 
 
@@ -97,7 +98,8 @@ def merged(config: Body, change: Body) -> Body:
         if name in ("hnsw_config", "optimizers_config", *_PARAMS, *_OPTIONAL):
             made[name] = _deeper(config.get(name) or {}, diff) if isinstance(diff, dict) else diff
     if "quantization_config" in change:
-        made["quantization_config"] = change["quantization_config"]
+        wanted = change["quantization_config"]
+        made["quantization_config"] = None if wanted == _DISABLED else wanted
     return made
 
 
@@ -129,4 +131,5 @@ def _check_hnsw(place: str, value: Mapping[str, Any] | None) -> None:
 
 
 def _deeper(old: Body, diff: Body) -> Body:
-    return {**old, **{k: _deeper(old.get(k) or {}, v) if isinstance(v, dict) else v for k, v in diff.items()}}
+    made = {**old, **{k: _deeper(old.get(k) or {}, v) if isinstance(v, dict) else v for k, v in diff.items()}}
+    return {name: value for name, value in made.items() if value != _DISABLED}

@@ -34,7 +34,7 @@ def point_id(value: Any) -> int | str:
 
 def named_vectors(value: Any, where: str, *, query: bool = False) -> dict[str, Any]:
     """Returns the vectors of a point by name, each as the engine takes it."""
-    if isinstance(value, dict) and not value.keys() & {"text", "model"}:
+    if isinstance(value, dict) and not value.keys() >= {"text", "model"}:
         return {name: vector(each, where, "vector.?", query=query) for name, each in value.items()}
     if isinstance(value, (list, dict)):
         return {"": vector(value, where, "vector", query=query)}

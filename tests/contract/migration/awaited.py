@@ -36,7 +36,7 @@ MODELS: dict[type, tuple[str, ...]] = {
 def both_ways(*awaited: str) -> pytest.MarkDecorator:
     """Run a test with the blocking classes on every engine, and with the asynchronous ones on some."""
     return pytest.mark.parametrize(
-        "client", ["memory", "edge", *(f"awaited {kind}" for kind in awaited)], indirect=True
+        "client", ["memory", "edge", "model", *(f"awaited {kind}" for kind in awaited)], indirect=True
     )
 
 

@@ -8,7 +8,9 @@ import pytest
 from qdrant_client import AsyncQdrantClient, QdrantClient
 
 from colbert_qdrant import EdgeClient
+from tests.contract.conftest import remove_collections
 from tests.contract.migration import awaited
+from tests.servers import address, connect
 
 if TYPE_CHECKING:
     import asyncio
@@ -24,6 +26,8 @@ def make(request: pytest.FixtureRequest, kind: str, *, is_awaited: bool) -> Any:
         if kind == "edge":
             return awaited.AwaitedEdge(request.getfixturevalue("async_edge"), runner)
         return awaited.Awaited(AsyncQdrantClient(":memory:"), runner)
+    if kind == "model":
+        return connect(kind, address(kind, request), QdrantClient)
     return EdgeClient(request.getfixturevalue("tmp_path") / "store") if kind == "edge" else QdrantClient(":memory:")
 
 
@@ -41,10 +45,12 @@ def edge(request: pytest.FixtureRequest) -> Iterator[EdgeClient]:
     client.close()
 
 
-@pytest.fixture(params=["memory", "edge"])
+@pytest.fixture(params=["memory", "edge", "model"])
 def client(request: pytest.FixtureRequest) -> Iterator[Client]:
     """The parameter says which, and whether it is an asynchronous one: see `awaited.both_ways`."""
     how, _, kind = request.param.rpartition(" ")
     client = make(request, kind, is_awaited=how == "awaited")
     yield client
+    if kind == "model":
+        remove_collections(client, "")
     client.close()
