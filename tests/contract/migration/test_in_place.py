@@ -61,7 +61,9 @@ def require_as_before(client: Client, before: dict[Any, Point]) -> None:
     }
 
 
-@pytest.mark.parametrize(("client", "kind"), [*product(["memory", "edge", "model"], KINDS), *AWAITED], indirect=["client"])
+@pytest.mark.parametrize(
+    ("client", "kind"), [*product(["memory", "edge", "model"], KINDS), *AWAITED], indirect=["client"]
+)
 def test_vectors_are_added_and_taken_away_again(client: Client, kind: str) -> None:
     written = write(client, kind)
     shown = [written.search("docs", query)[:1] for query in UNTIED]  # normalises once more in local mode
