@@ -11,6 +11,7 @@ from qdrant_client import models
 
 from colbert_qdrant.collection.metadata import documents_only
 from colbert_qdrant.migrate.source import read_pages, retrieve_pages
+from colbert_qdrant.points.page_size import PAGE_BYTES, bytes_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from colbert_qdrant.migrate.source import Source
 
 _SIZE: Final = 32
+_BYTES: Final = 2 * PAGE_BYTES
+"""The bytes after which a sample of large points is large enough."""
+
 _TEXTS: Final = 1_000
 """The points that are looked at for a text, where those of the sample have none."""
 
@@ -49,9 +53,16 @@ async def read_sample(engine: Engine, source: Source) -> Sample:
     started = time.perf_counter()
     await engine.retrieve(source.name, ids=ids[:1], with_payload=False, with_vectors=False)
     latency = time.perf_counter() - started
-    pages = [page async for page in retrieve_pages(engine, source.name, ids)]
-    seconds = time.perf_counter() - started - (1 + len(pages)) * latency
-    return Sample(records=[each for page in pages for each in page], seconds=max(seconds, 0.0), latency=latency)
+    records: list[models.Record] = []
+    size, requests = 0, 1
+    async for page in retrieve_pages(engine, source.name, ids):
+        records += page
+        requests += 1
+        size += sum(map(bytes_of, page))
+        if size > _BYTES:
+            break
+    seconds = time.perf_counter() - started - requests * latency
+    return Sample(records=records, seconds=max(seconds, 0.0), latency=latency)
 
 
 async def count_texts(engine: Engine, source: Source, converter: Converter) -> tuple[int, int]:

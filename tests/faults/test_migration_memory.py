@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from qdrant_client import models
 
+from colbert_qdrant.migrate import sample
 from colbert_qdrant.points import page_size
 from tests.faults.engine import EngineServer
 from tests.faults.migrating import on_server, planned
@@ -59,3 +60,11 @@ def test_pages_are_bounded_by_bytes(
     ]
     assert max(asked) <= PAGE / LARGE
     assert sum(asked) >= 5 * POINTS
+
+
+def test_a_sample_of_large_points_is_small(remote: QdrantClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_size, "PAGE_BYTES", 5 * LARGE)
+    monkeypatch.setattr(sample, "_BYTES", 5 * LARGE)
+    assert 5 <= planned(remote, "computed").details.costs.sample <= 10
+    monkeypatch.setattr(sample, "_BYTES", 100 * LARGE)
+    assert planned(remote, "computed").details.costs.sample == 32
