@@ -12,12 +12,11 @@ from qdrant_client.common.client_exceptions import QdrantException, ResourceExha
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from colbert_qdrant.edge.aio import WorkerEndedError
-from colbert_qdrant.engines.keys import TokenProviderError, without_keys
+from colbert_qdrant.engines.keys import TokenProviderError, UnsendableTokenError, without_keys
 from colbert_qdrant.engines.meanings import MEANINGS, SMALLER
 from colbert_qdrant.errors import (
     ColbertQdrantError,
     CollectionNotFoundError,
-    ConfigurationError,
     RateLimitedError,
     RequestError,
 )
@@ -187,8 +186,8 @@ def _of_response(error: UnexpectedResponse) -> Fault:
 def _of_transport(source: Exception) -> Fault:
     if isinstance(source, httpx.LocalProtocolError):
         return Fault(kind="unsendable", detail=type(source).__name__)  # its message repeats the key
-    if isinstance(source, ConfigurationError):  # from asking for a token
-        return Fault(kind="unsendable", detail=_short(source))
+    if isinstance(source, UnsendableTokenError):
+        return _of_token(source)
     if isinstance(source, TokenProviderError):
         return _of_provider(source)
     if isinstance(source, httpx.TimeoutException):
@@ -224,6 +223,10 @@ def _kind_of_connection(message: str) -> Kind:
     if _UNTRUSTED in message:
         return "untrusted"
     return "mixed_up" if any(part in message for part in _MIXED_UP) else "unreachable"
+
+
+def _of_token(error: UnsendableTokenError) -> Fault:
+    return Fault(kind="unsendable", detail=_short(error), sent=False)
 
 
 def _of_provider(error: TokenProviderError) -> Fault:
@@ -276,6 +279,7 @@ _READERS: Final[Mapping[type[BaseException], Callable[[Any], Fault]]] = {
     NotConfirmedError: lambda error: Fault(kind="timeout", detail=str(error)),
     DeadlineError: lambda error: Fault(kind="deadline", detail=str(error)),
     TokenProviderError: _of_provider,
+    UnsendableTokenError: _of_token,
     WorkerEndedError: lambda error: Fault(kind="ended", detail=str(error)),
     # the client reads answers outside what it wraps, and asserts that there is something in them
     GarbledAnswerError: _of_garbled,

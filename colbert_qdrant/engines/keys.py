@@ -23,6 +23,10 @@ _SHORTEST_HIDDEN: Final = 4
 """Characters of the shortest key that is hidden wherever it stands; shorter ones occur in words."""
 
 
+class UnsendableTokenError(Exception):
+    """A user's function for tokens returned one that no header can hold; this never leaves the package."""
+
+
 class TokenProviderError(Exception):
     """A user's function for tokens raised an error; this never leaves the package."""
 
@@ -148,7 +152,10 @@ class _Checking:
         return self._kept(given)
 
     def _kept(self, token: Secret) -> str:
-        self.last = _checked(token, "auth_token_provider")
+        try:
+            self.last = _checked(token, "auth_token_provider")
+        except ConfigurationError as error:
+            raise UnsendableTokenError(str(error)) from None
         return token.reveal()
 
 

@@ -69,7 +69,7 @@ class EncodingGraph:
         for query, row in zip(queries, ranking, strict=True):
             request = builder.request(_NO_TOKENS, {self._config.fde_vector: query.tolist()})
             started = time.perf_counter()
-            points = self._client.query_batch_points(_NAME, [request])[0].points
+            points = self._client.query_batch_points(_NAME, [request])[0].points[:limit]
             seconds += time.perf_counter() - started
             row[: len(points)] = [point.id for point in points]
         return GraphResult(ranking=ranking, milliseconds=seconds * 1e3 / len(queries))

@@ -107,7 +107,7 @@ def test_a_write_that_failed_on_the_way_may_be_applied(
 ) -> None:
     client = connect(f"http://127.0.0.1:{server.port}", timeout=1)
     docs = create(client)
-    server.failure = answer
+    server.script = [answer] * 1_000
     assert (DOUBT in message_of(lambda: call(docs), error)) is in_doubt
     client.close()
 
