@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from qdrant_client import models
 
 from colbert_qdrant.collection.metadata import documents_only
-from colbert_qdrant.collection.opened import READ_SECONDS
 from colbert_qdrant.errors import ConfigurationError, RequestTooLargeError
 from colbert_qdrant.points.convert import to_document
 from colbert_qdrant.points.ids import canonical_id, point_ids
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 async def get(collection: OpenCollection, ids: DocumentId | Iterable[DocumentId]) -> list[Document]:
     """Fetch documents; see `ColbertCollection.get`."""
-    await collection.notice(seconds=READ_SECONDS)
+    await collection.notice_at_times()
     await collection.shards.require("read")
     config, names = collection.config, collection.further.names_without_encoder
     points = point_ids(ids, config.id_scheme)
@@ -79,7 +78,7 @@ async def delete(
 async def count(collection: OpenCollection, *, where: Where | None, filter: models.Filter | None) -> int:
     """Count documents exactly; see `ColbertCollection.count`."""
     chosen = combine_filters(filter, where)
-    await collection.notice(seconds=READ_SECONDS)
+    await collection.notice_at_times()
     only = await documents_only(collection.engine, collection.name, chosen)
 
     async def count(limits: Limits) -> int:

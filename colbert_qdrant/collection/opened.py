@@ -94,7 +94,7 @@ class OpenCollection:
         self._has_warned = False
         self.fitting = engine.runtime.lock()
         self.is_fitting = False
-        self._asked = time.monotonic()
+        self._sure = self._asked = time.monotonic()
 
     @classmethod
     async def make(
@@ -149,21 +149,27 @@ class OpenCollection:
         """Make sure that the name still stands for this collection, and take over an encoding that is declared since.
 
         Args:
-            seconds: Nothing is asked if it was asked in the last so many seconds.
+            seconds: Nothing is asked if that was asked, and the answer was right, in the last so many seconds.
 
         Raises:
             CollectionNotFoundError: The collection is gone.
             FingerprintMismatchError: The name stands for another collection by now.
         """
-        now, before = time.monotonic(), self._asked
-        if now - before < seconds:
+        now = time.monotonic()
+        if now - self._sure < seconds:
             return
-        self._asked = now  # others need not ask meanwhile
+        self._asked = now
         try:
             await self._compare()
         except BaseException:
-            self._asked = before
+            self._asked = self._sure
             raise
+        self._sure = now
+
+    async def notice_at_times(self) -> None:
+        """Do what `notice` does, for what reads: at most every 2 seconds, and not while another read is asking."""
+        if time.monotonic() - self._asked >= READ_SECONDS:
+            await self.notice()
 
     async def _compare(self) -> None:
         opened, stored = self._fingerprint, await read_current_fingerprint(self.engine, self.name)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from qdrant_client import models
 
 from colbert_qdrant._support import telemetry
-from colbert_qdrant.collection.opened import READ_SECONDS
 from colbert_qdrant.documents import SearchGroup, id_sort_key
 from colbert_qdrant.encoders.queries import one_query
 from colbert_qdrant.errors import InvalidQueryError
@@ -33,7 +32,7 @@ async def search(
     collection: OpenCollection, queries: Sequence[str] | TokenEmbeddings, asked: CheckedOptions
 ) -> list[SearchHits]:
     """Find the best documents for several queries; see `ColbertCollection.search_batch`."""
-    await collection.notice(seconds=READ_SECONDS)
+    await collection.notice_at_times()
     compute, config = collection.engine.runtime.compute, collection.config
     options = await collection.allowed(lambda limits: asked.within(limits, config))
     await collection.require_words(options.words)
@@ -61,7 +60,7 @@ async def search_groups(
     collection: OpenCollection, query: str | TokenEmbeddings, asked: CheckedOptions, *, group_by: str, group_size: int
 ) -> list[SearchGroup]:
     """Find the best documents of the best groups; see `ColbertCollection.search_groups`."""
-    await collection.notice(seconds=READ_SECONDS)
+    await collection.notice_at_times()
     queries, compute, config = one_query(query), collection.engine.runtime.compute, collection.config
     capabilities = await collection.engine.capabilities()
     capabilities.require("groups", what=f"group_by={group_by!r}", remedy="group the hits of search(limit=…)")
@@ -92,7 +91,7 @@ async def search_groups(
 
 async def more_like(collection: OpenCollection, id: DocumentId, options: CheckedOptions) -> SearchHits:
     """Find the documents that are most like a stored one; see `ColbertCollection.more_like`."""
-    await collection.notice(seconds=READ_SECONDS)
+    await collection.notice_at_times()
     name, (point,) = collection.config.token_vector, point_ids([id], collection.config.id_scheme)
     await collection.shards.require("search")
     records = await collection.engine.retrieve(collection.name, ids=[point], with_payload=False, with_vectors=[name])

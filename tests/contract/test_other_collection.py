@@ -21,6 +21,7 @@ from colbert_qdrant import (
     SchemaMismatchError,
 )
 from colbert_qdrant.collection import ingest, opened
+from colbert_qdrant.collection.opened import WRITE_SECONDS
 from tests.encoders import WordEncoder, random_texts
 
 if TYPE_CHECKING:
@@ -227,3 +228,34 @@ def test_another_collection_is_noticed_in_an_event_loop(runner: asyncio.Runner) 
         await client.close()
 
     runner.run(switched())
+
+
+def test_no_write_relies_on_the_question_of_another_that_is_not_answered_yet(
+    runner: asyncio.Runner, clock: Clock
+) -> None:
+    async def written_meanwhile() -> None:
+        client = AsyncQdrantClient(":memory:")
+        docs = await AsyncColbertCollection.create("docs", client=client, encoder=WORDS, config=MUVERA)
+        clock.now = 1.0
+        ask, asked, go_on = client.get_collection, asyncio.Event(), asyncio.Event()
+
+        async def slow(*arguments: Any, **named: Any) -> Any:
+            asked.set()
+            await go_on.wait()
+            return await ask(*arguments, **named)
+
+        client.get_collection = slow  # type: ignore[method-assign]
+        first = asyncio.create_task(docs.upsert(DOCUMENTS[:1]))
+        await asked.wait()
+        await client.delete_collection("docs")
+        client.get_collection = ask  # type: ignore[method-assign]
+        await AsyncColbertCollection.create("docs", client=client, encoder=OTHER_WORDS, config=MUVERA)
+        opened = docs._opened
+        with pytest.raises(FingerprintMismatchError):
+            await opened.notice(seconds=WRITE_SECONDS)
+        go_on.set()
+        with pytest.raises(FingerprintMismatchError):
+            await first
+        await client.close()
+
+    runner.run(written_meanwhile())
