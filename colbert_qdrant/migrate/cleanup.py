@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Literal
+
+from qdrant_client import models
 
 from colbert_qdrant.collection import artefacts
 from colbert_qdrant.collection.metadata import count_documents
 from colbert_qdrant.errors import ConfigurationError, MigrationError
 from colbert_qdrant.migrate.differences import find_differences, read_digest, require_no_own
-from colbert_qdrant.migrate.source import show
+from colbert_qdrant.migrate.source import read_pages, show
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from colbert_qdrant.engines import Engine
     from colbert_qdrant.migrate.job import MigrationJob
@@ -48,13 +51,12 @@ async def clean_up(job: MigrationJob, what: Side | None, *, confirm: Callable[[s
     if what is None:
         what = _choose(job, state, aliases)
     if what == "target":
-        await _require_target_unneeded(job, state, aliases)
-        return await _delete(job.target_engine, plan.target, confirm, "nothing uses it")
-    await _require_source_unneeded(job, state, aliases)
+        require = partial(_require_target_unneeded, job, state)
+        return await _delete(job.target_engine, plan.target, confirm, "nothing uses it", require)
     why = f"its migrated copy {plan.target!r} is verified"
     if state.overruled:
         why += f", but has other versions of points{show(state.overruled)}, written while the alias was switched"
-    return await _delete(job.source_engine, plan.source, confirm, why)
+    return await _delete(job.source_engine, plan.source, confirm, why, partial(_require_source_unneeded, job, state))
 
 
 def _choose(job: MigrationJob, state: MigrationState, aliases: Sequence[str]) -> Side:
@@ -75,9 +77,9 @@ def _choose(job: MigrationJob, state: MigrationState, aliases: Sequence[str]) ->
     return "source" if aliases else "target"
 
 
-async def _require_target_unneeded(job: MigrationJob, state: MigrationState, aliases: Sequence[str]) -> None:
+async def _require_target_unneeded(job: MigrationJob, state: MigrationState) -> None:
     source, target = job.plan.source, job.plan.target
-    if aliases:
+    if aliases := await _aliases_of(job.target_engine, target):
         raise MigrationError(f"aliases {aliases} stand for collection {target!r}: rollback() first")
     if not await job.source_engine.collection_exists(source):
         raise MigrationError(
@@ -87,22 +89,31 @@ async def _require_target_unneeded(job: MigrationJob, state: MigrationState, ali
     await require_no_own(await job.with_source(), state)
 
 
-async def _require_source_unneeded(job: MigrationJob, state: MigrationState, aliases: Sequence[str]) -> None:
+async def _require_source_unneeded(job: MigrationJob, state: MigrationState) -> None:
     engine, source, target = job.source_engine, job.plan.source, job.plan.target
-    if job.same_engine and not aliases:
+    if job.same_engine and not await _aliases_of(engine, target):
         raise MigrationError(f"no alias stands for collection {target!r}: switch() one first")
-    passed = state.require_passed()
-    migrated = (state.left or passed)["points"]
-    count = await _count(engine, source)
-    if count > migrated:  # others than the filter's, or later ones
-        raise MigrationError(
-            f"collection {source!r} has {count:,} points, of which {migrated:,} were migrated: migrate the others, "
-            "too, or delete it yourself, with client.delete_collection"
-        )
+    state.require_passed()
     if left := await _aliases_of(engine, source):
         raise MigrationError(f"aliases {left} stand for collection {source!r} still: switch() them, or delete them")
     if await engine.collection_exists(source):  # else an earlier cleanup did not come to its end
-        await _require_copied(await job.with_source(), state)
+        job = await job.with_source()
+        await _require_none_left_out(job)
+        await _require_copied(job, state)
+
+
+async def _require_none_left_out(job: MigrationJob) -> None:
+    """Raise an error if the source has points that were not to be migrated."""
+    source = job.source
+    if source.filter is None:
+        return
+    others = models.Filter(must_not=[source.filter])
+    async for page in read_pages(job.source_engine, source.name, others, limits=source.limits):
+        count = await count_documents(job.source_engine, source.name, others)
+        raise MigrationError(
+            f"collection {source.name!r} has points{show([record.id for record in page])} that the filter left out: "
+            f"{count:,}: migrate them, too, or delete it yourself, with client.delete_collection"
+        )
 
 
 async def _require_copied(job: MigrationJob, state: MigrationState) -> None:
@@ -121,10 +132,15 @@ async def _require_copied(job: MigrationJob, state: MigrationState) -> None:
         )
 
 
-async def _delete(engine: Engine, name: str, confirm: Callable[[str], bool], why: str) -> str | None:
+async def _delete(
+    engine: Engine, name: str, confirm: Callable[[str], bool], why: str, require: Callable[[], Awaitable[None]]
+) -> str | None:
+    """Delete a collection if nobody needs it, neither before somebody was asked nor after the answer."""
+    await require()
     question = f"Delete collection {name!r} with {await _count(engine, name):,} points ({why})?"
     if not await engine.runtime.compute(confirm, question):
         return None
+    await require()
     await engine.delete_collection(name)
     await artefacts.delete(engine, name)
     return name

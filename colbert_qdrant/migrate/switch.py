@@ -49,7 +49,7 @@ async def switch_alias(job: MigrationJob, alias: str, *, force: str | None) -> N
     state = await job.read_state()
     kept = tuple(each for each in state.switches if each.alias != alias)
     switches = (*kept, Switch(alias=alias, previous=previous, at=utc_now(), forced=force))
-    left = state.left if snapshot is None and force is None else None
+    left = state.left if snapshot is None else None
     await write_migration(engine, replace(state, switches=switches, left=left))  # first, so that there is a way back
     await engine.update_aliases(_change(alias, previous, target))
     if snapshot is not None:

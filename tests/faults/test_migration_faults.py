@@ -502,7 +502,7 @@ def test_a_switch_that_ended_as_the_alias_moved_is_not_taken_for_done(
     engine.fault = lambda method, path, body: None
     assert check_aliases(remote, {"live": {"new"}}) == {"live": "new"}
     for step in (partial(migration.switch, "live"), partial(migration.cleanup, confirm=lambda _: True)):
-        with pytest.raises(MigrationError, match=r"points \(999\) in 'docs' only|17 points, of which 16"):
+        with pytest.raises(MigrationError, match=r"points \(999\) in 'docs' only"):
             step()
     assert remote.retrieve("docs", [999])
 

@@ -184,6 +184,23 @@ def test_a_target_that_somebody_wrote_to_without_a_switch_is_not_deleted(source:
     assert source.collection_exists("new")
 
 
+def test_what_is_written_while_somebody_thinks_about_a_cleanup_is_not_deleted(
+    source: Client, verified: Migration
+) -> None:
+    def think(question: str) -> bool:
+        name = "docs" if "'docs'" in question else "new"
+        source.upsert(name, [point(1_000)])
+        return True
+
+    with pytest.raises(MigrationError, match=r"points \(1000\) in 'new' only"):
+        verified.cleanup(confirm=think)
+    source.delete("new", models.PointIdsList(points=[1_000]))
+    verified.switch("app")
+    with pytest.raises(MigrationError, match=r"points \(1000\) in 'docs' only"):
+        verified.cleanup(confirm=think)
+    assert {"docs", "new"} == {each.name for each in source.get_collections().collections}
+
+
 # a cleanup that did not come to its end
 
 

@@ -91,7 +91,7 @@ def test_no_alias_is_switched_away_from_what_was_written_since(source: Client) -
     migration.switch("app")
     assert source.count("app").count == COUNT + 1
     source.upsert("docs", [point(1_001)])
-    with pytest.raises(MigrationError, match="42 points, of which 41 were migrated"):
+    with pytest.raises(MigrationError, match=r"points \(1001\) in 'docs' only: 1"):
         migration.cleanup(confirm=lambda _: True)
     source.delete("docs", models.PointIdsList(points=[1_001]))
     assert migration.cleanup(confirm=lambda _: True) == "docs"
@@ -103,7 +103,7 @@ def test_points_that_a_filter_left_out_are_not_deleted(source: Client) -> None:
     migration.run()
     migration.verify()
     migration.switch("app")
-    with pytest.raises(MigrationError, match="40 points, of which 3 were migrated"):
+    with pytest.raises(MigrationError, match=r"points \(0, 4, 5, 6, 7, …\) that the filter left out: 37"):
         migration.cleanup(confirm=lambda _: True)
     assert {*everything(source, "docs")} == {*range(COUNT)}
 
