@@ -8,6 +8,7 @@ file of a store as it is, so that it shows whatever is referred to before it is 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import subprocess
@@ -112,7 +113,8 @@ class Device:
 
     @contextlib.contextmanager
     def cut(self) -> Iterator[Path]:
-        _run("cp", "--sparse=always", self._image, self._copy)
+        while _copy_data(self._image, self._copy) != _digest(self._image):
+            pass  # it was written to meanwhile: a power cut is one moment
         with _mount(self._copy, self._left):
             yield self._left / "store"
 
@@ -143,16 +145,34 @@ def _copy(source: Path, target: Path) -> None:
             _copy_data(Path(parent, name), folder / name)
 
 
-def _copy_data(source: Path, target: Path) -> None:
-    with source.open("rb") as old, target.open("wb") as new:
-        size, end = os.fstat(old.fileno()).st_size, 0
-        new.truncate(size)
+def _copy_data(source: Path, target: Path) -> bytes:
+    """Copy a file; a digest of what was read."""
+    digest = hashlib.blake2b()
+    with target.open("wb") as file:
+        file.truncate(source.stat().st_size)
+        for start, data in _data(source):
+            file.seek(start)
+            file.write(data)
+            digest.update(data)
+    return digest.digest()
+
+
+def _digest(path: Path) -> bytes:
+    digest = hashlib.blake2b()
+    for _, data in _data(path):
+        digest.update(data)
+    return digest.digest()
+
+
+def _data(path: Path) -> Iterator[tuple[int, bytes]]:
+    """What is in a file and where, without its holes."""
+    with path.open("rb") as file:
+        size, end = os.fstat(file.fileno()).st_size, 0
         while end < size:
             try:
-                start = os.lseek(old.fileno(), end, os.SEEK_DATA)
+                start = os.lseek(file.fileno(), end, os.SEEK_DATA)
             except OSError:  # there is none any more
                 return
-            end = os.lseek(old.fileno(), start, os.SEEK_HOLE)
-            old.seek(start)
-            new.seek(start)
-            new.write(old.read(end - start))
+            end = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+            file.seek(start)
+            yield start, file.read(end - start)

@@ -239,7 +239,7 @@ def test_encodings_match_the_stored_fit(disk: Disk) -> None:
 
     with EdgeClient(disk.path) as client:
         docs = ColbertCollection.create("docs", client=client, encoder=encoder, config=config)
-        docs.ingest((Document(n, text) for n, text in enumerate(texts[:COUNT])), progress=Watching(check))
+        docs.ingest(Document(n, text) for n, text in enumerate(texts[:COUNT]))
         docs.ingest(Document(n, text) for n, text in enumerate(texts))
         client.flush("docs")
         docs.fit(refit=True, progress=Watching(check))
