@@ -146,11 +146,10 @@ class RestEngine(ClientEngine):
             raise
 
     async def _search(self, collection: str, requests: Sequence[models.QueryRequest]) -> Answers:
-        # the client's own method throws the time away
+        # the client's own method throws the time away, and would keep an event loop from its other tasks meanwhile
+        body: Any = await self.runtime.compute(_to_json, requests)
         answer = await self.runtime.call(
-            self.client.http.search_api.query_batch_points,
-            collection_name=collection,
-            query_request_batch=models.QueryRequestBatch(searches=list(requests)),
+            self.client.http.search_api.query_batch_points, collection_name=collection, query_request_batch=body
         )
         return Answers(_unstamped(check_answers(answer.result or [], requests)), answer.time)
 
@@ -194,6 +193,12 @@ class GrpcEngine(RestEngine):
         """Seconds that the client gives a call, which its stubs do not know by themselves."""
         seconds = self.client.init_options["timeout"]
         return QdrantRemote.DEFAULT_GRPC_TIMEOUT if seconds is None else math.ceil(seconds)
+
+
+def _to_json(requests: Sequence[models.QueryRequest]) -> bytes:
+    """Return a batch of searches as the client sends it; one by one, since other threads wait while one is encoded."""
+    searches = [each.model_dump_json(by_alias=True, exclude_unset=True, exclude_none=True) for each in requests]
+    return f'{{"searches":[{",".join(searches)}]}}'.encode()
 
 
 def _unstamped(answers: list[QueryResponse]) -> list[QueryResponse]:

@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from qdrant_client import AsyncQdrantClient, QdrantClient
 
-from colbert_qdrant import connect, connect_async
+from colbert_qdrant import AsyncColbertCollection, connect, connect_async
 from colbert_qdrant.engines.transport import bound
+from tests.encoders import WordEncoder
 from tests.processes import run_script
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.faults.server import FaultyServer
 
 BODY = b'{"result": {"collections": []}, "status": "ok", "time": 0}'
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(BODY)
@@ -157,6 +160,30 @@ print("the same")
 """
 
 REQUESTS = 8
+
+
+def test_the_event_loop_goes_on_with_other_tasks_during_searches(server: FaultyServer) -> None:
+    """What the loop's own thread computes between two turns of another task, however busy this machine is."""
+    turns: list[float] = []
+
+    async def take_turns() -> None:
+        while True:
+            started = time.thread_time()
+            await asyncio.sleep(0)
+            turns.append(time.thread_time() - started)
+
+    async def run() -> None:
+        client = connect_async(f"http://127.0.0.1:{server.port}")
+        docs = await AsyncColbertCollection.create("docs", client=client, encoder=WordEncoder(dim=128))
+        await docs.search("river")
+        others = asyncio.create_task(take_turns())
+        await docs.search_batch(["river bridge " * 16] * 40)
+        await asyncio.gather(*(docs.search("river bridge " * 16) for _ in range(40)))
+        others.cancel()
+        await client.close()
+
+    asyncio.run(run())
+    assert max(turns) < 0.015
 
 
 def quickest(client: QdrantClient) -> float:
