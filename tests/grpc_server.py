@@ -58,6 +58,9 @@ class Server(messages.PointsServicer, messages.CollectionsServicer, messages.Qdr
     def QueryBatch(self, request: Any, context: Any) -> Any:
         return messages.QueryBatchResponse(result=[messages.BatchResult() for _ in request.query_points], time=0.125)
 
+    def Scroll(self, request: Any, context: Any) -> Any:
+        return messages.ScrollResponse()
+
     def HealthCheck(self, request: Any, context: Any) -> Any:
         return messages.HealthCheckReply(title="qdrant", version="1.20.0")
 
@@ -105,7 +108,7 @@ class Server(messages.PointsServicer, messages.CollectionsServicer, messages.Qdr
 
 Stub = TypeVar("Stub", bound=Server)
 
-READS = frozenset({"HealthCheck", "CollectionExists", "Get", "Count", "QueryBatch", "ListAliases"})
+READS = frozenset({"HealthCheck", "Scroll", "CollectionExists", "Get", "Count", "QueryBatch", "ListAliases"})
 
 
 class Door(grpc.ServerInterceptor):
