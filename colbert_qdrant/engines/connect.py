@@ -33,6 +33,9 @@ _KEPT_OPEN: Final = httpx.Limits(max_connections=None, max_keepalive_connections
 """Connections are used again, also to this machine, where the client itself opens one for each request. Servers close
 them after 5 seconds."""
 
+_LONGEST_RECONNECT_MS: Final = 5_000
+"""After which a server that was away is tried again over gRPC; gRPC itself waits up to two minutes."""
+
 _HOST: Final = re.compile(r"[\w.-]+|[0-9a-f:.]+")
 _WARNING: Final = "(Api key|Auth token provider) is used with an insecure connection"
 
@@ -174,6 +177,8 @@ class ServerSettings:
             api_key_file=self.api_key_file,
             auth_token_provider=self.auth_token_provider,
         )
+        own = self._encrypted() if where.scheme == "https" else self._plain(where, with_key=provider is not None)
+        of_grpc = {"grpc.max_reconnect_backoff_ms": _LONGEST_RECONNECT_MS, **own.pop("grpc_options", {})}
         return {
             "url": self.url,
             "prefer_grpc": self.prefer_grpc,
@@ -183,7 +188,8 @@ class ServerSettings:
             # a thread that asks for the version without the certificates; collections ask for it when they are opened
             "check_compatibility": False,
             "limits": _KEPT_OPEN,
-            **(self._encrypted() if where.scheme == "https" else self._plain(where, with_key=provider is not None)),
+            "grpc_options": of_grpc,
+            **own,
         }
 
     def _plain(self, where: SplitResult, *, with_key: bool) -> dict[str, Any]:

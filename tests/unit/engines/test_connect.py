@@ -6,6 +6,7 @@ import inspect
 import re
 import traceback
 import warnings
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -202,6 +203,12 @@ def test_the_client_has_time_for_token_vectors() -> None:
     client = connect(REMOTE)
     assert client.init_options["timeout"] == 60
     client.close()
+
+
+@pytest.mark.parametrize("url", ["https://qdrant.example.org", "http://127.0.0.1:6333"])
+def test_a_server_that_was_away_is_soon_found_again_over_grpc(url: str) -> None:
+    with closing(connect(url, prefer_grpc=True)) as client:
+        assert client.init_options["grpc_options"]["grpc.max_reconnect_backoff_ms"] == 5_000
 
 
 def test_the_settings_can_be_printed() -> None:
