@@ -66,7 +66,8 @@ def connect(
         api_key_env: The environment variable that holds it.
         api_key_file: The file that holds it, such as a secret of Docker or Kubernetes. Line breaks at its end do not
             count.
-        auth_token_provider: Asked for a token before every request, for tokens that expire.
+        auth_token_provider: Asked for a token before every request, for tokens that expire. No deadline ends a blocking
+            one: it has to bound its own time.
         prefer_grpc: Speak gRPC where the client can.
         grpc_port: Where the server listens for it.
         timeout: Seconds that the server has for an answer. The client's own 5 are few for token vectors.
