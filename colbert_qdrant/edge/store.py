@@ -185,7 +185,7 @@ class Store:
     def _load(self, name: str) -> Collection:
         folder = self._folder(name)
         if folder.name not in self.names():
-            raise CollectionNotFoundError(f"there is no collection {name!r} in {self.path}")
+            raise CollectionNotFoundError(f"there is no collection {name!r} in {self.path}: look at get_collections()")
         manifest = Manifest.read(folder)
         again = CHECKPOINT_BYTES if self._lock.was_abandoned else 0
         require_space(folder, again, f"collection {name!r}: opening it", reserve=OPENING)

@@ -148,6 +148,28 @@ def test_an_ingest_stops_where_the_alias_was_switched(
     assert len(contents(client, f"{engine.name}-1")) == len(DOCUMENTS) + 8
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        *READS.values(),
+        lambda docs: docs.count(where={"n": 3}),
+        lambda docs: docs.info(),
+        lambda docs: docs.check(),
+        lambda docs: docs.repair(),
+        lambda docs: docs.fit(),
+        lambda docs: docs.wait_until_ready(timeout=1),
+    ],
+    ids=[*READS, "count where", "info", "check", "repair", "fit", "wait_until_ready"],
+)
+def test_a_collection_that_is_gone_is_named_by_every_call(
+    engine: Engine, client: Client, call: Callable[[ColbertCollection], object]
+) -> None:
+    docs = ColbertCollection.create(engine.name, client=client, encoder=WORDS, config=LEMUR)
+    client.delete_collection(engine.name)
+    with pytest.raises(CollectionNotFoundError, match=f"'{engine.name}'.*(look at|create)"):
+        call(docs)
+
+
 @pytest.mark.parametrize("what", [name for name in WRITES if name != "drop"])
 def test_a_collection_that_was_made_anew_or_is_gone_is_not_written_into(
     engine: Engine, client: Client, clock: Clock, what: str
