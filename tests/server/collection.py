@@ -59,7 +59,10 @@ class Collection:
         self._operations = 0
         self._unreadable: set[int | str] = set()
         known = {name: config[name] for name in _FOR_ENGINE if config.get(name)}
-        known["optimizers_config"] = {"default_segment_number": 2, **known.get("optimizers_config", {})}
+        optimizers = known.get("optimizers_config") or {}
+        known["optimizers_config"] = {"default_segment_number": 2} | {
+            name: value for name, value in optimizers.items() if name in _OPTIMIZERS and value
+        }
         if not (known.get("vectors") or known.get("sparse_vectors")):
             known["sparse_vectors"] = {"none": {}}  # which the engine wants and nobody sees
         made = edge_config(stored_params(known))
@@ -288,6 +291,7 @@ class Collection:
 
 
 _FOR_ENGINE: Final = ("vectors", "sparse_vectors", "hnsw_config", "optimizers_config", "quantization_config")
+_OPTIMIZERS: Final = frozenset({"default_segment_number", "indexing_threshold", "max_segment_size"})
 _OF_ADDED: Final = frozenset({"size", "distance", "multivector_config", "datatype", "modifier"})
 
 
