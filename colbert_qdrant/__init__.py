@@ -71,7 +71,8 @@ from colbert_qdrant.errors import (
 )
 from colbert_qdrant.evaluate import FdeReport, SearchQuality, fde_report, plot_recall
 from colbert_qdrant.fde import FixedDimensionalEncoder, LemurEncoder, MuveraEncoder
-from colbert_qdrant.inspection import Inspection, MuveraFitness, inspect, muvera_fitness
+from colbert_qdrant.inspection import Inspection, MuveraFitness, muvera_fitness
+from colbert_qdrant.inspection import inspect as inspect  # by its name only: a star import keeps Python's own
 from colbert_qdrant.migrate import AsyncMigration, Migration, MigrationPlan, MigrationReport, Verdict
 from colbert_qdrant.scoring import rank
 from colbert_qdrant.scoring.maxsim import maxsim
@@ -170,7 +171,6 @@ __all__ = [
     "connect",
     "connect_async",
     "fde_report",
-    "inspect",
     "maxsim",
     "muvera_fitness",
     "plot_recall",

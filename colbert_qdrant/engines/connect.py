@@ -238,7 +238,10 @@ def _split(url: str) -> SplitResult:
     except ValueError as error:
         raise ConfigurationError(f"url {url!r} is none: {error}") from error
     if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ConfigurationError(f"url {url!r} has no scheme that servers have: begin it with https:// or http://")
+        raise ConfigurationError(
+            f"url {url!r} has no scheme that servers have: begin it with https:// or http://, or use EdgeClient for a "
+            "folder and QdrantClient(':memory:') for none"
+        )
     if not _HOST.fullmatch(host) or port == 0 or not url.isprintable() or set(url) & set(" \\"):
         raise ConfigurationError(f"url {url!r} has no host, or characters that no address has")
     return parts

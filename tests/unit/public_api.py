@@ -13,12 +13,15 @@ import colbert_qdrant
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+NAMES: Final = sorted([*colbert_qdrant.__all__, "inspect"])
+"""All public names; a star import leaves `inspect` out, so that it does not hide Python's own module."""
+
 FILE: Final = Path(__file__).parent / "goldens" / "public_api.txt"
 
 
 def described() -> str:
     """Every public name with its signature, those of classes with their public members."""
-    return "".join(f"{line}\n" for name in colbert_qdrant.__all__ for line in _lines(name))
+    return "".join(f"{line}\n" for name in NAMES for line in _lines(name))
 
 
 def _lines(name: str) -> Iterator[str]:

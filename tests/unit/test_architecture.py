@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import os
 import re
 import subprocess
@@ -184,3 +185,9 @@ def test_every_public_name_is_there_and_sorted() -> None:
     assert not missing
     public = {name for name in vars(colbert_qdrant) if name[0].isupper()}
     assert public <= set(colbert_qdrant.__all__)
+
+
+def test_a_star_import_hides_nothing_of_pythons() -> None:
+    names = set(colbert_qdrant.__all__)
+    assert not names & {*dir(builtins), *sys.stdlib_module_names}
+    assert callable(colbert_qdrant.inspect)  # by its name

@@ -7,6 +7,7 @@ import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -274,16 +275,56 @@ def test_a_path_that_cannot_be_a_folder(tmp_path: Path, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "message"), [("", "path is empty"), ("a\0b", "has a NUL"), ("a\ud800", "not valid Unicode")], ids=ascii
+    ("path", "message"),
+    [
+        ("", "path is empty"),
+        ("  ", "path is empty"),
+        ("a\0b", "has a NUL"),
+        ("a\ud800", "not valid Unicode"),
+        (":memory:", r"':memory:' is no folder, .* use QdrantClient\(':memory:'\)"),
+        (" :Memory: ", r"use QdrantClient\(':memory:'\)"),
+        (Path(":memory:"), r"use QdrantClient\(':memory:'\)"),
+        ("http://localhost:6333", r"'http://\.\.\.' is a URL, .* connect\(url\)"),
+        ("https://qdrant.example.org/store", r"connect\(url\)"),
+        (Path("http://localhost:6333"), r"connect\(url\)"),
+        ("grpc://qdrant:6334", r"connect\(url\)"),
+        ("s3://bucket/store", r"connect\(url\)"),
+        ("file:///var/store", "give the path alone"),
+        ("localhost", r"address of a server, .* connect\('http://…'\)"),
+        ("localhost:6333", "address of a server"),
+        ("127.0.0.1:6334/", "address of a server"),
+        ("[::1]:6333", "address of a server"),
+        ("qdrant:6333", "address of a server"),
+        ("~", r"expanduser\(\)"),
+        ("~/store", r"expanduser\(\)"),
+        (None, "of type NoneType"),
+        (7, "of type int"),
+        (b"store", "of type bytes"),
+    ],
+    ids=ascii,
 )
 @pytest.mark.parametrize("kind", [EdgeClient, AsyncEdgeClient])
 def test_a_path_that_names_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[EdgeClient | AsyncEdgeClient], path: str, message: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[EdgeClient | AsyncEdgeClient], path: Any, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigurationError, match=message):
         kind(path)
     assert everything(tmp_path) == {}
+
+
+def test_a_url_is_not_shown_with_its_key() -> None:
+    for url in ("https://user:s3cret@example.org", "https://example.org/?api_key=s3cret", "http://s3cret.example.org"):
+        with pytest.raises(ConfigurationError) as raised:
+            EdgeClient(url)
+        assert "s3cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["memory", "a:b", "run:12", "http", "~backup", "a b", "v1.2", "store:", "localhost.d"])
+def test_names_that_are_only_like_those(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    EdgeClient(name).close()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_the_async_client_refuses_the_same(tmp_path: Path) -> None:
