@@ -103,32 +103,34 @@ class SearchGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class RejectedDocument:
-    """A document that the server refused, while it took others.
+    """A document that is not stored, while others are.
 
     Attributes:
-        id: The document's id.
-        reason: The server's words about it.
+        id: The document's id, as it was given; ``None`` for what is no `Document`.
+        reason: What is wrong with it, in this library's words or the server's.
     """
 
-    id: DocumentId
+    id: DocumentId | None
     reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class IngestReport:
-    """The outcome of an ingest.
+    """The outcome of an ingest or an upsert.
 
     Attributes:
-        documents: Documents written and acknowledged.
-        tokens: Token vectors written.
-        truncated: Documents that were longer than the encoder takes, and lost their end.
-        rejected: Documents that the server refused, while it took others; they are not stored.
+        documents: Documents written and acknowledged, each id once.
+        tokens: Token vectors of these.
+        truncated: Those of these that were longer than the encoder takes, and lost their end.
+        replaced: Documents that a later one with the same id replaced.
+        rejected: Documents that the server refused, or that ``on_error="skip"`` left out; they are not stored.
         seconds: Wall time from the first document read to the last acknowledgement.
     """
 
     documents: int
     tokens: int
     truncated: int = 0
+    replaced: int = 0
     rejected: tuple[RejectedDocument, ...] = ()
     seconds: float
 

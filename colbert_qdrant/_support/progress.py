@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from colbert_qdrant.errors import ConfigurationError, MissingExtraError
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rich.progress import Progress
+
+_LOG: Final = logging.getLogger(__name__)
 
 
 class ProgressReporter(Protocol):
@@ -79,6 +82,31 @@ class _RichBar:
         self._progress.stop()
 
 
+class _Guarded:
+    """Keeps the work from failing where a reporter does: its error is logged once."""
+
+    def __init__(self, reporter: ProgressReporter) -> None:
+        self._reporter = reporter
+        self._has_warned = False
+
+    def start(self, total: int | None) -> None:
+        self._tell("start", total)
+
+    def advance(self, documents: int) -> None:
+        self._tell("advance", documents)
+
+    def stop(self) -> None:
+        self._tell("stop")
+
+    def _tell(self, method: str, *arguments: int | None) -> None:
+        try:
+            getattr(self._reporter, method)(*arguments)
+        except Exception:  # noqa: BLE001 - it may be anybody's
+            if not self._has_warned:
+                self._has_warned = True
+                _LOG.warning("the progress reporter fails in %s(), and the work goes on without", method, exc_info=True)
+
+
 @contextmanager
 def reporting(progress: bool | ProgressReporter, *, label: str, total: int | None) -> Iterator[ProgressReporter]:  # noqa: FBT001
     """Start the reporter that is asked for, and stop it in the end; ``True`` shows a bar if stderr is a terminal.
@@ -87,7 +115,7 @@ def reporting(progress: bool | ProgressReporter, *, label: str, total: int | Non
         MissingExtraError: A bar is wanted and rich is not installed.
         ConfigurationError: ``progress`` is neither a boolean nor a reporter.
     """
-    report = _reporter(progress, label)
+    report = _Guarded(_reporter(progress, label))
     report.start(total)
     try:
         yield report

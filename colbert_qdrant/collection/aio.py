@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from colbert_qdrant._support.progress import ProgressReporter
     from colbert_qdrant.collection.info import CollectionState
+    from colbert_qdrant.collection.rows import OnError
     from colbert_qdrant.config import CollectionConfig, FdeConfig, RetryConfig
     from colbert_qdrant.documents import Document, DocumentId, IngestReport
     from colbert_qdrant.encoders import LateInteractionEncoder, VectorEncoder
@@ -139,29 +140,44 @@ class AsyncColbertCollection(AsyncSearches):
         )
         return cls(await making)
 
-    async def upsert(self, documents: Iterable[Document]) -> None:
+    async def upsert(self, documents: Iterable[Document], *, on_error: OnError = "raise") -> IngestReport:
         """Store documents; one that is stored under the same id is replaced, but for vectors that no encoder makes.
 
         All of them are checked and encoded before the first is written, so they are held in memory: use `ingest`
-        for many.
+        for many. Of several with the same id the last one is stored.
+
+        Args:
+            documents: Any iterable.
+            on_error: ``"raise"`` for a document that cannot be stored, and nothing is; or ``"skip"`` it, and report it
+                in the ``rejected``.
+
+        Returns:
+            What was written.
 
         Raises:
             InvalidDocumentError: A document cannot be stored; nothing was written.
             InvalidTokensError: A document's token embeddings cannot be stored; nothing was written.
             RequestError: The server could not be reached, or refused documents; all others are stored.
         """
-        await upsert(self._open, list(documents))
+        return await upsert(self._open, documents, on_error=on_error)
 
     async def ingest(
-        self, documents: Iterable[Document] | AsyncIterable[Document], *, progress: bool | ProgressReporter = False
+        self,
+        documents: Iterable[Document] | AsyncIterable[Document],
+        *,
+        on_error: OnError = "raise",
+        progress: bool | ProgressReporter = False,
     ) -> IngestReport:
         """Stream documents of any number into the collection, in bounded memory.
 
         Documents are read, encoded and written some hundred at a time, and each request is acknowledged before
-        the next. A document is replaced by a later one with the same id.
+        the next. A document is replaced by a later one with the same id. The documents of a list are checked before
+        the first is encoded.
 
         Args:
             documents: Any iterable, also an asynchronous one; others are read in the event loop.
+            on_error: ``"raise"`` for a document that cannot be stored, which ends the ingest; or ``"skip"`` it, and
+                report it, with its id and the reason, in the ``rejected``.
             progress: ``True`` for a live bar where stderr is a terminal (needs the ``progress`` extra), or an
                 object of your own that is told of every acknowledged batch.
 
@@ -173,7 +189,7 @@ class AsyncColbertCollection(AsyncSearches):
             InvalidTokensError: A document's token embeddings cannot be stored; likewise.
             RequestError: The server failed for good, or refuses everything; those acknowledged before are stored.
         """
-        return await ingest(self._open, documents, progress=progress)
+        return await ingest(self._open, documents, on_error=on_error, progress=progress)
 
     async def fit(
         self,

@@ -8,11 +8,14 @@ from contextlib import aclosing
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from colbert_qdrant._support import telemetry
 from colbert_qdrant._support.progress import Silence, reporting
 from colbert_qdrant.collection.fitting import Fitter
-from colbert_qdrant.collection.writer import DocumentWriter
-from colbert_qdrant.documents import IngestReport, RejectedDocument
+from colbert_qdrant.collection.rows import require_documents
+from colbert_qdrant.collection.writer import DocumentWriter, Written
+from colbert_qdrant.documents import IngestReport
 from colbert_qdrant.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -20,59 +23,100 @@ if TYPE_CHECKING:
 
     from colbert_qdrant._support.progress import ProgressReporter
     from colbert_qdrant.collection.opened import OpenCollection
+    from colbert_qdrant.collection.rows import OnError
     from colbert_qdrant.documents import Document
 
 _CHUNK_DOCUMENTS: Final = 256
 """Documents encoded together: enough to sort by length, few enough to hold."""
 
 
-async def upsert(collection: OpenCollection, documents: Sequence[Document]) -> None:
-    """Store documents that were read already; see `ColbertCollection.upsert`."""
-    fitter = Fitter(collection)
-    with telemetry.operation("upsert", documents=len(documents)):
-        written = await DocumentWriter(collection).write(documents, Silence())
+async def upsert(collection: OpenCollection, documents: Iterable[Document], *, on_error: OnError) -> IngestReport:
+    """Store documents, all of which are read first; see `ColbertCollection.upsert`."""
+    require_documents(documents)
+    fitter, writer, tally = Fitter(collection), DocumentWriter(collection, on_error), Tally()
+    read = list(documents)
+    with telemetry.operation("upsert", documents=len(read)):
+        written = await writer.write(read, Silence())
         if await fitter.is_due(last=False):
             await fitter.fit(progress=False)
-    written.require_all(collection=collection.name)
+    if on_error == "raise":
+        written.require_all(collection=collection.name)
+    tally.add(written)
+    return tally.report()
 
 
 async def ingest(
     collection: OpenCollection,
     documents: Iterable[Document] | AsyncIterable[Document],
     *,
+    on_error: OnError,
     progress: bool | ProgressReporter,
 ) -> IngestReport:
     """Stream documents into a collection in bounded memory, and fit its encoding when it is time to.
 
     Raises:
-        ConfigurationError: The documents have to be awaited, and there is no event loop.
+        ConfigurationError: The documents have to be awaited, and there is no event loop; or they are none.
         InvalidDocumentError: A document cannot be stored. It and the others read with it are not written, the
-            ones before are.
+            ones before are; of a list, nothing is written.
     """
-    if isinstance(documents, AsyncIterable) and not collection.engine.runtime.has_event_loop:
+    require_documents(documents)
+    runtime = collection.engine.runtime
+    if isinstance(documents, AsyncIterable) and not runtime.has_event_loop:
         raise ConfigurationError("the documents come asynchronously: use AsyncColbertCollection, or a list of them")
-    writer, fitter = DocumentWriter(collection), Fitter(collection)
-    started = time.perf_counter()
-    count = tokens = truncated = 0
-    rejected: tuple[RejectedDocument, ...] = ()
+    writer, fitter, tally = DocumentWriter(collection, on_error), Fitter(collection), Tally()
+    if isinstance(documents, list | tuple) and on_error == "raise":
+        await runtime.compute(_check_all, documents, writer)
     total = len(documents) if isinstance(documents, Sized) else None
     chunk: list[Document] | None = None
     with telemetry.operation("ingest"):
         async with aclosing(_chunks(documents)) as stream:
             while chunk != []:
-                with reporting(progress, label="ingest", total=None if total is None else total - count) as report:
+                with reporting(progress, label="ingest", total=None if total is None else total - tally.read) as report:
                     while chunk := await anext(stream, []):
-                        written = await writer.write(chunk, report)
-                        count += written.documents
-                        tokens += written.tokens
-                        truncated += written.truncated
-                        rejected += written.rejected
+                        tally.add(await writer.write(chunk, report))
                         if await fitter.is_due(last=False):
                             break
                 if await fitter.is_due(last=not chunk):
                     await fitter.fit(progress=progress)
-    seconds = time.perf_counter() - started
-    return IngestReport(documents=count, tokens=tokens, truncated=truncated, rejected=rejected, seconds=seconds)
+    return tally.report()
+
+
+class Tally:
+    """Counts the documents of a stream, in some bytes for each: one that a later one replaced does not count."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self._written: list[Written] = []
+
+    def add(self, written: Written) -> None:
+        """Count what was written, after everything that was counted before."""
+        self._written.append(written)
+
+    @property
+    def read(self) -> int:
+        """The documents that were read."""
+        return sum(len(each.points) + each.replaced + len(each.refused) + len(each.rejected) for each in self._written)
+
+    def report(self) -> IngestReport:
+        """Return the outcome."""
+        seconds, written = time.perf_counter() - self._started, [Written(), *self._written]
+        points = np.concatenate([each.points for each in written])
+        _, last = np.unique(points[::-1], return_index=True)
+        stays = len(points) - 1 - last
+        return IngestReport(
+            documents=len(stays),
+            tokens=int(np.concatenate([each.tokens for each in written])[stays].sum()),
+            truncated=int(np.concatenate([each.truncated for each in written])[stays].sum()),
+            replaced=len(points) - len(stays) + sum(each.replaced for each in written),
+            rejected=tuple(one for each in written for one in (*each.rejected, *each.refused)),
+            seconds=seconds,
+        )
+
+
+def _check_all(documents: Sequence[Document], writer: DocumentWriter) -> None:
+    """Raise for a document that cannot be stored before hours are spent on those before it."""
+    for document in documents:
+        writer.check(document)
 
 
 async def _chunks(documents: Iterable[Document] | AsyncIterable[Document]) -> AsyncGenerator[list[Document], None]:

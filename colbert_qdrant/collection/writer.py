@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from colbert_qdrant.collection.opened import WRITE_SECONDS
+from colbert_qdrant.collection.rows import Rejections, Row
 from colbert_qdrant.collection.upsert import upsert
 from colbert_qdrant.documents import RejectedDocument
-from colbert_qdrant.encoders.base import encode_and_check
+from colbert_qdrant.encoders.base import require_one_matrix_each
 from colbert_qdrant.errors import InvalidDocumentError, InvalidTokensError, RequestRefusedError
-from colbert_qdrant.points.convert import check_documents, make_point, vectors_of
+from colbert_qdrant.points.convert import check_document, make_point, vectors_of
 from colbert_qdrant.points.ids import canonical_id, point_id
 from colbert_qdrant.points.point import split_by_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from colbert_qdrant._support.progress import ProgressReporter
     from colbert_qdrant.collection.opened import OpenCollection
+    from colbert_qdrant.collection.rows import OnError
     from colbert_qdrant.collection.upsert import Refused
     from colbert_qdrant.documents import Document
     from colbert_qdrant.fde import FixedDimensionalEncoder
-    from colbert_qdrant.points.point import Point
-    from colbert_qdrant.tokens import TokenEmbeddings
-    from colbert_qdrant.vectors import Vector
-
-    Encoded = tuple[TokenEmbeddings, Sequence[NDArray[np.float32] | None], list[dict[str, Vector]]]
 
 MAX_BATCH_BYTES: Final = 8 * 2**20
 """Of one request, as it is sent: over gRPC, in binary, it holds five times as many documents as over REST. Servers
@@ -40,13 +37,24 @@ refuse more than 32 MiB over REST by default (``service.max_request_size_mb``)."
 _MAX_FLOAT16: Final = float(np.finfo(np.float16).max)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Written:
-    """The documents and token vectors written, the documents truncated, and those that the server refused."""
+    """The documents that were written, in order, and those that were not.
 
-    documents: int = 0
-    tokens: int = 0
-    truncated: int = 0
+    Attributes:
+        points: Hashes of the ids of points.
+        tokens: The count of token vectors of each.
+        truncated: Whether the encoder cut it off.
+        replaced: Documents that a later one, written with them, replaced.
+        refused: The documents that the server refused.
+        rejected: The documents that were left out.
+    """
+
+    points: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    tokens: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    truncated: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
+    replaced: int = 0
+    refused: tuple[RejectedDocument, ...] = ()
     rejected: tuple[RejectedDocument, ...] = ()
 
     def require_all(self, *, collection: str) -> None:
@@ -55,8 +63,8 @@ class Written:
         Raises:
             RequestRefusedError: The server refused documents; the error names them.
         """
-        if self.rejected:
-            lines = "".join(f"\n  {each.id!r}: {each.reason}" for each in self.rejected)
+        if self.refused:
+            lines = "".join(f"\n  {each.id!r}: {each.reason}" for each in self.refused)
             raise RequestRefusedError(
                 f"all documents are stored but these, which the server refuses:{lines}",
                 operation="upsert",
@@ -69,13 +77,25 @@ class DocumentWriter:
 
     Args:
         collection: The open collection.
+        on_error: The treatment of a document that cannot be stored.
     """
 
-    def __init__(self, collection: OpenCollection) -> None:
+    def __init__(self, collection: OpenCollection, on_error: OnError = "raise") -> None:
         self._collection = collection
+        self._on_error = on_error
+
+    def check(self, document: Document) -> Row:
+        """Check all of a document that can be checked before it is encoded.
+
+        Raises:
+            InvalidDocumentError: The document cannot be stored.
+        """
+        row = Row(document=document, payload=check_document(document, self._collection.config))
+        self._collection.further.brought(document)
+        return row
 
     async def write(self, documents: Sequence[Document], progress: ProgressReporter) -> Written:
-        """Write documents, and wait until the engine has them.
+        """Write documents, the last one where several have the same id, and wait until the engine has them.
 
         Raises:
             InvalidDocumentError: A document cannot be stored; nothing was written.
@@ -93,17 +113,16 @@ class DocumentWriter:
         self, documents: Sequence[Document], fde: FixedDimensionalEncoder | None, progress: ProgressReporter
     ) -> Written:
         collection, engine, config = self._collection, self._collection.engine, self._collection.config
+        rejections = Rejections(self._on_error)
         await collection.shards.require("write")
-        payloads = check_documents(documents, config)
-        tokens, encodings, further = await engine.runtime.compute(self._encode, documents, fde)
-        await collection.allowed(lambda limits: limits.check_tokens(documents, tokens.lengths))
-        await collection.allowed(lambda limits: limits.check_sparse(documents, further))
-        await self._keep_vectors(documents, further)
+        checked = rejections.keep_good(documents, self.check)
+        encoded = await engine.runtime.compute(self._encode, checked, fde, rejections)
+        allowed = await self._within_limits(encoded, rejections)
+        rows = {point_id(row.document.id, config.id_scheme): row for row in allowed}  # the last one wins
+        await self._keep_vectors(rows)
         points = [
-            make_point(document.id, payload, tokens=matrix, fde=encoding, further=others, config=config)
-            for document, payload, matrix, encoding, others in zip(
-                documents, payloads, tokens, encodings, further, strict=True
-            )
+            make_point(row.document.id, row.payload, tokens=row.tokens, fde=row.fde, further=row.further, config=config)
+            for row in rows.values()
         ]
         refused: list[Refused] = []
         for batch in split_by_bytes(points, MAX_BATCH_BYTES, binary=engine.binary, most=collection.limits.upsert_batch):
@@ -116,16 +135,26 @@ class DocumentWriter:
                 most=collection.max_upsert,
                 ordered=lambda: collection.limits.conditional_writes,
             )
-        return _written(documents, points, tokens, refused)
+        return _written(rows, refused, rejections, replaced=len(allowed) - len(rows))
 
-    async def _keep_vectors(self, documents: Sequence[Document], further: Sequence[dict[str, Vector]]) -> None:
+    async def _within_limits(self, rows: list[Row], rejections: Rejections) -> list[Row]:
+        """Return the rows that the server's limits allow."""
+        collection = self._collection
+
+        def check(row: Row) -> Row:
+            collection.limits.check_sizes(row.document, len(row.tokens), row.further)
+            return row
+
+        try:
+            await collection.allowed(lambda _: list(map(check, rows)))
+        except InvalidDocumentError:  # by limits that were read just now
+            return rejections.keep_good(rows, check)
+        return rows
+
+    async def _keep_vectors(self, rows: Mapping[str | int, Row]) -> None:
         """Add the stored vectors that no encoder makes and a document does not bring: a write replaces all of them."""
         collection, names = self._collection, self._collection.further.names_without_encoder
-        lacking = {
-            point_id(document.id, collection.config.id_scheme): vectors
-            for document, vectors in zip(documents, further, strict=True)
-            if not vectors.keys() >= {*names}
-        }
+        lacking = {point: row.further for point, row in rows.items() if not row.further.keys() >= {*names}}
         if not lacking:
             return
         stored = await collection.engine.retrieve(
@@ -135,14 +164,26 @@ class DocumentWriter:
             vectors = lacking[canonical_id(record.id)]
             vectors.update({name: each for name, each in vectors_of(record).items() if name not in vectors})
 
-    def _encode(self, documents: Sequence[Document], fde: FixedDimensionalEncoder | None) -> Encoded:
-        texts = [document.text for document in documents]
-        tokens = encode_and_check(self._collection.encoder, texts, InvalidDocumentError)
-        encodings = [None] * len(tokens) if fde is None else list(fde.encode_documents(tokens))
+    def _encode(self, rows: Sequence[Row], fde: FixedDimensionalEncoder | None, rejections: Rejections) -> list[Row]:
+        """Run the models, and return the rows of the documents that could be encoded."""
+        encoder, further, encoded, made = self._collection.encoder, self._collection.further, list[Row](), list[Row]()
+        for part, tokens in rejections.isolate(rows, lambda some: encoder.encode_documents([one.text for one in some])):
+            require_one_matrix_each(tokens, encoder, len(part), InvalidDocumentError)
+            encodings = [None] * len(part) if fde is None else list(fde.encode_documents(tokens))
+            for row, matrix, truncated, encoding in zip(part, tokens, tokens.truncated, encodings, strict=True):
+                row.tokens, row.truncated, row.fde = matrix, bool(truncated), encoding
+            encoded += part
+        for part, vectors in rejections.isolate(rejections.keep_good(encoded, self._in_range), further.documents):
+            for row, own in zip(part, vectors, strict=True):
+                row.further = own
+            made += part
+        return made
+
+    def _in_range(self, row: Row) -> Row:
         config = self._collection.config
-        check_range(documents, tokens, "token_datatype", config.token_datatype)
-        check_range(documents, encodings, "fde_datatype", config.fde_datatype)
-        return tokens, encodings, self._collection.further.documents(documents)
+        check_range([row.document], [row.tokens], "token_datatype", config.token_datatype)
+        check_range([row.document], [row.fde], "fde_datatype", config.fde_datatype)
+        return row
 
 
 def check_range(documents: Sequence[Document], vectors: Iterable[Any], setting: str, datatype: str) -> None:
@@ -164,14 +205,15 @@ def check_range(documents: Sequence[Document], vectors: Iterable[Any], setting: 
 
 
 def _written(
-    documents: Sequence[Document], points: Sequence[Point], tokens: TokenEmbeddings, refused: Sequence[Refused]
+    rows: Mapping[str | int, Row], refused: Sequence[Refused], rejections: Rejections, *, replaced: int
 ) -> Written:
-    ids = {point.id: document.id for point, document in zip(points, documents, strict=True)}
     reasons = {each.point.id: str(each.error) for each in refused}
-    stored = np.array([point not in reasons for point in ids])
+    stored = {point: row for point, row in rows.items() if point not in reasons}
     return Written(
-        documents=int(stored.sum()),
-        tokens=int(tokens.lengths[stored].sum()),
-        truncated=int(tokens.truncated[stored].sum()),
-        rejected=tuple(RejectedDocument(id=ids[point], reason=reason) for point, reason in reasons.items()),
+        points=np.array([hash(point) for point in stored], np.int64),
+        tokens=np.array([len(row.tokens) for row in stored.values()], np.int64),
+        truncated=np.array([row.truncated for row in stored.values()], np.bool_),
+        replaced=replaced,
+        refused=tuple(RejectedDocument(id=rows[id].document.id, reason=reason) for id, reason in reasons.items()),
+        rejected=tuple(rejections.found),
     )

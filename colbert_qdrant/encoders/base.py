@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from colbert_qdrant.errors import InvalidDocumentError, InvalidQueryError, MigrationError
-    from colbert_qdrant.tokens import TokenEmbeddings
 
 
 @runtime_checkable
@@ -58,12 +58,24 @@ def encode_and_check(
 ) -> TokenEmbeddings:
     """Encode documents; raise ``error`` unless the encoder gives one matrix per text, of its own ``dim``."""
     tokens = encoder.encode_documents(texts)
-    if len(tokens) != len(texts) or tokens.dim != encoder.dim:
+    require_one_matrix_each(tokens, encoder, len(texts), error)
+    return tokens
+
+
+def require_one_matrix_each(
+    tokens: TokenEmbeddings,
+    encoder: LateInteractionEncoder,
+    count: int,
+    error: type[InvalidDocumentError | InvalidQueryError | MigrationError],
+) -> None:
+    """Raise ``error`` unless an encoder gave one matrix for each of several texts, of its own ``dim``."""
+    if not isinstance(tokens, TokenEmbeddings):
+        raise error(f"the encoder gave a {type(tokens).__name__}: it must return TokenEmbeddings")
+    if len(tokens) != count or tokens.dim != encoder.dim:
         raise error(
-            f"the encoder gave {len(tokens)} matrices of {tokens.dim} dimensions for {len(texts)} documents of "
+            f"the encoder gave {len(tokens)} matrices of {tokens.dim} dimensions for {count} documents of "
             f"{encoder.dim}: it must return one matrix per text, of its own dim"
         )
-    return tokens
 
 
 def check_texts(texts: Sequence[str], error: type[InvalidQueryError | InvalidDocumentError]) -> list[str]:

@@ -71,7 +71,7 @@ class FurtherVectors:
                 for number, vector in zip(missing, encoded, strict=True):
                     made[number][name] = self._of_document(documents[number], name, vector)
         for vectors, document in zip(made, documents, strict=True):
-            self._add_own_vectors(vectors, document)
+            vectors.update(self.brought(document))
         return made
 
     def queries(
@@ -118,14 +118,19 @@ class FurtherVectors:
             f"opened (vector_encoders={{{name!r}: …}}), its vector (vectors={{{name!r}: …}}), or prefetch= without it"
         )
 
-    def _add_own_vectors(self, vectors: dict[str, Vector], document: Document) -> None:
-        for name, vector in document.vectors.items():
+    def brought(self, document: Document) -> dict[str, Vector]:
+        """Return the vectors that a document brings, by name.
+
+        Raises:
+            InvalidDocumentError: One cannot be stored.
+        """
+        for name in document.vectors:
             if name not in self._config.dense and name not in self._config.sparse:
                 raise InvalidDocumentError(
                     f"document {document.id!r} brings a vector {name!r}, which the collection has not: it has "
                     f"{sorted((*self._config.dense, *self._config.sparse))}"
                 )
-            vectors[name] = self._of_document(document, name, vector)
+        return {name: self._of_document(document, name, vector) for name, vector in document.vectors.items()}
 
     def _of_document(self, document: Document, name: str, vector: Any) -> Vector:
         try:

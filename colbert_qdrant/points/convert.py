@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from colbert_qdrant.documents import Document, DocumentId
@@ -15,7 +16,7 @@ from colbert_qdrant.points.texts import text_of, text_source
 from colbert_qdrant.points.values import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -25,22 +26,34 @@ if TYPE_CHECKING:
     from colbert_qdrant.vectors import Vector
 
 
-def check_documents(documents: Sequence[Document], config: CollectionConfig) -> list[Payload]:
-    """Check documents that are to be written together, and make their payloads.
+def check_document(document: Document, config: CollectionConfig) -> Payload:
+    """Check a document that is to be written, and make its payload.
 
     Raises:
-        InvalidDocumentError: A document cannot be stored; the message names the first, why, and the remedy.
+        InvalidDocumentError: The document cannot be stored; the message names it, why, and the remedy.
     """
-    payloads = [_payload(document, config) for document in documents]
-    seen = set()
-    for document in documents:
-        point = point_id(document.id, config.id_scheme)
-        if point in seen:
+    if not isinstance(document, Document):
+        raise InvalidDocumentError(
+            f"expected a colbert_qdrant.Document, got {type(document).__name__}: use Document(id=…, text=…)"
+        )
+    point_id(document.id, config.id_scheme)
+    if not isinstance(document.text, str) or not document.text.strip():
+        raise InvalidDocumentError(f"document {document.id!r} has no text: leave it out")
+    for name in ("payload", "vectors"):
+        value = getattr(document, name)
+        if not isinstance(value, Mapping):
             raise InvalidDocumentError(
-                f"id {document.id!r} is twice in one batch: only one of the two could be kept; leave one out"
+                f"document {document.id!r}: {name} is a {type(value).__name__}: give a dict, or leave it out"
             )
-        seen.add(point)
-    return payloads
+    payload = _native_payload(document, config) if config.native else _own_payload(document, config)
+    if STAMP in document.payload:
+        raise InvalidDocumentError(f"document {document.id!r}: payload key {STAMP!r} is this library's: leave it out")
+    if is_too_deep(payload):
+        raise InvalidDocumentError(
+            f"document {document.id!r}: the payload has more than {MAX_DEPTH} lists and objects inside each other, and "
+            "engines store some that they never read again; flatten it, or store it as a string of JSON"
+        )
+    return payload
 
 
 def make_point(
@@ -87,25 +100,6 @@ def to_document(
     own = (config.id_key, config.text_key)
     others = {key: value for key, value in payload.items() if key not in own}
     return Document(document_id(point, config), text, others, own_vectors)
-
-
-def _payload(document: Document, config: CollectionConfig) -> Payload:
-    if not isinstance(document, Document):
-        raise InvalidDocumentError(
-            f"expected a colbert_qdrant.Document, got {type(document).__name__}: use Document(id=…, text=…)"
-        )
-    point_id(document.id, config.id_scheme)
-    if not isinstance(document.text, str) or not document.text.strip():
-        raise InvalidDocumentError(f"document {document.id!r} has no text: leave it out")
-    payload = _native_payload(document, config) if config.native else _own_payload(document, config)
-    if STAMP in document.payload:
-        raise InvalidDocumentError(f"document {document.id!r}: payload key {STAMP!r} is this library's: leave it out")
-    if is_too_deep(payload):
-        raise InvalidDocumentError(
-            f"document {document.id!r}: the payload has more than {MAX_DEPTH} lists and objects inside each other, and "
-            "engines store some that they never read again; flatten it, or store it as a string of JSON"
-        )
-    return payload
 
 
 def _own_payload(document: Document, config: CollectionConfig) -> Payload:

@@ -223,20 +223,20 @@ class Limits:
             f"{self.rows} (multivector_config): shorten it, have the encoder pool them (pool_factor), {_LIFT}"
         )
 
-    def check_sparse(self, documents: Sequence[Document], vectors: Sequence[Mapping[str, Vector]]) -> None:
-        """Raise if a sparse vector of a document has more numbers than allowed.
+    def check_sizes(self, document: Document, tokens: int, vectors: Mapping[str, Vector]) -> None:
+        """Raise if a document has more token vectors, or more numbers in a sparse vector, than allowed.
 
         Raises:
-            InvalidDocumentError: One has too many; the error names the first one.
+            InvalidDocumentError: It has too many; the error names it.
         """
+        self.check_tokens([document], np.array([tokens]))
         for name, most in self.sparse_lengths:
-            for document, own in zip(documents, vectors, strict=True):
-                vector = own.get(name)
-                if isinstance(vector, SparseVector) and vector.indices.size > most:
-                    raise InvalidDocumentError(
-                        f"document {document.id!r} has {vector.indices.size} numbers in its sparse vector {name!r}, "
-                        f"and the server's strict mode allows {most} (sparse_config): shorten it, {_LIFT}"
-                    )
+            vector = vectors.get(name)
+            if isinstance(vector, SparseVector) and vector.indices.size > most:
+                raise InvalidDocumentError(
+                    f"document {document.id!r} has {vector.indices.size} numbers in its sparse vector {name!r}, "
+                    f"and the server's strict mode allows {most} (sparse_config): shorten it, {_LIFT}"
+                )
 
 
 def _lowest(*limits: int | None) -> int | None:

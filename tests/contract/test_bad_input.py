@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,8 @@ from colbert_qdrant import (
 from tests.encoders import MatrixEncoder, WordEncoder
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from colbert_qdrant.engines import Client
     from tests.contract.conftest import Engine
 
@@ -53,7 +57,6 @@ BAD_DOCUMENTS = {
     "empty text": ([Document("x", "")], "document 'x' has no text"),
     "blank text": ([Document("x", " \n\t")], "document 'x' has no text"),
     "text of a wrong type": ([Document("x", 5)], "document 'x' has no text"),  # type: ignore[arg-type]
-    "id twice": ([Document("x", "a"), Document("y", "b"), Document("x", "c")], "id 'x' is twice in one batch"),
     "float id": ([Document(1.5, "a")], "id 1.5 is a float"),  # type: ignore[arg-type]
     "boolean id": ([Document(True, "a")], "id True is a bool"),
     "no id": ([Document(None, "a")], "id None is a NoneType"),  # type: ignore[arg-type]
@@ -74,6 +77,11 @@ BAD_DOCUMENTS = {
         "document 'x': the payload has more than 64 lists",
     ),
     "reserved key": ([Document("x", "a", {"text": "b"})], r"payload keys \['text'\] are used by this library"),
+    "no payload": ([Document("x", "a", None)], "document 'x': payload is a NoneType: give a dict"),  # type: ignore[arg-type]
+    "a list for a payload": ([Document("x", "a", [1])], "document 'x': payload is a list: give a dict"),  # type: ignore[arg-type]
+    "no vectors": ([Document("x", "a", {}, None)], "document 'x': vectors is a NoneType: give a dict"),  # type: ignore[arg-type]
+    "a vector of no name": ([Document("x", "a", {}, {"image": [1.0]})], "document 'x' brings a vector 'image'"),
+    "None": ([None], "expected a colbert_qdrant.Document, got NoneType"),
     "not a document": ([{"id": "x", "text": "a"}], "expected a colbert_qdrant.Document, got dict"),
 }
 
@@ -93,24 +101,170 @@ WITH_NAN, WITH_INF, WITH_NEGATIVE_INF = ROWS.copy(), ROWS.copy(), ROWS.copy()
 WITH_NAN[2, 5], WITH_INF[0, 0], WITH_NEGATIVE_INF[1, 31] = np.nan, np.inf, -np.inf
 
 BAD_TOKENS = {
-    "NaN": (WITH_NAN, "text 1 has NaN or infinite values"),
-    "infinity": (WITH_INF, "text 1 has NaN or infinite values"),
-    "negative infinity": (WITH_NEGATIVE_INF, "text 1 has NaN or infinite values"),
-    "more than float32 can hold": (ROWS.astype(np.float64) * 1e300, "text 1 has NaN or infinite values"),
-    "no tokens": (ROWS[:0], "text 1 has no tokens"),
-    "another dimension than its neighbour": (ROWS[:, :31], "token vectors have 31 dimensions, expected 32"),
-    "too many tokens": (np.tile(ROWS[:1], (32_768, 1)), "at most 1,048,575 per document, so 32,767 tokens"),
-    "a vector instead of a matrix": (ROWS[0], r"must be a matrix \(n_tokens, dim\), got shape \(32,\)"),
+    "NaN": (WITH_NAN, "document 'x' has NaN or infinite values"),
+    "infinity": (WITH_INF, "document 'x' has NaN or infinite values"),
+    "negative infinity": (WITH_NEGATIVE_INF, "document 'x' has NaN or infinite values"),
+    "more than float32 can hold": (ROWS.astype(np.float64) * 1e300, "document 'x' has NaN or infinite values"),
+    "no tokens": (ROWS[:0], "document 'x' has no tokens"),
+    "too many tokens": (
+        np.tile(ROWS[:1], (32_768, 1)),
+        "document 'x' has 32,768 tokens .* at most 1,048,575 per document, so 32,767 tokens",
+    ),
+    "a vector instead of a matrix": (
+        ROWS[0],
+        r"document 'x': token embeddings must be a matrix .*got shape \(32,\)",
+    ),
 }
+
+
+@dataclass
+class OddEncoder(WordEncoder):
+    """Gives some texts matrices that no encoder should make."""
+
+    odd: dict[str, Any] = field(default_factory=dict)
+
+    def encode_documents(self, texts: Sequence[str]) -> TokenEmbeddings:
+        self.encoded += len(texts)
+        good = iter(WordEncoder().encode_documents([text for text in texts if text not in self.odd]))
+        return TokenEmbeddings.from_matrices(self.odd[text] if text in self.odd else next(good) for text in texts)
 
 
 @pytest.mark.parametrize("case", BAD_TOKENS)
 def test_token_embeddings(collection: ColbertCollection, client: Client, case: str) -> None:
     matrix, message = BAD_TOKENS[case]
-    broken = ColbertCollection.open(collection.name, client=client, encoder=MatrixEncoder([ROWS, matrix]))
+    broken = ColbertCollection.open(collection.name, client=client, encoder=OddEncoder(odd={"a": matrix}))
     with np.errstate(over="ignore"), pytest.raises(InvalidTokensError, match=message):
         broken.upsert([Document("fine", "garden"), Document("x", "a")])
     assert_nothing_written(collection)
+
+
+BAD_ROWS = {
+    "no text": Document("bad", " "),
+    "no id": Document(None, "river"),  # type: ignore[arg-type]
+    "a list as its id": Document([1], "river"),  # type: ignore[arg-type]
+    "no payload": Document("bad", "river", None),  # type: ignore[arg-type]
+    "object in its payload": Document("bad", "river", {"x": object()}),
+    "unknown vector": Document("bad", "river", {}, {"image": [1.0]}),
+    "not a document": {"id": "bad"},
+    "too long": Document("bad", "long"),
+    "NaN": Document("bad", "nan"),
+    "no tokens": Document("bad", "none"),
+    "infinite in float16": Document("bad", "large"),
+}
+ODD = {"long": np.tile(ROWS[:1], (32_768, 1)), "nan": WITH_NAN, "none": ROWS[:0], "large": ROWS * 1e6}
+
+
+@pytest.mark.parametrize("case", BAD_ROWS)
+@pytest.mark.parametrize("place", [0, 7, 299])
+def test_a_bad_document_is_left_out_and_reported(engine: Engine, client: Client, case: str, place: int) -> None:
+    bad: Any = BAD_ROWS[case]
+    docs = ColbertCollection.create(engine.name, client=client, encoder=OddEncoder(odd=ODD), config=CONFIG)
+    good: list[Any] = [Document(number, f"river {number}") for number in range(300)]
+    stream = [*good[:place], bad, *good[place:]]
+    report = docs.ingest(iter(stream), on_error="skip")
+    assert (report.documents, report.tokens, docs.count()) == (300, 600, 300)
+    (rejected,) = report.rejected
+    assert rejected.id == (bad.id if isinstance(bad, Document) else None)
+    assert (repr(rejected.id) in rejected.reason) == isinstance(bad, Document)
+    again = docs.upsert(stream, on_error="skip")
+    assert (again.documents, again.rejected) == (300, report.rejected)
+    with pytest.raises((InvalidDocumentError, InvalidTokensError), match=re.escape(rejected.reason[:40])):
+        docs.upsert(stream)
+
+
+def test_an_encoder_that_fails_for_one_text(engine: Engine, client: Client) -> None:
+    class Failing(WordEncoder):
+        def encode_documents(self, texts: Sequence[str]) -> TokenEmbeddings:
+            self.encoded += len(texts)
+            if "river river" in texts:
+                raise ValueError("need at least one array to stack")
+            return super().encode_documents(texts)
+
+    encoder = Failing()
+    docs = ColbertCollection.create(engine.name, client=client, encoder=encoder, config=CONFIG)
+    documents = [Document(number, "river river" if number == 44 else "garden") for number in range(256)]
+    with pytest.raises(InvalidDocumentError, match=r"document 44: the encoder fails for it .*need at least one array"):
+        docs.ingest(iter(documents))
+    encoder.encoded = 0
+    report = docs.ingest(iter(documents), on_error="skip")
+    assert [each.id for each in report.rejected] == [44]
+    assert docs.count() == 255
+    assert encoder.encoded < 5 * 256
+
+
+def test_an_encoder_that_fails_for_every_text_is_not_the_documents_fault(engine: Engine, client: Client) -> None:
+    class Broken(WordEncoder):
+        def encode_documents(self, texts: Sequence[str]) -> TokenEmbeddings:
+            self.calls += 1
+            raise ValueError("out of order")
+
+    encoder = Broken()
+    docs = ColbertCollection.create(engine.name, client=client, encoder=encoder, config=CONFIG)
+    with pytest.raises(ValueError, match="out of order"):
+        docs.ingest((Document(number, "river") for number in range(256)), on_error="skip")
+    assert encoder.calls < 20
+
+
+def test_the_documents_of_a_list_are_checked_before_the_first_is_encoded(engine: Engine, client: Client) -> None:
+    encoder = WordEncoder()
+    docs = ColbertCollection.create(engine.name, client=client, encoder=encoder, config=CONFIG)
+    with pytest.raises(InvalidDocumentError, match="document 'bad' has no text"):
+        docs.ingest([*(Document(number, "river") for number in range(600)), Document("bad", "")])
+    assert (encoder.encoded, docs.count()) == (0, 0)
+
+
+@pytest.mark.parametrize("apart", [1, 10, 255, 256, 300])
+@pytest.mark.parametrize("method", ["ingest", "upsert"])
+def test_the_last_document_of_an_id_is_stored_and_counted(
+    engine: Engine, client: Client, apart: int, method: str
+) -> None:
+    docs = ColbertCollection.create(engine.name, client=client, encoder=WordEncoder(longest=2), config=CONFIG)
+    stream = [Document("x", "river bridge garden", {"n": 0}), *(Document(n, "river") for n in range(apart - 1))]
+    stream += [Document("x", "anchor", {"n": 1}), Document("y", "temple")]
+    report = getattr(docs, method)(stream)
+    assert (report.documents, report.replaced, report.rejected) == (apart + 1, 1, ())
+    assert (report.tokens, report.truncated) == (apart + 1, 0)
+    assert docs.count() == apart + 1
+    assert docs.get("x") == [Document("x", "anchor", {"n": 1})]
+
+
+@pytest.mark.parametrize("apart", [1, 300])
+def test_a_bad_document_replaces_no_good_one(engine: Engine, client: Client, apart: int) -> None:
+    docs = ColbertCollection.create(engine.name, client=client, encoder=OddEncoder(odd=ODD), config=CONFIG)
+    between = [Document(number, "river") for number in range(apart - 1)]
+    report = docs.ingest(iter([Document("x", "anchor"), *between, Document("x", "long")]), on_error="skip")
+    assert (report.documents, report.replaced, len(report.rejected)) == (apart, 0, 1)
+    assert docs.get("x") == [Document("x", "anchor")]
+
+
+@pytest.mark.parametrize("method", ["upsert", "ingest"])
+@pytest.mark.parametrize("documents", [GOOD, "river", {"id": 1, "text": "a"}, None, 5, b"river"])
+def test_what_is_no_list_of_documents(collection: ColbertCollection, method: str, documents: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"documents must be a list of Documents.*write \[Document"):
+        getattr(collection, method)(documents)
+    with pytest.raises(ConfigurationError, match="on_error='ignore': use one of 'raise', 'skip'"):
+        getattr(collection, method)([GOOD], on_error="ignore")
+    assert_nothing_written(collection)
+
+
+class _BrokenReporter:
+    def start(self, total: int | None) -> None:
+        raise OSError("gone")
+
+    def advance(self, documents: int) -> None:
+        raise OSError("gone")
+
+    stop: Any = start
+
+
+def test_a_reporter_that_fails_stops_nothing(
+    engine: Engine, client: Client, encoder: WordEncoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    docs = ColbertCollection.create(engine.name, client=client, encoder=encoder, config=CONFIG)
+    assert docs.ingest([GOOD], progress=_BrokenReporter()).documents == 1
+    assert [record.message for record in caplog.records if "progress" in record.message] == [
+        "the progress reporter fails in start(), and the work goes on without"
+    ]
 
 
 def test_an_encoder_that_breaks_its_word(collection: ColbertCollection, client: Client) -> None:
@@ -120,6 +274,9 @@ def test_an_encoder_that_breaks_its_word(collection: ColbertCollection, client: 
     short = ColbertCollection.open(collection.name, client=client, encoder=MatrixEncoder([ROWS]))
     with pytest.raises(InvalidDocumentError, match="1 matrices of 32 dimensions for 2 documents"):
         short.upsert([Document("x", "a"), Document("y", "b")])
+    odd = ColbertCollection.open(collection.name, client=client, encoder=OddEncoder(odd={"a": ROWS[:, :31]}))
+    with pytest.raises(InvalidDocumentError, match="1 matrices of 31 dimensions for 1 documents of 32"):
+        odd.upsert([Document("y", "b"), Document("x", "a")])
     assert_nothing_written(collection)
 
 

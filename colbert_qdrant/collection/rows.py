@@ -1,0 +1,132 @@
+"""Finds the documents that cannot be stored, whatever they are encoded together with."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, get_args
+
+import numpy as np
+
+from colbert_qdrant.config.checks import require_one_of
+from colbert_qdrant.documents import Document, RejectedDocument
+from colbert_qdrant.errors import ColbertQdrantError, ConfigurationError, InvalidDocumentError, InvalidTokensError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from colbert_qdrant.points.point import Payload
+    from colbert_qdrant.vectors import Vector
+
+OnError = Literal["raise", "skip"]
+"""The treatment of a document that cannot be stored: it ends the work, or it is left out and reported."""
+
+_OF_A_DOCUMENT: Final = (ValueError, TypeError, LookupError, ArithmeticError)
+_HOPELESS: Final = 3
+"""Documents that an encoder of the user's fails for one by one, with none encoded, after which it is the encoder."""
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+
+@dataclass(kw_only=True, eq=False)
+class Row:
+    """A document on its way into the collection, with all that has been made of it so far."""
+
+    document: Document
+    payload: Payload
+    tokens: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    truncated: bool = False
+    fde: NDArray[np.float32] | None = None
+    further: dict[str, Vector] = field(default_factory=dict)
+
+
+class Rejections:
+    """Raises for a document that cannot be stored, or collects the reasons.
+
+    Args:
+        on_error: Which of the two.
+
+    Attributes:
+        found: The documents that were left out.
+
+    Raises:
+        ConfigurationError: ``on_error`` is neither.
+    """
+
+    def __init__(self, on_error: OnError) -> None:
+        require_one_of("on_error", on_error, get_args(OnError))
+        self.skips = on_error == "skip"
+        self.found: list[RejectedDocument] = []
+
+    def keep_good(self, items: Sequence[Item], check: Callable[[Item], Made]) -> list[Made]:
+        """Return what a check makes of the items that pass it."""
+        made = []
+        for item in items:
+            try:
+                made.append(check(item))
+            except (InvalidDocumentError, InvalidTokensError) as error:
+                self.add(item, error)
+        return made
+
+    def isolate(self, rows: Sequence[Row], work: Callable[[list[Document]], Made]) -> list[tuple[Sequence[Row], Made]]:
+        """Do work for documents together, and in ever smaller parts where it fails, until those it fails for are alone.
+
+        Returns:
+            The parts that it was done for, in order, and what came of each.
+        """
+        failed, waiting, done = 0, [rows] if rows else [], []
+        while waiting:
+            part = waiting.pop()
+            try:
+                done.append((part, work([row.document for row in part])))
+            except _OF_A_DOCUMENT as error:
+                ours = isinstance(error, ColbertQdrantError)
+                if ours and not isinstance(error, InvalidDocumentError | InvalidTokensError):
+                    raise
+                if len(part) > 1:
+                    half = len(part) // 2
+                    waiting += [part[half:], part[:half]]
+                    continue
+                failed += not ours
+                if failed == _HOPELESS and not done:
+                    raise
+                self.add(part[0], error)
+        return done
+
+    def add(self, item: object, error: Exception) -> None:
+        """Raise the error, with the document's id in it, or note it."""
+        document = item.document if isinstance(item, Row) else item
+        id = document.id if isinstance(document, Document) else None
+        named = _naming(id, error)
+        if not self.skips:
+            raise named from (None if named is error else error)
+        self.found.append(RejectedDocument(id=id, reason=str(named)))
+
+
+def require_documents(documents: object) -> None:
+    """Raise for what is no collection of documents, though some of it can be iterated over."""
+    if isinstance(documents, Document | str | bytes | dict) or not (
+        hasattr(documents, "__iter__") or hasattr(documents, "__aiter__")
+    ):
+        found = "one Document" if isinstance(documents, Document) else f"a {type(documents).__name__}"
+        raise ConfigurationError(
+            f"documents must be a list of Documents, or something else to iterate over, got {found}: "
+            "write [Document(id=…, text=…)]"
+        )
+
+
+def _naming(id: Any, error: Exception) -> Exception:
+    """Return an error that names the document, in the place of its number among those that were encoded together."""
+    if not isinstance(error, ColbertQdrantError):
+        return InvalidDocumentError(
+            f"document {id!r}: the encoder fails for it ({type(error).__name__}: {error}); leave it out, or change its "
+            "text"
+        )
+    message = str(error)
+    if isinstance(error, InvalidDocumentError) or f"document {id!r}" in message:
+        return error
+    shorter, count = re.subn(r"^text 0\b", f"document {id!r}", message)
+    return InvalidTokensError(shorter if count else f"document {id!r}: {message}")
