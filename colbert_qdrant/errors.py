@@ -32,6 +32,8 @@
         └── ClosedError                       used after ``close()``
 
 Messages say what is wrong, where, and what to do about it. They never contain keys.
+
+`ColbertQdrantWarning` is the category of all warnings of this library.
 """
 
 from __future__ import annotations
@@ -48,6 +50,13 @@ class ColbertQdrantError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the message and the attributes, whatever the constructor takes: errors travel between processes."""
         return _restored, (type(self), self.args), self.__dict__
+
+
+class ColbertQdrantWarning(UserWarning):
+    """Something that users would not notice by themselves, such as documents that were truncated.
+
+    The filters of Python's ``warnings`` silence it, or make it an error.
+    """
 
 
 class ConfigurationError(ColbertQdrantError, ValueError):

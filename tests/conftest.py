@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Small collections are warned about; tests of warnings ask for them."""
+    config.addinivalue_line("filterwarnings", "ignore::colbert_qdrant.errors.ColbertQdrantWarning")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """What is imported and collected stays: no time is spent on looking for garbage in it, now or later."""

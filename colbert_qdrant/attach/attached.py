@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from colbert_qdrant._support import telemetry
+from colbert_qdrant._support.warned import Warned
 from colbert_qdrant.attach.candidates import candidates_request, own_requests
 from colbert_qdrant.attach.mistakes import require_fitting
 from colbert_qdrant.attach.rank import Candidate, rank
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.tokens import TokenEmbeddings
 
 _SHOWN_KEYS: Final = 10
-_LOG: Final = logging.getLogger(__name__)
+_SHOWN_TEXT: Final = 20
 
 
 @dataclass(kw_only=True)
@@ -48,7 +48,7 @@ class Attached:
         cache: Keeps token embeddings of texts for later searches.
 
     Attributes:
-        warned: Whether it was said that candidates have no text.
+        warned: The warnings that were given about it.
         limits: The limits of the server, once it refused something.
     """
 
@@ -57,7 +57,7 @@ class Attached:
     encoder: LateInteractionEncoder
     source: TextSource
     cache: DocumentCache
-    warned: bool = field(default=False, init=False)
+    warned: Warned = field(default_factory=Warned, init=False)
     limits: Limits = field(default_factory=Limits, init=False)
 
     def __post_init__(self) -> None:
@@ -75,6 +75,7 @@ async def search(
     engine, compute, watch = collection.engine, collection.engine.runtime.compute, Stopwatch()
     with telemetry.operation("search", mode="attached", queries=len(queries), limit=options.limit):
         tokens = await compute(query_tokens, queries, encoder=collection.encoder, collection=collection.name)
+        collection.warned.of_truncated_queries(collection.name, tokens)
         watch.lap("encode")
         own = await compute(own_requests, queries, by)
         _requests(own, options, engine.shard_key, Limits())  # what is wrong with them is not about limits
@@ -127,8 +128,15 @@ def _ranked(
     found = [answer.points for answer in answers]
     candidates = [[one for point in points if (one := _candidate(collection, point))] for points in found]
     _check_texts(collection, [point for points in found for point in points], with_text=sum(map(len, candidates)))
-    encode = partial(collection.cache.encode, encode=collection.encoder.encode_documents)
+    encode = partial(collection.cache.encode, encode=partial(_encode, collection))
     return rank(tokens, candidates, encode=encode, limit=options.limit, score_threshold=options.score_threshold)
+
+
+def _encode(collection: Attached, texts: Sequence[str]) -> TokenEmbeddings:
+    tokens = collection.encoder.encode_documents(texts)
+    cut = [f"{text[:_SHOWN_TEXT]}…" for text, truncated in zip(texts, tokens.truncated, strict=True) if truncated]
+    collection.warned.of_truncated_documents(collection.name, cut, among=len(texts))
+    return tokens
 
 
 def _candidate(collection: Attached, point: models.ScoredPoint) -> Candidate | None:
@@ -153,12 +161,9 @@ def _check_texts(collection: Attached, points: Sequence[models.ScoredPoint], *, 
             f"{', '.join(map(repr, keys[:_SHOWN_KEYS])) or 'none'}{more}: name the right one with text_key=…, or find "
             "the text with text=…"
         )
-    if with_text < len(points) and not collection.warned:
-        collection.warned = True
-        _LOG.warning(
-            "%d of %d candidates in collection %r have no text %s and are left out; this is said once",
-            len(points) - with_text,
-            len(points),
-            collection.name,
-            collection.source,
+    if with_text < len(points):
+        collection.warned.once(
+            "no text",
+            f"{len(points) - with_text} of {len(points)} candidates in collection {collection.name!r} have no text "
+            f"{collection.source} and are left out; this is said once",
         )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from qdrant_client import models
 
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
     from colbert_qdrant.collection.opened import OpenCollection
     from colbert_qdrant.config import FdeConfig
     from colbert_qdrant.fde import Fitted
-
-_LOG: Final = logging.getLogger(__name__)
 
 
 class Fitter:
@@ -152,11 +149,10 @@ class Fitter:
         queries = None
         if learns_from_queries(config):
             if len(documents) < config.dim:
-                _LOG.warning(
-                    "collection %r is fitted to %d documents only: fit it again with fit(refit=True) when there are "
-                    "more",
-                    self._name,
-                    len(documents),
+                self._collection.warned.once(
+                    "small fit",
+                    f"collection {self._name!r} is fitted to {len(documents):,} documents only: fit it again with "
+                    "fit(refit=True) when there are more; check() then says so, too",
                 )
             queries = await compute(self._learn_from, texts, documents, config.seed)
         return await compute(fit_encoder, config, documents, query_tokens=queries, device=device, progress=progress)

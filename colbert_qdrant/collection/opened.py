@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 
 from qdrant_client import models
 
+from colbert_qdrant._support.warned import Warned, warn
 from colbert_qdrant.collection import artefacts, lifecycle
 from colbert_qdrant.collection.indexes import make_indexes, names_of
 from colbert_qdrant.collection.metadata import count_documents, documents_only, read_current_fingerprint
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from colbert_qdrant.search.options import CheckedOptions
     from colbert_qdrant.search.request import RequestBuilder, SearchRequest
 
-_LOG: Final = logging.getLogger(__name__)
-
 READ_SECONDS: Final = 2.0
 """Searches ask at most so often whether the name still stands for the collection that was opened."""
 WRITE_SECONDS: Final = 0.1
@@ -71,6 +69,7 @@ class OpenCollection:
         fitting: Held while a fit runs.
         is_fitting: Whether one runs, and changes the encoding step by step.
         shards: Its shards.
+        warned: The warnings that were given about it.
     """
 
     def __init__(
@@ -91,7 +90,7 @@ class OpenCollection:
         self.shards = Shards(name, engine, self.config)
         self.complete = False
         self._unencoded_writes = 0
-        self._has_warned = False
+        self.warned = Warned()
         self.fitting = engine.runtime.lock()
         self.is_fitting = False
         self._sure = self._asked = time.monotonic()
@@ -305,6 +304,7 @@ class OpenCollection:
     ) -> tuple[TokenEmbeddings, list[dict[str, Any]]]:
         """Run the models: queries → token embeddings, and the further vectors that the search prefetches by."""
         tokens = query_tokens(queries, encoder=self.encoder, collection=self.name)
+        self.warned.of_truncated_queries(self.name, tokens)
         texts = None if isinstance(queries, TokenEmbeddings) else queries
         names = options.prefetch_limits(self.config)
         return tokens, self.further.queries(texts, options.vectors or {}, names=names, count=len(tokens))
@@ -333,13 +333,11 @@ class OpenCollection:
         fde = self.fde  # a fit in another thread may take it away
         if fde is not None and self.complete:
             return list(fde.encode_queries(tokens))
-        if not self._has_warned:
-            self._has_warned = True
-            _LOG.warning(
-                "collection %r is not fitted yet, or not all points have their encoding: searches run exact MaxSim, "
-                "which is slow; ingest documents or call fit(). This is logged once.",
-                self.name,
-            )
+        self.warned.once(
+            "exact",
+            f"collection {self.name!r} is not fitted yet, or not all points have their encoding: searches run exact "
+            "MaxSim, which is slow; ingest documents or call fit(). This is said once.",
+        )
         return [None] * len(tokens)
 
     async def _set(self, fde: FixedDimensionalEncoder | None) -> None:
@@ -352,12 +350,9 @@ async def _make_missing_indexes(engine: Engine, name: str, missing: Sequence[dic
     try:
         await make_indexes(engine, name, missing)
     except RequestError as error:
-        _LOG.warning(
-            "collection %r lacks the payload indexes %s, and they could not be made: %s. Open it with a key that may "
-            "write to it, and call repair()",
-            name,
-            names_of(missing),
-            error,
+        warn(
+            f"collection {name!r} lacks the payload indexes {names_of(missing)}, and they could not be made: {error}. "
+            "Open it with a key that may write to it, and call repair()"
         )
 
 

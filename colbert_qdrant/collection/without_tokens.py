@@ -126,6 +126,8 @@ class _Adding:
             return []
         tokens = encode_and_check(encoder, [each.text for each in documents], InvalidDocumentError)
         self._collection.limits.check_tokens(documents, tokens.lengths)
+        cut = [each.id for each, truncated in zip(documents, tokens.truncated, strict=True) if truncated]
+        self._collection.warned.of_truncated_documents(self._collection.name, cut, among=len(documents))
         encodings = [None] * len(tokens) if fde is None else list(fde.encode_documents(tokens))
         check_range(documents, tokens, "token_datatype", config.token_datatype)
         check_range(documents, encodings, "fde_datatype", config.fde_datatype)

@@ -120,6 +120,9 @@ class DocumentWriter:
         allowed = await self._within_limits(encoded, rejections)
         rows = {point_id(row.document.id, config.id_scheme): row for row in allowed}  # the last one wins
         await self._keep_vectors(rows)
+        collection.warned.of_truncated_documents(
+            collection.name, [row.document.id for row in rows.values() if row.truncated], among=len(rows)
+        )
         points = [
             make_point(row.document.id, row.payload, tokens=row.tokens, fde=row.fde, further=row.further, config=config)
             for row in rows.values()

@@ -7,13 +7,14 @@ from the checksum before it. The engine reads a file up to the first checksum th
 
 from __future__ import annotations
 
-import logging
 import shutil
 import struct
+import warnings
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from colbert_qdrant.edge.failures import is_from_engine
 from colbert_qdrant.edge.files import sync_folder, sync_tree, write_file
+from colbert_qdrant.errors import ColbertQdrantWarning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,7 +36,6 @@ _HEADER: Final = b"wal\0"
 _NOTHING: Final = b"\xbfmdelete_points\xa1cids\x80\xff"
 """An entry that deletes no points: later ones keep their numbers, which are the versions of points."""
 _POLYNOMIAL: Final = 0x82F63B78
-_LOG: Final = logging.getLogger("colbert_qdrant")
 
 
 class Entry(NamedTuple):
@@ -77,14 +77,15 @@ def load_without_what_fails(shard: Path, load: Callable[[], edge.EdgeShard]) -> 
     except BaseException:
         _put_back(shard)
         raise
-    for entry, problem in taken:
-        _set_aside(shard, entry, problem)
+    messages = [_set_aside(shard, entry, problem) for entry, problem in taken]
     loaded.flush()
     sync_tree(shard / LOG, files=True)
     _remove(shard / DONE)
     whole.rename(shard / DONE)  # at once: half of a log would be taken for all of it
     sync_folder(shard)
     _remove(shard / DONE)
+    for message in messages:
+        warnings.warn(message, ColbertQdrantWarning, stacklevel=2)
     return loaded
 
 
@@ -143,12 +144,13 @@ def _opens(works: Callable[[int], edge.EdgeShard | None], count: int) -> bool:
     return shard is not None
 
 
-def _set_aside(shard: Path, entry: Entry, problem: BaseException) -> None:
+def _set_aside(shard: Path, entry: Entry, problem: BaseException) -> str:
+    """Keeps an operation in a file, and returns a message about it."""
     path = shard.parent / f"{SET_ASIDE}{entry.number}.cbor"
     write_file(path, entry.data)
-    _LOG.warning(
-        "an operation of the log of %s cannot be applied (%s): it is kept in %s, and all others are applied",
-        *(shard, problem, path),
+    return (
+        f"an operation of the log of {shard} cannot be applied ({problem}): it is kept in {path}, and all others are "
+        "applied"
     )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from qdrant_client import models
 
 from colbert_qdrant._support.progress import reporting
+from colbert_qdrant._support.warned import warn
 from colbert_qdrant.migrate.contents import read_gone
 from colbert_qdrant.migrate.copier import make_copier
 from colbert_qdrant.migrate.differences import limits_of
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from colbert_qdrant.points.point import Point
 
     Records = Sequence[models.Record]
-
-_LOG: Final = logging.getLogger(__name__)
 
 _NAMED: Final = 100
 """The most points that a state names."""
@@ -70,12 +68,9 @@ async def settle(job: MigrationJob, snapshot: Snapshot) -> None:
     state = replace(state, left=digest.to_dict(), overruled=tuple(overruled[:_NAMED]))
     await write_migration(job.target_engine, state)
     if overruled:
-        _LOG.warning(
-            "points%s were written both to %r and to %r while an alias was switched: the target keeps its own, which "
-            "are later if both were written through the alias",
-            show(overruled),
-            job.plan.source,
-            job.plan.target,
+        warn(
+            f"points{show(overruled)} were written both to {job.plan.source!r} and to {job.plan.target!r} while an "
+            "alias was switched: the target keeps its own, which are later if both were written through the alias"
         )
 
 

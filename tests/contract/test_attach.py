@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-import logging
+import warnings
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from colbert_qdrant import (
     AsyncAttachedCollection,
     AsyncEdgeClient,
     AttachedCollection,
+    ColbertQdrantWarning,
     CollectionNotFoundError,
     ConfigurationError,
     EdgeClient,
@@ -257,7 +258,7 @@ def test_a_text_that_a_function_finds(docs: AttachedCollection, client: Client) 
 
 
 def test_points_without_a_text_are_left_out_and_counted(
-    docs: AttachedCollection, client: Client, engine: Engine, caplog: pytest.LogCaptureFixture
+    docs: AttachedCollection, client: Client, engine: Engine
 ) -> None:
     without: list[Any] = [{}, {"text": ""}, {"text": " \n"}, {"text": None}, {"text": 7}, {"text": ["a"]}]
     vector = {"dense": (vector_of(QUERY) * 100).tolist()}  # the very best candidates
@@ -266,11 +267,12 @@ def test_points_without_a_text_are_left_out_and_counted(
         points=[models.PointStruct(id=1000 + n, vector=vector, payload=payload) for n, payload in enumerate(without)],
         wait=True,
     )
-    with caplog.at_level(logging.WARNING, "colbert_qdrant"):
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always", ColbertQdrantWarning)
         for _ in range(2):
             assert_ranked(docs.search(QUERY, by_dense(QUERY)), QUERY, dense_best(QUERY, 14))
-    (record,) = caplog.records
-    assert record.getMessage() == (
+    (warning,) = shown
+    assert str(warning.message) == (
         f"6 of 20 candidates in collection {engine.name!r} have no text under 'text' and are left out; "
         "this is said once"
     )

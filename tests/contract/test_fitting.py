@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 from colbert_qdrant import (
     ArtefactError,
     ColbertCollection,
+    ColbertQdrantWarning,
     CollectionConfig,
     ConfigurationError,
     Document,
@@ -130,7 +132,7 @@ def canary(client: Client, name: str) -> Any:
 
 
 def test_unfitted_collections_store_tokens_and_search_exactly(
-    empty: ColbertCollection, client: Client, engine: Engine, encoder: WordEncoder, caplog: pytest.LogCaptureFixture
+    empty: ColbertCollection, client: Client, engine: Engine, encoder: WordEncoder
 ) -> None:
     empty.upsert(DOCUMENTS[:50])
     assert empty.fde is None
@@ -138,20 +140,22 @@ def test_unfitted_collections_store_tokens_and_search_exactly(
     assert canary(client, engine.name) == "unfitted"
     assert {tuple(point.vector or {}) for point in stored_points(client, engine.name)} == {("colbert",)}
     for opened in (empty, ColbertCollection.open(engine.name, client=client, encoder=encoder, config=CONFIG)):
-        caplog.clear()
-        for mode in MODES:
-            # one candidate would leave an approximate search with one hit to rank
-            hits = opened.search(QUERIES[0], limit=10, candidates=10, mode=mode)
-            assert scores(hits) == pytest.approx(exact_scores(QUERIES[0], DOCUMENTS[:50])[:10], rel=1e-5)
-        (warning,) = caplog.messages
-        assert "is not fitted yet" in warning
+        with warnings.catch_warnings(record=True) as shown:
+            warnings.simplefilter("always")
+            for mode in MODES:
+                # one candidate would leave an approximate search with one hit to rank
+                hits = opened.search(QUERIES[0], limit=10, candidates=10, mode=mode)
+                assert scores(hits) == pytest.approx(exact_scores(QUERIES[0], DOCUMENTS[:50])[:10], rel=1e-5)
+        (warning,) = shown
+        assert "is not fitted yet" in str(warning.message)
+        assert (warning.category, warning.filename) == (ColbertQdrantWarning, __file__)
         opened.check()
 
 
-def test_an_exact_search_does_not_warn(empty: ColbertCollection, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.filterwarnings("error")
+def test_an_exact_search_does_not_warn(empty: ColbertCollection) -> None:
     empty.upsert(DOCUMENTS[:3])
     empty.search(QUERIES[0], mode="exact")
-    assert caplog.messages == []
 
 
 @pytest.mark.parametrize(

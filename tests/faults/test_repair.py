@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from qdrant_client import QdrantClient
 
-from colbert_qdrant import AuthenticationError, ColbertCollection, EdgeClient
+from colbert_qdrant import AuthenticationError, ColbertCollection, ColbertQdrantWarning, EdgeClient
 from tests.encoders import WordEncoder
 from tests.faults.engine import EngineServer
 from tests.faults.server import Answer, failing, serving
@@ -104,14 +103,12 @@ def test_a_create_that_died_at_any_request_is_finished_by_the_next(
 
 
 def test_a_key_that_may_not_write_opens_a_collection_without_its_indexes(
-    engine: EngineServer, remote: QdrantClient, caplog: pytest.LogCaptureFixture
+    engine: EngineServer, remote: QdrantClient
 ) -> None:
     create_and_die(remote)
     engine.read_only = True
-    with caplog.at_level(logging.WARNING, "colbert_qdrant"):
+    with pytest.warns(ColbertQdrantWarning, match=r"lacks the payload indexes 'team', 'year'.*call repair\(\)"):
         docs = reopened(remote)
-    assert "lacks the payload indexes 'team', 'year'" in caplog.text
-    assert "call repair()" in caplog.text
     (sentence,) = docs.check()
     assert sentence.startswith(NAMED)
     assert docs.info().warnings == (sentence,)

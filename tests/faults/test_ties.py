@@ -70,14 +70,14 @@ def test_a_few_equal_ones(server: Shuffling, client: QdrantClient) -> None:
     assert len(server.searches) == 3 * 20  # one request each
 
 
-@pytest.mark.parametrize("mode", ["two-stage", "hybrid"])
-def test_many_equal_ones_are_all_looked_at(server: Shuffling, client: QdrantClient, mode: Any) -> None:
+@pytest.mark.parametrize("how", [{}, {"mode": "hybrid", "prefetch": ["fde"]}], ids=["two-stage", "hybrid"])
+def test_many_equal_ones_are_all_looked_at(server: Shuffling, client: QdrantClient, how: Any) -> None:
     docs = filled(client, MANY)
-    assert answers(docs, limit=5, mode=mode) == {(0, 1, 2, 3, 4)}
+    assert answers(docs, limit=5, **how) == {(0, 1, 2, 3, 4)}
     assert len(server.searches) == 2 * 20
     assert server.searches[-1]["limit"] == 60
-    assert answers(docs, limit=5, offset=30, mode=mode) == {(30, 31, 32, 33, 34)}
-    pages = [docs.search("river stone", limit=7, offset=start, candidates=70, mode=mode) for start in range(0, 60, 7)]
+    assert answers(docs, limit=5, offset=30, **how) == {(30, 31, 32, 33, 34)}
+    pages = [docs.search("river stone", limit=7, offset=start, candidates=70, **how) for start in range(0, 60, 7)]
     assert [hit.id for page in pages for hit in page] == list(range(60))
 
 

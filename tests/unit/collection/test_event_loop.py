@@ -118,7 +118,7 @@ async def use(client: AsyncClient, name: str, config: CollectionConfig) -> None:
     await AsyncColbertCollection.create(name, config=config, **given)
     docs = await AsyncColbertCollection.open(name, **given)
     await docs.ingest([Document(number, f"river word{number}") for number in range(12)])
-    await docs.search("river", mode="hybrid", limit=3)
+    await docs.search("river", mode="hybrid" if config.dense else "two-stage", limit=3)
     await docs.search_groups("river", "kind", limit=3)
     await docs.more_like(1, limit=3)
     await docs.check()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import qdrant_edge
 from qdrant_client import models
 
-from colbert_qdrant import ConfigurationError, EdgeClient, EngineError
+from colbert_qdrant import ColbertQdrantWarning, ConfigurationError, EdgeClient, EngineError
 from colbert_qdrant.edge import depth, log
 from tests.processes import Script
 
@@ -92,7 +91,7 @@ def check(client: EdgeClient, count: int) -> None:
     ids=lambda value: "-".join(map(str, value)) if isinstance(value, list) else "",
 )
 def test_what_cannot_be_read_is_set_aside(
-    tmp_path: Path, steps: list[Any], bad: int, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, steps: list[Any], bad: int, recwarn: pytest.WarningsRecorder
 ) -> None:
     store = tmp_path / "store"
     spoiled(store, *steps)
@@ -108,13 +107,13 @@ def test_what_cannot_be_read_is_set_aside(
     files = list(store.glob("collections/docs/not-applied-*.cbor"))
     assert len(files) == bad
     assert all(b"set_payload" in file.read_bytes() for file in files)
-    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    warnings = [str(each.message) for each in recwarn if each.category is ColbertQdrantWarning]
     assert len(warnings) == bad
     assert {str(file) in warning for file, warning in zip(sorted(files), sorted(warnings), strict=True)} == {True}
 
 
 def test_a_write_that_failed_half_way_stops_no_other(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, recwarn: pytest.WarningsRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     payload: dict[str, Any] = {"n": 0}
     for _ in range(130):
@@ -132,7 +131,7 @@ def test_a_write_that_failed_half_way_stops_no_other(
         check(client, 4)
     with EdgeClient(tmp_path) as client:
         check(client, 4)
-    assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
+    assert len([each for each in recwarn if each.category is ColbertQdrantWarning]) == 1
 
 
 def test_a_payload_that_was_written_too_deep_spoils_no_other_point(
@@ -211,13 +210,13 @@ def test_a_shard_that_fails_for_another_reason_is_left_as_it_is(tmp_path: Path) 
         check(client, 10)
 
 
-def test_more_than_a_few_are_not_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.filterwarnings("error")
+def test_more_than_a_few_are_not_set_aside(tmp_path: Path) -> None:
     store = tmp_path / "store"
     spoiled(store, 2, *["filter"] * 20)
     with EdgeClient(store) as client, pytest.raises(EngineError, match="RecursionLimit"):
         client.count("docs")
     assert not list(store.glob("**/not-applied-*"))
-    assert not caplog.records
 
 
 def test_what_is_set_aside_is_no_attached_file(tmp_path: Path) -> None:

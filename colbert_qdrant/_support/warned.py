@@ -1,0 +1,69 @@
+"""Warns users of what they would not notice, once for each kind."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from colbert_qdrant.errors import ColbertQdrantWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from colbert_qdrant.tokens import TokenEmbeddings
+
+_PACKAGE: Final = str(Path(__file__).parent.parent)
+_SHOWN: Final = 3
+
+
+class Warned:
+    """The kinds of warnings that were given about one collection.
+
+    Example:
+        >>> with warnings.catch_warnings(record=True) as shown:
+        ...     warned = Warned()
+        ...     warned.once("slow", "it is slow")
+        ...     warned.once("slow", "it is slow again")
+        >>> [str(each.message) for each in shown]
+        ['it is slow']
+    """
+
+    def __init__(self) -> None:
+        self._kinds = set[str]()
+
+    def once(self, kind: str, message: str) -> None:
+        """Warn, unless that was done for this kind already."""
+        if kind not in self._kinds:
+            self._kinds.add(kind)
+            warn(message)
+
+    def of_truncated_documents(self, collection: str, ids: Sequence[Any], *, among: int) -> None:
+        """Warn if documents of a collection were truncated: those with some ids, of so many that were encoded."""
+        if ids:
+            shown = ", ".join(map(repr, ids[:_SHOWN])) + (", …" if len(ids) > _SHOWN else "")
+            self.once(
+                "truncated documents",
+                f"collection {collection!r}: {len(ids):,} of {among:,} documents ({shown}) are longer than the "
+                "encoder takes, so searches do not know their ends. Raise the encoder's document_length, have it split "
+                "them (long_documents='split'), or shorten them. This is said once; reports count all.",
+            )
+
+    def of_truncated_queries(self, collection: str, tokens: TokenEmbeddings) -> None:
+        """Warn if queries to a collection were truncated."""
+        if tokens.truncated.any():
+            self.once(
+                "truncated queries",
+                f"collection {collection!r}: {int(tokens.truncated.sum()):,} of {len(tokens):,} queries are longer "
+                "than the encoder takes, and were searched for without their ends. Raise the encoder's query_length, "
+                "or shorten them. This is said once.",
+            )
+
+
+def warn(message: str) -> None:
+    """Warn the code that called this library."""
+    frame, level = sys._getframe(), 1  # noqa: SLF001 - the warning is to show the user's line
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, ColbertQdrantWarning, stacklevel=level)
