@@ -126,14 +126,19 @@ def test_awaited_and_as_errors(tmp_path: Path, runner: asyncio.Runner) -> None:
     runner.run(work())
 
 
-@pytest.mark.parametrize("method", ["search", "search_batch", "search_groups"])
-def test_a_hybrid_search_needs_a_second_vector(docs: ColbertCollection, method: str) -> None:
+@pytest.mark.parametrize(
+    "search",
+    [
+        lambda docs: docs.search("one", mode="hybrid"),
+        lambda docs: docs.search_batch(["one"], mode="hybrid"),
+        lambda docs: docs.search_groups("one", "kind", mode="hybrid"),
+    ],
+    ids=["search", "search_batch", "search_groups"],
+)
+def test_a_hybrid_search_needs_a_second_vector(docs: ColbertCollection, search: Any) -> None:
     docs.upsert([Document(1, "one")])
-    arguments: dict[str, Any] = {"search": {"query": "one"}, "search_batch": {"queries": ["one"]}}.get(
-        method, {"query": "one", "group_by": "kind"}
-    )
     with pytest.raises(ConfigurationError, match=r"mode='hybrid' needs a vector beside 'fde'.*Bm25Config.*'two-stage'"):
-        getattr(docs, method)(**arguments, mode="hybrid")
+        search(docs)
 
 
 @pytest.mark.parametrize(
