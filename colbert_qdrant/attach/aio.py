@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Unpack
+from typing import TYPE_CHECKING, ClassVar, Final, Unpack
 
+from colbert_qdrant._support.stays import StaysHere
 from colbert_qdrant.attach.attached import Attached, search
 from colbert_qdrant.encoders.memory import DocumentCache
 from colbert_qdrant.engines import async_engine
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
 _CACHE_BYTES: Final = 256 * 2**20
 
 
-class AsyncAttachedCollection:
+class AsyncAttachedCollection(StaysHere):
     """`AttachedCollection` with all methods awaited; made by `attach_async`.
 
     Texts are encoded and ranked in threads, and so is a function that makes requests or finds texts.
     """
+
+    _instead: ClassVar = "send its name, and call attach_async in the process that uses it"
 
     def __init__(self, attached: Attached) -> None:
         """Used by `attach_async`."""

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Unpack
+from typing import TYPE_CHECKING, ClassVar, Final, Unpack
 
+from colbert_qdrant._support.stays import StaysHere
 from colbert_qdrant.attach.attached import Attached, search
 from colbert_qdrant.encoders.memory import DocumentCache
 from colbert_qdrant.engines import blocking_engine
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
 _CACHE_BYTES: Final = 256 * 2**20
 
 
-class AttachedCollection:
+class AttachedCollection(StaysHere):
     """A collection without token vectors, whose search results are ranked by MaxSim; made by `attach`."""
+
+    _instead: ClassVar = "send its name, and call attach in the process that uses it"
 
     def __init__(self, attached: Attached) -> None:
         """Used by `attach`."""

@@ -10,11 +10,11 @@ import os
 import sys
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from colbert_qdrant.edge.checkpoints import check_durability
 from colbert_qdrant.edge.client import EdgeClient
-from colbert_qdrant.edge.names import store_folder
+from colbert_qdrant.edge.names import cannot_travel, store_folder
 from colbert_qdrant.edge.wire import GOODBYE, HEADER, pack, unpack, unpack_error
 from colbert_qdrant.errors import ClosedError, ConfigurationError, EngineError
 
@@ -67,6 +67,9 @@ class AsyncEdgeClient:
         self._closed = False
         self._worker: _Worker | None = None
         self._start_lock = asyncio.Lock()
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(cannot_travel(type(self).__name__))
 
     async def __aenter__(self) -> Self:
         return self

@@ -61,6 +61,14 @@ def store_folder(path: str | os.PathLike[str]) -> Path:
     return Path(text).absolute()
 
 
+def cannot_travel(client: str) -> str:
+    """Returns the message for somebody who pickles or copies a client."""
+    return (
+        f"an {client} holds its store, which is not pickled or copied: send the path, and make the client in the "
+        "process that uses it. Only one process can have a store open; several share a Qdrant server"
+    )
+
+
 def fold_name(name: str) -> str:
     """Returns what is the same for all names that some file system takes for one."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

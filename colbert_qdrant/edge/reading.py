@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from qdrant_client import models
+
+from colbert_qdrant.edge.names import cannot_travel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +25,9 @@ class ReadMethods:
     """The methods that read points, for `EdgeClient` to inherit."""
 
     _store: Store
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(cannot_travel(type(self).__name__))
 
     def query_points(
         self,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from colbert_qdrant._support.stays import StaysHere
 from colbert_qdrant.engines import async_engine
 from colbert_qdrant.migrate.cleanup import ask, clean_up
 from colbert_qdrant.migrate.decide import MigrationOptions
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.points.texts import TextOf
 
 
-class AsyncMigration:
+class AsyncMigration(StaysHere):
     """`Migration` with all methods awaited: same names, same parameters, same errors.
 
     Requests go out through an ``AsyncQdrantClient`` or an `AsyncEdgeClient`, and other tasks go on meanwhile. Texts are
@@ -49,6 +50,10 @@ class AsyncMigration:
         ...     if verdict.passed:
         ...         await migration.switch("docs")
     """
+
+    _instead: ClassVar = (
+        "make it with AsyncMigration.plan, or go on with one by AsyncMigration.resume, in the process that uses it"
+    )
 
     def __init__(self, job: MigrationJob) -> None:
         """Used by `plan` and `resume`."""

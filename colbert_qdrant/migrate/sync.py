@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from colbert_qdrant._support.stays import StaysHere
 from colbert_qdrant.engines import blocking_engine
 from colbert_qdrant.engines.runtime import run_blocking
 from colbert_qdrant.migrate.cleanup import ask, clean_up
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.points.texts import TextOf
 
 
-class Migration:
+class Migration(StaysHere):
     """Turns an existing collection into one for late interaction, with nothing lost and a way back.
 
     Made with `plan`, or on another machine, or later, with `resume`. Points keep their ids, payloads and vectors, also
@@ -52,6 +53,10 @@ class Migration:
         ...     if verdict.passed:
         ...         migration.switch("docs")
     """
+
+    _instead: ClassVar = (
+        "make it with Migration.plan, or go on with one by Migration.resume, in the process that uses it"
+    )
 
     def __init__(self, job: MigrationJob) -> None:
         """Used by `plan` and `resume`."""

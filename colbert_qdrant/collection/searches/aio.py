@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, ClassVar, Self, Unpack
 
+from colbert_qdrant._support.stays import StaysHere
 from colbert_qdrant.collection import search
 from colbert_qdrant.encoders.queries import one_query
 from colbert_qdrant.errors import ClosedError
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
     from colbert_qdrant.tokens import TokenEmbeddings
 
 
-class AsyncSearches:
+class AsyncSearches(StaysHere):
     """An open collection, and its searches."""
+
+    _instead: ClassVar = "send its name, and open it with AsyncColbertCollection.open in the process that uses it"
 
     def __init__(self, opened: OpenCollection) -> None:
         """Used by `create` and `open`."""
