@@ -11,7 +11,7 @@ from colbert_qdrant._support.progress import reporting
 from colbert_qdrant.collection.metadata import count_documents
 from colbert_qdrant.collection.opened import WRITE_SECONDS
 from colbert_qdrant.collection.scroll import scroll_points
-from colbert_qdrant.collection.writer import MAX_BATCH_BYTES, check_range
+from colbert_qdrant.collection.writer import MAX_BATCH_BYTES
 from colbert_qdrant.documents import Document
 from colbert_qdrant.encoders.base import encode_and_check
 from colbert_qdrant.encoders.further import FurtherVectors
@@ -25,6 +25,7 @@ from colbert_qdrant.points.ids import canonical_id
 from colbert_qdrant.points.origins import origin_name, origin_of
 from colbert_qdrant.points.page_size import PageSize
 from colbert_qdrant.points.point import Point, split_by_bytes, to_numbers
+from colbert_qdrant.points.ranges import check_range
 from colbert_qdrant.points.schema import named_vectors
 from colbert_qdrant.points.texts import TextSource, text_source
 
@@ -129,8 +130,9 @@ class _Adding:
         cut = [each.id for each, truncated in zip(documents, tokens.truncated, strict=True) if truncated]
         self._collection.warned.of_truncated_documents(self._collection.name, cut, among=len(documents))
         encodings = [None] * len(tokens) if fde is None else list(fde.encode_documents(tokens))
-        check_range(documents, tokens, "token_datatype", config.token_datatype)
-        check_range(documents, encodings, "fde_datatype", config.fde_datatype)
+        ids = [document.id for document in documents]
+        check_range(ids, tokens, setting="token_datatype", datatype=config.token_datatype)
+        check_range(ids, encodings, setting="fde_datatype", datatype=config.fde_datatype)
         points = []
         payloads = [record.payload or {} for record, text in found if text is not None]
         further = self._bm25.documents(documents)

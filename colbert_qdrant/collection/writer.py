@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -12,13 +12,14 @@ from colbert_qdrant.collection.rows import Rejections, Row
 from colbert_qdrant.collection.upsert import upsert
 from colbert_qdrant.documents import RejectedDocument
 from colbert_qdrant.encoders.base import require_one_matrix_each
-from colbert_qdrant.errors import InvalidDocumentError, InvalidTokensError, RequestRefusedError
+from colbert_qdrant.errors import InvalidDocumentError, RequestRefusedError
 from colbert_qdrant.points.convert import check_document, make_point, vectors_of
 from colbert_qdrant.points.ids import canonical_id, point_id
 from colbert_qdrant.points.point import split_by_bytes
+from colbert_qdrant.points.ranges import check_range
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
 MAX_BATCH_BYTES: Final = 8 * 2**20
 """Of one request, as it is sent: over gRPC, in binary, it holds five times as many documents as over REST. Servers
 refuse more than 32 MiB over REST by default (``service.max_request_size_mb``)."""
-
-
-_MAX_FLOAT16: Final = float(np.finfo(np.float16).max)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -184,27 +182,12 @@ class DocumentWriter:
 
     def _in_range(self, row: Row) -> Row:
         config = self._collection.config
-        check_range([row.document], [row.tokens], "token_datatype", config.token_datatype)
-        check_range([row.document], [row.fde], "fde_datatype", config.fde_datatype)
+        for vectors, setting, datatype in (
+            (row.tokens, "token_datatype", config.token_datatype),
+            (row.fde, "fde_datatype", config.fde_datatype),
+        ):
+            check_range([row.document.id], [vectors], setting=setting, datatype=datatype)
         return row
-
-
-def check_range(documents: Sequence[Document], vectors: Iterable[Any], setting: str, datatype: str) -> None:
-    """Raise if float16 cannot store a document's numbers: engines would keep infinity, and scores without an order.
-
-    Raises:
-        InvalidTokensError: A number is too large.
-    """
-    if datatype != "float16":
-        return
-    for document, values in zip(documents, vectors, strict=True):
-        worst = 0.0 if values is None else float(np.abs(values).max())
-        if worst > _MAX_FLOAT16:
-            raise InvalidTokensError(
-                f"document {document.id!r} has a number of {worst:g} in its vectors, and float16 stores at most "
-                f"{_MAX_FLOAT16:g}: have the encoder normalise its vectors, or create the collection with "
-                f"{setting}='float32'"
-            )
 
 
 def _written(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from qdrant_client import models
@@ -14,6 +14,7 @@ from colbert_qdrant.points.convert import vectors_of
 from colbert_qdrant.points.ids import canonical_id
 from colbert_qdrant.points.origins import origin_of, same_origin
 from colbert_qdrant.points.point import Point
+from colbert_qdrant.points.ranges import check_range
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ class Converter:
         texts: The place of the texts.
         bm25: The maker of BM25's vectors; ``None`` if none are added.
         origin_vector: The vector for digests of what others were made of; ``None`` if none are written.
+        narrowed: The setting of each vector that the target stores in a smaller datatype than it comes in, and that
+            datatype.
     """
 
     kept: Sequence[str]
@@ -81,6 +84,7 @@ class Converter:
     texts: TextSource | None
     bm25: FurtherVectors | None = None
     origin_vector: str | None = None
+    narrowed: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def convert(self, records: Sequence[models.Record]) -> list[Point]:
         """Return points with the vectors that are copied and those that are added.
@@ -89,7 +93,7 @@ class Converter:
 
         Raises:
             MigrationError: A stored multivector is damaged, or the encoder leaves out a text.
-            InvalidTokensError: The encoder made token vectors that cannot be stored.
+            InvalidTokensError: There are token vectors, or encodings, that cannot be stored.
         """
         made: list[dict[str, Any]] = [
             {name: vector for name, vector in vectors_of(record).items() if name in self.kept} for record in records
@@ -106,6 +110,9 @@ class Converter:
                 if self.origin_vector is not None:
                     made[place][self.origin_vector] = self._origin(texts[place], tokens[number])
         self._add_bm25(made, texts)
+        for name, (setting, datatype) in self.narrowed.items():
+            ids, vectors = [record.id for record in records], [each.get(name) for each in made]
+            check_range(ids, vectors, setting=setting, datatype=datatype, of="point")
         return [
             Point(id=canonical_id(record.id), vectors=vectors, payload=record.payload or {})
             for record, vectors in zip(records, made, strict=True)

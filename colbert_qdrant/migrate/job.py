@@ -12,6 +12,7 @@ from colbert_qdrant.migrate.convert import Converter, StoredTokens
 from colbert_qdrant.migrate.sameness import Sameness
 from colbert_qdrant.migrate.source import read_source, show
 from colbert_qdrant.migrate.state import read_migration
+from colbert_qdrant.points.schema import datatype_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,7 +111,20 @@ class MigrationJob:
             texts=self.texts,
             bm25=bm25,
             origin_vector=plan.origin_vector if self.in_place and plan.written else None,
+            narrowed=self._narrowed(),
         )
+
+    def _narrowed(self) -> dict[str, tuple[str, str]]:
+        config, stored = self.plan.config, self.source.vectors
+        wanted = {
+            config.token_vector: ("token_datatype", config.token_datatype),
+            config.fde_vector: ("fde_datatype", config.fde_datatype),
+        }
+        return {
+            name: each
+            for name, each in wanted.items()
+            if name not in self.plan.kept or name not in stored or datatype_of(stored[name]) != each[1]
+        }
 
     async def open_target(self) -> OpenCollection:
         """Open the target as a collection of this library."""

@@ -18,6 +18,7 @@ from colbert_qdrant import (
     Document,
     EdgeClient,
     FingerprintMismatchError,
+    InvalidTokensError,
     LemurConfig,
     Migration,
     MigrationError,
@@ -75,6 +76,23 @@ def migrated(client: Client, **arguments: Any) -> ColbertCollection:
     verdict = migration.verify()
     assert verdict.passed, verdict.reasons
     return ColbertCollection.open("new", client=client, encoder=SentenceEncoder())
+
+
+@both_ways("memory")
+def test_numbers_that_the_target_cannot_store_are_refused_before_they_are_written(client: Client) -> None:
+    client.create_collection("docs", vectors_config={"late": multivector()})
+    large = [(1e7 * tokens(text)).tolist() for text in TEXTS[:4]]
+    points = [
+        models.PointStruct(id=number, vector={"late": rows}, payload={"text": TEXTS[number]})
+        for number, rows in enumerate(large)
+    ]
+    client.upsert("docs", points)
+    with pytest.raises(InvalidTokensError, match=r"point 0 has .* use CollectionConfig\(fde_datatype="):
+        Migration.plan(client, "docs", "new", fde=FDE, encoder=SentenceEncoder()).run()
+    assert client.count("new").count == 0
+    wide = CollectionConfig(fde=FDE, fde_datatype="float32")
+    migration = Migration.plan(client, "docs", "wide", config=wide, encoder=SentenceEncoder())
+    assert migration.run().points == 4
 
 
 # token vectors that are there

@@ -1,0 +1,45 @@
+"""Refuses numbers that an engine could not store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+
+from colbert_qdrant.errors import InvalidTokensError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_MAX_FLOAT16: Final = float(np.finfo(np.float16).max)
+
+
+def check_range(
+    ids: Iterable[object],
+    vectors: Iterable[Any],
+    *,
+    setting: str,
+    datatype: str,
+    of: Literal["document", "point"] = "document",
+) -> None:
+    """Raise if float16 cannot store a number: engines would keep infinity, and scores without an order.
+
+    Args:
+        ids: The id of each document or point.
+        vectors: Its vector or multivector; ``None`` if it has none.
+        setting: The setting of `CollectionConfig` that gives the datatype.
+        datatype: The datatype that the vectors are stored in.
+        of: The word for what has the ids.
+
+    Raises:
+        InvalidTokensError: A number is too large.
+    """
+    if datatype != "float16":
+        return
+    for id, values in zip(ids, vectors, strict=True):
+        worst = 0.0 if values is None else float(np.abs(np.asarray(values)).max(initial=0.0))
+        if worst > _MAX_FLOAT16:
+            raise InvalidTokensError(
+                f"{of} {id!r} has a number of {worst:g} in its vectors, and float16 stores at most {_MAX_FLOAT16:g}: "
+                f"have the encoder normalise its vectors, or use CollectionConfig({setting}='float32')"
+            )
