@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-import random
-from itertools import count
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
+from tenacity.wait import wait_random_exponential
 
 from colbert_qdrant.engines.faults import DeadlineError, fault_of
 
@@ -41,61 +43,78 @@ async def run(
         RequestError: The request failed for good; the error has the fault and the number of attempts.
         CollectionNotFoundError: There is no such collection.
     """
-    end, faults = runtime.now() + config.deadline, _Faults(config)
-    for attempt in count(1):
-        try:
-            return await send(), attempt
-        except Exception as error:
-            fault = fault_of(error, keys=keys())
-            if fault is None:
-                raise
-            wait = faults.add(fault)
-            if wait is None or runtime.now() + wait >= end:
-                if isinstance(error, DeadlineError) and faults.earlier is not None:
-                    fault = faults.earlier  # says more than that time ran out
-                # an exception whose message repeats the key is no cause
-                cause = None if fault.kind == "unsendable" or fault.showed_key else error
-                raise fault.error(
-                    operation=operation, collection=collection, attempts=attempt, address=address
-                ) from cause
-        _log(fault, wait, attempt, operation, collection)
-        await runtime.sleep(wait)
-    raise AssertionError  # `count` has no end
+    policy = _Policy(config, runtime, keys)
+    retrying = AsyncRetrying(
+        retry=retry_if_exception(policy.may_help),
+        wait=policy.wait,
+        stop=policy.stop,
+        before_sleep=lambda state: _log(policy.latest, state, operation, collection),
+        sleep=runtime.sleep,
+        reraise=True,
+    )
+    try:
+        return await retrying(send), int(retrying.statistics["attempt_number"])
+    except Exception as error:
+        fault = policy.latest
+        if fault is None:
+            raise
+        if isinstance(error, DeadlineError) and policy.earlier is not None:
+            fault = policy.earlier  # says more than that time ran out
+        attempts = int(retrying.statistics["attempt_number"])
+        # an exception whose message repeats the key is no cause
+        cause = None if fault.kind == "unsendable" or fault.showed_key else error
+        raise fault.error(operation=operation, collection=collection, attempts=attempts, address=address) from cause
 
 
-class _Faults:
-    """Counts the faults of one request, and says how long to wait after each."""
+class _Policy:
+    """Decides, from the faults of one request, whether and when it is sent again.
 
-    def __init__(self, config: RetryConfig) -> None:
+    Attributes:
+        latest: The fault of the latest attempt; ``None`` if it was none.
+        earlier: The fault before that.
+    """
+
+    def __init__(self, config: RetryConfig, runtime: Runtime, keys: Callable[[], Iterable[str]]) -> None:
+        self.latest: Fault | None = None
         self.earlier: Fault | None = None
-        self._latest: Fault | None = None
         self._config = config
-        self._count = 0
+        self._now = runtime.now
+        self._end = runtime.now() + config.deadline
+        self._keys = keys
         self._counted = 0
+        jitter = partial(wait_random_exponential, multiplier=config.first_wait)  # "full", so that clients spread
+        self._wait = jitter(max=config.longest_wait)
+        self._wait_to_connect = jitter(max=min(config.longest_wait, _LONGEST_RECONNECT))
 
-    def add(self, fault: Fault) -> float | None:
-        """Return the seconds until the request is sent again; ``None`` if that is of no use."""
-        self.earlier, self._latest = self._latest, fault
-        self._count += 1
+    def may_help(self, error: BaseException) -> bool:
+        """Take note of an exception, and tell whether to send the request again."""
+        fault = fault_of(error, keys=self._keys())
+        self.earlier, self.latest = self.latest, fault
+        if fault is None:
+            return False
         self._counted += not fault.connection
         used_up = self._counted >= self._config.attempts or self._config.attempts == 1
-        if used_up or not fault.retryable:
-            return None
-        if fault.retry_after is not None:
+        return fault.retryable and not used_up
+
+    def wait(self, state: RetryCallState) -> float:
+        """Return the seconds until the next attempt: as many as the server asks for, if it does."""
+        fault = self.latest
+        if fault is not None and fault.retry_after is not None:
             return fault.retry_after
-        config = self._config
-        bound = min(config.first_wait * 2 ** min(self._count - 1, 64), config.longest_wait)
-        # "full jitter", so that many clients do not come back at once
-        return random.uniform(0, min(bound, _LONGEST_RECONNECT) if fault.connection else bound)  # noqa: S311
+        return (self._wait_to_connect if fault is not None and fault.connection else self._wait)(state)
+
+    def stop(self, state: RetryCallState) -> bool:
+        """Tell whether the next attempt would begin after the deadline."""
+        return self._now() + state.upcoming_sleep >= self._end
 
 
-def _log(fault: Fault, wait: float, attempt: int, operation: str, collection: str) -> None:
+def _log(fault: Fault | None, state: RetryCallState, operation: str, collection: str) -> None:
     extra = {
         "operation": operation,
         "collection": collection,
-        "attempt": attempt,
-        "fault": fault.detail,
-        "wait": wait,
+        "attempt": state.attempt_number,
+        "fault": "" if fault is None else fault.detail,
+        "wait": state.upcoming_sleep,
     }
     _LOG.warning(
         "%(operation)s in collection %(collection)r failed (attempt %(attempt)d: %(fault)s), trying again in "
