@@ -90,7 +90,7 @@ def test_numbers_that_the_target_cannot_store_are_refused_before_they_are_writte
     with pytest.raises(InvalidTokensError, match=r"point \d has .* use CollectionConfig\(fde_datatype="):
         Migration.plan(client, "docs", "new", fde=FDE, encoder=SentenceEncoder()).run()
     assert not client.collection_exists("new") or client.count("new").count == 0
-    wide = CollectionConfig(fde=FDE, fde_datatype="float32")
+    wide = CollectionConfig(fde=FDE, fde_datatype="float32", token_datatype="float32")
     migration = Migration.plan(client, "docs", "wide", config=wide, encoder=SentenceEncoder())
     assert migration.run().points == 4
 
