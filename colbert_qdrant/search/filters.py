@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time
+from datetime import date
 from difflib import get_close_matches
 from reprlib import repr as short
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -16,6 +15,7 @@ from colbert_qdrant.config.names import require_path
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.points.ids import INT_RANGE
 from colbert_qdrant.points.values import plain
+from colbert_qdrant.search.ranges import equal, instant, is_number, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,13 +26,14 @@ Where: TypeAlias = Mapping[str, Any]
 Keys are payload keys, with paths as Qdrant has them (``"author.name"``, ``"authors[].name"``). All of them have to
 hold; where a key has several values, one that fits is enough.
 
-- ``{"lang": "en"}``: equals. An ``int`` equals whole numbers alone, a ``float`` all numbers; a ``date`` is that whole
-  day, a ``datetime`` that instant; ``None`` is no value, which is no key, null or ``[]``.
+- ``{"lang": "en"}``: equals. Numbers equal as in Python, ``2020`` and ``2020.0`` do, but ``True`` is no number; a
+  ``date`` is that whole day, a ``datetime`` that instant; ``None`` is no value, which is no key, null or ``[]``.
 - ``{"lang": ["en", "de"]}``: equals one of these.
 - ``{"year": {"gte": 2020, "ne": 2022}}``: all of these hold.
 
-  - ``gt``, ``gte``, ``lt``, ``lte`` compare numbers, or times: a ``datetime``, a ``date``, or either in ISO 8601,
-    which are UTC without a zone. Only one and the same value within all bounds fits.
+  - ``gt``, ``gte``, ``lt``, ``lte`` compare numbers, or times: a ``datetime``, a ``date``, or either as
+    ``"2024-06-01"`` or ``"2024-06-01T12:00:00Z"``, which are UTC without a zone. Only one and the same value within all
+    bounds fits. Whole numbers are compared exactly, and engines keep 15 digits of other numbers.
   - ``in`` and ``not_in`` take a list, ``ne`` a value. ``ne`` and ``not_in`` are the opposites of equals: they also
     hold where there is no value.
   - ``exists`` says whether there is a value.
@@ -46,8 +47,8 @@ what the engine makes of it.
 
 _LOGIC: Final = ("$and", "$or", "$not")
 _BOUNDS: Final = ("gt", "gte", "lt", "lte")
-_MAX_DEPTH: Final = 15
-"""Each level can become four of Qdrant's filter, of which Edge writes 64 and a server reads about a hundred."""
+_MAX_DEPTH: Final = 13
+"""Each level can become four of Qdrant's filter, a list eight; Edge writes 64, and a server reads about a hundred."""
 
 
 def to_filter(where: Where) -> models.Filter:
@@ -151,9 +152,11 @@ def _operators(key: str, tests: Mapping[str, Any]) -> list[models.Condition]:
 def _equal(key: str, value: Any) -> models.Condition:
     if value is None:
         return models.IsEmptyCondition(is_empty=models.PayloadField(key=key))
-    if isinstance(value, str | UUID | int):
+    if isinstance(value, str | UUID | bool):
         return models.FieldCondition(key=key, match=models.MatchValue(value=_exact(key, value)))
-    if isinstance(value, float | date):
+    if isinstance(value, int | float):
+        return _any(equal(key, [_number(key, value)]))
+    if isinstance(value, date):
         return _range(key, {"gte": value, "lte": value})
     raise _wrong(
         key,
@@ -166,13 +169,12 @@ def _any_of(key: str, values: Any) -> models.Condition:
     if not isinstance(values, list) or not values:
         raise _wrong(key, f"needs a list of values that is not empty, got {short(values)}")
     texts = [_exact(key, each) for each in values if isinstance(each, str | UUID)]
-    numbers = [_exact(key, each) for each in values if isinstance(each, int) and not isinstance(each, bool)]
-    others = [each for each in values if isinstance(each, bool) or not isinstance(each, str | UUID | int)]
-    # of one type each: Qdrant takes no others
-    matches = [models.MatchAny(any=alike) for alike in (texts, numbers) if alike]
+    numbers = [_number(key, each) for each in values if isinstance(each, int | float) and not isinstance(each, bool)]
+    others = [each for each in values if isinstance(each, bool) or not isinstance(each, str | UUID | int | float)]
     return _any(
         [
-            *(models.FieldCondition(key=key, match=match) for match in matches),
+            *([models.FieldCondition(key=key, match=models.MatchAny(any=texts))] if texts else []),
+            *(equal(key, numbers) if numbers else []),
             *(_equal(key, each) for each in others),
         ]
     )
@@ -195,51 +197,28 @@ def _range(key: str, bounds: Mapping[str, Any]) -> models.Condition:
     for one, other in (("gt", "gte"), ("lt", "lte")):
         if one in bounds and other in bounds:  # engines do not agree on both
             raise _wrong(key, f"has both {one!r} and {other!r}: use one of them")
-    numbers = {name: _number(bound) for name, bound in bounds.items()}
-    times = {name: _time(bound, end=name in ("gt", "lte")) for name, bound in bounds.items()}
-    if None not in numbers.values():
-        return models.FieldCondition(key=key, range=models.Range(**numbers))
+    if all(map(is_number, bounds.values())):
+        return within(key, bounds)
+    times = {name: instant(bound, end=name in ("gt", "lte")) for name, bound in bounds.items()}
     if None not in times.values():
         return models.FieldCondition(key=key, range=models.DatetimeRange(**times))
     raise _wrong(
         key,
         f"cannot be compared with {', '.join(map(short, bounds.values()))}: use finite numbers, or else dates and "
-        "times (date, datetime, '2024-06-01', '2024-06-01T12:00:00Z')",
+        "times of at most microseconds (date, datetime, '2024-06-01', '2024-06-01T12:00:00Z')",
     )
-
-
-def _number(bound: Any) -> float | None:
-    if isinstance(bound, bool) or not isinstance(bound, int | float) or not abs(bound) <= sys.float_info.max:
-        return None
-    return float(bound)
-
-
-def _time(bound: Any, *, end: bool) -> datetime | None:
-    """An instant; of a day its first or its last."""
-    if isinstance(bound, str):
-        bound = _parsed(bound)
-    if isinstance(bound, datetime):
-        return bound if bound.tzinfo else bound.replace(tzinfo=UTC)
-    return datetime.combine(bound, time.max if end else time.min, UTC) if isinstance(bound, date) else None
-
-
-def _parsed(text: str) -> date | None:
-    for kind in (date, datetime):
-        try:
-            return kind.fromisoformat(text)
-        except ValueError:
-            continue
-    return None
 
 
 def _exact(key: str, value: Any) -> Any:
     """A value as Qdrant can look for it."""
-    if isinstance(value, UUID):
-        return str(value)
-    if isinstance(value, str):
-        return _text(key, value)
-    if value not in INT_RANGE:
+    return str(value) if isinstance(value, UUID) else _text(key, value) if isinstance(value, str) else value
+
+
+def _number(key: str, value: float) -> int | float:
+    if isinstance(value, int) and value not in INT_RANGE:
         raise _wrong(key, f"cannot equal {short(value)}: whole numbers have 64 bits; store larger ones as strings")
+    if not is_number(value):
+        raise _wrong(key, f"cannot equal {value}: no engine stores it; use a finite number, or None for no value")
     return value
 
 

@@ -57,8 +57,12 @@ DIFFERENCES: Final = {
         "the engine has a second evaluation of filters for nested objects",
     ),
     "large_integers": Difference(
-        "a range on integers beyond 2**53 is exact in local mode and off by rounding on Edge",
+        "a range on integers beyond 2**53 is exact in local mode and off by rounding on Edge; `where` is exact on both",
         "ranges are compared as 64-bit floats by the engine",
+    ),
+    "floats_of_many_digits": Difference(
+        "of a float with more than 15 digits, Edge stores another one now and then, one in the last digit away",
+        "the engine stores payloads as JSON, and reads some numbers of 16 and 17 digits inexactly",
     ),
     "index_of_another_type": Difference(
         "with a payload index, Edge matches and ranges over the values of the index's type alone: an integer index "

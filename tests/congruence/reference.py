@@ -109,7 +109,7 @@ def _equals(found: list[Any], wanted: Any) -> bool:
         return any(_equals(found, each) for each in wanted)
     if wanted is None:
         return _is_empty(found)
-    if isinstance(wanted, float | dt.date):
+    if type(wanted) in (int, float) or isinstance(wanted, dt.date):
         return any(_compares("eq", value, wanted) for value in _values(found))
     return any(_same(value, str(wanted) if isinstance(wanted, UUID) else wanted) for value in _values(found))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import replace
+from math import nextafter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -101,6 +102,15 @@ def test_large_integers(edge: Engine, memory: Engine) -> None:
     wanted = of_key(range=models.Range(lte=2**53))
     assert found(edge, [2**53 + 1], wanted) == [2**53 + 1]
     assert found(memory, [2**53 + 1], wanted) == []
+
+
+def test_floats_of_many_digits(edge: Engine, memory: Engine) -> None:
+    value = 0.36995516654807925
+    for engine, stored in ((edge, nextafter(value, 1)), (memory, value)):
+        with engine.collection([Document(1, "river", {"key": value})]) as docs:
+            assert docs.get(1)[0].payload == {"key": stored}
+    short = [number / 1000 for number in range(300)] + [0.1 + 0.2, 1e22, 123456789012345.0]
+    assert sorted(found(edge, short, of_key(range=models.Range(gte=0)))) == sorted(short)
 
 
 def test_index_of_another_type(edge: Engine, memory: Engine) -> None:

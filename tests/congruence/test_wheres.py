@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+import pytest
 from hypothesis import given
 from qdrant_client import models
 
@@ -18,6 +19,7 @@ from tests.servers import is_server
 
 if TYPE_CHECKING:
     from colbert_qdrant import ColbertCollection, Where
+    from colbert_qdrant.config import PayloadIndex
 
 
 def ids(docs: ColbertCollection, where: Where | None, **how: Any) -> set[Any]:
@@ -32,6 +34,49 @@ def test_wheres_choose_what_python_chooses(engine: Engine, stored: list[Document
             if is_server(engine.kind) and word_keys(where):
                 continue  # the keys have no index of words, which servers need
             assert ids(docs, where) == {each.id for each in stored if fits(where, each.payload)}, where
+
+
+NANOSECONDS: Final = 1_768_907_445_451_174_113
+NUMBERS: Final[list[Any]] = [
+    *(0, -0.0, 1, 1.0, True, False, 2020, 2020.0, 2020.5, -2, -2.5, 0.1, 5e-324, 1e300, -1e300, "2020", None),
+    *(2**53 - 1, 2**53, 2.0**53, 2**53 + 1, 2**53 + 2, -(2**53) - 1, 10**18 - 1, 10**18, 1e18, 10**18 + 1, 1.5e18),
+    *(2**63 - 1, 2**63 - 512, 2.0**63, -(2**63), -(2.0**63), 1 - 2**63, 2**62 + 1, [1, 2.0], [True], [2020, "x"]),
+    *(NANOSECONDS + step for step in (-300, -128, -1, 0, 1, 2, 127, 128, 129, 300, 1200, 5000)),
+    *([NANOSECONDS - 1, NANOSECONDS + 1], {"inner": NANOSECONDS}),
+]
+WHOLE: Final = [each for each in NUMBERS if not isinstance(each, float) or (each.is_integer() and abs(each) < 2**63)]
+BOUNDS: Final = [each for each in NUMBERS if type(each) in (int, float)]
+ASKED: Final = [
+    *({name: bound} for name in ("gt", "gte", "lt", "lte") for bound in BOUNDS),
+    *({"gte": NANOSECONDS, "lte": NANOSECONDS + step} for step in (0, 1, 2, 10**6, 10**15)),
+    *({"gt": NANOSECONDS, "lt": NANOSECONDS + step} for step in (0, 1, 2, 300)),
+    *({"gte": low, "lt": NANOSECONDS} for low in (-(2**63), -1, 0.5, 10**18, 2**63 - 1)),
+    *({"ne": each} for each in (2020, 2020.0, True, NANOSECONDS, 2**53 + 1, 1e18)),
+    *({"not_in": each} for each in ([2020, 1], [True, 2020.5], [NANOSECONDS, 10**18])),
+    *(BOUNDS, [2020], [1, 2020.5, "2020"], [True, None], [*range(2000, 2100)]),
+    *(each for each in [*BOUNDS, True, False] if each != 2.0**63),
+]
+
+
+@pytest.mark.parametrize("index", [None, "float", "integer"])
+def test_numbers_are_compared_exactly(engine: Engine, index: PayloadIndex | None) -> None:
+    values = WHOLE if index == "integer" else NUMBERS
+    stored = [Document(number, "river", {"key": value}) for number, value in enumerate(values)]
+    config = CONFIG if index is None else replace(CONFIG, payload_indexes={"key": index})
+    with engine.collection(stored, config=config) as docs:
+        for asked in ASKED:
+            where = {"key": asked}
+            if index == "integer" and not all(each in WHOLE for each in numbers_of(asked)):
+                continue
+            expected = {each.id for each in stored if fits(where, each.payload)}
+            assert docs.count(where=where) == len(expected), where
+        docs.delete(where={"key": {"gte": NANOSECONDS, "lt": NANOSECONDS + 2}})
+        left = {each.id for each in stored if not fits({"key": [NANOSECONDS, NANOSECONDS + 1]}, each.payload)}
+        assert ids(docs, None) == left
+
+
+def numbers_of(asked: Any) -> list[Any]:
+    return [*asked.values()] if isinstance(asked, dict) else asked if isinstance(asked, list) else [asked]
 
 
 def test_a_day_is_all_of_its_instants(engine: Engine) -> None:
@@ -62,8 +107,8 @@ def test_where_and_filter_both_have_to_match(engine: Engine) -> None:
 
 
 def test_the_deepest_where_is_read(engine: Engine) -> None:
-    where: Any = {"a": 1}
-    for _ in range(13):
+    where: Any = {"a": {"in": [*range(500)]}}
+    for _ in range(11):
         where = {"$or": [{"b": 1}, where], "c": 1}
     with engine.collection([Document(1, "river", {"a": 1, "c": 1}), Document(2, "river", {"a": 1})]) as docs:
         for deepest, expected in ((where, {1}), ({"$not": where}, {2})):
