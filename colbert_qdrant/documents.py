@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias
 from uuid import UUID
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 DocumentId: TypeAlias = str | int | UUID
 """An id as the user knows it. ``1``, ``"1"`` and a UUID are three different documents."""

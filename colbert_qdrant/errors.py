@@ -38,10 +38,8 @@ Messages say what is wrong, where, and what to do about it. They never contain k
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from collections.abc import Mapping
+from typing import Any
 
 
 class ColbertQdrantError(Exception):

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Final, overload
+from typing import Any, Final, overload
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from colbert_qdrant.errors import InvalidTokensError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from numpy.typing import ArrayLike, NDArray
 
 MAX_VALUES_PER_DOCUMENT: Final = 1_048_575
 """Most numbers (tokens × dim) that one multivector may hold: the server refuses 2**20 and more

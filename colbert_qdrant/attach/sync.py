@@ -4,25 +4,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final, Unpack
+from collections.abc import Sequence
+from typing import ClassVar, Final, Unpack
 
 from colbert_qdrant._support.stays import StaysHere
 from colbert_qdrant.attach.attached import Attached, search
+from colbert_qdrant.attach.candidates import BatchCandidates, Candidates
+from colbert_qdrant.config import RetryConfig
+from colbert_qdrant.documents import SearchHits
+from colbert_qdrant.encoders import LateInteractionEncoder
 from colbert_qdrant.encoders.memory import DocumentCache
-from colbert_qdrant.engines import blocking_engine
+from colbert_qdrant.engines import Client, blocking_engine
 from colbert_qdrant.engines.runtime import run_blocking
-from colbert_qdrant.points.texts import TextSource
+from colbert_qdrant.points.texts import TextOf, TextSource
 from colbert_qdrant.search.options import AttachOptions, check_options, shows_options
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from colbert_qdrant.attach.candidates import BatchCandidates, Candidates
-    from colbert_qdrant.config import RetryConfig
-    from colbert_qdrant.documents import SearchHits
-    from colbert_qdrant.encoders import LateInteractionEncoder
-    from colbert_qdrant.engines import Client
-    from colbert_qdrant.points.texts import TextOf
 
 _CACHE_BYTES: Final = 256 * 2**20
 

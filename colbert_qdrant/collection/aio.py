@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterable, Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Self
+from typing import Self
+
+from qdrant_client import models
 
 from colbert_qdrant._support import telemetry
+from colbert_qdrant._support.progress import ProgressReporter
 from colbert_qdrant.collection import documents as stored_documents
 from colbert_qdrant.collection.fitting import Fitter
-from colbert_qdrant.collection.info import read_state
+from colbert_qdrant.collection.info import CollectionState, read_state
 from colbert_qdrant.collection.ingest import ingest, upsert
 from colbert_qdrant.collection.opened import OpenCollection
 from colbert_qdrant.collection.repair import find_problems, repair
+from colbert_qdrant.collection.rows import OnError
 from colbert_qdrant.collection.searches.aio import AsyncSearches
 from colbert_qdrant.collection.waiting import wait_until_ready
-from colbert_qdrant.engines import async_engine
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Iterable, Mapping
-
-    from qdrant_client import models
-
-    from colbert_qdrant._support.progress import ProgressReporter
-    from colbert_qdrant.collection.info import CollectionState
-    from colbert_qdrant.collection.rows import OnError
-    from colbert_qdrant.config import CollectionConfig, FdeConfig, RetryConfig
-    from colbert_qdrant.documents import Document, DocumentId, IngestReport
-    from colbert_qdrant.encoders import LateInteractionEncoder, VectorEncoder
-    from colbert_qdrant.engines import AsyncClient
-    from colbert_qdrant.search.filters import Where
+from colbert_qdrant.config import CollectionConfig, FdeConfig, RetryConfig
+from colbert_qdrant.documents import Document, DocumentId, IngestReport
+from colbert_qdrant.encoders import LateInteractionEncoder, VectorEncoder
+from colbert_qdrant.engines import AsyncClient, async_engine
+from colbert_qdrant.search.filters import Where
 
 
 class AsyncColbertCollection(AsyncSearches):

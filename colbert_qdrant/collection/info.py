@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from qdrant_client import models
 
 from colbert_qdrant.collection.metadata import count_documents
+from colbert_qdrant.config import CollectionConfig
+from colbert_qdrant.engines import Engine
 from colbert_qdrant.errors import SchemaMismatchError
 from colbert_qdrant.points.schema import datatype_of, named_vectors
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from colbert_qdrant.config import CollectionConfig
-    from colbert_qdrant.engines import Engine
-
 
 _MAX_MESSAGE: Final = 300
 _MAX_WARNINGS: Final = 100

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 from colbert_qdrant.config.checks import require_int, require_known_fields, require_one_of, without_defaults
 from colbert_qdrant.config.fde import FDE_CONFIGS, FdeConfig, MuveraConfig, fde_from_dict
 from colbert_qdrant.config.vectors import Bm25Config, DenseConfig, SparseConfig
 from colbert_qdrant.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 VectorDatatype = Literal["float32", "float16"]
 

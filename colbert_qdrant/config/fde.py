@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, Self, get_args
+from typing import Any, ClassVar, Final, Literal, Protocol, Self, get_args
 
 from colbert_qdrant.config.checks import (
     preset_size,
@@ -15,9 +16,6 @@ from colbert_qdrant.config.checks import (
     without_defaults,
 )
 from colbert_qdrant.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 MAX_DENSE_DIM: Final = 65_536
 """Most dimensions of a Qdrant dense vector (``lib/collection/src/operations/types.rs`` and its documentation)."""

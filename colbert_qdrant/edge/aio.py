@@ -8,24 +8,19 @@ import functools
 import inspect
 import os
 import sys
+from asyncio.subprocess import Process
+from collections.abc import Callable, Coroutine
 from itertools import count
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
-from colbert_qdrant.edge.checkpoints import check_durability
+from colbert_qdrant.edge.checkpoints import Durability, check_durability
 from colbert_qdrant.edge.client import EdgeClient
 from colbert_qdrant.edge.names import cannot_travel, store_folder
 from colbert_qdrant.edge.wire import GOODBYE, HEADER, pack, unpack, unpack_error
 from colbert_qdrant.errors import ClosedError, ConfigurationError, EngineError
-
-if TYPE_CHECKING:
-    from asyncio.subprocess import Process
-    from collections.abc import Callable, Coroutine
-    from os import PathLike
-    from types import TracebackType
-    from typing import Self
-
-    from colbert_qdrant.edge.checkpoints import Durability
 
 _MODULE: Final = "colbert_qdrant.edge.worker"
 _PATIENCE: Final = 60.0

@@ -4,24 +4,21 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 from qdrant_client import models
 
-from colbert_qdrant.edge.checkpoints import check_durability
+from colbert_qdrant.edge.checkpoints import Durability, check_durability
 from colbert_qdrant.edge.names import store_folder
 from colbert_qdrant.edge.reading import ReadMethods
+from colbert_qdrant.edge.types import Selector
 from colbert_qdrant.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from os import PathLike
-    from pathlib import Path
-    from types import TracebackType
-    from typing import Self
-
-    from colbert_qdrant.edge.checkpoints import Durability
-    from colbert_qdrant.edge.collection import Selector
     from colbert_qdrant.edge.store import Store
 
 

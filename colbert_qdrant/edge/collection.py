@@ -48,10 +48,8 @@ if TYPE_CHECKING:
 
     from colbert_qdrant.edge.checkpoints import Durability
     from colbert_qdrant.edge.manifest import Manifest
+    from colbert_qdrant.edge.types import Selector
     from colbert_qdrant.edge.vector_changes import VectorNameConfig
-
-    Selector = Sequence[PointId] | models.Filter | models.FilterSelector | models.PointIdsList
-
 
 _OWN_NAMES = frozenset({FILE_NAME, SHARD_NAME})
 _HALTED = "Not recovered from previous error"

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
 
 from qdrant_client import models
+from qdrant_client.conversions.common_types import PointId
+from qdrant_client.http.models import QueryResponse
 
 from colbert_qdrant.edge.names import cannot_travel
+from colbert_qdrant.edge.types import AnyQuery, WithVectors
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy as np
-    from qdrant_client.conversions.common_types import PointId
-    from qdrant_client.http.models import QueryResponse
-
     from colbert_qdrant.edge.store import Store
-
-    WithVectors = bool | Sequence[str]
-    AnyQuery = models.QueryInterface | np.ndarray[Any, Any]
 
 
 class ReadMethods:
     """The methods that read points, for `EdgeClient` to inherit."""
 
-    _store: Store
+    if TYPE_CHECKING:
+        _store: Store
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError(cannot_travel(type(self).__name__))

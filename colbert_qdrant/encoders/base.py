@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
-from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, InvalidQueryError, MigrationError
 from colbert_qdrant.tokens import TokenEmbeddings
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from colbert_qdrant.errors import InvalidDocumentError, InvalidQueryError, MigrationError
 
 
 @runtime_checkable

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from colbert_qdrant.encoders.base import check_texts
 from colbert_qdrant.encoders.cache import EmbeddingCache
-from colbert_qdrant.encoders.checkpoint.spec import Pooling
+from colbert_qdrant.encoders.checkpoint.loaded import Checkpoint
+from colbert_qdrant.encoders.checkpoint.spec import CheckpointSpec, Pooling, Side
 from colbert_qdrant.encoders.digests import json_digest, settings_digest, tokenizer_digest, weights_digest
 from colbert_qdrant.encoders.pooling import pool
+from colbert_qdrant.encoders.spans import LongTexts, TokenSpan
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, InvalidQueryError
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from colbert_qdrant.encoders.checkpoint.load import Checkpoint
-    from colbert_qdrant.encoders.checkpoint.spec import CheckpointSpec, Side
-    from colbert_qdrant.encoders.tokenizing import LongTexts, SideTokenizer, TokenSpan
+    from colbert_qdrant.encoders.tokenizing import SideTokenizer
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from colbert_qdrant.encoders.checkpoint.load import Checkpoint
+    from colbert_qdrant.encoders.checkpoint.loaded import Checkpoint
     from colbert_qdrant.encoders.tokenizing import TokenizedTexts
 
 BATCH_TOKENS: Final = {"cpu": 2_048, "cuda": 65_536}

@@ -7,11 +7,12 @@ import threading
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from tokenizers import Encoding, Tokenizer, normalizers
 
+from colbert_qdrant.encoders.spans import LongTexts, TokenSpan
 from colbert_qdrant.errors import CheckpointError, ConfigurationError, InvalidDocumentError, InvalidQueryError
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from colbert_qdrant.encoders.checkpoint.spec import CheckpointSpec, Side
-
-LongTexts = Literal["truncate", "split"]
-"""The treatment of documents that are longer than the encoder takes."""
 
 _SUBWORD_MARKERS: Final = ("##", "▁", "Ġ")
 _OVERLAP: Final = 4
@@ -67,21 +65,6 @@ class TokenizedTexts:
         """The number of vectors of each text."""
         owners = np.repeat(self.text, self.lengths)
         return np.bincount(owners[self.kept], minlength=len(self.truncated))
-
-
-@dataclass(frozen=True)
-class TokenSpan:
-    """The piece of a text that a vector stands for.
-
-    Args:
-        token: The token as the vocabulary has it.
-        start: Its first character in the text; special tokens and prompts are at 0.
-        end: The character after its last; ``start`` for special tokens and prompts.
-    """
-
-    token: str
-    start: int
-    end: int
 
 
 class SideTokenizer:

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NoReturn
+from typing import Any, ClassVar, Final, Literal, NoReturn, TypeAlias
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from numpy.typing import NDArray
 
 from colbert_qdrant.encoders.base import check_texts
 from colbert_qdrant.encoders.digests import json_digest, settings_digest, tokenizer_digest, weights_digest
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, InvalidQueryError
 from colbert_qdrant.tokens import TokenEmbeddings
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    Side = Literal["query", "document"]
+Side: TypeAlias = Literal["query", "document"]
 
 _ERRORS: Final[dict[Side, type[InvalidQueryError | InvalidDocumentError]]] = {
     "query": InvalidQueryError,

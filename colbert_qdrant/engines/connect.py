@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import os
 import re
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, Final, TypeVar
+from urllib.parse import SplitResult, urlsplit
 
 import httpx
 from qdrant_client import AsyncQdrantClient, QdrantClient
 
+from colbert_qdrant._support.secret import Secret
 from colbert_qdrant.config.checks import require_bool, require_int, require_number
-from colbert_qdrant.engines.keys import hide, is_async, token_provider
+from colbert_qdrant.engines.keys import TokenProvider, hide, is_async, token_provider
 from colbert_qdrant.engines.tls import grpc_credentials, rest_context
 from colbert_qdrant.engines.transport import bound
 from colbert_qdrant.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable
-    from urllib.parse import SplitResult
-
-    from colbert_qdrant._support.secret import Secret
-    from colbert_qdrant.engines.keys import TokenProvider
 
 Made = TypeVar("Made", QdrantClient, AsyncQdrantClient)
 

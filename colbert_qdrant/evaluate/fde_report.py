@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from colbert_qdrant._support.progress import reporting
-from colbert_qdrant.config import CollectionConfig, HnswConfig
+from colbert_qdrant._support.progress import ProgressReporter, reporting
+from colbert_qdrant.config import CollectionConfig, FdeQuantization, HnswConfig
+from colbert_qdrant.encoders import LateInteractionEncoder
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.evaluate.graph import encoding_graph
 from colbert_qdrant.evaluate.metrics import (
     CUTOFF,
+    Ranking,
     ndcg,
     rank_by_score,
     rank_correlation,
@@ -22,19 +26,9 @@ from colbert_qdrant.evaluate.metrics import (
     rerank,
 )
 from colbert_qdrant.evaluate.report import FdeReport, SearchQuality
+from colbert_qdrant.fde import FixedDimensionalEncoder
 from colbert_qdrant.scoring.maxsim import maxsim
 from colbert_qdrant.tokens import TokenEmbeddings
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from colbert_qdrant._support.progress import ProgressReporter
-    from colbert_qdrant.config import FdeQuantization
-    from colbert_qdrant.encoders import LateInteractionEncoder
-    from colbert_qdrant.evaluate.metrics import Ranking
-    from colbert_qdrant.fde import FixedDimensionalEncoder
 
 _NEAREST: Final = 100
 _BLOCK_TOKENS: Final = 65_536

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from colbert_qdrant.errors import ConfigurationError, MissingExtraError
+from colbert_qdrant.evaluate.report import FdeReport
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
     from matplotlib.figure import Figure
-
-    from colbert_qdrant.evaluate.report import FdeReport
+else:
+    Figure = Any  # hints resolve where matplotlib, an optional extra, is not installed, and nobody waits for it
 
 
 def plot_recall(reports: Mapping[str, FdeReport], path: str | Path | None = None) -> Figure:

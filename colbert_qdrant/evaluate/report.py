@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from colbert_qdrant.config import FdeQuantization
 from colbert_qdrant.inspection.fitness import align
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from colbert_qdrant.config import FdeQuantization
 
 _BITS: Final[Mapping[FdeQuantization | None, int]] = {None: 16, "int8": 8, "turbo4": 4, "turbo2": 2, "binary": 1}
 

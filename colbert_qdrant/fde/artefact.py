@@ -5,23 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from colbert_qdrant.config import FdeConfig
 from colbert_qdrant.errors import ArtefactError
 from colbert_qdrant.fde.protocol import FixedDimensionalEncoder
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
-
-    from colbert_qdrant.config import FdeConfig
 
 _KEY: Final = "colbert_qdrant"
 _MAX_HEADER_BYTES: Final = 2**20

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from inspect import cleandoc, getmembers, isroutine
 from itertools import islice
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,9 +19,6 @@ from colbert_qdrant.errors import CheckpointError, ConfigurationError
 from colbert_qdrant.inspection.fitness import MuveraFitness, align, muvera_fitness
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
     from colbert_qdrant.encoders.checkpoint.files import CheckpointFiles
 
 _SOURCES: Final = (  # of docstrings to measure with

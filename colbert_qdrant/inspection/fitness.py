@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.fde import MuveraEncoder
 from colbert_qdrant.scoring.maxsim import maxsim
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from colbert_qdrant.tokens import TokenEmbeddings
+from colbert_qdrant.tokens import TokenEmbeddings
 
 LOW_CORRELATION: Final = 0.5
 """Rank correlation of encoding and MaxSim below which MUVERA ranks badly. Measured on 130 documents, four seeds each:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from qdrant_client import models
 
@@ -12,9 +13,6 @@ from colbert_qdrant.config import CollectionConfig
 from colbert_qdrant.config.checks import require_known_fields
 from colbert_qdrant.errors import MigrationError
 from colbert_qdrant.points.origins import origin_name
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 Strategy = Literal["blue_green", "in_place"]
 """The target is a new collection, which an alias is switched to; or the source, whose points get more vectors."""

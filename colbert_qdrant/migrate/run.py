@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from qdrant_client import models
 
-from colbert_qdrant._support.progress import reporting
+from colbert_qdrant._support.progress import ProgressReporter, reporting
 from colbert_qdrant.collection.fitting import Fitter
 from colbert_qdrant.errors import ConfigurationError
-from colbert_qdrant.migrate.copier import make_copier
+from colbert_qdrant.migrate.copier import Copier, make_copier
+from colbert_qdrant.migrate.job import MigrationJob
 from colbert_qdrant.migrate.state import utc_now, write_migration
 from colbert_qdrant.migrate.target import declare, prepare_target
-
-if TYPE_CHECKING:
-    from colbert_qdrant._support.progress import ProgressReporter
-    from colbert_qdrant.migrate.copier import Copier
-    from colbert_qdrant.migrate.job import MigrationJob
 
 
 @dataclass(frozen=True, kw_only=True)

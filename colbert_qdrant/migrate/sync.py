@@ -4,34 +4,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from collections.abc import Callable
+from typing import Any, ClassVar, Self
 
+from qdrant_client import models
+
+from colbert_qdrant._support.progress import ProgressReporter
 from colbert_qdrant._support.stays import StaysHere
-from colbert_qdrant.engines import blocking_engine
+from colbert_qdrant.config import CollectionConfig, FdeConfig, RetryConfig
+from colbert_qdrant.encoders import LateInteractionEncoder
+from colbert_qdrant.engines import Client, blocking_engine
 from colbert_qdrant.engines.runtime import run_blocking
-from colbert_qdrant.migrate.cleanup import ask, clean_up
+from colbert_qdrant.migrate.cleanup import Side, ask, clean_up
 from colbert_qdrant.migrate.decide import MigrationOptions
+from colbert_qdrant.migrate.job import MigrationJob
+from colbert_qdrant.migrate.plan import MigrationPlan, Strategy
 from colbert_qdrant.migrate.planner import plan_migration, resume_migration
-from colbert_qdrant.migrate.run import run_migration
+from colbert_qdrant.migrate.run import MigrationReport, run_migration
 from colbert_qdrant.migrate.switch import roll_back, switch_alias
+from colbert_qdrant.migrate.verdict import Verdict
 from colbert_qdrant.migrate.verify import verify_target
 from colbert_qdrant.migrate.waiting import TIMEOUT
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from qdrant_client import models
-
-    from colbert_qdrant._support.progress import ProgressReporter
-    from colbert_qdrant.config import CollectionConfig, FdeConfig, RetryConfig
-    from colbert_qdrant.encoders import LateInteractionEncoder
-    from colbert_qdrant.engines import Client
-    from colbert_qdrant.migrate.cleanup import Side
-    from colbert_qdrant.migrate.job import MigrationJob
-    from colbert_qdrant.migrate.plan import MigrationPlan, Strategy
-    from colbert_qdrant.migrate.run import MigrationReport
-    from colbert_qdrant.migrate.verdict import Verdict
-    from colbert_qdrant.points.texts import TextOf
+from colbert_qdrant.points.texts import TextOf
 
 
 class Migration(StaysHere):

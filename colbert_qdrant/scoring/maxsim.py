@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from colbert_qdrant._support.devices import require_device
 from colbert_qdrant.errors import InvalidTokensError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-    from colbert_qdrant.tokens import TokenEmbeddings
+from colbert_qdrant.tokens import TokenEmbeddings
 
 _BLOCK_TOKENS: Final = 16_384
 """Document tokens scored in one matmul: bounds the similarity matrix, and keeps it near the cache."""

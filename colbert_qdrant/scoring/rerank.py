@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast, overload, runtime_checkable
+from typing import Any, Final, Protocol, TypeAlias, cast, overload, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 
+from colbert_qdrant.encoders.base import LateInteractionEncoder
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, InvalidQueryError
 from colbert_qdrant.scoring.maxsim import maxsim
 from colbert_qdrant.tokens import TokenEmbeddings
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from numpy.typing import NDArray
-
-    from colbert_qdrant.encoders.base import LateInteractionEncoder
 
 Queries: TypeAlias = list[str] | tuple[str, ...]
 """Several queries. They cannot be any sequence, since a text is a sequence of texts too."""

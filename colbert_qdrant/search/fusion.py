@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from qdrant_client import models
 
+from colbert_qdrant.capabilities import Capabilities
 from colbert_qdrant.config.checks import require_int, require_number
 from colbert_qdrant.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-
-    from colbert_qdrant.capabilities import Capabilities
 
 
 @dataclass(frozen=True, kw_only=True)

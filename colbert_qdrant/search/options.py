@@ -6,10 +6,11 @@ import inspect
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, ForwardRef, Literal, TypeAlias, TypedDict, TypeVar, get_args
+from typing import Any, Final, ForwardRef, Literal, TypeAlias, TypedDict, TypeVar, get_args
 
 from qdrant_client import models
 
+from colbert_qdrant.config import CollectionConfig
 from colbert_qdrant.config.checks import require_bool, require_int, require_number
 from colbert_qdrant.config.names import require_path
 from colbert_qdrant.errors import ConfigurationError
@@ -17,9 +18,6 @@ from colbert_qdrant.points.values import plain
 from colbert_qdrant.search.filters import Where, combine_filters, word_keys
 from colbert_qdrant.search.fusion import Fusion, check_fusion
 from colbert_qdrant.search.limits import Limits, filter_keys
-
-if TYPE_CHECKING:
-    from colbert_qdrant.config import CollectionConfig
 
 SearchMode = Literal["two-stage", "hybrid", "fde", "exact"]
 """``"two-stage"``: the nearest encodings are the candidates, MaxSim ranks them; ``"hybrid"``: so are the best of all

@@ -4,13 +4,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Self, Unpack
+from collections.abc import Sequence
+from typing import ClassVar, Self, Unpack
 
 from colbert_qdrant._support.stays import StaysHere
 from colbert_qdrant.collection import search
+from colbert_qdrant.collection.opened import OpenCollection
+from colbert_qdrant.config import CollectionConfig
+from colbert_qdrant.documents import DocumentId, SearchGroup, SearchHits
+from colbert_qdrant.encoders import LateInteractionEncoder
 from colbert_qdrant.encoders.queries import one_query
 from colbert_qdrant.engines.runtime import run_blocking
 from colbert_qdrant.errors import ClosedError
+from colbert_qdrant.fde import FixedDimensionalEncoder
 from colbert_qdrant.search.options import (
     GroupOptions,
     SearchOptions,
@@ -19,16 +25,7 @@ from colbert_qdrant.search.options import (
     check_options,
     shows_options,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from colbert_qdrant.collection.opened import OpenCollection
-    from colbert_qdrant.config import CollectionConfig
-    from colbert_qdrant.documents import DocumentId, SearchGroup, SearchHits
-    from colbert_qdrant.encoders import LateInteractionEncoder
-    from colbert_qdrant.fde import FixedDimensionalEncoder
-    from colbert_qdrant.tokens import TokenEmbeddings
+from colbert_qdrant.tokens import TokenEmbeddings
 
 
 class Searches(StaysHere):

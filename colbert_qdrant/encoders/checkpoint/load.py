@@ -3,65 +3,25 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from transformers import AutoTokenizer
 
 from colbert_qdrant.encoders.checkpoint.backbone import code_options, load_backbone, silence_transformers
 from colbert_qdrant.encoders.checkpoint.head import linear_head, load_head
+from colbert_qdrant.encoders.checkpoint.loaded import Checkpoint, most_tokens
 from colbert_qdrant.encoders.checkpoint.registry import layout_of, read_spec
 from colbert_qdrant.encoders.digests import json_digest
 from colbert_qdrant.errors import CheckpointError
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
     from colbert_qdrant.encoders.checkpoint.files import CheckpointFiles
     from colbert_qdrant.encoders.checkpoint.spec import CheckpointSpec, Side
-
-
-@dataclass(frozen=True, kw_only=True)
-class Checkpoint:
-    """A checkpoint in memory.
-
-    Args:
-        name: A label for people.
-        spec: Its specification.
-        backbone: The transformer, from token ids to hidden states.
-        head: Projections, from hidden states to token vectors.
-        tokenizer: The tokenizer.
-        code: Digest of the Python code that came with the model, if it runs.
-    """
-
-    name: str
-    spec: CheckpointSpec
-    backbone: PreTrainedModel
-    head: torch.nn.Sequential
-    tokenizer: PreTrainedTokenizerBase
-    code: str | None = None
-
-    @property
-    def dim(self) -> int:
-        """Dimensions of a token vector."""
-        if len(self.head):
-            return self.head[-1].get_parameter("linear.weight").shape[0]
-        return int(self.backbone.config.hidden_size)
-
-    @property
-    def projections(self) -> list[dict[str, Any]]:
-        """The activation and residual of each projection, which its weights do not tell."""
-        return [
-            {"activation": type(dense.activation).__name__, "residual": dense.residual is not None}
-            for dense in self.head
-        ]
-
-    @property
-    def longest(self) -> int | None:
-        """Most tokens that the model has positions for, ``None`` if it has no limit."""
-        return _longest(self.backbone)
 
 
 def load_checkpoint(files: CheckpointFiles, *, trust_remote_code: bool = False) -> Checkpoint:
@@ -84,7 +44,7 @@ def load_checkpoint(files: CheckpointFiles, *, trust_remote_code: bool = False) 
     _check_widths(files, backbone.config.hidden_size, head)
     _check_rows(files, spec, tokenizer, getattr(backbone.config, "vocab_size", None))
     if layout.limited_by_positions:
-        longest = _longest(backbone)
+        longest = most_tokens(backbone)
         spec = replace(spec, query=_limit_length(spec.query, longest), document=_limit_length(spec.document, longest))
     return Checkpoint(
         name=files.folder.absolute().name if files.name == str(files.folder) else files.name,
@@ -105,15 +65,6 @@ def _code_digest(files: CheckpointFiles, *loaded: object) -> str | None:
             beside = sorted(Path(module.__file__).parent.glob("*.py"))
             sources |= {path.name: path.read_text(encoding="utf-8") for path in beside if path.name != "__init__.py"}
     return json_digest(sources) if sources else None
-
-
-def _longest(backbone: PreTrainedModel) -> int | None:
-    longest: int | None = getattr(backbone.config, "max_position_embeddings", None)
-    positions = getattr(getattr(backbone, "embeddings", None), "position_embeddings", None)
-    padding: int | None = getattr(positions, "padding_idx", None)
-    if longest is not None and padding is not None:
-        return longest - padding - 1  # RoBERTa counts its positions from there
-    return longest
 
 
 def _limit_length(side: Side, longest: int | None) -> Side:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from colbert_qdrant._support.devices import require_device
+from colbert_qdrant._support.progress import ProgressReporter
 from colbert_qdrant.config import LemurConfig
 from colbert_qdrant.errors import ConfigurationError, InvalidTokensError
 from colbert_qdrant.fde.artefact import Fitted, settings_of, tensors_of, unreadable_error
@@ -16,14 +19,7 @@ from colbert_qdrant.fde.lemur.device import DeviceLemur
 from colbert_qdrant.fde.lemur.fit import fit_parameters
 from colbert_qdrant.fde.lemur.host import HostLemur
 from colbert_qdrant.fde.lemur.parameters import LemurParameters
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-    from colbert_qdrant._support.progress import ProgressReporter
-    from colbert_qdrant.tokens import TokenEmbeddings
+from colbert_qdrant.tokens import TokenEmbeddings
 
 
 class LemurEncoder(Fitted):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from colbert_qdrant._support.devices import require_device
+from colbert_qdrant._support.progress import ProgressReporter
 from colbert_qdrant._support.workers import Workers
 from colbert_qdrant.config import MuveraConfig
 from colbert_qdrant.errors import ConfigurationError, InvalidTokensError
@@ -18,13 +21,6 @@ from colbert_qdrant.fde.muvera.fastembed import FastembedCells
 from colbert_qdrant.fde.muvera.fit import FittedPartition
 from colbert_qdrant.fde.muvera.host import HostCells
 from colbert_qdrant.tokens import TokenEmbeddings
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
-    from colbert_qdrant._support.progress import ProgressReporter
 
 _TILE_NUMBERS: Final = 1 << 22
 """Numbers of all encodings of a tile, before a final projection: bounds the working memory where texts are short."""
