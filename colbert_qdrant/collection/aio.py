@@ -18,7 +18,7 @@ from colbert_qdrant.collection.opened import OpenCollection
 from colbert_qdrant.collection.repair import find_problems, repair
 from colbert_qdrant.collection.rows import OnError
 from colbert_qdrant.collection.searches.aio import AsyncSearches
-from colbert_qdrant.collection.waiting import wait_until_ready
+from colbert_qdrant.collection.waiting import build_graphs, wait_until_ready
 from colbert_qdrant.config import CollectionConfig, FdeConfig, RetryConfig
 from colbert_qdrant.documents import Document, DocumentId, IngestReport
 from colbert_qdrant.encoders import LateInteractionEncoder, VectorEncoder
@@ -291,6 +291,7 @@ class AsyncColbertCollection(AsyncSearches):
     ) -> CollectionState:
         """Wait until the graphs over everything written are built, at most ``timeout`` seconds.
 
+        An embedded store has nobody else to build them: it does so now, as by `optimize`, however long that takes.
         Copies of shards on nodes that are down are not waited for: ``inactive_copies`` and ``warnings`` name them.
 
         Args:
@@ -303,9 +304,15 @@ class AsyncColbertCollection(AsyncSearches):
         """
         return await wait_until_ready(self._open.engine, self.name, self.config, timeout=timeout, progress=progress)
 
-    async def optimize(self) -> None:
-        """Build the graphs of an embedded store now, and wait for it; servers do so by themselves."""
-        await self._open.engine.optimize(self.name)
+    async def optimize(self, *, progress: bool | ProgressReporter = False) -> None:
+        """Build the graphs of an embedded store now, and wait for it; servers do so by themselves.
+
+        Ctrl-C, or a task's cancellation, ends it: the collection is then as it was, or has some of its graphs.
+
+        Args:
+            progress: As for `ingest`; it shows that work goes on, not how far it is.
+        """
+        await build_graphs(self._open.engine, self.name, progress=progress)
 
     async def drop(self) -> None:
         """Delete the collection with all its documents, and close it."""

@@ -20,7 +20,7 @@ from colbert_qdrant.collection.opened import OpenCollection
 from colbert_qdrant.collection.repair import find_problems, repair
 from colbert_qdrant.collection.rows import OnError
 from colbert_qdrant.collection.searches.sync import Searches
-from colbert_qdrant.collection.waiting import wait_until_ready
+from colbert_qdrant.collection.waiting import build_graphs, wait_until_ready
 from colbert_qdrant.config import CollectionConfig, FdeConfig, RetryConfig
 from colbert_qdrant.documents import Document, DocumentId, IngestReport
 from colbert_qdrant.encoders import LateInteractionEncoder, VectorEncoder
@@ -292,6 +292,7 @@ class ColbertCollection(Searches):
     ) -> CollectionState:
         """Wait until the graphs over everything written are built, at most ``timeout`` seconds.
 
+        An embedded store has nobody else to build them: it does so now, as by `optimize`, however long that takes.
         Copies of shards on nodes that are down are not waited for: ``inactive_copies`` and ``warnings`` name them.
 
         Args:
@@ -306,9 +307,15 @@ class ColbertCollection(Searches):
             wait_until_ready(self._open.engine, self.name, self.config, timeout=timeout, progress=progress)
         )
 
-    def optimize(self) -> None:
-        """Build the graphs of an embedded store now, and wait for it; servers do so by themselves."""
-        run_blocking(self._open.engine.optimize(self.name))
+    def optimize(self, *, progress: bool | ProgressReporter = False) -> None:
+        """Build the graphs of an embedded store now, and wait for it; servers do so by themselves.
+
+        Ctrl-C, or a task's cancellation, ends it: the collection is then as it was, or has some of its graphs.
+
+        Args:
+            progress: As for `ingest`; it shows that work goes on, not how far it is.
+        """
+        run_blocking(build_graphs(self._open.engine, self.name, progress=progress))
 
     def drop(self) -> None:
         """Delete the collection with all its documents, and close it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qdrant_client import models
 from tenacity import AsyncRetrying, retry_if_result, stop_after_delay, wait_exponential
 
 from colbert_qdrant._support.progress import reporting
@@ -11,8 +12,6 @@ from colbert_qdrant.collection.info import read_indexed_documents, state_of
 from colbert_qdrant.errors import EngineError, NotReadyError
 
 if TYPE_CHECKING:
-    from qdrant_client import models
-
     from colbert_qdrant._support.progress import ProgressReporter
     from colbert_qdrant.collection.info import CollectionState
     from colbert_qdrant.config import CollectionConfig
@@ -27,13 +26,16 @@ async def wait_until_ready(
     timeout: float,  # noqa: ASYNC109 - the state of then is the answer, not an exception
     progress: bool | ProgressReporter = False,
 ) -> CollectionState:
-    """Ask again and again, at most every two seconds, until the collection is ready.
+    """Ask again and again, at most every two seconds, until the collection is ready; embedded stores build it now.
 
     Raises:
         NotReadyError: It was not in time, or will not be by itself.
         EngineError: The engine gave up.
     """
     info = await engine.get_collection(collection)
+    if info.status == models.CollectionStatus.GREY:
+        await build_graphs(engine, collection, progress=progress)  # nothing on servers
+        info = await engine.get_collection(collection)
     if _is_under_way(info):
         with reporting(progress, label="indexing", total=info.points_count) as report:
             info = await _wait(engine, collection, report if progress else None, timeout=timeout)
@@ -54,6 +56,14 @@ async def wait_until_ready(
             "searches work meanwhile, more slowly"
         )
     return state
+
+
+async def build_graphs(engine: Engine, collection: str, *, progress: bool | ProgressReporter) -> None:
+    """Build the graphs of an embedded store; servers do so by themselves."""
+    points = (await engine.get_collection(collection)).points_count or 0
+    with reporting(progress, label="build", total=None) as report:
+        await engine.optimize(collection)
+        report.advance(points)
 
 
 async def _wait(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 from colbert_qdrant.edge.checkpoints import Durability, check_durability
 from colbert_qdrant.edge.client import EdgeClient
 from colbert_qdrant.edge.names import cannot_travel, store_folder
-from colbert_qdrant.edge.wire import GOODBYE, HEADER, pack, unpack, unpack_error
+from colbert_qdrant.edge.wire import GOODBYE, HEADER, INTERRUPT, pack, unpack, unpack_error
 from colbert_qdrant.errors import ClosedError, ConfigurationError, EngineError
 
 _MODULE: Final = "colbert_qdrant.edge.worker"
@@ -142,7 +142,7 @@ class _Worker:
         return self._reader.done()
 
     async def ask(self, method: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        """Return the result of a method, which is carried out even if nobody waits for it any more."""
+        """Return the result of a method, which is carried out even if nobody waits for it; `optimize` is ended then."""
         number = next(self._numbers)
         message = pack(number, {"method": method, "arguments": list(arguments), "named": named})
         if self.has_ended or self._process.stdin is None:
@@ -153,6 +153,10 @@ class _Worker:
             with contextlib.suppress(ConnectionError):  # the reader sees that too, and says so
                 await self._process.stdin.drain()
             return await answer
+        except asyncio.CancelledError:
+            if method == "optimize" and INTERRUPT is not None and not self.has_ended:
+                self._process.send_signal(INTERRUPT)
+            raise
         finally:
             self._pending.pop(number, None)
 

@@ -314,7 +314,8 @@ class EdgeClient(ReadMethods):
     def optimize(self, collection_name: str) -> bool:
         """Builds the vector indexes (HNSW) and merges segments; only the embedded engine has this.
 
-        It blocks, and it holds Python's global lock: no other thread runs until it is done.
+        It takes minutes for a large collection. Ctrl-C ends it: the collection is then as it was, or has some of its
+        graphs. Other calls for the same collection wait until it is done.
 
         Returns:
             True if there was something to do.

@@ -13,17 +13,17 @@ from qdrant_client import models
 from qdrant_client.http.models import QueryResponse  # `models.QueryResponse` is another class
 
 from colbert_qdrant.edge import payload_index
+from colbert_qdrant.edge.attachments import attachment_path
 from colbert_qdrant.edge.bounds import check_bounds, check_number
+from colbert_qdrant.edge.build import APART, APART_BYTES, build_apart
 from colbert_qdrant.edge.checkpoints import Checkpoints
 from colbert_qdrant.edge.describe import collection_info, vector_params
 from colbert_qdrant.edge.failures import engine_errors
 from colbert_qdrant.edge.fields import read_fields, unsupported_error
-from colbert_qdrant.edge.files import TEMPORARY_SUFFIX, remove_file, write_file
+from colbert_qdrant.edge.files import remove_file, write_file
 from colbert_qdrant.edge.filters import to_filter
 from colbert_qdrant.edge.groups import GroupSearch
-from colbert_qdrant.edge.log import SET_ASIDE
-from colbert_qdrant.edge.manifest import FILE_NAME, dump_models
-from colbert_qdrant.edge.names import check_name, fold_name
+from colbert_qdrant.edge.manifest import dump_models
 from colbert_qdrant.edge.points import (
     from_id,
     from_record,
@@ -47,21 +47,26 @@ if TYPE_CHECKING:
     from qdrant_client.conversions.common_types import PointId
 
     from colbert_qdrant.edge.checkpoints import Durability
+    from colbert_qdrant.edge.lock import StoreLock
     from colbert_qdrant.edge.manifest import Manifest
     from colbert_qdrant.edge.types import Selector
     from colbert_qdrant.edge.vector_changes import VectorNameConfig
 
-_OWN_NAMES = frozenset({FILE_NAME, SHARD_NAME})
 _HALTED = "Not recovered from previous error"
 """So a shard refuses all writes after one that failed half way, until it is opened again."""
-_MAX_NAME_BYTES = 255 - len(TEMPORARY_SUFFIX)
 
 
 class Collection:
     """A loaded collection. Every method takes and gives qdrant-client's models."""
 
     def __init__(
-        self, name: str, folder: Path, manifest: Manifest, shard: edge.EdgeShard, durability: Durability
+        self,
+        name: str,
+        folder: Path,
+        manifest: Manifest,
+        shard: edge.EdgeShard,
+        durability: Durability,
+        lock: StoreLock,
     ) -> None:
         self.name = name
         self.shard = shard
@@ -69,6 +74,8 @@ class Collection:
         self._guard = threading.RLock()
         self._checkpoints = Checkpoints(self.checkpoint, durability)
         self._point_bytes: float | None = None
+        self._lock = lock
+        self._built = False
         self._set_manifest(manifest)
 
     def close(self) -> None:
@@ -93,15 +100,17 @@ class Collection:
     def optimize(self) -> bool:
         """Builds the indexes; True if there was something to do."""
         with self._engine_call("optimize"):
-            require_space(self._folder, used_bytes(self._segments), f"{self._where}: its segments are built anew")
-            changed = self.shard.optimize()
+            size = used_bytes(self._segments)
+            require_space(self._folder, size, f"{self._where}: its segments are built anew")
+            changed = self._build_apart() if APART and size > APART_BYTES else self.shard.optimize()
             self._flush()  # which deletes what was replaced
+            self._built = True
             return changed
 
     def info(self) -> models.CollectionInfo:
         """Describes the collection."""
         with self._engine_call("get_collection"):
-            return collection_info(self._manifest, self.shard.info())
+            return collection_info(self._manifest, self.shard.info(), built=self._built)
 
     def change(self, metadata: Mapping[str, Any], vectors: Mapping[str, models.VectorParamsDiff]) -> None:
         """Merges metadata by top-level keys, where None deletes a key, and changes parameters of vectors."""
@@ -153,7 +162,7 @@ class Collection:
 
     def attach(self, file_name: str, data: bytes | None) -> None:
         """Keeps a file with the collection; None removes it."""
-        path = self._attachment_path(file_name)
+        path = attachment_path(self._folder, file_name)
         with self._guard:
             if data is not None:
                 require_space(self._folder, len(data), f"{self._where}: attaching {file_name!r}")
@@ -165,7 +174,7 @@ class Collection:
 
     def attachment(self, file_name: str) -> bytes | None:
         """Reads a file that is kept with the collection; None if there is none."""
-        path = self._attachment_path(file_name)
+        path = attachment_path(self._folder, file_name)
         try:
             return path.read_bytes()
         except FileNotFoundError:
@@ -271,13 +280,6 @@ class Collection:
                 kept = {name: value for name, value in self._manifest.indexes.items() if name != field_name}
                 self._write_manifest(replace(self._manifest, indexes=kept))
 
-    def _attachment_path(self, file_name: str) -> Path:
-        check_name(file_name, "an attached file", max_bytes=_MAX_NAME_BYTES)
-        name = fold_name(file_name)
-        if name in _OWN_NAMES or name.startswith(SET_ASIDE) or name.endswith(TEMPORARY_SUFFIX):
-            raise ConfigurationError(f"{file_name!r} is a file of the collection's own: attach it under another name")
-        return self._folder / file_name
-
     @contextlib.contextmanager
     def _engine_call(self, operation: str) -> Iterator[None]:
         # One after the other, as the engine has them anyway: a shard that is opened anew is not to be missed.
@@ -326,6 +328,13 @@ class Collection:
             self._update(operation)
         self._write_manifest(replace(self._manifest, config=config, unfinished=others))
 
+    def _build_apart(self) -> bool:
+        try:
+            self.close()
+            return build_apart(self._folder / SHARD_NAME, lock=self._lock.fileno())
+        finally:
+            self.shard = open_shard(self._folder, self._manifest)
+
     def _reopen(self, manifest: Manifest) -> None:
         """Opens the shard anew, with other parameters; with the old ones if the engine does not take them.
 
@@ -350,6 +359,7 @@ class Collection:
                 raise
             self._reopen(self._manifest)
             self.shard.update(operation)
+        self._built = False
         self._checkpoints.wrote(size)
 
     def _point(self, point: models.PointStruct) -> tuple[edge.Point, int]:

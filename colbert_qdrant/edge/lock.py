@@ -38,6 +38,10 @@ class StoreLock:
         self.was_abandoned = os.fstat(self._file.fileno()).st_size > 0
         self._write(json.dumps(_this_process()))
 
+    def fileno(self) -> int:
+        """Returns the open file: a process that inherits it has the lock, too."""
+        return self._file.fileno()
+
     def release(self) -> None:
         """Gives the lock back."""
         if not self._file.closed:

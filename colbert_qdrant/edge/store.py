@@ -133,7 +133,7 @@ class Store:
                 config = edge_config(params)
                 folder.mkdir()
                 shard = edge.EdgeShard.create(str(folder / SHARD_NAME), config)
-            collection = Collection(name, folder, manifest, shard, self._durability)
+            collection = Collection(name, folder, manifest, shard, self._durability, self._lock)
             try:
                 collection.flush()
                 sync_tree(folder, files=False)
@@ -191,7 +191,7 @@ class Store:
         require_space(folder, again, f"collection {name!r}: opening it", reserve=OPENING)
         with engine_errors("load", name):
             shard = open_shard(folder, manifest)
-        return Collection(name, folder, manifest, shard, self._durability)
+        return Collection(name, folder, manifest, shard, self._durability, self._lock)
 
     @contextlib.contextmanager
     def _exclusive_access(self) -> Iterator[None]:

@@ -11,6 +11,7 @@ import contextlib
 import datetime as dt
 import functools
 import json
+import signal
 import struct
 from array import array
 from enum import Enum
@@ -32,6 +33,9 @@ HEADER: Final = struct.Struct("<QQQ")
 
 GOODBYE: Final = HEADER.pack(0, 0, 0)
 """The last message, which asks for nothing."""
+
+INTERRUPT: Final = getattr(signal, "SIGUSR1", None)
+"""The signal that ends an `optimize`; ``None`` where there is none."""
 
 _TAG: Final = "!"
 _FEW: Final = 8

@@ -10,14 +10,16 @@ import functools
 import os
 import signal
 import sys
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 from colbert_qdrant.edge.checkpoints import check_durability
 from colbert_qdrant.edge.client import EdgeClient
-from colbert_qdrant.edge.wire import GOODBYE, HEADER, pack, pack_error, unpack
+from colbert_qdrant.edge.wire import GOODBYE, HEADER, INTERRUPT, pack, pack_error, unpack
+from colbert_qdrant.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from colbert_qdrant.edge.checkpoints import Durability
 
@@ -27,6 +29,7 @@ _STANDARD_ERROR: Final = 2
 def main(path: str, durability: Durability) -> None:
     """Serves the store in a folder until the other side goes away."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of a terminal's processes; the other one decides
+    _listen(signal.SIG_IGN)
     requests, answers = sys.stdin.buffer, _reserve_output()
     client: EdgeClient | None = None
     while (message := _read(requests)) is not None:
@@ -62,7 +65,27 @@ def _read(requests: BinaryIO) -> tuple[int, Callable[[EdgeClient], Any]] | None:
 
 def _call(body: bytes, text: int, client: EdgeClient) -> Any:
     request = unpack(body, text)
-    return getattr(client, request["method"])(*request["arguments"], **request["named"])
+    with _interruptible() if request["method"] == "optimize" else nullcontext():
+        return getattr(client, request["method"])(*request["arguments"], **request["named"])
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Has the signal for it end what is done meanwhile; nobody waits for an answer then."""
+
+    def end(*_: object) -> None:
+        raise EngineError("nobody waits for it any more")
+
+    _listen(end)
+    try:
+        yield
+    finally:
+        _listen(signal.SIG_IGN)
+
+
+def _listen(handler: Callable[..., None] | signal.Handlers) -> None:
+    if INTERRUPT is not None:
+        signal.signal(INTERRUPT, handler)
 
 
 def _reserve_output() -> BinaryIO:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from qdrant_client import models
 
+from colbert_qdrant._support.warned import warn
 from colbert_qdrant.collection.metadata import count_documents
+from colbert_qdrant.migrate.evidence import is_text
 from colbert_qdrant.migrate.source import read_pages, show
 from colbert_qdrant.migrate.verdict import Check
 from colbert_qdrant.points.digests import Digest, canonical_json
@@ -36,6 +38,7 @@ class Contents:
     Attributes:
         points: The number of points.
         texts: The number of points with a text.
+        sentences: The number of those that can be texts of documents, see `is_text`.
         different: The points whose payload is another in the target.
         missing: The points that the target lacks.
         altered: The vectors that are others in the target, with their points, in words.
@@ -46,6 +49,7 @@ class Contents:
     size: int = 0
     points: int = 0
     texts: int = 0
+    sentences: int = 0
     different: list[PointId] = field(default_factory=list)
     missing: list[PointId] = field(default_factory=list)
     altered: list[str] = field(default_factory=list)
@@ -71,7 +75,7 @@ class Contents:
     ) -> None:
         """Count a page of points, and compare it with the same points of the target."""
         there = {record.id: record for record in target}
-        self.texts += sum(text is not None for text in converter.find_texts(page))
+        self._count_texts(page, converter)
         self.add(page)
         for record in page:
             if record.id not in there:
@@ -83,10 +87,15 @@ class Contents:
 
     def examine(self, page: Sequence[models.Record], converter: Converter) -> None:
         """Count a page of points, in place."""
-        self.texts += sum(text is not None for text in converter.find_texts(page))
+        self._count_texts(page, converter)
         self.add(page)
         if converter.origin_vector is not None:
             self.stale += converter.find_stale(page)
+
+    def _count_texts(self, page: Sequence[models.Record], converter: Converter) -> None:
+        texts = [text for text in converter.find_texts(page) if text is not None]
+        self.texts += len(texts)
+        self.sentences += sum(map(is_text, texts))
 
     def _choose(self, id: PointId) -> None:
         """Keep every id with the same probability (reservoir sampling)."""
@@ -165,6 +174,20 @@ async def compare_contents(
         await compute(contents.compare, page, stored, converter, same)
         report.advance(len(page))
     return contents
+
+
+def check_texts(job: MigrationJob, contents: Contents) -> list[Check]:
+    """Warn where few points have a text, or few texts are those of documents: no check of vectors would notice."""
+    if job.texts is None or job.plan.tokens != "encoded" or not contents.points:
+        return []
+    found = f"{contents.texts:,} of {contents.points:,} points have a text {job.texts}"
+    if 2 * contents.sentences < contents.texts:
+        found += f", and {contents.texts - contents.sentences:,} of these are single words or names of files"
+    elif 2 * contents.texts > contents.points:
+        return [Check(name="texts", passed=True, detail=found)]
+    detail = f"{found}: look whether that is right, or plan anew with text_key=… or text=…"
+    warn(f"migration of collection {job.plan.source!r}: {detail}")
+    return [Check(name="texts", passed=None, detail=detail)]
 
 
 async def check_contents(job: MigrationJob, contents: Contents) -> list[Check]:

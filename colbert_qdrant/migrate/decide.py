@@ -10,6 +10,7 @@ from qdrant_client import models
 from colbert_qdrant.config import CollectionConfig, DenseConfig, MuveraConfig, SparseConfig
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.migrate.adoption import find_encodings
+from colbert_qdrant.migrate.evidence import doubt_of
 from colbert_qdrant.migrate.plan import Costs, MigrationPlan, without_label
 from colbert_qdrant.points.origins import origin_name
 from colbert_qdrant.points.schema import datatype_of, distance_of
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
     from colbert_qdrant.points.fingerprint import Fingerprint
     from colbert_qdrant.points.texts import TextOf
 
-_TEXT_KEYS: Final = ("page_content", "_node_content.text", "content", "text", "document")
-"""The keys under which LangChain, LlamaIndex, Haystack, many by hand, and FastEmbed's ``client.add`` write texts."""
+_TEXT_KEYS: Final = ("_node_content.text", "page_content", "content", "text", "document")
+"""The keys under which LlamaIndex, LangChain, Haystack, many by hand, and FastEmbed's ``client.add`` write texts.
+
+LlamaIndex writes the metadata beside its own key, which says more than they do."""
 
 _FEW: Final = 4
 """Texts are taken to be where one in so many points of a sample has one."""
@@ -62,6 +65,11 @@ class MigrationOptions:
             raise ConfigurationError("text and text_key both say where texts are: give one of them")
         if self.fde is not None and self.config is not None:
             raise ConfigurationError("fde and config both say what the encoding is: put it into config=…")
+
+    @property
+    def finds_texts(self) -> bool:
+        """Whether the user leaves it to the plan where texts are."""
+        return self.text is None and self.text_key is None
 
     @property
     def in_place(self) -> bool:
@@ -197,10 +205,16 @@ def _find_text_source(sample: Sequence[models.Record], options: MigrationOptions
         return TextSource("", options.text)
     if options.text_key is not None:
         return TextSource(options.text_key)
-    payloads = [record.payload or {} for record in sample]
-    found = {key: sum(TextSource(key).text(payload) is not None for payload in payloads) for key in _TEXT_KEYS}
-    best = max(_TEXT_KEYS, key=lambda key: found[key])
-    return TextSource(best) if found[best] * _FEW > len(sample) else None
+    found = {}
+    for key in _TEXT_KEYS:
+        texts = [TextSource(key).text(record.payload or {}) for record in sample]
+        found[key] = [text for text in texts if text is not None]
+    some = [key for key in _TEXT_KEYS if len(found[key]) * _FEW > len(sample)]
+    if not some:
+        return None
+    if some[0] == _TEXT_KEYS[0]:
+        return TextSource(some[0])
+    return TextSource(max(some, key=lambda key: (doubt_of(found[key]) is None, len(found[key]))))
 
 
 def _find_token_vector(source: Source, options: MigrationOptions) -> str | None:

@@ -18,13 +18,13 @@ from colbert_qdrant.migrate.decide import decide
 from colbert_qdrant.migrate.job import MigrationJob
 from colbert_qdrant.migrate.plan import without_label
 from colbert_qdrant.migrate.risks import (
-    risk_of_encoder,
     risk_of_target,
     risk_of_texts,
     risks_of_engines,
     risks_of_gaps,
     risks_of_points,
     risks_of_rollback,
+    risks_of_sample,
 )
 from colbert_qdrant.migrate.sample import count_texts, read_sample
 from colbert_qdrant.migrate.source import Source, read_source
@@ -69,7 +69,7 @@ async def plan_migration(
         encoder=options.encoder,
         fde=await _make_fde(source_engine, plan),
     )
-    return await _try_out(job, sample, allow_irreversible=options.allow_irreversible)
+    return await _try_out(job, sample, options)
 
 
 async def resume_migration(
@@ -87,19 +87,19 @@ async def resume_migration(
     return await _restore(source_engine, target_engine, state.plan, encoder, text)
 
 
-async def _try_out(job: MigrationJob, sample: Sample, *, allow_irreversible: bool) -> MigrationJob:
+async def _try_out(job: MigrationJob, sample: Sample, options: MigrationOptions) -> MigrationJob:
     """Add to the plan the costs and risks that a sample shows, and the points that are there already."""
     plan, engine = job.plan, job.target_engine
     converter, compute = await job.make_converter(), job.source_engine.runtime.compute
     risks = [*risks_of_engines(job, await engine.capabilities())]
     risks += risks_of_points(job, *await _count_texts(job, converter, sample.records))
     if job.in_place:
-        risks += risks_of_rollback(job, allowed=allow_irreversible)
+        risks += risks_of_rollback(job, allowed=options.allow_irreversible)
     if plan.kind == "colbert_qdrant" and plan.tokens == "stored":
         count = await count_without_tokens(job.source_engine, plan.source, plan.config, job.source.limits)
         risks += [risk_of_texts(plan.source, count)] if count else []
-    other = await compute(risk_of_encoder, job, converter, sample.records)
-    risks += [] if other is None else [other]
+    found = options.finds_texts and job.source.fingerprint is None
+    risks += await compute(risks_of_sample, job, converter, sample.records, found=found)
     risks += risks_of_gaps(plan, await _count_gaps(job))
     risks += await risks_of_filter(job)
     if not any(risk.blocks for risk in risks):

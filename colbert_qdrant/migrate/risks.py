@@ -9,6 +9,7 @@ from qdrant_client import models
 
 from colbert_qdrant.encoders.base import encode_and_check
 from colbert_qdrant.errors import CapabilityError, MigrationError
+from colbert_qdrant.migrate.evidence import doubt_of, example_of, longer_texts
 from colbert_qdrant.migrate.plan import Risk
 from colbert_qdrant.points.schema import require_for
 
@@ -60,7 +61,7 @@ def risks_of_points(job: MigrationJob, found: int, looked_at: int) -> Iterator[R
     source, plan, config = job.source, job.plan, job.plan.config
     if not source.points:
         yield _warn("there are no points", "run() makes an empty target")
-    of_texts = plan.tokens == "encoded" or (config.bm25 is not None and config.bm25_vector not in plan.kept)
+    of_texts = _makes_vectors_of_texts(plan)
     if of_texts and job.texts is None:
         yield _block(
             "there is no text in the payloads" if looked_at else "without points nobody sees where texts are",
@@ -101,6 +102,31 @@ def risks_of_points(job: MigrationJob, found: int, looked_at: int) -> Iterator[R
         )
 
 
+def _risk_of_evidence(
+    job: MigrationJob, converter: Converter, sample: Sequence[models.Record], *, found: bool
+) -> Risk | None:
+    """Look at what is taken for texts; it blocks where nobody said that they are there."""
+    texts = [text for text in converter.find_texts(sample) if text is not None]
+    if job.texts is None or not texts:
+        return None
+    doubt, other = doubt_of(texts), longer_texts([record.payload or {} for record in sample], texts)
+    if doubt is None and (other is None or not found):
+        return None
+    reasons = [] if doubt is None else [doubt]
+    reasons += [] if other is None else [f"there are longer ones under {other!r}"]
+    right = f"text_key={job.texts.key!r} if they are right" if found else "nothing if they are right"
+    return Risk(
+        blocks=found and doubt is not None and _makes_vectors_of_texts(job.plan),
+        problem=f"the texts {job.texts} are such as {example_of(texts)}: {', and '.join(reasons)}",
+        remedy=f"give {right}, or text_key={other or '…'!r} or text=function for others",
+    )
+
+
+def _makes_vectors_of_texts(plan: MigrationPlan) -> bool:
+    config = plan.config
+    return plan.tokens == "encoded" or (config.bm25 is not None and config.bm25_vector not in plan.kept)
+
+
 def risks_of_rollback(job: MigrationJob, *, allowed: bool) -> Iterator[Risk]:
     """Look for what `rollback` cannot undo in place; it blocks unless that is allowed."""
     if isinstance(job.source.info.config.params.vectors, models.VectorParams):
@@ -123,7 +149,25 @@ def risks_of_gaps(plan: MigrationPlan, points: int) -> Iterator[Risk]:
         )
 
 
-def risk_of_encoder(job: MigrationJob, converter: Converter, sample: Sequence[models.Record]) -> Risk | None:
+def risks_of_sample(
+    job: MigrationJob, converter: Converter, sample: Sequence[models.Record], *, found: bool
+) -> list[Risk]:
+    """Look at some points: at what is taken for their texts, and whether the encoder made their token vectors.
+
+    Args:
+        job: The migration.
+        converter: It finds texts and token vectors.
+        sample: The points.
+        found: Whether the plan found the texts, rather than the user said where they are.
+
+    Raises:
+        MigrationError: A stored multivector is damaged, or the encoder leaves out a text.
+    """
+    risks = [_risk_of_evidence(job, converter, sample, found=found), _risk_of_encoder(job, converter, sample)]
+    return [risk for risk in risks if risk is not None]
+
+
+def _risk_of_encoder(job: MigrationJob, converter: Converter, sample: Sequence[models.Record]) -> Risk | None:
     """Encode some texts again; ``None`` if the stored token vectors are the encoder's, or nothing can be compared.
 
     Raises:

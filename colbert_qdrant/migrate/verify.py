@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from colbert_qdrant._support.progress import reporting
 from colbert_qdrant.errors import ConfigurationError
-from colbert_qdrant.migrate.contents import check_contents, compare_contents
+from colbert_qdrant.migrate.contents import check_contents, check_texts, compare_contents
 from colbert_qdrant.migrate.quality import check_quality
 from colbert_qdrant.migrate.state import utc_now, write_migration
 from colbert_qdrant.migrate.vector_checks import check_counts, check_sample
@@ -50,6 +50,7 @@ async def verify_target(
     checks = [
         *_check_run(state, contents),
         *await check_contents(job, contents),
+        *check_texts(job, contents),
         await check_counts(job, contents),
         *await check_sample(job, converter, contents),
     ]

@@ -26,7 +26,8 @@ async def wait_for_graphs(
 ) -> models.CollectionInfo:
     """Ask again and again, at most every two seconds, until a collection is green or red, or the time is over.
 
-    Servers put graphs off until the next write after a restart: the collection is grey then, and is woken.
+    Servers put graphs off until the next write after a restart: the collection is grey then, and is woken. Embedded
+    stores build them now.
     """
     built: int | None = None
 
@@ -34,7 +35,11 @@ async def wait_for_graphs(
         nonlocal built
         info = await engine.get_collection(collection)
         if info.status == models.CollectionStatus.GREY:
-            await engine.update_collection(collection, optimizers_config=models.OptimizersConfigDiff())
+            if engine.files is None:
+                await engine.update_collection(collection, optimizers_config=models.OptimizersConfigDiff())
+            else:
+                await engine.optimize(collection)
+                info = await engine.get_collection(collection)
         now = min(info.indexed_vectors_count or 0, info.points_count or 0)
         if built is not None and now > built:
             report.advance(now - built)

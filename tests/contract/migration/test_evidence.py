@@ -1,0 +1,127 @@
+"""A plan doubts what is taken for texts, and shows an example of it; a verification warns of what it cannot prove."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from qdrant_client import models
+
+from colbert_qdrant import ColbertQdrantWarning, Migration, MigrationError, MuveraConfig
+from tests.contract.migration.awaited import both_ways
+from tests.encoders import WordEncoder, random_texts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from colbert_qdrant.engines import Client
+    from colbert_qdrant.migrate.plan import Risk
+
+FDE = MuveraConfig(k_sim=2, dim_proj=4, r_reps=2)
+COUNT = 30
+SENTENCES = random_texts(COUNT, words=(6, 12))
+
+
+def planned(client: Client, payload: Callable[[int], dict[str, Any]], **more: Any) -> Migration:
+    client.create_collection("docs", vectors_config={"a": models.VectorParams(size=2, distance=models.Distance.DOT)})
+    client.upsert(
+        "docs",
+        [models.PointStruct(id=n, vector={"a": [1.0, float(n)]}, payload=payload(n)) for n in range(COUNT)],
+        wait=True,
+    )
+    return Migration.plan(client, "docs", encoder=WordEncoder(), fde=FDE, **more)
+
+
+def doubts(migration: Migration) -> list[Risk]:
+    return [risk for risk in migration.details.risks if "are such as" in risk.problem]
+
+
+@both_ways("memory", "edge")
+@pytest.mark.parametrize(
+    ("payload", "example", "instead"),
+    [
+        (lambda n: {"document": f"report-{n}.pdf", "chunk_text": SENTENCES[n]}, "'report-", "'chunk_text'"),
+        (lambda n: {"text": f"annual report {n}.docx", "body": {"plain": SENTENCES[n]}}, "'annual", "'body.plain'"),
+        (lambda n: {"content": ["text/html", "application/pdf"][n % 2], "body": SENTENCES[n]}, "'", "'body'"),
+        (lambda n: {"text": f"https://example.com/{n}", "n": n}, "'https://example.com/", "'…'"),
+        (lambda n: {"page_content": ["Class A", "Class B"][n % 2], "notes": SENTENCES[n]}, "'Class", "'notes'"),
+    ],
+    ids=["files", "files-with-spaces", "types", "addresses", "labels"],
+)
+def test_what_is_no_text_blocks_a_plan(
+    client: Client, payload: Callable[[int], dict[str, Any]], example: str, instead: str
+) -> None:
+    migration = planned(client, payload)
+    (risk,) = doubts(migration)
+    assert risk.blocks
+    assert f"are such as {example}" in risk.problem
+    assert f"text_key={instead}" in risk.remedy
+    with pytest.raises(MigrationError, match="are such as"):
+        migration.run()
+
+
+@both_ways("memory")
+def test_a_user_who_says_where_texts_are_is_believed_and_warned(client: Client) -> None:
+    migration = planned(client, lambda n: {"document": f"report-{n}.pdf"}, text_key="document")
+    (risk,) = doubts(migration)
+    assert not risk.blocks
+    migration.run()
+    with pytest.warns(ColbertQdrantWarning, match="30 of 30 points have a text under 'document', and 30 of these are"):
+        verdict = migration.verify(queries=3)
+    (check,) = [check for check in verdict.checks if check.name == "texts"]
+    assert check.passed is None
+    assert verdict.passed
+
+
+@both_ways("memory")
+@pytest.mark.parametrize(
+    "payload",
+    [
+        lambda n: {"text": SENTENCES[n], "source": f"report-{n}.pdf"},
+        lambda n: {"text": "図書館は九時に開きます" + str(n)},
+        lambda n: {"text": f"ห้องสมุดเปิด{n}"},
+        lambda n: {"text": SENTENCES[n], "title": SENTENCES[n][:10]},
+    ],
+    ids=["beside-files", "japanese", "thai", "beside-titles"],
+)
+@pytest.mark.filterwarnings("error")
+def test_texts_are_not_doubted(client: Client, payload: Callable[[int], dict[str, Any]]) -> None:
+    migration = planned(client, payload)
+    assert not doubts(migration)
+    migration.run()
+    assert ("texts", True) in [(check.name, check.passed) for check in migration.verify(queries=3).checks]
+
+
+@both_ways("memory")
+def test_titles_where_there_are_texts(client: Client) -> None:
+    migration = planned(client, lambda n: {"text": SENTENCES[n], "body": " ".join(SENTENCES[n:] + SENTENCES[:n])})
+    (risk,) = doubts(migration)
+    assert not risk.blocks  # they may be meant
+    assert "there are longer ones under 'body'" in risk.problem
+
+
+@both_ways("memory")
+def test_a_key_with_texts_is_taken_rather_than_one_with_labels(client: Client) -> None:
+    migration = planned(client, lambda n: {"content": "text/html", **({"text": SENTENCES[n]} if n % 3 else {})})
+    assert migration.details.text == "text"
+
+
+@both_ways("memory", "edge")
+@pytest.mark.parametrize("key", ["text", "content", "page_content", "document"])
+@pytest.mark.parametrize("all_of_them", [True, False], ids=["all", "most"])
+def test_a_node_of_llamaindex_is_more_than_its_metadata(client: Client, key: str, *, all_of_them: bool) -> None:
+    def payload(n: int) -> dict[str, Any]:
+        node = {"_node_content": json.dumps({"text": f"node {SENTENCES[n]}", "metadata": {key: SENTENCES[0]}})}
+        return {key: SENTENCES[-n], **(node if all_of_them or n % 4 else {})}
+
+    assert planned(client, payload).details.text == "_node_content.text"
+
+
+@both_ways("memory", "edge")
+def test_few_points_with_a_text_are_warned_of(client: Client) -> None:
+    migration = planned(client, lambda n: {"text": SENTENCES[n]} if n % 3 == 0 else {"other": n})
+    migration.run()
+    with pytest.warns(ColbertQdrantWarning, match="10 of 30 points have a text under 'text': look whether"):
+        verdict = migration.verify(queries=3)
+    assert ("texts", None) in [(check.name, check.passed) for check in verdict.checks]
