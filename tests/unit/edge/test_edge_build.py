@@ -41,7 +41,7 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EdgeClie
         yield client
 
 
-def fill(client: Any, points: int, name: str = "docs", **hnsw: int) -> None:
+def fill(client: Any, points: int, name: str = "docs", **hnsw: Any) -> None:
     client.create_collection(
         name,
         models.VectorParams(size=DIM, distance=models.Distance.DOT),
