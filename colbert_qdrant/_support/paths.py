@@ -17,7 +17,11 @@ from colbert_qdrant.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_STEP: Final = re.compile(r'(?:^|(?!^)\.)(?:"(?P<quoted>[^"\\]*)"|(?P<bare>[^\s."\\\[\]]+))|\[(?P<index>[0-9]*)\]')
+_STEP: Final = re.compile(
+    r'(?:^|(?!^)\.)(?:"(?P<quoted>[^"\\\ud800-\udfff]*)"|(?P<bare>[^\s."\\\[\]]+))|\[(?P<index>[0-9]{0,9})\]'
+)
+
+_PART: Final = re.compile(r'(?P<key>[^"\\\[\]]+)(?P<indices>(\[[0-9]*\])*)')
 
 Step: TypeAlias = str | int | None
 """A key, an index in a list, or ``None`` for all elements of a list."""
@@ -42,14 +46,45 @@ def parse_path(path: str) -> list[Step]:
     if not steps or not isinstance(steps[0], str) or position != len(path):
         raise ConfigurationError(
             f"{path!r} is no path into a payload: write 'key', 'key.inner', 'list[0].key' or 'list[].key', and keys "
-            "with other characters in double quotes, as in '\"a key\"'"
+            f"with other characters in double quotes, as in {_quoted(path)!r}; no path leads to keys that have double "
+            "quotes or backslashes themselves"
         )
     return steps
 
 
+def _quoted(path: Any) -> str:
+    """Return what may be meant by something that is no path: its keys in quotes."""
+    parts = [_PART.fullmatch(each) for each in path.split(".")] if isinstance(path, str) else []
+    named = [each for each in parts if each]
+    if not named or len(named) < len(parts):
+        return '"a key"'
+    return ".".join(join_path([each["key"]]) + each["indices"] for each in named)
+
+
+def join_path(steps: Sequence[Step]) -> str:
+    """Return the path of steps, with quotes where a key needs them on some engine.
+
+    Example:
+        >>> join_path(["parts", None, "pages", 0, "the text"])
+        'parts[].pages[0]."the text"'
+    """
+    path = ""
+    for step in steps:
+        if isinstance(step, str):
+            path += ("." if path else "") + (step if _is_plain(step) else f'"{step}"')
+        else:
+            path += "[]" if step is None else f"[{step}]"
+    return path
+
+
 def _is_bare(key: str) -> bool:
-    """Tell whether Qdrant reads a key without quotes, whatever the language; it has not heard of other characters."""
+    """Tell whether a key needs no quotes for a server, whatever the language."""
     return all(each.isalnum() or each in "_-" or unicodedata.category(each)[0] == "M" for each in key)
+
+
+def _is_plain(key: str) -> bool:
+    """Tell whether a key needs no quotes for any engine: not all of them know combining characters."""
+    return bool(key) and all(each.isalnum() or each in "_-" for each in key)
 
 
 def values_at(payload: Any, steps: Sequence[Step]) -> Iterator[Any]:

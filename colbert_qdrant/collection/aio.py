@@ -240,7 +240,8 @@ class AsyncColbertCollection(AsyncSearches):
             filter: See `search`.
 
         Raises:
-            ConfigurationError: Neither is given, or ids and one of the others; or ``where`` is not a `Where`.
+            ConfigurationError: Neither is given, or ids and one of the others; ``where`` is not a `Where`, or
+                ``filter`` has no condition.
         """
         await stored_documents.delete(self._open, ids=ids, where=where, filter=filter)
 

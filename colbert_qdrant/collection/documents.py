@@ -11,7 +11,7 @@ from colbert_qdrant.errors import ConfigurationError, RequestTooLargeError
 from colbert_qdrant.points.convert import to_document
 from colbert_qdrant.points.ids import canonical_id, point_ids
 from colbert_qdrant.search.execute import keep_to_limits
-from colbert_qdrant.search.filters import combine_filters, word_keys
+from colbert_qdrant.search.filters import combine_filters, holds_of_everything, word_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,6 +51,11 @@ async def delete(
     if (ids is None) == (where is None and filter is None):
         raise ConfigurationError("delete needs either ids=… or a filter (where=… or filter=…), and not both")
     chosen = combine_filters(filter, where)
+    if chosen is not None and holds_of_everything(chosen):
+        raise ConfigurationError(
+            "filter has no condition, so that delete would delete every document: leave out what you do not want, or "
+            "make the collection anew with drop() and create()"
+        )
     await collection.shards.require("write")
     if ids is not None:
         points = point_ids(ids, collection.config.id_scheme)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from colbert_qdrant.config.names import same_path
 from colbert_qdrant.points.schema import index_arguments
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ async def missing_indexes(
 ) -> list[dict[str, Any]]:
     """Return the arguments of ``create_payload_index`` for every index that a stored collection lacks."""
     wanted = index_arguments(config, await engine.capabilities())
-    return [each for each in wanted if each["field_name"] not in info.payload_schema]
+    there = set(map(same_path, info.payload_schema))
+    return [each for each in wanted if each["field_name"] not in there]
 
 
 async def make_indexes(engine: Engine, collection: str, indexes: Sequence[dict[str, Any]]) -> None:

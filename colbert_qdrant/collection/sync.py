@@ -241,7 +241,8 @@ class ColbertCollection(Searches):
             filter: See `search`.
 
         Raises:
-            ConfigurationError: Neither is given, or ids and one of the others; or ``where`` is not a `Where`.
+            ConfigurationError: Neither is given, or ids and one of the others; ``where`` is not a `Where`, or
+                ``filter`` has no condition.
         """
         run_blocking(stored_documents.delete(self._open, ids=ids, where=where, filter=filter))
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self, get_args
 
 from colbert_qdrant.config.checks import require_int, require_known_fields, require_one_of, without_defaults
 from colbert_qdrant.config.fde import FDE_CONFIGS, FdeConfig, MuveraConfig, fde_from_dict
+from colbert_qdrant.config.names import same_path
 from colbert_qdrant.config.vectors import Bm25Config, DenseConfig, SparseConfig
 from colbert_qdrant.errors import ConfigurationError
 
@@ -149,7 +150,10 @@ class CollectionConfig:
         if self.fde_quantization is not None:
             require_one_of("fde_quantization", self.fde_quantization, get_args(FdeQuantization))
         self._check_shards()
-        object.__setattr__(self, "payload_indexes", dict(self.payload_indexes))
+        object.__setattr__(
+            self, "payload_indexes", {same_path(key): kind for key, kind in self.payload_indexes.items()}
+        )
+        object.__setattr__(self, "tenant_field", self.tenant_field and same_path(self.tenant_field))
         self._check_indexes()
         self._check_vectors()
         require_one_of("token_distance", self.token_distance, get_args(TokenDistance))

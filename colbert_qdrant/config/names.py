@@ -7,9 +7,9 @@ move from one to another.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from colbert_qdrant._support.paths import parse_path
+from colbert_qdrant._support.paths import join_path, parse_path
 from colbert_qdrant.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -38,12 +38,20 @@ def require_vector_names(names: Iterable[str]) -> None:
             _require(name, "a vector", _FORBIDDEN, _MAX_VECTOR_BYTES)
 
 
-def require_path(setting: str, path: str) -> None:
-    """Raise unless the value of a setting is a path into a payload, as Qdrant writes them."""
+def require_path(setting: str, path: str) -> str:
+    """Return the value of a setting as every engine reads it; raise unless it is a path into a payload."""
     try:
-        parse_path(path)
+        return join_path(parse_path(path))
     except ConfigurationError as error:
         raise ConfigurationError(f"{setting}: {error}") from None
+
+
+def same_path(path: Any) -> Any:
+    """Return a path as `require_path` does, or as it is if it is none: two of them are equal if they say the same."""
+    try:
+        return join_path(parse_path(path))
+    except ConfigurationError:
+        return path
 
 
 def require_key(setting: str, key: str) -> None:

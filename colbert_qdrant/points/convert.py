@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from colbert_qdrant.documents import Document, DocumentId
 from colbert_qdrant.edge.depth import MAX_DEPTH, is_too_deep
 from colbert_qdrant.errors import InvalidDocumentError, SchemaMismatchError
+from colbert_qdrant.points.exact import broken_text, lossy_key, lossy_number
 from colbert_qdrant.points.ids import canonical_id, check_id, id_from_json, id_to_json, point_id
 from colbert_qdrant.points.point import Payload, Point
 from colbert_qdrant.points.stamp import STAMP
@@ -53,6 +54,9 @@ def check_document(document: Document, config: CollectionConfig) -> Payload:
             f"document {document.id!r}: the payload has more than {MAX_DEPTH} lists and objects inside each other, and "
             "engines store some that they never read again; flatten it, or store it as a string of JSON"
         )
+    problem = lossy_key(document.payload) or lossy_number(payload, config.indexes)
+    if problem:
+        raise InvalidDocumentError(f"document {document.id!r}: {problem}")
     return payload
 
 
@@ -132,6 +136,12 @@ def _to_json(document: Document, values: Any) -> Any:
     """Return what is stored; the round trip makes every engine store the same: tuples become lists, as over HTTP."""
     try:
         return json.loads(json.dumps(values, allow_nan=False, ensure_ascii=False, default=_to_plain).encode())
+    except UnicodeEncodeError as error:
+        where = broken_text(document.payload) or "the text"
+        raise InvalidDocumentError(
+            f"document {document.id!r}: text or payload is not valid JSON: {where} is not valid Unicode "
+            f"({error.reason}); mend it, for example by .encode(errors='replace').decode()"
+        ) from error
     except (TypeError, ValueError) as error:
         raise InvalidDocumentError(
             f"document {document.id!r}: text or payload is not valid JSON ({error}); use strings, numbers, booleans, "

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from qdrant_client import models
 
-from colbert_qdrant.config.names import require_path
+from colbert_qdrant.config.names import require_path, same_path
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.points.ids import INT_RANGE
 from colbert_qdrant.points.values import plain
@@ -79,6 +79,18 @@ def combine_filters(filter: models.Filter | None, where: Where | None) -> models
     return to_filter(where) if filter is None else models.Filter(must=[filter, to_filter(where)])
 
 
+def holds_of_everything(filter: models.Filter) -> bool:
+    """Tell whether a filter has no condition, in whatever filters that are inside it."""
+    must, must_not, should = (
+        each if isinstance(each, list) else [] if each is None else [each]
+        for each in (filter.must, filter.must_not, filter.should)
+    )
+    empty = [isinstance(each, models.Filter) and holds_of_everything(each) for each in (*must, *should)]
+    return (
+        all(empty[: len(must)]) and (not should or any(empty[len(must) :])) and not must_not and not filter.min_should
+    )
+
+
 def word_keys(where: Where | None) -> frozenset[str]:
     """Return the payload keys whose texts a valid `Where` looks for words in."""
     found: set[str] = set()
@@ -87,7 +99,7 @@ def word_keys(where: Where | None) -> frozenset[str]:
         if name in _LOGIC:
             found.update(*map(word_keys, [value] if name == "$not" else value))
         elif isinstance(value, Mapping) and "match" in map(plain, value):
-            found.add(name)
+            found.add(same_path(name))
     return frozenset(found)
 
 
@@ -111,7 +123,7 @@ def _entry(key: str, value: Any, depth: int) -> list[models.Condition]:
         raise _wrong(key, "is no payload key: use a string that is not empty")
     if key.startswith("$"):
         return [_logic(key, value, depth + 1)]
-    require_path("where", _text(key, key))
+    key = require_path("where", _text(key, key))
     if isinstance(value, Mapping):
         return _operators(key, {plain(name): _plain(operand) for name, operand in value.items()})
     value = _plain(value)

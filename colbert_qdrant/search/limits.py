@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import BaseModel
 from qdrant_client import models
 
+from colbert_qdrant.config.names import same_path
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError
 from colbert_qdrant.vectors import SparseVector
 
@@ -68,7 +69,7 @@ class Limits:
     def of(cls, info: models.CollectionInfo, token_vector: str) -> Self:
         """Read the limits from the description of a collection."""
         strict = info.config.strict_mode_config
-        kinds = {key: index.data_type for key, index in info.payload_schema.items()}
+        kinds = {same_path(key): index.data_type for key, index in info.payload_schema.items()}
         texts = frozenset(key for key, kind in kinds.items() if kind == models.PayloadSchemaType.TEXT)
         if strict is None or not strict.enabled:
             return cls(texts=texts)
@@ -91,7 +92,7 @@ class Limits:
             conditional_writes=strict.unindexed_filtering_update is not False
             and strict.write_rate_limit is None  # which counts conditions
             and (strict.filter_max_conditions is None or strict.filter_max_conditions >= 2),
-            indexed=frozenset(info.payload_schema),
+            indexed=frozenset(kinds),
             texts=texts,
         )
 

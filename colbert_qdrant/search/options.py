@@ -267,14 +267,14 @@ class CheckedOptions:
         return not set(filter_keys(self.filter)) <= set(config.indexes)
 
 
-def check_grouping(group_by: str, group_size: int) -> None:
-    """Raise unless hits can be grouped so.
+def check_grouping(group_by: str, group_size: int) -> str:
+    """Return the path that hits are grouped by, as every engine reads it.
 
     Raises:
         ConfigurationError: The payload key is empty, or the size too small.
     """
-    require_path("group_by", group_by)
     require_int("group_size", group_size, minimum=1)
+    return require_path("group_by", group_by)
 
 
 def check_options(method: str, kind: type, options: Mapping[str, Any]) -> CheckedOptions:

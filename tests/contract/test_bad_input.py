@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from qdrant_client import models
 
 from colbert_qdrant import (
     ColbertCollection,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.engines import Client
     from tests.contract.conftest import Engine
 
-CONFIG = CollectionConfig(fde=MuveraConfig(k_sim=2, dim_proj=4, r_reps=2))
+CONFIG = CollectionConfig(fde=MuveraConfig(k_sim=2, dim_proj=4, r_reps=2), payload_indexes={"years": "integer"})
 GOOD = Document("good", "river bridge", {"year": 2020})
 
 
@@ -53,6 +54,7 @@ def nested(levels: int, kind: type = dict) -> Any:
     return value
 
 
+ONE: Any = {1: "b"}
 BAD_DOCUMENTS = {
     "empty text": ([Document("x", "")], "document 'x' has no text"),
     "blank text": ([Document("x", " \n\t")], "document 'x' has no text"),
@@ -63,6 +65,42 @@ BAD_DOCUMENTS = {
     "huge id": ([Document(2**64, "a")], "does not fit into 64 bits: use it as a string"),
     "broken Unicode id": ([Document("\ud800", "a")], "is not valid Unicode"),
     "broken Unicode text": ([Document("x", "a \ud800")], "document 'x': text or payload is not valid JSON"),
+    "broken Unicode in a payload": (
+        [Document("x", "a", {"list": ["b", "\ud800"]})],
+        r"document 'x': text or payload is not valid JSON: payload key 'list\[1\]': '\\ud800' is not valid Unicode",
+    ),
+    "broken Unicode in a key": (
+        [Document("x", "a", {"deep": {"\udfff": 1}})],
+        r"document 'x': .*: payload key '\\udfff' is not valid Unicode",
+    ),
+    "a number for a key": (
+        [Document("x", "a", ONE)],
+        "document 'x': payload key 1 is a int: use a string, as '1'",
+    ),
+    "None for a key in an object": (
+        [Document("x", "a", {"list": [{"deep": {None: 1}}]})],
+        r"document 'x': payload key None under 'list\[0\]\.deep' is a NoneType: use a string, as 'None'",
+    ),
+    "more than 64 bits": (
+        [Document("x", "a", {"wei": 2**64 + 1})],
+        "document 'x': payload key 'wei' is 18446744073709551617, .* 64 bits: .* store it as a string",
+    ),
+    "64 bits without a sign": (
+        [Document("x", "a", {"hash": 2**63})],
+        "document 'x': payload key 'hash' is 92233720368",
+    ),
+    "too low": (
+        [Document("x", "a", {"a b": [{"c": -(2**63) - 1}]})],
+        r"""payload key '"a b"\[0\]\.c' is -92233720368""",
+    ),
+    "no whole number under an index of these": (
+        [Document("x", "a", {"years": [2020.0, 2020.5]})],
+        "document 'x': payload key 'years' is 2020.5, which is no whole number of 64 bits, and its index",
+    ),
+    "a float that is too large for an index of whole numbers": (
+        [Document("x", "a", {"years": 1e300})],
+        "'years' is 1e",
+    ),
     "payload is not JSON": (
         [Document("x", "a", {"when": object()})],
         "document 'x': text or payload is not valid JSON",
@@ -311,6 +349,29 @@ def test_searches(collection: ColbertCollection, case: str) -> None:
 def test_one_string_is_no_batch_of_queries(collection: ColbertCollection) -> None:
     with pytest.raises(InvalidQueryError, match="got one string: use search"):
         collection.search_batch("river")
+
+
+@pytest.mark.parametrize(
+    "filter",
+    [
+        models.Filter(),
+        models.Filter(must=[]),
+        models.Filter(must=[models.Filter(should=[])], must_not=[]),
+        models.Filter(must=models.Filter()),
+        models.Filter(should=[models.Filter(), models.HasIdCondition(has_id=[1])]),
+    ],
+    ids=str,
+)
+def test_delete_takes_no_filter_without_a_condition(collection: ColbertCollection, filter: models.Filter) -> None:
+    with pytest.raises(ConfigurationError, match="filter has no condition, so that delete would delete every document"):
+        collection.delete(filter=filter)
+    collection.delete(ids=[])
+    assert_nothing_written(collection)
+    assert collection.count(filter=filter) == len(collection.search("river", filter=filter)) == 1
+    collection.delete(filter=models.Filter(must=[filter, models.HasIdCondition(has_id=[1])]))
+    assert_nothing_written(collection)
+    collection.delete(filter=filter, where={"year": 2020})
+    assert collection.count() == 0
 
 
 @pytest.mark.parametrize("arguments", [{}, {"ids": ["good"], "filter": object()}, {"ids": "good", "where": {"a": 1}}])

@@ -90,3 +90,15 @@ def test_a_payload_has_the_values_that_it_stands_for(engine: Engine, client: Cli
         (document,) = docs.get("a")
     plain = {f"key{number}": value for number, (_, value) in enumerate(PAIRS)}
     assert document.payload == {**{name: plain[name] for name in odd}, "list": [0.5, 200, "a"]}
+
+
+def test_a_payload_comes_back_as_it_was_stored(engine: Engine, client: Client, encoder: WordEncoder) -> None:
+    payload = {
+        "wholes": [0, 1, -1, 2**53 + 1, 2**63 - 1, -(2**63)],
+        "floats": [-0.0, 2020.0, 0.1, 5e-324, 1e300, -1.5e18, 1e22],
+        "others": [True, False, None, "", "a\u0000b", "\U0001f600", [[], {}]],
+        **{key: {key: [key]} for key in ("a.b", "my key", "@id", "", "list[0]", "e\u0301", 'a "b"', "back\\slash")},
+    }
+    with ColbertCollection.create(engine.name, client=client, encoder=encoder, config=CONFIG) as docs:
+        docs.upsert([Document("a", "river", payload)])
+        assert repr(sorted(docs.get("a")[0].payload.items())) == repr(sorted(payload.items()))

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from qdrant_client import models
 from qdrant_client.http.models import QueryResponse
 
+from colbert_qdrant.config.names import same_path
 from colbert_qdrant.edge.groups import GroupSearch
 from colbert_qdrant.edge.params import edge_config, stored_params
 from colbert_qdrant.edge.payload_index import edge_schema
@@ -78,6 +79,7 @@ class Collection:
 
     def info(self) -> Body:
         shard = self._shard.info()
+        schemas = {same_path(key): schema for key, schema in self.indexes.items()}
         return {
             "status": "green",
             "optimizer_status": "ok",
@@ -86,7 +88,7 @@ class Collection:
             "segments_count": shard.segments_count,
             "config": settings(self.config, self.limits.config),
             "payload_schema": {
-                name: _described(schema, shard.payload_schema[name].points) for name, schema in self.indexes.items()
+                name: _described(schemas[same_path(name)], index.points) for name, index in shard.payload_schema.items()
             },
             "update_queue": {"length": 0},
         }

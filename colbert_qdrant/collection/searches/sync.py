@@ -124,7 +124,7 @@ class Searches(StaysHere):
             ConfigurationError: An option is out of range, or the server's strict mode wants an index.
         """
         checked = check_options("search_groups", GroupOptions, options).for_one_query()
-        check_grouping(group_by, group_size)
+        group_by = check_grouping(group_by, group_size)
         return run_blocking(search.search_groups(self._open, query, checked, group_by=group_by, group_size=group_size))
 
     @shows_options(SimilarOptions)

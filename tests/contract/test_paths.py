@@ -1,0 +1,74 @@
+"""Payload keys that need quotes are found under their path in quotes, and refused with it where it has none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from colbert_qdrant import ColbertCollection, CollectionConfig, ConfigurationError, Document, MuveraConfig
+
+if TYPE_CHECKING:
+    from colbert_qdrant.engines import Client
+    from tests.contract.conftest import Engine
+    from tests.encoders import WordEncoder
+
+CONFIG = CollectionConfig(fde=MuveraConfig(k_sim=2, dim_proj=4, r_reps=2))
+KEYS = ["my key", "@id", "a/b", "$x", " lead", "x'y", "\U0001f600", "a+b", "का", "e\u0301"]
+BARE = ["a-b", "a_b", "1", "ключ", "日本", "का", "e\u0301"]
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_keys_in_quotes(engine: Engine, client: Client, encoder: WordEncoder, *, indexed: bool) -> None:
+    keys = [*KEYS, "a.b", "list[0]", "", *BARE]
+    paths = [f'"{key}"' for key in keys] + [f'deep."{key}"' for key in keys] + BARE
+    payload = dict.fromkeys(keys, "x")
+    config = replace(CONFIG, payload_indexes=dict.fromkeys(paths[::3] if indexed else (), "keyword"))
+    with ColbertCollection.create(engine.name, client=client, encoder=encoder, config=config) as docs:
+        docs.upsert([Document(1, "river", {**payload, "deep": payload}), Document(2, "river")])
+        for path in paths:
+            assert docs.count(where={path: "x"}) == docs.count(where={path: {"exists": True}}) == 1, path
+            (group,) = docs.search_groups("river", path)
+            assert (group.key, [hit.id for hit in group.hits]) == ("x", [1])
+    with ColbertCollection.open(engine.name, client=client, encoder=encoder, config=config) as docs:
+        assert docs.check() == ()
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("my key", '"my key"'),
+        ("@id", '"@id"'),
+        ("author.full name", 'author."full name"'),
+        ("list[].@id", 'list[]."@id"'),
+        ("a[0].b c.d", 'a[0]."b c".d'),
+        ("e-mail\u200b", '"e-mail\u200b"'),
+        ("a[", '"a key"'),
+        ('"a', '"a key"'),
+    ],
+)
+def test_a_path_without_quotes_is_shown_with_them(
+    engine: Engine, client: Client, encoder: WordEncoder, path: str, shown: str
+) -> None:
+    named = {
+        "payload_indexes": replace(CONFIG, payload_indexes={path: "keyword"}),
+        "tenant_field": replace(CONFIG, tenant_field=path),
+        "text_key": replace(CONFIG, text_key=path, id_scheme="native"),
+    }
+    for setting, config in named.items():
+        with pytest.raises(ConfigurationError) as caught:
+            ColbertCollection.create(engine.name, client=client, encoder=encoder, config=config)
+        assert str(caught.value).startswith(setting)
+        assert repr(shown) in str(caught.value)
+    with ColbertCollection.create(engine.name, client=client, encoder=encoder, config=CONFIG) as docs:
+        for call in (
+            lambda: docs.count(where={path: 1}),
+            lambda: docs.delete(where={path: {"gt": 1}}),
+            lambda: docs.search("river", where={"$or": [{path: None}]}),
+            lambda: docs.search_groups("river", path),
+        ):
+            with pytest.raises(ConfigurationError) as caught:
+                call()
+            assert "is no path into a payload: write 'key', 'key.inner'" in str(caught.value)
+            assert f"in double quotes, as in {shown!r}" in str(caught.value)
