@@ -30,7 +30,8 @@ def found(engine: Engine, values: Sequence[Any], wanted: models.Filter, config: 
     documents = [Document(number, "river", {"key": value}) for number, value in enumerate(values)]
     with engine.collection(documents, config=replace(config, payload_indexes={})) as docs:
         for key, kind in config.payload_indexes.items() if engine.kind != "memory" else ():
-            engine.client.create_payload_index(docs.name, key, kind)  # afterwards: what fits no index is refused
+            # afterwards: what fits no index is refused
+            engine.client.create_payload_index(docs.name, key, models.PayloadSchemaType(kind))
         return [hit.payload["key"] for hit in docs.search("river", limit=LARGE, mode="exact", filter=wanted)]
 
 
