@@ -14,11 +14,13 @@ _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]) *(\..*)?"
 _MAX_BYTES = 255
 _KEPT_IN_A_FOLDER = "and Qdrant Edge keeps its data in a folder: name a folder, or use"
 _NO_FOLDERS = {
-    r":memory:|memory:/.*": (
+    r"(.*[/\\])?:memory:[/\\]?|memory:/.*": (
         f"is no folder, {_KEPT_IN_A_FOLDER} QdrantClient(':memory:') or AsyncQdrantClient(':memory:')"
     ),
     r"file:/.*": "is a URL of a file: give the path alone",
-    r"[a-z][a-z0-9+.-]+:/.*": f"is a URL, {_KEPT_IN_A_FOLDER} connect(url) or connect_async(url) for a server",
+    r"[a-z][a-z0-9+.-]+:/.*|.*[/\\](http|grpc)s?:/.*": (
+        f"is a URL, {_KEPT_IN_A_FOLDER} connect(url) or connect_async(url) for a server"
+    ),
     r"localhost|(localhost|[\w-]+(\.[\w-]+)+|\[[0-9a-f:.]+\]|[\w-]+(?=:633[34])):\d+/?": (
         f"is the address of a server, {_KEPT_IN_A_FOLDER} connect('http://…') or connect_async('http://…')"
     ),
@@ -56,7 +58,7 @@ def store_folder(path: str | os.PathLike[str]) -> Path:
         raise ConfigurationError(f"path {text!a} is not valid Unicode: name the folder of the store") from error
     for pattern, problem in _NO_FOLDERS.items():
         if re.fullmatch(pattern, text.strip(), re.IGNORECASE | re.DOTALL):
-            shown = f"{text.partition('/')[0]}//..." if ":/" in text else text  # a URL may hold a key
+            shown = f"{text.partition(':/')[0]}://..." if ":/" in text else text  # a URL may hold a key
             raise ConfigurationError(f"path {shown!a} {problem}")
     return Path(text).absolute()
 

@@ -32,10 +32,15 @@ class EmbeddingCache:
     written, texts are encoded without it, and a warning says so once.
 
     Raises:
-        ConfigurationError: The folder is a file.
+        ConfigurationError: The folder is a file, or the path is empty, a URL, or begins with ``~``.
     """
 
     def __init__(self, folder: str | Path, *, encoder: str) -> None:
+        if not str(folder).strip() or "://" in str(folder) or str(folder).startswith("~"):
+            raise ConfigurationError(
+                f"cache={str(folder)!r} names no folder: give its path, '.' for the current one, and expand a ~ with "
+                "Path(…).expanduser()"
+            )
         self._folder = Path(folder)
         if self._folder.exists() and not self._folder.is_dir():
             raise ConfigurationError(f"cache={str(folder)!r} is a file: give a folder, which need not exist")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -158,3 +159,26 @@ def test_demo_help_teaches() -> None:
     printed = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
     assert "make demo QUERY=" in printed
     assert "a folder, or a name on the Hugging Face hub" in printed
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["what's new", 'say "hi"', "$HOME and $(shell id)", "`id`; rm x", "a # b", "a \\ b", "-q", "日本", "50 % off"],
+)
+def test_make_demo_gives_a_query_as_it_was_written(tmp_path: Path, query: str) -> None:
+    """With an interpreter in the place of Python that prints its arguments."""
+    shutil.copy(EXAMPLES.parent / "Makefile", tmp_path)
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    for age, name in enumerate((".ci/constraints.txt", "pyproject.toml", ".venv/torch", ".venv/demo")):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (age, age))  # nothing is to be installed
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    python.chmod(0o755)
+    for named in ([f"QUERY={query}"], [f"QUERY={query}", f"MODEL={query}"]):
+        done = subprocess.run(
+            ["make", "--silent", "demo", *named], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        model = ["--model", query] if len(named) == 2 else []
+        assert done.stdout.splitlines() == ["examples/demo.py", *model, "--", query]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -150,6 +152,12 @@ def test_sentence_transformers_is_as_our_encoder(wrapped: Load, own: Load, name:
         if name == "mve-pooling" and side == "document":  # the order of clusters means nothing
             mine, matrix = sorted_rows(mine), sorted_rows(matrix)  # noqa: PLW2901
         np.testing.assert_allclose(matrix, mine, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("take", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_wrapped_model_says_how_to_get_it_elsewhere(wrapped: Load, take: Callable[[object], object]) -> None:
+    with pytest.raises(TypeError, match=r"load the model in the process .*, or use ColbertEncoder\.from_pretrained"):
+        take(wrapped("mve-fixed"))
 
 
 def test_a_wrapped_model_is_an_encoder(wrapped: Load) -> None:

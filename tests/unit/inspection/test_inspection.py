@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -217,6 +218,7 @@ def test_reports_what_was_written(folder: Path, name: str) -> None:
 
 def test_a_plain_encoder(tmp_path: Path) -> None:
     found = inspect(tiny_bert(tmp_path / "tiny"), documents=DOCUMENTS)
+    assert pickle.loads(pickle.dumps(found)) == found
     assert (found.spec.layout, found.dim, found.spec.dense) == ("plain", 16, ())
     assert found.spec.document.skip_punctuation
     assert found.parameters == bert(5 + 32 + 36 + 36 + 40)
