@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Self, TypeAlias
 from uuid import UUID
 
+from colbert_qdrant.errors import ConfigurationError
+
 DocumentId: TypeAlias = str | int | UUID
 """An id as the user knows it. ``1``, ``"1"`` and a UUID are three different documents."""
 
@@ -83,7 +85,13 @@ class SearchHits(list[SearchHit]):
     @classmethod
     def ranked(cls, hits: Iterable[SearchHit]) -> Self:
         """Sort hits by falling score, ties by id, so that they come in the same order every time."""
-        return cls(sorted(hits, key=lambda hit: (-hit.score, id_sort_key(hit.id))))
+        if isinstance(hits, str | bytes | dict) or not isinstance(hits, Iterable):
+            raise ConfigurationError(f"hits must be a list of SearchHits, got {type(hits).__name__}")
+        found = list(hits)
+        for hit in found:
+            if not isinstance(hit, SearchHit):
+                raise ConfigurationError(f"hits must be a list of SearchHits, and one is {type(hit).__name__}")
+        return cls(sorted(found, key=lambda hit: (-hit.score, id_sort_key(hit.id))))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,11 +50,9 @@ class TokenEmbeddings:
     truncated: NDArray[np.bool_]
 
     def __init__(self, values: ArrayLike, lengths: ArrayLike, *, truncated: ArrayLike | None = None) -> None:
-        with np.errstate(over="ignore"):
-            flat = np.ascontiguousarray(values, dtype=np.float32)
-        counts = _counts(lengths)
+        flat, counts = np.ascontiguousarray(_array("values", values, np.float32)), _counts(lengths)
         _validate(flat, counts)
-        flags = np.zeros(len(counts), np.bool_) if truncated is None else np.asarray(truncated, np.bool_)
+        flags = np.zeros(len(counts), np.bool_) if truncated is None else _array("truncated", truncated, np.bool_)
         if flags.shape != counts.shape:
             raise InvalidTokensError(f"truncated has shape {flags.shape}, but there are {len(counts)} texts")
         self._set(flat, counts, flags)
@@ -71,7 +69,11 @@ class TokenEmbeddings:
             InvalidTokensError: There is neither a matrix nor a ``dim``, the matrices differ in ``dim``, or the
                 constructor refuses the batch.
         """
-        arrays = [np.asarray(matrix, dtype=np.float32) for matrix in matrices]
+        if isinstance(matrices, str | bytes) or not hasattr(matrices, "__iter__"):
+            raise InvalidTokensError(f"matrices must be a list of one matrix per text, got {type(matrices).__name__}")
+        if dim is not None and not (isinstance(dim, int | np.integer) and dim >= 1):
+            raise InvalidTokensError(f"dim must be a whole number of at least 1, got {dim!r}")
+        arrays = [_array(f"text {number}", matrix, np.float32) for number, matrix in enumerate(matrices)]
         for number, array in enumerate(arrays):
             if array.ndim != 2:
                 raise InvalidTokensError(
@@ -94,6 +96,10 @@ class TokenEmbeddings:
         Raises:
             InvalidTokensError: No batch is given, or the batches differ in ``dim``.
         """
+        if not isinstance(batches, list | tuple):
+            raise InvalidTokensError(f"batches must be a list of TokenEmbeddings, got {type(batches).__name__}")
+        for batch in batches:
+            require_tokens("each batch", batch)
         if len(batches) == 1:
             return batches[0]
         if len({batch.dim for batch in batches}) != 1:
@@ -160,7 +166,9 @@ class TokenEmbeddings:
         Yields:
             ``(start, stop)`` of each run, in order.
         """
-        start = 0
+        if not isinstance(max_tokens, int | np.integer) or max_tokens < 1:
+            raise InvalidTokensError(f"max_tokens must be a whole number of at least 1, got {max_tokens!r}")
+        start, max_tokens = 0, min(int(max_tokens), len(self.values))
         while start < len(self):
             limit = self.offsets[start] + max_tokens
             stop = max(start + 1, int(np.searchsorted(self.offsets, limit, side="right")) - 1)
@@ -175,8 +183,28 @@ class TokenEmbeddings:
         return partial(TokenEmbeddings, truncated=self.truncated), (self.values, self.lengths)
 
 
+def require_tokens(name: str, value: object) -> None:
+    """Raise `InvalidTokensError` unless the value of a parameter is a batch of token embeddings."""
+    if not isinstance(value, TokenEmbeddings):
+        raise InvalidTokensError(
+            f"{name} must be TokenEmbeddings, got {type(value).__name__}: encode texts with an encoder, or use "
+            "TokenEmbeddings.from_matrices"
+        )
+
+
+def _array(name: str, values: ArrayLike, kind: Any) -> NDArray[Any]:
+    try:
+        with np.errstate(over="ignore"):
+            return np.asarray(values, kind)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidTokensError(f"{name} cannot be read as an array: {error}") from error
+
+
 def _counts(lengths: ArrayLike) -> NDArray[np.int64]:
-    counts = np.asarray(lengths)
+    try:
+        counts = np.asarray(lengths)
+    except ValueError as error:
+        raise InvalidTokensError(f"lengths cannot be read as an array: {error}") from error
     if counts.ndim != 1 or not (np.issubdtype(counts.dtype, np.integer) or counts.size == 0):
         raise InvalidTokensError(f"lengths must be a list of whole numbers, got shape {counts.shape}, {counts.dtype}")
     return counts.astype(np.int64)

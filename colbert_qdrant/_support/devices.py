@@ -9,6 +9,8 @@ def require_device(device: str, *, remedy: str) -> str:
     """Return a device's name, such as ``"cuda:1"``; raise `ConfigurationError`, with the remedy, if torch lacks it."""
     import torch  # noqa: PLC0415
 
+    if not isinstance(device, str):
+        raise ConfigurationError(f"device must be the name of a device, as 'cuda', got {device!r:.80}: {remedy}")
     try:
         torch.empty(1, device=device).cpu()
     # torch has no error of its own for this: a CPU build asserts, other builds and names give several kinds

@@ -12,10 +12,12 @@ from colbert_qdrant.attach.candidates import candidates_request, own_requests
 from colbert_qdrant.attach.mistakes import require_fitting
 from colbert_qdrant.attach.rank import Candidate, rank
 from colbert_qdrant.config.names import require_stored_name
-from colbert_qdrant.encoders.queries import query_tokens
-from colbert_qdrant.errors import EngineError, RequestRefusedError, SchemaMismatchError
+from colbert_qdrant.encoders.base import require_encoder
+from colbert_qdrant.encoders.queries import query_tokens, several_queries
+from colbert_qdrant.errors import EngineError, InvalidQueryError, RequestRefusedError, SchemaMismatchError
 from colbert_qdrant.search.execute import Stopwatch, keep_to_limits
 from colbert_qdrant.search.limits import Limits
+from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from colbert_qdrant.engines import Engine
     from colbert_qdrant.points.texts import TextSource
     from colbert_qdrant.search.options import CheckedOptions
-    from colbert_qdrant.tokens import TokenEmbeddings
 
 _SHOWN_KEYS: Final = 10
 _SHOWN_TEXT: Final = 20
@@ -62,6 +63,7 @@ class Attached:
 
     def __post_init__(self) -> None:
         require_stored_name(self.name)
+        require_encoder(self.encoder)
 
     async def read_limits(self) -> Limits:
         """Ask the server for its limits."""
@@ -73,6 +75,10 @@ async def search(
 ) -> list[SearchHits]:
     """Find candidates for several queries and rank them; see `AttachedCollection.search_batch`."""
     engine, compute, watch = collection.engine, collection.engine.runtime.compute, Stopwatch()
+    texts = several_queries(queries)
+    if isinstance(texts, TokenEmbeddings):
+        raise InvalidQueryError("queries are TokenEmbeddings: give texts, by which candidates are found, too")
+    queries = texts
     with telemetry.operation("search", mode="attached", queries=len(queries), limit=options.limit):
         tokens = await compute(query_tokens, queries, encoder=collection.encoder, collection=collection.name)
         collection.warned.of_truncated_queries(collection.name, tokens)

@@ -26,7 +26,7 @@ def own_requests(queries: Sequence[str], by: BatchCandidates) -> list[models.Que
     Raises:
         ConfigurationError: The number of searches is not that of queries.
     """
-    made: Any = [by(query) for query in queries] if callable(by) else by
+    made: Any = [by(query) for query in queries] if callable(by) and not isinstance(by, type) else by
     if not isinstance(made, list | tuple) or len(made) != len(queries):
         given = f"{len(made)} requests" if isinstance(made, list | tuple) else type(made).__name__
         raise ConfigurationError(

@@ -13,7 +13,7 @@ import numpy as np
 from colbert_qdrant._support import telemetry
 from colbert_qdrant._support.progress import Silence, reporting
 from colbert_qdrant.collection.fitting import Fitter
-from colbert_qdrant.collection.rows import require_documents
+from colbert_qdrant.collection.rows import require_documents, require_on_error
 from colbert_qdrant.collection.writer import DocumentWriter, Written
 from colbert_qdrant.documents import IngestReport
 from colbert_qdrant.errors import ConfigurationError
@@ -33,6 +33,7 @@ _CHUNK_DOCUMENTS: Final = 256
 async def upsert(collection: OpenCollection, documents: Iterable[Document], *, on_error: OnError) -> IngestReport:
     """Store documents, all of which are read first; see `ColbertCollection.upsert`."""
     require_documents(documents)
+    require_on_error(on_error)
     fitter, writer, tally = Fitter(collection), DocumentWriter(collection, on_error), Tally()
     read = list(documents)
     with telemetry.operation("upsert", documents=len(read)):
@@ -60,6 +61,7 @@ async def ingest(
             ones before are; of a list, nothing is written.
     """
     require_documents(documents)
+    require_on_error(on_error)
     runtime = collection.engine.runtime
     if isinstance(documents, AsyncIterable) and not runtime.has_event_loop:
         raise ConfigurationError("the documents come asynchronously: use AsyncColbertCollection, or a list of them")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Mapping
 from dataclasses import replace
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 
 from qdrant_client import models
@@ -16,7 +18,9 @@ from colbert_qdrant.collection.metadata import count_documents, documents_only, 
 from colbert_qdrant.collection.scroll import scroll_points
 from colbert_qdrant.collection.shards import Shards
 from colbert_qdrant.config import CollectionConfig
+from colbert_qdrant.config.checks import require_instance
 from colbert_qdrant.config.names import require_stored_name
+from colbert_qdrant.encoders.base import require_encoder
 from colbert_qdrant.encoders.further import FurtherVectors
 from colbert_qdrant.encoders.queries import query_tokens
 from colbert_qdrant.errors import (
@@ -32,7 +36,7 @@ from colbert_qdrant.search.limits import Limits
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from colbert_qdrant.collection.lifecycle import Stored
     from colbert_qdrant.encoders import LateInteractionEncoder, VectorEncoder
@@ -108,6 +112,11 @@ class OpenCollection:
     ) -> Self:
         """Create or open a collection; see `ColbertCollection.create`, `open` and `open_or_create`."""
         require_stored_name(name)
+        require_encoder(encoder)
+        require_instance("config", config, (CollectionConfig, NoneType), "a CollectionConfig")
+        require_instance("vector_encoders", vector_encoders, (Mapping, NoneType), "a dict, an encoder for each name")
+        for vector, each in (vector_encoders or {}).items():
+            require_encoder(each, "encode_queries", "encode_documents", name=f"vector_encoders[{vector!r}]")
         create = how == "create" or (how == "open_or_create" and not await engine.collection_exists(name))
         stored, encoders, compute = None, vector_encoders or {}, engine.runtime.compute
         settings = config or CollectionConfig()

@@ -57,7 +57,7 @@ class Rejections:
     """
 
     def __init__(self, on_error: OnError) -> None:
-        require_one_of("on_error", on_error, get_args(OnError))
+        require_on_error(on_error)
         self.skips = on_error == "skip"
         self.found: list[RejectedDocument] = []
 
@@ -104,6 +104,11 @@ class Rejections:
         if not self.skips:
             raise named from (None if named is error else error)
         self.found.append(RejectedDocument(id=id, reason=str(named)))
+
+
+def require_on_error(on_error: object) -> None:
+    """Raise unless there is such a treatment of documents that cannot be stored."""
+    require_one_of("on_error", on_error, get_args(OnError))
 
 
 def require_documents(documents: object) -> None:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import MISSING, fields
+from reprlib import repr as short
 from typing import TYPE_CHECKING, Any
 
 from colbert_qdrant.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
 
 
 def require_known_fields(cls: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the data if a class has fields for all of it, else raise."""
+    require_instance("data", data, Mapping, "a dict, as to_dict() returns it")
     unknown = set(data) - {each.name for each in fields(cls)}
     if unknown:
         raise ConfigurationError(
-            f"{cls.__name__} does not know {sorted(unknown)}: written by a newer version of colbert-qdrant?"
+            f"{cls.__name__} does not know {sorted(map(str, unknown))}: written by a newer version of colbert-qdrant?"
         )
     return dict(data)
 
@@ -37,7 +40,7 @@ def without_defaults(cls: type[Any], values: Mapping[str, Any], *, among: Collec
 
 def preset_size(name: str, sizes: Mapping[str, int]) -> int:
     """Return the size that a preset stands for."""
-    if name not in sizes:
+    if not isinstance(name, str) or name not in sizes:
         raise ConfigurationError(f"unknown preset {name!r}: use one of {', '.join(map(repr, sizes))}")
     return sizes[name]
 
@@ -67,7 +70,13 @@ def require_number(name: str, value: object, *, minimum: float | None = None, ma
         raise ConfigurationError(f"{name} must be a number {bounds}, got {value!r}")
 
 
+def require_instance(name: str, value: object, kinds: type | tuple[type, ...], wanted: str) -> None:
+    """Raise unless the value of a parameter is of some type; ``wanted`` says in words what is right."""
+    if not isinstance(value, kinds):
+        raise ConfigurationError(f"{name} must be {wanted}, got {type(value).__name__} {short(value)}")
+
+
 def require_one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
     """Raise unless a value is one of some strings."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise ConfigurationError(f"{name}={value!r}: use one of {', '.join(map(repr, choices))}")

@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self, get_args
 
-from colbert_qdrant.config.checks import require_int, require_known_fields, require_one_of, without_defaults
+from colbert_qdrant.config.checks import (
+    require_instance,
+    require_int,
+    require_known_fields,
+    require_one_of,
+    without_defaults,
+)
 from colbert_qdrant.config.fde import FDE_CONFIGS, FdeConfig, MuveraConfig, fde_from_dict
 from colbert_qdrant.config.names import same_path
 from colbert_qdrant.config.vectors import Bm25Config, DenseConfig, SparseConfig
@@ -144,12 +150,18 @@ class CollectionConfig:
             raise ConfigurationError(f"fde must be a {names}, got {self.fde!r}")
         if not isinstance(self.hnsw, HnswConfig):
             raise ConfigurationError(f"hnsw must be a HnswConfig, got {self.hnsw!r}")
+        require_one_of("id_scheme", self.id_scheme, get_args(IdScheme))
         require_one_of("storage", self.storage, get_args(Storage))
         require_one_of("fde_datatype", self.fde_datatype, get_args(VectorDatatype))
         require_one_of("token_datatype", self.token_datatype, get_args(TokenDatatype))
         if self.fde_quantization is not None:
             require_one_of("fde_quantization", self.fde_quantization, get_args(FdeQuantization))
         self._check_shards()
+        for setting in ("payload_indexes", "dense", "sparse"):
+            require_instance(setting, getattr(self, setting), Mapping, "a dict, by name")
+            object.__setattr__(self, setting, dict(getattr(self, setting)))
+        if not isinstance(self.tenant_field, str | None):
+            raise ConfigurationError(f"tenant_field={self.tenant_field!r}: name a payload key")
         object.__setattr__(
             self, "payload_indexes", {same_path(key): kind for key, kind in self.payload_indexes.items()}
         )
@@ -215,11 +227,11 @@ class CollectionConfig:
         if not isinstance(self.bm25, Bm25Config | None):
             raise ConfigurationError(f"bm25 must be a Bm25Config, got {self.bm25!r}")
         for setting, kind in (("dense", DenseConfig), ("sparse", SparseConfig)):
-            vectors = dict(getattr(self, setting))
-            for name, value in vectors.items():
+            for name, value in getattr(self, setting).items():
                 if not isinstance(value, kind):
                     raise ConfigurationError(f"{setting}[{name!r}] must be a {kind.__name__}, got {value!r}")
-            object.__setattr__(self, setting, vectors)
+        for setting in ("fde_vector", "token_vector", "bm25_vector"):
+            require_instance(setting, getattr(self, setting), str, "the name of a vector")
         names = (*self.prefetch_vectors, self.token_vector)
         others = {*self.dense, *self.sparse, *((self.fde_vector, self.token_vector) if self.native else ())}
         for name in names:
@@ -229,9 +241,9 @@ class CollectionConfig:
                 raise ConfigurationError(f"two vectors have the name {name!r}: use two names")
 
     def _check_keys(self) -> None:
-        require_one_of("id_scheme", self.id_scheme, get_args(IdScheme))
         if self.text_key is None and not self.native:
             raise ConfigurationError("text_key=None: only a collection with id_scheme='native' can be without texts")
+        require_instance("id_key", self.id_key, str, "the name of a payload key")
         if not isinstance(self.text_key, str | None):
             raise ConfigurationError(f"text_key={self.text_key!r}: name a payload key")
         if self.text_key == "" or not self.id_key:

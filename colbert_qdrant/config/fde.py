@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final, Literal, Protocol, Self, get_args
 from colbert_qdrant.config.checks import (
     preset_size,
     require_bool,
+    require_instance,
     require_int,
     require_known_fields,
     require_number,
@@ -90,6 +91,7 @@ class _TaggedSettings:
         Raises:
             ConfigurationError: The tag is another algorithm's, a key is unknown, or a value is out of range.
         """
+        require_instance("data", data, Mapping, "a dict, as to_dict() returns it")
         if data.get("type") != cls.tag:
             raise ConfigurationError(f"expected an FDE of type {cls.tag!r}, got {data.get('type')!r}")
         return cls(**require_known_fields(cls, {key: value for key, value in data.items() if key != "type"}))
@@ -284,7 +286,8 @@ def fde_from_dict(data: Mapping[str, Any]) -> FdeConfig:
     Raises:
         ConfigurationError: The tag or a key is unknown, or a value is out of range.
     """
-    kind = FDE_CONFIGS.get(data.get("type", ""))
+    require_instance("fde", data, Mapping, "a dict, as to_dict() returns it")
+    kind = FDE_CONFIGS.get(str(data.get("type", "")))
     if kind is None:
         tags = ", ".join(FDE_CONFIGS)
         raise ConfigurationError(f"unknown FDE type {data.get('type')!r}: this version knows {tags}")

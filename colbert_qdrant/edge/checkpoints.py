@@ -25,7 +25,7 @@ _LOG: Final = logging.getLogger("colbert_qdrant")
 
 def check_durability(value: Durability) -> Durability:
     """Returns a durability; raises `ConfigurationError` if it is none."""
-    if value not in get_args(Durability):
+    if not isinstance(value, str) or value not in get_args(Durability):
         raise ConfigurationError(f"durability is {value!r}; give one of {', '.join(map(repr, get_args(Durability)))}")
     return value
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
+from reprlib import repr as short
 from typing import Any, Protocol, runtime_checkable
 
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, InvalidQueryError, MigrationError
@@ -49,6 +51,23 @@ class VectorEncoder(Protocol):
         """Encode documents, one vector each, in the same forms."""
 
 
+def require_encoder(encoder: object, *members: str, name: str = "encoder") -> None:
+    """Raise unless the value of a parameter is an encoder; ``members`` are those needed, by default all."""
+    needed = members or ("dim", "encode_queries", "encode_documents", "fingerprint")
+    if isinstance(encoder, str | PathLike):
+        raise ConfigurationError(
+            f"{name} is a name, {short(encoder)}: load it, ColbertEncoder.from_pretrained({short(encoder)})"
+        )
+    if isinstance(encoder, type):
+        raise ConfigurationError(f"{name} is the class {encoder.__name__}: give an object of it")
+    missing = [member for member in needed if not hasattr(encoder, member)]
+    if missing:
+        raise ConfigurationError(
+            f"{name} is {type(encoder).__name__} {short(encoder)}, without {', '.join(missing)}: give a ColbertEncoder "
+            "or another object with these members"
+        )
+
+
 def encode_and_check(
     encoder: LateInteractionEncoder, texts: Sequence[str], error: type[InvalidDocumentError | MigrationError]
 ) -> TokenEmbeddings:
@@ -82,8 +101,19 @@ def check_texts(texts: Sequence[str], error: type[InvalidQueryError | InvalidDoc
     """
     if isinstance(texts, str):
         raise ConfigurationError("expected a list of texts, got one string: put it into a list")
+    if isinstance(texts, bytes | Mapping) or not isinstance(texts, Iterable):
+        raise ConfigurationError(f"texts must be a list of strings, got {type(texts).__name__} {short(texts)}")
     checked = list(texts)
     for number, text in enumerate(checked):
-        if not isinstance(text, str):
-            raise error(f"text {number} is {text!r:.80}: only strings can be encoded")
+        require_text(f"text {number}", text, error)
     return checked
+
+
+def require_text(name: str, text: object, error: type[InvalidQueryError | InvalidDocumentError]) -> None:
+    """Raise ``error`` unless a model can read a text."""
+    if not isinstance(text, str):
+        raise error(f"{name} is {short(text)}: only strings can be encoded")
+    try:
+        text.encode()
+    except UnicodeEncodeError as cause:
+        raise error(f"{name} is {short(text)}, which is not valid Unicode: {cause.reason}") from cause

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from colbert_qdrant.config.checks import require_int, require_one_of
 from colbert_qdrant.encoders.base import check_texts
 from colbert_qdrant.encoders.cache import EmbeddingCache
 from colbert_qdrant.encoders.checkpoint.loaded import Checkpoint
 from colbert_qdrant.encoders.checkpoint.spec import CheckpointSpec, Pooling, Side
 from colbert_qdrant.encoders.digests import json_digest, settings_digest, tokenizer_digest, weights_digest
 from colbert_qdrant.encoders.pooling import pool
+from colbert_qdrant.encoders.settings import check_encoder_settings, require_checkpoint
 from colbert_qdrant.encoders.spans import LongTexts, TokenSpan
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, InvalidQueryError
 from colbert_qdrant.tokens import TokenEmbeddings
@@ -74,10 +76,10 @@ class ColbertEncoder:
         from colbert_qdrant.encoders.model import TokenModel  # noqa: PLC0415
         from colbert_qdrant.encoders.tokenizing import SideTokenizer  # noqa: PLC0415
 
-        if batch_size is not None and batch_size < 1:
-            raise ConfigurationError(f"batch_size must be at least 1, got {batch_size}")
-        if long_documents not in {"truncate", "split"}:
-            raise ConfigurationError(f"long_documents={long_documents!r}: use 'truncate' or 'split'")
+        require_checkpoint(checkpoint)
+        if batch_size is not None:
+            require_int("batch_size", batch_size, minimum=1)
+        require_one_of("long_documents", long_documents, ("truncate", "split"))
         spec = _apply_changes(
             checkpoint.spec,
             query_length=query_length,
@@ -165,13 +167,6 @@ class ColbertEncoder:
         from colbert_qdrant.encoders.checkpoint.files import open_checkpoint  # noqa: PLC0415
         from colbert_qdrant.encoders.checkpoint.load import load_checkpoint  # noqa: PLC0415
 
-        files = open_checkpoint(
-            name_or_path,
-            revision=revision,
-            token=token,
-            local_files_only=local_files_only,
-            trust_remote_code=trust_remote_code,
-        )
         settings: dict[str, Any] = {
             "device": device,
             "dtype": dtype,
@@ -186,6 +181,14 @@ class ColbertEncoder:
             "cache": cache,
             "compile": compile,
         }
+        check_encoder_settings(settings)
+        files = open_checkpoint(
+            name_or_path,
+            revision=revision,
+            token=token,
+            local_files_only=local_files_only,
+            trust_remote_code=trust_remote_code,
+        )
         encoder = cls(load_checkpoint(files, trust_remote_code=trust_remote_code), **settings)
         encoder._source = {
             **files.source(revision),

@@ -34,7 +34,7 @@ class FurtherVectors:
     def __init__(
         self, config: CollectionConfig, encoders: Mapping[str, VectorEncoder], capabilities: Capabilities
     ) -> None:
-        unknown = sorted(set(encoders) - {*config.dense, *config.sparse})
+        unknown = sorted(map(str, set(encoders) - {*config.dense, *config.sparse}))
         if unknown:
             raise ConfigurationError(
                 f"there are encoders for {unknown}, but the collection has no such vectors: name them in "
@@ -87,7 +87,7 @@ class FurtherVectors:
             InvalidQueryError: A vector cannot be searched for.
         """
         names = list(names)
-        unused = sorted(set(vectors) - set(names))
+        unused = sorted(map(str, set(vectors) - set(names)))
         if unused:
             raise ConfigurationError(
                 f"there are vectors for {unused}, but the search prefetches by {names}: name them in prefetch=, use "

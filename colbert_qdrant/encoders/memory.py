@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
-from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.config.checks import require_int
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -43,8 +43,7 @@ class DocumentCache:
     """
 
     def __init__(self, max_bytes: int) -> None:
-        if max_bytes < 0:
-            raise ConfigurationError(f"a cache of {max_bytes} bytes: give 0 for none, or more")
+        require_int("cache_documents", max_bytes, minimum=0)
         self._max_bytes = max_bytes
         self._bytes = 0
         self._entries: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()  # used last at its end

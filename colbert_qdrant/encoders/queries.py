@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from reprlib import repr as short
 from typing import TYPE_CHECKING
 
+from colbert_qdrant.encoders.base import require_text
 from colbert_qdrant.errors import InvalidQueryError
-from colbert_qdrant.tokens import TokenEmbeddings
+from colbert_qdrant.tokens import TokenEmbeddings, require_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +30,13 @@ def query_tokens(
         for number, query in enumerate(queries):
             if not isinstance(query, str) or not query.strip():
                 raise InvalidQueryError(f"query {number} is {query!r}: a query is a text that is not empty")
-        queries = encoder.encode_queries(queries)
+            require_text(f"query {number}", query, InvalidQueryError)
+        count, queries = len(queries), encoder.encode_queries(queries)
+        require_tokens("what the encoder gives for queries", queries)
+        if len(queries) != count:
+            raise InvalidQueryError(
+                f"the encoder gave {len(queries)} matrices for {count} queries: one is needed for each"
+            )
     if queries.dim != encoder.dim:
         raise InvalidQueryError(
             f"the query's token vectors have {queries.dim} dimensions, those of collection {collection!r} have "
@@ -36,10 +45,28 @@ def query_tokens(
     return queries
 
 
+def several_queries(queries: Iterable[str] | TokenEmbeddings) -> list[str] | TokenEmbeddings:
+    """Return several queries as a list; raise `InvalidQueryError` for what is none."""
+    if isinstance(queries, TokenEmbeddings):
+        return queries
+    if isinstance(queries, str):
+        raise InvalidQueryError("search_batch takes a list of queries, got one string: use search")
+    if isinstance(queries, bytes | Mapping) or not isinstance(queries, Iterable):
+        raise InvalidQueryError(
+            f"queries is {type(queries).__name__} {short(queries)}: give a list of texts, or TokenEmbeddings"
+        )
+    return list(queries)
+
+
 def one_query(query: str | TokenEmbeddings) -> list[str] | TokenEmbeddings:
     """Return one query as a batch; raise `InvalidQueryError` for token embeddings of none or several."""
     if isinstance(query, str):
         return [query]
+    if not isinstance(query, TokenEmbeddings):
+        raise InvalidQueryError(
+            f"query is {type(query).__name__} {short(query)}: search takes one text, or the TokenEmbeddings of one; "
+            "search_batch takes a list"
+        )
     if len(query) != 1:
         raise InvalidQueryError(f"search takes one query, got {len(query)}: use search_batch")
     return query

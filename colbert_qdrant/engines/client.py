@@ -8,12 +8,14 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain
 from math import isfinite
+from types import NoneType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from qdrant_client import models
 
 from colbert_qdrant._support import telemetry
 from colbert_qdrant.config import RetryConfig
+from colbert_qdrant.config.checks import require_instance
 from colbert_qdrant.engines import retry
 from colbert_qdrant.engines.answers import check_answers, require_applied
 from colbert_qdrant.engines.base import Answers
@@ -71,6 +73,7 @@ class ClientEngine:
     binary = False
 
     def __init__(self, client: Any, *, retry: RetryConfig | None = None, shard_key: ShardKey | None = None) -> None:
+        require_instance("retry", retry, (RetryConfig, NoneType), "a RetryConfig")
         self.client = client
         self.retry = retry or RetryConfig()
         self.reserved = set[str]()

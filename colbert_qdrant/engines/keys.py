@@ -57,6 +57,10 @@ def token_provider(
     given = [name for name, value in sources.items() if value is not None]
     if len(given) > 1:
         raise ConfigurationError(f"{' and '.join(given)} are given, but there is one key: leave out all but one")
+    if not isinstance(api_key_env, str | None):  # nothing is shown that may be a key
+        raise ConfigurationError("api_key_env must be the name of an environment variable, a string")
+    if not isinstance(api_key_file, str | os.PathLike | None):
+        raise ConfigurationError("api_key_file must be the path of a file")
     if auth_token_provider is not None:
         if not callable(auth_token_provider):
             raise ConfigurationError("auth_token_provider must be a function that returns a token; a key is an api_key")
@@ -76,9 +80,16 @@ def is_async(provider: TokenProvider | None) -> bool:
 
 
 def _from_environment(name: str) -> Secret:
-    if name not in os.environ:
+    if not _is_set(name):
         raise ConfigurationError(f"environment variable {name} is not set: set it to the key, or leave out api_key_env")
     return Secret(os.environ[name])
+
+
+def _is_set(name: str) -> bool:
+    try:
+        return name in os.environ
+    except ValueError:  # no variable can have such a name
+        return False
 
 
 def _from_file(path: Path) -> Secret:

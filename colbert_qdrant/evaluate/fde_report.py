@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from reprlib import repr as short
 from typing import Final
 
 import numpy as np
@@ -12,8 +13,10 @@ from numpy.typing import NDArray
 
 from colbert_qdrant._support.progress import ProgressReporter, reporting
 from colbert_qdrant.config import CollectionConfig, FdeQuantization, HnswConfig
+from colbert_qdrant.config.checks import require_bool, require_instance, require_int
 from colbert_qdrant.encoders import LateInteractionEncoder
-from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.encoders.base import check_texts, require_encoder
+from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError
 from colbert_qdrant.evaluate.graph import encoding_graph
 from colbert_qdrant.evaluate.metrics import (
     CUTOFF,
@@ -83,6 +86,13 @@ def fde_report(
         >>> report.dim, report.exact.recall[20]
         (10240, 1.0)
     """
+    if not all(hasattr(fde, name) for name in ("dim", "encode_documents", "encode_queries")) or isinstance(fde, type):
+        raise ConfigurationError(
+            f"fde must be a MuveraEncoder or a LemurEncoder, got {type(fde).__name__} {short(fde)}"
+        )
+    if encoder is not None:
+        require_encoder(encoder, "encode_queries", "encode_documents")
+    require_bool("graph", graph)
     limits = _search_limits(depths, candidates)
     if qrels is not None:
         require_measures()
@@ -141,13 +151,16 @@ def _to_tokens(
         return texts
     if encode is None:
         raise ConfigurationError("texts need an encoder=…, which makes their token embeddings; or pass TokenEmbeddings")
-    return encode(texts)
+    return encode(check_texts(texts, InvalidDocumentError))
 
 
 def _search_limits(depths: Sequence[int], candidates: int) -> list[int]:
     """Return the numbers of encodings to look for, in one search each: a graph is searched the harder, the more."""
-    if not depths or min(depths) < 1:
-        raise ConfigurationError(f"depths={tuple(depths)}: recall needs at least one depth, each of at least 1")
+    if not isinstance(depths, list | tuple | range) or not depths:
+        raise ConfigurationError(f"depths={short(depths)}: recall needs a list of at least one depth")
+    for depth in depths:
+        require_int("each of the depths", depth, minimum=1)
+    require_int("candidates", candidates, minimum=1)
     if candidates < CUTOFF:
         raise ConfigurationError(f"candidates={candidates}: nDCG@{CUTOFF} needs at least {CUTOFF}")
     return sorted({CUTOFF, _NEAREST, candidates, *depths})
@@ -156,6 +169,9 @@ def _search_limits(depths: Sequence[int], candidates: int) -> list[int]:
 def _check_qrels(qrels: Sequence[Mapping[int, int]] | None, *, queries: int, documents: int) -> None:
     if qrels is None:
         return
+    require_instance("qrels", qrels, (list, tuple), "a list of one dict for each query")
+    for number, each in enumerate(qrels):
+        require_instance(f"qrels[{number}]", each, Mapping, "a dict of relevance by document")
     if len(qrels) != queries:
         raise ConfigurationError(f"{len(qrels)} qrels for {queries} queries: pass a mapping for each, empty if need be")
     judged = {document for each in qrels for document in each}
@@ -172,6 +188,7 @@ def _maxsim(
 ) -> NDArray[np.float32]:
     if scores is None:
         return maxsim(queries, documents)
+    require_instance("maxsim_scores", scores, np.ndarray, "an array, as maxsim(queries, documents)")
     if scores.shape != (len(queries), len(documents)):
         raise ConfigurationError(
             f"maxsim_scores have shape {scores.shape}, but {len(queries)} queries and {len(documents)} documents need "

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
+from colbert_qdrant.config.checks import require_instance
 from colbert_qdrant.errors import ConfigurationError, MissingExtraError
 from colbert_qdrant.evaluate.report import FdeReport
 
@@ -31,6 +34,10 @@ def plot_recall(reports: Mapping[str, FdeReport], path: str | Path | None = None
         ...     reports = {name: fde_report(fde, documents, queries) for name, fde in encoders.items()}
         ...     return plot_recall(reports, "recall.svg")
     """
+    require_instance("reports", reports, Mapping, "a dict, an FdeReport for each label")
+    for label, report in reports.items():
+        require_instance(f"reports[{label!r}]", report, FdeReport, "an FdeReport")
+    require_instance("path", path, (str, PathLike, NoneType), "the path of a file")
     if not reports:
         raise ConfigurationError("there is no report to draw: pass a label and an FdeReport for each")
     try:

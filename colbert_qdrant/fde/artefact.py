@@ -7,6 +7,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
@@ -16,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from colbert_qdrant.config import FdeConfig
+from colbert_qdrant.config.checks import require_instance
 from colbert_qdrant.errors import ArtefactError
 from colbert_qdrant.fde.protocol import FixedDimensionalEncoder
 
@@ -57,9 +59,16 @@ class Fitted(FixedDimensionalEncoder, ABC):
         """Read an encoder from what `save` wrote.
 
         Raises:
-            ArtefactError: The file is cut off, altered, or of another version.
+            ArtefactError: The file cannot be read, or it is cut off, altered, or of another version.
         """
-        return cls.from_bytes(Path(path).read_bytes())
+        require_instance("path", path, (str, PathLike), "the path of a file")
+        try:
+            data = Path(path).read_bytes()
+        except (OSError, ValueError) as error:
+            raise ArtefactError(
+                f"the fitted encoding cannot be read from {str(path)!r} ({error}): give the path that save() had"
+            ) from error
+        return cls.from_bytes(data)
 
     def to_bytes(self) -> bytes:
         """Return the artefact, a safetensors file of all that was fitted; the same numbers give the same bytes."""
@@ -67,6 +76,7 @@ class Fitted(FixedDimensionalEncoder, ABC):
 
     def save(self, path: str | Path) -> None:
         """Write `to_bytes` to a file."""
+        require_instance("path", path, (str, PathLike), "the path of a file")
         Path(path).write_bytes(self._bytes)
 
     def fingerprint(self) -> dict[str, Any]:
@@ -104,6 +114,7 @@ def tensors_of(data: bytes, *, version: int) -> dict[str, NDArray[np.float32]]:
         ArtefactError: The bytes are no artefact, only part of one, of another version, or hold a number
             that is not finite.
     """
+    require_instance("data", data, bytes, "the bytes that to_bytes() returned")
     try:
         stored_version: Any = _header(data).get("version")
         tensors = load(data)

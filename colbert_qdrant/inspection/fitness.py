@@ -8,10 +8,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from colbert_qdrant.config.checks import require_int
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.fde import MuveraEncoder
 from colbert_qdrant.scoring.maxsim import maxsim
-from colbert_qdrant.tokens import TokenEmbeddings
+from colbert_qdrant.tokens import TokenEmbeddings, require_tokens
 
 LOW_CORRELATION: Final = 0.5
 """Rank correlation of encoding and MaxSim below which MUVERA ranks badly. Measured on 130 documents, four seeds each:
@@ -94,6 +95,9 @@ def muvera_fitness(queries: TokenEmbeddings, documents: TokenEmbeddings, *, seed
         ConfigurationError: There is no query, or there are too few documents to be ranked.
         InvalidTokensError: Queries and documents differ in ``dim``.
     """
+    require_tokens("queries", queries)
+    require_tokens("documents", documents)
+    require_int("seed", seed, minimum=0, maximum=2**32 - 1)
     if not len(queries) or len(documents) < _MIN_DOCUMENTS:
         raise ConfigurationError(
             f"{len(queries)} queries and {len(documents)} documents are too few to see how MUVERA ranks: pass at least "

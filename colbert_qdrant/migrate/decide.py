@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from qdrant_client import models
 
 from colbert_qdrant.config import CollectionConfig, DenseConfig, MuveraConfig, SparseConfig
+from colbert_qdrant.config.checks import require_bool, require_instance
+from colbert_qdrant.config.fde import FDE_CONFIGS
+from colbert_qdrant.encoders.base import require_encoder
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.migrate.adoption import find_encodings
 from colbert_qdrant.migrate.evidence import doubt_of
@@ -59,8 +63,19 @@ class MigrationOptions:
     allow_irreversible: bool = False
 
     def __post_init__(self) -> None:
-        if self.strategy not in ("blue_green", "in_place"):
+        if not isinstance(self.strategy, str) or self.strategy not in ("blue_green", "in_place"):
             raise ConfigurationError(f"unknown strategy {self.strategy!r}: use 'blue_green' or 'in_place'")
+        if self.encoder is not None:
+            require_encoder(self.encoder)
+        require_instance("fde", self.fde, (*FDE_CONFIGS.values(), NoneType), "a MuveraConfig or a LemurConfig")
+        require_instance("config", self.config, (CollectionConfig, NoneType), "a CollectionConfig")
+        require_instance("text_key", self.text_key, (str, NoneType), "a path in payloads, as 'metadata.text'")
+        require_instance("token_vector", self.token_vector, (str, NoneType), "the name of a vector")
+        require_instance("filter", self.filter, (models.Filter, NoneType), "a models.Filter")
+        require_bool("reencode", self.reencode)
+        require_bool("allow_irreversible", self.allow_irreversible)
+        if self.text is not None and not callable(self.text):
+            raise ConfigurationError("text must be a function that takes a payload and returns its text, or None")
         if self.text is not None and self.text_key is not None:
             raise ConfigurationError("text and text_key both say where texts are: give one of them")
         if self.fde is not None and self.config is not None:

@@ -11,6 +11,7 @@ from colbert_qdrant.collection import artefacts
 from colbert_qdrant.collection.metadata import count_documents
 from colbert_qdrant.collection.without_tokens import count_without_tokens
 from colbert_qdrant.config.names import require_collection_name, require_stored_name
+from colbert_qdrant.encoders.base import require_encoder
 from colbert_qdrant.errors import AuthenticationError, ConfigurationError, MigrationError
 from colbert_qdrant.fde import encoder_from_bytes, make_encoder
 from colbert_qdrant.migrate.costs import measure_costs
@@ -81,6 +82,9 @@ async def resume_migration(
     text: TextOf | None,
 ) -> MigrationJob:
     """Go on with a migration that was begun; see `Migration.resume`."""
+    require_stored_name(target)
+    if encoder is not None:
+        require_encoder(encoder)
     state = await read_migration(target_engine, target)
     if state is None:
         raise MigrationError(f"collection {target!r} is no migration's target: begin one with Migration.plan")

@@ -11,7 +11,7 @@ from qdrant_client import models
 
 from colbert_qdrant._support.paths import parse_path, values_at
 from colbert_qdrant.config.names import require_path
-from colbert_qdrant.errors import InvalidDocumentError
+from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError
 
 if TYPE_CHECKING:
     from colbert_qdrant._support.paths import Step
@@ -38,6 +38,8 @@ class TextSource:
     """
 
     def __init__(self, key: str, function: TextOf | None = None) -> None:
+        if function is not None and not callable(function):
+            raise ConfigurationError("text must be a function that takes a payload and returns its text, or None")
         self.key = key
         self._function = function
         if function is None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from colbert_qdrant._support.devices import require_device
 from colbert_qdrant.errors import InvalidTokensError
-from colbert_qdrant.tokens import TokenEmbeddings
+from colbert_qdrant.tokens import TokenEmbeddings, require_tokens
 
 _BLOCK_TOKENS: Final = 16_384
 """Document tokens scored in one matmul: bounds the similarity matrix, and keeps it near the cache."""
@@ -47,6 +47,8 @@ def maxsim(queries: TokenEmbeddings, documents: TokenEmbeddings, *, device: str 
         >>> maxsim(TokenEmbeddings([[1, 0], [0, 2]], [2]), documents).tolist()
         [[3.0, 1.5]]
     """
+    require_tokens("queries", queries)
+    require_tokens("documents", documents)
     if queries.dim != documents.dim:
         raise InvalidTokensError(f"queries have {queries.dim} dimensions and documents {documents.dim}")
     if device is None or str(device) == "cpu":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from reprlib import repr as short
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
@@ -66,6 +67,13 @@ def rerank(
         >>> rerank([["a", "b"]], [[[1.0, 0.0]]], [[[[0.0, 1.0]], [[0.5, 0.5], [0.6, 0.0]]]], device="cpu")[0][0]["id"]
         'b'
     """
+    given = {
+        "documents_ids": documents_ids,
+        "queries_embeddings": queries_embeddings,
+        "documents_embeddings": documents_embeddings,
+    }
+    for name, values in given.items():
+        _require_several(name, values)
     queries = [queries_embeddings] if getattr(queries_embeddings, "ndim", None) == 2 else queries_embeddings
     _check_counts(len(queries), len(documents_ids), len(documents_embeddings))
     return [
@@ -77,6 +85,9 @@ def rerank(
 def _rank(number: int, ids: Sequence[Any], query: Any, documents: Any, device: str | None) -> list[RerankResult]:
     with _name_in_errors(f"query {number}"):
         documents = _unpack(documents)
+    _require_several(f"the documents of query {number}", documents)
+    if not isinstance(ids, str):
+        _require_several(f"the ids of query {number}", ids)
     if len(documents) != len(ids) or isinstance(ids, str):
         raise ConfigurationError(
             f"query {number} has {len(documents)} documents and the ids {ids!r:.80}: give a list of one id per document"
@@ -89,6 +100,15 @@ def _rank(number: int, ids: Sequence[Any], query: Any, documents: Any, device: s
         scores = maxsim(tokens, _to_batch(documents), device=device)[0]
     order = np.argsort(-scores, kind="stable")
     return [RerankResult(id=ids[index], score=float(scores[index])) for index in order.tolist()]
+
+
+def _require_several(name: str, values: Any) -> None:
+    try:
+        sized = len(values) >= 0 and not isinstance(values, str | bytes | dict | set | frozenset)
+    except TypeError:
+        sized = False
+    if not sized:
+        raise ConfigurationError(f"{name} must be a list, got {type(values).__name__} {short(values)}")
 
 
 def _check_counts(queries: int, ids: int, documents: int) -> None:

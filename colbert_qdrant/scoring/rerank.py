@@ -6,12 +6,14 @@ import copy
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
+from reprlib import repr as short
 from typing import Any, Final, Protocol, TypeAlias, cast, overload, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from colbert_qdrant.encoders.base import LateInteractionEncoder
+from colbert_qdrant.config.checks import require_bool, require_int
+from colbert_qdrant.encoders.base import LateInteractionEncoder, require_encoder, require_text
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, InvalidQueryError
 from colbert_qdrant.scoring.maxsim import maxsim
 from colbert_qdrant.tokens import TokenEmbeddings
@@ -46,6 +48,8 @@ class ColbertReranker:
     """
 
     def __init__(self, encoder: LateInteractionEncoder, *, normalize: bool = False, device: str | None = None) -> None:
+        require_encoder(encoder, "encode_queries", "encode_documents")
+        require_bool("normalize", normalize)
         self.encoder = encoder
         self.normalize = normalize
         self.device = device
@@ -75,11 +79,14 @@ class ColbertReranker:
             InvalidDocumentError: One of the texts is no text.
             ConfigurationError: ``texts`` is a single text, or ``limit`` is less than 1.
         """
-        if limit is not None and limit < 1:
-            raise ConfigurationError(f"limit must be at least 1, or None for all, got {limit}")
+        limit = _whole(limit)
+        if limit is not None:
+            require_int("limit", limit, minimum=1)
         if isinstance(texts, str):
             raise ConfigurationError("texts is a single string: give a list of texts")
-        queries = [query] if isinstance(query, str) else list(query)
+        if isinstance(texts, bytes | Mapping) or not isinstance(texts, Iterable):
+            raise ConfigurationError(f"texts must be a list of texts, got {type(texts).__name__} {short(texts)}")
+        queries = _queries(query)
         _check_queries(queries)
         scores = self._scores(queries, texts) if queries else np.empty((0, 0), np.float32)
         rankings = [_ranking(row, limit) for row in scores]
@@ -133,6 +140,15 @@ class Reranker:
         retriever: Searchable | Callable[..., Iterable[Any]],
         reranker: Callable[[str, list[str]], Iterable[tuple[int, float]]],
     ) -> None:
+        if isinstance(retriever, type) or not (callable(retriever) or hasattr(retriever, "search")):
+            raise ConfigurationError(
+                "retriever must be an object with search(query, limit=…) or a function, got "
+                f"{type(retriever).__name__} {short(retriever)}"
+            )
+        if isinstance(reranker, type) or not callable(reranker):
+            raise ConfigurationError(
+                f"reranker must be a ColbertReranker or a function, got {type(reranker).__name__} {short(reranker)}"
+            )
         self.retriever = retriever
         self.reranker = reranker
 
@@ -162,30 +178,50 @@ class Reranker:
             InvalidDocumentError: The retriever returned something without text.
             ConfigurationError: ``limit`` or ``factor`` is less than 1.
         """
-        if limit < 1 or factor < 1:
-            raise ConfigurationError(f"limit and factor must be at least 1, got limit={limit} and factor={factor}")
-        queries = [query] if isinstance(query, str) else list(query)
+        limit, factor = _whole(limit), _whole(factor)
+        require_int("limit", limit, minimum=1)
+        require_int("factor", factor, minimum=1)
+        queries = _queries(query)
         _check_queries(queries)
-        results = [self._rerank(text, limit, list(self._retrieve(text, limit * factor, kwargs))) for text in queries]
+        results = [self._rerank(text, limit, self._retrieve(text, limit * factor, kwargs)) for text in queries]
         return results[0] if isinstance(query, str) else results
 
-    def _retrieve(self, query: str, limit: int, kwargs: dict[str, Any]) -> Iterable[Any]:
+    def _retrieve(self, query: str, limit: int, kwargs: dict[str, Any]) -> list[Any]:
         if isinstance(self.retriever, Searchable):
-            return self.retriever.search(query, limit=limit, **kwargs)
-        return self.retriever(query, limit, **kwargs)
+            found = self.retriever.search(query, limit=limit, **kwargs)
+        else:
+            found = self.retriever(query, limit, **kwargs)
+        return _returned("retriever", found)
 
     def _rerank(self, query: str, limit: int, items: list[Any]) -> list[Any]:
         if not items:
             return []
         texts = [_text(number, item) for number, item in enumerate(items)]
-        best_first = sorted(self.reranker(query, texts), key=lambda pair: (-pair[1], pair[0]))
+        best_first = sorted(_returned("reranker", self.reranker(query, texts)), key=lambda pair: (-pair[1], pair[0]))
         return [_with_score(items[index], score) for index, score in best_first[:limit]]
+
+
+def _returned(name: str, found: Any) -> list[Any]:
+    if isinstance(found, str | bytes) or not isinstance(found, Iterable):
+        raise ConfigurationError(f"the {name} returned {type(found).__name__} {short(found)}: it must return a list")
+    return list(found)
+
+
+def _whole(number: Any) -> Any:
+    return int(number) if isinstance(number, np.integer) else number
+
+
+def _queries(query: Any) -> list[str]:
+    if not isinstance(query, str | list | tuple):
+        raise InvalidQueryError(f"query must be a text or a list of texts, got {type(query).__name__} {short(query)}")
+    return [query] if isinstance(query, str) else list(query)
 
 
 def _check_queries(queries: list[str]) -> None:
     for number, query in enumerate(queries):
         if not isinstance(query, str) or not query.strip():
             raise InvalidQueryError(f"query {number} is {query!r:.80}: a query is a text that is not empty")
+        require_text(f"query {number}", query, InvalidQueryError)
 
 
 def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, TypeAlias
 from qdrant_client import models
 
 from colbert_qdrant.capabilities import Capabilities
-from colbert_qdrant.config.checks import require_int, require_number
+from colbert_qdrant.config.checks import require_instance, require_int, require_number
 from colbert_qdrant.errors import ConfigurationError
 
 
@@ -33,6 +33,7 @@ class Rrf:
 
     def __post_init__(self) -> None:
         require_int("k", self.k, minimum=1)
+        require_instance("weights", self.weights, Mapping, "a dict of numbers, by name")
         for name, weight in self.weights.items():
             require_number(f"weights[{name!r}]", weight, minimum=0)
 
@@ -53,7 +54,8 @@ def check_fusion(fusion: Fusion) -> None:
     Raises:
         ConfigurationError: The fusion is unknown.
     """
-    if fusion not in _NAMES and not isinstance(fusion, Rrf | models.FormulaQuery):
+    named = isinstance(fusion, str) and fusion in _NAMES
+    if not named and not isinstance(fusion, Rrf | models.FormulaQuery):
         names = ", ".join(map(repr, _NAMES))
         raise ConfigurationError(f"fusion={fusion!r}: use one of {names}, Rrf(…) or a models.FormulaQuery")
 

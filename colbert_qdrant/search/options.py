@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field, replace
 from typing import Any, Final, ForwardRef, Literal, TypeAlias, TypedDict, TypeVar, get_args
 
@@ -145,7 +145,7 @@ class CheckedOptions:
         object.__setattr__(self, "words", self.words | word_keys(where))
         for name in ("limit", "offset", "candidates", "score_threshold", "token_threshold"):
             object.__setattr__(self, name, plain(getattr(self, name)))
-        if self.mode not in get_args(SearchMode):
+        if not isinstance(self.mode, str) or self.mode not in get_args(SearchMode):
             raise ConfigurationError(f"unknown mode {self.mode!r}: use one of {', '.join(get_args(SearchMode))}")
         require_int("limit", self.limit, minimum=1)
         require_int("offset", self.offset, minimum=0)
@@ -166,6 +166,7 @@ class CheckedOptions:
             if getattr(self, name) is not None:
                 require_number(name, getattr(self, name))
         require_bool("with_payload", self.with_payload)
+        require_bool("timings", self.timings)
         if not isinstance(self.vectors, Mapping | None):
             raise ConfigurationError(f"vectors={self.vectors!r}: give a dict, a vector for each name")
         if not isinstance(self.params, models.SearchParams | None):
@@ -191,8 +192,8 @@ class CheckedOptions:
             raise ConfigurationError(
                 f"mode={self.mode!r} has no candidates to fuse: leave out prefetch and fusion, or the mode"
             )
-        named = isinstance(self.prefetch, Collection) and not isinstance(self.prefetch, str)
-        if self.prefetch is not None and not (named and self.prefetch):
+        named = isinstance(self.prefetch, Mapping | list | tuple | set | frozenset) and len(self.prefetch) > 0
+        if self.prefetch is not None and not (named and all(isinstance(name, str) for name in self.prefetch)):
             raise ConfigurationError(
                 f"prefetch={self.prefetch!r}: name at least one vector, in a list or with its limit"
             )

@@ -349,7 +349,7 @@ def test_a_client_of_the_other_kind_is_refused(tmp_path: Path) -> None:
         attach(AsyncQdrantClient(":memory:"), "docs", encoder=WordEncoder())  # type: ignore[arg-type]
     with EdgeClient(tmp_path) as client, pytest.raises(ConfigurationError, match="or attach, "):
         attach_async(client, "docs", encoder=WordEncoder())  # type: ignore[arg-type]
-    with pytest.raises(ConfigurationError, match="give 0 for none"):
+    with pytest.raises(ConfigurationError, match="cache_documents must be at least 0"):
         attach(QdrantClient(":memory:"), "docs", encoder=WordEncoder(), cache_documents=-1)
 
 

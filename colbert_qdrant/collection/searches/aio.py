@@ -11,8 +11,8 @@ from colbert_qdrant.collection.opened import OpenCollection
 from colbert_qdrant.config import CollectionConfig
 from colbert_qdrant.documents import DocumentId, SearchGroup, SearchHits
 from colbert_qdrant.encoders import LateInteractionEncoder
-from colbert_qdrant.encoders.queries import one_query
-from colbert_qdrant.errors import ClosedError
+from colbert_qdrant.encoders.queries import one_query, several_queries
+from colbert_qdrant.errors import ClosedError, ConfigurationError
 from colbert_qdrant.fde import FixedDimensionalEncoder
 from colbert_qdrant.search.options import (
     GroupOptions,
@@ -31,7 +31,16 @@ class AsyncSearches(StaysHere):
     _instead: ClassVar = "send its name, and open it with AsyncColbertCollection.open in the process that uses it"
 
     def __init__(self, opened: OpenCollection) -> None:
-        """Used by `create` and `open`."""
+        """Used by `create` and `open`.
+
+        Raises:
+            ConfigurationError: It is called in their place.
+        """
+        if not isinstance(opened, OpenCollection):
+            raise ConfigurationError(
+                f"{type(self).__name__}(…) opens nothing: use {type(self).__name__}.open(name, client=…, encoder=…), "
+                "create or open_or_create"
+            )
         self._opened = opened
         self._closed = False
 
@@ -98,7 +107,8 @@ class AsyncSearches(StaysHere):
             InvalidQueryError: A query is empty, or its vectors are not of this collection's dimensions.
             ConfigurationError: An option is out of range, ``candidates < limit``, or ``where`` is not a `Where`.
         """
-        return await search.search(self._open, queries, check_options("search_batch", SearchOptions, options))
+        checked = check_options("search_batch", SearchOptions, options)
+        return await search.search(self._open, several_queries(queries), checked)
 
     @shows_options(GroupOptions)
     async def search_groups(

@@ -6,14 +6,17 @@ import json
 import re
 import warnings
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path, PurePosixPath
+from types import NoneType
 from typing import Any, Final
 
 import torch
 from huggingface_hub import snapshot_download
 from safetensors.torch import load_file
 
-from colbert_qdrant.errors import CheckpointError
+from colbert_qdrant.config.checks import require_bool, require_instance
+from colbert_qdrant.errors import CheckpointError, ConfigurationError
 
 _SAFETENSORS: Final = "model.safetensors"
 _PICKLED: Final = "pytorch_model.bin"
@@ -98,6 +101,13 @@ class CheckpointFiles:
         return sorted(set(shards.values()))
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # no folder can have such a name
+        return False
+
+
 def open_checkpoint(
     name_or_path: str | Path,
     *,
@@ -113,11 +123,17 @@ def open_checkpoint(
     Raises:
         CheckpointError: There is no such folder, and no such model within reach.
     """
+    require_instance("name_or_path", name_or_path, (str, PathLike), "a folder, or a name on the Hugging Face hub")
+    require_instance("revision", revision, (str, NoneType), "a branch, a tag or a commit")
+    if not isinstance(token, str | bool | None):  # it is not shown
+        raise ConfigurationError("token must be a string, True, False or None")
+    require_bool("local_files_only", local_files_only)
+    require_bool("trust_remote_code", trust_remote_code)
     name = str(name_or_path)
     if not name:
         raise CheckpointError("the checkpoint's name is empty: give a folder, or a name on the Hugging Face hub")
     folder = Path(name)
-    if folder.is_dir():
+    if _is_folder(folder):
         return CheckpointFiles(name=str(folder), folder=folder, token=token, local_files_only=local_files_only)
     if trust_remote_code and not (revision and _COMMIT.fullmatch(revision)):
         warnings.warn(

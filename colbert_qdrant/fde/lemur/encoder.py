@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
+from types import NoneType
 from typing import Any, Self
 
 import numpy as np
@@ -13,13 +14,14 @@ from numpy.typing import NDArray
 from colbert_qdrant._support.devices import require_device
 from colbert_qdrant._support.progress import ProgressReporter
 from colbert_qdrant.config import LemurConfig
+from colbert_qdrant.config.checks import require_instance, require_int
 from colbert_qdrant.errors import ConfigurationError, InvalidTokensError
 from colbert_qdrant.fde.artefact import Fitted, settings_of, tensors_of, unreadable_error
 from colbert_qdrant.fde.lemur.device import DeviceLemur
 from colbert_qdrant.fde.lemur.fit import fit_parameters
 from colbert_qdrant.fde.lemur.host import HostLemur
 from colbert_qdrant.fde.lemur.parameters import LemurParameters
-from colbert_qdrant.tokens import TokenEmbeddings
+from colbert_qdrant.tokens import TokenEmbeddings, require_tokens
 
 
 class LemurEncoder(Fitted):
@@ -65,6 +67,8 @@ class LemurEncoder(Fitted):
     VERSION = 1
 
     def __init__(self, config: LemurConfig, parameters: LemurParameters, *, device: str | None = None) -> None:
+        require_instance("config", config, LemurConfig, "a LemurConfig")
+        require_instance("parameters", parameters, LemurParameters, "what a fit found: use LemurEncoder.fit or load")
         self.config: LemurConfig = config
         self.device = None if device is None else require_device(device, remedy="leave it out to encode with numpy")
         self.parameters = parameters
@@ -97,7 +101,13 @@ class LemurEncoder(Fitted):
         Raises:
             InvalidTokensError: There are no documents, or queries and documents differ in ``dim``.
         """
+        require_tokens("documents", documents)
+        if query_tokens is not None:
+            require_tokens("query_tokens", query_tokens)
+        require_instance("config", config, (LemurConfig, NoneType), "a LemurConfig")
         config = replace(config or LemurConfig(), **settings)
+        if config.epochs:
+            require_device(device, remedy="leave it out to train on the CPU")
         return cls(
             config,
             fit_parameters(documents, query_tokens=query_tokens, config=config, device=device, progress=progress),
@@ -141,7 +151,8 @@ class LemurEncoder(Fitted):
         Raises:
             ConfigurationError: ``dim`` is less than 1, or more than there are.
         """
-        if not 1 <= dim <= self.dim:
+        require_int("dim", dim, minimum=1)
+        if dim > self.dim:
             raise ConfigurationError(f"dim={dim}: this encoding can be cut to between 1 and {self.dim} dimensions")
         found = self.parameters
         cut = replace(found, rotation=np.ascontiguousarray(found.rotation[:, :dim]), scale=found.scale[:dim].copy())

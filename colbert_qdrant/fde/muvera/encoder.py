@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from types import NoneType
 from typing import Any, Final, Self
 
 import numpy as np
@@ -13,6 +14,8 @@ from colbert_qdrant._support.devices import require_device
 from colbert_qdrant._support.progress import ProgressReporter
 from colbert_qdrant._support.workers import Workers
 from colbert_qdrant.config import MuveraConfig
+from colbert_qdrant.config.checks import require_instance, require_int
+from colbert_qdrant.config.fde import MAX_DENSE_DIM
 from colbert_qdrant.errors import ConfigurationError, InvalidTokensError
 from colbert_qdrant.fde.artefact import Fitted, settings_of, tensors_of, unreadable_error
 from colbert_qdrant.fde.muvera.device import DeviceCells
@@ -20,7 +23,7 @@ from colbert_qdrant.fde.muvera.draws import CountSketch, Draws
 from colbert_qdrant.fde.muvera.fastembed import FastembedCells
 from colbert_qdrant.fde.muvera.fit import FittedPartition
 from colbert_qdrant.fde.muvera.host import HostCells
-from colbert_qdrant.tokens import TokenEmbeddings
+from colbert_qdrant.tokens import TokenEmbeddings, require_tokens
 
 _TILE_NUMBERS: Final = 1 << 22
 """Numbers of all encodings of a tile, before a final projection: bounds the working memory where texts are short."""
@@ -98,6 +101,9 @@ class MuveraEncoder(Fitted):
         device: str | None = None,
         fitted: FittedPartition | None = None,
     ) -> None:
+        require_instance("config", config, (MuveraConfig, NoneType), "a MuveraConfig")
+        require_int("token_dim", token_dim, minimum=1, maximum=MAX_DENSE_DIM)
+        require_instance("fitted", fitted, (FittedPartition, NoneType), "what MuveraEncoder.fit found")
         self.config: MuveraConfig = config or MuveraConfig()
         self.token_dim = token_dim
         self._fitted = fitted
@@ -144,6 +150,8 @@ class MuveraEncoder(Fitted):
         Raises:
             InvalidTokensError: There are no documents.
         """
+        require_tokens("documents", documents)
+        require_instance("config", config, (MuveraConfig, NoneType), "a MuveraConfig")
         config = replace(config or MuveraConfig(), **settings)
         fitted = FittedPartition.fit(documents, config, progress=progress) if config.needs_fit else None
         return cls(config, token_dim=documents.dim, fitted=fitted)
@@ -203,6 +211,7 @@ class MuveraEncoder(Fitted):
         return self._encode(tokens, documents=False)
 
     def _encode(self, tokens: TokenEmbeddings, *, documents: bool) -> NDArray[np.float32]:
+        require_tokens("tokens", tokens)
         if tokens.dim != self.token_dim:
             raise InvalidTokensError(
                 f"token vectors have {tokens.dim} dimensions, but this encoding was made for {self.token_dim}"

@@ -1,0 +1,47 @@
+"""Checks the settings of a ColBERT encoder before its files are read or its model is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from types import NoneType
+from typing import Any
+
+from colbert_qdrant.config.checks import require_bool, require_instance, require_int, require_number, require_one_of
+from colbert_qdrant.errors import ConfigurationError
+
+
+def check_encoder_settings(settings: Mapping[str, Any]) -> None:
+    """Raise unless all settings of a `ColbertEncoder` are of their types; their bounds are the checkpoint's.
+
+    Raises:
+        ConfigurationError: One is not; the message names it.
+    """
+    require_instance("device", settings["device"], str, "the name of a device, as 'cuda'")
+    for name in ("batch_size", "query_length", "document_length"):
+        if settings[name] is not None:
+            require_int(name, settings[name], minimum=1)
+    for name in ("query_prefix", "document_prefix"):
+        require_instance(name, settings[name], (str, NoneType), "a string")
+    if settings["pool_factor"] is not None:
+        require_number("pool_factor", settings["pool_factor"], minimum=1)
+    require_instance("prompts", settings["prompts"], (Mapping, NoneType), "a dict with 'query' and 'document'")
+    for side, prompt in (settings["prompts"] or {}).items():
+        require_instance(f"prompts[{side!r}]", prompt, str, "a string")
+    require_one_of("long_documents", settings["long_documents"], ("truncate", "split"))
+    require_instance("cache", settings["cache"], (str, PathLike, NoneType), "the path of a folder")
+    require_bool("compile", settings["compile"])
+
+
+def require_checkpoint(checkpoint: object) -> None:
+    """Raise unless a checkpoint is one that was loaded.
+
+    Raises:
+        ConfigurationError: It is something else, as the name of one.
+    """
+    if isinstance(checkpoint, type) or not all(hasattr(checkpoint, name) for name in ("spec", "tokenizer")):
+        name = repr(str(checkpoint)) if isinstance(checkpoint, str | PathLike) else "name_or_path"
+        raise ConfigurationError(
+            f"ColbertEncoder(…) takes a checkpoint that is loaded, got {type(checkpoint).__name__}: use "
+            f"ColbertEncoder.from_pretrained({name})"
+        )
