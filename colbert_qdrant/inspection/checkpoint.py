@@ -12,6 +12,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Final
 
+from colbert_qdrant.config.checks import require_instance
 from colbert_qdrant.encoders import ColbertEncoder
 from colbert_qdrant.encoders.checkpoint.registry import layout_of, read_spec
 from colbert_qdrant.encoders.checkpoint.spec import CheckpointSpec, DenseSpec
@@ -107,6 +108,7 @@ def inspect(
         CheckpointError: There is no such checkpoint, or a file of it is missing, broken or does not fit.
         ConfigurationError: There are queries without documents, or too few texts, or too long ones for the model.
     """
+    require_instance("device", device, str, "the name of a device, as 'cuda'")
     if queries is not None and documents is None:
         raise ConfigurationError("queries without documents: pass the documents that they search as documents=…")
     if isinstance(name_or_path, ColbertEncoder):

@@ -257,5 +257,5 @@ class TestReranker:
 
     @pytest.mark.parametrize(("limit", "factor"), [(0, 10), (3, 0)])
     def test_limits_below_one_are_refused(self, limit: int, factor: int) -> None:
-        with pytest.raises(ConfigurationError, match="(limit|factor) must be at least 1, got 0"):
+        with pytest.raises(ConfigurationError, match=r"(limit|factor) must be at least 1, got 0"):
             Reranker(retriever_of(TEXTS), ColbertReranker(WordEncoder()))("river", limit, factor)
