@@ -102,7 +102,8 @@ class AsyncColbertCollection(AsyncSearches):
             name: The collection's name.
             client: The client of the engine it is in.
             encoder: The encoder that it was built with.
-            config: Only to insist on settings; without it the stored ones are used.
+            config: Only to insist on settings; without it the stored ones are used. Its payload indexes may be others:
+                those that are missing are made.
 
         Raises:
             CollectionNotFoundError: There is no such collection.

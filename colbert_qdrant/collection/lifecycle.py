@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from colbert_qdrant.collection import artefacts
@@ -137,6 +138,8 @@ async def open(
     tokens_of = await compute(encoder.fingerprint)
     actual = await compute(fingerprint_of, wanted, encoder, fde, tokens_of=tokens_of)
     stored.require_equal(actual, collection=name)
+    if config is not None:
+        settings = replace(settings, payload_indexes={**settings.payload_indexes, **config.payload_indexes})
     limits, missing = Limits.of(info, settings.token_vector), await missing_indexes(engine, settings, info)
     return Stored(settings, fde, limits, stored, missing)
 

@@ -35,7 +35,8 @@ class LateInteractionEncoder(Protocol):
     def fingerprint(self) -> Mapping[str, Any]:
         """Return what decides the vectors (model, lengths, …) as JSON values, equal for equal encoders on any machine.
 
-        The key ``"name"`` is a label for people: it is shown when something else differs, never compared. An empty
+        The key ``"name"`` is a label for people: it is shown when something else differs, never compared. Nor is
+        ``"query"``, which has what decides the vectors of queries alone: a collection does not depend on it. An empty
         fingerprint says that nobody knows: a collection that was created with it can be opened with any encoder of its
         dimensions.
         """

@@ -257,8 +257,8 @@ class MigrationPlan:
 
 
 def without_label(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is compared of an encoder's fingerprint: everything but its label."""
-    return {name: value for name, value in fingerprint.items() if name != "name"}
+    """Return what is compared of an encoder's fingerprint: all but its label and what decides queries alone."""
+    return {name: value for name, value in fingerprint.items() if name not in ("name", "query")}
 
 
 def _duration(seconds: float) -> str:

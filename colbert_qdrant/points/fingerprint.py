@@ -113,13 +113,15 @@ class Fingerprint:
     def differences(self, other: Fingerprint) -> dict[str, tuple[Any, Any]]:
         """Return the own and the other value of every field in which another fingerprint differs, by dotted name.
 
-        If this one does not know its encoder, nothing is compared of that but the dimensions of tokens.
+        If this one does not know its encoder, nothing is compared of that but the dimensions of tokens. What changes no
+        stored vector is not compared: an encoder's ``"query"``, and payload indexes that only one of them has.
         """
         parts = (*(("encoder",) if self.encoder else ()), "fde", "layout", "id_scheme")
         found = {
             name: values
             for part in parts
             for name, values in _differences(part, getattr(self, part), getattr(other, part))
+            if not (name.startswith("layout.payload_indexes") and None in values)
         }
         # other parameters give another fit and another canary anyway: these tell something only if the rest is the same
         if any(name.startswith("fde.") and name != "fde.digest" for name in found):
@@ -223,9 +225,10 @@ def _is_close(first: tuple[float, ...] | None, second: tuple[float, ...] | None)
 def _differences(name: str, own: Any, other: Any) -> Iterator[tuple[str, tuple[Any, Any]]]:
     if isinstance(own, dict) and isinstance(other, dict):
         label = {"name"} if name.partition(".")[0] == "encoder" else set()
+        ignored = label | {"query"} if name == "encoder" else label
         inner = [
             difference
-            for key in sorted({*own, *other} - label)
+            for key in sorted({*own, *other} - ignored)
             for difference in _differences(f"{name}.{key}", own.get(key), other.get(key))
         ]
         if label and inner and own.get("name") != other.get("name"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -121,3 +122,46 @@ def test_a_cosine_fde_is_refused(engine: Engine, client: Client, encoder: WordEn
     client.create_collection(engine.name, vectors_config=vectors)
     with pytest.raises(SchemaMismatchError, match="distance Cosine, Dot is needed: the norm of an encoding"):
         ColbertCollection.open(engine.name, client=client, encoder=encoder)
+
+
+class WithQueries(WordEncoder):
+    """Words with settings of queries."""
+
+    def __init__(self, *, document: str = "", **query: Any) -> None:
+        super().__init__()
+        self._settings = {"query": query, "document": {"prompt": document}}
+
+    def fingerprint(self) -> dict[str, Any]:
+        return {**super().fingerprint(), **self._settings}
+
+
+@pytest.mark.parametrize("query", [{"length": 64}, {"prompt": "query: "}, {"prefix": "[Q]"}, {}])
+def test_settings_of_queries_may_change(client: Client, engine: Engine, query: dict[str, Any]) -> None:
+    built = ColbertCollection.create(engine.name, client=client, encoder=WithQueries(length=32), config=CONFIG)
+    built.upsert([Document(1, "river")])
+    docs = ColbertCollection.open(engine.name, client=client, encoder=WithQueries(**query), config=CONFIG)
+    docs.upsert([Document(2, "bridge")])
+    assert (docs.check(), [hit.id for hit in docs.search("bridge", limit=1)]) == ((), [2])
+    assert built.check() == ()
+    with pytest.raises(FingerprintMismatchError, match=r"encoder\.document\.prompt"):
+        ColbertCollection.open(engine.name, client=client, encoder=WithQueries(document="other", **query))
+
+
+def test_payload_indexes_may_change(name: str, client: Client, encoder: WordEncoder) -> None:
+    for keys in ({"kind": "keyword"}, {"year": "integer", "team": "keyword"}, {}):
+        config = replace(CONFIG, payload_indexes=keys)
+        docs = ColbertCollection.open(name, client=client, encoder=encoder, config=config)
+        assert set(keys) <= set(docs.config.indexes)
+        docs.upsert([Document(1, "river", {"kind": "a", "year": 7})])
+        assert docs.check() == ()
+    schema = client.get_collection(name).payload_schema
+    assert schema.keys() == {"kind", "year", "team"} or not schema  # local mode has none
+
+
+def test_another_type_of_payload_index_is_refused(client: Client, engine: Engine, encoder: WordEncoder) -> None:
+    config = replace(CONFIG, payload_indexes={"kind": "keyword"})
+    ColbertCollection.create(engine.name, client=client, encoder=encoder, config=config)
+    with pytest.raises(FingerprintMismatchError, match=r"layout\.payload_indexes\.kind"):
+        ColbertCollection.open(
+            engine.name, client=client, encoder=encoder, config=replace(CONFIG, payload_indexes={"kind": "text"})
+        )
