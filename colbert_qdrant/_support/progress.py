@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import logging
 import sys
+import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 from colbert_qdrant.errors import ConfigurationError, MissingExtraError
 
@@ -82,6 +84,70 @@ class _RichBar:
         self._progress.stop()
 
 
+class _Told:
+    """Tells how far the work is, at most once in so many seconds, and at its beginning and its end."""
+
+    SECONDS: ClassVar[float]
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._total: int | None = None
+        self._done = 0
+        self._begun = self._told = 0.0
+
+    def start(self, total: int | None) -> None:
+        self._total = total
+        self._begun = self._told = time.monotonic()
+        self._tell()
+
+    def advance(self, documents: int) -> None:
+        self._done += documents
+        if time.monotonic() - self._told >= self.SECONDS:
+            self._told = time.monotonic()
+            self._tell()
+
+    def stop(self) -> None:
+        self._tell()
+
+    def _tell(self) -> None:
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        seconds = time.monotonic() - self._begun
+        of = "" if self._total is None else f" of {self._total:,}"
+        rate = f", {self._done / seconds:,.0f} documents/s" if self._done and seconds else ""
+        return f"{self._label}: {self._done:,}{of} documents, {seconds:,.0f} s{rate}"
+
+
+class _Lines(_Told):
+    """Lines in the log, for what is no terminal."""
+
+    SECONDS = 10.0
+
+    def _tell(self) -> None:
+        _LOG.info("%s", str(self))
+
+
+class _NotebookBar(_Told):
+    """A bar of plain HTML under a notebook's cell, without widgets."""
+
+    SECONDS = 0.2
+
+    def start(self, total: int | None) -> None:
+        from IPython.display import display  # noqa: PLC0415 - only where it is running
+
+        self._handle = display(self, display_id=True)
+        super().start(total)
+
+    def _tell(self) -> None:
+        if self._handle is not None:
+            self._handle.update(self)
+
+    def _repr_html_(self) -> str:
+        value = "" if not self._total else f' value="{self._done}" max="{self._total}"'
+        return f"<div><progress{value}></progress> {html.escape(str(self))}</div>"
+
+
 class _Guarded:
     """Keeps the work from failing where a reporter does: its error is logged once."""
 
@@ -109,7 +175,9 @@ class _Guarded:
 
 @contextmanager
 def reporting(progress: bool | ProgressReporter, *, label: str, total: int | None) -> Iterator[ProgressReporter]:  # noqa: FBT001
-    """Start the reporter that is asked for, and stop it in the end; ``True`` shows a bar if stderr is a terminal.
+    """Start the reporter that is asked for, and stop it in the end; ``True`` shows a bar in terminals and notebooks.
+
+    Elsewhere it is lines in the log, at level ``INFO``.
 
     Raises:
         MissingExtraError: A bar is wanted and rich is not installed.
@@ -123,9 +191,22 @@ def reporting(progress: bool | ProgressReporter, *, label: str, total: int | Non
         report.stop()
 
 
+def _shown(label: str) -> ProgressReporter:
+    if _in_notebook():
+        return _NotebookBar(label)
+    return _RichBar(label) if sys.stderr.isatty() else _Lines(label)
+
+
+def _in_notebook() -> bool:
+    """Tell whether a notebook's kernel runs this; nothing is imported for it."""
+    find = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    shell = None if find is None else find()
+    return shell is not None and getattr(shell, "kernel", None) is not None
+
+
 def _reporter(progress: bool | ProgressReporter, label: str) -> ProgressReporter:  # noqa: FBT001
     if isinstance(progress, bool):
-        return _RichBar(label) if progress and sys.stderr.isatty() else Silence()
+        return _shown(label) if progress else Silence()
     if not all(callable(getattr(progress, name, None)) for name in ("start", "advance", "stop")):
         raise ConfigurationError("progress must be True, False or an object with start, advance and stop")
     return progress

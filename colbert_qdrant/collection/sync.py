@@ -174,8 +174,8 @@ class ColbertCollection(Searches):
             documents: Any iterable.
             on_error: ``"raise"`` for a document that cannot be stored, which ends the ingest; or ``"skip"`` it, and
                 report it, with its id and the reason, in the ``rejected``.
-            progress: ``True`` for a live bar where stderr is a terminal (needs the ``progress`` extra), or an
-                object of your own that is told of every acknowledged batch.
+            progress: ``True`` for a live bar in a terminal (needs the ``progress`` extra) or a notebook, and lines in
+                the log elsewhere; or an object of your own that is told of every acknowledged batch.
 
         Returns:
             What was written.

@@ -148,7 +148,8 @@ def test_settings_of_queries_may_change(client: Client, engine: Engine, query: d
 
 
 def test_payload_indexes_may_change(name: str, client: Client, encoder: WordEncoder) -> None:
-    for keys in ({"kind": "keyword"}, {"year": "integer", "team": "keyword"}, {}):
+    choices: list[Any] = [{"kind": "keyword"}, {"year": "integer", "team": "keyword"}, {}]
+    for keys in choices:
         config = replace(CONFIG, payload_indexes=keys)
         docs = ColbertCollection.open(name, client=client, encoder=encoder, config=config)
         assert set(keys) <= set(docs.config.indexes)
