@@ -45,9 +45,9 @@ def parse_path(path: str) -> list[Step]:
         position = found.end()
     if not steps or not isinstance(steps[0], str) or position != len(path):
         raise ConfigurationError(
-            f"{path!r} is no path into a payload: write 'key', 'key.inner', 'list[0].key' or 'list[].key', and keys "
-            f"with other characters in double quotes, as in {_quoted(path)!r}; no path leads to keys that have double "
-            "quotes or backslashes themselves"
+            f"{path!r} is no path into a payload: write {_quoted(path)}'key', 'key.inner', 'list[0].key' or "
+            "'list[].key', and keys with other characters in double quotes, as '\"a key\"'; no path leads to keys that "
+            "have double quotes or backslashes themselves"
         )
     return steps
 
@@ -57,8 +57,8 @@ def _quoted(path: Any) -> str:
     parts = [_PART.fullmatch(each) for each in path.split(".")] if isinstance(path, str) else []
     named = [each for each in parts if each]
     if not named or len(named) < len(parts):
-        return '"a key"'
-    return ".".join(join_path([each["key"]]) + each["indices"] for each in named)
+        return ""
+    return repr(".".join(join_path([each["key"]]) + each["indices"] for each in named)) + ", or in general "
 
 
 def join_path(steps: Sequence[Step]) -> str:

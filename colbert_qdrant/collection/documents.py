@@ -11,7 +11,7 @@ from colbert_qdrant.errors import ConfigurationError, RequestTooLargeError
 from colbert_qdrant.points.convert import to_document
 from colbert_qdrant.points.ids import canonical_id, point_ids
 from colbert_qdrant.search.execute import keep_to_limits
-from colbert_qdrant.search.filters import combine_filters, holds_of_everything, word_keys
+from colbert_qdrant.search.filters import combine_filters, compared_keys, holds_of_everything, word_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,7 +71,7 @@ async def delete(
             collection.name, points_selector=models.FilterSelector(filter=only or models.Filter())
         )
 
-    await collection.require_words(word_keys(where))
+    await collection.require_indexes(word_keys(where), compared_keys(where))
     await collection.notice()
     try:
         await keep_to_limits(collection, delete)
@@ -90,6 +90,6 @@ async def count(collection: OpenCollection, *, where: Where | None, filter: mode
         limits.check_filter(only)
         return await collection.engine.count(collection.name, only)
 
-    await collection.require_words(word_keys(where))
+    await collection.require_indexes(word_keys(where), compared_keys(where))
     await collection.shards.require("read")
     return await keep_to_limits(collection, count)

@@ -299,14 +299,16 @@ class OpenCollection:
         self.limits = await self.read_limits()
         return self.limits.upsert_batch
 
-    async def require_words(self, keys: frozenset[str]) -> None:
-        """Raise unless words can be looked for in the texts of payload keys.
+    async def require_indexes(self, words: frozenset[str], compared: frozenset[tuple[str, str]]) -> None:
+        """Raise unless words can be looked for under payload keys, and numbers and times compared.
 
         Raises:
-            ConfigurationError: The server needs an index for it, and a key has none.
+            ConfigurationError: The server needs an index of words, and a key has none; or one has an index of times
+                and is compared with numbers, or the other way round.
         """
-        if keys and not (await self.engine.capabilities()).has("unindexed_words"):
-            await self.allowed(lambda limits: limits.check_words(keys))
+        await self.allowed(lambda limits: limits.check_compared(compared, self.config.indexes))
+        if words and not (await self.engine.capabilities()).has("unindexed_words"):
+            await self.allowed(lambda limits: limits.check_words(words))
 
     def encode_queries(
         self, queries: Sequence[str] | TokenEmbeddings, options: CheckedOptions

@@ -35,7 +35,7 @@ async def search(
     await collection.notice_at_times()
     compute, config = collection.engine.runtime.compute, collection.config
     options = await collection.allowed(lambda limits: asked.within(limits, config))
-    await collection.require_words(options.words)
+    await collection.require_indexes(options.words, options.compared)
     await collection.shards.require("search")
     watch = Stopwatch()
     with telemetry.operation("search", mode=options.mode, queries=len(queries), limit=options.limit):
@@ -65,7 +65,7 @@ async def search_groups(
     capabilities = await collection.engine.capabilities()
     capabilities.require("groups", what=f"group_by={group_by!r}", remedy="group the hits of search(limit=…)")
     options = await collection.allowed(lambda limits: asked.within(limits, config))
-    await collection.require_words(options.words)
+    await collection.require_indexes(options.words, options.compared)
     await collection.shards.require("search")
     with telemetry.operation("search", mode=options.mode, queries=1, limit=options.limit):
         tokens, further = await compute(collection.encode_queries, queries, options)

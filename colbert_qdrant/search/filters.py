@@ -103,6 +103,24 @@ def word_keys(where: Where | None) -> frozenset[str]:
     return frozenset(found)
 
 
+def compared_keys(where: Where | None) -> frozenset[tuple[str, str]]:
+    """Return the payload keys that a valid `Where` compares with ``"numbers"`` or ``"times"``, and which of them."""
+    found: set[tuple[str, str]] = set()
+    for key, value in (where or {}).items():
+        name = plain(key)
+        if name in _LOGIC:
+            found.update(*map(compared_keys, [value] if name == "$not" else value))
+            continue
+        tests = {plain(test): _plain(operand) for test, operand in value.items()} if isinstance(value, Mapping) else {}
+        for test, operand in (tests or {"": _plain(value)}).items():
+            for each in operand if isinstance(operand, list) else [operand]:
+                if isinstance(each, date) or (isinstance(each, str) and test in _BOUNDS):
+                    found.add((same_path(name), "times"))
+                elif isinstance(each, int | float) and not isinstance(each, bool):
+                    found.add((same_path(name), "numbers"))
+    return frozenset(found)
+
+
 def _conditions(where: Where, *, depth: int) -> list[models.Condition]:
     """Conditions that all have to hold."""
     if not isinstance(where, Mapping):

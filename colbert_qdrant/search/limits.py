@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
 _LIFT: Final = "or lift it with client.update_collection(name, strict_mode_config=…)"
 _CONDITIONS: Final = get_args(models.Condition)
+_ORDERED: Final[dict[str, str]] = {
+    models.PayloadSchemaType.INTEGER: "numbers",
+    models.PayloadSchemaType.FLOAT: "numbers",
+    models.PayloadSchemaType.DATETIME: "times",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +52,7 @@ class Limits:
         conditional_writes: Whether every write may have two conditions on payload keys without an index.
         indexed: Payload keys with an index.
         texts: Payload keys with an index of words.
+        ordered: Payload keys with an index of ``"numbers"`` or of ``"times"``, and which of them.
     """
 
     query_limit: int | None = None
@@ -64,6 +70,7 @@ class Limits:
     conditional_writes: bool = True
     indexed: frozenset[str] = field(default=frozenset())
     texts: frozenset[str] = field(default=frozenset())
+    ordered: frozenset[tuple[str, str]] = field(default=frozenset())
 
     @classmethod
     def of(cls, info: models.CollectionInfo, token_vector: str) -> Self:
@@ -71,8 +78,9 @@ class Limits:
         strict = info.config.strict_mode_config
         kinds = {same_path(key): index.data_type for key, index in info.payload_schema.items()}
         texts = frozenset(key for key, kind in kinds.items() if kind == models.PayloadSchemaType.TEXT)
+        ordered = frozenset((key, _ORDERED[kind]) for key, kind in kinds.items() if kind in _ORDERED)
         if strict is None or not strict.enabled:
-            return cls(texts=texts)
+            return cls(texts=texts, ordered=ordered)
         vectors: Any = strict.multivector_config or {}
         rows = vectors.get(token_vector)
         sparse = [(name, each.max_length) for name, each in (strict.sparse_config or {}).items()]
@@ -94,6 +102,7 @@ class Limits:
             and (strict.filter_max_conditions is None or strict.filter_max_conditions >= 2),
             indexed=frozenset(kinds),
             texts=texts,
+            ordered=ordered,
         )
 
     def check_query_limit(self, **asked: int) -> None:
@@ -209,6 +218,26 @@ class Limits:
                 f"{missing[0]!r}, models.PayloadSchemaType.TEXT), or a collection with "
                 f"CollectionConfig(payload_indexes={{{missing[0]!r}: 'text'}})"
             )
+
+    def check_compared(self, keys: frozenset[tuple[str, str]], indexes: Mapping[str, str]) -> None:
+        """Raise if numbers are compared under a key with an index of times, or the other way round.
+
+        Args:
+            keys: What is compared with what.
+            indexes: The collection's own indexes and their types.
+
+        Raises:
+            ConfigurationError: They are: engines take a time for its microseconds since 1970 there.
+        """
+        own = {key: _ORDERED[kind] for key, kind in indexes.items() if kind in _ORDERED}
+        kinds = own | dict(self.ordered)
+        for key, kind in sorted(keys):
+            if kinds.get(key, kind) != kind:
+                raise ConfigurationError(
+                    f"where: {key!r} is compared with {kind}, and has an index of {kinds[key]}, in which the engine "
+                    f"would take a time for a number of microseconds: compare with {kinds[key]}, or delete it by "
+                    f"client.delete_payload_index(name, {key!r})"
+                )
 
     def check_tokens(self, documents: Sequence[Document], lengths: NDArray[np.int64]) -> None:
         """Raise if a document has more token vectors than allowed.

@@ -15,7 +15,7 @@ from colbert_qdrant.config.checks import require_bool, require_int, require_numb
 from colbert_qdrant.config.names import require_path
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.points.values import plain
-from colbert_qdrant.search.filters import Where, combine_filters, word_keys
+from colbert_qdrant.search.filters import Where, combine_filters, compared_keys, word_keys
 from colbert_qdrant.search.fusion import Fusion, check_fusion
 from colbert_qdrant.search.limits import Limits, filter_keys
 
@@ -117,6 +117,7 @@ class CheckedOptions:
     Args:
         limits: The limits of the server, see `within`.
         words: Payload keys whose texts ``where`` looks for words in; what is given is added to.
+        compared: Payload keys that ``where`` compares with numbers or times; what is given is added to.
 
     Raises:
         ConfigurationError: An unknown mode, ``limit < 1``, ``candidates < limit``, ``prefetch`` in a mode that has
@@ -139,10 +140,12 @@ class CheckedOptions:
     timings: bool = False
     limits: Limits = field(default_factory=Limits)
     words: frozenset[str] = frozenset()
+    compared: frozenset[tuple[str, str]] = frozenset()
 
     def __post_init__(self, where: Where | None) -> None:
         object.__setattr__(self, "filter", combine_filters(self.filter, where))
         object.__setattr__(self, "words", self.words | word_keys(where))
+        object.__setattr__(self, "compared", self.compared | compared_keys(where))
         for name in ("limit", "offset", "candidates", "score_threshold", "token_threshold"):
             object.__setattr__(self, name, plain(getattr(self, name)))
         if not isinstance(self.mode, str) or self.mode not in get_args(SearchMode):

@@ -44,8 +44,8 @@ def test_keys_in_quotes(engine: Engine, client: Client, encoder: WordEncoder, *,
         ("list[].@id", 'list[]."@id"'),
         ("a[0].b c.d", 'a[0]."b c".d'),
         ("e-mail\u200b", '"e-mail\u200b"'),
-        ("a[", '"a key"'),
-        ('"a', '"a key"'),
+        ("a[", "key"),
+        ('"a', "key"),
     ],
 )
 def test_a_path_without_quotes_is_shown_with_them(
@@ -70,5 +70,4 @@ def test_a_path_without_quotes_is_shown_with_them(
         ):
             with pytest.raises(ConfigurationError) as caught:
                 call()
-            assert "is no path into a payload: write 'key', 'key.inner'" in str(caught.value)
-            assert f"in double quotes, as in {shown!r}" in str(caught.value)
+            assert f"is no path into a payload: write {shown!r}, " in str(caught.value)

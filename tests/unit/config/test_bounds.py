@@ -147,10 +147,10 @@ def test_paths_into_payloads(edge: EdgeClient, kind: str, value: str, *, taken: 
     with nullcontext() if taken else pytest.raises(EngineError, match="invalid JSON path"):
         docs.count(filter=models.Filter(must=[condition]))  # the engine's own opinion
     if not taken:
-        with pytest.raises(ConfigurationError, match=r"^where: .* is no path into a payload: write 'key'"):
+        with pytest.raises(ConfigurationError, match=r"^where: .* is no path into a payload: write '"):
             docs.delete(where={"$or": [{"fine": 1}, {value: {"gte": 1}}]})
         config = CollectionConfig(fde=SMALL, payload_indexes={value: "keyword"})
-        with pytest.raises(ConfigurationError, match=r"^payload_indexes.* is no path into a payload: write 'key'"):
+        with pytest.raises(ConfigurationError, match=r"^payload_indexes.* is no path into a payload: write '"):
             ColbertCollection.create("other", client=edge, encoder=WordEncoder(), config=config)
 
 

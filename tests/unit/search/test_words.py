@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -68,6 +69,28 @@ CALLS: Final[dict[str, Callable[[ColbertCollection, Any], Any]]] = {
     "count": lambda docs, where: docs.count(where=where),
     "delete": lambda docs, where: docs.delete(where=where),
 }
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_times_and_numbers_are_not_taken_for_each_other(of_1_19: QdrantClient, tmp_path: Path, call: str) -> None:
+    day = date(2024, 6, 1)
+    with EdgeClient(tmp_path / "edge") as edge:
+        for docs in (filled(of_1_19, year="integer", day="datetime"), filled(edge, year="float", day="datetime")):
+            docs.upsert([Document(4, "river", {"year": 2020, "day": "2024-05-01"})])
+            for where in (
+                {"year": {"lt": day}},
+                {"title": "x", "$or": [{"year": {"ne": day}}, {"year": 1}]},
+                {"year": {"gte": "2024-06-01"}},
+                {"day": 5},
+                {'"day"': {"in": [True, 5.0]}},
+                {"$not": {"day": {"lte": 10**15}}},
+            ):
+                with pytest.raises(
+                    ConfigurationError, match=r"where: '(year|day)' is compared with (times|numbers), and"
+                ):
+                    CALLS[call](docs, where)
+            assert docs.count() == 4
+            assert docs.count(where={"year": {"gte": 2020}, "day": {"lt": day}}) == 1
 
 
 @pytest.mark.parametrize("call", CALLS)
