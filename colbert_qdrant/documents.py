@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeAlias
 from uuid import UUID
@@ -81,6 +81,11 @@ class SearchHits(list[SearchHit]):
     """
 
     timings: SearchTimings | None = None
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: Callable[[object], Any]) -> Any:
+        """Have pydantic, and web frameworks that use it, take hits for the list that they are."""
+        return handler(list[SearchHit])
 
     @classmethod
     def ranked(cls, hits: Iterable[SearchHit]) -> Self:

@@ -12,7 +12,7 @@ import pytest
 from pydantic import TypeAdapter
 
 import colbert_qdrant
-from colbert_qdrant import Bm25Config, Document, IngestReport, MuveraConfig, SearchHit, SearchHits
+from colbert_qdrant import Bm25Config, Document, IngestReport, MuveraConfig, SearchGroup, SearchHit, SearchHits
 from tests.unit.public_api import NAMES
 
 if TYPE_CHECKING:
@@ -68,6 +68,9 @@ def test_hints_of_what_public_dataclasses_hold(name: str) -> None:
 def test_a_web_framework_makes_schemas_and_json_of_them() -> None:
     hit = SearchHit(id="a", score=1.5, text="a boat", payload={"n": 1})
     assert json.loads(TypeAdapter(list[SearchHit]).dump_json(SearchHits([hit])))[0]["payload"] == {"n": 1}
+    group = SearchGroup(key="x", hits=SearchHits([hit]))
+    assert json.loads(TypeAdapter(list[SearchGroup]).dump_json([group]))[0]["hits"][0]["id"] == "a"
+    assert TypeAdapter(SearchHits).validate_python(SearchHits([hit])) == [hit]
     assert TypeAdapter(Document).validate_python({"id": 1, "text": "a boat"}) == Document(1, "a boat")
     for kind in (IngestReport, MuveraConfig, Bm25Config):
         assert TypeAdapter(kind).json_schema(mode="serialization")["properties"]
