@@ -152,7 +152,7 @@ class Fitter:
                 self._collection.warned.once(
                     "small fit",
                     f"collection {self._name!r} is fitted to {len(documents):,} documents only: fit it again with "
-                    "fit(refit=True) when there are more; check() then says so, too",
+                    "fit(refit=True) when there are more",
                 )
             queries = await compute(self._learn_from, texts, documents, config.seed)
         return await compute(fit_encoder, config, documents, query_tokens=queries, device=device, progress=progress)
