@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from colbert_qdrant.points.convert import check_document, make_point, vectors_of
 from colbert_qdrant.points.ids import canonical_id, point_id
 from colbert_qdrant.points.point import split_by_bytes
 from colbert_qdrant.points.ranges import check_range
+from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.collection.upsert import Refused
     from colbert_qdrant.documents import Document
     from colbert_qdrant.fde import FixedDimensionalEncoder
+    from colbert_qdrant.points.point import Point
 
 MAX_BATCH_BYTES: Final = 8 * 2**20
 """Of one request, as it is sent: over gRPC, in binary, it holds five times as many documents as over REST. Servers
@@ -104,7 +106,7 @@ class DocumentWriter:
         try:
             return await self._write(documents, fde, progress) if documents else Written()
         finally:
-            if fde is None:
+            if fde is None or self._collection.fde is not fde:
                 self._collection.wrote_unencoded()
 
     async def _write(
@@ -128,10 +130,11 @@ class DocumentWriter:
         refused: list[Refused] = []
         for batch in split_by_bytes(points, MAX_BATCH_BYTES, binary=engine.binary, most=collection.limits.upsert_batch):
             await collection.notice(seconds=WRITE_SECONDS)
+            now = collection.fde  # another one after a refit, none while one runs
             refused += await upsert(
                 engine,
                 collection.name,
-                batch,
+                batch if now is fde else await engine.runtime.compute(self._encode_again, batch, now),
                 on_stored=progress.advance,
                 most=collection.max_upsert,
                 ordered=lambda: collection.limits.conditional_writes,
@@ -164,6 +167,18 @@ class DocumentWriter:
         for record in stored:
             vectors = lacking[canonical_id(record.id)]
             vectors.update({name: each for name, each in vectors_of(record).items() if name not in vectors})
+
+    def _encode_again(self, points: Sequence[Point], fde: FixedDimensionalEncoder | None) -> list[Point]:
+        """Return points with an encoding, or none, in the place of the one that they have."""
+        config, dim = self._collection.config, self._collection.encoder.dim
+        others: list[dict[str, Any]] = [
+            {name: each for name, each in point.vectors.items() if name != config.fde_vector} for point in points
+        ]
+        if fde is not None:
+            tokens = TokenEmbeddings.from_matrices([each[config.token_vector] for each in others], dim=dim)
+            for vectors, encoding in zip(others, fde.encode_documents(tokens), strict=True):
+                vectors[config.fde_vector] = encoding
+        return [replace(point, vectors=vectors) for point, vectors in zip(points, others, strict=True)]
 
     def _encode(self, rows: Sequence[Row], fde: FixedDimensionalEncoder | None, rejections: Rejections) -> list[Row]:
         """Run the models, and return the rows of the documents that could be encoded."""

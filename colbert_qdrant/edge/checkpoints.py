@@ -58,16 +58,21 @@ class Checkpoints:
         if self._durability == "always" or self._bytes >= CHECKPOINT_BYTES:
             self._call()
         elif self._timer is None:
-            self._timer = threading.Timer(CHECKPOINT_SECONDS, self._late)
-            self._timer.daemon = True
-            self._timer.start()
+            timer = threading.Timer(CHECKPOINT_SECONDS, self._late)
+            timer.daemon = True
+            try:
+                timer.start()
+            except RuntimeError:  # no thread can be started while Python exits
+                self._call()
+            else:
+                self._timer = timer
 
     def done(self) -> None:
         """Notes that everything is on disk."""
         self._bytes = 0
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        timer, self._timer = self._timer, None  # which another thread may set to None meanwhile
+        if timer is not None:
+            timer.cancel()
 
     def _late(self) -> None:
         self._timer = None  # first: a write that comes now has another

@@ -6,6 +6,7 @@ the points that bear the stamp of a later one. Only points whose earlier write m
 
 from __future__ import annotations
 
+import os
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
@@ -28,7 +29,7 @@ class Writer:
     """Numbers the writes of one engine, and remembers which points may still be overwritten by an earlier one."""
 
     def __init__(self) -> None:
-        self._name = uuid4().hex
+        self._name, self._process = uuid4().hex, os.getpid()
         self._numbers = count(1)
         self._doubtful: dict[tuple[str, str | int], None] = {}
 
@@ -39,15 +40,17 @@ class Writer:
         send: Callable[[Sequence[Point], models.Filter], Awaitable[None]],
     ) -> Callable[[], Awaitable[None]]:
         """Return what sends a write once; sent again, it is still the same write."""
-        number = next(self._numbers)
+        if self._process != os.getpid():  # a child's numbers are its parent's, too
+            self._name, self._process = uuid4().hex, os.getpid()
+        name, number = self._name, next(self._numbers)
         marked = [
-            stamped(point, writer=self._name, number=number) if (collection, point.id) in self._doubtful else point
+            stamped(point, writer=name, number=number) if (collection, point.id) in self._doubtful else point
             for point in points
         ]
 
         async def send_once() -> None:
             try:
-                await send(marked, not_newer(writer=self._name, number=number))
+                await send(marked, not_newer(writer=name, number=number))
             except BaseException as error:
                 fault = fault_of(error)
                 if fault is None or fault.in_doubt:  # a cancelled task is no fault, but leaves a doubt

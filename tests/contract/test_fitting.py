@@ -29,7 +29,7 @@ from colbert_qdrant import (
     maxsim,
 )
 from colbert_qdrant.capabilities import Capabilities
-from colbert_qdrant.collection import fitting
+from colbert_qdrant.collection import fitting, writer
 from colbert_qdrant.collection.artefacts import REMEMBERED
 from tests.encoders import WordEncoder, random_texts
 
@@ -549,6 +549,25 @@ def test_who_writes_after_a_refit_elsewhere_takes_it_over(
     older.upsert([Document("late", "zebra window")])
     assert older.config == fitted.config
     assert_encoded(older, client, [*DOCUMENTS, Document("late", "zebra window")])
+
+
+def test_what_was_encoded_before_a_refit_elsewhere_is_stored_with_the_new_encoding(
+    fitted: ColbertCollection, client: Client, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "WRITE_SECONDS", 0.0)  # a refit takes longer
+
+    class Slow(WordEncoder):
+        def encode_documents(self, texts: Sequence[str]) -> TokenEmbeddings:
+            tokens = super().encode_documents(texts)
+            if "zebra window" in texts:
+                fitted.fit(refit=True, config=replace(LEMUR, seed=7))
+            return tokens
+
+    older = ColbertCollection.open(engine.name, client=client, encoder=Slow())
+    late = [Document(f"late {number}", text) for number, text in enumerate(["zebra window", *TEXTS[:5]])]
+    older.upsert(late)
+    assert_encoded(older, client, [*DOCUMENTS, *late])
+    assert older.check() == ()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from threading import Event
@@ -22,6 +23,8 @@ from colbert_qdrant import (
     connect,
     connect_async,
 )
+from colbert_qdrant.engines.order import Writer
+from colbert_qdrant.engines.runtime import run_blocking
 from colbert_qdrant.points.ids import point_id
 from colbert_qdrant.points.stamp import STAMP
 from tests.encoders import WordEncoder
@@ -32,7 +35,9 @@ from tests.faults.test_http import CONFIG
 from tests.grpc_server import serving as serving_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from colbert_qdrant.points.point import Point
 
 ENCODER = WordEncoder()
 RETRY = RetryConfig(attempts=2, first_wait=0.001, longest_wait=0.002, deadline=0.2)
@@ -151,6 +156,25 @@ def test_a_later_write_wins_over_one_that_was_cancelled() -> None:
 
     with serving(LateServer()) as server:
         assert asyncio.run(run(server)) == [document("a", 2)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_process_is_another_writer() -> None:
+    async def ignored(points: Sequence[Point], only: Any) -> None:
+        names.append(only.must_not[0].must[0].match.value)
+
+    names: list[str] = []
+    writer, read, written = Writer(), *os.pipe()
+    run_blocking(writer.begin("docs", [], ignored)())
+    if os.fork() == 0:
+        run_blocking(writer.begin("docs", [], ignored)())
+        os.write(written, names[1].encode())
+        os._exit(0)
+    os.close(written)
+    run_blocking(writer.begin("docs", [], ignored)())
+    with os.fdopen(read) as pipe:
+        assert names[0] == names[1] != pipe.read() != ""
+    os.wait()
 
 
 def test_nobody_sees_the_stamp() -> None:

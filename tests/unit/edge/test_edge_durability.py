@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -155,6 +156,18 @@ def test_after_so_many_seconds(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> N
             deadline = time.monotonic() + 20
             while left(disk) < expected:
                 assert time.monotonic() < deadline
+
+
+def test_at_once_where_no_thread_can_be_started(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    with EdgeClient(disk.path) as client:
+        client.create_collection("docs", VECTOR)
+        with monkeypatch.context() as exiting:
+            exiting.setattr(threading.Thread, "start", refuse)
+            client.upsert("docs", points(range(3)))
+        assert left(disk) == 3
 
 
 def test_the_log_is_cut_while_the_client_is_open(tmp_path: Path) -> None:
