@@ -163,15 +163,18 @@ def test_a_forked_process_is_another_writer() -> None:
     async def ignored(points: Sequence[Point], only: Any) -> None:
         names.append(only.must_not[0].must[0].match.value)
 
+    async def write() -> None:
+        await writer.begin("docs", [], ignored)()
+
     names: list[str] = []
     writer, read, written = Writer(), *os.pipe()
-    run_blocking(writer.begin("docs", [], ignored)())
+    run_blocking(write())
     if os.fork() == 0:
-        run_blocking(writer.begin("docs", [], ignored)())
+        run_blocking(write())
         os.write(written, names[1].encode())
         os._exit(0)
     os.close(written)
-    run_blocking(writer.begin("docs", [], ignored)())
+    run_blocking(write())
     with os.fdopen(read) as pipe:
         assert names[0] == names[1] != pipe.read() != ""
     os.wait()
