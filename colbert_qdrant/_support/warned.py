@@ -22,7 +22,7 @@ class Warned:
     """The kinds of warnings that were given about one collection.
 
     Example:
-        >>> with warnings.catch_warnings(record=True) as shown:
+        >>> with warnings.catch_warnings(record=True, action="always") as shown:
         ...     warned = Warned()
         ...     warned.once("slow", "it is slow")
         ...     warned.once("slow", "it is slow again")
