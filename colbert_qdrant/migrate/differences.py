@@ -84,8 +84,8 @@ async def require_no_own(job: MigrationJob, state: MigrationState) -> None:
     Raises:
         MigrationError: The target would be deleted, or overwritten, with the only copy of something.
     """
-    if state.wrote is None and state.returned is None:  # no run has ended, so nobody has used it
-        return
+    if state.wrote is None and state.returned is None and not state.switches:
+        return  # no run has ended, and no alias was switched, so nobody has used it
     if (await read_digest(job.target_engine, job.plan.target)).to_dict() == state.wrote:
         return
     found = await find_differences(job)

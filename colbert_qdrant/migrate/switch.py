@@ -66,6 +66,8 @@ async def roll_back(job: MigrationJob, *, force: str | None) -> None:
     changes = await _undo(engine, state)
     if changes:
         state = await _give_back(job, state, changes, force)
+    elif state.switches and state.returned is None:
+        state = replace(state, returned="an alias stood for the target until somebody moved it back")
     await write_migration(engine, replace(state, switches=(), left=None, overruled=()))
     if changes and state.returned is not None and force is None:
         raise MigrationError(

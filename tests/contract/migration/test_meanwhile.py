@@ -18,6 +18,7 @@ from colbert_qdrant import (
     Migration,
     MigrationError,
     MuveraConfig,
+    TokenEmbeddings,
 )
 from tests.contract.migration.awaited import both_ways
 from tests.contract.migration.shared import FDE, SentenceEncoder, aliases, everything, point, point_to, require_kept
@@ -25,6 +26,8 @@ from tests.encoders import WordEncoder, random_texts
 from tests.writers.common import COUNT, DIM
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from colbert_qdrant.engines import Client
 
 LEMUR = LemurConfig(dim=16, hidden=64, epochs=0, learn_tokens=200, fit_documents=30)
@@ -216,3 +219,33 @@ def test_a_cleanup_that_was_killed_is_gone_on_with_elsewhere(source: Client, ver
     with pytest.raises(MigrationError, match="gone"):
         resumed.rollback()
     assert aliases(source) == {"app": "new"}
+
+
+@both_ways("memory", "edge")
+@pytest.mark.parametrize("by_rollback", [True, False], ids=["rollback", "at once"])
+def test_points_written_to_an_unfinished_target_are_never_deleted_with_it(source: Client, by_rollback: bool) -> None:
+    class Fragile(SentenceEncoder):
+        works = True
+
+        def encode_documents(self, texts: Sequence[str]) -> TokenEmbeddings:
+            if not self.works:
+                raise OSError("the GPU fell off")
+            return super().encode_documents(texts)
+
+    encoder = Fragile()
+    broken = Migration.plan(source, "docs", "new", encoder=encoder, fde=FDE)
+    encoder.works = False
+    with pytest.raises(OSError, match="GPU"):
+        broken.run()
+    encoder.works = True
+    broken.switch("app", force="half of it is better than none")
+    source.upsert("app", [models.PointStruct(id=1_000, vector={}, payload={"text": "the only copy"})])
+    source.update_collection_aliases([models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name="app"))])
+    point_to(source, "app", "docs")
+    if by_rollback:
+        broken.rollback()
+    with pytest.raises(MigrationError, match="1000"):
+        broken.cleanup("target", confirm=lambda _: True)
+    with pytest.raises(MigrationError, match="1000|which may be written to by now"):
+        planned(source).run()
+    assert payload_of(source, "new", 1_000)["text"] == "the only copy"
