@@ -17,7 +17,7 @@ from colbert_qdrant.engines.answers import check_answers, require_applied
 from colbert_qdrant.engines.base import Answers
 from colbert_qdrant.engines.client import ClientEngine
 from colbert_qdrant.engines.copies import missing_copies
-from colbert_qdrant.engines.faults import DeadlineError, fault_of
+from colbert_qdrant.engines.faults import DeadlineError, GarbledAnswerError, fault_of
 from colbert_qdrant.engines.keys import keys_of
 from colbert_qdrant.engines.local import LocalEngine
 from colbert_qdrant.engines.messages import upsert_request
@@ -25,6 +25,7 @@ from colbert_qdrant.engines.order import Writer
 from colbert_qdrant.engines.parts import MAX_REQUEST_BYTES
 from colbert_qdrant.engines.transport import bound
 from colbert_qdrant.errors import AuthenticationError, CollectionNotFoundError, RequestRefusedError
+from colbert_qdrant.points.point import to_struct
 from colbert_qdrant.points.stamp import unstamped
 
 if TYPE_CHECKING:
@@ -153,6 +154,25 @@ class RestEngine(ClientEngine):
         )
         return Answers(_unstamped(check_answers(answer.result or [], requests)), answer.time)
 
+    async def _upsert(
+        self, collection: str, points: Sequence[Point], *, insert_only: bool = False, only: models.Filter | None = None
+    ) -> None:
+        settings = models.PointsList(points=[], shard_key=self.shard_key)
+        if only is not None:
+            settings.update_filter = only
+        if insert_only:
+            settings.update_mode = models.UpdateMode.INSERT_ONLY
+        body: Any = await self.runtime.compute(_points_to_json, points, settings)  # likewise
+        answer = await self.runtime.call(
+            self.client.http.points_api.upsert_points,
+            collection_name=collection,
+            wait=True,
+            point_insert_operations=body,
+        )
+        if answer.result is None:
+            raise GarbledAnswerError
+        require_applied(answer.result.status.value)
+
 
 class GrpcEngine(RestEngine):
     """A ``QdrantClient(url=…, prefer_grpc=True)``, which sends numbers as bytes."""
@@ -197,8 +217,17 @@ class GrpcEngine(RestEngine):
 
 def _to_json(requests: Sequence[models.QueryRequest]) -> bytes:
     """Return a batch of searches as the client sends it; one by one, since other threads wait while one is encoded."""
-    searches = [each.model_dump_json(by_alias=True, exclude_unset=True, exclude_none=True) for each in requests]
-    return f'{{"searches":[{",".join(searches)}]}}'.encode()
+    return f'{{"searches":[{",".join(map(_dump, requests))}]}}'.encode()
+
+
+def _points_to_json(points: Sequence[Point], settings: models.PointsList) -> bytes:
+    """Return points as the client sends them, with the settings of their write."""
+    written = ",".join(_dump(to_struct(point)) for point in points)
+    return _dump(settings).replace('"points":[]', f'"points":[{written}]', 1).encode()
+
+
+def _dump(model: models.QueryRequest | models.PointStruct | models.PointsList) -> str:
+    return model.model_dump_json(by_alias=True, exclude_unset=True, exclude_none=True)
 
 
 def _unstamped(answers: list[QueryResponse]) -> list[QueryResponse]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from qdrant_client import AsyncQdrantClient, QdrantClient
 
-from colbert_qdrant import AsyncColbertCollection, connect, connect_async
+from colbert_qdrant import AsyncColbertCollection, Document, connect, connect_async
 from colbert_qdrant.engines.transport import bound
 from tests.encoders import WordEncoder
 from tests.processes import run_script
@@ -162,7 +162,8 @@ print("the same")
 REQUESTS = 8
 
 
-def test_the_event_loop_goes_on_with_other_tasks_during_searches(server: FaultyServer) -> None:
+@pytest.mark.parametrize("work", ["searches", "writes"])
+def test_the_event_loop_goes_on_with_other_tasks(server: FaultyServer, work: str) -> None:
     """What the loop's own thread computes between two turns of another task, however busy this machine is."""
     turns: list[float] = []
     longest: list[float] = []
@@ -180,8 +181,11 @@ def test_the_event_loop_goes_on_with_other_tasks_during_searches(server: FaultyS
         others = asyncio.create_task(take_turns())
         for _ in range(3):  # the garbage collector may come in between
             turns.clear()
-            await docs.search_batch(["river bridge " * 16] * 40)
-            await asyncio.gather(*(docs.search("river bridge " * 16) for _ in range(20)))
+            if work == "searches":
+                await docs.search_batch(["river bridge " * 16] * 40)
+                await asyncio.gather(*(docs.search("river bridge " * 16) for _ in range(20)))
+            else:
+                await docs.upsert([Document(number, "river bridge " * 60) for number in range(64)])
             longest.append(max(turns))
         others.cancel()
         await client.close()

@@ -112,7 +112,7 @@ def test_no_condition_is_hidden_in_filters(engine: EngineServer, remote: QdrantC
     docs = reopened(remote)
     assert docs.count(where={"year": 2001}) == 8
     assert {hit.payload["year"] for hit in docs.search("river", where={"year": 2001})} == {2001}
-    docs.delete(where={"year": [2001, 2002]})
+    docs.delete(where={"year": {"gte": 2001, "lte": 2002}})
     assert docs.count() == 24
 
 
