@@ -131,5 +131,5 @@ def test_what_fails_leaves_nothing_behind() -> None:
 
 
 def test_no_less_than_nothing() -> None:
-    with pytest.raises(ConfigurationError, match="give 0 for none"):
+    with pytest.raises(ConfigurationError, match="cache_documents must be at least 0"):
         DocumentCache(-1)

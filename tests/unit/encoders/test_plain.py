@@ -237,9 +237,9 @@ def test_refuses_a_bare_string(bert_encoder: ColbertEncoder) -> None:
 
 
 def test_refuses_lone_surrogates(bert_encoder: ColbertEncoder) -> None:
-    with pytest.raises(InvalidDocumentError, match=r"text 1 .* lone surrogate"):
+    with pytest.raises(InvalidDocumentError, match=r"text 1 .* not valid Unicode"):
         bert_encoder.encode_documents(["cat", "dog \ud800"])
-    with pytest.raises(InvalidQueryError, match=r"text 0 .* lone surrogate"):
+    with pytest.raises(InvalidQueryError, match=r"text 0 .* not valid Unicode"):
         bert_encoder.encode_queries(["\udfff"])
 
 
@@ -347,7 +347,7 @@ def test_refuses_lengths_without_room_for_text(bert: Path, name: str) -> None:
 
 @pytest.mark.parametrize("length", [0, -1, 3.5, "10"])
 def test_refuses_lengths_that_are_no_numbers_of_tokens(bert: Path, length: Any) -> None:
-    with pytest.raises(ConfigurationError, match="length is a number of tokens"):
+    with pytest.raises(ConfigurationError, match="_length must be"):
         load(bert, document_length=length)
 
 
@@ -443,5 +443,5 @@ def test_python_tokenizers_know_no_positions(byt5: Path) -> None:
 
 
 def test_python_tokenizers_refuse_lone_surrogates(byt5: Path) -> None:
-    with pytest.raises(InvalidDocumentError, match=r"text 1 .* lone surrogate"):
+    with pytest.raises(InvalidDocumentError, match=r"text 1 .* not valid Unicode"):
         load(byt5).encode_documents(["cat", "dog \ud800"])

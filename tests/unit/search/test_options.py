@@ -68,7 +68,7 @@ def test_types_are_those_that_are_checked(kind: type) -> None:
 
 def test_every_option_belongs_to_a_search() -> None:
     known = {name for kind in (*OPTIONS.values(), AttachOptions) for name in kind.__annotations__}
-    assert known == {"where", *(each.name for each in fields(CheckedOptions))} - {"limits", "words"}
+    assert known == {"where", *(each.name for each in fields(CheckedOptions))} - {"limits", "words", "compared"}
 
 
 @pytest.mark.parametrize(("method", "kind"), METHODS, ids=lambda each: getattr(each, "__qualname__", ""))
