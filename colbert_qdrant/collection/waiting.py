@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qdrant_client import models
-from tenacity import AsyncRetrying, retry_if_result, stop_after_delay, wait_exponential
 
 from colbert_qdrant._support.progress import reporting
 from colbert_qdrant.collection.info import read_indexed_documents, state_of
+from colbert_qdrant.collection.polling import has_queue, poll
 from colbert_qdrant.errors import EngineError, NotReadyError
 
 if TYPE_CHECKING:
@@ -85,15 +85,7 @@ async def _wait(
                 told = indexed
         return info
 
-    retrying = AsyncRetrying(
-        sleep=engine.runtime.sleep,
-        retry=retry_if_result(_is_under_way),
-        wait=wait_exponential(multiplier=0.05, max=2),
-        stop=stop_after_delay(timeout),
-        retry_error_callback=lambda attempts: attempts.outcome.result() if attempts.outcome else None,
-    )
-    found: models.CollectionInfo = await retrying(look)
-    return found
+    return await poll(engine, look, while_=_is_under_way, timeout=timeout)
 
 
 def _progress_of(state: CollectionState) -> str:
@@ -104,5 +96,4 @@ def _progress_of(state: CollectionState) -> str:
 
 
 def _is_under_way(info: models.CollectionInfo) -> bool:
-    queued = info.update_queue is not None and info.update_queue.length > 0
-    return info.status.value == "yellow" or (info.status.value == "green" and queued)
+    return info.status.value == "yellow" or (info.status.value == "green" and has_queue(info))

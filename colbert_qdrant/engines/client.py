@@ -321,11 +321,8 @@ class ClientEngine:
         collection = arguments[0] if arguments else ""
         return await self.request(_SPOKEN.get(method, method), collection, send, deadline=deadline)
 
-    async def _upsert(
-        self, collection: str, points: Sequence[Point], *, insert_only: bool = False, only: models.Filter | None = None
-    ) -> None:
+    async def _upsert(self, collection: str, points: Sequence[Point], *, insert_only: bool = False) -> None:
         named: dict[str, Any] = {"update_mode": models.UpdateMode.INSERT_ONLY} if insert_only else {}
-        named |= {} if only is None else {"update_filter": only}
         structs = [self.to_struct(point) for point in points]
         answer = await self.runtime.call(
             self.client.upsert, collection, points=structs, wait=True, **named, **self.shards()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from qdrant_client import models
-from tenacity import AsyncRetrying, retry_if_result, stop_after_delay, wait_exponential
 
+from colbert_qdrant.collection.polling import has_queue, poll
 from colbert_qdrant.errors import NotReadyError
 
 if TYPE_CHECKING:
@@ -46,15 +46,7 @@ async def wait_for_graphs(
         built = now
         return info
 
-    retrying = AsyncRetrying(
-        sleep=engine.runtime.sleep,
-        retry=retry_if_result(_is_under_way),
-        wait=wait_exponential(multiplier=0.05, max=2),
-        stop=stop_after_delay(timeout),
-        retry_error_callback=lambda attempts: attempts.outcome.result() if attempts.outcome else None,
-    )
-    found: models.CollectionInfo = await retrying(look)
-    return found
+    return await poll(engine, look, while_=_is_under_way, timeout=timeout)
 
 
 async def require_green(engine: Engine, collection: str, report: ProgressReporter) -> None:
@@ -79,5 +71,4 @@ def describe_status(info: models.CollectionInfo) -> str:
 
 
 def _is_under_way(info: models.CollectionInfo) -> bool:
-    queued = info.update_queue is not None and info.update_queue.length > 0
-    return info.status in (models.CollectionStatus.YELLOW, models.CollectionStatus.GREY) or queued
+    return info.status in (models.CollectionStatus.YELLOW, models.CollectionStatus.GREY) or has_queue(info)

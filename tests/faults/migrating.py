@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +18,7 @@ from tests.encoders import WordEncoder, random_texts
 from tests.processes import PROCESSES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from colbert_qdrant.engines import Client
 
@@ -132,6 +133,16 @@ def stand_for(client: Client, alias: str, name: str) -> None:
 def on_server(port: int) -> QdrantClient:
     """A client of the stub server."""
     return QdrantClient(host="127.0.0.1", port=port, check_compatibility=False, timeout=10)
+
+
+@contextmanager
+def filled(port: int, *, count: int) -> Iterator[QdrantClient]:
+    """A client of the stub server, which holds a collection with an index."""
+    client = on_server(port)
+    fill(client, count=count)
+    client.create_payload_index("docs", "meta.n", models.PayloadSchemaType.INTEGER)
+    yield client
+    client.close()
 
 
 def step(client: Client, kind: Kind, what: str) -> None:

@@ -21,33 +21,21 @@ from colbert_qdrant import (
 from colbert_qdrant.collection import fitting
 from colbert_qdrant.collection.artefacts import REMEMBERED
 from tests.encoders import WordEncoder, random_texts
-from tests.faults.engine import EngineServer
 from tests.faults.grpc_engine import GrpcEngine
-from tests.faults.server import Answer, failing, result_of, serving
+from tests.faults.server import Answer, failing, result_of
 from tests.grpc_server import connect
 from tests.grpc_server import serving as serving_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+    from tests.faults.engine import EngineServer
 
 LEMUR = LemurConfig(dim=16, hidden=64, epochs=0, learn_tokens=200, fit_documents=60)
 FITTED = CollectionConfig(fde=LEMUR)
 QUICK = RetryConfig(attempts=2, first_wait=0.001, longest_wait=0.01, deadline=20)
 DOCUMENTS = [Document(number, text) for number, text in enumerate(random_texts(30))]
 COMPANION = "/collections/docs__fde"
-
-
-@pytest.fixture
-def engine() -> Iterator[EngineServer]:
-    with serving(EngineServer()) as running:
-        yield running
-
-
-@pytest.fixture
-def remote(engine: EngineServer) -> Iterator[QdrantClient]:
-    client = QdrantClient(host="127.0.0.1", port=engine.port, check_compatibility=False, timeout=10)
-    yield client
-    client.close()
 
 
 def create(client: QdrantClient, config: CollectionConfig = FITTED) -> ColbertCollection:

@@ -21,7 +21,6 @@ from colbert_qdrant import (
     TokenEmbeddings,
 )
 from tests.encoders import WordEncoder
-from tests.faults.engine import EngineServer
 from tests.faults.migrating import (
     ADDED,
     FAST,
@@ -31,17 +30,19 @@ from tests.faults.migrating import (
     check_migrated,
     contents,
     fill,
+    filled,
     on_server,
     planned,
     stand_for,
 )
-from tests.faults.server import Answer, failing, serving
+from tests.faults.server import Answer, failing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from colbert_qdrant.engines import Client
+    from tests.faults.engine import EngineServer
 
 LOST = Answer(stored=True, cut=0)
 DONE = replace(failing(500), stored=True)
@@ -78,18 +79,9 @@ IN_PLACE: dict[str, tuple[str, str]] = {
 
 
 @pytest.fixture
-def engine() -> Iterator[EngineServer]:
-    with serving(EngineServer()) as running:
-        yield running
-
-
-@pytest.fixture
 def remote(engine: EngineServer) -> Iterator[QdrantClient]:
-    client = on_server(engine.port)
-    fill(client, count=16)
-    client.create_payload_index("docs", "meta.n", models.PayloadSchemaType.INTEGER)
-    yield client
-    client.close()
+    with filled(engine.port, count=16) as client:
+        yield client
 
 
 def first(request: tuple[str, str], answer: Answer, times: int) -> Callable[[str, str, Any], Answer | None]:

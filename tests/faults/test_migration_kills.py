@@ -10,7 +10,6 @@ from qdrant_client import models
 
 from colbert_qdrant import EdgeClient
 from colbert_qdrant.points.ids import RESERVED_POINT
-from tests.faults.engine import EngineServer
 from tests.faults.migrating import (
     Kind,
     check_aliases,
@@ -26,14 +25,13 @@ from tests.faults.migrating import (
     work_in_edge,
     work_on_server,
 )
-from tests.faults.server import serving
 from tests.processes import PROCESSES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from colbert_qdrant.engines import Client
+    from tests.faults.engine import EngineServer
 
 SIGKILL = -9
 
@@ -67,12 +65,6 @@ def requests_of(server: EngineServer, kind: Kind, what: str) -> int:
     step(client, kind, what)
     client.close()
     return len(server.log)
-
-
-@pytest.fixture
-def engine() -> Iterator[EngineServer]:
-    with serving(EngineServer()) as running:
-        yield running
 
 
 @pytest.mark.parametrize(

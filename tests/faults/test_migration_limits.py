@@ -8,31 +8,23 @@ import pytest
 from qdrant_client import models
 
 from colbert_qdrant import CollectionConfig, MigrationError
-from tests.faults.engine import EngineServer
-from tests.faults.migrating import Kind, check_migrated, contents, fill, on_server, planned, stand_for
-from tests.faults.server import Answer, failing, serving
+from tests.faults.migrating import Kind, check_migrated, contents, filled, planned, stand_for
+from tests.faults.server import Answer, failing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from qdrant_client import QdrantClient
 
+    from tests.faults.engine import EngineServer
+
 COUNT = 16
 
 
 @pytest.fixture
-def engine() -> Iterator[EngineServer]:
-    with serving(EngineServer()) as running:
-        yield running
-
-
-@pytest.fixture
 def remote(engine: EngineServer) -> Iterator[QdrantClient]:
-    client = on_server(engine.port)
-    fill(client, count=COUNT)
-    client.create_payload_index("docs", "meta.n", models.PayloadSchemaType.INTEGER)
-    yield client
-    client.close()
+    with filled(engine.port, count=COUNT) as client:
+        yield client
 
 
 @pytest.mark.parametrize(

@@ -9,22 +9,16 @@ from qdrant_client import models
 
 from colbert_qdrant.migrate import sample
 from colbert_qdrant.points import page_size
-from tests.faults.engine import EngineServer
 from tests.faults.migrating import on_server, planned
-from tests.faults.server import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from qdrant_client import QdrantClient
 
+    from tests.faults.engine import EngineServer
+
 POINTS, LARGE, PAGE = 60, 10_000, 60_000
-
-
-@pytest.fixture
-def engine() -> Iterator[EngineServer]:
-    with serving(EngineServer()) as running:
-        yield running
 
 
 @pytest.fixture

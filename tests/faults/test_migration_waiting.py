@@ -5,32 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from qdrant_client import models
 
 from colbert_qdrant import ConfigurationError, NotReadyError
-from tests.faults.engine import EngineServer
-from tests.faults.migrating import check_migrated, contents, fill, on_server, planned, stand_for
-from tests.faults.server import serving
+from tests.faults.migrating import check_migrated, contents, filled, planned, stand_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from qdrant_client import QdrantClient
 
-
-@pytest.fixture
-def engine() -> Iterator[EngineServer]:
-    with serving(EngineServer()) as running:
-        yield running
+    from tests.faults.engine import EngineServer
 
 
 @pytest.fixture
 def remote(engine: EngineServer) -> Iterator[QdrantClient]:
-    client = on_server(engine.port)
-    fill(client, count=16)
-    client.create_payload_index("docs", "meta.n", models.PayloadSchemaType.INTEGER)
-    yield client
-    client.close()
+    with filled(engine.port, count=16) as client:
+        yield client
 
 
 class Reporter:

@@ -8,33 +8,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from qdrant_client import QdrantClient
 
 from colbert_qdrant import AuthenticationError, ColbertCollection, ColbertQdrantWarning, EdgeClient
 from tests.encoders import WordEncoder
-from tests.faults.engine import EngineServer
-from tests.faults.server import Answer, failing, serving
+from tests.faults.server import Answer, failing
 from tests.faults.test_http import CONFIG, DOCUMENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from qdrant_client import QdrantClient
+
+    from tests.faults.engine import EngineServer
 
 INDEXED = replace(CONFIG, payload_indexes={"year": "integer"}, tenant_field="team")
 NAMED = "The payload indexes 'team', 'year'"
-
-
-@pytest.fixture
-def engine() -> Iterator[EngineServer]:
-    with serving(EngineServer()) as running:
-        yield running
-
-
-@pytest.fixture
-def remote(engine: EngineServer) -> Iterator[QdrantClient]:
-    client = QdrantClient(host="127.0.0.1", port=engine.port, check_compatibility=False, timeout=10)
-    yield client
-    client.close()
 
 
 def create_and_die(client: Any) -> None:

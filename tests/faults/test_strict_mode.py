@@ -24,30 +24,16 @@ from colbert_qdrant import (
 from colbert_qdrant.migrate import Migration
 from colbert_qdrant.search.limits import Limits
 from tests.encoders import WordEncoder, random_texts
-from tests.faults.engine import EngineServer
-from tests.faults.server import failing, serving
+from tests.faults.server import failing
 from tests.faults.strict import refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from tests.faults.engine import EngineServer
 
 MUVERA = CollectionConfig(fde=MuveraConfig(k_sim=2, dim_proj=4, r_reps=2))
 LEMUR = CollectionConfig(fde=LemurConfig(dim=16, hidden=32, epochs=0, learn_tokens=100, fit_documents=1_000))
 DOCUMENTS = [Document(number, text, {"year": 2000 + number % 5}) for number, text in enumerate(random_texts(40))]
 FAST = RetryConfig(attempts=3, first_wait=0.001, longest_wait=0.002, deadline=20)
-
-
-@pytest.fixture
-def engine() -> Iterator[EngineServer]:
-    with serving(EngineServer()) as running:
-        yield running
-
-
-@pytest.fixture
-def remote(engine: EngineServer) -> Iterator[QdrantClient]:
-    client = QdrantClient(host="127.0.0.1", port=engine.port, check_compatibility=False, timeout=5)
-    yield client
-    client.close()
 
 
 def create(client: QdrantClient, config: CollectionConfig = MUVERA, **other: Any) -> ColbertCollection:
