@@ -33,8 +33,8 @@ async def wait_until_ready(
         EngineError: The engine gave up.
     """
     info = await engine.get_collection(collection)
-    if info.status == models.CollectionStatus.GREY:
-        await build_graphs(engine, collection, progress=progress)  # nothing on servers
+    if info.status == models.CollectionStatus.GREY and engine.files is not None:
+        await build_graphs(engine, collection, progress=progress)
         info = await engine.get_collection(collection)
     if _is_under_way(info):
         with reporting(progress, label="indexing", total=info.points_count) as report:

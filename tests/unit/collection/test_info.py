@@ -144,7 +144,7 @@ def test_what_will_not_be_ready_is_said(
     answers.waiting = [6]  # in two copies each
     with pytest.raises(error, match=message):
         run_blocking(wait_until_ready(blocking_engine(remote), "docs", CONFIG, timeout=0))
-    assert answers.asked <= 3
+    assert answers.asked <= 2
 
 
 class Bar:

@@ -159,9 +159,12 @@ def test_a_cut_encoding_is_a_prefix(
     assert LemurEncoder.from_bytes(small.cut(dim).to_bytes()).dim == dim
 
 
-@pytest.mark.parametrize("dim", [0, -1, 25])
-def test_it_cannot_be_cut_to_what_it_does_not_have(small: LemurEncoder, dim: int) -> None:
-    with pytest.raises(ConfigurationError, match=r"between 1 and 24 dimensions|dim must be at least 1"):
+@pytest.mark.parametrize(
+    ("dim", "message"),
+    [(0, "dim must be at least 1"), (-1, "dim must be at least 1"), (25, "between 1 and 24 dimensions")],
+)
+def test_it_cannot_be_cut_to_what_it_does_not_have(small: LemurEncoder, dim: int, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
         small.cut(dim)
 
 
