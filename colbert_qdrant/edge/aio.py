@@ -43,8 +43,8 @@ class AsyncEdgeClient:
         durability: What a power cut may take, as `EdgeClient` says.
 
     Raises:
-        ConfigurationError: The path is empty, has a NUL, is not valid Unicode, or is ``":memory:"``, a URL or the
-            address of a server; or there is no such durability.
+        ConfigurationError: The path is empty, has a control character, is not valid Unicode, is ``":memory:"``, a URL
+            or the address of a server, or begins as only shells read it; or there is no such durability.
 
     Example:
         >>> import asyncio, tempfile

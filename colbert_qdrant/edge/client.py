@@ -41,8 +41,8 @@ class EdgeClient(ReadMethods):
         MissingExtraError: qdrant-edge-py is not installed.
         StoreLockedError: Another client, here or in another process, has the folder open.
         EngineError: The folder cannot be made or opened.
-        ConfigurationError: The path is empty, has a NUL, is not valid Unicode, or is ``":memory:"``, a URL or the
-            address of a server; or there is no such durability.
+        ConfigurationError: The path is empty, has a control character, is not valid Unicode, is ``":memory:"``, a URL
+            or the address of a server, or begins as only shells read it; or there is no such durability.
     """
 
     def __init__(self, path: str | PathLike[str], *, durability: Durability = "checkpoint") -> None:

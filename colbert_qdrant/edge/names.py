@@ -11,6 +11,7 @@ from colbert_qdrant.errors import ConfigurationError
 
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]) *(\..*)?", re.IGNORECASE | re.DOTALL)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _MAX_BYTES = 255
 _KEPT_IN_A_FOLDER = "and Qdrant Edge keeps its data in a folder: name a folder, or use"
 _NO_FOLDERS = {
@@ -18,13 +19,18 @@ _NO_FOLDERS = {
         f"is no folder, {_KEPT_IN_A_FOLDER} QdrantClient(':memory:') or AsyncQdrantClient(':memory:')"
     ),
     r"file:/.*": "is a URL of a file: give the path alone",
-    r"[a-z][a-z0-9+.-]+:/.*|.*[/\\](http|grpc)s?:/.*": (
+    r"[a-z][a-z0-9+.-]+:/.*|(.*[/\\])?(http|grpc)s?:(/.*)?": (
         f"is a URL, {_KEPT_IN_A_FOLDER} connect(url) or connect_async(url) for a server"
     ),
-    r"localhost|(localhost|[\w-]+(\.[\w-]+)+|\[[0-9a-f:.]+\]|[\w-]+(?=:633[34])):\d+/?": (
+    r"localhost|(localhost|[\w-]+(\.[\w-]+)+|\[[0-9a-f:.]+\]|[\w-]+(?=:633[34])):\d+/?|"
+    r"\d+(\.\d+){3}|[0-9a-f:]*::[0-9a-f:.]*|([\w-]+\.)+qdrant\.io/?": (
         f"is the address of a server, {_KEPT_IN_A_FOLDER} connect('http://…') or connect_async('http://…')"
     ),
-    r"~([/\\].*)?": "begins with ~, which only shells read: expand it with Path(…).expanduser()",
+    r"~(\w*[/\\].*)?": "begins with ~, which only shells read: expand it with Path(…).expanduser()",
+    r"(\$\w+|\$\{\w+\}|%\w+%)([/\\].*)?": (
+        "begins with a variable, which only shells read: expand it with os.path.expandvars(…)"
+    ),
+    **({} if os.name == "nt" else {r"[a-z]:[/\\].*|\\\\.*": "is one of Windows, and this is another system"}),
 }
 """Patterns of what other clients, or shells, do not take for a folder, and what is wrong with it here."""
 
@@ -45,21 +51,25 @@ def store_folder(path: str | os.PathLike[str]) -> Path:
     """Returns the folder that a path names, wherever the process goes.
 
     Raises:
-        ConfigurationError: The path is empty, has a NUL, is not valid Unicode, or names something else than a folder.
+        ConfigurationError: The path is empty, has a control character, is not valid Unicode, or names something else than a folder.
     """
     if not isinstance(path, str | os.PathLike) or not isinstance(text := os.fspath(path), str):
         raise ConfigurationError(f"path is of type {type(path).__name__}: name the folder of the store with a string")
     if not text.strip():
         raise ConfigurationError("path is empty: name the folder of the store, '.' for the current one")
     try:
-        if b"\0" in os.fsencode(text):
-            raise ConfigurationError(f"path {text!a} has a NUL in it: name the folder of the store")
+        os.fsencode(text)
     except UnicodeEncodeError as error:
         raise ConfigurationError(f"path {text!a} is not valid Unicode: name the folder of the store") from error
     for pattern, problem in _NO_FOLDERS.items():
         if re.fullmatch(pattern, text.strip(), re.IGNORECASE | re.DOTALL):
             shown = f"{text.partition(':/')[0]}://..." if ":/" in text else text  # a URL may hold a key
             raise ConfigurationError(f"path {shown!a} {problem}")
+    if found := _CONTROL.search(text):
+        raise ConfigurationError(
+            f"path {text!a} has the character {found[0]!a} in it: leave out line breaks and the like; .strip() takes "
+            "away those around it"
+        )
     return Path(text).absolute()
 
 

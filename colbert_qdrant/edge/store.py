@@ -58,8 +58,10 @@ class Store:
         try:
             self._collections.mkdir(parents=True, exist_ok=True)
             self._lock = StoreLock(path / ".lock")
-        except OSError as error:
-            raise EngineError(f"store {path} cannot be opened: {error}") from error
+        except (OSError, RecursionError) as error:  # a path of very many folders is made by recursion
+            raise EngineError(
+                f"store {path} cannot be opened: {error}; name a folder, or a new one, that this process may write"
+            ) from error
         try:
             if self._lock.was_abandoned:  # what it wrote may be in memory only, and is about to be relied on
                 sync_tree(path, files=True)
