@@ -162,9 +162,7 @@ class CollectionConfig:
             object.__setattr__(self, setting, dict(getattr(self, setting)))
         if not isinstance(self.tenant_field, str | None):
             raise ConfigurationError(f"tenant_field={self.tenant_field!r}: name a payload key")
-        object.__setattr__(
-            self, "payload_indexes", {same_path(key): kind for key, kind in self.payload_indexes.items()}
-        )
+        object.__setattr__(self, "payload_indexes", _by_path(self.payload_indexes))
         object.__setattr__(self, "tenant_field", self.tenant_field and same_path(self.tenant_field))
         self._check_indexes()
         self._check_vectors()
@@ -284,3 +282,12 @@ class CollectionConfig:
             vectors = values.get(setting, {})
             values[setting] = {name: kind(**require_known_fields(kind, each)) for name, each in vectors.items()}
         return cls(**values)
+
+
+def _by_path(indexes: Mapping[str, PayloadIndex]) -> dict[str, PayloadIndex]:
+    """Return indexes by their keys as every engine reads them."""
+    found: dict[str, PayloadIndex] = {}
+    for key, kind in indexes.items():
+        if found.setdefault(same_path(key), kind) != kind:
+            raise ConfigurationError(f"payload_indexes has the key {key!r} twice, with two types: use one of them")
+    return found

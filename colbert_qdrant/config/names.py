@@ -56,9 +56,15 @@ def same_path(path: Any) -> Any:
 
 def require_key(setting: str, key: str) -> None:
     """Raise unless the value of a setting is one payload key: Qdrant would take any other for a path."""
-    require_path(setting, key)
-    if parse_path(key) != [key]:
-        raise ConfigurationError(f"{setting}: {key!r} is a path, and one key is needed: use letters, digits, - and _")
+    try:
+        is_key = parse_path(key) == [key]
+    except ConfigurationError:
+        is_key = False
+    if not is_key:
+        raise ConfigurationError(
+            f"{setting}: {key!r} is not one payload key of letters, digits, - and _, as it has to be here: a text is "
+            "found at other paths in a collection with id_scheme='native'"
+        )
 
 
 def _require(name: object, what: str, forbidden: re.Pattern[str], most: int) -> None:

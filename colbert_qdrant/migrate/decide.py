@@ -11,6 +11,7 @@ from qdrant_client import models
 from colbert_qdrant.config import CollectionConfig, DenseConfig, MuveraConfig, SparseConfig
 from colbert_qdrant.config.checks import require_bool, require_instance
 from colbert_qdrant.config.fde import FDE_CONFIGS
+from colbert_qdrant.config.names import require_path
 from colbert_qdrant.encoders.base import require_encoder
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.migrate.adoption import find_encodings
@@ -19,6 +20,7 @@ from colbert_qdrant.migrate.plan import Costs, MigrationPlan, without_label
 from colbert_qdrant.points.origins import origin_name
 from colbert_qdrant.points.schema import datatype_of, distance_of
 from colbert_qdrant.points.texts import TextSource
+from colbert_qdrant.search.filters import combine_filters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +73,9 @@ class MigrationOptions:
         require_instance("config", self.config, (CollectionConfig, NoneType), "a CollectionConfig")
         require_instance("text_key", self.text_key, (str, NoneType), "a path in payloads, as 'metadata.text'")
         require_instance("token_vector", self.token_vector, (str, NoneType), "the name of a vector")
-        require_instance("filter", self.filter, (models.Filter, NoneType), "a models.Filter")
+        combine_filters(self.filter, None)
+        if self.text_key is not None:
+            require_path("text_key", self.text_key)
         require_bool("reencode", self.reencode)
         require_bool("allow_irreversible", self.allow_irreversible)
         if self.text is not None and not callable(self.text):
@@ -127,7 +131,7 @@ def decide(source: Source, target: str, sample: Sequence[models.Record], options
 
 def _decide_own(source: Source, target: str, stored: Fingerprint, options: MigrationOptions) -> Decision:
     """Decide on a collection of this library, which gets another encoding, another encoder, or another engine."""
-    if options.token_vector or options.text_key:
+    if options.token_vector or options.text_key is not None:
         raise ConfigurationError(
             f"collection {source.name!r} is one of this library's, which knows where its texts and token vectors are: "
             "leave text_key and token_vector out"

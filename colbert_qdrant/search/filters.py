@@ -15,6 +15,7 @@ from colbert_qdrant.config.names import require_path, same_path
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.points.ids import INT_RANGE
 from colbert_qdrant.points.values import plain
+from colbert_qdrant.search.limits import filter_keys
 from colbert_qdrant.search.ranges import equal, instant, is_number, within
 
 if TYPE_CHECKING:
@@ -68,12 +69,15 @@ def combine_filters(filter: models.Filter | None, where: Where | None) -> models
     """Combine two filters, either of which may be missing.
 
     Raises:
-        ConfigurationError: ``where`` is not a `Where`, or ``filter`` no ``models.Filter``.
+        ConfigurationError: ``where`` is not a `Where`, or ``filter`` no ``models.Filter``, or one of a key that is no
+            path.
     """
     if not isinstance(filter, models.Filter | None):
         raise ConfigurationError(
             f'filter must be a models.Filter, got {short(filter)}: a dict like {{"year": 2020}} goes to where='
         )
+    for key in filter_keys(filter):
+        require_path("filter", key)
     if where is None:
         return filter
     return to_filter(where) if filter is None else models.Filter(must=[filter, to_filter(where)])

@@ -10,7 +10,9 @@ from qdrant_client import models
 
 from colbert_qdrant.capabilities import Capabilities
 from colbert_qdrant.config.checks import require_instance, require_int, require_number
+from colbert_qdrant.config.names import require_path
 from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.search.limits import formula_keys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +54,14 @@ def check_fusion(fusion: Fusion) -> None:
     """Raise unless a fusion is known.
 
     Raises:
-        ConfigurationError: The fusion is unknown.
+        ConfigurationError: The fusion is unknown, or a formula of a key that is no path.
     """
     named = isinstance(fusion, str) and fusion in _NAMES
     if not named and not isinstance(fusion, Rrf | models.FormulaQuery):
         names = ", ".join(map(repr, _NAMES))
         raise ConfigurationError(f"fusion={fusion!r}: use one of {names}, Rrf(…) or a models.FormulaQuery")
+    for key in formula_keys(fusion.formula) if isinstance(fusion, models.FormulaQuery) else ():
+        require_path("fusion", key)
 
 
 def fusion_parts(

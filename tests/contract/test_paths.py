@@ -6,8 +6,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from qdrant_client import models
 
-from colbert_qdrant import ColbertCollection, CollectionConfig, ConfigurationError, Document, MuveraConfig
+from colbert_qdrant import (
+    ColbertCollection,
+    CollectionConfig,
+    ConfigurationError,
+    Document,
+    Migration,
+    MuveraConfig,
+    attach,
+)
 
 if TYPE_CHECKING:
     from colbert_qdrant.engines import Client
@@ -56,6 +65,10 @@ def test_a_path_without_quotes_is_shown_with_them(
         "tenant_field": replace(CONFIG, tenant_field=path),
         "text_key": replace(CONFIG, text_key=path, id_scheme="native"),
     }
+    condition = models.FieldCondition(key=path, match=models.MatchValue(value=1))
+    chosen = models.Filter(must_not=[models.Filter(should=[condition])])
+    empty = models.Filter(must=[models.IsEmptyCondition(is_empty=models.PayloadField(key=path))])
+    formula = models.FormulaQuery(formula=models.SumExpression(sum=["$score", path]), defaults={path: 0})
     for setting, config in named.items():
         with pytest.raises(ConfigurationError) as caught:
             ColbertCollection.create(engine.name, client=client, encoder=encoder, config=config)
@@ -67,7 +80,28 @@ def test_a_path_without_quotes_is_shown_with_them(
             lambda: docs.delete(where={path: {"gt": 1}}),
             lambda: docs.search("river", where={"$or": [{path: None}]}),
             lambda: docs.search_groups("river", path),
+            lambda: docs.count(filter=chosen),
+            lambda: docs.delete(filter=empty),
+            lambda: docs.search("river", filter=empty, where={"a": 1}),
+            lambda: docs.search("river", fusion=formula),
+            lambda: attach(client, docs.name, encoder=encoder, text_key=path),
+            lambda: Migration.plan(client, docs.name, encoder=encoder, text_key=path),
+            lambda: Migration.plan(client, docs.name, encoder=encoder, filter=chosen),
         ):
             with pytest.raises(ConfigurationError) as caught:
                 call()
             assert f"is no path into a payload: write {shown!r}, " in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["my key", '"my key"', "meta.text", "parts[]", "a[", "@id"])
+def test_a_key_that_has_to_be_one(client: Client, encoder: WordEncoder, key: str) -> None:
+    for setting, config in {"text_key": replace(CONFIG, text_key=key), "id_key": replace(CONFIG, id_key=key)}.items():
+        with pytest.raises(ConfigurationError) as caught:
+            ColbertCollection.create("docs", client=client, encoder=encoder, config=config)
+        assert str(caught.value).startswith(f"{setting}: {key!r} is not one payload key of letters, digits, - and _")
+
+
+def test_one_path_with_two_types_of_indexes() -> None:
+    with pytest.raises(ConfigurationError, match=r"payload_indexes has the key '\"year\"' twice"):
+        CollectionConfig(payload_indexes={"year": "integer", '"year"': "keyword"})
+    assert CollectionConfig(payload_indexes={"a": "bool", '"a"': "bool"}).payload_indexes == {"a": "bool"}
