@@ -51,7 +51,8 @@ def store_folder(path: str | os.PathLike[str]) -> Path:
     """Returns the folder that a path names, wherever the process goes.
 
     Raises:
-        ConfigurationError: The path is empty, has a control character, is not valid Unicode, or names something else than a folder.
+        ConfigurationError: The path is empty, has a control character, is not valid Unicode, or names something else
+            than a folder.
     """
     if not isinstance(path, str | os.PathLike) or not isinstance(text := os.fspath(path), str):
         raise ConfigurationError(f"path is of type {type(path).__name__}: name the folder of the store with a string")

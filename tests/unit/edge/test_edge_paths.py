@@ -335,7 +335,24 @@ def test_a_url_is_not_shown_with_its_key() -> None:
         assert "s3cret" not in str(raised.value)
 
 
-@pytest.mark.parametrize("name", ["memory", "a:b", "run:12", "http", "~backup", "a b", "v1.2", "store:", "localhost.d", "a$b", "1.2.3", "12:30:45", "50%"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "memory",
+        "a:b",
+        "run:12",
+        "http",
+        "~backup",
+        "a b",
+        "v1.2",
+        "store:",
+        "localhost.d",
+        "a$b",
+        "1.2.3",
+        "12:30:45",
+        "50%",
+    ],
+)
 def test_names_that_are_only_like_those(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
     EdgeClient(name).close()
