@@ -265,20 +265,23 @@ class AsyncColbertCollection(AsyncSearches):
         await self._open.check()
         return await find_problems(self._open)
 
-    async def repair(self, *, progress: bool | ProgressReporter = False) -> tuple[str, ...]:
-        """Mend what `check` finds.
+    async def repair(self, *, on_error: OnError = "skip", progress: bool | ProgressReporter = False) -> tuple[str, ...]:
+        """Mend what `check` finds; what is interrupted goes on when it is called again.
 
         Args:
+            on_error: What is done about documents that cannot be encoded, after all others are: ``"skip"`` names them
+                in a sentence, with the reasons; ``"raise"`` raises an error that does.
             progress: As for `ingest`.
 
         Returns:
             A sentence for each thing that was done.
 
         Raises:
+            InvalidDocumentError: Documents cannot be encoded, and ``on_error`` is ``"raise"``.
             ColbertQdrantError: Something cannot be mended: see `check`.
         """
         await self._open.check()
-        return await repair(self._open, progress=progress)
+        return await repair(self._open, on_error=on_error, progress=progress)
 
     async def info(self) -> CollectionState:
         """What is really in force: status, sizes, how vectors are stored, indexes, and the limits of strict mode."""

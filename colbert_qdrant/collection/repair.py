@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from colbert_qdrant.collection.aliases import real_name
 from colbert_qdrant.collection.artefacts import REMEMBERED, keeper_of, publish
 from colbert_qdrant.collection.companion import Companion
 from colbert_qdrant.collection.indexes import make_indexes, missing_indexes, names_of
-from colbert_qdrant.collection.without_tokens import count_without_tokens, encode_without_tokens
-from colbert_qdrant.errors import RequestError
+from colbert_qdrant.collection.rows import require_on_error
+from colbert_qdrant.collection.without_tokens import (
+    count_without_tokens,
+    encode_without_tokens,
+    say_without_tokens,
+)
+from colbert_qdrant.errors import InvalidDocumentError, RequestError
 from colbert_qdrant.search.limits import Limits
 
 if TYPE_CHECKING:
@@ -20,9 +25,24 @@ if TYPE_CHECKING:
 
     from colbert_qdrant._support.progress import ProgressReporter
     from colbert_qdrant.collection.opened import OpenCollection
+    from colbert_qdrant.collection.rows import OnError
+    from colbert_qdrant.documents import RejectedDocument
 
     Progress: TypeAlias = bool | ProgressReporter
     Finding: TypeAlias = Callable[[OpenCollection, models.CollectionInfo], Awaitable["Problem | None"]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repair:
+    """One repair, of all that is wrong.
+
+    Attributes:
+        progress: Is told how far it is.
+        rejected: The documents that cannot be mended.
+    """
+
+    progress: Progress
+    rejected: list[RejectedDocument] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +55,7 @@ class Problem:
     """
 
     sentence: str
-    mend: Callable[[Progress], Awaitable[str]]
+    mend: Callable[[Repair], Awaitable[str]]
 
 
 async def find_problems(collection: OpenCollection) -> tuple[str, ...]:
@@ -43,9 +63,22 @@ async def find_problems(collection: OpenCollection) -> tuple[str, ...]:
     return tuple(problem.sentence for problem in await _problems(collection))
 
 
-async def repair(collection: OpenCollection, *, progress: Progress) -> tuple[str, ...]:
-    """Mend every problem, and return a sentence for each that says what was done."""
-    return tuple([await problem.mend(progress) for problem in await _problems(collection)])
+async def repair(collection: OpenCollection, *, on_error: OnError, progress: Progress) -> tuple[str, ...]:
+    """Mend every problem, and return a sentence for each that says what was done.
+
+    Raises:
+        InvalidDocumentError: Documents cannot be mended, and ``on_error`` is ``"raise"``; all others are.
+    """
+    require_on_error(on_error)
+    running = Repair(progress=progress)
+    done = tuple([await problem.mend(running) for problem in await _problems(collection)])
+    if running.rejected and on_error == "raise":
+        lines = "".join(f"\n  {each.id!r}: {each.reason}" for each in running.rejected)
+        raise InvalidDocumentError(
+            f"collection {collection.name!r} is mended but for {len(running.rejected):,} documents, which cannot be "
+            f"encoded:{lines}"
+        )
+    return done
 
 
 async def _problems(collection: OpenCollection) -> list[Problem]:
@@ -58,7 +91,7 @@ async def _missing_indexes(collection: OpenCollection, info: models.CollectionIn
     missing = await missing_indexes(collection.engine, collection.config, info)
     names = names_of(missing)
 
-    async def mend(_: Progress) -> str:
+    async def mend(_: Repair) -> str:
         await make_indexes(collection.engine, collection.name, missing)
         return f"The payload indexes {names} were made."
 
@@ -78,7 +111,7 @@ async def _lost_artefact(collection: OpenCollection, _: models.CollectionInfo) -
     except RequestError:
         return None
 
-    async def mend(_: Progress) -> str:
+    async def mend(_: Repair) -> str:
         await publish(engine, collection.name, data, encoder=collection.tokens_of, replace=True)
         return f"The fitted encoding was written to {keeper.place} again."
 
@@ -100,7 +133,7 @@ async def _few_copies(collection: OpenCollection, info: models.CollectionInfo) -
     except RequestError:
         return None
 
-    async def mend(_: Progress) -> str:
+    async def mend(_: Repair) -> str:
         await companion.raise_copies()
         return f"The cluster was told to make {copies} copies of collection {companion.name!r}, which takes a moment."
 
@@ -115,15 +148,12 @@ async def _without_tokens(collection: OpenCollection, info: models.CollectionInf
     config, limits = collection.config, Limits.of(info, collection.config.token_vector)
     count = await count_without_tokens(collection.engine, collection.name, config, limits)
 
-    async def mend(progress: Progress) -> str:
-        done = await encode_without_tokens(collection, progress=progress)
-        return f"{done:,} documents were encoded that had a text only."
+    async def mend(running: Repair) -> str:
+        encoded = await encode_without_tokens(collection, progress=running.progress)
+        running.rejected.extend(encoded.rejected)
+        return str(encoded)
 
-    sentence = (
-        f"{count:,} documents have a text under {config.text_key!r} and no token vectors, as other programs write "
-        "them, so no search finds them: call repair()."
-    )
-    return Problem(sentence=sentence, mend=mend) if count else None
+    return Problem(sentence=say_without_tokens(count, config), mend=mend) if count else None
 
 
 _FINDINGS: Final[tuple[Finding, ...]] = (_missing_indexes, _lost_artefact, _few_copies, _without_tokens)

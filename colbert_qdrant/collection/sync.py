@@ -266,20 +266,23 @@ class ColbertCollection(Searches):
         run_blocking(self._open.check())
         return run_blocking(find_problems(self._open))
 
-    def repair(self, *, progress: bool | ProgressReporter = False) -> tuple[str, ...]:
-        """Mend what `check` finds.
+    def repair(self, *, on_error: OnError = "skip", progress: bool | ProgressReporter = False) -> tuple[str, ...]:
+        """Mend what `check` finds; what is interrupted goes on when it is called again.
 
         Args:
+            on_error: What is done about documents that cannot be encoded, after all others are: ``"skip"`` names them
+                in a sentence, with the reasons; ``"raise"`` raises an error that does.
             progress: As for `ingest`.
 
         Returns:
             A sentence for each thing that was done.
 
         Raises:
+            InvalidDocumentError: Documents cannot be encoded, and ``on_error`` is ``"raise"``.
             ColbertQdrantError: Something cannot be mended: see `check`.
         """
         run_blocking(self._open.check())
-        return run_blocking(repair(self._open, progress=progress))
+        return run_blocking(repair(self._open, on_error=on_error, progress=progress))
 
     def info(self) -> CollectionState:
         """What is really in force: status, sizes, how vectors are stored, indexes, and the limits of strict mode."""

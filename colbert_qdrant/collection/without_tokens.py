@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from qdrant_client import models
 
 from colbert_qdrant._support.progress import reporting
+from colbert_qdrant.collection.encoding import encode_again, encode_rows
 from colbert_qdrant.collection.metadata import count_documents
 from colbert_qdrant.collection.opened import WRITE_SECONDS
+from colbert_qdrant.collection.rows import Rejections, Row
 from colbert_qdrant.collection.scroll import scroll_points
+from colbert_qdrant.collection.update import update_vectors
 from colbert_qdrant.collection.writer import MAX_BATCH_BYTES
-from colbert_qdrant.documents import Document
-from colbert_qdrant.encoders.base import encode_and_check
+from colbert_qdrant.documents import Document, DocumentId, RejectedDocument, id_sort_key
 from colbert_qdrant.encoders.further import FurtherVectors
-from colbert_qdrant.errors import (
-    ConfigurationError,
-    InvalidDocumentError,
-    RequestError,
-    RequestRefusedError,
-)
+from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.points.ids import canonical_id
 from colbert_qdrant.points.origins import origin_name, origin_of
 from colbert_qdrant.points.page_size import PageSize
 from colbert_qdrant.points.point import Point, split_by_bytes, to_numbers
-from colbert_qdrant.points.ranges import check_range
 from colbert_qdrant.points.schema import named_vectors
 from colbert_qdrant.points.texts import TextSource, text_source
 
@@ -41,6 +37,9 @@ if TYPE_CHECKING:
 _PAGE_POINTS: Final = 256
 _LOOKED: Final = 1_024
 """The documents that are looked at for a text; of more the engine's count is taken."""
+
+_SHOWN: Final = 10
+"""The documents that are named, of those that cannot be encoded."""
 
 _ROUNDS: Final = 5
 """How often a document is encoded again, at most, because somebody else gives it another text meanwhile."""
@@ -66,20 +65,66 @@ async def count_without_tokens(engine: Engine, name: str, config: CollectionConf
     return 0
 
 
-async def encode_without_tokens(collection: OpenCollection, *, progress: bool | ProgressReporter) -> int:
-    """Give token vectors and encodings to the documents that have a text only; return how many got them."""
+def say_without_tokens(count: int, config: CollectionConfig) -> str:
+    """Say that so many documents have a text only, and the remedy."""
+    return (
+        f"{count:,} documents have a text under {config.text_key!r} and no token vectors, as other programs write "
+        "them, so no search finds them: call repair(), which encodes them, or says why it cannot."
+    )
+
+
+async def encode_without_tokens(collection: OpenCollection, *, progress: bool | ProgressReporter) -> Encoded:
+    """Give token vectors and encodings to the documents that have a text only.
+
+    Every request gives some documents all that they lack, so what is killed is gone on with by doing it again.
+    """
     texts, config = _texts(collection.config), collection.config
     if texts is None:
-        return 0
+        return Encoded()
     await collection.refresh()
+    collection.limits = await collection.read_limits()
     adding = await _Adding.make(collection, texts)
     count = await count_without_tokens(collection.engine, collection.name, config, collection.limits)
-    with reporting(progress, label="repair", total=count) as report:
-        async for page in _pages(collection.engine, collection.name, _lacking(config), collection.limits):
-            report.advance(await adding.add(page))
-    if collection.fde is None:
-        collection.wrote_unencoded()
-    return adding.points
+    try:
+        with reporting(progress, label="repair", total=count) as report:
+            async for page in _pages(collection.engine, collection.name, _lacking(config), collection.limits):
+                report.advance(await adding.add(page))
+    finally:
+        if collection.fde is None:
+            collection.wrote_unencoded()
+    return adding.outcome()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """What became of the documents that had no token vectors.
+
+    Attributes:
+        count: The documents that have them now.
+        rejected: Those that cannot be encoded.
+        textless: Those without a text, some of them by their ids.
+        textless_count: How many these are.
+        texts: Where a text is looked for, in words.
+    """
+
+    count: int = 0
+    rejected: tuple[RejectedDocument, ...] = ()
+    textless: tuple[DocumentId, ...] = ()
+    textless_count: int = 0
+    texts: str = ""
+
+    def __str__(self) -> str:
+        sentences = [f"{self.count:,} documents were encoded that had a text only."]
+        if self.rejected:
+            more = "" if len(self.rejected) <= _SHOWN else "; …"
+            reasons = "; ".join(f"{each.id!r}: {each.reason}" for each in self.rejected[:_SHOWN])
+            sentences.append(
+                f"{len(self.rejected):,} documents cannot be encoded, and no search finds them ({reasons}{more})."
+            )
+        if self.textless_count:
+            shown = ", ".join(map(repr, self.textless)) + (", …" if self.textless_count > len(self.textless) else "")
+            sentences.append(f"{self.textless_count:,} documents have no text {self.texts} to be encoded: {shown}.")
+        return " ".join(sentences)
 
 
 class _Adding:
@@ -92,7 +137,9 @@ class _Adding:
         self._texts = texts
         self._bm25 = bm25
         self._origin = origin
-        self.points = 0
+        self._count = self._textless_count = 0
+        self._textless: list[DocumentId] = []
+        self._rejected: dict[Any, RejectedDocument] = {}
 
     @classmethod
     async def make(cls, collection: OpenCollection, texts: TextSource) -> _Adding:
@@ -102,73 +149,90 @@ class _Adding:
         there = named_vectors(await engine.get_collection(collection.name))
         return cls(collection, texts, bm25, origin=origin if origin in there else None)
 
+    def outcome(self) -> Encoded:
+        """Return what became of all documents that were looked at."""
+        return Encoded(
+            count=self._count,
+            rejected=tuple(self._rejected[id] for id in sorted(self._rejected, key=id_sort_key)),
+            textless=tuple(self._textless),
+            textless_count=self._textless_count,
+            texts=str(self._texts),
+        )
+
     async def add(self, records: Sequence[models.Record]) -> int:
-        """Add vectors to those of some points that have a text; return how many have."""
+        """Add vectors to those of some points that have a text; return how many have one."""
         engine, name = self._collection.engine, self._collection.name
-        points = await engine.runtime.compute(self._encode, records)
-        count = len(points)
+        textless = [canonical_id(each.id) for each in records if self._texts.text(each.payload or {}) is None]
+        self._textless_count += len(textless)
+        self._textless = (self._textless + textless)[:_SHOWN]
+        changed, added = records, set[str | int]()
         for _ in range(_ROUNDS):
+            points = await self._encoded(changed)
             if not points:
                 break
-            await self._write(points)
-            ids = [point.id for point in points]
-            now = await engine.retrieve(name, ids=ids, with_payload=True, with_vectors=False)
+            added.update(await self._write(points))
+            now = await engine.retrieve(name, ids=[each.id for each in points], with_payload=True, with_vectors=False)
             made_of = {point.id: self._texts.text(point.payload) for point in points}
             changed = [each for each in now if self._texts.text(each.payload or {}) != made_of[canonical_id(each.id)]]
-            points = await engine.runtime.compute(self._encode, changed)
-        self.points += count
-        return count
+        self._count += len(added)
+        return len(records) - len(textless)
 
-    def _encode(self, records: Sequence[models.Record]) -> list[Point]:
-        config, fde, encoder = self._collection.config, self._collection.fde, self._collection.encoder
-        found = [(record, self._texts.text(record.payload or {})) for record in records]
-        documents = [Document(record.id, text) for record, text in found if text is not None]
-        if not documents:
-            return []
-        tokens = encode_and_check(encoder, [each.text for each in documents], InvalidDocumentError)
-        self._collection.limits.check_tokens(documents, tokens.lengths)
-        cut = [each.id for each, truncated in zip(documents, tokens.truncated, strict=True) if truncated]
-        self._collection.warned.of_truncated_documents(self._collection.name, cut, among=len(documents))
-        encodings = [None] * len(tokens) if fde is None else list(fde.encode_documents(tokens))
-        ids = [document.id for document in documents]
-        check_range(ids, tokens, setting="token_datatype", datatype=config.token_datatype)
-        check_range(ids, encodings, setting="fde_datatype", datatype=config.fde_datatype)
-        points = []
-        payloads = [record.payload or {} for record, text in found if text is not None]
-        further = self._bm25.documents(documents)
-        for document, payload, matrix, encoding, others in zip(
-            documents, payloads, tokens, encodings, further, strict=True
-        ):
-            vectors: dict[str, Any] = {config.token_vector: matrix, **others}
-            if encoding is not None:
-                vectors[config.fde_vector] = encoding
-            if self._origin is not None:
-                vectors[self._origin] = origin_of(document.text)
-            points.append(Point(id=canonical_id(document.id), vectors=vectors, payload=payload))
+    async def _encoded(self, records: Sequence[models.Record]) -> list[Point]:
+        """Return points with vectors, of those that have a text which can be encoded; take note of the others."""
+        rejections = Rejections("skip")
+        points = await self._collection.engine.runtime.compute(self._encode, records, rejections)
+        self._rejected |= {each.id: each for each in rejections.found}
         return points
 
-    async def _write(self, points: Sequence[Point]) -> None:
-        collection, engine = self._collection, self._collection.engine
+    def _encode(self, records: Sequence[models.Record], rejections: Rejections) -> list[Point]:
+        collection, config = self._collection, self._collection.config
+        found = [(record, self._texts.text(record.payload or {})) for record in records]
+        rows = [
+            Row(document=Document(canonical_id(record.id), text), payload=record.payload or {})
+            for record, text in found
+            if text is not None
+        ]
+        encoded = rejections.keep_good(
+            encode_rows(collection, rows, collection.fde, self._bm25, rejections), self._within_limits
+        )
+        cut = [row.document.id for row in encoded if row.truncated]
+        collection.warned.of_truncated_documents(collection.name, cut, among=len(encoded))
+        points = []
+        for row in encoded:
+            vectors: dict[str, Any] = {config.token_vector: row.tokens, **row.further}
+            if row.fde is not None:
+                vectors[config.fde_vector] = row.fde
+            if self._origin is not None:
+                vectors[self._origin] = origin_of(row.document.text)
+            points.append(Point(id=canonical_id(row.document.id), vectors=vectors, payload=row.payload))
+        return points
+
+    def _within_limits(self, row: Row) -> Row:
+        self._collection.limits.check_sizes(row.document, len(row.tokens), row.further)
+        return row
+
+    async def _write(self, points: Sequence[Point]) -> set[str | int]:
+        """Write vectors; return the points that have them now, or were deleted since."""
+        collection, engine, fde = self._collection, self._collection.engine, self._collection.fde
         conditional = (await engine.capabilities()).has("update_filter") and collection.limits.unindexed_writes
+        added = {point.id for point in points}
         for batch in split_by_bytes(
             points, MAX_BATCH_BYTES, binary=engine.binary, most=collection.limits.condition_size
         ):
+            await collection.notice(seconds=WRITE_SECONDS)
+            now = collection.fde  # another one after a refit, none while one runs
+            some = batch if now is fde else await engine.runtime.compute(encode_again, collection, batch, now)
             changes = [
                 models.PointVectors.model_construct(
                     id=point.id, vector={name: to_numbers(vector) for name, vector in point.vectors.items()}
                 )
-                for point in batch
+                for point in some
             ]
-            await collection.notice(seconds=WRITE_SECONDS)
-            try:
-                only = self._still_so(batch) if conditional else None
-                await engine.update_vectors(collection.name, changes, update_filter=only)
-            except Exception as error:
-                # one that was deleted since is an error to every engine, after it has written the others
-                gone_wrong = isinstance(error, RequestError) and not isinstance(error, RequestRefusedError)
-                there = await engine.retrieve(collection.name, ids=[point.id for point in batch], with_payload=False)
-                if gone_wrong or len(there) == len(batch):
-                    raise
+            only = self._still_so(batch) if conditional else None
+            for refused in await update_vectors(engine, collection.name, changes, only=only):
+                added.discard(refused.id)
+                self._rejected[refused.id] = RejectedDocument(id=refused.id, reason=str(refused.error))
+        return added
 
     def _still_so(self, points: Sequence[Point]) -> models.Filter:
         """Return a filter for those of some points that have still the text that was encoded."""

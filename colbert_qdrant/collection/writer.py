@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from colbert_qdrant.collection.encoding import encode_again, encode_rows
 from colbert_qdrant.collection.opened import WRITE_SECONDS
 from colbert_qdrant.collection.rows import Rejections, Row
 from colbert_qdrant.collection.upsert import upsert
 from colbert_qdrant.documents import RejectedDocument
-from colbert_qdrant.encoders.base import require_one_matrix_each
 from colbert_qdrant.errors import InvalidDocumentError, RequestRefusedError
 from colbert_qdrant.points.convert import check_document, make_point, vectors_of
 from colbert_qdrant.points.ids import canonical_id, point_id
 from colbert_qdrant.points.point import split_by_bytes
-from colbert_qdrant.points.ranges import check_range
-from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
     from colbert_qdrant.collection.upsert import Refused
     from colbert_qdrant.documents import Document
     from colbert_qdrant.fde import FixedDimensionalEncoder
-    from colbert_qdrant.points.point import Point
 
 MAX_BATCH_BYTES: Final = 8 * 2**20
 """Of one request, as it is sent: over gRPC, in binary, it holds five times as many documents as over REST. Servers
@@ -116,7 +113,7 @@ class DocumentWriter:
         rejections = Rejections(self._on_error)
         await collection.shards.require("write")
         checked = rejections.keep_good(documents, self.check)
-        encoded = await engine.runtime.compute(self._encode, checked, fde, rejections)
+        encoded = await engine.runtime.compute(encode_rows, collection, checked, fde, collection.further, rejections)
         allowed = await self._within_limits(encoded, rejections)
         rows = {point_id(row.document.id, config.id_scheme): row for row in allowed}  # the last one wins
         await self._keep_vectors(rows)
@@ -134,7 +131,7 @@ class DocumentWriter:
             refused += await upsert(
                 engine,
                 collection.name,
-                batch if now is fde else await engine.runtime.compute(self._encode_again, batch, now),
+                batch if now is fde else await engine.runtime.compute(encode_again, collection, batch, now),
                 on_stored=progress.advance,
                 most=collection.max_upsert,
                 ordered=lambda: collection.limits.conditional_writes,
@@ -167,42 +164,6 @@ class DocumentWriter:
         for record in stored:
             vectors = lacking[canonical_id(record.id)]
             vectors.update({name: each for name, each in vectors_of(record).items() if name not in vectors})
-
-    def _encode_again(self, points: Sequence[Point], fde: FixedDimensionalEncoder | None) -> list[Point]:
-        """Return points with an encoding, or none, in the place of the one that they have."""
-        config, dim = self._collection.config, self._collection.encoder.dim
-        others: list[dict[str, Any]] = [
-            {name: each for name, each in point.vectors.items() if name != config.fde_vector} for point in points
-        ]
-        if fde is not None:
-            tokens = TokenEmbeddings.from_matrices([each[config.token_vector] for each in others], dim=dim)
-            for vectors, encoding in zip(others, fde.encode_documents(tokens), strict=True):
-                vectors[config.fde_vector] = encoding
-        return [replace(point, vectors=vectors) for point, vectors in zip(points, others, strict=True)]
-
-    def _encode(self, rows: Sequence[Row], fde: FixedDimensionalEncoder | None, rejections: Rejections) -> list[Row]:
-        """Run the models, and return the rows of the documents that could be encoded."""
-        encoder, further, encoded, made = self._collection.encoder, self._collection.further, list[Row](), list[Row]()
-        for part, tokens in rejections.isolate(rows, lambda some: encoder.encode_documents([one.text for one in some])):
-            require_one_matrix_each(tokens, encoder, len(part), InvalidDocumentError)
-            encodings = [None] * len(part) if fde is None else list(fde.encode_documents(tokens))
-            for row, matrix, truncated, encoding in zip(part, tokens, tokens.truncated, encodings, strict=True):
-                row.tokens, row.truncated, row.fde = matrix, bool(truncated), encoding
-            encoded += part
-        for part, vectors in rejections.isolate(rejections.keep_good(encoded, self._in_range), further.documents):
-            for row, own in zip(part, vectors, strict=True):
-                row.further = own
-            made += part
-        return made
-
-    def _in_range(self, row: Row) -> Row:
-        config = self._collection.config
-        for vectors, setting, datatype in (
-            (row.tokens, "token_datatype", config.token_datatype),
-            (row.fde, "fde_datatype", config.fde_datatype),
-        ):
-            check_range([row.document.id], [vectors], setting=setting, datatype=datatype)
-        return row
 
 
 def _written(

@@ -62,6 +62,11 @@ class LocalEngine(ClientEngine):
                     if "is closed" not in str(error):
                         raise
                     raise ClosedError(f"the {name} is closed: make a new one, and open the collection") from error
+                except KeyError as error:  # of a write to points
+                    raise EngineError(
+                        f"the {name} has no point {error}: somebody else deleted it meanwhile; write it anew, or leave "
+                        "it out"
+                    ) from error
                 except sqlite3.ProgrammingError as error:
                     raise EngineError(
                         f"the files of the {name} refuse this thread ({error}): make the client with "

@@ -8,15 +8,10 @@ from typing import TYPE_CHECKING, Final
 from qdrant_client import models
 
 from colbert_qdrant.collection.metadata import count_documents
+from colbert_qdrant.collection.update import update_vectors
 from colbert_qdrant.collection.upsert import upsert
 from colbert_qdrant.collection.writer import MAX_BATCH_BYTES
-from colbert_qdrant.errors import (
-    EngineError,
-    MigrationError,
-    RequestError,
-    RequestRefusedError,
-    RequestTooLargeError,
-)
+from colbert_qdrant.errors import EngineError, MigrationError
 from colbert_qdrant.migrate.contents import read_gone, read_origins
 from colbert_qdrant.migrate.source import PAGE_POINTS, read_pages, retrieve_pages
 from colbert_qdrant.points.digests import Digest
@@ -37,9 +32,6 @@ if TYPE_CHECKING:
 
 _PASSES: Final = 5
 """How often all points are looked at again, at most, for some that were written to while vectors were added."""
-
-_HOPELESS: Final = 3
-"""The points refused one by one, with none written, after which nothing else is tried."""
 
 
 async def make_copier(
@@ -225,33 +217,13 @@ class Copier:
         for batch in self._batches(points):
             changes = await self._target_engine.runtime.compute(_take_vectors, batch)
             if changes:
-                await self._change(changes, self._converter.still_so(batch) if self._conditional else None)
+                only = self._converter.still_so(batch) if self._conditional else None
+                refused = await update_vectors(self._target_engine, self._target, changes, only=only)
+                self._refused += [(each.id, each.error) for each in refused]
             self._report.advance(len(batch))
             await self._note(batch)
         # those without text stay as they are
         self.written -= len(self._refused) - before + sum(not point.vectors for point in points)
-
-    async def _change(self, changes: Sequence[models.PointVectors], only: models.Filter | None) -> None:
-        """Add vectors to points, in smaller parts where the server refuses them; what was deleted since needs none."""
-        try:
-            await self._target_engine.update_vectors(self._target, changes, update_filter=only)
-        except EngineError as error:
-            if isinstance(error, RequestError) and not isinstance(error, RequestRefusedError | RequestTooLargeError):
-                raise
-            stored = await self._target_engine.retrieve(
-                self._target, ids=[each.id for each in changes], with_payload=False, with_vectors=False
-            )
-            there = {record.id for record in stored}
-            left = [each for each in changes if each.id in there]
-            if len(left) == 1 == len(changes):
-                self._refused.append((left[0].id, error))
-                if not self.written and len(self._refused) == _HOPELESS:
-                    raise  # it is not about these points
-                return
-            half = len(left) if len(left) < len(changes) else len(left) // 2
-            for part in (left[:half], left[half:]):
-                if part:
-                    await self._change(part, only)
 
     async def _note(self, points: Sequence[Point]) -> None:
         """Count points that were written, and wait where they were more than the rate allows."""
