@@ -17,7 +17,7 @@ override QUERY := $(value QUERY)
 override MODEL := $(value MODEL)
 export QUERY MODEL
 
-.PHONY: help install demo test lint generate constraints clean
+.PHONY: help install demo test lint docs generate constraints clean
 
 help: ## print this
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,10 +57,13 @@ generate: .venv/dev ## write the blocking classes from the asynchronous ones, an
 	$(BIN)/python .ci/generate_sync.py
 	$(BIN)/python -m tests.unit.public_api
 
+docs: .venv/dev ## build the documentation into site/, strictly
+	$(BIN)/python -m zensical build --strict --clean
+
 constraints: .venv/dev .venv/demo ## freeze what is installed now, to .ci/constraints.txt
 	.ci/freeze $(BIN)/python
 	touch .venv/torch .venv/dev .venv/demo
 
 clean: ## remove what the others made
-	rm -rf .venv demo-store build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv demo-store build dist site .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The documentation: its snippets run, and its site builds and looks as it should."""

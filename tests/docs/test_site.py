@@ -1,0 +1,183 @@
+"""The documentation's site builds strictly, has no dead link, can be searched, and looks right in Chromium.
+
+`COLBERT_QDRANT_SCREENSHOTS` names a folder that keeps the screenshots.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from functools import partial
+from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import sync_playwright
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser, Page
+
+ROOT: Final = Path(__file__).parents[2]
+CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+NEEDS_CHROMIUM: Final = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: install the package `chromium`")
+PAGES: Final = sorted(str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md"))
+LOOKS: Final[dict[str, tuple[Literal["light", "dark"], int]]] = {
+    "light": ("light", 1280),
+    "dark": ("dark", 1280),
+    "narrow": ("light", 400),
+    "narrow-dark": ("dark", 400),
+}
+"""Colour scheme, and width in pixels."""
+
+
+def address(page: str) -> str:
+    """Where the site has a page of `docs/`."""
+    stem = page.removesuffix(".md")
+    return "/" if stem == "index" else f"/{stem.removesuffix('/index')}/"
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built site; a warning fails the build."""
+    folder = tmp_path_factory.mktemp("site")
+    shutil.copytree(ROOT / "docs", folder / "docs")
+    shutil.copy(ROOT / "zensical.toml", folder)
+    for name in ("colbert_qdrant", "CHANGELOG.md"):
+        (folder / name).symlink_to(ROOT / name)
+    command = [sys.executable, "-m", "zensical", "build", "--strict"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "site"
+
+
+@pytest.fixture(scope="session")
+def url(site: Path) -> Iterator[str]:
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site)))
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--disable-sync"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*flags, "--disable-background-networking"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, url: str, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """A new tab, which may fetch from the site only."""
+    scheme, width = LOOKS[getattr(request, "param", "light")]
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, base_url=url)
+    elsewhere: list[str] = []
+    context.set_default_timeout(20_000)
+    context.on("request", lambda sent: elsewhere.append(sent.url) if not sent.url.startswith((url, "data:")) else None)
+    yield context.new_page()
+    context.close()
+    assert elsewhere == []
+
+
+_REFERENCES: Final = {("a", "href"), ("img", "src"), ("script", "src"), ("link", "href")}
+
+
+class _Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: set[str] = set()
+        self.anchors: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if value and (
+                (name == "href" and tag == "a") or (name in {"src", "href"} and tag in {"img", "script", "link"})
+            ):
+                self.links.add(value)
+            elif value and name in {"id", "name"}:
+                self.anchors.add(value)
+
+
+def read(file: Path) -> _Links:
+    links = _Links()
+    links.feed(file.read_text(encoding="utf-8"))
+    return links
+
+
+def test_no_internal_link_is_dead(site: Path) -> None:
+    pages = {f"/{path.relative_to(site).as_posix()}": read(path) for path in site.rglob("*.html")}
+    dead = set()
+    for place, links in pages.items():
+        for link in links.links:
+            target, fragment = urldefrag(urljoin(place, link))
+            if urlsplit(target).scheme or place == "/404.html":
+                continue
+            file = unquote(target) + ("index.html" if target.endswith("/") else "")
+            if file in pages:
+                if fragment and unquote(fragment) not in pages[file].anchors:
+                    dead.add(f"{place}: {link}")
+            elif not (site / file[1:]).is_file():
+                dead.add(f"{place}: {link}")
+    assert not dead
+
+
+def test_every_page_is_built(site: Path) -> None:
+    assert all((site / address(page)[1:] / "index.html").is_file() for page in PAGES)
+
+
+@NEEDS_CHROMIUM
+@pytest.mark.parametrize("page", ["light", "narrow-dark"], indirect=True)
+@pytest.mark.parametrize("name", PAGES)
+def test_page_fits_and_can_be_read(page: Page, name: str) -> None:
+    page.goto(address(name))
+    assert page.evaluate("document.scrollingElement.scrollWidth <= window.innerWidth")
+    # the theme fades numbers of code lines and anchors in, which are decoration
+    found = Axe().run(page, options={"runOnly": ["color-contrast"], "resultTypes": ["violations"]}).response
+    bad = [(node["target"], node["failureSummary"]) for rule in found["violations"] for node in rule["nodes"]]
+    assert bad == []
+
+
+@NEEDS_CHROMIUM
+@pytest.mark.parametrize("page", LOOKS, indirect=True)
+def test_screenshots(page: Page, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """The home page in both schemes and on a phone; the theme's background is what the scheme says."""
+    kept = Path(os.environ.get("COLBERT_QDRANT_SCREENSHOTS", tmp_path))
+    look = request.node.callspec.params["page"]
+    page.goto("/")
+    page.screenshot(path=kept / f"home-{look}.png", full_page=True)
+    colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    brightness = sum(int(part) for part in colour.removeprefix("rgb(").rstrip(")").split(",")[:3]) / 3
+    assert (brightness < 128) == (LOOKS[look][0] == "dark")
+
+
+@NEEDS_CHROMIUM
+def test_search_finds_a_page(page: Page) -> None:
+    """The dialog is closed to scripts: the first result is where Enter leads, once a worker has found it."""
+    for patience in (200, 500, 1000, 2000, 5000):
+        page.goto("/")
+        page.keyboard.press("Control+k")
+        page.wait_for_function("document.activeElement !== document.body")
+        page.keyboard.type("concepts lemur")
+        page.wait_for_timeout(patience)
+        page.keyboard.press("Enter")
+        page.wait_for_timeout(patience)
+        if urlsplit(page.url).path == "/concepts/lemur/":
+            return
+    pytest.fail(f"Enter leads to {page.url}")
