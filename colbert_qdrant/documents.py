@@ -21,8 +21,10 @@ class Document:
         id: Any string, a whole number or a UUID; in a native collection a point's: a whole number or a UUID.
         text: The text that is encoded and searched. It must not be empty; a document that is read from a native
             collection has an empty one where no text is known.
-        payload: Anything JSON can hold; its keys can be filtered on and come back with every hit. In a native
-            collection it is all that is stored beside the vectors: the text is put into it where it is missing.
+        payload: Anything JSON can hold; its keys can be filtered on and come back with every hit. NumPy's values and
+            enums become what they stand for, a ``Decimal`` a number, a UUID, date or datetime a string, as in
+            ``"2024-06-01T12:00:00+02:00"`` (without a zone it is UTC), and NaN null. In a native collection it is all
+            that is stored beside the vectors: the text is put into it where it is missing.
         vectors: Vectors of its own for hybrid searches, by name, in the place of an encoder's.
     """
 

@@ -60,6 +60,14 @@ class Warned:
                 "or shorten them. This is said once.",
             )
 
+    def of_nan(self, collection: str, id: Any, key: str) -> None:
+        """Warn that null is stored in the place of a NaN in the payload of a document."""
+        self.once(
+            "nan",
+            f"collection {collection!r}: document {id!r} has NaN under payload key {key!r}, and null is stored in its "
+            "place, which no value equals: use None where there is no value. This is said once.",
+        )
+
 
 def warn(message: str) -> None:
     """Warn the code that called this library."""

@@ -87,9 +87,11 @@ class DocumentWriter:
         Raises:
             InvalidDocumentError: The document cannot be stored.
         """
-        row = Row(document=document, payload=check_document(document, self._collection.config))
+        payload, nan = check_document(document, self._collection.config)
         self._collection.further.brought(document)
-        return row
+        if nan is not None:
+            self._collection.warned.of_nan(self._collection.name, document.id, nan)
+        return Row(document=document, payload=payload)
 
     async def write(self, documents: Sequence[Document], progress: ProgressReporter) -> Written:
         """Write documents, the last one where several have the same id, and wait until the engine has them.

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from reprlib import repr as short
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
+from colbert_qdrant._support.values import plain
 from colbert_qdrant.edge import AsyncEdgeClient, EdgeClient
+from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.points.ids import NATIVE_RANGE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -200,3 +204,20 @@ class Engine(Protocol):
 
     async def optimize(self, collection: str) -> None:
         """Build the graphs of a collection now, where the engine does not do so by itself."""
+
+
+def checked_shard_key(key: object) -> ShardKey | None:
+    """Return a shard key as servers take it.
+
+    Raises:
+        ConfigurationError: It is neither a string nor a whole number of 64 bits that is not negative.
+    """
+    key = plain(key)
+    if key is None or isinstance(key, str):
+        return key
+    if isinstance(key, bool) or not isinstance(key, int) or key not in NATIVE_RANGE:
+        raise ConfigurationError(
+            f"shard_key must be a string or a whole number from 0 to 2**64 - 1, got {short(key)}, of type "
+            f"{type(key).__name__}: use str(…)"
+        )
+    return key

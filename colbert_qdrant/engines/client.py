@@ -18,14 +18,13 @@ from colbert_qdrant.config import RetryConfig
 from colbert_qdrant.config.checks import require_instance
 from colbert_qdrant.engines import retry
 from colbert_qdrant.engines.answers import check_answers, require_applied
-from colbert_qdrant.engines.base import Answers
+from colbert_qdrant.engines.base import Answers, checked_shard_key
 from colbert_qdrant.engines.faults import GarbledAnswerError
 from colbert_qdrant.engines.pages import count_by_reading, forbids_exact_counts
 from colbert_qdrant.engines.parts import send_parts
 from colbert_qdrant.engines.runtime import AsyncioRuntime, BlockingRuntime
 from colbert_qdrant.errors import RequestError, RequestRefusedError
 from colbert_qdrant.points.point import to_struct
-from colbert_qdrant.points.values import plain
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -77,7 +76,7 @@ class ClientEngine:
         self.client = client
         self.retry = retry or RetryConfig()
         self.reserved = set[str]()
-        self.shard_key: ShardKey | None = plain(shard_key)
+        self.shard_key = checked_shard_key(shard_key)
         self.runtime: Runtime = BlockingRuntime() if isinstance(client, self.BLOCKING) else AsyncioRuntime()
 
     @classmethod

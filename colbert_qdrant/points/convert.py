@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from colbert_qdrant.documents import Document, DocumentId
 from colbert_qdrant.edge.depth import MAX_DEPTH, is_too_deep
 from colbert_qdrant.errors import InvalidDocumentError, SchemaMismatchError
-from colbert_qdrant.points.exact import broken_text, lossy_key, lossy_number
+from colbert_qdrant.points.exact import broken_text, lossy_key, lossy_number, nulls_for_nan
 from colbert_qdrant.points.ids import canonical_id, check_id, id_from_json, id_to_json, point_id
+from colbert_qdrant.points.json import to_json
 from colbert_qdrant.points.point import Payload, Point
 from colbert_qdrant.points.stamp import STAMP
 from colbert_qdrant.points.texts import text_of, text_source
-from colbert_qdrant.points.values import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +26,11 @@ if TYPE_CHECKING:
     from colbert_qdrant.vectors import Vector
 
 
-def check_document(document: Document, config: CollectionConfig) -> Payload:
+def check_document(document: Document, config: CollectionConfig) -> tuple[Payload, str | None]:
     """Check a document that is to be written, and make its payload.
+
+    Returns:
+        The payload, and the path of the first NaN in it, in whose place it has null; ``None`` if there was none.
 
     Raises:
         InvalidDocumentError: The document cannot be stored; the message names it, why, and the remedy.
@@ -50,14 +52,12 @@ def check_document(document: Document, config: CollectionConfig) -> Payload:
     if STAMP in document.payload:
         raise InvalidDocumentError(f"document {document.id!r}: payload key {STAMP!r} is this library's: leave it out")
     if is_too_deep(payload):
-        raise InvalidDocumentError(
-            f"document {document.id!r}: the payload has more than {MAX_DEPTH} lists and objects inside each other, and "
-            "engines store some that they never read again; flatten it, or store it as a string of JSON"
-        )
+        raise _too_deep_error(document)
+    nan = nulls_for_nan(payload)
     problem = lossy_key(document.payload) or lossy_number(payload, config.indexes)
     if problem:
         raise InvalidDocumentError(f"document {document.id!r}: {problem}")
-    return payload
+    return payload, nan
 
 
 def make_point(
@@ -133,28 +133,26 @@ def _native_payload(document: Document, config: CollectionConfig) -> Payload:
 
 
 def _to_json(document: Document, values: Any) -> Any:
-    """Return what is stored; the round trip makes every engine store the same: tuples become lists, as over HTTP."""
+    """Return what is stored."""
     try:
-        return json.loads(json.dumps(values, allow_nan=False, ensure_ascii=False, default=_to_plain).encode())
+        return to_json(values)
     except UnicodeEncodeError as error:
         where = broken_text(document.payload) or "the text"
         raise InvalidDocumentError(
             f"document {document.id!r}: text or payload is not valid JSON: {where} is not valid Unicode "
             f"({error.reason}); mend it, for example by .encode(errors='replace').decode()"
         ) from error
+    except RecursionError as error:
+        raise _too_deep_error(document) from error
     except (TypeError, ValueError) as error:
-        raise InvalidDocumentError(
-            f"document {document.id!r}: text or payload is not valid JSON ({error}); use strings, numbers, booleans, "
-            "lists and dicts, dates as .isoformat()"
-        ) from error
+        raise InvalidDocumentError(f"document {document.id!r}: the payload is not valid JSON: {error}") from error
 
 
-def _to_plain(value: Any) -> Any:
-    """Convert an enum member or a NumPy scalar, which `json` does not know."""
-    made = plain(value)
-    if made is value:
-        raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
-    return made
+def _too_deep_error(document: Document) -> InvalidDocumentError:
+    return InvalidDocumentError(
+        f"document {document.id!r}: the payload has more than {MAX_DEPTH} lists and objects inside each other, and "
+        "engines store some that they never read again; flatten it, or store it as a string of JSON"
+    )
 
 
 def document_id(point: models.Record | models.ScoredPoint, config: CollectionConfig) -> DocumentId:

@@ -6,6 +6,7 @@ The payload has been written as JSON before: so it is a tree, of few levels.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isinf, isnan
 from reprlib import repr as short
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ def lossy_key(payload: Mapping[Any, Any]) -> str | None:
             continue
         for key, each in value.items():
             if not isinstance(key, str):
-                under = f" under {join_path(path)!r}" if path else ""
+                under = f" under {join_path(path)!r}" if path and isinstance(path[0], str) else ""
                 return f"payload key {short(key)}{under} is a {type(key).__name__}: use a string, as {str(key)!r}"
             if _is_inner(each):
                 levels.append(([*path, str.__str__(key)], each))
@@ -38,6 +39,11 @@ def lossy_key(payload: Mapping[Any, Any]) -> str | None:
 def lossy_number(payload: Mapping[str, Any], indexes: Mapping[str, PayloadIndex]) -> str | None:
     """Return what is wrong with the first number that engines would round or not find; ``None`` if there is none."""
     for path, value in _leaves(payload):
+        if type(value) is float and isinf(value):
+            return (
+                f"payload key {join_path(path)!r} is {value}, and JSON has no such number: use None, a finite number "
+                "or a string"
+            )
         if type(value) is int and value not in INT_RANGE:
             return (
                 f"payload key {join_path(path)!r} is {short(value)}, and whole numbers have 64 bits: engines would "
@@ -52,6 +58,17 @@ def lossy_number(payload: Mapping[str, Any], indexes: Mapping[str, PayloadIndex]
                         f"'integer' would not find it: use payload_indexes={{{key!r}: 'float'}}, or a whole number"
                     )
     return None
+
+
+def nulls_for_nan(payload: dict[str, Any]) -> str | None:
+    """Put null in the place of NaN, and return the path of the first; ``None`` if there was none."""
+    found = [path for path, value in _leaves(payload) if type(value) is float and isnan(value)]
+    for path in found:
+        inner: Any = payload
+        for step in path[:-1]:
+            inner = inner[step]
+        inner[path[-1]] = None
+    return join_path(found[0]) if found else None
 
 
 def broken_text(payload: Mapping[Any, Any]) -> str | None:

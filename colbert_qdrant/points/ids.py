@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid5
 
+from colbert_qdrant._support.values import plain
 from colbert_qdrant.errors import InvalidDocumentError
-from colbert_qdrant.points.values import plain
 
 if TYPE_CHECKING:
     from colbert_qdrant.config.collection import IdScheme

@@ -11,10 +11,10 @@ from uuid import UUID
 
 from qdrant_client import models
 
+from colbert_qdrant._support.values import plain
 from colbert_qdrant.config.names import require_path, same_path
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.points.ids import INT_RANGE
-from colbert_qdrant.points.values import plain
 from colbert_qdrant.search.limits import filter_keys
 from colbert_qdrant.search.ranges import equal, instant, is_number, within
 
@@ -28,7 +28,8 @@ Keys are payload keys, with paths as Qdrant has them (``"author.name"``, ``"auth
 hold; where a key has several values, one that fits is enough.
 
 - ``{"lang": "en"}``: equals. Numbers equal as in Python, ``2020`` and ``2020.0`` do, but ``True`` is no number; a
-  ``date`` is that whole day, a ``datetime`` that instant; ``None`` is no value, which is no key, null or ``[]``.
+  ``date`` is that whole day, a ``datetime`` that instant, in UTC without a zone; ``None`` is no value, which is no
+  key, null or ``[]``. Enums, NumPy's values and a ``Decimal`` are what they stand for, as in payloads.
 - ``{"lang": ["en", "de"]}``: equals one of these.
 - ``{"year": {"gte": 2020, "ne": 2022}}``: all of these hold.
 
@@ -154,7 +155,8 @@ def _entry(key: str, value: Any, depth: int) -> list[models.Condition]:
 
 def _plain(value: Any) -> Any:
     """A value, or each of several, as an exact built-in type."""
-    return [plain(each) for each in value] if isinstance(value, list | tuple | set | frozenset) else plain(value)
+    value = plain(value)
+    return [plain(each) for each in value] if isinstance(value, list | tuple | set | frozenset) else value
 
 
 def _logic(key: str, value: Any, depth: int) -> models.Condition:
@@ -238,8 +240,8 @@ def _range(key: str, bounds: Mapping[str, Any]) -> models.Condition:
         return models.FieldCondition(key=key, range=models.DatetimeRange(**times))
     raise _wrong(
         key,
-        f"cannot be compared with {', '.join(map(short, bounds.values()))}: use finite numbers, or else dates and "
-        "times of at most microseconds (date, datetime, '2024-06-01', '2024-06-01T12:00:00Z')",
+        f"cannot be compared with {', '.join(map(short, bounds.values()))}: use finite numbers (int, float), or else "
+        "dates and times of at most microseconds (date, datetime, '2024-06-01', '2024-06-01T12:00:00Z')",
     )
 
 

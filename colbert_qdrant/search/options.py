@@ -10,11 +10,11 @@ from typing import Any, Final, ForwardRef, Literal, TypeAlias, TypedDict, TypeVa
 
 from qdrant_client import models
 
+from colbert_qdrant._support.values import plain
 from colbert_qdrant.config import CollectionConfig
 from colbert_qdrant.config.checks import require_bool, require_int, require_number
 from colbert_qdrant.config.names import require_path
 from colbert_qdrant.errors import ConfigurationError
-from colbert_qdrant.points.values import plain
 from colbert_qdrant.search.filters import Where, combine_filters, compared_keys, word_keys
 from colbert_qdrant.search.fusion import Fusion, check_fusion
 from colbert_qdrant.search.limits import Limits, filter_keys

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from qdrant_client import models
 
+from colbert_qdrant._support.values import in_utc
 from colbert_qdrant.points.ids import INT_RANGE
 
 if TYPE_CHECKING:
@@ -164,9 +165,11 @@ def instant(bound: Any, *, end: bool) -> datetime | None:
     if isinstance(bound, str):
         bound = _parsed(bound)
     if isinstance(bound, datetime):
+        if getattr(bound, "nanosecond", 0):  # pandas has datetimes with these
+            return None
         try:
-            return bound.replace(tzinfo=UTC) if bound.utcoffset() is None else bound.astimezone(UTC)
-        except OverflowError:
+            return in_utc(bound)
+        except (OverflowError, NotImplementedError):
             return None
     return datetime.combine(bound, time.max if end else time.min, UTC) if isinstance(bound, date) else None
 

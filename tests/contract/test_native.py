@@ -228,7 +228,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("_node_content.text", {"_node_content": "no JSON"}, "the payload has to bring it"),
     ("_node_content.text", {"_node_content": json.dumps({"text": "x"})}, "give both the same"),
     ("text", {"day": {1, 2}}, "is not valid JSON"),
-    ("text", {"score": float("nan")}, "is not valid JSON"),
+    ("text", {"score": float("inf")}, "'score' is inf"),
 ]
 
 

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
+from dataclasses import replace
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from enum import Enum
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
 
-from colbert_qdrant import ColbertCollection, CollectionConfig, Document, MuveraConfig
-from tests.unit.points.test_values import ID, PAIRS, Kind, Modern, Status, Text, Uuid, Whole
+from colbert_qdrant import (
+    ColbertCollection,
+    ColbertQdrantWarning,
+    CollectionConfig,
+    ConfigurationError,
+    Document,
+    InvalidDocumentError,
+    MuveraConfig,
+)
+from colbert_qdrant._support.values import plain
+from tests.unit.support.test_values import ID, PAIRS, Kind, Modern, Status, Text, Uuid, Whole
 
 if TYPE_CHECKING:
+    from colbert_qdrant.config import PayloadIndex
     from colbert_qdrant.engines import Client
     from tests.contract.conftest import Engine
     from tests.encoders import WordEncoder
@@ -102,3 +121,117 @@ def test_a_payload_comes_back_as_it_was_stored(engine: Engine, client: Client, e
     with ColbertCollection.create(engine.name, client=client, encoder=encoder, config=CONFIG) as docs:
         docs.upsert([Document("a", "river", payload)])
         assert repr(sorted(docs.get("a")[0].payload.items())) == repr(sorted(payload.items()))
+
+
+class Dated(Enum):
+    DAY = date(2024, 6, 1)
+
+
+EAST = timezone(timedelta(hours=5, minutes=30))
+MADE: list[tuple[Any, Any, tuple[PayloadIndex, ...]]] = [
+    (datetime(2024, 6, 1, 12, 30, 1, 5, EAST), "2024-06-01T12:30:01.000005+05:30", ("datetime", "keyword")),
+    (datetime(2024, 6, 1, 12, 30), "2024-06-01T12:30:00", ("datetime",)),
+    (datetime(2024, 6, 1, 12, tzinfo=timezone(timedelta(seconds=90))), "2024-06-01T11:58:30+00:00", ("datetime",)),
+    (datetime(2024, 10, 27, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"), fold=1), "2024-10-27T02:30:00+01:00", ()),
+    (date(1, 1, 1), "0001-01-01", ("datetime",)),
+    (np.datetime64("2024-06-01T12:30:00.000000000"), "2024-06-01T12:30:00", ("datetime",)),
+    (np.datetime64("2024-06-01"), "2024-06-01", ()),
+    (ID, str(ID), ("uuid", "keyword")),
+    (Dated.DAY, "2024-06-01", ("datetime",)),
+    (Kind.A, "a", ("keyword",)),
+    (Decimal("19.99"), 19.99, ("float",)),
+    (Decimal("1E+3"), 1000, ("integer", "float")),
+    (Decimal("9007199254740993"), 2**53 + 1, ("integer",)),
+    (np.float32(0.1), 0.10000000149011612, ("float",)),
+]
+
+
+@pytest.mark.parametrize("position", [-1, 0, 1], ids=["no index", "index", "another index"])
+def test_a_value_is_found_by_itself(engine: Engine, client: Client, encoder: WordEncoder, position: int) -> None:
+    indexes = {f"key{n}": kinds[position] for n, (_, _, kinds) in enumerate(MADE) if position in range(len(kinds))}
+    odd, stored = ({f"key{n}": row[column] for n, row in enumerate(MADE)} for column in (0, 1))
+    config = replace(CONFIG, payload_indexes=indexes)
+    with ColbertCollection.create(engine.name, client=client, encoder=encoder, config=config) as docs:
+        lists = {key: [value] for key, value in odd.items()}
+        docs.upsert([Document(1, "river", odd), Document(2, "river", lists), Document(3, "river")])
+        assert repr(sorted(docs.get(1)[0].payload.items())) == repr(sorted(stored.items()))
+        assert docs.get(2)[0].payload == {key: [value] for key, value in stored.items()}
+        for key, value in odd.items():
+            text = isinstance(stored[key], str)
+            same: list[Any] = [value, [value], {"in": (value,)}, np.array([value], dtype=object)]
+            if not (text and isinstance(plain(value), str | UUID)):
+                same += [{"gte": value, "lte": value}, {"gte": stored[key], "lte": stored[key]}]
+                assert docs.count(where={key: {"gt": value}}) == docs.count(where={key: {"lt": value}}) == 0
+            for wanted in same:
+                assert docs.count(where={key: wanted}) == 2, (key, wanted)
+                assert docs.count(where={"$not": {key: wanted}}) == 1, (key, wanted)
+            assert {hit.id for hit in docs.search("river", where={key: value})} == {1, 2}
+        docs.delete(where=odd)
+        assert [each.id for each in docs.get([1, 2, 3])] == [3]
+
+
+def test_arrays_and_mappings_are_lists_and_dicts(engine: Engine, client: Client, encoder: WordEncoder) -> None:
+    payload = {
+        "matrix": np.arange(6).reshape(2, 3),
+        "number": np.array(0.5),
+        "flags": np.array([True, False]),
+        "texts": np.array(["a", "é"]),
+        "times": np.array(["2024-06-01", "NaT"], "datetime64[D]"),
+        "mixed": np.array([None, {"day": date(2024, 6, 1)}, [np.int8(1)], ID], dtype=object),
+        "inner": MappingProxyType({"point": (1, np.float64(2))}),
+        "counts": Counter("aab"),
+    }
+    with ColbertCollection.create(engine.name, client=client, encoder=encoder, config=CONFIG) as docs:
+        with pytest.warns(ColbertQdrantWarning, match=r"document 'a' has NaN under payload key 'times\[1\]'"):
+            docs.upsert([Document("a", "river", payload)])
+        assert docs.get("a")[0].payload == {
+            "matrix": [[0, 1, 2], [3, 4, 5]],
+            "number": 0.5,
+            "flags": [True, False],
+            "texts": ["a", "é"],
+            "times": ["2024-06-01", None],
+            "mixed": [None, {"day": "2024-06-01"}, [1], str(ID)],
+            "inner": {"point": [1, 2.0]},
+            "counts": {"a": 2, "b": 1},
+        }
+        assert docs.count(where={"matrix[]": 4}) == docs.count(where={"mixed[].day": date(2024, 6, 1)}) == 1
+
+
+@pytest.mark.parametrize(
+    "nan", [float("nan"), np.float32("nan"), np.datetime64("NaT"), Decimal("nan"), np.array([np.nan])]
+)
+@pytest.mark.parametrize("scheme", ["uuid5", "native"])
+def test_nan_is_no_value_as_is_said_once(
+    engine: Engine, client: Client, encoder: WordEncoder, nan: Any, scheme: Any
+) -> None:
+    config = replace(CONFIG, id_scheme=scheme, payload_indexes={"key.price": "float"})
+    with ColbertCollection.create(engine.name, client=client, encoder=encoder, config=config) as docs:
+        with warnings.catch_warnings(record=True, action="always") as told:
+            docs.upsert([Document(1, "river", {"key": {"price": nan}})])
+            docs.ingest([Document(2, "river", {"key": {"price": nan}}), Document(3, "river", {"key": {"price": 0.5}})])
+        [warning] = told
+        assert warning.category is ColbertQdrantWarning
+        assert "document 1 has NaN under payload key 'key.price" in str(warning.message)
+        assert warning.filename == __file__
+        assert [hit.id for hit in docs.search("river", where={"key.price": 0.5})] == [3]
+        assert docs.count(where={"key.price": {"gte": -1e300}}) == 1
+        assert repr(docs.get(1)[0].payload["key"]) in ("{'price': None}", "{'price': [None]}")
+        with pytest.raises(ConfigurationError, match=r"'key\.price' cannot equal nan"):
+            docs.delete(where={"key.price": float("nan")})
+
+
+def test_what_cannot_be_stored_is_refused_before_anything_is_written(
+    engine: Engine, client: Client, encoder: WordEncoder
+) -> None:
+    with ColbertCollection.create(engine.name, client=client, encoder=encoder, config=CONFIG) as docs:
+        with pytest.raises(InvalidDocumentError, match=r"^document 2: payload key 'key' is inf"):
+            docs.upsert([Document(1, "river"), Document(2, "river", {"key": float("inf")})])
+        assert docs.count() == 0
+        report = docs.ingest([Document(1, "river"), Document(2, "river", {"key": {1}})], on_error="skip")
+        assert (report.documents, report.rejected[0].id) == (1, 2)
+
+
+@pytest.mark.parametrize("key", [True, 1.5, -1, 2**64, ID, date(2024, 6, 1), ["a"], object()])
+def test_a_shard_key_that_is_none_is_refused(client: Client, encoder: WordEncoder, key: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"shard_key must be a string or a whole number.* use str\(…\)"):
+        ColbertCollection.create("docs", client=client, encoder=encoder, config=CONFIG, shard_key=key)

@@ -14,6 +14,7 @@ from qdrant_client import models
 
 from colbert_qdrant import ConfigurationError
 from colbert_qdrant.search.filters import combine_filters, to_filter
+from tests.unit.support.test_values import Moment
 
 DAY = dt.date(2024, 6, 1)
 NOON = dt.datetime(2024, 6, 1, 12)
@@ -137,7 +138,7 @@ for _ in range(100_000):
     DEEP = [DEEP]
 LOOP: dict[str, Any] = {}
 LOOP["$and"] = [LOOP]
-NO_TIME = "use finite numbers, or else dates and times"
+NO_TIME = r"use finite numbers \(int, float\), or else dates and times"
 
 
 @pytest.mark.parametrize(
@@ -163,7 +164,14 @@ NO_TIME = "use finite numbers, or else dates and times"
         ({"k": {"not_in": None}}, "'k' needs a list"),
         ({"k": {"ne": ["en"]}}, r"'k' cannot be compared with \['en'\], of type list"),
         ({"k": [["en"]]}, r"'k' cannot be compared with \['en'\], of type list: use a string, a number"),
-        ({"k": Decimal(1)}, r"'k' cannot be compared with Decimal\('1'\), of type Decimal"),
+        (
+            {"k": Decimal(1) / 3},
+            r"'k' cannot be compared with Decimal\('0.3.*, of type Decimal: use a string, a number",
+        ),
+        ({"k": {"lt": Decimal(1) / 3}}, rf"'k' cannot be compared with Decimal\('0.3.*{NO_TIME}"),
+        ({"k": {"lt": Moment(2024, 6, 1)}}, "'k' cannot be compared with Moment.* times of at most microseconds"),
+        ({"k": Moment(2024, 6, 1)}, "'k' cannot be compared with Moment"),
+        ({"k": np.datetime64("2024")}, "of type datetime64: use .* a date or a datetime"),
         ({"k": np.timedelta64(1, "s")}, r"'k' cannot be compared with np\.timedelta64\(1,'s'\), of type timedelta64"),
         ({"k": b"x"}, "of type bytes"),
         ({"k": float("nan")}, "'k' cannot equal nan: no engine stores it; use a finite number, or None for no value"),

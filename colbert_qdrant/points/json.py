@@ -1,0 +1,88 @@
+"""Writes payloads as JSON values: of the values that JSON lacks, those whose meaning is plain."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import PurePath
+from reprlib import repr as short
+from typing import Any, Final
+from uuid import UUID
+
+import numpy as np
+
+from colbert_qdrant._support.values import in_utc, plain
+from colbert_qdrant.points.exact import lossy_key
+
+
+def to_json(values: Any) -> Any:
+    """Return values as they are read back; the round trip makes every engine store the same, as tuples become lists.
+
+    UUIDs, dates and times become strings. NaN and infinity, which JSON has not, stay what they are.
+
+    Raises:
+        TypeError: A value has no plain meaning in JSON, or the key of an object is no string.
+        UnicodeEncodeError: A text is not valid Unicode.
+        ValueError: A list or object is inside itself, or a time is none in UTC.
+        RecursionError: Lists and objects are too many inside each other.
+    """
+    made: list[Any] = []
+
+    def default(value: Any) -> Any:
+        known = _known(value)
+        if isinstance(known, dict | list | tuple):
+            made.append(known)
+        return known
+
+    text = json.dumps(values, ensure_ascii=False, default=default).encode()
+    problem = next(filter(None, map(lossy_key, made)), None)
+    if problem:
+        raise TypeError(problem)
+    return json.loads(text)
+
+
+def _known(value: Any) -> Any:
+    """Return what `json` knows in the place of a value that it does not."""
+    known = plain(value)
+    if isinstance(known, UUID):
+        return str(known)
+    if isinstance(known, datetime):
+        return _written(known)
+    if isinstance(known, date):
+        return known.isoformat()
+    if isinstance(known, Mapping) and not isinstance(known, dict):
+        return dict(known)
+    if known is value:
+        remedy = next((remedy for kind, remedy in _REMEDIES.items() if isinstance(value, kind)), _REMEDY)
+        raise TypeError(f"{short(value)} is a {type(value).__name__}, which JSON has not: {remedy}")
+    return known
+
+
+def _written(instant: datetime) -> str:
+    """Return a time as engines read it, who take one without a zone for UTC: ISO 8601 with its offset."""
+    if getattr(instant, "nanosecond", 0):
+        raise TypeError(f"{instant} has nanoseconds, and engines compare microseconds: round it, or use a string")
+    try:
+        utc, offset = in_utc(instant), instant.utcoffset() or timedelta()
+    except (OverflowError, NotImplementedError) as error:
+        raise ValueError(f"the time {instant!r} is none in UTC: use another, or a string") from error
+    return (utc if offset % timedelta(minutes=1) else instant).isoformat()
+
+
+_REMEDY: Final = "use strings, numbers, booleans, None, lists and dicts, dates, times, UUIDs and enums"
+_REMEDIES: Final[dict[type | tuple[type, ...], str]] = {
+    (bytes, bytearray, memoryview): "use .decode() for a text, or base64.b64encode(…).decode()",
+    (set, frozenset): "use a list, as sorted(…)",
+    time: "use .isoformat()",
+    timedelta: "use .total_seconds()",
+    Fraction: "use float(…) or str(…)",
+    np.longdouble: "use float(…)",
+    np.datetime64: "use days or times of at most microseconds, as .astype('datetime64[us]') makes them",
+    Decimal: "a number has at most 17 digits there; use str(…), or float(…) to round it",
+    PurePath: "use str(…)",
+    complex: "use a list of two numbers",
+}
+"""Instructions for types whose meaning is not plain."""

@@ -1,0 +1,95 @@
+"""The payload of a document has what is read back, or the document is refused."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from colbert_qdrant import CollectionConfig, Document, InvalidDocumentError
+from colbert_qdrant.points.convert import check_document
+from tests.unit.support.test_values import Moment
+
+EAST = timezone(timedelta(hours=5, minutes=30))
+REFUSED: list[tuple[Any, str]] = [
+    (float("inf"), "'key' is inf, and JSON has no such number: use None, a finite number or a string"),
+    (-np.float32("inf"), "'key' is -inf"),
+    (Decimal("-Infinity"), "'key' is -inf"),
+    ([1, {"a": float("inf")}], r"'key\[1\].a' is inf"),
+    (Decimal("0.12345678901234567890"), r"a Decimal, which JSON has not: .* use str\(…\), or float\(…\)"),
+    (Decimal(10) ** 30, "whole numbers have 64 bits"),
+    (Fraction(1, 3), r"Fraction\(1, 3\) is a Fraction, which JSON has not: use float\(…\) or str\(…\)"),
+    (np.longdouble(0.5), r"a longdouble, which JSON has not: use float\(…\)"),
+    (np.datetime64("2024-06-01T12:00:00.123456789"), "a datetime64, which JSON has not: .* microseconds"),
+    (Moment(2024, 6, 1), "has nanoseconds, and engines compare microseconds"),
+    (np.datetime64("2024"), "a datetime64, which JSON has not"),
+    (time(12, 30), r"use \.isoformat\(\)"),
+    (timedelta(seconds=1), r"use \.total_seconds\(\)"),
+    (b"river", r"use \.decode\(\)"),
+    ({"a", "b"}, r"use a list, as sorted\(…\)"),
+    (1j, "use a list of two numbers"),
+    (Path("a"), r"use str\(…\)"),
+    (object(), "use strings, numbers, booleans, None, lists and dicts"),
+    (np.zeros(2, "i4,i4"), r"an? ndarray, which JSON has not"),
+    (datetime(1, 1, 1, tzinfo=EAST), "is none in UTC"),
+    (
+        datetime(2024, 1, 1, tzinfo=tzinfo()),  # type: ignore[abstract]
+        "is none in UTC",
+    ),
+    (np.array([{1: 2}], dtype=object), "payload key 1 is a int: use a string, as '1'"),
+    ({"a": {None: 2}}, "payload key None under 'key.a' is a NoneType: use a string, as 'None'"),
+    ([], "Circular reference"),
+]
+REFUSED[-1][0].append(REFUSED[-1][0])
+
+
+@pytest.mark.parametrize(("value", "remedy"), REFUSED, ids=lambda each: type(each).__name__)
+def test_a_value_whose_meaning_is_not_plain_is_refused(value: Any, remedy: str) -> None:
+    for config in (CollectionConfig(), CollectionConfig(id_scheme="native")):
+        with pytest.raises(InvalidDocumentError, match=f"^document 2: (?s:.*){remedy}"):
+            check_document(Document(2, "river", {"key": value}), config)
+
+
+def test_a_payload_of_too_many_levels_is_refused() -> None:
+    value: Any = []
+    for _ in range(10**5):
+        value = [value]
+    with pytest.raises(InvalidDocumentError, match=r"^document 2: the payload has more than 64 lists"):
+        check_document(Document(2, "river", {"key": value}), CollectionConfig())
+
+
+NANS: list[tuple[Any, str, Any]] = [
+    (float("nan"), "key", None),
+    (np.float32("nan"), "key", None),
+    (np.datetime64("NaT"), "key", None),
+    (Decimal("sNaN"), "key", None),
+    ([1.5, {"a b": np.nan}], 'key[1]."a b"', [1.5, {"a b": None}]),
+    (np.array([[1, np.nan]]), "key[0][1]", [[1.0, None]]),
+    (np.array([date(2024, 6, 1), np.nan], dtype=object), "key[1]", ["2024-06-01", None]),
+]
+
+
+@pytest.mark.parametrize(("value", "key", "stored"), NANS, ids=lambda each: type(each).__name__)
+def test_nan_becomes_null_and_its_key_is_named(value: Any, key: str, stored: Any) -> None:
+    payload, nan = check_document(Document(2, "river", {"key": value, "other": 1.5}), CollectionConfig())
+    assert (payload["key"], payload["other"], nan) == (stored, 1.5, key)
+
+
+def test_a_time_keeps_its_zone_and_its_digits() -> None:
+    times = {
+        datetime(2024, 6, 1, 12, tzinfo=UTC): "2024-06-01T12:00:00+00:00",
+        datetime(2024, 6, 1, 12, 0, 0, 5): "2024-06-01T12:00:00.000005",
+        datetime(2024, 6, 1, 12, tzinfo=EAST): "2024-06-01T12:00:00+05:30",
+        datetime(2024, 6, 1, 12, tzinfo=timezone(-timedelta(minutes=1, seconds=1))): "2024-06-01T12:01:01+00:00",
+        date(2024, 6, 1): "2024-06-01",
+    }
+    payload, nan = check_document(Document(2, "river", {"key": [*times]}), CollectionConfig())
+    assert (payload["key"], nan) == ([*times.values()], None)
+    for made, text in times.items():
+        if isinstance(made, datetime):
+            assert datetime.fromisoformat(text) == made
