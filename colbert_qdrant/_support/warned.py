@@ -42,12 +42,22 @@ class Warned:
     def of_truncated_documents(self, collection: str, ids: Sequence[Any], *, among: int) -> None:
         """Warn if documents of a collection were truncated: those with some ids, of so many that were encoded."""
         if ids:
-            shown = ", ".join(map(repr, ids[:_SHOWN])) + (", …" if len(ids) > _SHOWN else "")
             self.once(
                 "truncated documents",
-                f"collection {collection!r}: {len(ids):,} of {among:,} documents ({shown}) are longer than the "
+                f"collection {collection!r}: {len(ids):,} of {among:,} documents ({_some(ids)}) are longer than the "
                 "encoder takes, so searches do not know their ends. Raise the encoder's document_length, have it split "
                 "them (long_documents='split'), or shorten them. This is said once; reports count all.",
+            )
+
+    def of_unsplit_documents(self, collection: str, ids: Sequence[Any], *, among: int, language: str) -> None:
+        """Warn if BM25 does not split texts: those of documents with some ids, of so many that were encoded."""
+        if ids:
+            self.once(
+                "unsplit documents",
+                f"collection {collection!r}: {len(ids):,} of {among:,} documents ({_some(ids)}) are of languages "
+                f"without spaces between words, and Bm25Config(language={language!r}) does not split them: BM25 finds "
+                "hardly any of their words. Create the collection with the language 'chinese', 'japanese' or 'thai'; "
+                "Qdrant splits no others. This is said once.",
             )
 
     def of_truncated_queries(self, collection: str, tokens: TokenEmbeddings) -> None:
@@ -67,6 +77,10 @@ class Warned:
             f"collection {collection!r}: document {id!r} has NaN under payload key {key!r}, and null is stored in its "
             "place, which no value equals: use None where there is no value. This is said once.",
         )
+
+
+def _some(ids: Sequence[Any]) -> str:
+    return ", ".join(map(repr, ids[:_SHOWN])) + (", …" if len(ids) > _SHOWN else "")
 
 
 def warn(message: str) -> None:

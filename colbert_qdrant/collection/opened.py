@@ -299,16 +299,25 @@ class OpenCollection:
         self.limits = await self.read_limits()
         return self.limits.upsert_batch
 
-    async def require_indexes(self, words: frozenset[str], compared: frozenset[tuple[str, str]]) -> None:
+    async def require_indexes(self, words: frozenset[tuple[str, bool]], compared: frozenset[tuple[str, str]]) -> None:
         """Raise unless words can be looked for under payload keys, and numbers and times compared.
 
         Raises:
-            ConfigurationError: The server needs an index of words, and a key has none; or one has an index of times
-                and is compared with numbers, or the other way round.
+            ConfigurationError: An index of words is needed, and a key has none; or one has an index of times and is
+                compared with numbers, or the other way round.
+            CapabilityError: The engine does not find words that have no spaces between them.
         """
         await self.allowed(lambda limits: limits.check_compared(compared, self.config.indexes))
-        if words and not (await self.engine.capabilities()).has("unindexed_words"):
-            await self.allowed(lambda limits: limits.check_words(words))
+        keys, unspaced = frozenset(key for key, _ in words), frozenset(key for key, is_so in words if is_so)
+        capabilities = await self.engine.capabilities()
+        if unspaced:
+            what = "'match' in a where with words of a language without spaces"
+            capabilities.require(
+                "payload_indexes", what=what, remedy="store the words in a list, and compare with 'in'"
+            )
+            await self.allowed(lambda limits: limits.check_unspaced(unspaced))
+        if keys and not capabilities.has("unindexed_words"):
+            await self.allowed(lambda limits: limits.check_words(keys))
 
     def encode_queries(
         self, queries: Sequence[str] | TokenEmbeddings, options: CheckedOptions

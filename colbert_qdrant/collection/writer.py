@@ -122,6 +122,11 @@ class DocumentWriter:
         collection.warned.of_truncated_documents(
             collection.name, [row.document.id for row in rows.values() if row.truncated], among=len(rows)
         )
+        if config.bm25 is not None:
+            unsplit = [row.document.id for row in rows.values() if not config.bm25.splits(row.document.text)]
+            collection.warned.of_unsplit_documents(
+                collection.name, unsplit, among=len(rows), language=config.bm25.language
+            )
         points = [
             make_point(row.document.id, row.payload, tokens=row.tokens, fde=row.fde, further=row.further, config=config)
             for row in rows.values()

@@ -7,8 +7,10 @@ from typing import Any, Final, Literal, get_args
 
 from qdrant_client import models
 
+from colbert_qdrant._support.scripts import NEVER_SPLIT, is_unspaced
 from colbert_qdrant.config.checks import require_bool, require_int, require_number, require_one_of
 from colbert_qdrant.config.fde import MAX_DENSE_DIM
+from colbert_qdrant.errors import ConfigurationError
 
 _NOT_STEMMED: Final = ("thai",)
 """Languages of the multilingual tokenizer that the stemmers and stop words do not know."""
@@ -30,7 +32,7 @@ class Bm25Config:
     Args:
         language: The language whose stop words and word endings are left out: ``"english"``, ``"german"``, … (those of
             the Snowball stemmers). ``"chinese"``, ``"japanese"`` and ``"thai"``, which are written without spaces, are
-            split into words by Qdrant's multilingual tokenizer.
+            split into words by Qdrant's multilingual tokenizer, and an index of type ``"text"`` does the same then.
         k: Term saturation: the larger, the more it counts that a word comes once more.
         b: Length normalisation: how much long documents lose, from 0 to 1.
         avg_len: Words of an average document. Qdrant does not find it out by itself.
@@ -47,17 +49,30 @@ class Bm25Config:
     ascii_folding: bool = False
 
     def __post_init__(self) -> None:
-        require_one_of("language", self.language, _LANGUAGES)
+        if not isinstance(self.language, str) or self.language not in _LANGUAGES:
+            raise ConfigurationError(
+                f"language={self.language!r}: use one of {', '.join(map(repr, _LANGUAGES))}; for another language "
+                "bring sparse vectors of its words in the place of bm25, sparse={'words': SparseConfig(idf=True)}"
+            )
         require_number("k", self.k, minimum=0)
         require_number("b", self.b, minimum=0, maximum=1)
         require_number("avg_len", self.avg_len, minimum=1)
         require_bool("ascii_folding", self.ascii_folding)
 
     @property
+    def unspaced(self) -> bool:
+        """Tells whether texts are split as those of languages without spaces between words."""
+        return self.language in _WITHOUT_SPACES
+
+    def splits(self, text: str) -> bool:
+        """Tells whether the words of a text are found in it."""
+        return not is_unspaced(text) or (self.unspaced and NEVER_SPLIT.search(text) is None)
+
+    @property
     def options(self) -> dict[str, Any]:
         """The options of Qdrant's model, as servers take them."""
         of_language: dict[str, Any] = {} if self.language in _NOT_STEMMED else {"language": self.language}
-        if self.language in _WITHOUT_SPACES:
+        if self.unspaced:
             of_language["tokenizer"] = "multilingual"
         numbers = {"k": self.k, "b": self.b, "avg_len": self.avg_len}
         return {**of_language, **numbers, "ascii_folding": self.ascii_folding}

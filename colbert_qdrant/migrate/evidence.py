@@ -6,11 +6,10 @@ import re
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
+from colbert_qdrant._support.scripts import UNSPACED
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-_UNSPACED: Final = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
-"""A letter of Thai, Lao, Burmese, Khmer, Japanese or Chinese, which write no spaces between words."""
 
 _FILE: Final = re.compile(
     r"[^\n]*\.(pdf|docx?|odt|rtf|pptx?|xlsx?|csv|txt|md|rst|html?|xml|json|eml|epub|png|jpe?g)", re.I
@@ -24,7 +23,7 @@ _SHOWN: Final = 60
 
 def is_text(text: str) -> bool:
     """Tell whether something can be a text: more than one word, and no name of a file."""
-    spaced = len(text.split(maxsplit=1)) > 1 or _UNSPACED.search(text) is not None
+    spaced = len(text.split(maxsplit=1)) > 1 or UNSPACED.search(text) is not None
     return spaced and _FILE.fullmatch(text.strip()) is None
 
 

@@ -161,6 +161,10 @@ def index_arguments(config: CollectionConfig, capabilities: Capabilities) -> lis
             schema = models.UuidIndexParams(type=models.UuidIndexType.UUID, is_tenant=True)
         elif key == config.tenant_field:
             schema = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True)
+        elif kind == "text" and config.bm25 is not None and config.bm25.unspaced:
+            schema = models.TextIndexParams(
+                type=models.TextIndexType.TEXT, tokenizer=models.TokenizerType.MULTILINGUAL, lowercase=True
+            )
         found.append({"field_name": key, "field_schema": schema})
     return found
 

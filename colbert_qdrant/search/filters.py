@@ -11,6 +11,7 @@ from uuid import UUID
 
 from qdrant_client import models
 
+from colbert_qdrant._support.scripts import NEVER_SPLIT, UNSPACED
 from colbert_qdrant._support.values import plain
 from colbert_qdrant.config.names import require_path, same_path
 from colbert_qdrant.errors import ConfigurationError
@@ -40,7 +41,8 @@ hold; where a key has several values, one that fits is enough.
     hold where there is no value.
   - ``exists`` says whether there is a value.
   - ``match`` takes the words that a text has to contain, in any order and case. Servers before 1.20 need an index of
-    type ``"text"`` for the key: without one they would look for a part of the text, so that is an error.
+    type ``"text"`` for the key: without one they would look for a part of the text, so that is an error. Words of
+    Chinese, Japanese and Thai need an index with the multilingual tokenizer, which local mode lacks.
 - ``{"$or": [where, where]}``, ``{"$and": [where, where]}``, ``{"$not": where}``.
 
 For all else, as places, or several tests of the same element of an array, there is ``filter=``. What is in that means
@@ -96,15 +98,17 @@ def holds_of_everything(filter: models.Filter) -> bool:
     )
 
 
-def word_keys(where: Where | None) -> frozenset[str]:
-    """Return the payload keys whose texts a valid `Where` looks for words in."""
-    found: set[str] = set()
+def word_keys(where: Where | None) -> frozenset[tuple[str, bool]]:
+    """Return the payload keys whose texts a valid `Where` looks for words in; with ``True`` they have no spaces."""
+    found: set[tuple[str, bool]] = set()
     for key, value in (where or {}).items():
         name = plain(key)
         if name in _LOGIC:
             found.update(*map(word_keys, [value] if name == "$not" else value))
-        elif isinstance(value, Mapping) and "match" in map(plain, value):
-            found.add(same_path(name))
+            continue
+        tests = {plain(test): operand for test, operand in value.items()} if isinstance(value, Mapping) else {}
+        if "match" in tests:
+            found.add((same_path(name), UNSPACED.search(tests["match"]) is not None))
     return frozenset(found)
 
 
@@ -225,6 +229,12 @@ def _exists(key: str, wanted: Any) -> models.Condition:
 def _words(key: str, text: Any) -> models.Condition:
     if not isinstance(text, str) or not text.strip():
         raise _wrong(key, f"'match' needs a text that is not empty, got {short(text)}")
+    if NEVER_SPLIT.search(text):
+        raise _wrong(
+            key,
+            "'match' looks for words, and Qdrant splits none of Lao, Burmese or Khmer: store the words in a list, and "
+            "compare with 'in'",
+        )
     return models.FieldCondition(key=key, match=models.MatchText(text=_text(key, text)))
 
 

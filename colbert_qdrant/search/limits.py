@@ -52,6 +52,7 @@ class Limits:
         conditional_writes: Whether every write may have two conditions on payload keys without an index.
         indexed: Payload keys with an index.
         texts: Payload keys with an index of words.
+        unspaced: Those whose index splits texts without spaces between words.
         ordered: Payload keys with an index of ``"numbers"`` or of ``"times"``, and which of them.
     """
 
@@ -70,6 +71,7 @@ class Limits:
     conditional_writes: bool = True
     indexed: frozenset[str] = field(default=frozenset())
     texts: frozenset[str] = field(default=frozenset())
+    unspaced: frozenset[str] = field(default=frozenset())
     ordered: frozenset[tuple[str, str]] = field(default=frozenset())
 
     @classmethod
@@ -78,9 +80,14 @@ class Limits:
         strict = info.config.strict_mode_config
         kinds = {same_path(key): index.data_type for key, index in info.payload_schema.items()}
         texts = frozenset(key for key, kind in kinds.items() if kind == models.PayloadSchemaType.TEXT)
+        unspaced = frozenset(
+            same_path(key)
+            for key, index in info.payload_schema.items()
+            if getattr(index.params, "tokenizer", None) == models.TokenizerType.MULTILINGUAL
+        )
         ordered = frozenset((key, _ORDERED[kind]) for key, kind in kinds.items() if kind in _ORDERED)
         if strict is None or not strict.enabled:
-            return cls(texts=texts, ordered=ordered)
+            return cls(texts=texts, unspaced=unspaced, ordered=ordered)
         vectors: Any = strict.multivector_config or {}
         rows = vectors.get(token_vector)
         sparse = [(name, each.max_length) for name, each in (strict.sparse_config or {}).items()]
@@ -102,6 +109,7 @@ class Limits:
             and (strict.filter_max_conditions is None or strict.filter_max_conditions >= 2),
             indexed=frozenset(kinds),
             texts=texts,
+            unspaced=unspaced,
             ordered=ordered,
         )
 
@@ -217,6 +225,21 @@ class Limits:
                 f"without one it looks for a part of the text. Create it with client.create_payload_index(name, "
                 f"{missing[0]!r}, models.PayloadSchemaType.TEXT), or a collection with "
                 f"CollectionConfig(payload_indexes={{{missing[0]!r}: 'text'}})"
+            )
+
+    def check_unspaced(self, keys: frozenset[str]) -> None:
+        """Raise if words without spaces between them are looked for under keys whose index does not split such texts.
+
+        Raises:
+            ConfigurationError: A key has no such index; the error names the first one.
+        """
+        missing = sorted(keys - self.unspaced)
+        if missing:
+            raise ConfigurationError(
+                f"where: {missing[0]!r} 'match' looks for words of a language without spaces, and only an index with "
+                "the multilingual tokenizer finds such words: create it with client.create_payload_index(name, "
+                f"{missing[0]!r}, models.TextIndexParams(type='text', tokenizer='multilingual', lowercase=True)), in "
+                "the place of any other of the key"
             )
 
     def check_compared(self, keys: frozenset[tuple[str, str]], indexes: Mapping[str, str]) -> None:

@@ -116,7 +116,8 @@ class CheckedOptions:
 
     Args:
         limits: The limits of the server, see `within`.
-        words: Payload keys whose texts ``where`` looks for words in; what is given is added to.
+        words: Payload keys whose texts ``where`` looks for words in, and whether these have no spaces between them;
+            what is given is added to.
         compared: Payload keys that ``where`` compares with numbers or times; what is given is added to.
 
     Raises:
@@ -139,7 +140,7 @@ class CheckedOptions:
     vectors: Mapping[str, Any] | None = None
     timings: bool = False
     limits: Limits = field(default_factory=Limits)
-    words: frozenset[str] = frozenset()
+    words: frozenset[tuple[str, bool]] = frozenset()
     compared: frozenset[tuple[str, str]] = frozenset()
 
     def __post_init__(self, where: Where | None) -> None:

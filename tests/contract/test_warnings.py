@@ -98,6 +98,38 @@ def test_texts_and_queries_of_an_attached_collection(docs: ColbertCollection, cl
     assert "1 of 1 documents ('one two three four f…') are longer" in documents
 
 
+UNSPLIT = {"Chinese": "渡轮离开港口", "Japanese": "船が港を出る", "Thai": "เรือออกจากท่า", "mixed": "iPhone发布会在北京"}
+
+
+@pytest.mark.parametrize(
+    ("language", "texts", "warned"),
+    [
+        ("english", UNSPLIT, True),
+        ("hebrew", {"Khmer": "សាឡាងចាកចេញ"}, True),
+        ("chinese", UNSPLIT, False),
+        ("thai", UNSPLIT, False),
+        ("japanese", {"Burmese": "ဖယ်ရီသည်ဆိပ်ကမ်း", "Lao": "ເຮືອອອກຈາກທ່າ"}, True),
+        (
+            "english",
+            {"Korean": "페리는 항구를 떠난다", "Hebrew": "המעבורת עוזבת", "quoted": "the ferry called 渡"},
+            False,
+        ),
+    ],
+)
+def test_texts_that_bm25_does_not_split(
+    client: Client, engine: Engine, language: str, texts: dict[str, str], *, warned: bool
+) -> None:
+    config = CollectionConfig(fde=SMALL.fde, bm25=Bm25Config(language=language))
+    docs = ColbertCollection.create(engine.name, client=client, encoder=WordEncoder(), config=config)
+    with recording() as messages:
+        for _ in range(2):
+            docs.upsert([Document("plain", "one"), *(Document(*each) for each in texts.items())])
+    assert len(messages) == warned
+    for message in messages:
+        assert f"{len(texts)} of {len(texts) + 1} documents ('{next(iter(texts))}'" in message
+        assert f"Bm25Config(language='{language}') does not split them" in message
+
+
 def test_a_fit_to_few_documents(client: Client, engine: Engine) -> None:
     config = CollectionConfig(fde=LemurConfig(dim=16, hidden=16, epochs=0))
     docs = ColbertCollection.create(engine.name, client=client, encoder=WordEncoder(), config=config)

@@ -9,6 +9,8 @@ import pytest
 from qdrant_client import QdrantClient, models
 
 from colbert_qdrant import (
+    Bm25Config,
+    CapabilityError,
     ColbertCollection,
     CollectionConfig,
     ConfigurationError,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.config import PayloadIndex
     from tests.faults.server import FaultyServer
 
+SMALL: Final = MuveraConfig(k_sim=2, dim_proj=4, r_reps=2)
 DOCUMENTS: Final = [
     Document(1, "river bridge", {"title": "low"}),
     Document(2, "Bridge of stone", {"title": "high"}),
@@ -34,7 +37,7 @@ DOCUMENTS: Final = [
 
 
 def filled(client: Any, **indexes: PayloadIndex) -> ColbertCollection:
-    config = CollectionConfig(fde=MuveraConfig(k_sim=2, dim_proj=4, r_reps=2), payload_indexes=indexes)
+    config = CollectionConfig(fde=SMALL, payload_indexes=indexes)
     docs = ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=config)
     docs.upsert(DOCUMENTS)
     return docs
@@ -126,3 +129,53 @@ def test_servers_that_need_no_index_are_asked_as_it_is(server: FaultyServer, cli
     asked = len(server.texts)
     docs.count(where={"text": {"match": "bridge"}})
     assert len(server.texts) == asked + 1
+
+
+UNSPACED: Final = {
+    "Chinese": ("渡轮中午离开港口。", ["港口", "渡轮"]),
+    "Japanese": ("フェリーは正午に港を出ます。", ["フェリー", "正午"]),
+    "Thai": ("เรือข้ามฟากออกจากท่าเรือตอนเที่ยง", ["ท่าเรือ"]),
+    "mixed": ("iPhone15发布会在北京", ["北京", "iphone15"]),
+}
+
+
+@pytest.mark.parametrize("script", UNSPACED)
+def test_words_without_spaces_are_found_by_an_index_that_splits_them(
+    of_1_19: QdrantClient, tmp_path: Path, script: str
+) -> None:
+    text, words = UNSPACED[script]
+    with EdgeClient(tmp_path / "edge") as edge:
+        for client in (of_1_19, edge):
+            docs = filled(client, text="text")
+            docs.upsert([Document(9, text)])
+            with pytest.raises(ConfigurationError, match=r"where: 'text' 'match' .* tokenizer='multilingual'"):
+                docs.delete(where={"$not": {"text": {"match": words[0]}}})
+            schema = models.TextIndexParams(type="text", tokenizer="multilingual", lowercase=True)  # type: ignore[arg-type]
+            client.create_payload_index("docs", "text", schema)
+            for word in words:
+                assert docs.count(where={"text": {"match": word}}) == 1
+                assert [hit.id for hit in docs.search("bridge", where={"text": {"match": word}})] == [9]
+
+
+@pytest.mark.parametrize("language", ["chinese", "japanese", "thai"])
+def test_an_index_of_words_splits_what_bm25_does(of_1_19: QdrantClient, tmp_path: Path, language: str) -> None:
+    text, words = UNSPACED[language.capitalize()]
+    config = CollectionConfig(fde=SMALL, payload_indexes={"text": "text"}, bm25=Bm25Config(language=language))
+    with EdgeClient(tmp_path / "edge") as edge:
+        for client in (of_1_19, edge):
+            docs = ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=config)
+            docs.upsert([Document(9, text), Document(1, "river bridge")])
+            assert docs.count(where={"text": {"match": words[0]}}) == 1
+            assert docs.count(where={"text": {"match": "Bridge"}}) == 1
+
+
+def test_words_that_nothing_finds() -> None:
+    docs = filled(QdrantClient(":memory:"))
+    with pytest.raises(
+        CapabilityError, match=r"words of a language without spaces needs a Qdrant server, .* with 'in'"
+    ):
+        docs.count(where={"text": {"match": "港口"}})
+    for words in ("កំពង់ផែ", "ທ່າເຮືອ", "ဆိပ်ကမ်း", "ferry ဆိပ်ကမ်း"):
+        with pytest.raises(ConfigurationError, match="'match' looks for words, and Qdrant splits none of Lao"):
+            docs.count(where={"text": {"match": words}})
+    assert docs.count(where={"text": {"match": "항구"}}) == 0
