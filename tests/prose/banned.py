@@ -85,3 +85,5 @@ BANNED: Final[dict[str, str]] = {
 }
 PATTERNS: Final = {re.compile(pattern, re.IGNORECASE): remedy for pattern, remedy in BANNED.items()}
 LONGEST: Final = 25
+CONDITION: Final = re.compile(r"(?:If|When|Unless|As)\b")
+"""How an entry of a `Raises:` section begins."""

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tests.prose.banned import LONGEST, PATTERNS
+from tests.prose.banned import CONDITION, LONGEST, PATTERNS
 from tests.prose.sentences import of_file
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ def problems(path: Path) -> Iterator[str]:
         for pattern, remedy in PATTERNS.items():
             if found := pattern.search(sentence.text):
                 yield f"{sentence.line}: {found[0]!r}: {remedy}: {sentence.text}"
+        if sentence.kind == "raises" and not CONDITION.match(sentence.text):
+            yield f"{sentence.line}: no condition: `If …`, `When …` or `Unless …`: {sentence.text}"
         if sentence.words > LONGEST:
             yield f"{sentence.line}: {sentence.words} words: {sentence.text}"
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-Kind = Literal["prose", "message"]
+Kind = Literal["prose", "message", "raises"]
 
 _ABBREVIATIONS: Final = re.compile(r"\b(e\.g|i\.e|etc|vs|cf|no|approx|St|Dr)\.", re.IGNORECASE)
 _END: Final = re.compile(r"(?<=[.!?])[\"')\]*]*\s+(?=[\"'(\[*`]*[A-Z0-9`<])")
@@ -94,16 +94,20 @@ def of_python(source: str) -> Iterator[Sentence]:
 
 def _of_docstring(text: str, line: int) -> Iterator[Sentence]:
     block: list[str] = []
-    start, example, fence = line, False, False
+    start, example, fence, raises = line, False, False, False
+    kind: Kind = "prose"
     for number, row in enumerate([*text.splitlines(), ""], line):
         if row.lstrip().startswith("```"):
             fence = not fence
             continue
         example = row.lstrip().startswith(">>>") or (example and bool(row.strip()))
-        if not row.strip() or example or fence or _SECTION.match(row) or _ITEM.match(row) or _ENTRY.match(row):
-            yield from _split(block, start, "prose")
-            block = []
-        if not example and not fence and row.strip() and not _SECTION.match(row):
+        entry = bool(_ENTRY.match(row))
+        if not row.strip() or example or fence or entry or _SECTION.match(row) or _ITEM.match(row):
+            yield from _split(block, start, kind)
+            block, kind = [], "raises" if raises and entry else "prose"
+        if _SECTION.match(row):
+            raises = row.strip() == "Raises:"
+        elif not example and not fence and row.strip():
             start = number if not block else start
             block.append(_ITEM.sub("", _ENTRY.sub("", row)))
 
@@ -151,4 +155,5 @@ def _split(lines: list[str], start: int, kind: Kind) -> Iterator[Sentence]:
             parts = sentence.split(": ") if kind == "message" else [sentence]
             for part in parts:
                 yield Sentence(line=start + offset, text=" ".join(part.split()), kind=kind)
+            kind = "prose" if kind == "raises" else kind
         position = end
