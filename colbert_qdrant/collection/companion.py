@@ -232,7 +232,7 @@ class Companion:
         if digest(data) != wanted:
             raise ArtefactError(
                 f"the fitted encoding in collection {self.name!r} is not whole (its SHA-256 is not {wanted}): restore "
-                f"{self.name!r} from a snapshot; the stored encodings are worthless without it"
+                f"{self.name!r} from a snapshot, or fit anew with fit(refit=True)"
             )
         return data
 

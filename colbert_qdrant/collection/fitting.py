@@ -9,8 +9,9 @@ from qdrant_client import models
 
 from colbert_qdrant._support.progress import reporting
 from colbert_qdrant.collection import artefacts
+from colbert_qdrant.collection.having import has_encoding, has_tokens, lacks_encoding
 from colbert_qdrant.collection.metadata import documents_only, require_writable
-from colbert_qdrant.collection.opened import WRITE_SECONDS, has_tokens, lacks_encoding
+from colbert_qdrant.collection.opened import WRITE_SECONDS
 from colbert_qdrant.collection.spans import query_spans, token_spans
 from colbert_qdrant.collection.stored import StoredDocuments
 from colbert_qdrant.errors import (
@@ -49,6 +50,9 @@ class Fitter:
     Killed after that, the next write finds the artefact that is there, the old one or the new one, and does steps 2 and
     3 with it. Whether the key allows all of this is found out before anything is trained or taken away.
 
+    Where the old artefact is lost, what is left of it is deleted before the declaration is taken back: no encoding goes
+    with it. A fit that finds no artefact takes all encodings back before its own is the collection's.
+
     Args:
         collection: The open collection.
     """
@@ -65,7 +69,7 @@ class Fitter:
             last: Whether an ingest ends here: then it is time, however few documents there are.
         """
         collection, config = self._collection, self._collection.config
-        if collection.complete or not config.fde.needs_fit:
+        if collection.complete or not config.fde.needs_fit or collection.lost is not None:
             return False
         if collection.fde is not None:
             return True
@@ -87,6 +91,7 @@ class Fitter:
 
         Raises:
             ConfigurationError: The encoding needs no fit, nothing is stored, or ``config`` cannot be the collection's.
+            ArtefactError: What was fitted is lost, and this is no refit; or no token vectors are stored to fit it to.
         """
         async with self._collection.fitting:
             await self._begin(refit=refit)
@@ -102,12 +107,15 @@ class Fitter:
         except ArtefactError:
             if not refit:
                 raise
+        if self._collection.lost is not None and not refit:
+            raise ArtefactError(self._collection.lost)
 
     async def _fit(
         self, config: FdeConfig | None, *, refit: bool, device: str, progress: bool | ProgressReporter
     ) -> None:
-        self._collection.limits = await self._collection.read_limits()
-        own = self._collection.config.fde
+        collection = self._collection
+        collection.limits = await collection.read_limits()
+        own = collection.config.fde
         if not own.needs_fit:
             raise ConfigurationError(
                 f"collection {self._name!r} has an encoding that needs no fit: create one with "
@@ -118,11 +126,26 @@ class Fitter:
                 f"a config is for fit(refit=True), and has to be of an encoding that is fitted and has dim={own.dim}, "
                 f"which collection {self._name!r} was created with: for others create a new collection"
             )
-        if self._collection.fde is None or refit:
+        if collection.fde is None or refit:
             await self._rehearse()
+            if collection.lost is not None and not await collection.has_any(has_tokens(collection.config)):
+                await self._forget_lost()
+                return
+            stale = refit or await collection.has_any(has_encoding(collection.config))
             fitted = await self._fitted(config or own, device=device, progress=progress)
-            await self._publish(fitted, refit=refit)
+            await self._publish(fitted, refit=refit, stale=stale)
         await self._fill(progress=progress)
+
+    async def _forget_lost(self) -> None:
+        """Take a lost fit back where there is nothing to fit to; the next ingest fits anew."""
+        if await self._collection.has_any(has_encoding(self._collection.config)):
+            raise ArtefactError(
+                f"collection {self._name!r} has encodings, but neither what they were fitted with nor token vectors to "
+                f"fit to: restore {await artefacts.location(self._engine, self._name)} from a backup or snapshot, or "
+                "ingest the documents again and call repair()"
+            )
+        await artefacts.forget(self._engine, self._name)
+        await self._collection.declare(None, self._collection.config)
 
     async def _rehearse(self) -> None:
         """Do what a fit needs to be allowed to do, with nothing changed, before it trains."""
@@ -157,18 +180,21 @@ class Fitter:
             queries = await compute(self._learn_from, texts, documents, config.seed)
         return await compute(fit_encoder, config, documents, query_tokens=queries, device=device, progress=progress)
 
-    async def _publish(self, fitted: Fitted, *, refit: bool) -> None:
+    async def _publish(self, fitted: Fitted, *, refit: bool, stale: bool) -> None:
+        """Store what was fitted with the collection; what is ``stale`` are encodings that are there already."""
         collection, compute = self._collection, self._engine.runtime.compute
         data = await compute(fitted.to_bytes)
         await compute(encoder_from_bytes, data)  # a fit that went wrong is to fail before anything is changed
         await collection.notice()  # training takes long
+        if collection.lost is not None:
+            await artefacts.forget(self._engine, self._name)
         kept = await artefacts.publish(
             self._engine,
             self._name,
             data,
             encoder=collection.tokens_of,
             replace=refit,
-            before=self._take_back if refit else None,
+            before=self._take_back if stale else None,
         )
         await collection.adopt(kept)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from colbert_qdrant._support.warned import warn
 from colbert_qdrant.config.names import same_path
+from colbert_qdrant.errors import RequestError
 from colbert_qdrant.points.schema import index_arguments
 
 if TYPE_CHECKING:
@@ -29,6 +31,17 @@ async def make_indexes(engine: Engine, collection: str, indexes: Sequence[dict[s
     """Create payload indexes, one after the other."""
     for index in indexes:
         await engine.create_payload_index(collection, **index)
+
+
+async def make_missing_indexes(engine: Engine, collection: str, missing: Sequence[dict[str, Any]]) -> None:
+    """Make the indexes that a `create` which died did not come to; a collection can be used without them."""
+    try:
+        await make_indexes(engine, collection, missing)
+    except RequestError as error:
+        warn(
+            f"collection {collection!r} lacks the payload indexes {names_of(missing)}, and they could not be made: "
+            f"{error}. Open it with a key that may write to it, and call repair()"
+        )
 
 
 def names_of(indexes: Sequence[dict[str, Any]]) -> str:

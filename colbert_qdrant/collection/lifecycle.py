@@ -41,10 +41,11 @@ class Stored(NamedTuple):
 
     Attributes:
         config: Its settings.
-        fde: Its encoding; ``None`` while that has to be fitted.
+        fde: Its encoding; ``None`` while that has to be fitted, and if it is lost.
         limits: The limits of the server.
         fingerprint: Its fingerprint.
         missing_indexes: The arguments of ``create_payload_index`` for each index that it lacks.
+        lost: Says that the encoding was fitted and cannot be read any more, and the remedy; ``None`` if that is not so.
     """
 
     config: CollectionConfig
@@ -52,6 +53,7 @@ class Stored(NamedTuple):
     limits: Limits
     fingerprint: Fingerprint
     missing_indexes: Sequence[dict[str, Any]] = ()
+    lost: str | None = None
 
 
 async def create(name: str, *, engine: Engine, encoder: LateInteractionEncoder, config: CollectionConfig) -> Stored:
@@ -113,7 +115,7 @@ async def open(
         CollectionNotFoundError: There is no such collection.
         SchemaMismatchError: Its vectors are laid out in another way, or it is not one of this library's.
         FingerprintMismatchError: It was built with another encoder or other settings.
-        ArtefactError: It was fitted, but what was fitted is missing or altered.
+        ArtefactError: It was fitted by another version.
     """
     if not await engine.collection_exists(name):
         raise CollectionNotFoundError(f"there is no collection {name!r}: create it with ColbertCollection.create")
@@ -132,16 +134,18 @@ async def open(
     _check_shard_key(engine, settings, name)
     wanted = config or settings
     compute = engine.runtime.compute
-    fde = await compute(make_encoder, wanted.fde, token_dim=encoder.dim)
+    fde, lost = await compute(make_encoder, wanted.fde, token_dim=encoder.dim), None
     if settings.fde.needs_fit and wanted.fde == settings.fde and encoder.dim == stored.token_dim:
-        fde = await _fitted(engine, name, stored)
+        fde, lost = await fitted(engine, name, stored)
     tokens_of = await compute(encoder.fingerprint)
     actual = await compute(fingerprint_of, wanted, encoder, fde, tokens_of=tokens_of)
+    if lost is not None:
+        actual = actual.with_fit_of(stored)
     stored.require_equal(actual, collection=name)
     if config is not None:
         settings = replace(settings, payload_indexes={**settings.payload_indexes, **config.payload_indexes})
     limits, missing = Limits.of(info, settings.token_vector), await missing_indexes(engine, settings, info)
-    return Stored(settings, fde, limits, stored, missing)
+    return Stored(settings, fde, limits, stored, missing, lost)
 
 
 async def _first_fingerprint(
@@ -213,10 +217,31 @@ def describe(
     return {"config": config.fde.to_dict(), "version": version_of(config.fde), "token_dim": encoder.dim}
 
 
-async def _fitted(engine: Engine, name: str, stored: Fingerprint) -> FixedDimensionalEncoder | None:
-    if stored.canary is None:
-        return None
-    wanted = str(stored.fde.get("digest"))[:64]
+async def fitted(engine: Engine, name: str, stored: Fingerprint) -> tuple[FixedDimensionalEncoder | None, str | None]:
+    """Read the encoding that a collection was fitted with.
+
+    Returns:
+        The encoding; ``None`` if it is not fitted, or lost. The second value then says so, and the remedy.
+
+    Raises:
+        ArtefactError: It was fitted by another version.
+    """
+    if stored.fitted_digest is None:
+        return None, None
+    try:
+        data = await read_artefact(engine, name, wanted=stored.fitted_digest)
+    except ArtefactError as error:
+        return None, str(error)
+    return await engine.runtime.compute(encoder_from_bytes, data), None
+
+
+async def read_artefact(engine: Engine, name: str, *, wanted: str) -> bytes:
+    """Read the artefact with a SHA-256 that a collection was fitted with.
+
+    Raises:
+        ArtefactError: It is missing, or altered.
+    """
+    problem = "is not whole"
     try:
         data = await artefacts.fetch(engine, name, wanted=wanted)
     except AuthenticationError as error:
@@ -227,14 +252,17 @@ async def _fitted(engine: Engine, name: str, stored: Fingerprint) -> FixedDimens
             collection=error.collection,
             attempts=error.attempts,
         ) from error
-    if data is None or digest(data) != wanted:
-        problem = "is missing" if data is None else f"was altered: its SHA-256 is {digest(data)}"
-        raise ArtefactError(
-            f"collection {name!r} was fitted, but its fitted encoding (SHA-256 {wanted}) {problem}. Restore "
-            f"{await artefacts.location(engine, name)} from a backup or snapshot: the stored encodings are worthless "
-            "without it"
-        )
-    return await engine.runtime.compute(encoder_from_bytes, data)
+    except ArtefactError:
+        pass
+    else:
+        if data is not None and digest(data) == wanted:
+            return data
+        problem = "is missing" if data is None else "was altered"
+    raise ArtefactError(
+        f"collection {name!r} was fitted, but its fitted encoding (SHA-256 {wanted}) {problem}, so searches run exact "
+        "MaxSim, which is slow. Call repair(), which fits it again to the stored token vectors, or restore "
+        f"{await artefacts.location(engine, name)} from a backup or snapshot and open the collection again."
+    )
 
 
 def fingerprint_of(

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 
 from qdrant_client import models
 
-from colbert_qdrant._support.warned import Warned, warn
+from colbert_qdrant._support.warned import Warned
 from colbert_qdrant.collection import artefacts, lifecycle
-from colbert_qdrant.collection.indexes import make_indexes, names_of
+from colbert_qdrant.collection.having import lacks_encoding
+from colbert_qdrant.collection.indexes import make_missing_indexes
 from colbert_qdrant.collection.metadata import count_documents, documents_only, read_current_fingerprint
 from colbert_qdrant.collection.scroll import scroll_points
 from colbert_qdrant.collection.shards import Shards
@@ -28,7 +29,6 @@ from colbert_qdrant.errors import (
     AuthenticationError,
     CollectionExistsError,
     CollectionNotFoundError,
-    RequestError,
 )
 from colbert_qdrant.fde import encoder_from_bytes
 from colbert_qdrant.search.execute import keep_to_limits
@@ -72,6 +72,7 @@ class OpenCollection:
         complete: Whether every point has an encoding, as far as is known.
         fitting: Held while a fit runs.
         is_fitting: Whether one runs, and changes the encoding step by step.
+        lost: Says that the encoding was fitted and cannot be read any more, and the remedy; ``None`` if that is not so.
         shards: Its shards.
         warned: The warnings that were given about it.
     """
@@ -86,13 +87,12 @@ class OpenCollection:
         further: FurtherVectors,
     ) -> None:
         """See `make`, which also finds out whether every point has its encoding."""
-        self.config, self.fde, self.limits, self._fingerprint, _ = stored
+        self._use(stored)
         self.name = name
         self.engine = engine
         self.encoder = encoder
         self.further = further
-        self.shards = Shards(name, engine, self.config)
-        self.complete = False
+        self.shards = Shards(name, engine, stored.config)
         self._unencoded_writes = 0
         self.warned = Warned()
         self.fitting = engine.runtime.lock()
@@ -133,9 +133,9 @@ class OpenCollection:
                 await lifecycle.finish(name, engine=engine, encoder=encoder, config=settings)
             stored = await lifecycle.open(name, engine=engine, encoder=encoder, config=config)
             further = await compute(FurtherVectors, stored.config, encoders, await engine.capabilities())
-            await _make_missing_indexes(engine, name, stored.missing_indexes)
+            await make_missing_indexes(engine, name, stored.missing_indexes)
         collection = cls(stored, name=name, engine=engine, encoder=encoder, further=further)
-        await collection._set(stored.fde)
+        await collection._take(stored)
         return collection
 
     async def refresh(self) -> None:
@@ -145,7 +145,9 @@ class OpenCollection:
             FingerprintMismatchError: The name stands for another collection by now.
         """
         await self.notice()
-        if self.fde is None and self.config.fde.needs_fit:
+        if self.lost is not None:
+            await self._read()  # it may have been restored
+        elif self.fde is None and self.config.fde.needs_fit:
             try:
                 data = await artefacts.fetch(self.engine, self.name, encoder=self.tokens_of)
             except AuthenticationError:
@@ -186,10 +188,7 @@ class OpenCollection:
             if self.is_fitting or not self.config.fde.needs_fit:
                 return
         if stored is None or stored.fde != opened.fde:
-            self.config, fde, self.limits, self._fingerprint, _ = await lifecycle.open(
-                self.name, engine=self.engine, encoder=self.encoder, config=None if stored else self.config
-            )
-            await self._set(fde)
+            await self._read(config=None if stored else self.config)
         elif self.fde is not None and not self.complete:
             await self.check_complete()
 
@@ -210,8 +209,8 @@ class OpenCollection:
 
     async def declare(self, fde: FixedDimensionalEncoder | None, config: CollectionConfig) -> None:
         """Write into the metadata which encoding the collection has; ``None`` for none."""
-        self.fde, self.complete = None, False  # until it is known to be written
-        self._fingerprint = await lifecycle.declare(
+        self._use(lifecycle.Stored(self.config, None, self.limits, self._fingerprint))  # until it is written
+        fingerprint = await lifecycle.declare(
             self.name,
             engine=self.engine,
             encoder=self.encoder,
@@ -219,8 +218,7 @@ class OpenCollection:
             fde=fde,
             tokens_of=self.tokens_of,
         )
-        self.config = config
-        await self._set(fde)
+        await self._take(lifecycle.Stored(config, fde, self.limits, fingerprint))
 
     @property
     def tokens_of(self) -> Mapping[str, Any]:
@@ -230,12 +228,13 @@ class OpenCollection:
     @property
     def fitted_digest(self) -> str | None:
         """The SHA-256 of the artefact of the encoding; ``None`` if it is not fitted, or needs no fit."""
-        found = self._fingerprint.fde.get("digest")
-        return found if isinstance(found, str) and self.config.fde.needs_fit else None
+        return self._fingerprint.fitted_digest
 
     async def check(self) -> None:
         """Compare the stored collection with this one; see `ColbertCollection.check`."""
-        await lifecycle.open(self.name, engine=self.engine, encoder=self.encoder, config=self.config)
+        stored = await lifecycle.open(self.name, engine=self.engine, encoder=self.encoder, config=self.config)
+        if self.lost is not None and stored.lost is None:
+            await self._take(stored)
 
     async def drop(self) -> None:
         """Delete the collection, and what was fitted to it."""
@@ -353,37 +352,26 @@ class OpenCollection:
         fde = self.fde  # a fit in another thread may take it away
         if fde is not None and self.complete:
             return list(fde.encode_queries(tokens))
-        self.warned.once(
-            "exact",
-            f"collection {self.name!r} is not fitted yet, or not all points have their encoding: searches run exact "
-            "MaxSim, which is slow; ingest documents or call fit(). This is said once.",
-        )
+        if self.lost is None:  # of which it was said already
+            self.warned.once(
+                "exact",
+                f"collection {self.name!r} is not fitted yet, or not all points have their encoding: searches run "
+                "exact MaxSim, which is slow; ingest documents or call fit(). This is said once.",
+            )
         return [None] * len(tokens)
 
-    async def _set(self, fde: FixedDimensionalEncoder | None) -> None:
-        self.fde, self.complete = fde, False
+    async def _read(self, *, config: CollectionConfig | None = None) -> None:
+        """Read the stored state again."""
+        await self._take(await lifecycle.open(self.name, engine=self.engine, encoder=self.encoder, config=config))
+
+    async def _take(self, stored: Stored) -> None:
+        """Use the stored state that was read."""
+        self._use(stored)
+        if self.lost is not None:
+            self.warned.once("lost artefact", self.lost)
         await self.check_complete()
 
-
-async def _make_missing_indexes(engine: Engine, name: str, missing: Sequence[dict[str, Any]]) -> None:
-    """Make the indexes that a `create` which died did not come to; a collection can be used without them."""
-    try:
-        await make_indexes(engine, name, missing)
-    except RequestError as error:
-        warn(
-            f"collection {name!r} lacks the payload indexes {names_of(missing)}, and they could not be made: {error}. "
-            "Open it with a key that may write to it, and call repair()"
-        )
-
-
-def has_tokens(config: CollectionConfig) -> models.Filter:
-    """A filter for the points that have token vectors."""
-    return models.Filter(must=[models.HasVectorCondition(has_vector=config.token_vector)])
-
-
-def lacks_encoding(config: CollectionConfig) -> models.Filter:
-    """A filter for the points that have token vectors and no encoding."""
-    return models.Filter(
-        must=has_tokens(config).must,
-        must_not=[models.HasVectorCondition(has_vector=config.fde_vector)],
-    )
+    def _use(self, stored: Stored) -> None:
+        self.complete = False  # until it is known
+        self.config, self.fde, self.limits = stored.config, stored.fde, stored.limits
+        self._fingerprint, self.lost = stored.fingerprint, stored.lost

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from colbert_qdrant.collection.aliases import real_name
 from colbert_qdrant.collection.artefacts import REMEMBERED, keeper_of, publish
-from colbert_qdrant.collection.companion import Companion
+from colbert_qdrant.collection.companion import Companion, digest
+from colbert_qdrant.collection.fitting import Fitter
 from colbert_qdrant.collection.indexes import make_indexes, missing_indexes, names_of
 from colbert_qdrant.collection.rows import require_on_error
 from colbert_qdrant.collection.without_tokens import (
@@ -16,6 +18,7 @@ from colbert_qdrant.collection.without_tokens import (
     say_without_tokens,
 )
 from colbert_qdrant.errors import InvalidDocumentError, RequestError
+from colbert_qdrant.fde import Fitted
 from colbert_qdrant.search.limits import Limits
 
 if TYPE_CHECKING:
@@ -100,9 +103,10 @@ async def _missing_indexes(collection: OpenCollection, info: models.CollectionIn
 
 
 async def _lost_artefact(collection: OpenCollection, _: models.CollectionInfo) -> Problem | None:
-    engine, wanted = collection.engine, collection.fitted_digest
-    data = None if wanted is None else REMEMBERED.get(wanted)
-    if wanted is None or data is None:  # opening it has read what is there, or failed
+    engine, wanted, lost = collection.engine, collection.fitted_digest, collection.lost
+    if lost is not None:
+        return Problem(sentence=lost, mend=partial(_refit, collection))
+    if wanted is None or (data := await _remembered(collection, wanted)) is None:
         return None
     keeper = await keeper_of(engine, collection.name, collection.tokens_of)
     try:
@@ -120,6 +124,21 @@ async def _lost_artefact(collection: OpenCollection, _: models.CollectionInfo) -
         f"open {collection.name!r}. Call repair()."
     )
     return Problem(sentence=sentence, mend=mend)
+
+
+async def _remembered(collection: OpenCollection, wanted: str) -> bytes | None:
+    """Return the artefact of a collection that this process has read, or that its encoder can be written to."""
+    data, fde = REMEMBERED.get(wanted), collection.fde
+    if data is None and isinstance(fde, Fitted):
+        data = await collection.engine.runtime.compute(fde.to_bytes)
+    return data if data is not None and digest(data) == wanted else None
+
+
+async def _refit(collection: OpenCollection, running: Repair) -> str:
+    await Fitter(collection).fit(refit=True, progress=running.progress)
+    if collection.fde is None:
+        return "The lost encoding was taken back: the next ingest fits one, since there is nothing to fit to yet."
+    return "The encoding was fitted to the stored token vectors, and all documents have it."
 
 
 async def _few_copies(collection: OpenCollection, info: models.CollectionInfo) -> Problem | None:
@@ -156,5 +175,6 @@ async def _without_tokens(collection: OpenCollection, info: models.CollectionInf
     return Problem(sentence=say_without_tokens(count, config), mend=mend) if count else None
 
 
-_FINDINGS: Final[tuple[Finding, ...]] = (_missing_indexes, _lost_artefact, _few_copies, _without_tokens)
-"""All that is looked for, without writing anything; what cannot be looked at is no problem."""
+_FINDINGS: Final[tuple[Finding, ...]] = (_missing_indexes, _without_tokens, _lost_artefact, _few_copies)
+"""All that is looked for, without writing anything; what cannot be looked at is no problem. They are mended in this
+order: an encoding is fitted to all that has tokens by then."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 from qdrant_client import models
 
-from colbert_qdrant.collection.opened import has_tokens
+from colbert_qdrant.collection.having import has_tokens
 from colbert_qdrant.collection.scroll import scroll_points
 from colbert_qdrant.errors import SchemaMismatchError
 from colbert_qdrant.points.convert import vectors_of

@@ -96,6 +96,9 @@ class ColbertCollection(Searches):
         Its name may come to mean another collection: an alias is switched, or it is deleted and made anew. Every write
         asks first, a search asks at most every 2 seconds: `FingerprintMismatchError` says to open it again.
 
+        A collection whose fitted encoding is lost or damaged opens with a warning: searches are exact until `repair`
+        fits it again.
+
         All parameters but these are as for `create`.
 
         Args:
@@ -109,7 +112,7 @@ class ColbertCollection(Searches):
             CollectionNotFoundError: There is no such collection.
             SchemaMismatchError: Its vectors are laid out in another way, or it is not one of this library's.
             FingerprintMismatchError: It was built with another encoder or other settings.
-            ArtefactError: It was fitted, but what was fitted is missing or altered.
+            ArtefactError: It was fitted by another version.
         """
         engine = blocking_engine(client, retry=retry, shard_key=shard_key)
         making = OpenCollection.make(
@@ -211,6 +214,7 @@ class ColbertCollection(Searches):
 
         Raises:
             ConfigurationError: The encoding needs no fit, there are no documents, or ``config`` has another ``dim``.
+            ArtefactError: What was fitted is lost, and ``refit`` is not given.
         """
         with telemetry.operation("fit", refit=refit):
             run_blocking(Fitter(self._open).fit(config=config, refit=refit, device=device, progress=progress))
@@ -268,6 +272,8 @@ class ColbertCollection(Searches):
 
     def repair(self, *, on_error: OnError = "skip", progress: bool | ProgressReporter = False) -> tuple[str, ...]:
         """Mend what `check` finds; what is interrupted goes on when it is called again.
+
+        A fitted encoding that is lost is fitted again, as by ``fit(refit=True)``: nobody else may write meanwhile.
 
         Args:
             on_error: What is done about documents that cannot be encoded, after all others are: ``"skip"`` names them

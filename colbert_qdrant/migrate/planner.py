@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from qdrant_client import models
 
-from colbert_qdrant.collection import artefacts
+from colbert_qdrant.collection.lifecycle import fitted
 from colbert_qdrant.collection.metadata import count_documents
 from colbert_qdrant.collection.without_tokens import count_without_tokens
 from colbert_qdrant.config.names import require_collection_name, require_stored_name
 from colbert_qdrant.encoders.base import require_encoder
-from colbert_qdrant.errors import AuthenticationError, ConfigurationError, MigrationError
-from colbert_qdrant.fde import encoder_from_bytes, make_encoder
+from colbert_qdrant.errors import ArtefactError, AuthenticationError, ConfigurationError, MigrationError
+from colbert_qdrant.fde import make_encoder
 from colbert_qdrant.migrate.costs import measure_costs
 from colbert_qdrant.migrate.decide import decide
 from colbert_qdrant.migrate.job import MigrationJob
@@ -61,6 +61,9 @@ async def plan_migration(
         return await _restore(source_engine, target_engine, begun.plan, options.encoder, options.text)
     sample = await read_sample(source_engine, source)
     plan, texts = await source_engine.runtime.compute(decide, source, target, sample.records, options)
+    fde, lost = await _make_fde(source_engine, plan, source)
+    if lost is not None:
+        raise ArtefactError(lost)
     job = MigrationJob(
         source_engine=source_engine,
         target_engine=target_engine,
@@ -68,7 +71,7 @@ async def plan_migration(
         plan=plan,
         texts=texts,
         encoder=options.encoder,
-        fde=await _make_fde(source_engine, plan),
+        fde=fde,
     )
     return await _try_out(job, sample, options)
 
@@ -173,14 +176,16 @@ async def _restore(
         )
     texts = TextSource("", text) if text is not None else None if plan.text is None else TextSource(plan.text)
     await _require_two(source_engine, plan)
+    source = await _find_source(source_engine, target_engine, plan)
+    fde, _ = await _make_fde(source_engine, plan, source)
     return MigrationJob(
         source_engine=source_engine,
         target_engine=target_engine,
-        source=await _find_source(source_engine, target_engine, plan),
+        source=source,
         plan=plan,
         texts=texts,
         encoder=encoder,
-        fde=await _make_fde(source_engine, plan),
+        fde=fde,
     )
 
 
@@ -215,13 +220,13 @@ async def _require_two(engine: Engine, plan: MigrationPlan) -> None:
         )
 
 
-async def _make_fde(engine: Engine, plan: MigrationPlan) -> FixedDimensionalEncoder | None:
-    """Make the encoding; ``None`` if it has to be fitted first."""
-    compute = engine.runtime.compute
-    if plan.encoding == "stored" and plan.config.fde.needs_fit:
-        data = await artefacts.fetch(engine, plan.source)
-        return None if data is None else await compute(encoder_from_bytes, data)
-    return await compute(make_encoder, plan.config.fde, token_dim=plan.token_dim)
+async def _make_fde(
+    engine: Engine, plan: MigrationPlan, source: Source
+) -> tuple[FixedDimensionalEncoder | None, str | None]:
+    """Make the encoding; ``None`` if it has to be fitted first, or is lost, which the second value then says."""
+    if plan.encoding != "stored" or not plan.config.fde.needs_fit:
+        return await engine.runtime.compute(make_encoder, plan.config.fde, token_dim=plan.token_dim), None
+    return (None, None) if source.fingerprint is None else await fitted(engine, source.name, source.fingerprint)
 
 
 def _require_same_options(plan: MigrationPlan, options: MigrationOptions) -> None:

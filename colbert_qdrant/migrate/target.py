@@ -10,7 +10,7 @@ from qdrant_client import models
 from colbert_qdrant._support.progress import reporting
 from colbert_qdrant.collection import artefacts, lifecycle
 from colbert_qdrant.collection.metadata import KEY as FINGERPRINT
-from colbert_qdrant.collection.metadata import to_metadata, write_metadata
+from colbert_qdrant.collection.metadata import read_current_fingerprint, to_metadata, write_metadata
 from colbert_qdrant.errors import CollectionExistsError, CollectionNotFoundError, MigrationError, RequestRefusedError
 from colbert_qdrant.migrate.contents import read_contents
 from colbert_qdrant.migrate.differences import require_no_own
@@ -217,9 +217,10 @@ async def _copy_artefact(job: MigrationJob) -> None:
     plan = job.plan
     if plan.encoding != "stored" or not plan.config.fde.needs_fit:
         return
-    data = await artefacts.fetch(job.source_engine, job.source.name)
-    if data is None:
+    stored = await read_current_fingerprint(job.source_engine, job.source.name)
+    if stored is None or stored.fitted_digest is None:
         return
+    data = await lifecycle.read_artefact(job.source_engine, job.source.name, wanted=stored.fitted_digest)
     if await artefacts.publish(job.target_engine, plan.target, data, encoder=plan.encoder) != data:
         raise MigrationError(
             f"collection {plan.source!r} was fitted anew since the migration to {plan.target!r} was begun: "

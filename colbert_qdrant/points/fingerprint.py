@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
@@ -21,6 +21,7 @@ FORMAT: Final = 1
 _UNFITTED: Final = "unfitted"
 _CANARY_NUMBERS: Final = 32
 _MAX_REPR: Final = 300
+_DIGEST_LENGTH: Final = 64
 _CANARY_LENGTHS: Final = (3, 5)
 _CANARY_TOLERANCE: Final = 1e-3
 """Relative. Matmuls differ between machines by some 1e-6; another hyperplane or projection changes everything."""
@@ -84,6 +85,16 @@ class Fingerprint:
     def token_dim(self) -> int:
         """Dimensions of the token vectors."""
         return int(self.fde["token_dim"])
+
+    @property
+    def fitted_digest(self) -> str | None:
+        """The SHA-256 of the artefact of the encoding; ``None`` if it is not fitted, or needs no fit."""
+        found = self.fde.get("digest")
+        return found[:_DIGEST_LENGTH] if isinstance(found, str) and self.canary is not None else None
+
+    def with_fit_of(self, other: Fingerprint) -> Self:
+        """Return the fingerprint with what a fit adds to another one, where that cannot be read any more."""
+        return replace(self, fde={**self.fde, "digest": other.fde.get("digest")}, canary=other.canary)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fingerprint as JSON values."""

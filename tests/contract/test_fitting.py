@@ -31,6 +31,7 @@ from colbert_qdrant import (
 from colbert_qdrant.capabilities import Capabilities
 from colbert_qdrant.collection import fitting, writer
 from colbert_qdrant.collection.artefacts import REMEMBERED
+from tests.contract.artefacts import cut_artefact
 from tests.encoders import WordEncoder, random_texts
 
 if TYPE_CHECKING:
@@ -616,67 +617,6 @@ def test_the_artefact_of_a_deleted_collection_is_not_taken_for_that_of_the_next(
     assert again.fde is None
     again.fit()
     assert_encoded(again, client, DOCUMENTS[:30])
-
-
-def lose_artefact(client: Client, engine: Engine) -> None:
-    if isinstance(client, EdgeClient):
-        next(engine.path.rglob("fde.safetensors")).unlink()
-    else:
-        client.delete_collection(f"{engine.name}__fde")
-
-
-def alter_artefact(client: Client, engine: Engine) -> None:
-    if isinstance(client, EdgeClient):
-        path = next(engine.path.rglob("fde.safetensors"))
-        data = bytearray(path.read_bytes())
-        data[-5] ^= 1
-        path.write_bytes(data)
-        return
-    name = f"{engine.name}__fde"
-    for point in stored_points(client, name):
-        if "data" in (point.payload or {}):
-            client.set_payload(name, {"data": "AAAA"}, points=[point.id])
-
-
-def cut_artefact(client: Client, engine: Engine) -> None:
-    if isinstance(client, EdgeClient):
-        path = next(engine.path.rglob("fde.safetensors"))
-        path.write_bytes(path.read_bytes()[:-1000])
-        return
-    name = f"{engine.name}__fde"
-    client.delete(name, [point.id for point in stored_points(client, name) if "data" in (point.payload or {})])
-
-
-@pytest.mark.parametrize("damage", [lose_artefact, alter_artefact, cut_artefact])
-def test_a_lost_or_altered_artefact_is_an_error(
-    fitted: ColbertCollection,
-    client: Client,
-    engine: Engine,
-    encoder: WordEncoder,
-    damage: Callable[[Client, Engine], None],
-) -> None:
-    damage(client, engine)
-    REMEMBERED.clear()  # as it is in another process
-    with pytest.raises(ArtefactError, match=engine.name) as caught:
-        ColbertCollection.open(engine.name, client=client, encoder=encoder)
-    assert "worthless without it" in str(caught.value)
-
-
-@pytest.mark.parametrize("damage", [lose_artefact, cut_artefact])
-def test_a_process_that_remembers_a_lost_artefact_writes_it_again(
-    fitted: ColbertCollection,
-    client: Client,
-    engine: Engine,
-    encoder: WordEncoder,
-    damage: Callable[[Client, Engine], None],
-) -> None:
-    damage(client, engine)
-    (sentence,) = fitted.check()
-    assert f"no other can open '{engine.name}'. Call repair()" in sentence
-    assert len(fitted.repair()) == 1
-    assert fitted.check() == ()
-    REMEMBERED.clear()
-    assert_searches_right(ColbertCollection.open(engine.name, client=client, encoder=encoder))
 
 
 def test_another_encoder_is_named_also_when_its_tokens_have_other_dimensions(
