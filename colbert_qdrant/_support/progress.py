@@ -112,7 +112,7 @@ class _Told:
     def _tell(self) -> None:
         raise NotImplementedError
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:  # what a notebook without HTML shows
         seconds = time.monotonic() - self._begun
         of = "" if self._total is None else f" of {self._total:,}"
         rate = f", {self._done / seconds:,.0f} documents/s" if self._done and seconds else ""
@@ -194,7 +194,15 @@ def reporting(progress: bool | ProgressReporter, *, label: str, total: int | Non
 def _shown(label: str) -> ProgressReporter:
     if _in_notebook():
         return _NotebookBar(label)
-    return _RichBar(label) if sys.stderr.isatty() else _Lines(label)
+    return _RichBar(label) if _in_terminal() else _Lines(label)
+
+
+def _in_terminal() -> bool:
+    """Tell whether standard error is a terminal; it may be closed, missing or anything that somebody writes to."""
+    try:
+        return bool(sys.stderr.isatty())
+    except (AttributeError, ValueError):
+        return False
 
 
 def _in_notebook() -> bool:

@@ -70,7 +70,7 @@ def fde_report(
         graph: Whether to build the graph, which needs the ``edge`` extra.
         quantization: The copy that the graph compares instead of the encodings; they are searched without rescoring.
         maxsim_scores: ``maxsim(queries, documents)`` if you have it already, as when several encodings are compared.
-        progress: ``True`` for a live bar where stderr is a terminal, or a reporter of your own.
+        progress: ``True`` for a live bar, or lines in the log where there is no terminal; or a reporter of your own.
 
     Raises:
         ConfigurationError: There are no documents or no queries, texts without an encoder, or a parameter is out of

@@ -175,8 +175,8 @@ class AsyncMigration(StaysHere):
         lack them, or have those of another text.
 
         Args:
-            progress: ``True`` for a live bar where stderr is a terminal; it needs the ``progress`` extra. An object of
-                your own is told of every acknowledged batch.
+            progress: ``True`` for a live bar in a terminal (needs the ``progress`` extra) or a notebook, and lines in
+                the log elsewhere; or an object of your own that is told of every acknowledged batch.
             points_per_second: Most points to write in a second, to leave the server something for its searches.
 
         Returns:

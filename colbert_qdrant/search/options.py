@@ -222,11 +222,17 @@ class CheckedOptions:
         chosen = self.prefetch
         if chosen is None:
             chosen = config.prefetch_vectors if self.mode == "hybrid" else (config.fde_vector,)
-            if self.mode == "hybrid" and len(chosen) == 1:
-                raise ConfigurationError(
-                    f"mode='hybrid' needs a vector beside {config.fde_vector!r}, and the collection has none: create "
-                    "one with CollectionConfig(bm25=Bm25Config()), dense=… or sparse=…, or use mode='two-stage'"
+        if self.mode == "hybrid" and set(chosen) == {config.fde_vector}:
+            others = " or ".join(map(repr, config.prefetch_vectors[1:]))
+            raise ConfigurationError(
+                f"mode='hybrid' needs a vector beside {config.fde_vector!r}, and the "
+                + (
+                    f"search prefetches by none: add {others} to prefetch="
+                    if others
+                    else "collection has none: create one with CollectionConfig(bm25=Bm25Config()), dense=… or sparse=…"
                 )
+                + ", or use mode='two-stage'"
+            )
         limits = chosen if isinstance(chosen, Mapping) else dict.fromkeys(chosen, self.first_stage_limit)
         for name, limit in limits.items():
             if name not in config.prefetch_vectors:

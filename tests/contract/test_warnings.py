@@ -173,6 +173,19 @@ def test_a_hybrid_search_needs_a_second_vector(docs: ColbertCollection, search: 
         search(docs)
 
 
+def test_a_hybrid_search_prefetches_by_a_second_vector(client: Client, engine: Engine) -> None:
+    config = CollectionConfig(fde=SMALL.fde, bm25=Bm25Config(), dense={"meaning": DenseConfig(dim=4)})
+    docs = ColbertCollection.create(engine.name, client=client, encoder=WordEncoder(), config=config)
+    docs.upsert([Document(1, "one")])
+    for prefetch in (["fde"], {"fde": 20}, ("fde",)):
+        with pytest.raises(
+            ConfigurationError, match=r"search prefetches by none: add 'bm25' or 'meaning' to prefetch="
+        ):
+            docs.search("one", mode="hybrid", prefetch=prefetch)
+        assert docs.search("one", prefetch=prefetch)
+    assert docs.search("one", mode="hybrid", prefetch=["bm25"])
+
+
 @pytest.mark.parametrize(
     "more",
     [{"bm25": Bm25Config()}, {"dense": {"meaning": DenseConfig(dim=4)}}, {"sparse": {"words": SparseConfig()}}],

@@ -71,3 +71,41 @@ def test_the_log_has_lines_where_there_is_no_terminal(
         ingest(progress=True)
     assert caplog.messages[0].startswith("ingest: 0 of 600 documents")
     assert caplog.messages[-1].startswith("ingest: 600 of 600 documents")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [("TERM", "dumb", "600/600"), ("TERM", "", "600/600"), ("NO_COLOR", "1", "600/600"), ("COLUMNS", "5", "i…")],
+)
+def test_a_terminal_of_any_kind_shows_it(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, expected: str
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv(variable, value)
+    ingest(progress=True)
+    assert expected in terminal.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["missing", "closed", "odd"])
+def test_a_program_without_a_standard_error_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    closed = io.StringIO()
+    closed.close()
+    found = {"missing": None, "closed": closed, "odd": SimpleNamespace(write=len)}
+    monkeypatch.setattr(sys, "stderr", found[kind])
+    with caplog.at_level(logging.INFO, "colbert_qdrant"):
+        ingest(progress=True)
+    assert caplog.messages[-1].startswith("ingest: 600 of 600 documents")
+
+
+def test_a_notebook_without_html_shows_a_line(notebook: Notebook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notebook, "update", lambda shown: notebook.pages.append(repr(shown)))
+    ingest(progress=True)
+    assert notebook.pages[-1].startswith("ingest: 600 of 600 documents, ")
