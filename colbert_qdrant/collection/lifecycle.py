@@ -23,7 +23,7 @@ from colbert_qdrant.errors import (
     SchemaMismatchError,
 )
 from colbert_qdrant.fde import encoder_from_bytes, make_encoder, version_of
-from colbert_qdrant.points.fingerprint import Fingerprint, canary_tokens
+from colbert_qdrant.points.fingerprint import Fingerprint, canary_tokens, fingerprint_of_encoder
 from colbert_qdrant.points.schema import check_schema, creation_arguments, index_arguments, require_for, require_names
 from colbert_qdrant.points.texts import text_source
 from colbert_qdrant.search.limits import Limits
@@ -137,7 +137,7 @@ async def open(
     fde, lost = await compute(make_encoder, wanted.fde, token_dim=encoder.dim), None
     if settings.fde.needs_fit and wanted.fde == settings.fde and encoder.dim == stored.token_dim:
         fde, lost = await fitted(engine, name, stored)
-    tokens_of = await compute(encoder.fingerprint)
+    tokens_of = await compute(fingerprint_of_encoder, encoder)
     actual = await compute(fingerprint_of, wanted, encoder, fde, tokens_of=tokens_of)
     if lost is not None:
         actual = actual.with_fit_of(stored)
@@ -153,7 +153,7 @@ async def _first_fingerprint(
 ) -> tuple[FixedDimensionalEncoder | None, Fingerprint]:
     """Return the encoding and the fingerprint of a collection that is new."""
     fde = await engine.runtime.compute(make_encoder, config.fde, token_dim=encoder.dim)
-    tokens_of = await engine.runtime.compute(encoder.fingerprint)
+    tokens_of = await engine.runtime.compute(fingerprint_of_encoder, encoder)
     return fde, await engine.runtime.compute(fingerprint_of, config, encoder, fde, tokens_of=tokens_of)
 
 

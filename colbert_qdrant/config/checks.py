@@ -8,6 +8,7 @@ from dataclasses import MISSING, fields
 from reprlib import repr as short
 from typing import TYPE_CHECKING, Any
 
+from colbert_qdrant._support.values import plain
 from colbert_qdrant.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -36,6 +37,20 @@ def without_defaults(cls: type[Any], values: Mapping[str, Any], *, among: Collec
         if each.name in among
     }
     return {key: value for key, value in values.items() if key not in defaults or value != defaults[key]}
+
+
+def keep_plain(settings: Any, *names: str) -> None:
+    """Put exact built-in values in the place of those that stand for them in frozen settings, see `plain`.
+
+    Args:
+        settings: The settings, a dataclass.
+        names: Which of them; by default all.
+    """
+    for name in names or [each.name for each in fields(settings)]:
+        value = getattr(settings, name)
+        mapping = isinstance(value, Mapping)
+        made = {plain(key): plain(inner) for key, inner in value.items()} if mapping else plain(value)
+        object.__setattr__(settings, name, made)
 
 
 def preset_size(name: str, sizes: Mapping[str, int]) -> int:

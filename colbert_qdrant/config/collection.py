@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self, get_args
 
 from colbert_qdrant.config.checks import (
+    keep_plain,
     require_instance,
     require_int,
     require_known_fields,
@@ -58,6 +59,7 @@ class HnswConfig:
     full_scan_threshold: int | None = None
 
     def __post_init__(self) -> None:
+        keep_plain(self)
         require_int("m", self.m, minimum=0)
         require_int("ef_construct", self.ef_construct, minimum=4)
         if self.full_scan_threshold is not None:
@@ -145,6 +147,7 @@ class CollectionConfig:
     token_distance: TokenDistance = "dot"
 
     def __post_init__(self) -> None:
+        keep_plain(self)
         if not isinstance(self.fde, tuple(FDE_CONFIGS.values())):
             names = " or a ".join(each.__name__ for each in FDE_CONFIGS.values())
             raise ConfigurationError(f"fde must be a {names}, got {self.fde!r}")

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Final, Literal, Protocol, Self, get_args
 
 from colbert_qdrant.config.checks import (
+    keep_plain,
     preset_size,
     require_bool,
     require_instance,
@@ -148,6 +149,7 @@ class MuveraConfig(_TaggedSettings):
     variant: MuveraVariant = "colbert-qdrant"
 
     def __post_init__(self) -> None:
+        keep_plain(self)
         require_int("k_sim", self.k_sim, minimum=0, maximum=12)
         require_int("dim_proj", self.dim_proj, minimum=1)
         require_int("r_reps", self.r_reps, minimum=1)
@@ -248,6 +250,7 @@ class LemurConfig(_TaggedSettings):
     seed: int = 42
 
     def __post_init__(self) -> None:
+        keep_plain(self)
         require_int("dim", self.dim, minimum=1, maximum=MAX_DENSE_DIM)
         require_int("hidden", self.hidden, minimum=1, maximum=2**17)
         require_int("epochs", self.epochs, minimum=0, maximum=10_000)

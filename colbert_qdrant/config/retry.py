@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from colbert_qdrant.config.checks import require_int, require_number
+from colbert_qdrant.config.checks import keep_plain, require_int, require_number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,7 @@ class RetryConfig:
     deadline: float = 180.0
 
     def __post_init__(self) -> None:
+        keep_plain(self)
         require_int("attempts", self.attempts, minimum=1)
         for name in ("first_wait", "longest_wait", "deadline"):
             require_number(name, getattr(self, name), minimum=0)

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, get_args
 from qdrant_client import models
 
 from colbert_qdrant._support.scripts import NEVER_SPLIT, is_unspaced
-from colbert_qdrant.config.checks import require_bool, require_int, require_number, require_one_of
+from colbert_qdrant.config.checks import keep_plain, require_bool, require_int, require_number, require_one_of
 from colbert_qdrant.config.fde import MAX_DENSE_DIM
 from colbert_qdrant.errors import ConfigurationError
 
@@ -49,6 +49,7 @@ class Bm25Config:
     ascii_folding: bool = False
 
     def __post_init__(self) -> None:
+        keep_plain(self)
         if not isinstance(self.language, str) or self.language not in _LANGUAGES:
             raise ConfigurationError(
                 f"language={self.language!r}: use one of {', '.join(map(repr, _LANGUAGES))}; for another language "
@@ -94,6 +95,7 @@ class DenseConfig:
     distance: Distance = "cosine"
 
     def __post_init__(self) -> None:
+        keep_plain(self)
         require_int("dim", self.dim, minimum=1, maximum=MAX_DENSE_DIM)
         require_one_of("distance", self.distance, get_args(Distance))
 
@@ -109,4 +111,5 @@ class SparseConfig:
     idf: bool = False
 
     def __post_init__(self) -> None:
+        keep_plain(self)
         require_bool("idf", self.idf)

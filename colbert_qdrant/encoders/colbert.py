@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from colbert_qdrant._support.values import plain
 from colbert_qdrant.config.checks import require_int, require_one_of
 from colbert_qdrant.encoders.base import check_texts
 from colbert_qdrant.encoders.cache import EmbeddingCache
@@ -20,7 +21,7 @@ from colbert_qdrant.encoders.checkpoint.loaded import Checkpoint
 from colbert_qdrant.encoders.checkpoint.spec import CheckpointSpec, Pooling, Side
 from colbert_qdrant.encoders.digests import json_digest, settings_digest, tokenizer_digest, weights_digest
 from colbert_qdrant.encoders.pooling import pool
-from colbert_qdrant.encoders.settings import check_encoder_settings, require_checkpoint
+from colbert_qdrant.encoders.settings import checked_encoder_settings, require_checkpoint
 from colbert_qdrant.encoders.spans import LongTexts, TokenSpan
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, InvalidQueryError
 from colbert_qdrant.tokens import TokenEmbeddings
@@ -77,6 +78,7 @@ class ColbertEncoder:
         from colbert_qdrant.encoders.tokenizing import SideTokenizer  # noqa: PLC0415
 
         require_checkpoint(checkpoint)
+        batch_size, long_documents = plain(batch_size), plain(long_documents)
         if batch_size is not None:
             require_int("batch_size", batch_size, minimum=1)
         require_one_of("long_documents", long_documents, ("truncate", "split"))
@@ -181,7 +183,7 @@ class ColbertEncoder:
             "cache": cache,
             "compile": compile,
         }
-        check_encoder_settings(settings)
+        settings = checked_encoder_settings(settings)
         files = open_checkpoint(
             name_or_path,
             revision=revision,

@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
+from colbert_qdrant._support.values import plain
 from colbert_qdrant.config.checks import require_int
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class DocumentCache:
     """
 
     def __init__(self, max_bytes: int) -> None:
+        max_bytes = plain(max_bytes)
         require_int("cache_documents", max_bytes, minimum=0)
         self._max_bytes = max_bytes
         self._bytes = 0

@@ -7,16 +7,18 @@ from os import PathLike
 from types import NoneType
 from typing import Any
 
+from colbert_qdrant._support.values import plain
 from colbert_qdrant.config.checks import require_bool, require_instance, require_int, require_number, require_one_of
 from colbert_qdrant.errors import ConfigurationError
 
 
-def check_encoder_settings(settings: Mapping[str, Any]) -> None:
-    """Raise unless all settings of a `ColbertEncoder` are of their types; their bounds are the checkpoint's.
+def checked_encoder_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a `ColbertEncoder`, whose types are right; their bounds are the checkpoint's.
 
     Raises:
         ConfigurationError: One is not; the message names it.
     """
+    settings = {name: plain(value) for name, value in settings.items()}
     require_instance("device", settings["device"], str, "the name of a device, as 'cuda'")
     for name in ("batch_size", "query_length", "document_length"):
         if settings[name] is not None:
@@ -31,6 +33,7 @@ def check_encoder_settings(settings: Mapping[str, Any]) -> None:
     require_one_of("long_documents", settings["long_documents"], ("truncate", "split"))
     require_instance("cache", settings["cache"], (str, PathLike, NoneType), "the path of a folder")
     require_bool("compile", settings["compile"])
+    return settings
 
 
 def require_checkpoint(checkpoint: object) -> None:

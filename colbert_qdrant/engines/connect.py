@@ -16,7 +16,7 @@ import httpx
 from qdrant_client import AsyncQdrantClient, QdrantClient
 
 from colbert_qdrant._support.secret import Secret
-from colbert_qdrant.config.checks import require_bool, require_int, require_number
+from colbert_qdrant.config.checks import keep_plain, require_bool, require_int, require_number
 from colbert_qdrant.engines.keys import TokenProvider, hide, is_async, token_provider
 from colbert_qdrant.engines.tls import grpc_credentials, rest_context
 from colbert_qdrant.engines.transport import bound
@@ -153,6 +153,7 @@ class ServerSettings:
     allow_insecure: bool
 
     def __post_init__(self) -> None:
+        keep_plain(self)
         require_bool("prefer_grpc", self.prefer_grpc)
         require_int("grpc_port", self.grpc_port, minimum=1, maximum=65_535)
         require_number("timeout", self.timeout, minimum=1)

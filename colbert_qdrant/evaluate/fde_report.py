@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from colbert_qdrant._support.progress import ProgressReporter, reporting
+from colbert_qdrant._support.values import plain
 from colbert_qdrant.config import CollectionConfig, FdeQuantization, HnswConfig
 from colbert_qdrant.config.checks import require_bool, require_instance, require_int
 from colbert_qdrant.encoders import LateInteractionEncoder
@@ -92,6 +93,7 @@ def fde_report(
         )
     if encoder is not None:
         require_encoder(encoder, "encode_queries", "encode_documents")
+    graph, candidates, depths = plain(graph), plain(candidates), _depths(depths)
     require_bool("graph", graph)
     limits = _search_limits(depths, candidates)
     if qrels is not None:
@@ -154,12 +156,18 @@ def _to_tokens(
     return encode(check_texts(texts, InvalidDocumentError))
 
 
-def _search_limits(depths: Sequence[int], candidates: int) -> list[int]:
-    """Return the numbers of encodings to look for, in one search each: a graph is searched the harder, the more."""
+def _depths(depths: Sequence[int]) -> list[int]:
+    depths = plain(depths)
     if not isinstance(depths, list | tuple | range) or not depths:
         raise ConfigurationError(f"depths={short(depths)}: recall needs a list of at least one depth")
-    for depth in depths:
+    found = [plain(depth) for depth in depths]
+    for depth in found:
         require_int("each of the depths", depth, minimum=1)
+    return found
+
+
+def _search_limits(depths: Sequence[int], candidates: int) -> list[int]:
+    """Return the numbers of encodings to look for, in one search each: a graph is searched the harder, the more."""
     require_int("candidates", candidates, minimum=1)
     if candidates < CUTOFF:
         raise ConfigurationError(f"candidates={candidates}: nDCG@{CUTOFF} needs at least {CUTOFF}")

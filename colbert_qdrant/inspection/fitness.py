@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from colbert_qdrant._support.values import plain
 from colbert_qdrant.config.checks import require_int
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.fde import MuveraEncoder
@@ -97,6 +98,7 @@ def muvera_fitness(queries: TokenEmbeddings, documents: TokenEmbeddings, *, seed
     """
     require_tokens("queries", queries)
     require_tokens("documents", documents)
+    seed = plain(seed)
     require_int("seed", seed, minimum=0, maximum=2**32 - 1)
     if not len(queries) or len(documents) < _MIN_DOCUMENTS:
         raise ConfigurationError(

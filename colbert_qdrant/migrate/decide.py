@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from qdrant_client import models
 
 from colbert_qdrant.config import CollectionConfig, DenseConfig, MuveraConfig, SparseConfig
-from colbert_qdrant.config.checks import require_bool, require_instance
+from colbert_qdrant.config.checks import keep_plain, require_bool, require_instance
 from colbert_qdrant.config.fde import FDE_CONFIGS
 from colbert_qdrant.config.names import require_path
 from colbert_qdrant.encoders.base import require_encoder
@@ -17,6 +17,7 @@ from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.migrate.adoption import find_encodings
 from colbert_qdrant.migrate.evidence import doubt_of
 from colbert_qdrant.migrate.plan import Costs, MigrationPlan, without_label
+from colbert_qdrant.points.fingerprint import fingerprint_of_encoder
 from colbert_qdrant.points.origins import origin_name
 from colbert_qdrant.points.schema import datatype_of, distance_of
 from colbert_qdrant.points.texts import TextSource
@@ -65,6 +66,7 @@ class MigrationOptions:
     allow_irreversible: bool = False
 
     def __post_init__(self) -> None:
+        keep_plain(self)
         if not isinstance(self.strategy, str) or self.strategy not in ("blue_green", "in_place"):
             raise ConfigurationError(f"unknown strategy {self.strategy!r}: use 'blue_green' or 'in_place'")
         if self.encoder is not None:
@@ -138,7 +140,7 @@ def _decide_own(source: Source, target: str, stored: Fingerprint, options: Migra
         )
     own, encoder = stored.config, options.encoder
     config = _merge_settings(own, options)
-    fingerprint = stored.encoder if encoder is None else encoder.fingerprint()
+    fingerprint = stored.encoder if encoder is None else fingerprint_of_encoder(encoder)
     is_other = without_label(fingerprint) != without_label(stored.encoder)
     encoded = options.reencode or (is_other and bool(stored.encoder))
     if encoded and encoder is None:
@@ -211,7 +213,7 @@ def _decide_foreign(
         config=_add_vectors(config, source, kept, text_key=common["text"]),
         tokens="encoded" if name is None else "stored",
         encoding="stored" if stored_fde else _new_encoding(config),
-        encoder={} if encoder is None else dict(encoder.fingerprint()),
+        encoder={} if encoder is None else fingerprint_of_encoder(encoder),
         token_dim=token_dim,
         kept=kept,
     )

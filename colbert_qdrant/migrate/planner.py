@@ -32,6 +32,7 @@ from colbert_qdrant.migrate.source import Source, read_source
 from colbert_qdrant.migrate.state import read_migration
 from colbert_qdrant.migrate.strict import risks_of_filter, risks_of_sizes
 from colbert_qdrant.migrate.target import is_blank
+from colbert_qdrant.points.fingerprint import fingerprint_of_encoder
 from colbert_qdrant.points.texts import TextSource
 from colbert_qdrant.search.limits import Limits
 
@@ -201,7 +202,7 @@ async def _find_source(source_engine: Engine, target_engine: Engine, plan: Migra
 async def _require_same_encoder(engine: Engine, plan: MigrationPlan, encoder: LateInteractionEncoder | None) -> None:
     if encoder is None or not plan.encoder:
         return
-    fingerprint = await engine.runtime.compute(encoder.fingerprint)
+    fingerprint = await engine.runtime.compute(fingerprint_of_encoder, encoder)
     if without_label(fingerprint) != without_label(plan.encoder):
         raise MigrationError(
             f"the migration to collection {plan.target!r} was begun with another encoder: give that one"

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import numpy as np
 
 from colbert_qdrant.config import CollectionConfig
-from colbert_qdrant.errors import FingerprintMismatchError, SchemaMismatchError
+from colbert_qdrant.errors import ConfigurationError, FingerprintMismatchError, SchemaMismatchError
+from colbert_qdrant.points.json import to_json
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
+
+    from colbert_qdrant.encoders import LateInteractionEncoder
 
 FORMAT: Final = 1
 _UNFITTED: Final = "unfitted"
@@ -178,6 +181,20 @@ class Fingerprint:
             *_remedies(differences),
         ]
         raise FingerprintMismatchError("\n".join(lines), differences)
+
+
+def fingerprint_of_encoder(encoder: LateInteractionEncoder) -> dict[str, Any]:
+    """Return an encoder's own fingerprint as it is read back.
+
+    Raises:
+        ConfigurationError: It has values that JSON cannot hold.
+    """
+    try:
+        return dict(to_json(dict(encoder.fingerprint())))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigurationError(
+            f"{type(encoder).__name__}.fingerprint() has to return a dict of JSON values: {error}"
+        ) from error
 
 
 def canary_tokens(dim: int) -> TokenEmbeddings:

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, TypeAlias, cast, overload, runtime_chec
 import numpy as np
 from numpy.typing import NDArray
 
+from colbert_qdrant._support.values import plain
 from colbert_qdrant.config.checks import require_bool, require_int
 from colbert_qdrant.encoders.base import LateInteractionEncoder, require_encoder, require_text
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, InvalidQueryError
@@ -49,6 +50,7 @@ class ColbertReranker:
 
     def __init__(self, encoder: LateInteractionEncoder, *, normalize: bool = False, device: str | None = None) -> None:
         require_encoder(encoder, "encode_queries", "encode_documents")
+        normalize = plain(normalize)
         require_bool("normalize", normalize)
         self.encoder = encoder
         self.normalize = normalize
@@ -79,7 +81,7 @@ class ColbertReranker:
             InvalidDocumentError: One of the texts is no text.
             ConfigurationError: ``texts`` is a single text, or ``limit`` is less than 1.
         """
-        limit = _whole(limit)
+        limit = plain(limit)
         if limit is not None:
             require_int("limit", limit, minimum=1)
         if isinstance(texts, str):
@@ -178,7 +180,7 @@ class Reranker:
             InvalidDocumentError: The retriever returned something without text.
             ConfigurationError: ``limit`` or ``factor`` is less than 1.
         """
-        limit, factor = _whole(limit), _whole(factor)
+        limit, factor = plain(limit), plain(factor)
         require_int("limit", limit, minimum=1)
         require_int("factor", factor, minimum=1)
         queries = _queries(query)
@@ -205,10 +207,6 @@ def _returned(name: str, found: Any) -> list[Any]:
     if isinstance(found, str | bytes) or not isinstance(found, Iterable):
         raise ConfigurationError(f"the {name} returned {type(found).__name__} {short(found)}: it must return a list")
     return list(found)
-
-
-def _whole(number: Any) -> Any:
-    return int(number) if isinstance(number, np.integer) else number
 
 
 def _queries(query: Any) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, TypeAlias
 from qdrant_client import models
 
 from colbert_qdrant.capabilities import Capabilities
-from colbert_qdrant.config.checks import require_instance, require_int, require_number
+from colbert_qdrant.config.checks import keep_plain, require_instance, require_int, require_number
 from colbert_qdrant.config.names import require_path
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.search.limits import formula_keys
@@ -34,6 +34,7 @@ class Rrf:
     weights: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        keep_plain(self)
         require_int("k", self.k, minimum=1)
         require_instance("weights", self.weights, Mapping, "a dict of numbers, by name")
         for name, weight in self.weights.items():

@@ -12,7 +12,7 @@ from qdrant_client import models
 
 from colbert_qdrant._support.values import plain
 from colbert_qdrant.config import CollectionConfig
-from colbert_qdrant.config.checks import require_bool, require_int, require_number
+from colbert_qdrant.config.checks import keep_plain, require_bool, require_int, require_number
 from colbert_qdrant.config.names import require_path
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.search.filters import Where, combine_filters, compared_keys, word_keys
@@ -29,6 +29,11 @@ PrefetchLimits: TypeAlias = Mapping[str, int] | Sequence[str]
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 _MIN_CANDIDATES: Final = 100
+_PLAIN: Final = (
+    *("limit", "offset", "candidates", "mode", "with_payload", "prefetch", "fusion", "timings"),
+    *("score_threshold", "token_threshold"),
+)
+"""The options that have values of built-in types."""
 
 
 class AttachOptions(TypedDict, total=False):
@@ -147,8 +152,7 @@ class CheckedOptions:
         object.__setattr__(self, "filter", combine_filters(self.filter, where))
         object.__setattr__(self, "words", self.words | word_keys(where))
         object.__setattr__(self, "compared", self.compared | compared_keys(where))
-        for name in ("limit", "offset", "candidates", "score_threshold", "token_threshold"):
-            object.__setattr__(self, name, plain(getattr(self, name)))
+        keep_plain(self, *_PLAIN)
         if not isinstance(self.mode, str) or self.mode not in get_args(SearchMode):
             raise ConfigurationError(f"unknown mode {self.mode!r}: use one of {', '.join(get_args(SearchMode))}")
         require_int("limit", self.limit, minimum=1)
@@ -278,14 +282,15 @@ class CheckedOptions:
         return not set(filter_keys(self.filter)) <= set(config.indexes)
 
 
-def check_grouping(group_by: str, group_size: int) -> str:
-    """Return the path that hits are grouped by, as every engine reads it.
+def check_grouping(group_by: str, group_size: int) -> tuple[str, int]:
+    """Return the path that hits are grouped by, as every engine reads it, and the size of groups.
 
     Raises:
         ConfigurationError: The payload key is empty, or the size too small.
     """
-    require_int("group_size", group_size, minimum=1)
-    return require_path("group_by", group_by)
+    size = plain(group_size)
+    require_int("group_size", size, minimum=1)
+    return require_path("group_by", plain(group_by)), size
 
 
 def check_options(method: str, kind: type, options: Mapping[str, Any]) -> CheckedOptions:

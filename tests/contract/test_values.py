@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from http import HTTPStatus
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -27,13 +28,13 @@ from colbert_qdrant import (
     MuveraConfig,
 )
 from colbert_qdrant._support.values import plain
+from tests.encoders import WordEncoder
 from tests.unit.support.test_values import ID, PAIRS, Kind, Modern, Status, Text, Uuid, Whole
 
 if TYPE_CHECKING:
     from colbert_qdrant.config import PayloadIndex
     from colbert_qdrant.engines import Client
     from tests.contract.conftest import Engine
-    from tests.encoders import WordEncoder
 
 CONFIG = CollectionConfig(fde=MuveraConfig(k_sim=2, dim_proj=4, r_reps=2))
 IDS: list[tuple[Any, Any]] = [
@@ -229,6 +230,30 @@ def test_what_cannot_be_stored_is_refused_before_anything_is_written(
         assert docs.count() == 0
         report = docs.ingest([Document(1, "river"), Document(2, "river", {"key": {1}})], on_error="skip")
         assert (report.documents, report.rejected[0].id) == (1, 2)
+
+
+class Described(WordEncoder):
+    """Describes itself with values that JSON has not."""
+
+    def fingerprint(self) -> dict[str, Any]:
+        return {**super().fingerprint(), "lengths": (np.int64(1), 2), "made": date(2024, 6, 1)}
+
+
+class Undescribed(WordEncoder):
+    """Describes itself with what cannot be stored."""
+
+    def fingerprint(self) -> dict[str, Any]:
+        return {"path": Path("model")}
+
+
+def test_an_encoder_is_described_with_the_values_that_json_has(engine: Engine, client: Client) -> None:
+    encoder = Described(dim=np.int64(32))  # type: ignore[arg-type]
+    docs = ColbertCollection.create(engine.name, client=client, encoder=encoder, config=CONFIG)
+    docs.upsert([Document(1, "river")])
+    opened = ColbertCollection.open(engine.name, client=client, encoder=encoder)
+    assert [hit.id for hit in opened.search("river")] == [1]
+    with pytest.raises(ConfigurationError, match=r"Undescribed\.fingerprint\(\) has to return a dict of JSON values"):
+        ColbertCollection.open(engine.name, client=client, encoder=Undescribed())
 
 
 @pytest.mark.parametrize("key", [True, 1.5, -1, 2**64, ID, date(2024, 6, 1), ["a"], object()])

@@ -131,7 +131,7 @@ class AsyncSearches(StaysHere):
             ConfigurationError: An option is out of range, or the server's strict mode wants an index.
         """
         checked = check_options("search_groups", GroupOptions, options).for_one_query()
-        group_by = check_grouping(group_by, group_size)
+        group_by, group_size = check_grouping(group_by, group_size)
         return await search.search_groups(self._open, query, checked, group_by=group_by, group_size=group_size)
 
     @shows_options(SimilarOptions)

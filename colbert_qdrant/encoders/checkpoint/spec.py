@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
+from colbert_qdrant.config.checks import keep_plain
 from colbert_qdrant.errors import ConfigurationError
 
 IDENTITY: Final = "torch.nn.modules.linear.Identity"
@@ -28,6 +29,7 @@ class QueryExpansion:
     strategy: Literal["fixed", "min"] = "fixed"
 
     def __post_init__(self) -> None:
+        keep_plain(self)
         if not isinstance(self.length, int) or self.length < 1:
             raise ConfigurationError(f"query expansion: length must be at least 1, got {self.length!r}")
         if self.strategy not in {"fixed", "min"}:
@@ -49,6 +51,7 @@ class Pooling:
     normalize: bool = True
 
     def __post_init__(self) -> None:
+        keep_plain(self)
         if not self.factor >= 1:
             raise ConfigurationError(f"pool_factor must be at least 1, got {self.factor!r}")
         if self.protected < 0:
@@ -82,6 +85,7 @@ class Side:
     pooling: Pooling | None = None
 
     def __post_init__(self) -> None:
+        keep_plain(self)
         if not isinstance(self.length, int) or isinstance(self.length, bool) or self.length < 1:
             raise ConfigurationError(f"a length is a number of tokens, at least 1, got {self.length!r}")
         if not isinstance(self.prompt, str):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from colbert_qdrant._support.devices import require_device
 from colbert_qdrant._support.progress import ProgressReporter
+from colbert_qdrant._support.values import plain
 from colbert_qdrant.config import LemurConfig
 from colbert_qdrant.config.checks import require_instance, require_int
 from colbert_qdrant.errors import ConfigurationError, InvalidTokensError
@@ -151,6 +152,7 @@ class LemurEncoder(Fitted):
         Raises:
             ConfigurationError: ``dim`` is less than 1, or more than there are.
         """
+        dim = plain(dim)
         require_int("dim", dim, minimum=1)
         if dim > self.dim:
             raise ConfigurationError(f"dim={dim}: this encoding can be cut to between 1 and {self.dim} dimensions")

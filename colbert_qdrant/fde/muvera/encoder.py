@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from colbert_qdrant._support.devices import require_device
 from colbert_qdrant._support.progress import ProgressReporter
+from colbert_qdrant._support.values import plain
 from colbert_qdrant._support.workers import Workers
 from colbert_qdrant.config import MuveraConfig
 from colbert_qdrant.config.checks import require_instance, require_int
@@ -102,6 +103,7 @@ class MuveraEncoder(Fitted):
         fitted: FittedPartition | None = None,
     ) -> None:
         require_instance("config", config, (MuveraConfig, NoneType), "a MuveraConfig")
+        token_dim = plain(token_dim)
         require_int("token_dim", token_dim, minimum=1, maximum=MAX_DENSE_DIM)
         require_instance("fitted", fitted, (FittedPartition, NoneType), "what MuveraEncoder.fit found")
         self.config: MuveraConfig = config or MuveraConfig()
