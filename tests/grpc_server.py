@@ -26,6 +26,7 @@ class Server(messages.PointsServicer, messages.CollectionsServicer, messages.Qdr
         read_only: Whether everything that changes something is forbidden, as to a read-only key.
         failure: What everything is answered with, if with anything.
         heads, texts: What came: metadata and messages.
+        most: The most bytes of a request that is not answered with `failure`, whatever that is for.
     """
 
     def __init__(self) -> None:
@@ -40,6 +41,7 @@ class Server(messages.PointsServicer, messages.CollectionsServicer, messages.Qdr
         self.failure: tuple[grpc.StatusCode, str] | None = None
         self.heads: list[dict[str, Any]] = []
         self.texts: list[bytes] = []
+        self.most: int | None = None
 
     def Upsert(self, request: Any, context: grpc.ServicerContext) -> Any:
         self.metadata = dict(context.invocation_metadata())
@@ -57,6 +59,14 @@ class Server(messages.PointsServicer, messages.CollectionsServicer, messages.Qdr
 
     def QueryBatch(self, request: Any, context: Any) -> Any:
         return messages.QueryBatchResponse(result=[messages.BatchResult() for _ in request.query_points], time=0.125)
+
+    def Delete(self, request: Any, context: Any) -> Any:
+        gone = {id.uuid for id in request.points.points.ids}
+        for upsert in self.upserts:
+            left = [point for point in upsert.points if point.id.uuid not in gone]
+            del upsert.points[:]
+            upsert.points.extend(left)
+        return operation_done()
 
     def Scroll(self, request: Any, context: Any) -> Any:
         return messages.ScrollResponse()
@@ -126,7 +136,8 @@ class Door(grpc.ServerInterceptor):
 
         def call(request: Any, context: grpc.ServicerContext) -> Any:
             self.service.texts.append(request.SerializeToString())
-            if refusal is not None:
+            is_small = self.service.most is not None and request.ByteSize() <= self.service.most
+            if refusal is not None and not is_small:
                 context.abort(*refusal)
             return handler.unary_unary(request, context)
 

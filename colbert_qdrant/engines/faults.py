@@ -37,6 +37,16 @@ _MIXED_UP: Final = (
 )
 """Parts of messages where one side speaks TLS, gRPC or HTTP/1.1, and the other does not."""
 
+_TOO_LARGE: Final = ("larger than allowed", "payload has exceeded limit", "payload reached size limit")
+_TOO_LARGE_CALL: Final = (
+    "larger than max",
+    "message length too large",  # a server in Rust, as Qdrant
+    "exceeds maximum",
+    "exceeds the maximum",
+    "header with status: 413",
+)
+"""Parts of messages about the size of a request, of servers and of what is before them."""
+
 _OVER_BUDGET: Final = "larger than rate limiter capacity"
 _PANICKED: Final = "panicked with message"
 _NO_INFERENCE: Final = "InferenceService URL not configured"
@@ -165,7 +175,7 @@ def _read(error: BaseException) -> Fault | None:
 
 def _of_response(error: UnexpectedResponse) -> Fault:
     status, detail = error.status_code or 0, _said(error.content)
-    if status == 400 and "larger than allowed" in detail:
+    if status == 400 and any(part in detail for part in _TOO_LARGE):
         return Fault(kind="too_large", detail=detail)
     if status == 429 and _OVER_BUDGET in detail:
         return Fault(kind="over_budget", detail=detail)
@@ -203,7 +213,7 @@ def _of_call(error: RpcError) -> Fault:
     call: Any = error
     code, detail = call.code().name, str(call.details() or "")
     kind = _GRPC_KINDS.get(code) or _kind_of_failure(detail)
-    if code == "RESOURCE_EXHAUSTED" and "larger than max" in detail:
+    if code in {"RESOURCE_EXHAUSTED", "OUT_OF_RANGE", "UNKNOWN"} and any(part in detail for part in _TOO_LARGE_CALL):
         kind = "too_large_call"
     if code == "RESOURCE_EXHAUSTED" and _OVER_BUDGET in detail:
         kind = "over_budget"

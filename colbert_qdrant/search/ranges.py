@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 _DENSE: Final = 2**53
 """Up to here, each whole number is a float."""
+_CUT: Final = 9.3e18
+"""An index of whole numbers cuts a bound down to 64 bits, and more than this to more than its last number."""
+
 _BRANCHES: Final = 16
 _ISO: Final = re.compile(
     r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6}0*)?)?(Z|[+-]\d{2}(:?\d{2})?)?)?", re.ASCII
@@ -63,12 +66,13 @@ class Bound(NamedTuple):
     @property
     def inner(self) -> Bound:
         """The least bound within this one that every engine reads, and to which it rounds no number outside."""
+        if INT_RANGE.stop < self.value <= _CUT:
+            return Bound(nextafter(self.real, -inf), strict=True)
         if not self.is_wide:
             return self.as_float
         least, step = nextafter(self.real, inf), 1000
         while not (_is_short(found := float(-(-int(least) // step) * step)) and found >= least):
             step *= 10
-        # an index of whole numbers cuts what has more than 64 bits down to the last one
         return Bound(nextafter(found, -inf), strict=True) if found > INT_RANGE.stop else Bound(found)
 
 
@@ -85,12 +89,10 @@ def within(key: str, bounds: Mapping[str, int | float]) -> models.Condition:
             low = Bound(value, name == "gt")
         else:
             high = Bound(-value, name == "lt")
-    inside = _range(key, low.inner, high.inner)
-    if not low.is_wide and not high.is_wide:
-        return inside
+    inside = _inside(key, low, high)
     # whole numbers between that range and the bounds are named one by one; floats there have a range of their own
     least, most = low.whole, min(-high.whole, INT_RANGE.stop - 1)
-    wholes: set[int] = set()
+    wholes = {each for each in _cut_off(low, high) if least <= each <= most}
     edges: list[models.Condition] = []
     if low.is_wide:
         wholes.update(range(least, min(int(low.inner.value), most + 1)))
@@ -98,7 +100,8 @@ def within(key: str, bounds: Mapping[str, int | float]) -> models.Condition:
     if high.is_wide:
         wholes.update(range(max(int(-high.inner.value) + 1, least), most + 1))
         edges.append(_floats(key, max(low, Bound(-high.inner.value)), high, least, most))
-    return models.Filter(should=[inside, *([_among(key, sorted(wholes))] if wholes else []), *edges])
+    more = [*([_among(key, sorted(wholes))] if wholes else []), *edges]
+    return models.Filter(should=[inside, *more]) if more else inside
 
 
 def equal(key: str, values: Sequence[int | float]) -> list[models.Condition]:
@@ -116,7 +119,7 @@ def equal(key: str, values: Sequence[int | float]) -> list[models.Condition]:
 def _points(key: str, values: Sequence[int | float], branches: int) -> list[models.Condition]:
     """The conditions that a number equals one of these: a flat tree, since most documents have another."""
     if len(values) <= branches:
-        return [_range(key, Bound(each).inner, Bound(-each).inner) for each in values]
+        return [_inside(key, Bound(each), Bound(-each)) for each in values]
     size = branches if len(values) <= branches**2 else branches**2
     parts = [values[start : start + size] for start in range(0, len(values), size)]
     return [  # not `should` beside `must`: engines look at that first
@@ -128,6 +131,22 @@ def _points(key: str, values: Sequence[int | float], branches: int) -> list[mode
         )
         for part in parts
     ]
+
+
+def _inside(key: str, low: Bound, high: Bound) -> models.Condition:
+    """The condition that a number is within the inner bounds; no whole number is, if both are beyond 64 bits."""
+    inside = _range(key, low.inner, high.inner)
+    if low.value > _CUT:
+        return models.Filter(must=[inside, models.FieldCondition(key=key, range=models.Range(gt=_CUT))])
+    if high.value > _CUT:
+        return models.Filter(must=[inside, models.FieldCondition(key=key, range=models.Range(lt=-_CUT))])
+    return inside
+
+
+def _cut_off(low: Bound, high: Bound) -> list[int]:
+    """The whole numbers that an index leaves out, since it cuts a bound beyond 64 bits down to them."""
+    first = [INT_RANGE.start] if low.strict and isfinite(low.value) and low.value < INT_RANGE.start else []
+    return [*first, INT_RANGE.stop - 1] if high.strict and isfinite(high.value) and -high.value >= INT_RANGE.stop else first
 
 
 def _range(key: str, low: Bound, high: Bound) -> models.FieldCondition:

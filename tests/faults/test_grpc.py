@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from grpc import StatusCode
+from qdrant_client import models
 
 from colbert_qdrant import (
     AuthenticationError,
@@ -13,8 +14,10 @@ from colbert_qdrant import (
     CollectionNotFoundError,
     RateLimitedError,
     RequestTimeoutError,
+    RequestTooLargeError,
     ServerError,
     UnreachableError,
+    attach,
 )
 from colbert_qdrant.collection import writer
 from colbert_qdrant.points.ids import point_id
@@ -25,6 +28,8 @@ from tests.grpc_server import Server, connect, serving
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from qdrant_client import QdrantClient
+
 
 @pytest.fixture
 def server() -> Iterator[Server]:
@@ -33,11 +38,16 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def docs(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[ColbertCollection]:
-    monkeypatch.setattr(writer, "MAX_BATCH_BYTES", 20_000)
+def client(server: Server) -> Iterator[QdrantClient]:
     client = connect(server.port, timeout=5)
-    yield ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG, retry=QUICK)
+    yield client
     client.close()
+
+
+@pytest.fixture
+def docs(client: QdrantClient, monkeypatch: pytest.MonkeyPatch) -> ColbertCollection:
+    monkeypatch.setattr(writer, "MAX_BATCH_BYTES", 20_000)
+    return ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG, retry=QUICK)
 
 
 def assert_complete(server: Server) -> None:
@@ -107,6 +117,35 @@ def test_what_is_not_reached_is_no_attempt(server: Server) -> None:
         docs.upsert(DOCUMENTS[:1])
     assert caught.value.attempts > BRIEF.attempts
     client.close()
+
+
+TOO_LARGE = [
+    (StatusCode.RESOURCE_EXHAUSTED, "Received message larger than max (9 vs. 4)"),
+    (StatusCode.OUT_OF_RANGE, "Error, decoded message length too large: found 9 bytes, the limit is: 4 bytes"),
+    (StatusCode.OUT_OF_RANGE, "Error, message length too large: found 9 bytes, the limit is: 4 bytes"),
+    (StatusCode.RESOURCE_EXHAUSTED, "gRPC message exceeds maximum size 4: 9"),
+    (StatusCode.RESOURCE_EXHAUSTED, "Received message exceeds the maximum configured message size."),
+    (StatusCode.UNKNOWN, "Received http2 header with status: 413"),
+]
+
+
+@pytest.mark.parametrize("refusal", TOO_LARGE, ids=lambda each: each[1][:24])
+def test_every_request_is_halved_until_it_is_taken(
+    server: Server, client: QdrantClient, docs: ColbertCollection, refusal: tuple[StatusCode, str]
+) -> None:
+    ids, queries = [f"d{number}" for number in range(len(DOCUMENTS))], ["river stone"] * 100
+    server.failure, server.most = refusal, 4_000
+    assert docs.ingest(DOCUMENTS).documents == len(DOCUMENTS)
+    assert_complete(server)
+    server.most = 1_500
+    assert docs.get(ids) == list(DOCUMENTS)
+    assert len(docs.search_batch(queries)) == 100
+    own = attach(client, "docs", encoder=WordEncoder(), retry=QUICK)
+    assert len(own.search_batch(queries, [models.QueryRequest(query=[0.5] * 32, using="fde")] * 100)) == 100
+    docs.delete(ids=ids)
+    assert docs.get(ids) == []
+    with pytest.raises(RequestTooLargeError, match=r"count .*; send less at a time, or raise the limit of gRPC's mess"):
+        docs.count(where={"key": [*range(1_000)]})
 
 
 def test_a_read_only_key_is_enough_to_open_and_search(server: Server, docs: ColbertCollection) -> None:

@@ -54,6 +54,12 @@ def refused(limit: int) -> Callable[[Any, int], Answer | None]:
     return lambda body, size: failing(400, said.format(size, limit)) if size > limit else None
 
 
+def unread(limit: int) -> Callable[[Any, int], Answer | None]:
+    """The same where the length was not known before."""
+    said = f"JSON payload has exceeded limit ({limit} bytes)."
+    return lambda body, size: failing(400, said) if size > limit else None
+
+
 def by_proxy(limit: int) -> Callable[[Any, int], Answer | None]:
     return lambda body, size: Answer(status=413, body=b"<html>") if size > limit else None
 
@@ -68,7 +74,7 @@ def costly(most: int) -> Callable[[Any, int], Answer | None]:
     return judge
 
 
-JUDGES = {"400": refused(30_000), "413": by_proxy(30_000), "429": costly(7)}
+JUDGES = {"400": refused(30_000), "unread": unread(30_000), "413": by_proxy(30_000), "429": costly(7)}
 
 
 def found(server: FaultyServer) -> Callable[[Any, int], Answer | None]:
