@@ -14,7 +14,7 @@ from colbert_qdrant.migrate.copier import make_copier
 from colbert_qdrant.migrate.differences import limits_of
 from colbert_qdrant.migrate.source import read_pages, show
 from colbert_qdrant.migrate.state import write_migration
-from colbert_qdrant.points.digests import Digest, Snapshot, canonical_json
+from colbert_qdrant.points.digests import Digest, Snapshot, is_same_payload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,7 +90,7 @@ async def _copy_late(job: MigrationJob, snapshot: Snapshot, ids: list[PointId]) 
             stored = there.get(point.id)
             if point.id not in snapshot if stored is None else snapshot.is_as_copied(stored):
                 free.append(point)
-            elif stored is None or canonical_json(stored.payload) != canonical_json(point.payload):
+            elif stored is None or not is_same_payload(stored.payload, point.payload):
                 overruled.append(point.id)
         return free
 

@@ -13,7 +13,7 @@ from colbert_qdrant.collection.metadata import count_documents
 from colbert_qdrant.migrate.evidence import is_text
 from colbert_qdrant.migrate.source import read_pages, show
 from colbert_qdrant.migrate.verdict import Check
-from colbert_qdrant.points.digests import Digest, canonical_json
+from colbert_qdrant.points.digests import Digest, is_same_payload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -44,6 +44,7 @@ class Contents:
         altered: The vectors that are others in the target, with their points, in words.
         stale: In place, the points whose added vectors were made of something else than they have.
         sample: Some ids, chosen at random.
+        copy: The digest of the target's points, which may have other last digits of floats; empty in place.
     """
 
     size: int = 0
@@ -55,6 +56,7 @@ class Contents:
     altered: list[str] = field(default_factory=list)
     stale: list[PointId] = field(default_factory=list)
     sample: list[PointId] = field(default_factory=list)
+    copy: Digest = field(default_factory=Digest)
     _digest: Digest = field(default_factory=Digest)
     _random: np.random.RandomState = field(default_factory=lambda: np.random.RandomState(0))
 
@@ -75,13 +77,14 @@ class Contents:
     ) -> None:
         """Count a page of points, and compare it with the same points of the target."""
         there = {record.id: record for record in target}
+        self.copy.add(target)
         self._count_texts(page, converter)
         self.add(page)
         for record in page:
             if record.id not in there:
                 self.missing.append(record.id)
                 continue
-            if canonical_json(record.payload) != canonical_json(there[record.id].payload):
+            if not is_same_payload(record.payload, there[record.id].payload):
                 self.different.append(record.id)
             self.altered += [f"{name!r} of point {record.id!r}" for name in same.differing(record, there[record.id])]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from colbert_qdrant.points.convert import vectors_of
-from colbert_qdrant.points.digests import canonical_json, entries
+from colbert_qdrant.points.digests import entries, is_same_payload
 from colbert_qdrant.points.schema import datatype_of
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Sameness:
 
     def is_same(self, one: models.Record, other: models.Record) -> bool:
         """Tell whether a point of the source and one of the target are the same."""
-        return canonical_json(one.payload) == canonical_json(other.payload) and not any(self.differing(one, other))
+        return is_same_payload(one.payload, other.payload) and not any(self.differing(one, other))
 
     def differing(self, one: models.Record, other: models.Record) -> Iterator[str]:
         """Name the vectors that are others in the target than in the source."""

@@ -133,19 +133,22 @@ async def _require_settled(job: MigrationJob, state: MigrationState, alias: str)
 async def _require_untouched(job: MigrationJob, state: MigrationState) -> None:
     """Raise an error if somebody wrote to the target since it was verified."""
     verified = state.require_passed()
-    now = await read_digest(job.target_engine, job.plan.target)
-    if now.to_dict() != {name: verified.get(name) for name in ("points", "digest")}:
+    changed = await _find_change(job, {name: verified.get(name) for name in ("points", "digest")})
+    if changed is not None:
         raise MigrationError(
-            f"collection {job.plan.target!r} was written to since it was verified{await _name_differences(job)}: run() "
-            "and verify() again, or say with force='…' why not"
+            f"collection {job.plan.target!r} was written to since it was verified{changed}: run() and verify() again, "
+            "or say with force='…' why not"
         )
 
 
-async def _name_differences(job: MigrationJob) -> str:
+async def _find_change(job: MigrationJob, before: object) -> str | None:
+    """Say how the target differs from the source; ``None`` if it is what it was, or what the source is."""
+    if (await read_digest(job.target_engine, job.plan.target)).to_dict() == before:
+        return None
     if not await job.source_engine.collection_exists(job.plan.source):
         return ""
     found = await find_differences(await job.with_source())
-    return f", there are {found}" if found else ""
+    return f", there are {found}" if found else None
 
 
 async def _require_same(job: MigrationJob) -> Mapping[str, Any]:
@@ -165,10 +168,10 @@ async def _require_same(job: MigrationJob) -> Mapping[str, Any]:
 
 async def _look_again(job: MigrationJob, state: MigrationState) -> MigrationState:
     """Return the state with what somebody wrote to the target while its aliases were taken back."""
-    now = await read_digest(job.target_engine, job.plan.target)
-    if now.to_dict() == state.wrote:
+    changed = await _find_change(job, state.wrote)
+    if changed is None:
         return state
-    return replace(state, returned=f"somebody wrote to the target meanwhile{await _name_differences(job)}")
+    return replace(state, returned=f"somebody wrote to the target meanwhile{changed}")
 
 
 async def _undo(engine: Engine, state: MigrationState) -> list[models.AliasOperations]:

@@ -68,7 +68,8 @@ async def verify_target(
         recall=recall,
         checks=tuple(checks),
     )
-    short = {"at": verdict.at, "passed": verdict.passed, "points": verdict.points, "digest": verdict.digest}
+    read = {"points": verdict.points, "digest": verdict.digest} if job.in_place else contents.copy.to_dict()
+    short = {"at": verdict.at, "passed": verdict.passed, **read}
     state = await job.read_state()  # an alias may have been switched meanwhile
     await write_migration(job.target_engine, replace(state, verified=short))
     return verdict

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from math import isclose
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -20,6 +21,13 @@ _KEPT: Final = 8
 """The bytes of a digest that are kept: those of a changed point are others but for one chance in 2**64."""
 
 
+_DIGITS: Final = 12
+"""Of floats in the payload of a copy: engines misread numbers of 16 and 17 digits in the last of them."""
+
+_TOLERANCE: Final = 2.0**-50
+"""The same, relative to a float."""
+
+
 class Snapshot:
     """The points of a source as they were copied to its target, in 16 bytes each.
 
@@ -34,7 +42,7 @@ class Snapshot:
     def add(self, records: Sequence[models.Record]) -> None:
         """Keep points of the source as they are."""
         for record in records:
-            self._points[record.id] = content_of(record)[:_KEPT] + content_of(record, self._vectors)[:_KEPT]
+            self._points[record.id] = _copied(record) + content_of(record, self._vectors)[:_KEPT]
 
     def is_as_it_was(self, record: models.Record) -> bool:
         """Tell whether a point of the source is what it was."""
@@ -42,7 +50,7 @@ class Snapshot:
 
     def is_as_copied(self, record: models.Record) -> bool:
         """Tell whether a point of the target has the payload that was copied."""
-        return self._points.get(record.id, b"")[:_KEPT] == content_of(record)[:_KEPT]
+        return self._points.get(record.id, b"")[:_KEPT] == _copied(record)
 
     def __contains__(self, id: object) -> bool:
         return id in self._points
@@ -96,6 +104,36 @@ def content_of(record: models.Record, vectors: Sequence[str] = ()) -> bytes:
 def entries(vector: models.SparseVector) -> dict[int, float]:
     """Return what a sparse vector holds, in the 32 bits that engines keep of a number."""
     return dict(zip(vector.indices, np.asarray(vector.values, np.float32).tolist(), strict=True))
+
+
+def is_same_payload(one: Any, other: Any) -> bool:
+    """Tell whether a copy has the payload of its original, but for the last digits of floats, which engines misread."""
+    return canonical_json(one) == canonical_json(other) or _is_close(one, other)
+
+
+def _is_close(one: Any, other: Any) -> bool:
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, float):
+        return isclose(one, other, rel_tol=_TOLERANCE)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_is_close(each, other[key]) for key, each in one.items())
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(_is_close, one, other))
+    return bool(one == other)
+
+
+def _copied(record: models.Record) -> bytes:
+    """Return the digest of a payload that a copy of the point has, too."""
+    return hashlib.sha256(canonical_json(_rounded(record.payload)).encode()).digest()[:_KEPT]
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.{_DIGITS}g}")
+    if isinstance(value, dict):
+        return {key: _rounded(each) for key, each in value.items()}
+    return [_rounded(each) for each in value] if isinstance(value, list) else value
 
 
 def canonical_json(payload: Any) -> str:
