@@ -146,7 +146,11 @@ def _inside(key: str, low: Bound, high: Bound) -> models.Condition:
 def _cut_off(low: Bound, high: Bound) -> list[int]:
     """The whole numbers that an index leaves out, since it cuts a bound beyond 64 bits down to them."""
     first = [INT_RANGE.start] if low.strict and isfinite(low.value) and low.value < INT_RANGE.start else []
-    return [*first, INT_RANGE.stop - 1] if high.strict and isfinite(high.value) and -high.value >= INT_RANGE.stop else first
+    return (
+        [*first, INT_RANGE.stop - 1]
+        if high.strict and isfinite(high.value) and -high.value >= INT_RANGE.stop
+        else first
+    )
 
 
 def _range(key: str, low: Bound, high: Bound) -> models.FieldCondition:
