@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FDE = MuveraConfig(k_sim=5, dim_proj=16, r_reps=8)
 COUNT = 60
 RANDOM = random.Random(1)
-PAYLOADS = [
+PAYLOADS: list[dict[str, Any]] = [
     {
         "text": text,
         "score": RANDOM.random(),
