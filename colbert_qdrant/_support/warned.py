@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.tokens import TokenEmbeddings
 
 _PACKAGE: Final = str(Path(__file__).parent.parent)
+_ENCODERS: Final = (__file__, str(Path(_PACKAGE, "encoders")))
 _SHOWN: Final = 3
 
 
@@ -39,14 +40,14 @@ class Warned:
             self._kinds.add(kind)
             warn(message)
 
-    def of_truncated_documents(self, collection: str, ids: Sequence[Any], *, among: int) -> None:
-        """Warn if documents of a collection were truncated: those with some ids, of so many that were encoded."""
+    def of_truncated_documents(self, where: str, ids: Sequence[Any], *, among: int) -> None:
+        """Warn if documents were truncated: those with some ids, of so many that were encoded."""
         if ids:
             self.once(
                 "truncated documents",
-                f"collection {collection!r}: {len(ids):,} of {among:,} documents ({_some(ids)}) are longer than the "
-                "encoder takes, so searches do not know their ends. Raise the encoder's document_length, have it split "
-                "them (long_documents='split'), or shorten them. This is said once; reports count all.",
+                f"{where}: {len(ids):,} of {among:,} documents ({_some(ids)}) are longer than the encoder takes, so "
+                "searches do not know their ends. Raise the encoder's document_length, have it split them "
+                "(long_documents='split'), or shorten them. This is said once; reports count all.",
             )
 
     def of_unsplit_documents(self, collection: str, ids: Sequence[Any], *, among: int, language: str) -> None:
@@ -60,14 +61,14 @@ class Warned:
                 "Qdrant splits no others. This is said once.",
             )
 
-    def of_truncated_queries(self, collection: str, tokens: TokenEmbeddings) -> None:
-        """Warn if queries to a collection were truncated."""
+    def of_truncated_queries(self, where: str, tokens: TokenEmbeddings) -> None:
+        """Warn if queries were truncated."""
         if tokens.truncated.any():
             self.once(
                 "truncated queries",
-                f"collection {collection!r}: {int(tokens.truncated.sum()):,} of {len(tokens):,} queries are longer "
-                "than the encoder takes, and were searched for without their ends. Raise the encoder's query_length, "
-                "or shorten them. This is said once.",
+                f"{where}: {int(tokens.truncated.sum()):,} of {len(tokens):,} queries are longer than the encoder "
+                "takes, and were searched for without their ends. Raise the encoder's query_length, or shorten them. "
+                "This is said once.",
             )
 
     def of_nan(self, collection: str, id: Any, key: str) -> None:
@@ -78,9 +79,27 @@ class Warned:
             "place, which no value equals: use None where there is no value. This is said once.",
         )
 
+    def of_truncated_texts(self, side: str, tokens: TokenEmbeddings, *, remedy: str) -> None:
+        """Warn if texts of a side were truncated by an encoder that the user called; others warn of it themselves."""
+        if tokens.truncated.any() and not _called_from_here():
+            kind = {"query": "queries", "document": "documents"}[side]
+            self.once(
+                f"truncated {kind}",
+                f"{int(tokens.truncated.sum()):,} of {len(tokens):,} {kind} are longer than the encoder takes, and "
+                f"lost their ends (TokenEmbeddings.truncated says which): {remedy}. This is said once.",
+            )
+
 
 def _some(ids: Sequence[Any]) -> str:
     return ", ".join(map(repr, ids[:_SHOWN])) + (", …" if len(ids) > _SHOWN else "")
+
+
+def _called_from_here() -> bool:
+    """Tell whether code of this library called the encoder that is running."""
+    frame = sys._getframe()  # noqa: SLF001
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_ENCODERS):
+        frame = frame.f_back
+    return frame.f_code.co_filename.startswith(_PACKAGE)
 
 
 def warn(message: str) -> None:

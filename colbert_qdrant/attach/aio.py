@@ -45,8 +45,8 @@ class AsyncAttachedCollection(StaysHere):
     async def search(self, query: str, by: Candidates, **options: Unpack[AttachOptions]) -> SearchHits:
         """Find candidates by a search of your own, in one request, and rank them by MaxSim.
 
-        Candidates without a text (there is none, it is empty or no string) have no MaxSim and are left out; the first
-        time, the logger ``colbert_qdrant`` warns of how many they are.
+        Candidates without a text (there is none, it is empty or no string) have no MaxSim and are left out; a
+        `ColbertQdrantWarning` says once how many they are.
 
         Args:
             query: A text.

@@ -81,7 +81,7 @@ async def search(
     queries = texts
     with telemetry.operation("search", mode="attached", queries=len(queries), limit=options.limit):
         tokens = await compute(query_tokens, queries, encoder=collection.encoder, collection=collection.name)
-        collection.warned.of_truncated_queries(collection.name, tokens)
+        collection.warned.of_truncated_queries(f"collection {collection.name!r}", tokens)
         watch.lap("encode")
         own = await compute(own_requests, queries, by)
         _requests(own, options, engine.shard_key, Limits())  # what is wrong with them is not about limits
@@ -141,7 +141,7 @@ def _ranked(
 def _encode(collection: Attached, texts: Sequence[str]) -> TokenEmbeddings:
     tokens = collection.encoder.encode_documents(texts)
     cut = [f"{text[:_SHOWN_TEXT]}…" for text, truncated in zip(texts, tokens.truncated, strict=True) if truncated]
-    collection.warned.of_truncated_documents(collection.name, cut, among=len(texts))
+    collection.warned.of_truncated_documents(f"collection {collection.name!r}", cut, among=len(texts))
     return tokens
 
 

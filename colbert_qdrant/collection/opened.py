@@ -323,7 +323,7 @@ class OpenCollection:
     ) -> tuple[TokenEmbeddings, list[dict[str, Any]]]:
         """Run the models: queries → token embeddings, and the further vectors that the search prefetches by."""
         tokens = query_tokens(queries, encoder=self.encoder, collection=self.name)
-        self.warned.of_truncated_queries(self.name, tokens)
+        self.warned.of_truncated_queries(f"collection {self.name!r}", tokens)
         texts = None if isinstance(queries, TokenEmbeddings) else queries
         names = options.prefetch_limits(self.config)
         return tokens, self.further.queries(texts, options.vectors or {}, names=names, count=len(tokens))

@@ -196,7 +196,7 @@ class _Adding:
             encode_rows(collection, rows, collection.fde, self._bm25, rejections), self._within_limits
         )
         cut = [row.document.id for row in encoded if row.truncated]
-        collection.warned.of_truncated_documents(collection.name, cut, among=len(encoded))
+        collection.warned.of_truncated_documents(f"collection {collection.name!r}", cut, among=len(encoded))
         points = []
         for row in encoded:
             vectors: dict[str, Any] = {config.token_vector: row.tokens, **row.further}

@@ -120,7 +120,9 @@ class DocumentWriter:
         rows = {point_id(row.document.id, config.id_scheme): row for row in allowed}  # the last one wins
         await self._keep_vectors(rows)
         collection.warned.of_truncated_documents(
-            collection.name, [row.document.id for row in rows.values() if row.truncated], among=len(rows)
+            f"collection {collection.name!r}",
+            [row.document.id for row in rows.values() if row.truncated],
+            among=len(rows),
         )
         if config.bm25 is not None:
             unsplit = [row.document.id for row in rows.values() if not config.bm25.splits(row.document.text)]

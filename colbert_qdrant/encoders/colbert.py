@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from colbert_qdrant._support.values import plain
+from colbert_qdrant._support.warned import Warned
 from colbert_qdrant.config.checks import require_int, require_one_of
 from colbert_qdrant.encoders.base import check_texts
 from colbert_qdrant.encoders.cache import EmbeddingCache
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 
-_LOG: Final = logging.getLogger(__name__)
 _VERSION: Final = 1
 """Raised when the same settings give other vectors than before: stored collections and caches depend on it."""
 
@@ -109,7 +108,7 @@ class ColbertEncoder:
             compile=compile,
         )
         self._cache = None if cache is None else EmbeddingCache(cache, encoder=self._cache_key())
-        self._has_warned = False
+        self._warned = Warned()
         self._source: dict[str, Any] | None = None
 
     @classmethod
@@ -307,18 +306,15 @@ class ColbertEncoder:
             return pool(tokens, factor=pooling.factor, protected=pooling.protected, normalize=pooling.normalize)
 
         tokens = self._cache.encode(name, texts, encode) if self._cache else encode(texts)
-        if tokens.truncated.any() and not self._has_warned:
-            self._has_warned = True
-            _LOG.warning(
-                "%d of %d texts are longer than %d tokens and were truncated (each batch says which: "
-                "TokenEmbeddings.truncated); raise %s_length%s. This is logged once.",
-                tokens.truncated.sum(),
-                len(texts),
-                side.length,
-                name,
-                " or use long_documents='split'" if name == "document" else "",
-            )
+        self._warned.of_truncated_texts(name, tokens, remedy=self._remedy(name, side))
         return tokens
+
+    def _remedy(self, name: str, side: Side) -> str:
+        """Say what is to be done about texts that are too long."""
+        longest = self.checkpoint.longest
+        remedies = [] if longest is not None and side.length >= longest else [f"load it with a larger {name}_length"]
+        remedies += ["load it with long_documents='split'"] if name == "document" else []
+        return ", or ".join([*remedies, "shorten them"])
 
     def _stream(self, texts: Iterator[str]) -> Iterator[NDArray[np.float32]]:
         while chunk := list(islice(texts, _STREAM_TEXTS)):

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from colbert_qdrant._support.warned import Warned
 from colbert_qdrant.encoders.base import check_texts
 from colbert_qdrant.encoders.digests import json_digest, settings_digest, tokenizer_digest, weights_digest
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, InvalidQueryError
@@ -52,6 +53,7 @@ class _Wrapper(ABC):
         self._model = model
         self._batch_size = batch_size
         self._lock = _LOCKS.setdefault(model, threading.Lock())
+        self._warned = Warned()
         self._dim = self._measure_dim()
 
     @property
@@ -141,7 +143,9 @@ class _Wrapper(ABC):
                 "with a shorter skiplist"
             )
         values = np.concatenate([np.asarray(matrix, np.float32) for matrix in matrices])
-        return TokenEmbeddings(values, lengths, truncated=truncated)
+        tokens = TokenEmbeddings(values, lengths, truncated=truncated)
+        self._warned.of_truncated_texts(side, tokens, remedy=f"raise the model's length of a {side}, or shorten them")
+        return tokens
 
     def _find_truncated(self, texts: list[str], side: Side) -> list[bool] | None:
         """Tell which texts have just lost their end, by tokenizing them again to the library's length."""

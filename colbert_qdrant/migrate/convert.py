@@ -100,6 +100,7 @@ class Converter:
         ]
         texts = self.find_texts(records)
         tokens, places = self._make_tokens(records, texts)
+        cut = {place for place, truncated in zip(places, tokens.truncated, strict=True) if truncated}
         if len(tokens):
             encodings = None if self.fde is None else self.fde.encode_documents(tokens)
             for number, place in enumerate(places):
@@ -114,8 +115,8 @@ class Converter:
             ids, vectors = [record.id for record in records], [each.get(name) for each in made]
             check_range(ids, vectors, setting=setting, datatype=datatype, of="point")
         return [
-            Point(id=canonical_id(record.id), vectors=vectors, payload=record.payload or {})
-            for record, vectors in zip(records, made, strict=True)
+            Point(id=canonical_id(record.id), vectors=vectors, payload=record.payload or {}, truncated=place in cut)
+            for place, (record, vectors) in enumerate(zip(records, made, strict=True))
         ]
 
     def find_texts(self, records: Sequence[models.Record]) -> list[str | None]:

@@ -80,7 +80,8 @@ class Copier:
         self._page, self._compared = PageSize(PAGE_POINTS), PageSize(PAGE_POINTS)
         self._refused: list[tuple[PointId, EngineError]] = []
         self.copied = Digest()
-        self.written = self.present = self.removed = self.without_tokens = 0  # see `MigrationReport`
+        # see `MigrationReport`
+        self.written = self.present = self.removed = self.without_tokens = self.truncated = 0
 
     async def copy(self) -> None:
         """Write every point that the target lacks, or has with another payload, and delete what the source lost.
@@ -230,6 +231,10 @@ class Copier:
         self.written += len(points)
         own = {self._converter.token_vector, self._converter.fde_vector}
         self.without_tokens += sum(own.isdisjoint(point.vectors) for point in points)
+        cut = [point.id for point in points if point.truncated]
+        self.truncated += len(cut)
+        where = f"migration of collection {self._source.name!r}"
+        self._job.warned.of_truncated_documents(where, cut, among=len(points))
         if self._rate is None:
             return
         self._sent += len(points)

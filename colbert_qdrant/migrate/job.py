@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from colbert_qdrant._support.warned import Warned
 from colbert_qdrant.collection.opened import OpenCollection
 from colbert_qdrant.encoders.further import FurtherVectors
 from colbert_qdrant.errors import MigrationError
@@ -39,6 +40,7 @@ class MigrationJob:
         texts: The place of the texts; ``None`` if nobody needs them, or nobody knows it.
         encoder: The user's encoder, if there is one.
         fde: The encoding; ``None`` until it is fitted.
+        warned: The warnings that were given about it.
     """
 
     source_engine: Engine
@@ -48,6 +50,7 @@ class MigrationJob:
     texts: TextSource | None
     encoder: LateInteractionEncoder | None
     fde: FixedDimensionalEncoder | None
+    warned: Warned = field(default_factory=Warned, compare=False)
 
     @property
     def in_place(self) -> bool:

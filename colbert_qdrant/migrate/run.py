@@ -25,6 +25,7 @@ class MigrationReport:
         present: The number of points that were there already, as they are in the source.
         removed: The number of points that the source has no more, and that were deleted from the target.
         without_tokens: The number of points that have no text, and so no token vectors: MaxSim never finds them.
+        truncated: The number of points written whose text was longer than the encoder takes, and lost its end.
         seconds: The wall time.
     """
 
@@ -32,6 +33,7 @@ class MigrationReport:
     present: int = 0
     removed: int = 0
     without_tokens: int = 0
+    truncated: int = 0
     seconds: float
 
     @property
@@ -64,6 +66,7 @@ async def run_migration(
         present=copier.present,
         removed=copier.removed,
         without_tokens=copier.without_tokens,
+        truncated=copier.truncated,
         seconds=time.perf_counter() - started,
     )
 

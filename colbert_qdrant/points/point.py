@@ -24,11 +24,16 @@ Payload: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Point:
-    """A point that is to be stored, its vectors as numpy has them."""
+    """A point that is to be stored, its vectors as numpy has them.
+
+    Attributes:
+        truncated: Whether its text lost its end when it was encoded.
+    """
 
     id: str | int
     vectors: Mapping[str, Vector]
     payload: Payload
+    truncated: bool = False
 
     def request_bytes(self, *, binary: bool) -> int:
         """Estimate the bytes of the point in a request: numbers as they are (gRPC), or as decimal digits (REST)."""

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from colbert_qdrant._support.values import plain
+from colbert_qdrant._support.warned import Warned
 from colbert_qdrant.config.checks import require_bool, require_int
 from colbert_qdrant.encoders.base import LateInteractionEncoder, require_encoder, require_text
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, InvalidQueryError
 from colbert_qdrant.scoring.maxsim import maxsim
-from colbert_qdrant.tokens import TokenEmbeddings
+from colbert_qdrant.tokens import TokenEmbeddings, require_tokens
 
 Queries: TypeAlias = list[str] | tuple[str, ...]
 """Several queries. They cannot be any sequence, since a text is a sequence of texts too."""
@@ -55,6 +56,7 @@ class ColbertReranker:
         self.encoder = encoder
         self.normalize = normalize
         self.device = device
+        self._warned = Warned()
 
     @overload
     def __call__(self, query: str, texts: Iterable[str] | TokenEmbeddings, *, limit: int | None = None) -> Ranking: ...
@@ -96,13 +98,20 @@ class ColbertReranker:
 
     def _scores(self, queries: list[str], texts: Iterable[str] | TokenEmbeddings) -> NDArray[np.float32]:
         tokens = self.encoder.encode_queries(queries)
+        require_tokens("queries", tokens)
+        self._warned.of_truncated_queries(type(self).__name__, tokens)
         parts = [np.empty((len(queries), 0), np.float32)]
         if isinstance(texts, TokenEmbeddings):
             parts.append(maxsim(tokens, texts, device=self.device))
         else:
-            parts += [
-                maxsim(tokens, self.encoder.encode_documents(chunk), device=self.device) for chunk in _chunks(texts)
-            ]
+            cut: list[int] = []
+            count = 0
+            for chunk in _chunks(texts):
+                documents = self.encoder.encode_documents(chunk)
+                parts.append(maxsim(tokens, documents, device=self.device))
+                cut += [count + int(place) for place in np.flatnonzero(documents.truncated)]
+                count += len(chunk)
+            self._warned.of_truncated_documents(type(self).__name__, cut, among=count)
         scores = np.concatenate(parts, axis=1)
         if self.normalize:
             scores /= tokens.lengths[:, None]

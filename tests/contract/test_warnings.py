@@ -15,6 +15,7 @@ from colbert_qdrant import (
     Bm25Config,
     ColbertCollection,
     ColbertQdrantWarning,
+    ColbertReranker,
     CollectionConfig,
     ConfigurationError,
     DenseConfig,
@@ -22,6 +23,7 @@ from colbert_qdrant import (
     LemurConfig,
     MuveraConfig,
     SparseConfig,
+    TokenEmbeddings,
     attach,
 )
 from tests.encoders import WordEncoder
@@ -128,6 +130,18 @@ def test_texts_that_bm25_does_not_split(
     for message in messages:
         assert f"{len(texts)} of {len(texts) + 1} documents ('{next(iter(texts))}'" in message
         assert f"Bm25Config(language='{language}') does not split them" in message
+
+
+def test_texts_and_queries_of_a_reranker() -> None:
+    reranker = ColbertReranker(WordEncoder(longest=2))
+    texts = ["one"] * 300 + [LONG, "two", LONG]
+    with recording() as messages:
+        for _ in range(2):
+            assert len(reranker(["one", LONG], iter(texts))) == 2
+            reranker("two", TokenEmbeddings([[1.0] * 32], [1], truncated=[True]))
+    queries, documents = messages
+    assert queries.startswith("ColbertReranker: 1 of 2 queries are longer")
+    assert documents.startswith("ColbertReranker: 2 of 303 documents (300, 302) are longer")
 
 
 def test_a_fit_to_few_documents(client: Client, engine: Engine) -> None:

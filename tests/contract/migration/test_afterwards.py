@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from qdrant_client import models
 
-from colbert_qdrant import Bm25Config, ColbertCollection, CollectionConfig, Document, LemurConfig, Migration
+from colbert_qdrant import (
+    Bm25Config,
+    ColbertCollection,
+    ColbertQdrantWarning,
+    CollectionConfig,
+    Document,
+    LemurConfig,
+    Migration,
+)
 from tests.contract.migration.awaited import both_ways
-from tests.contract.migration.shared import FDE, SentenceEncoder, point, point_to
+from tests.contract.migration.shared import FDE, TEXTS, SentenceEncoder, point, point_to
+from tests.encoders import WordEncoder
 from tests.writers.common import COUNT, DIM
 
 if TYPE_CHECKING:
@@ -80,6 +90,23 @@ def test_what_other_programs_write_is_named_and_encoded(source: Client) -> None:
         for mode in MODES:
             assert docs.search(text, limit=1, mode=mode)[0].id == id
         assert stored(source, id)["dense"] == pytest.approx(point(0, text).vector["dense"], abs=1e-5)  # type: ignore[call-overload,index]
+
+
+@both_ways("memory", "edge")
+@pytest.mark.parametrize("strategy", ["blue_green", "in_place"])
+def test_texts_that_are_cut_off_are_counted_and_warned_of_once(source: Client, strategy: str) -> None:
+    lengths = sorted(len(text.split()) for text in TEXTS)
+    middle = lengths[COUNT // 2] - 1
+    options: dict[str, Any] = {"strategy": strategy, "target": "new" if strategy == "blue_green" else None}
+    migration = Migration.plan(source, "docs", encoder=WordEncoder(longest=middle), fde=FDE, **options)
+    long = sum(length > middle for length in lengths)
+    with pytest.warns(ColbertQdrantWarning, match="of collection 'docs': .* documents .* are longer"):
+        assert migration.run().truncated == long
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert migration.run().truncated == 0
+        source.upsert("docs", [point(700, f"{NEW} {' '.join(['more'] * 50)}")])
+        assert migration.run().truncated == 1
 
 
 def test_in_place_a_verification_passes_after_a_repair(source: Client) -> None:

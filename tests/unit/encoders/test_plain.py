@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import string
@@ -141,20 +140,6 @@ def test_truncated_says_which_texts_lost_their_end(bert: Path) -> None:
     assert encoder.encode_queries(["cat " * 3, "cat " * 4, "cat"]).truncated.tolist() == [False, True, False]
     documents = encoder.encode_documents(["cat " * 11, "cat " * 10, "", "dog " * 500, "cat"])
     assert documents.truncated.tolist() == [True, False, False, True, False]
-
-
-def test_truncation_is_logged_once(bert: Path, caplog: pytest.LogCaptureFixture) -> None:
-    encoder = load(bert, query_length=5, document_length=12)
-    with caplog.at_level(logging.WARNING, "colbert_qdrant"):
-        encoder.encode_documents(["cat " * 10])
-        assert caplog.records == []
-        for _ in "abc":
-            encoder.encode_documents(["cat " * 11, "cat", "dog " * 11])
-            encoder.encode_queries(["cat " * 11])
-    (record,) = caplog.records
-    assert record.name.split(".")[0] == "colbert_qdrant"
-    assert "2 of 3 texts are longer than 12 tokens" in record.getMessage()
-    assert "document_length" in record.getMessage()
 
 
 def test_takes_as_many_tokens_as_the_model(checkpoint: Path) -> None:

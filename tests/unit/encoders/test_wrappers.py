@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from transformers import AutoConfig, AutoTokenizer
 from colbert_qdrant import (
     ColbertCollection,
     ColbertEncoder,
+    ColbertQdrantWarning,
     CollectionConfig,
     ConfigurationError,
     Document,
@@ -195,6 +197,19 @@ def test_it_is_quiet(wrapped: Load, capfd: pytest.CaptureFixture[str]) -> None:
     wrapped("mve-min").encode_documents(DOCUMENTS)
     wrapped("mve-min").encode_queries(QUERIES)
     assert capfd.readouterr() == ("", "")
+
+
+def test_truncation_is_warned_of_once_for_each_side(load: Load) -> None:
+    encoder = SentenceTransformersEncoder(load("mve-fixed"))
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always", ColbertQdrantWarning)
+        for _ in "ab":
+            encoder.encode_documents([LONG, "cat"])
+            encoder.encode_queries([LONG, LONG])
+    first, second = [each for each in shown if each.category is ColbertQdrantWarning]
+    assert "1 of 2 documents are longer" in str(first.message)
+    assert "2 of 2 queries are longer" in str(second.message)
+    assert first.filename == second.filename == __file__
 
 
 def test_truncation_counts_the_prompt_that_is_used(load: Load) -> None:
