@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from stdlib_docs import iter_documents
 
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print("\nInterrupted. What was stored stays; run it again to go on.")
         return 130
     except ColbertQdrantError as error:
-        console.print(f"[red]{type(error).__name__}:[/red] {error}", highlight=False)
+        console.print(f"[red]{type(error).__name__}:[/red] {escape(str(error))}", highlight=False)
         return 1
     return 0
 
@@ -125,7 +126,7 @@ def _ask(docs: ColbertCollection, question: str) -> None:
     found = {mode: _timed_search(docs, query, mode) for mode in MODES}
     exact = {hit.id for hit in found["exact"][0]}
     table = Table(
-        title=f"\n[bold]{question}[/bold]", title_justify="left", caption=f"query encoded in {encoding * 1e3:.0f} ms"
+        title=f"\n[bold]{escape(question)}[/bold]", title_justify="left", caption=f"query encoded in {encoding * 1e3:.0f} ms"
     )
     for mode, (hits, seconds) in found.items():
         overlap = len(exact & {hit.id for hit in hits})
@@ -142,7 +143,7 @@ def _timed_search(docs: ColbertCollection, query: TokenEmbeddings, mode: SearchM
 
 
 def _line(hit: SearchHit) -> str:
-    return f"{hit.score:6.2f}  {hit.id}"
+    return escape(f"{hit.score:6.2f}  {hit.id}")
 
 
 if __name__ == "__main__":

@@ -139,10 +139,15 @@ def test_demo_embeds_nothing_the_second_time(model: Path, tmp_path: Path, source
     assert "3 documents: embedded 3 documents" in first
     for mode in ("exact", "fde", "two-stage"):
         assert first.count(f"┃ {mode} ") == 5
-    second = run("demo.py", *arguments, "how do I parse a date")
+    second = run("demo.py", *arguments, "is list[str] a [/date]")
     assert "3 documents: embedded 0 documents" in second
-    assert "how do I parse a date" in second
+    assert "is list[str] a [/date]" in second
     assert "dates.first" in second
+
+
+def test_demo_shows_errors_as_they_are() -> None:
+    done = run_script(EXAMPLES / "demo.py", "--model", "a/b[edge]", environment={"COLUMNS": "200"})
+    assert (done.returncode, "'a/b[edge]'" in done.stdout) == (1, True), done.stdout + done.stderr
 
 
 def test_demo_embeds_only_what_changed(model: Path, tmp_path: Path, sources: Path) -> None:
