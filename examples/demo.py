@@ -126,7 +126,9 @@ def _ask(docs: ColbertCollection, question: str) -> None:
     found = {mode: _timed_search(docs, query, mode) for mode in MODES}
     exact = {hit.id for hit in found["exact"][0]}
     table = Table(
-        title=f"\n[bold]{escape(question)}[/bold]", title_justify="left", caption=f"query encoded in {encoding * 1e3:.0f} ms"
+        title=f"\n[bold]{escape(question)}[/bold]",
+        title_justify="left",
+        caption=f"query encoded in {encoding * 1e3:.0f} ms",
     )
     for mode, (hits, seconds) in found.items():
         overlap = len(exact & {hit.id for hit in hits})

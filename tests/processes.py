@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import runpy
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -60,6 +61,10 @@ class Script:
     def kill(self) -> None:
         """End it at once, with SIGKILL."""
         self._process.kill()
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C in its terminal."""
+        os.kill(self._process.pid or 0, signal.SIGINT)
 
     def wait(self, timeout: float = 60) -> int:
         """Its exit code, when it has ended.
