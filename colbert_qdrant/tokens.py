@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, Final, overload
@@ -108,6 +108,28 @@ class TokenEmbeddings:
             np.concatenate([batch.values for batch in batches]),
             np.concatenate([batch.lengths for batch in batches]),
             np.concatenate([batch.truncated for batch in batches]),
+        )
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: Callable[[object], Any]) -> Any:
+        """Have pydantic read and write lists in the place of arrays: ``values``, ``lengths`` and ``truncated``."""
+        from pydantic_core import core_schema  # noqa: PLC0415 - whoever asks has it
+
+        lists = core_schema.typed_dict_schema(
+            {
+                "values": core_schema.typed_dict_field(handler(list[list[float]])),
+                "lengths": core_schema.typed_dict_field(handler(list[int])),
+                "truncated": core_schema.typed_dict_field(handler(list[bool]), required=False),
+            }
+        )
+        made = core_schema.no_info_after_validator_function(lambda values: cls(**values), lists)
+        return core_schema.json_or_python_schema(
+            json_schema=made,
+            python_schema=core_schema.union_schema([core_schema.is_instance_schema(cls), made]),
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda batch: {name: getattr(batch, name).tolist() for name in ("values", "lengths", "truncated")},
+                return_schema=lists,
+            ),
         )
 
     @classmethod

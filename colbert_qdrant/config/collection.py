@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from colbert_qdrant.config.checks import (
     keep_plain,
@@ -14,7 +14,7 @@ from colbert_qdrant.config.checks import (
     require_one_of,
     without_defaults,
 )
-from colbert_qdrant.config.fde import FDE_CONFIGS, FdeConfig, MuveraConfig, fde_from_dict
+from colbert_qdrant.config.fde import FDE_CONFIGS, AsStored, FdeConfig, MuveraConfig, fde_from_dict
 from colbert_qdrant.config.names import same_path
 from colbert_qdrant.config.vectors import Bm25Config, DenseConfig, SparseConfig
 from colbert_qdrant.errors import ConfigurationError
@@ -122,7 +122,7 @@ class CollectionConfig:
         True
     """
 
-    fde: FdeConfig = field(default_factory=MuveraConfig)
+    fde: Annotated[FdeConfig, AsStored()] = field(default_factory=MuveraConfig)
     hnsw: HnswConfig = field(default_factory=HnswConfig)
     storage: Storage = "balanced"
     fde_datatype: VectorDatatype = "float16"

@@ -283,6 +283,25 @@ class LemurConfig(_TaggedSettings):
         return True
 
 
+class AsStored:
+    """Has pydantic read and write the settings of an encoding as they are stored, with their tag."""
+
+    def __get_pydantic_core_schema__(self, source: object, handler: Any) -> Any:
+        """Return what pydantic asks a hint for."""
+        from pydantic_core import core_schema  # noqa: PLC0415 - whoever asks has it
+
+        stored = handler.generate_schema(dict[str, Any])
+        made = core_schema.no_info_after_validator_function(fde_from_dict, stored)
+        known = core_schema.is_instance_schema(tuple(FDE_CONFIGS.values()))
+        return core_schema.json_or_python_schema(
+            json_schema=made,
+            python_schema=core_schema.union_schema([known, made]),
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda config: config.to_dict(), return_schema=stored
+            ),
+        )
+
+
 def fde_from_dict(data: Mapping[str, Any]) -> FdeConfig:
     """Make settings of what ``to_dict`` returned, for whichever algorithm the tag names.
 
