@@ -6,6 +6,7 @@ import hashlib
 import io
 import logging
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _LOG: Final = logging.getLogger(__name__)
+_NO_FOLDER: Final = re.compile(r"^~|^\$|^%\w+%|://|[\x00-\x1f]")
 _Entry = tuple["NDArray[np.float32]", bool]
 
 
@@ -36,10 +38,10 @@ class EmbeddingCache:
     """
 
     def __init__(self, folder: str | Path, *, encoder: str) -> None:
-        if not str(folder).strip() or "://" in str(folder) or str(folder).startswith("~"):
+        if not str(folder).strip() or _NO_FOLDER.search(str(folder)):
             raise ConfigurationError(
                 f"cache={str(folder)!r} names no folder: give its path, '.' for the current one, and expand a ~ with "
-                "Path(…).expanduser()"
+                "Path(…).expanduser(), variables with os.path.expandvars(…)"
             )
         self._folder = Path(folder)
         if self._folder.exists() and not self._folder.is_dir():

@@ -77,5 +77,5 @@ def _engine_of(client: object) -> type[ClientEngine]:
             return engine
     raise ConfigurationError(
         "client must be a qdrant_client.QdrantClient or AsyncQdrantClient, an EdgeClient or an AsyncEdgeClient, "
-        f"got {type(client).__name__}"
+        f"got {type(client).__name__}: make one with connect(url), EdgeClient(path) or QdrantClient(':memory:')"
     )

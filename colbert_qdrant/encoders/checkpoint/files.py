@@ -135,6 +135,10 @@ def open_checkpoint(
     folder = Path(name)
     if _is_folder(folder):
         return CheckpointFiles(name=str(folder), folder=folder, token=token, local_files_only=local_files_only)
+    if name.startswith("~"):
+        raise CheckpointError(f"{name!r} begins with ~, which only shells read: expand it with Path(…).expanduser()")
+    if "://" in name:
+        raise CheckpointError("the checkpoint is named by a URL: give its name on the hub alone, as 'owner/name'")
     if trust_remote_code and not (revision and _COMMIT.fullmatch(revision)):
         warnings.warn(
             f"trust_remote_code=True runs the code of {name!r} as it is today: pass the commit that you have read as "

@@ -75,8 +75,8 @@ def read_spec(files: CheckpointFiles) -> CheckpointSpec:
     """
     if not backbone_settings(files):
         raise CheckpointError(
-            f"{files.path(backbone_folder(files))} has no config.json: give a folder with config.json, weights and "
-            "tokenizer"
+            f"{files.path(backbone_folder(files))} has no config.json, or an empty one: give a folder with "
+            "config.json, weights and tokenizer"
         )
     layout = next(each for each in reversed(_LAYOUTS.values()) if each.detect(files))
     try:

@@ -280,7 +280,9 @@ def test_a_file_is_no_folder(bert: Path, tmp_path: Path) -> None:
     assert str(file) in str(caught.value)
 
 
-@pytest.mark.parametrize("path", ["", " ", "~/cache", "http://example.org/cache", "s3://bucket"])
+@pytest.mark.parametrize(
+    "path", ["", " ", "~/cache", "$HOME/cache", "%TEMP%", "a\n", "http://example.org", "s3://bucket"]
+)
 def test_what_names_no_folder_makes_none(
     bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:

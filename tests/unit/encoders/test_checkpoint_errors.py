@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from colbert_qdrant import CheckpointError, ConfigurationError
+from colbert_qdrant import CheckpointError, ColbertEncoder, ConfigurationError, inspect
 from tests.checkpoints import tiny_bert
 from tests.unit.encoders.reference import WEIGHTS, assert_same, edit_json, edit_weights, load
 
@@ -41,6 +41,26 @@ def refused(path: Path, *parts: str | Path, **arguments: Any) -> str:
 
 def write_modules(path: Path, *modules: Any) -> None:
     (path / "modules.json").write_text(json.dumps(list(modules)))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("~/models/colbert", r"'~/models/colbert' begins with ~, .* Path\(…\)\.expanduser\(\)"),
+        ("~user", r"expanduser\(\)"),
+        ("https://huggingface.co/colbert-ir/colbertv2.0", "named by a URL: give its name on the hub alone"),
+        ("hf://colbert-ir/colbertv2.0", "as 'owner/name'"),
+    ],
+)
+def test_names_that_neither_a_disk_nor_the_hub_has(name: str, message: str) -> None:
+    for call in (ColbertEncoder.from_pretrained, inspect):
+        with pytest.raises(CheckpointError, match=message):
+            call(name)
+
+
+def test_an_empty_config(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    refused(tmp_path, "has no config.json, or an empty one")
 
 
 # --- Projections ------------------------------------------------------------------------------------------------------

@@ -132,7 +132,10 @@ def test_a_server_that_cannot_work_is_refused(
 
 
 def test_something_else_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match=r"must be a qdrant_client\.QdrantClient or .*, got str"):
+    with pytest.raises(
+        ConfigurationError,
+        match=r"must be a qdrant_client\.QdrantClient or .*, got str: make one with connect\(url\), ",
+    ):
         blocking_engine("http://localhost:6333")  # type: ignore[arg-type]
 
 
