@@ -14,6 +14,7 @@ NAMES: Final = (
     "lightonai/GTE-ModernColBERT-v1",
     "colbert-ir/colbertv2.0",
     "answerdotai/answerai-colbert-small-v1",
+    "sentence-transformers/all-MiniLM-L6-v2",
 )
 _COMMIT: Final = "0" * 40
 
