@@ -20,8 +20,8 @@ from colbert_qdrant.errors import CheckpointError, ConfigurationError
 
 _SAFETENSORS: Final = "model.safetensors"
 _PICKLED: Final = "pytorch_model.bin"
-_SETTINGS: Final = ("*.json", "*.txt", "*.model", "*.metadata", "*colbert*.pt")
-"""The last are projections in files of their own, which are small, and are refused rather than left out."""
+_SETTINGS: Final = ("*.json", "*.txt", "*.model", "*.metadata", "*colbert*.pt", "*linear*.pt", "*proj*.pt")
+"""The last three are projections in files of their own, which are small, and are refused rather than left out."""
 
 _IGNORED: Final = ("onnx/*", "openvino/*", "checkpoint-*/*", "runs/*", "*.onnx")
 _COMMIT: Final = re.compile("[0-9a-f]{40}")

@@ -32,6 +32,7 @@ def load_checkpoint(files: CheckpointFiles, *, trust_remote_code: bool = False) 
     """
     spec = read_spec(files)
     layout = layout_of(spec)
+    _check_no_adapter(files, spec.backbone)
     tokenizer = _load_tokenizer(files, spec, trust_remote_code=trust_remote_code)
     tensors = files.tensors(spec.backbone)
     if layout.projection is not None:
@@ -41,7 +42,7 @@ def load_checkpoint(files: CheckpointFiles, *, trust_remote_code: bool = False) 
     backbone = load_backbone(
         files, spec.backbone, tensors, other_heads=layout.has_other_heads, trust_remote_code=trust_remote_code
     )
-    _check_widths(files, backbone.config.hidden_size, head)
+    _check_widths(files, backbone.config.hidden_size, head, layout.dim(files))
     _check_rows(files, spec, tokenizer, getattr(backbone.config, "vocab_size", None))
     if layout.limited_by_positions:
         longest = most_tokens(backbone)
@@ -109,7 +110,16 @@ def _check_rows(
             )
 
 
-def _check_widths(files: CheckpointFiles, hidden: int, head: torch.nn.Sequential) -> None:
+def _check_no_adapter(files: CheckpointFiles, backbone: str) -> None:
+    path = files.path(str(PurePosixPath(backbone, "adapter_config.json")))
+    if path.is_file():
+        raise CheckpointError(
+            f"{path} belongs to an adapter of the transformer, which would be left out: merge it into the weights, with "
+            "merge_and_unload() of peft, and save the model without it"
+        )
+
+
+def _check_widths(files: CheckpointFiles, hidden: int, head: torch.nn.Sequential, named: int | None) -> None:
     width = hidden
     for number, dense in enumerate(head, 1):
         weight = dense.get_parameter("linear.weight")
@@ -119,3 +129,8 @@ def _check_widths(files: CheckpointFiles, hidden: int, head: torch.nn.Sequential
                 "are of another model; get the checkpoint again"
             )
         width = weight.shape[0]
+    if named is not None and named != width:
+        raise CheckpointError(
+            f"{files.name}: the projection makes vectors of {width} dimensions, but the settings name {named}: they are "
+            "of two models; get the checkpoint again"
+        )

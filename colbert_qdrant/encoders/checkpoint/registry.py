@@ -28,6 +28,7 @@ class CheckpointLayout:
             those of `CheckpointSpec.dense`.
         has_other_heads: Whether heads beside the transformer, such as a language model's, are left out. Otherwise
             the transformer must need every tensor.
+        dim: Returns the dimensions that the settings name for token vectors, ``None`` if they name none.
         limited_by_positions: Whether lengths are cut to the positions of the model, where files need not give any.
 
     Raises:
@@ -41,6 +42,7 @@ class CheckpointLayout:
     projection: str | None = None
     has_other_heads: bool = False
     limited_by_positions: bool = False
+    dim: Callable[[CheckpointFiles], int | None] = lambda _: None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from colbert_qdrant.encoders.checkpoint.modules import PUNCTUATION, backbone_folder, backbone_settings
 from colbert_qdrant.encoders.checkpoint.registry import CheckpointLayout
 from colbert_qdrant.encoders.checkpoint.spec import CheckpointSpec, QueryExpansion, Side
+from colbert_qdrant.errors import CheckpointError
 
 if TYPE_CHECKING:
     from colbert_qdrant.encoders.checkpoint.files import CheckpointFiles
@@ -17,11 +18,17 @@ _SETTINGS: Final = "artifact.metadata"
 
 def _detect(files: CheckpointFiles) -> bool:
     architectures = backbone_settings(files).get("architectures") or []
-    return "HF_ColBERT" in architectures or files.path(_SETTINGS).is_file()
+    return any(str(each).startswith("HF_ColBERT") for each in architectures) or files.path(_SETTINGS).is_file()
 
 
 def _read(files: CheckpointFiles) -> CheckpointSpec:
     metadata = files.settings(_SETTINGS)
+    for key, known in (("similarity", "cosine"), ("interaction", "colbert")):
+        if metadata.get(key, known) != known:
+            raise CheckpointError(
+                f"{files.path(_SETTINGS)}: {key}={metadata[key]!r} is not supported, since documents are ranked by the "
+                f"cosines of their best tokens: use a checkpoint that was trained with {known!r}"
+            )
     length = metadata.get("query_maxlen") or 32
     attend = bool(metadata.get("attend_to_mask_tokens"))
     return CheckpointSpec(
@@ -42,5 +49,10 @@ def _read(files: CheckpointFiles) -> CheckpointSpec:
 
 
 STANFORD: Final = CheckpointLayout(
-    name=_NAME, settings=_SETTINGS, detect=_detect, read=_read, projection="linear.weight"
+    name=_NAME,
+    settings=_SETTINGS,
+    detect=_detect,
+    read=_read,
+    projection="linear.weight",
+    dim=lambda files: files.settings(_SETTINGS).get("dim"),
 )
