@@ -34,7 +34,16 @@ _BERT_HEADS: Final = ("cls.", "classifier.", "qa_outputs.")
 """Prefixes of the tensors that models for masked words, classes and answers have beside a BERT."""
 
 _HEADS: Final = (
-    *(*_BERT_HEADS, "lm_head.", "head.dense.", "decoder.", "score.", "pre_classifier.", "sop_classifier.", "predictions."),
+    *(
+        *_BERT_HEADS,
+        "lm_head.",
+        "head.dense.",
+        "decoder.",
+        "score.",
+        "pre_classifier.",
+        "sop_classifier.",
+        "predictions.",
+    ),
     *("vocab_transform.", "vocab_projector.", "generator_predictions.", "generator_lm_head."),
     *("discriminator_predictions.", "lm_predictions.", "mask_predictions.", "sequence_summary.", "logits_proj."),
 )
