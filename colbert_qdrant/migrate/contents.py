@@ -185,7 +185,9 @@ def check_texts(job: MigrationJob, contents: Contents) -> list[Check]:
         return []
     found = f"{contents.texts:,} of {contents.points:,} points have a text {job.texts}"
     if 2 * contents.sentences < contents.texts:
-        found += f", and {contents.texts - contents.sentences:,} of these are single words or names of files"
+        found += (
+            f", and {contents.texts - contents.sentences:,} of these are hardly texts (words, numbers, files, JSON)"
+        )
     elif 2 * contents.texts > contents.points:
         return [Check(name="texts", passed=True, detail=found)]
     detail = f"{found}: look whether that is right, or plan anew with text_key=… or text=…"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from itertools import islice
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,19 +14,46 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 _FILE: Final = re.compile(
-    r"[^\n]*\.(pdf|docx?|odt|rtf|pptx?|xlsx?|csv|txt|md|rst|html?|xml|json|eml|epub|png|jpe?g)", re.I
+    r"[^\n]*\.(pdf|docx?|odt|rtf|pptx?|xlsx?|csv|tsv|txt|md|rst|tex|html?|xml|jsonl?|ya?ml|toml|log|eml|msg|epub|mobi"
+    r"|png|jpe?g|gif|svg|webp|tiff?|bmp|mp[34]|wav|avi|mov|mkv|zip|gz|tar|7z|rar|parquet|ipynb|py|js|ts|java|c|cpp|go|rs)",
+    re.I,
 )
+_PATH: Final = re.compile(r"/|~/|\\\\|[a-z]:[\\/]|[a-z][a-z0-9+.-]*://", re.I)
+_LETTER: Final = re.compile(r"[^\W\d_]")
 _FEW_TEXTS: Final = 8
 _REPEATED: Final = 4
+_REPEATED_LONG: Final = 8
 _LABEL: Final = 40
 _LONGER: Final = 4
 _SHOWN: Final = 60
+_LONGEST_PATH: Final = 1_000
 
 
 def is_text(text: str) -> bool:
-    """Tell whether something can be a text: more than one word, and no name of a file."""
-    spaced = len(text.split(maxsplit=1)) > 1 or UNSPACED.search(text) is not None
-    return spaced and _FILE.fullmatch(text.strip()) is None
+    """Tell whether something can be a text: more than one word of letters, and no name, path, address or JSON."""
+    if UNSPACED.search(text) is None:
+        words = (each for each in re.finditer(r"\S+", text) if _LETTER.search(each[0]))
+        if len(list(islice(words, 2))) < 2:
+            return False
+    return not (_FILE.fullmatch(text.strip()) or _is_path(text.strip()) or _is_json(text))
+
+
+def _is_path(text: str) -> bool:
+    """Tell whether something is a path or an address, which may have spaces in it, or a list of such."""
+    if _PATH.match(text) is None or len(text) > _LONGEST_PATH:
+        return False
+    words = text.split()
+    return 2 * sum("/" in word or "\\" in word for word in words) >= len(words)
+
+
+def _is_json(text: str) -> bool:
+    if not text.lstrip().startswith(("{", "[")):
+        return False
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def doubt_of(texts: Sequence[str]) -> str | None:
@@ -32,9 +61,9 @@ def doubt_of(texts: Sequence[str]) -> str | None:
     if not texts:
         return None
     if 2 * sum(map(is_text, texts)) < len(texts):
-        return "most of them are single words or names of files"
-    short = median(map(len, texts)) < _LABEL
-    if short and len(texts) >= _FEW_TEXTS and _REPEATED * len(set(texts)) <= len(texts):
+        return "most of them are single words, numbers, names of files, addresses or JSON"
+    most = _REPEATED if median(map(len, texts)) < _LABEL else _REPEATED_LONG
+    if len(texts) >= _FEW_TEXTS and most * len(set(texts)) <= len(texts):
         return f"{len(texts):,} points have {len(set(texts)):,} different ones only, like labels"
     return None
 

@@ -114,8 +114,8 @@ def _check_no_adapter(files: CheckpointFiles, backbone: str) -> None:
     path = files.path(str(PurePosixPath(backbone, "adapter_config.json")))
     if path.is_file():
         raise CheckpointError(
-            f"{path} belongs to an adapter of the transformer, which would be left out: merge it into the weights, with "
-            "merge_and_unload() of peft, and save the model without it"
+            f"{path} belongs to an adapter of the transformer, which would be left out: merge it into the weights "
+            "with merge_and_unload() of peft, and save the model without it"
         )
 
 
@@ -131,6 +131,6 @@ def _check_widths(files: CheckpointFiles, hidden: int, head: torch.nn.Sequential
         width = weight.shape[0]
     if named is not None and named != width:
         raise CheckpointError(
-            f"{files.name}: the projection makes vectors of {width} dimensions, but the settings name {named}: they are "
-            "of two models; get the checkpoint again"
+            f"{files.name}: the projection makes vectors of {width} dimensions, but the settings name {named}: they "
+            "are of two models; get the checkpoint again"
         )

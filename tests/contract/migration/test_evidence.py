@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -61,6 +62,33 @@ def test_what_is_no_text_blocks_a_plan(
         migration.run()
 
 
+NO_TEXTS: dict[str, Callable[[int], str]] = {
+    "json": lambda n: json.dumps({"number": n, "body": SENTENCES[n]}),
+    "a list in json": lambda n: json.dumps([SENTENCES[n], SENTENCES[-n]]),
+    "a path with spaces": lambda n: f"/mnt/data/My Files/report {n}",
+    "a path on Windows": lambda n: f"C:\\Users\\me\\My Documents\\report {n}",
+    "an address with spaces": lambda n: f"https://example.com/a b/{n}?q=1",
+    "addresses": lambda n: f"https://example.com/{n} https://example.com/{n + 1}",
+    "dates": lambda n: f"2024-06-01 12:00:{n:02}",
+    "numbers": lambda n: f"{n} {n + 1} {2 * n}",
+    "one long text": lambda _: SENTENCES[0] * 3,
+    "two long texts": lambda n: SENTENCES[n % 2] * 3,
+    "code files": lambda n: f"my module {n}.py",
+    "films": lambda n: f"my holiday {n}.mp4",
+    "base64": lambda n: b64encode(SENTENCES[n].encode()).decode(),
+    "punctuation": lambda n: f"{n} -- ... !",
+}
+
+
+@both_ways("edge")
+@pytest.mark.parametrize("kind", NO_TEXTS)
+def test_so_does_every_other_kind_of_string_that_is_none(client: Client, kind: str) -> None:
+    migration = planned(client, lambda n: {"text": NO_TEXTS[kind](n)})
+    (risk,) = doubts(migration)
+    assert risk.blocks
+    assert any(repr(NO_TEXTS[kind](n))[:25] in risk.problem for n in range(COUNT))
+
+
 @both_ways("memory")
 def test_a_user_who_says_where_texts_are_is_believed_and_warned(client: Client) -> None:
     migration = planned(client, lambda n: {"document": f"report-{n}.pdf"}, text_key="document")
@@ -81,9 +109,13 @@ def test_a_user_who_says_where_texts_are_is_believed_and_warned(client: Client) 
         lambda n: {"text": SENTENCES[n], "source": f"report-{n}.pdf"},
         lambda n: {"text": "図書館は九時に開きます" + str(n)},
         lambda n: {"text": f"ห้องสมุดเปิด{n}"},
+        lambda n: {"text": f"<p>{SENTENCES[n]}</p>"},
+        lambda n: {"text": f"https://example.com says {SENTENCES[n]}"},
+        lambda n: {"text": f"[{n}] {SENTENCES[n]}"},
+        lambda n: {"text": SENTENCES[n // 3]},
         lambda n: {"text": SENTENCES[n], "title": SENTENCES[n][:10]},
     ],
-    ids=["beside-files", "japanese", "thai", "beside-titles"],
+    ids=["beside-files", "japanese", "thai", "html", "address", "bracket", "three-times", "beside-titles"],
 )
 @pytest.mark.filterwarnings("error")
 def test_texts_are_not_doubted(client: Client, payload: Callable[[int], dict[str, Any]]) -> None:

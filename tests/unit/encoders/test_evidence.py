@@ -90,7 +90,7 @@ def test_prompts_are_put_before_texts(plain: Path) -> None:
 def test_an_adapter_of_the_transformer(copied: Callable[[str], Path], name: str) -> None:
     path = copied(name)
     (path / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA"}))
-    with pytest.raises(CheckpointError, match="belongs to an adapter of the transformer.* merge it into the weights"):
+    with pytest.raises(CheckpointError, match=r"belongs to an adapter of the transformer.* merge it into the weights"):
         load(path)
 
 
