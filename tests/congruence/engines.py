@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, settings
 from qdrant_client import models
 
 from colbert_qdrant import ColbertCollection, CollectionConfig, EdgeClient, MuveraConfig
+from tests.congruence.dressed import dressed
 from tests.encoders import WordEncoder
 from tests.servers import ServerKind, is_server
 
@@ -68,11 +69,14 @@ class Engine:
         encoder: LateInteractionEncoder = ENCODER,
         config: CollectionConfig = CONFIG,
     ) -> Iterator[ColbertCollection]:
-        """A collection of these documents, with a graph if the engine is one with graphs; it is dropped at the end."""
+        """A collection of these documents, `dressed`, with a graph if the engine is one with graphs.
+
+        It is dropped at the end.
+        """
         name = f"congruence-{uuid.uuid4().hex[:12]}"
         docs = ColbertCollection.create(name, client=self.client, encoder=encoder, config=config)
         try:
-            docs.upsert(documents)
+            docs.upsert(dressed(documents))
             if self.kind == "edge with graphs":
                 docs.optimize()
             yield docs

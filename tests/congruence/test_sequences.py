@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from colbert_qdrant import ColbertCollection, ConfigurationError, Document
 from colbert_qdrant.points.ids import point_id
+from tests.congruence.dressed import dressed
 from tests.congruence.engines import ENCODER, LARGE, Engine, examples
 from tests.congruence.reference import assert_ranked, chosen, maxsim
 from tests.congruence.strategies import IDS, TEXTS, documents, filters
@@ -38,7 +39,7 @@ class Sequences(RuleBasedStateMachine):
 
     @rule(written=documents(most=5))
     def upsert(self, written: list[Document]) -> None:
-        self.docs.upsert(written)
+        self.docs.upsert(dressed(written))
         self.stored |= {each.id: each for each in written}
 
     @rule(ids=st.lists(st.sampled_from(IDS), max_size=2))
