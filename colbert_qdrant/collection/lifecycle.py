@@ -46,6 +46,7 @@ class Stored(NamedTuple):
         fingerprint: Its fingerprint.
         missing_indexes: The arguments of ``create_payload_index`` for each index that it lacks.
         lost: Says that the encoding was fitted and cannot be read any more, and the remedy; ``None`` if that is not so.
+        points: About how many points it has, if that was read.
     """
 
     config: CollectionConfig
@@ -54,6 +55,7 @@ class Stored(NamedTuple):
     fingerprint: Fingerprint
     missing_indexes: Sequence[dict[str, Any]] = ()
     lost: str | None = None
+    points: int | None = None
 
 
 async def create(name: str, *, engine: Engine, encoder: LateInteractionEncoder, config: CollectionConfig) -> Stored:
@@ -145,7 +147,7 @@ async def open(
     if config is not None:
         settings = replace(settings, payload_indexes={**settings.payload_indexes, **config.payload_indexes})
     limits, missing = Limits.of(info, settings.token_vector), await missing_indexes(engine, settings, info)
-    return Stored(settings, fde, limits, stored, missing, lost)
+    return Stored(settings, fde, limits, stored, missing, lost, info.points_count)
 
 
 async def _first_fingerprint(

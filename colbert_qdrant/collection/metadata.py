@@ -40,17 +40,21 @@ async def read_fingerprint(engine: Engine, collection: str, info: models.Collect
     return Fingerprint.from_dict(entry) if isinstance(entry, dict) else None
 
 
-async def read_current_fingerprint(engine: Engine, collection: str) -> Fingerprint | None:
-    """Read the fingerprint that a collection has now, in one request; ``None`` if it has none.
+async def read_current_fingerprint(engine: Engine, collection: str) -> tuple[Fingerprint | None, int | None]:
+    """Read the fingerprint that a collection has now, and about how many points, in one request.
+
+    Returns:
+        The fingerprint, and the number; ``None`` for one that it has not, or that the request does not tell.
 
     Raises:
         CollectionNotFoundError: The collection is gone.
         SchemaMismatchError: The fingerprint cannot be read.
     """
     if (await engine.capabilities()).has("metadata"):
-        return await read_fingerprint(engine, collection, await engine.get_collection(collection))
+        info = await engine.get_collection(collection)
+        return await read_fingerprint(engine, collection, info), info.points_count
     entry = (await _reserved(engine, collection)).get(KEY)
-    return Fingerprint.from_dict(entry) if isinstance(entry, dict) else None
+    return (Fingerprint.from_dict(entry) if isinstance(entry, dict) else None), None
 
 
 async def read_metadata(engine: Engine, collection: str) -> dict[str, Any]:

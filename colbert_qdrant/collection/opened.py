@@ -16,6 +16,7 @@ from colbert_qdrant.collection import artefacts, lifecycle
 from colbert_qdrant.collection.having import lacks_encoding
 from colbert_qdrant.collection.indexes import make_missing_indexes
 from colbert_qdrant.collection.metadata import count_documents, documents_only, read_current_fingerprint
+from colbert_qdrant.collection.outgrown import say_outgrown
 from colbert_qdrant.collection.scroll import scroll_points
 from colbert_qdrant.collection.shards import Shards
 from colbert_qdrant.config import CollectionConfig
@@ -182,14 +183,16 @@ class OpenCollection:
             await self.notice()
 
     async def _compare(self) -> None:
-        opened, stored = self._fingerprint, await read_current_fingerprint(self.engine, self.name)
+        opened, (stored, points) = self._fingerprint, await read_current_fingerprint(self.engine, self.name)
         if stored is not None:
             stored.require_unchanged(opened, collection=self.name)
             if self.is_fitting or not self.config.fde.needs_fit:
                 return
         if stored is None or stored.fde != opened.fde:
             await self._read(config=None if stored else self.config)
-        elif self.fde is not None and not self.complete:
+            return
+        self._warn_if_outgrown(points)
+        if self.fde is not None and not self.complete:
             await self.check_complete()
 
     async def adopt(self, data: bytes) -> None:
@@ -232,6 +235,7 @@ class OpenCollection:
 
     async def check(self) -> None:
         """Compare the stored collection with this one; see `ColbertCollection.check`."""
+        await self.notice()
         stored = await lifecycle.open(self.name, engine=self.engine, encoder=self.encoder, config=self.config)
         if self.lost is not None and stored.lost is None:
             await self._take(stored)
@@ -369,7 +373,13 @@ class OpenCollection:
         self._use(stored)
         if self.lost is not None:
             self.warned.once("lost artefact", self.lost)
+        self._warn_if_outgrown(stored.points)
         await self.check_complete()
+
+    def _warn_if_outgrown(self, points: int | None) -> None:
+        said = say_outgrown(self.name, self.fde, points or 0)
+        if said is not None:
+            self.warned.once("outgrown fit", f"{said} This is said once.")
 
     def _use(self, stored: Stored) -> None:
         self.complete = False  # until it is known

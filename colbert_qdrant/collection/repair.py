@@ -11,6 +11,7 @@ from colbert_qdrant.collection.artefacts import REMEMBERED, keeper_of, publish
 from colbert_qdrant.collection.companion import Companion, digest
 from colbert_qdrant.collection.fitting import Fitter
 from colbert_qdrant.collection.indexes import make_indexes, missing_indexes, names_of
+from colbert_qdrant.collection.outgrown import say_outgrown
 from colbert_qdrant.collection.rows import require_on_error
 from colbert_qdrant.collection.without_tokens import (
     count_without_tokens,
@@ -85,6 +86,7 @@ async def repair(collection: OpenCollection, *, on_error: OnError, progress: Pro
 
 
 async def _problems(collection: OpenCollection) -> list[Problem]:
+    await collection.notice()  # what another process fitted is not to be mended with what was fitted before
     info = await collection.engine.get_collection(collection.name)
     found = [await finding(collection, info) for finding in _FINDINGS]
     return [problem for problem in found if problem is not None]
@@ -141,6 +143,11 @@ async def _refit(collection: OpenCollection, running: Repair) -> str:
     return "The encoding was fitted to the stored token vectors, and all documents have it."
 
 
+async def _outgrown_fit(collection: OpenCollection, info: models.CollectionInfo) -> Problem | None:
+    sentence = say_outgrown(collection.name, collection.fde, info.points_count or 0)
+    return None if sentence is None else Problem(sentence=sentence, mend=partial(_refit, collection))
+
+
 async def _few_copies(collection: OpenCollection, info: models.CollectionInfo) -> Problem | None:
     engine, copies = collection.engine, info.config.params.replication_factor or 1
     if not collection.config.fde.needs_fit or copies == 1 or engine.files is not None:
@@ -175,6 +182,12 @@ async def _without_tokens(collection: OpenCollection, info: models.CollectionInf
     return Problem(sentence=say_without_tokens(count, config), mend=mend) if count else None
 
 
-_FINDINGS: Final[tuple[Finding, ...]] = (_missing_indexes, _without_tokens, _lost_artefact, _few_copies)
+_FINDINGS: Final[tuple[Finding, ...]] = (
+    _missing_indexes,
+    _without_tokens,
+    _lost_artefact,
+    _outgrown_fit,
+    _few_copies,
+)
 """All that is looked for, without writing anything; what cannot be looked at is no problem. They are mended in this
 order: an encoding is fitted to all that has tokens by then."""

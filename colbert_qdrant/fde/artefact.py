@@ -32,6 +32,7 @@ class Fitted(FixedDimensionalEncoder, ABC):
     Attributes:
         config: The settings.
         token_dim: Dimensions of the token vectors.
+        fitted_documents: How many documents it was fitted to; ``None`` if that is not known, or nothing was fitted.
     """
 
     VERSION: ClassVar[int]
@@ -39,6 +40,7 @@ class Fitted(FixedDimensionalEncoder, ABC):
 
     config: FdeConfig
     token_dim: int
+    fitted_documents: int | None = None
 
     @property
     @abstractmethod
@@ -79,6 +81,11 @@ class Fitted(FixedDimensionalEncoder, ABC):
         require_instance("path", path, (str, PathLike), "the path of a file")
         Path(path).write_bytes(self._bytes)
 
+    def fitted_to(self, documents: int | None) -> Self:
+        """Note how many documents it was fitted to, before anything is made of it, and return it."""
+        self.fitted_documents = documents
+        return self
+
     def fingerprint(self) -> dict[str, Any]:
         """Return algorithm, version, settings, token dimensions, and the digest of what was fitted, if anything was."""
         facts = {"config": self.config.to_dict(), "version": self.VERSION, "token_dim": self.token_dim}
@@ -87,6 +94,8 @@ class Fitted(FixedDimensionalEncoder, ABC):
     @cached_property
     def _bytes(self) -> bytes:
         settings = {"config": self.config.to_dict(), "version": self.VERSION}
+        if self.fitted_documents is not None:  # an artefact of an earlier version does not say, and keeps its digest
+            settings["documents"] = self.fitted_documents
         contiguous = {name: np.ascontiguousarray(values) for name, values in self.tensors.items()}
         return save(contiguous, metadata={_KEY: json.dumps(settings, sort_keys=True)})
 
@@ -105,6 +114,18 @@ def settings_of(data: bytes) -> dict[str, Any]:
     if not isinstance(kind, str):
         raise unreadable_error(TypeError("its type is no name"))
     return settings
+
+
+def documents_of(data: bytes) -> int | None:
+    """Return how many documents the encoder in an artefact was fitted to; ``None`` if the artefact does not say.
+
+    Raises:
+        ArtefactError: The number is none.
+    """
+    documents: Any = _header(data).get("documents")
+    if documents is not None and (type(documents) is not int or documents < 1):
+        raise unreadable_error(ValueError(f"fitted to {documents!r} documents"))
+    return documents
 
 
 def tensors_of(data: bytes, *, version: int) -> dict[str, NDArray[np.float32]]:

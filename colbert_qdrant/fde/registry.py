@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from colbert_qdrant.config.checks import require_int
 from colbert_qdrant.config.fde import FDE_CONFIGS
 from colbert_qdrant.errors import ArtefactError, ConfigurationError
-from colbert_qdrant.fde.artefact import settings_of
+from colbert_qdrant.fde.artefact import documents_of, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,7 +118,8 @@ def fit_encoder(
     fit = _kind_of(config).fit
     if fit is None:
         raise ConfigurationError(f"FDE type {config.tag!r} needs no fit: make its encoder from the settings")
-    return fit(documents, query_tokens=query_tokens, config=config, device=device, progress=progress)
+    fitted = fit(documents, query_tokens=query_tokens, config=config, device=device, progress=progress)
+    return fitted.fitted_to(min(len(documents), config.fit_documents))
 
 
 def encoder_from_bytes(data: bytes) -> Fitted:
@@ -134,7 +135,7 @@ def encoder_from_bytes(data: bytes) -> Fitted:
             f"the fitted encoding is of type {tag!r}, this version knows {', '.join(sorted(readers))}: install the "
             "version of colbert-qdrant that fitted it, or fit anew"
         )
-    return readers[tag](data)
+    return readers[tag](data).fitted_to(documents_of(data))
 
 
 def version_of(config: FdeConfig) -> int:

@@ -217,7 +217,7 @@ async def _copy_artefact(job: MigrationJob) -> None:
     plan = job.plan
     if plan.encoding != "stored" or not plan.config.fde.needs_fit:
         return
-    stored = await read_current_fingerprint(job.source_engine, job.source.name)
+    stored, _ = await read_current_fingerprint(job.source_engine, job.source.name)
     if stored is None or stored.fitted_digest is None:
         return
     data = await lifecycle.read_artefact(job.source_engine, job.source.name, wanted=stored.fitted_digest)

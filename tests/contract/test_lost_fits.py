@@ -18,6 +18,7 @@ from colbert_qdrant import (
     CollectionConfig,
     Document,
     EdgeClient,
+    LemurConfig,
     LemurEncoder,
     Migration,
     MuveraConfig,
@@ -306,3 +307,17 @@ def test_a_migration_takes_no_encodings_without_what_they_were_fitted_with(
     assert_encoded(
         ColbertCollection.open(f"{engine.name}-late", client=client, encoder=WordEncoder()), client, DOCUMENTS
     )
+
+
+@pytest.mark.parametrize("config", [None, LemurConfig(dim=16, hidden=32, epochs=0, learn_tokens=100)])
+def test_what_another_process_fitted_is_not_mended_with_what_was_fitted_before(
+    fitted: ColbertCollection, client: Client, engine: Engine, config: LemurConfig | None
+) -> None:
+    other = ColbertCollection.open(engine.name, client=client, encoder=WordEncoder())
+    more = [*DOCUMENTS, Document("late", "zebra")]
+    other.upsert(more[-1:])
+    other.fit(refit=True, config=config)
+    assert fitted.info().warnings == ()
+    assert (fitted.repair(), fitted.check()) == ((), ())
+    REMEMBERED.clear()
+    assert_encoded(fitted, client, more)

@@ -17,7 +17,7 @@ from colbert_qdrant._support.values import plain
 from colbert_qdrant.config import LemurConfig
 from colbert_qdrant.config.checks import require_instance, require_int
 from colbert_qdrant.errors import ConfigurationError, InvalidTokensError
-from colbert_qdrant.fde.artefact import Fitted, settings_of, tensors_of, unreadable_error
+from colbert_qdrant.fde.artefact import Fitted, documents_of, settings_of, tensors_of, unreadable_error
 from colbert_qdrant.fde.lemur.device import DeviceLemur
 from colbert_qdrant.fde.lemur.fit import fit_parameters
 from colbert_qdrant.fde.lemur.host import HostLemur
@@ -109,10 +109,8 @@ class LemurEncoder(Fitted):
         config = replace(config or LemurConfig(), **settings)
         if config.epochs:
             require_device(device, remedy="leave it out to train on the CPU")
-        return cls(
-            config,
-            fit_parameters(documents, query_tokens=query_tokens, config=config, device=device, progress=progress),
-        )
+        found = fit_parameters(documents, query_tokens=query_tokens, config=config, device=device, progress=progress)
+        return cls(config, found).fitted_to(min(len(documents), config.fit_documents))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -126,7 +124,7 @@ class LemurEncoder(Fitted):
             parameters = LemurParameters.from_tensors(tensors, dim=config.dim)
         except (ValueError, KeyError) as error:
             raise unreadable_error(error) from error
-        return cls(config, parameters)
+        return cls(config, parameters).fitted_to(documents_of(data))
 
     @property
     def tensors(self) -> dict[str, NDArray[np.float32]]:
@@ -144,7 +142,7 @@ class LemurEncoder(Fitted):
         Raises:
             ConfigurationError: Torch has no such device.
         """
-        return type(self)(self.config, self.parameters, device=device)
+        return type(self)(self.config, self.parameters, device=device).fitted_to(self.fitted_documents)
 
     def cut(self, dim: int) -> Self:
         """Return the same encoder with only its first dimensions; stored vectors may be cut alike.
@@ -158,7 +156,8 @@ class LemurEncoder(Fitted):
             raise ConfigurationError(f"dim={dim}: this encoding can be cut to between 1 and {self.dim} dimensions")
         found = self.parameters
         cut = replace(found, rotation=np.ascontiguousarray(found.rotation[:, :dim]), scale=found.scale[:dim].copy())
-        return type(self)(replace(self.config, dim=dim), cut, device=self.device)
+        shorter = type(self)(replace(self.config, dim=dim), cut, device=self.device)
+        return shorter.fitted_to(self.fitted_documents)
 
     def encode_queries(self, tokens: TokenEmbeddings) -> NDArray[np.float32]:
         """Encode queries, their tokens' features added, rotated and balanced: float32, shape ``(len(tokens), dim)``.

@@ -18,7 +18,7 @@ from colbert_qdrant.config import MuveraConfig
 from colbert_qdrant.config.checks import require_instance, require_int
 from colbert_qdrant.config.fde import MAX_DENSE_DIM
 from colbert_qdrant.errors import ConfigurationError, InvalidTokensError
-from colbert_qdrant.fde.artefact import Fitted, settings_of, tensors_of, unreadable_error
+from colbert_qdrant.fde.artefact import Fitted, documents_of, settings_of, tensors_of, unreadable_error
 from colbert_qdrant.fde.muvera.device import DeviceCells
 from colbert_qdrant.fde.muvera.draws import CountSketch, Draws
 from colbert_qdrant.fde.muvera.fastembed import FastembedCells
@@ -156,7 +156,8 @@ class MuveraEncoder(Fitted):
         require_instance("config", config, (MuveraConfig, NoneType), "a MuveraConfig")
         config = replace(config or MuveraConfig(), **settings)
         fitted = FittedPartition.fit(documents, config, progress=progress) if config.needs_fit else None
-        return cls(config, token_dim=documents.dim, fitted=fitted)
+        encoder = cls(config, token_dim=documents.dim, fitted=fitted)
+        return encoder.fitted_to(None if fitted is None else min(len(documents), config.fit_documents))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -170,7 +171,7 @@ class MuveraEncoder(Fitted):
             fitted = FittedPartition.from_tensors(tensors, config)
         except ValueError as error:
             raise unreadable_error(error) from error
-        return cls(config, token_dim=fitted.token_dim, fitted=fitted)
+        return cls(config, token_dim=fitted.token_dim, fitted=fitted).fitted_to(documents_of(data))
 
     @property
     def tensors(self) -> dict[str, NDArray[np.float32]]:
@@ -194,7 +195,8 @@ class MuveraEncoder(Fitted):
         Raises:
             ConfigurationError: Torch has no such device.
         """
-        return type(self)(self.config, token_dim=self.token_dim, device=device, fitted=self._fitted)
+        copy = type(self)(self.config, token_dim=self.token_dim, device=device, fitted=self._fitted)
+        return copy.fitted_to(self.fitted_documents)
 
     def encode_documents(self, tokens: TokenEmbeddings) -> NDArray[np.float32]:
         """Encode documents, the mean of each cell: float32, shape ``(len(tokens), dim)``.

@@ -267,6 +267,13 @@ def test_survives_bytes_and_files(small: LemurEncoder, documents: TokenEmbedding
     assert LemurConfig.from_dict(small.fingerprint()["config"]) == SMALL
 
 
+def test_it_knows_how_many_documents_it_was_fitted_to(documents: TokenEmbeddings) -> None:
+    for config, expected in ((SMALL, 30), (replace(SMALL, fit_documents=20), 20)):
+        encoder = LemurEncoder.fit(documents[:30], config=config)
+        for each in (encoder, LemurEncoder.from_bytes(encoder.to_bytes()), encoder.cut(8), encoder.to("cpu")):
+            assert each.fitted_documents == expected
+
+
 def cut_off(data: bytes) -> Iterator[bytes]:
     yield from (data[:size] for size in (0, 1, 7, 8, 9, 200, len(data) // 2, len(data) - 1))
     yield data + b"\0"
@@ -299,6 +306,9 @@ def test_altered_contents_are_refused(small: LemurEncoder) -> None:
         "not float32, or not finite": rewritten(small, scale=np.full(24, np.nan, np.float32)),
         r"rotation has shape \(96, 5\)": rewritten(small, rotation=found.rotation[:, :5].copy()),
         "learn has shape": rewritten(small, learn=found.learn[:, :5].copy()),
+        "fitted to 0 documents": rewritten(small, {"documents": 0}),
+        "fitted to True documents": rewritten(small, {"documents": True}),
+        "fitted to 'many' documents": rewritten(small, {"documents": "many"}),
         "means is not float32": rewritten(small, means=found.means.astype(np.float64)),
     }
     for message, data in bad.items():

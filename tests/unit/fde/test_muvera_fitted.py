@@ -144,6 +144,15 @@ def test_survives_bytes_and_files(name: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(loaded.encode_documents(CORPUS), encoder.encode_documents(CORPUS))
 
 
+def test_it_knows_how_many_documents_it_was_fitted_to() -> None:
+    for config, expected in ((CENTRED, 3), (replace(CENTRED, fit_documents=2), 2)):
+        encoder = MuveraEncoder.fit(CORPUS[:3], config=config)
+        for each in (encoder, encoder_from_bytes(encoder.to_bytes()), encoder.to("cpu")):
+            assert isinstance(each, MuveraEncoder)
+            assert each.fitted_documents == expected
+    assert MuveraEncoder.fit(CORPUS, config=MuveraConfig(r_reps=2)).fitted_documents is None
+
+
 def test_a_file_that_is_cut_off_altered_or_another_is_refused() -> None:
     encoder = MuveraEncoder.fit(CORPUS, config=CENTRED)
     data = encoder.to_bytes()
