@@ -179,7 +179,7 @@ async def _without_tokens(collection: OpenCollection, info: models.CollectionInf
         running.rejected.extend(encoded.rejected)
         return str(encoded)
 
-    return Problem(sentence=say_without_tokens(count, config), mend=mend) if count else None
+    return Problem(sentence=f"{say_without_tokens(count, config)}.", mend=mend) if count else None
 
 
 _FINDINGS: Final[tuple[Finding, ...]] = (

@@ -65,11 +65,12 @@ async def count_without_tokens(engine: Engine, name: str, config: CollectionConf
     return 0
 
 
-def say_without_tokens(count: int, config: CollectionConfig) -> str:
-    """Say that so many documents have a text only, and the remedy."""
+def say_without_tokens(count: int, config: CollectionConfig, *, opened: str | None = None) -> str:
+    """Say that so many documents have a text only, and the remedy; ``opened`` is the collection to be opened first."""
+    first = "" if opened is None else f"open collection {opened!r} with its encoder, and "
     return (
         f"{count:,} documents have a text under {config.text_key!r} and no token vectors, as other programs write "
-        "them, so no search finds them: call repair(), which encodes them, or says why it cannot."
+        f"them, so no search finds them: {first}call repair(), which encodes them, or says why it cannot"
     )
 
 

@@ -214,7 +214,8 @@ class AsyncMigration(StaysHere):
             progress: As for `run`, told of every page of ids and payloads, and then of vectors in graphs.
 
         Returns:
-            The verdict, with reasons.
+            The verdict, with reasons, and with warnings of what does not speak against the target. After a switch,
+            points that applications added to the target do not.
 
         Raises:
             ConfigurationError: An argument is out of range.

@@ -93,7 +93,7 @@ async def _require_source_unneeded(job: MigrationJob, state: MigrationState) -> 
     engine, source, target = job.source_engine, job.plan.source, job.plan.target
     if job.same_engine and not await _aliases_of(engine, target):
         raise MigrationError(f"no alias stands for collection {target!r}: switch() one first")
-    state.require_passed()
+    state.require_passed("delete the source yourself, with client.delete_collection")
     if left := await _aliases_of(engine, source):
         raise MigrationError(f"aliases {left} stand for collection {source!r} still: switch() them, or delete them")
     if await engine.collection_exists(source):  # else an earlier cleanup did not come to its end

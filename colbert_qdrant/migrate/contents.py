@@ -10,10 +10,12 @@ from qdrant_client import models
 
 from colbert_qdrant._support.warned import warn
 from colbert_qdrant.collection.metadata import count_documents
+from colbert_qdrant.collection.without_tokens import count_without_tokens, say_without_tokens
 from colbert_qdrant.migrate.evidence import is_text
 from colbert_qdrant.migrate.source import read_pages, show
 from colbert_qdrant.migrate.verdict import Check
 from colbert_qdrant.points.digests import Digest, is_same_payload
+from colbert_qdrant.search.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from colbert_qdrant.migrate.job import MigrationJob
     from colbert_qdrant.migrate.sameness import Sameness
     from colbert_qdrant.migrate.source import Source
-    from colbert_qdrant.search.limits import Limits
 
 
 @dataclass(kw_only=True)
@@ -192,23 +193,47 @@ def check_texts(job: MigrationJob, contents: Contents) -> list[Check]:
         return [Check(name="texts", passed=True, detail=found)]
     detail = f"{found}: look whether that is right, or plan anew with text_key=… or text=…"
     warn(f"migration of collection {job.plan.source!r}: {detail}")
-    return [Check(name="texts", passed=None, detail=detail)]
+    return [Check(name="texts", passed=None, detail=detail, warns=True)]
 
 
-async def check_contents(job: MigrationJob, contents: Contents) -> list[Check]:
-    """Check counts, ids and payloads; in place, the digests of what added vectors were made of."""
+async def check_found(job: MigrationJob) -> list[Check]:
+    """Warn where documents of the target have a text and no token vectors, as those that other programs wrote."""
+    plan, engine = job.plan, job.target_engine
+    if job.in_place and plan.tokens == "encoded":
+        return []  # what is wrong is found by the digests of texts
+    limits = Limits.of(await engine.get_collection(plan.target), plan.config.token_vector)
+    count = await count_without_tokens(engine, plan.target, plan.config, limits)
+    if not count:
+        return []
+    detail = say_without_tokens(count, plan.config, opened=plan.target)
+    warn(f"migration of collection {plan.source!r}: {detail}")
+    return [Check(name="documents found", passed=True, detail=detail, warns=True)]
+
+
+async def check_contents(job: MigrationJob, contents: Contents, *, switched: bool) -> list[Check]:
+    """Check counts, ids and payloads; in place, the digests of what added vectors were made of.
+
+    Once an alias is ``switched``, applications may add points to the target.
+    """
     if job.in_place:
         return [_check_origins(contents)] if job.plan.written else []
     target = await count_documents(job.target_engine, job.plan.target)
-    same, missing, different = target == contents.points, contents.missing, contents.different
-    again = "" if same else "; run() again, if the source was written to meanwhile"
+    missing, different = contents.missing, contents.different
     more = target - (contents.points - len(missing))
+    same = target == contents.points or (switched and not missing)
+    again = (
+        f"write to {job.plan.target!r} what applications did not delete or change themselves since the switch"
+        if switched
+        else "run() again"
+    )
+    since = "" if same else f"; {again}" if switched else f"; {again}, if the source was written to meanwhile"
     found = [f"{len(missing):,} are missing{show(missing)}"] if missing else []
-    found += [f"{more:,} are not in the source"] if more else []
-    others = f"{len(different):,} points have another payload{show(different)}; run() again"
+    found += [f"{more:,} are not in the source"] if more and not switched else []
+    fine = f"the same, and {more:,} that were written since the switch" if more else "the same"
+    others = f"{len(different):,} points have another payload{show(different)}; {again}"
     return [
-        Check(name="count", passed=same, detail=f"{contents.points:,} points, {target:,} in the target{again}"),
-        Check(name="ids", passed=not found, detail=f"{', '.join(found)}; run() again" if found else "the same"),
+        Check(name="count", passed=same, detail=f"{contents.points:,} points, {target:,} in the target{since}"),
+        Check(name="ids", passed=not found, detail=f"{', '.join(found)}; {again}" if found else fine),
         Check(
             name="payloads",
             passed=not different,

@@ -65,6 +65,7 @@ def measure_costs(sample: Sample, converter: Converter, config: CollectionConfig
         disk_bytes=payload + sum(values * stored.get(name, 4) for name, values in written.items()),
         tokens=sum(tokens) / count,
         longest=max(tokens),
+        truncated=sum(point.truncated for point in points),
         read_seconds=sample.seconds / count,
         compute_seconds=seconds / count,
         write_seconds=sent * _SECONDS_PER_BYTE + _REQUESTS * sample.latency / page,

@@ -54,6 +54,7 @@ class Costs:
         disk_bytes: The bytes that the point takes in the target, without graphs and payload indexes.
         tokens: The number of token vectors.
         longest: The number of token vectors of the point of the sample that has most.
+        truncated: The number of those measured whose text is longer than the encoder takes.
         read_seconds: The time that reading takes.
         compute_seconds: The time that encoding the text, if need be, and computing the encoding take.
         write_seconds: The time that writing takes.
@@ -65,6 +66,7 @@ class Costs:
     disk_bytes: float = 0
     tokens: float = 0
     longest: int = 0
+    truncated: int = 0
     read_seconds: float = 0
     compute_seconds: float = 0
     write_seconds: float = 0

@@ -19,6 +19,7 @@ from colbert_qdrant.migrate.decide import decide
 from colbert_qdrant.migrate.job import MigrationJob
 from colbert_qdrant.migrate.plan import without_label
 from colbert_qdrant.migrate.risks import (
+    risk_of_length,
     risk_of_target,
     risk_of_texts,
     risks_of_engines,
@@ -113,6 +114,7 @@ async def _try_out(job: MigrationJob, sample: Sample, options: MigrationOptions)
     if not any(risk.blocks for risk in risks):
         plan = replace(plan, costs=await compute(measure_costs, sample, converter, plan.config, binary=engine.binary))
         risks += risks_of_sizes(job, plan)
+        risks += [risk_of_length(plan.costs)] if plan.costs.truncated else []
     if not job.in_place and await _target_exists(engine, plan):
         state = await read_migration(engine, plan.target)
         if state is not None and state.plan.same_as(plan):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.capabilities import Capabilities
     from colbert_qdrant.migrate.convert import Converter
     from colbert_qdrant.migrate.job import MigrationJob
-    from colbert_qdrant.migrate.plan import MigrationPlan
+    from colbert_qdrant.migrate.plan import Costs, MigrationPlan
     from colbert_qdrant.migrate.source import Source
 
 _COMPARED: Final = 8
@@ -201,6 +201,15 @@ def risk_of_texts(source: str, count: int) -> Risk:
     return _warn(
         f"{count:,} points have a text and no token vectors: they are copied, and late interaction does not find them",
         f"open collection {source!r} with its encoder and call repair() first",
+    )
+
+
+def risk_of_length(costs: Costs) -> Risk:
+    """Return the risk that texts lose their ends."""
+    return _warn(
+        f"{costs.truncated:,} of {costs.sample:,} texts looked at are longer than the encoder takes, and would lose "
+        "their ends",
+        "give an encoder with a larger document_length, or one that splits them (long_documents='split')",
     )
 
 

@@ -46,9 +46,15 @@ class Sameness:
     @property
     def vectors(self) -> list[str]:
         """The vectors that are compared."""
-        own = (self.plan.config.token_vector, self.plan.config.fde_vector)
+        large = (self.plan.config.token_vector, self.plan.config.fde_vector)
         cheap = [*self.source.dense, *self.source.sparse]
-        return [name for name in self.plan.kept if name in cheap and name not in own]
+        return [name for name in self.plan.kept if name in cheap and name not in large]
+
+    @property
+    def own(self) -> list[str]:
+        """The vectors that this library makes of texts."""
+        config = self.plan.config
+        return [config.token_vector, config.fde_vector, *([] if config.bm25 is None else [config.bm25_vector])]
 
     def is_same(self, one: models.Record, other: models.Record) -> bool:
         """Tell whether a point of the source and one of the target are the same."""
@@ -58,6 +64,8 @@ class Sameness:
         """Name the vectors that are others in the target than in the source."""
         first, second = vectors_of(one), vectors_of(other)
         for name in self.vectors:
+            if name not in first and name in self.own:
+                continue  # `repair` adds it to a point that has a text only
             if not self.is_same_vector(name, first.get(name), second.get(name)):
                 yield name
 

@@ -106,8 +106,8 @@ class MigrationState:
         before = None if self.copied else self.before  # others may have written since a run that ended
         return replace(self, plan=plan, before=before, copied=None, wrote=None, verified=None, returned=None)
 
-    def require_passed(self) -> Mapping[str, Any]:
-        """Return the last verdict, shortened.
+    def require_passed(self, otherwise: str = "say with force='…' why not") -> Mapping[str, Any]:
+        """Return the last verdict, shortened; the error says what else can be done.
 
         Raises:
             MigrationError: The target was not verified since points were written, or did not pass.
@@ -115,9 +115,7 @@ class MigrationState:
         if self.verified is not None and self.verified.get("passed"):
             return self.verified
         found = "was not verified" if self.verified is None else "did not pass its verification"
-        raise MigrationError(
-            f"collection {self.plan.target!r} {found}: verify() it first, or say with force='…' why not"
-        )
+        raise MigrationError(f"collection {self.plan.target!r} {found}: verify() it first, or {otherwise}")
 
 
 async def read_migration(engine: Engine, collection: str) -> MigrationState | None:

@@ -9,6 +9,7 @@ from qdrant_client import models
 
 from colbert_qdrant.errors import ConfigurationError, MigrationError
 from colbert_qdrant.migrate.catch_up import catch_up, settle
+from colbert_qdrant.migrate.contents import check_found
 from colbert_qdrant.migrate.differences import find_differences, read_digest
 from colbert_qdrant.migrate.state import Switch, utc_now, write_migration
 from colbert_qdrant.migrate.target import remove_vectors
@@ -44,6 +45,7 @@ async def switch_alias(job: MigrationJob, alias: str, *, force: str | None) -> N
     if force is None and await job.source_engine.collection_exists(job.plan.source):
         job = await job.with_fde()
         snapshot = await _bring_up_to_date(job, state)
+        await check_found(job)  # which warns
     elif force is None and not await is_in_use(engine, target):
         await _require_untouched(job, state)
     state = await job.read_state()

@@ -28,8 +28,11 @@ _RECOMPUTED: Final = 0.98
 hyperplane may come to its other side."""
 
 
-async def check_counts(job: MigrationJob, contents: Contents) -> Check:
-    """Check that copied vectors are as many as in the source, and added ones as many as there are texts."""
+async def check_counts(job: MigrationJob, contents: Contents, *, switched: bool) -> Check:
+    """Check that copied vectors are as many as in the source, and added ones as many as there are texts.
+
+    There may be more vectors of this library, which `repair` adds, and of all once an alias is ``switched``.
+    """
     plan = job.plan
     if not all([(await each.capabilities()).has("has_vector") for each in (job.source_engine, job.target_engine)]):
         return Check(name="vectors", passed=None, detail="servers before 1.13 do not tell which points have a vector")
@@ -39,13 +42,13 @@ async def check_counts(job: MigrationJob, contents: Contents) -> Check:
         having = job.source.narrow(models.HasVectorCondition(has_vector=name))
         before = await count_documents(job.source_engine, job.source.name, having)
         counts[name] = await _count_with(job, name)
-        if before != counts[name]:
+        if counts[name] < before or (counts[name] > before and not switched and name not in job.sameness.own):
             wrong.append(f"{counts[name]:,} of {before:,} points have {name!r}")
     tokens, encodings = [await _count_with(job, name) for name in own]
     counts |= {name: count for name, count in zip(own, (tokens, encodings), strict=True) if name not in plan.kept}
-    if plan.tokens == "encoded" and tokens != contents.texts:
+    if plan.tokens == "encoded" and (tokens < contents.texts or (tokens > contents.texts and not switched)):
         wrong.append(f"{contents.texts:,} points have a text, and {tokens:,} token vectors")
-    remedy = _remedy(plan)
+    remedy = _remedy(plan, switched=switched)
     if tokens != encodings:
         if plan.encoding == "stored" and not wrong:
             remedy = (
@@ -54,12 +57,10 @@ async def check_counts(job: MigrationJob, contents: Contents) -> Check:
             )
         wrong.append(f"{tokens:,} points have token vectors, and {encodings:,} an encoding")
     numbers = ", ".join(f"{name!r} {count:,}" for name, count in counts.items())
-    if plan.tokens == "stored" and contents.texts > tokens:
-        numbers += f"; {contents.texts - tokens:,} points have a text only: ColbertCollection.repair() encodes it"
     return Check(name="vectors", passed=not wrong, detail=f"{'; '.join(wrong)}: {remedy}" if wrong else numbers)
 
 
-async def check_sample(job: MigrationJob, converter: Converter, contents: Contents) -> list[Check]:
+async def check_sample(job: MigrationJob, converter: Converter, contents: Contents, *, switched: bool) -> list[Check]:
     """Check that some points' copied vectors are those of the source, and compute the added ones again."""
     if not contents.sample:
         return []
@@ -68,7 +69,7 @@ async def check_sample(job: MigrationJob, converter: Converter, contents: Conten
         ids = [record.id for record in source]
         target = await job.target_engine.retrieve(job.plan.target, ids=ids, with_payload=False, with_vectors=True)
         await job.source_engine.runtime.compute(sample.compare, source, target)
-    return sample.checks(contents)
+    return sample.checks(contents, _remedy(job.plan, switched=switched))
 
 
 class _Sample:
@@ -99,9 +100,9 @@ class _Sample:
             for name in {*point.vectors} - {*plan.kept}:
                 self._compute_again(point.vectors[name], there[point.id].get(name))
 
-    def checks(self, contents: Contents) -> list[Check]:
+    def checks(self, contents: Contents, remedy: str) -> list[Check]:
         """Return the outcome; vectors that are cheap to read were compared with all other contents."""
-        remedy, wrong = _remedy(self._job.plan), contents.altered + self._wrong
+        wrong = contents.altered + self._wrong
         others = f"other than in the source: {', '.join(wrong[:_SHOWN])}: {remedy}"
         number = contents.points if self._job.sameness.vectors else self._points
         detail = others if wrong else f"equal in {number:,} points"
@@ -121,8 +122,14 @@ class _Sample:
             self._computed += 1
 
 
-def _remedy(plan: MigrationPlan) -> str:
+def _remedy(plan: MigrationPlan, *, switched: bool) -> str:
     """Say what to do about vectors: a run looks at ids and payloads only, in place at missing vectors only."""
+    if switched:
+        return (
+            "applications may have written these since the switch: nothing is to be done about their own vectors; open "
+            f"collection {plan.target!r} with its encoder, call repair(), which encodes texts that have no token "
+            "vectors, and write other documents anew"
+        )
     if plan.strategy == "in_place":
         return "run() again for those that are missing, for others rollback() first"
     return "delete these points from the target, or all of it, and run() again"

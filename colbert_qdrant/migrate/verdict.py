@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
+
+_END: Final = "\n\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,11 +18,13 @@ class Check:
         passed: The outcome; ``None`` if the thing could not be looked at, which speaks neither for the target nor
             against it.
         detail: The finding, in words; with the remedy if it did not pass.
+        warns: Whether you should look at the finding, although it does not speak against the target.
     """
 
     name: str
     passed: bool | None
     detail: str
+    warns: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +59,11 @@ class Verdict:
         """Everything that is wrong, with the remedies."""
         return tuple(f"{check.name}: {check.detail}" for check in self.checks if check.passed is False)
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Everything that you should look at although it is not wrong, with the remedies."""
+        return tuple(f"{check.name}: {check.detail}" for check in self.checks if check.warns)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict as JSON values."""
         return {**asdict(self), "checks": [asdict(check) for check in self.checks], "passed": self.passed}
@@ -66,10 +75,15 @@ class Verdict:
     def to_markdown(self) -> str:
         """Return the verdict as a table in Markdown."""
         marks = {True: "passed", False: "**failed**", None: "not checked"}
-        rows = "".join(f"| {each.name} | {marks[each.passed]} | {_cell(each.detail)} |\n" for each in self.checks)
+        rows = "".join(
+            f"| {each.name} | {'**warning**' if each.warns else marks[each.passed]} | {_cell(each.detail)} |\n"
+            for each in self.checks
+        )
+        outcome = "not verified" if not self.passed else "verified, with warnings" if self.warnings else "verified"
         return (
-            f"# {self.source} → {self.target}: {'verified' if self.passed else 'not verified'}\n\n"
+            f"# {self.source} → {self.target}: {outcome}\n\n"
             f"{self.points:,} points, {self.at}, SHA-256 of ids and payloads `{self.digest}`.\n\n"
+            f"{''.join(f'**Warning:** {each}.{_END}' for each in self.warnings)}"
             f"| check | outcome | detail |\n|---|---|---|\n{rows}"
         )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from colbert_qdrant._support.progress import reporting
 from colbert_qdrant.errors import ConfigurationError
-from colbert_qdrant.migrate.contents import check_contents, check_texts, compare_contents
+from colbert_qdrant.migrate.contents import check_contents, check_found, check_texts, compare_contents
 from colbert_qdrant.migrate.quality import check_quality
 from colbert_qdrant.migrate.state import utc_now, write_migration
 from colbert_qdrant.migrate.vector_checks import check_counts, check_sample
@@ -47,12 +47,14 @@ async def verify_target(
     converter = await job.make_converter()
     with reporting(progress, label="verify", total=job.source.points) as report:
         contents = await compare_contents(job, converter, sample=sample, report=report)
+    switched = bool(state.switches)
     checks = [
         *_check_run(state, contents),
-        *await check_contents(job, contents),
+        *await check_contents(job, contents, switched=switched),
         *check_texts(job, contents),
-        await check_counts(job, contents),
-        *await check_sample(job, converter, contents),
+        await check_counts(job, contents, switched=switched),
+        *await check_found(job),
+        *await check_sample(job, converter, contents, switched=switched),
     ]
     checks += await _check_engine(job, timeout=timeout if _is_fine(checks) else 0, progress=progress)
     recall = None

@@ -18,6 +18,7 @@ from colbert_qdrant import (
     Document,
     LemurConfig,
     Migration,
+    MigrationError,
 )
 from tests.contract.migration.awaited import both_ways
 from tests.contract.migration.shared import FDE, TEXTS, SentenceEncoder, point, point_to
@@ -81,8 +82,14 @@ def test_what_other_programs_write_is_named_and_encoded(source: Client) -> None:
     plan = Migration.plan(source, "app", "newer")
     assert [risk for risk in plan.details.risks if "2 points have a text and no token" in risk.problem]
     plan.run()
-    verdict = plan.verify()
-    assert any("2 points have a text only" in check.detail for check in verdict.checks)
+    with pytest.warns(ColbertQdrantWarning, match="'docs|2 documents have a text under 'text' and no token vectors"):
+        verdict = plan.verify()
+    (warning,) = verdict.warnings
+    assert "2 documents have a text under 'text' and no token vectors" in warning
+    assert "open collection 'newer' with its encoder, and call repair()" in warning
+    assert verdict.passed
+    assert "verified, with warnings" in str(verdict)
+    assert f"**Warning:** {warning}." in verdict.to_markdown()
     (done,) = docs.repair()
     assert done.startswith("2 documents were encoded that had a text only. 1 documents have no text")
     assert docs.check() == docs.repair() == ()
@@ -93,6 +100,64 @@ def test_what_other_programs_write_is_named_and_encoded(source: Client) -> None:
 
 
 @both_ways("memory", "edge")
+@pytest.mark.parametrize("bm25", [None, Bm25Config()], ids=["", "bm25"])
+def test_a_copy_of_stored_token_vectors_is_verified_before_and_after_a_repair(
+    source: Client, bm25: Bm25Config | None
+) -> None:
+    migrated(source, fde=None, config=CollectionConfig(fde=FDE, bm25=bm25))
+    source.upsert("app", [point(1000, NEW)])
+    migration = Migration.plan(source, "app", "newer", encoder=SentenceEncoder())
+    migration.run()
+    assert len(migration.verify().warnings) == 1
+    source.upsert("app", [point(1001, CHANGED)])
+    with pytest.warns(ColbertQdrantWarning, match="2 documents .* open collection 'newer' with its encoder"):
+        migration.switch("app")
+    verdict = migration.verify()
+    assert verdict.passed, verdict.reasons
+    assert verdict.warnings[0].startswith("documents found: 2 documents have a text")
+    docs = opened(source)
+    docs.repair()
+    source.upsert("app", [point(1002, "written after a switch")])
+    verdict = migration.verify()
+    assert verdict.passed, verdict.reasons
+    assert verdict.warnings[0].startswith("documents found: 1 documents have a text")
+    assert "and 1 that were written since the switch" in str(verdict)
+    assert migration.cleanup("source", confirm=lambda _: True) == "new"
+    docs.repair()
+    assert docs.search(NEW, limit=1)[0].id == 1000
+    assert docs.check() == ()
+
+
+def test_a_run_leaves_alone_what_a_repair_of_its_target_encoded(source: Client) -> None:
+    migrated(source)
+    source.upsert("app", [point(1000, NEW)])
+    migration = Migration.plan(source, "app", "newer", encoder=SentenceEncoder())
+    migration.run()
+    newer = ColbertCollection.open("newer", client=source, encoder=SentenceEncoder())
+    newer.repair()
+    assert migration.run().points == 0
+    verdict = migration.verify()
+    assert (verdict.reasons, verdict.warnings) == ((), ())
+    assert newer.search(NEW, limit=1)[0].id == 1000
+
+
+def test_after_a_switch_no_remedy_takes_away_what_applications_wrote(source: Client) -> None:
+    migrated(source)
+    source.upsert("app", [point(1000, NEW), point(5, CHANGED)])
+    source.delete("app", models.PointIdsList(points=[7]))
+    verdict = Migration.resume(source, "new", encoder=SentenceEncoder()).verify()
+    reasons = " ".join(verdict.reasons)
+    assert "ids: 1 are missing" in reasons
+    assert "payloads: 1 points have another payload" in reasons
+    assert "run() again" not in reasons
+    assert "delete these points" not in reasons
+    assert reasons.count("write to 'new' what applications did not delete or change themselves since the switch") == 2
+    assert len(verdict.warnings) == 1
+    with pytest.raises(MigrationError, match=r"verify\(\) it first, or delete the source yourself"):
+        Migration.resume(source, "new").cleanup("source", confirm=lambda _: True)
+
+
+@both_ways("memory", "edge")
 @pytest.mark.parametrize("strategy", ["blue_green", "in_place"])
 def test_texts_that_are_cut_off_are_counted_and_warned_of_once(source: Client, strategy: str) -> None:
     lengths = sorted(len(text.split()) for text in TEXTS)
@@ -100,6 +165,7 @@ def test_texts_that_are_cut_off_are_counted_and_warned_of_once(source: Client, s
     options: dict[str, Any] = {"strategy": strategy, "target": "new" if strategy == "blue_green" else None}
     migration = Migration.plan(source, "docs", encoder=WordEncoder(longest=middle), fde=FDE, **options)
     long = sum(length > middle for length in lengths)
+    assert any("texts looked at are longer than the encoder takes" in each.problem for each in migration.details.risks)
     with pytest.warns(ColbertQdrantWarning, match="of collection 'docs': .* documents .* are longer"):
         assert migration.run().truncated == long
     with warnings.catch_warnings():
