@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from colbert_qdrant.collection import artefacts
 from colbert_qdrant.collection.aliases import real_name
@@ -24,7 +24,14 @@ from colbert_qdrant.errors import (
 )
 from colbert_qdrant.fde import encoder_from_bytes, make_encoder, version_of
 from colbert_qdrant.points.fingerprint import Fingerprint, canary_tokens, fingerprint_of_encoder
-from colbert_qdrant.points.schema import check_schema, creation_arguments, index_arguments, require_for, require_names
+from colbert_qdrant.points.schema import (
+    FOREIGN_REMEDY,
+    check_schema,
+    creation_arguments,
+    index_arguments,
+    require_for,
+    require_names,
+)
 from colbert_qdrant.points.texts import text_source
 from colbert_qdrant.search.limits import Limits
 
@@ -73,7 +80,7 @@ async def create(name: str, *, engine: Engine, encoder: LateInteractionEncoder, 
         text_source(config.text_key)  # a path that is none is an error before anything is made
     _check_shard_key(engine, config, name)
     if await engine.collection_exists(name):
-        raise CollectionExistsError(f"collection {name!r} exists already: use ColbertCollection.open, or drop it first")
+        await _raise_exists(engine, name)
     if config.fde.needs_fit:
         await artefacts.require_free(engine, name)
     fde, fingerprint = await _first_fingerprint(engine, encoder, config)
@@ -94,6 +101,19 @@ async def create(name: str, *, engine: Engine, encoder: LateInteractionEncoder, 
             with contextlib.suppress(EngineError):
                 await engine.delete_collection(name)
         raise
+
+
+async def _raise_exists(engine: Engine, name: str) -> NoReturn:
+    """Raise what says how to go on with a collection that is there already, which may be anybody's.
+
+    Raises:
+        CollectionExistsError: Always.
+    """
+    if await read_fingerprint(engine, name, await engine.get_collection(name)) is None:
+        raise CollectionExistsError(
+            f"collection {name!r} exists already, and was not created by colbert-qdrant. {FOREIGN_REMEDY}"
+        )
+    raise CollectionExistsError(f"collection {name!r} exists already: use ColbertCollection.open, or drop it first")
 
 
 async def finish(name: str, *, engine: Engine, encoder: LateInteractionEncoder, config: CollectionConfig) -> None:
@@ -128,8 +148,7 @@ async def open(
         wanted = config or CollectionConfig()
         check_schema(info, wanted, fde_dim=wanted.fde.dim, token_dim=encoder.dim, collection=name)
         raise SchemaMismatchError(
-            f"collection {name!r} was not created by colbert-qdrant: its metadata has no fingerprint. Rerank its "
-            "documents with attach, move them to a new collection with Migration.plan, or create one of another name."
+            f"collection {name!r} was not created by colbert-qdrant: its metadata has no fingerprint. {FOREIGN_REMEDY}"
         )
     settings = stored.config
     check_schema(info, settings, fde_dim=settings.fde.dim, token_dim=stored.token_dim, collection=name)

@@ -18,6 +18,7 @@ from colbert_qdrant.migrate.adoption import find_encodings
 from colbert_qdrant.migrate.evidence import doubt_of
 from colbert_qdrant.migrate.plan import Costs, MigrationPlan, without_label
 from colbert_qdrant.points.fingerprint import fingerprint_of_encoder
+from colbert_qdrant.points.fingerprint import NEVER_MIGRATED
 from colbert_qdrant.points.origins import origin_name
 from colbert_qdrant.points.schema import datatype_of, distance_of
 from colbert_qdrant.points.texts import TextSource
@@ -41,9 +42,6 @@ LlamaIndex writes the metadata beside its own key, which says more than they do.
 
 _FEW: Final = 4
 """Texts are taken to be where one in so many points of a sample has one."""
-
-_OWN_SETTINGS: Final = ("id_scheme", "id_key", "text_key", "fde_vector", "token_vector", "token_distance")
-"""The settings that a collection of this library keeps, whatever is given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +173,7 @@ def _merge_settings(own: CollectionConfig, options: MigrationOptions) -> Collect
     given = options.config or replace(own, fde=options.fde or own.fde)
     return replace(
         given,
-        **{name: getattr(own, name) for name in _OWN_SETTINGS},
+        **{name: getattr(own, name) for name in NEVER_MIGRATED},
         dense={**own.dense, **given.dense},
         sparse={**own.sparse, **given.sparse},
     )

@@ -27,6 +27,9 @@ _MAX_REPR: Final = 300
 _DIGEST_LENGTH: Final = 64
 _CANARY_LENGTHS: Final = (3, 5)
 _CANARY_TOLERANCE: Final = 1e-3
+
+NEVER_MIGRATED: Final = ("id_scheme", "id_key", "text_key", "fde_vector", "token_vector", "token_distance")
+"""The settings that a collection of this library keeps in a migration, whatever is given."""
 """Relative. Matmuls differ between machines by some 1e-6; another hyperplane or projection changes everything."""
 
 
@@ -277,10 +280,18 @@ def _describe(differences: Mapping[str, tuple[Any, Any]]) -> Iterator[str]:
 def _remedies(differences: Mapping[str, tuple[Any, Any]]) -> Iterator[str]:
     parts = {name.partition(".")[0] for name in differences}
     if "encoder" in parts:
-        yield "Open it with the encoder it was built with, or ingest the documents into a new collection."
+        yield (
+            "Open it with the encoder it was built with, or have its texts encoded into a new collection with "
+            "Migration.plan(client, name, encoder=…)."
+        )
     elif "fde.token_dim" in differences:
         yield f"Open it with an encoder whose token vectors have {differences['fde.token_dim'][0]} dimensions."
     if parts & {"layout", "id_scheme"} or any(name.startswith("fde.") for name in set(differences) - {"fde.token_dim"}):
-        yield "Open it without a config, to use the stored one, or ingest the documents into a new collection."
+        moved = (
+            "ingest the documents into a new collection"
+            if any(name.rpartition(".")[2] in NEVER_MIGRATED for name in differences)
+            else "move its documents to a new collection with Migration.plan(client, name, config=…)"
+        )
+        yield f"Open it without a config, to use the stored one, or {moved}."
     if "canary" in parts:
         yield "Install the version of colbert-qdrant (and numpy) it was built with, or ingest into a new collection."

@@ -39,6 +39,12 @@ class CollectionMemory:
     payload: Memory
 
 
+FOREIGN_REMEDY: Final = (
+    "Rerank its documents with attach, move them to a new collection with Migration.plan, or create one of another "
+    "name."
+)
+"""The ways on from a collection that this library did not create."""
+
 _MEMORY: Final[Mapping[Storage, CollectionMemory]] = {
     "memory": CollectionMemory(fde="cached", quantized="pinned", graph="pinned", tokens="cached", payload="cached"),
     "balanced": CollectionMemory(fde="cold", quantized="pinned", graph="cached", tokens="cached", payload="cold"),
@@ -257,8 +263,7 @@ def check_schema(
         raise SchemaMismatchError(
             f"collection {collection!r} is not laid out for late interaction (its dense vectors: {names}):\n  "
             + "\n  ".join(problems)
-            + "\nRerank its documents with attach, move them to a new collection with Migration.plan, or create one of "
-            "another name."
+            + f"\n{FOREIGN_REMEDY}"
         )
 
 

@@ -9,11 +9,14 @@ import pytest
 from qdrant_client import models
 
 from colbert_qdrant import (
+    Bm25Config,
     ColbertCollection,
     CollectionConfig,
+    CollectionExistsError,
     Document,
     FingerprintMismatchError,
     HnswConfig,
+    Migration,
     MuveraConfig,
     SchemaMismatchError,
 )
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from tests.contract.conftest import Engine
 
 CONFIG = CollectionConfig(fde=MuveraConfig(k_sim=2, dim_proj=4, r_reps=2))
+VECTOR = models.VectorParams(size=4, distance=models.Distance.DOT)
 
 
 @pytest.fixture
@@ -64,7 +68,51 @@ def test_every_other_setting_is_listed(name: str, client: Client, encoder: WordE
         "layout.hnsw.m": (16, 32),
         "layout.text_key": ("text", "body"),
     }
-    assert "Open it without a config" in str(caught.value)
+    assert "Open it without a config, to use the stored one, or ingest the documents into a new" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("other", "config", "named"),
+    [
+        (WordEncoder(salt="other"), None, "encoder=…"),
+        (WordEncoder(dim=16), None, "encoder=…"),
+        (WordEncoder(), CollectionConfig(fde=MuveraConfig(k_sim=3, dim_proj=4, r_reps=2)), "config=…"),
+        (WordEncoder(), CollectionConfig(fde=CONFIG.fde, bm25=Bm25Config()), "config=…"),
+        (WordEncoder(), CollectionConfig(fde=CONFIG.fde, hnsw=HnswConfig(m=8), storage="disk"), "config=…"),
+    ],
+    ids=["encoder", "dimension", "encoding", "vector", "layout"],
+)
+def test_the_remedy_moves_the_documents(
+    name: str, client: Client, other: WordEncoder, config: CollectionConfig | None, named: str
+) -> None:
+    ColbertCollection.open(name, client=client, encoder=WordEncoder()).upsert([Document("a", "a long river")])
+    with pytest.raises(FingerprintMismatchError) as caught:
+        ColbertCollection.open(name, client=client, encoder=other, config=config)
+    assert f"new collection with Migration.plan(client, name, {named})." in str(caught.value)
+    Migration.plan(client, name, target=f"{name}-new", encoder=other, config=config).run()
+    docs = ColbertCollection.open(f"{name}-new", client=client, encoder=other, config=config)
+    assert [hit.id for hit in docs.search("river")] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        {"vectors_config": VECTOR},
+        {"vectors_config": {"colbert": VECTOR}},
+        {"vectors_config": {}, "sparse_vectors_config": {"words": models.SparseVectorParams()}},
+    ],
+    ids=["unnamed", "named", "sparse"],
+)
+def test_a_collection_of_somebody_else_is_not_to_be_dropped(
+    engine: Engine, client: Client, encoder: WordEncoder, made: dict[str, Any]
+) -> None:
+    client.create_collection(engine.name, **made)
+    for call in (ColbertCollection.create, ColbertCollection.open, ColbertCollection.open_or_create):
+        with pytest.raises((CollectionExistsError, SchemaMismatchError)) as caught:
+            call(engine.name, client=client, encoder=encoder)
+        assert "with attach, move them to a new collection with Migration.plan" in str(caught.value)
+        assert "drop" not in str(caught.value)
+    assert client.collection_exists(engine.name)
 
 
 def test_without_a_config_the_stored_one_is_used(name: str, client: Client, encoder: WordEncoder) -> None:
