@@ -17,8 +17,7 @@ from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.migrate.adoption import find_encodings
 from colbert_qdrant.migrate.evidence import doubt_of
 from colbert_qdrant.migrate.plan import Costs, MigrationPlan, without_label
-from colbert_qdrant.points.fingerprint import fingerprint_of_encoder
-from colbert_qdrant.points.fingerprint import NEVER_MIGRATED
+from colbert_qdrant.points.fingerprint import NEVER_MIGRATED, fingerprint_of_encoder
 from colbert_qdrant.points.origins import origin_name
 from colbert_qdrant.points.schema import datatype_of, distance_of
 from colbert_qdrant.points.texts import TextSource

@@ -27,10 +27,10 @@ _MAX_REPR: Final = 300
 _DIGEST_LENGTH: Final = 64
 _CANARY_LENGTHS: Final = (3, 5)
 _CANARY_TOLERANCE: Final = 1e-3
+"""Relative. Matmuls differ between machines by some 1e-6; another hyperplane or projection changes everything."""
 
 NEVER_MIGRATED: Final = ("id_scheme", "id_key", "text_key", "fde_vector", "token_vector", "token_distance")
 """The settings that a collection of this library keeps in a migration, whatever is given."""
-"""Relative. Matmuls differ between machines by some 1e-6; another hyperplane or projection changes everything."""
 
 
 @dataclass(frozen=True, kw_only=True)
