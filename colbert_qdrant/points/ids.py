@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid5
 
@@ -50,7 +50,8 @@ def point_id(id: DocumentId, scheme: IdScheme = "uuid5") -> str | int:
 def point_ids(ids: DocumentId | Iterable[DocumentId], scheme: IdScheme) -> list[int | str | UUID]:
     """Return the point ids of one document or several; see `point_id`."""
     ids = plain(ids)
-    documents = ids if isinstance(ids, Iterable) and not isinstance(ids, str) else [ids]
+    single = isinstance(ids, str | bytes | bytearray | memoryview | Mapping) or not isinstance(ids, Iterable)
+    documents: Any = [ids] if single else ids
     return [point_id(id, scheme) for id in documents]
 
 

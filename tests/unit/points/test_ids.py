@@ -5,12 +5,26 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from colbert_qdrant import InvalidDocumentError
-from colbert_qdrant.points.ids import RESERVED_POINT, point_id
+from colbert_qdrant.points.ids import RESERVED_POINT, point_id, point_ids
+
+
+@pytest.mark.parametrize("ids", [b"a", bytearray(b"a"), memoryview(b"a"), {1: "a"}, 1.0, None, [[1]], np.array([1.5])])
+def test_what_is_neither_an_id_nor_several_is_refused(ids: Any) -> None:
+    with pytest.raises(InvalidDocumentError, match="an id is a string, a whole number or a"):
+        point_ids(ids, "uuid5")
+
+
+@pytest.mark.parametrize(
+    "ids", [1, [1], (1,), {1}, range(1, 2), iter([1]), np.int8(1), np.array(1), np.array([1]), {1: 2}.keys()]
+)
+def test_ids_of_several_documents_or_one(ids: Any) -> None:
+    assert point_ids(ids, "native") == [1]
 
 
 def test_derived_ids_stay_what_they_were() -> None:
