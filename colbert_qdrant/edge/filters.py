@@ -8,6 +8,7 @@ import numpy as np
 import qdrant_edge as edge
 
 from colbert_qdrant.edge.fields import as_list, read_fields, unsupported_error
+from colbert_qdrant.edge.numbers import outer_bound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +80,7 @@ def _range(value: models.RangeInterface) -> edge.RangeType:
     if type(value).__name__ == "DatetimeRange":
         return edge.RangeDateTime(**{name: bound.isoformat() for name, bound in bounds.items()})
     if type(value).__name__ == "Range":
-        return edge.RangeFloat(**bounds)
+        return edge.RangeFloat(**{name: outer_bound(name, bound) for name, bound in bounds.items()})
     raise unsupported_error(f"`{type(value).__name__}` in filters")
 
 

@@ -61,7 +61,8 @@ DIFFERENCES: Final = {
         "ranges are compared as 64-bit floats by the engine",
     ),
     "floats_of_many_digits": Difference(
-        "of a float with more than 15 digits, Edge stores another one now and then, one in the last digit away",
+        "of a float with more than 15 digits, Edge reads another one now and then, one in the last digit away; `where` "
+        "finds it by the float that was written",
         "the engine stores payloads as JSON, and reads some numbers of 16 and 17 digits inexactly",
     ),
     "index_of_another_type": Difference(

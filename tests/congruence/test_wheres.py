@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -78,6 +79,33 @@ def test_numbers_are_compared_exactly(engine: Engine, index: PayloadIndex | None
         docs.delete(where={"key": {"gte": NANOSECONDS, "lt": NANOSECONDS + 2}})
         left = {each.id for each in stored if not fits({"key": [NANOSECONDS, NANOSECONDS + 1]}, each.payload)}
         assert ids(docs, None) == left
+
+
+RANDOM: Final = Random(1)
+LONG: Final = [
+    *(RANDOM.random() for _ in range(60)),
+    *(RANDOM.uniform(-180, 180) for _ in range(30)),
+    *(RANDOM.random() * 10.0 ** RANDOM.randint(-300, 15) for _ in range(60)),
+    *(1_717_200_000 + RANDOM.random() for _ in range(30)),
+]
+
+
+@pytest.mark.parametrize("index", [None, "float"])
+def test_a_float_is_found_by_what_was_written(engine: Engine, index: PayloadIndex | None) -> None:
+    config = CONFIG if index is None else replace(CONFIG, payload_indexes={"key": index})
+    with engine.collection(
+        (Document(number, "river", {"key": value}) for number, value in enumerate(LONG)), config=config
+    ) as docs:
+        for number, value in enumerate(LONG):
+            at_least = sum(each >= value for each in LONG)
+            found = [docs.count(where={"key": {name: value}}) for name in ("gte", "gt", "lte", "lt")]
+            assert found == [at_least, at_least - 1, len(LONG) - at_least + 1, len(LONG) - at_least], value
+            if number % 9 == 0:
+                assert ids(docs, {"key": value}) == {number}
+        assert docs.count(where={"key": LONG}) == len(LONG)
+        assert docs.count(where={"key": {"not_in": LONG}}) == 0
+        docs.delete(where={"key": LONG[:30]})
+        assert ids(docs, None) == {*range(30, len(LONG))}
 
 
 def test_a_day_is_all_of_its_instants(engine: Engine) -> None:
