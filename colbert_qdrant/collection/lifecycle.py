@@ -6,6 +6,7 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+from colbert_qdrant._support.warned import warn
 from colbert_qdrant.collection import artefacts
 from colbert_qdrant.collection.aliases import real_name
 from colbert_qdrant.collection.companion import SUFFIX, digest
@@ -23,7 +24,12 @@ from colbert_qdrant.errors import (
     SchemaMismatchError,
 )
 from colbert_qdrant.fde import encoder_from_bytes, make_encoder, version_of
-from colbert_qdrant.points.fingerprint import Fingerprint, canary_tokens, fingerprint_of_encoder
+from colbert_qdrant.points.fingerprint import (
+    Fingerprint,
+    canary_tokens,
+    describe_differences,
+    fingerprint_of_encoder,
+)
 from colbert_qdrant.points.schema import (
     FOREIGN_REMEDY,
     check_schema,
@@ -164,7 +170,8 @@ async def open(
         actual = actual.with_fit_of(stored)
     stored.require_equal(actual, collection=name)
     if config is not None:
-        settings = replace(settings, payload_indexes={**settings.payload_indexes, **config.payload_indexes})
+        _warn_of_storage(name, stored.differences_of_storage(actual))
+        settings = _with_indexes_of(settings, config)
     limits, missing = Limits.of(info, settings.token_vector), await missing_indexes(engine, settings, info)
     return Stored(settings, fde, limits, stored, missing, lost, info.points_count)
 
@@ -176,6 +183,22 @@ async def _first_fingerprint(
     fde = await engine.runtime.compute(make_encoder, config.fde, token_dim=encoder.dim)
     tokens_of = await engine.runtime.compute(fingerprint_of_encoder, encoder)
     return fde, await engine.runtime.compute(fingerprint_of, config, encoder, fde, tokens_of=tokens_of)
+
+
+def _warn_of_storage(name: str, differences: Mapping[str, tuple[Any, Any]]) -> None:
+    if differences:
+        lines = "\n".join(describe_differences(differences))
+        warn(
+            f"collection {name!r} was built with other settings of graph, storage or copies than it is opened with. "
+            f"It keeps its own:\n{lines}\nLeave them out of the config, or change the collection with "
+            "client.update_collection or Migration.plan(client, name, config=…)."
+        )
+
+
+def _with_indexes_of(settings: CollectionConfig, config: CollectionConfig) -> CollectionConfig:
+    """Return a collection's settings with the payload indexes of those that it is opened with, too."""
+    indexes = {**settings.payload_indexes, **config.payload_indexes}
+    return replace(settings, payload_indexes=indexes, tenant_field=settings.tenant_field or config.tenant_field)
 
 
 def _check_shard_key(engine: Engine, config: CollectionConfig, name: str) -> None:

@@ -106,7 +106,8 @@ class ColbertCollection(Searches):
             client: The client of the engine it is in.
             encoder: The encoder that it was built with.
             config: Only to insist on settings; without it the stored ones are used. Its payload indexes may be others:
-                those that are missing are made.
+                those that are missing are made. Settings of graph, storage and copies change no stored vector: a
+                warning names those that differ, and the collection keeps its own.
 
         Raises:
             CollectionNotFoundError: There is no such collection.

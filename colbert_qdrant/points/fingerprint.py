@@ -25,6 +25,16 @@ _UNFITTED: Final = "unfitted"
 _CANARY_NUMBERS: Final = 32
 _MAX_REPR: Final = 300
 _DIGEST_LENGTH: Final = 64
+_OF_STORAGE: Final = (
+    "hnsw",
+    "storage",
+    "fde_quantization",
+    "segments",
+    "shard_number",
+    "replication_factor",
+    "write_consistency_factor",
+)
+"""Settings of how vectors are kept and found, which change none of them."""
 _CANARY_LENGTHS: Final = (3, 5)
 _CANARY_TOLERANCE: Final = 1e-3
 """Relative. Matmuls differ between machines by some 1e-6; another hyperplane or projection changes everything."""
@@ -131,21 +141,30 @@ class Fingerprint:
         """Return the own and the other value of every field in which another fingerprint differs, by dotted name.
 
         If this one does not know its encoder, nothing is compared of that but the dimensions of tokens. What changes no
-        stored vector is not compared: an encoder's ``"query"``, and payload indexes that only one of them has.
+        stored vector is not compared: an encoder's ``"query"``, payload indexes and a tenants' field that only one of
+        them has, and what `differences_of_storage` compares.
         """
         parts = (*(("encoder",) if self.encoder else ()), "fde", "layout", "id_scheme")
         found = {
             name: values
             for part in parts
             for name, values in _differences(part, getattr(self, part), getattr(other, part))
-            if not (name.startswith("layout.payload_indexes") and None in values)
+            if not _is_of_storage(name)
+            if not (name.startswith(("layout.payload_indexes", "layout.tenant_field")) and None in values)
         }
+        if "fde.config.fit_documents" in found and not self.config.fde.needs_fit:
+            del found["fde.config.fit_documents"]
         # other parameters give another fit and another canary anyway: these tell something only if the rest is the same
         if any(name.startswith("fde.") and name != "fde.digest" for name in found):
             found.pop("fde.digest", None)
         elif not _is_close(self.canary, other.canary):
             found["canary"] = (self.canary, other.canary)
         return found
+
+    def differences_of_storage(self, other: Fingerprint) -> dict[str, tuple[Any, Any]]:
+        """Return what differs, as `differences` does, in settings that change no stored vector."""
+        pairs = _differences("layout", self.layout, other.layout)
+        return {name: values for name, values in pairs if _is_of_storage(name)}
 
     def require_unchanged(self, opened: Fingerprint, *, collection: str) -> None:
         """Raise unless a name stands for the collection that was opened by it; a fit may have changed its encoding.
@@ -160,7 +179,7 @@ class Fingerprint:
             lines = [
                 f"collection {collection!r} is not that which was opened: an alias was switched, or it was made anew.",
                 "The request was not sent: open it again.",
-                *_describe(differences),
+                *describe_differences(differences),
             ]
             raise FingerprintMismatchError("\n".join(lines), differences)
 
@@ -180,7 +199,7 @@ class Fingerprint:
             return
         lines = [
             f"collection {collection!r} was built with other settings than it is opened with:",
-            *_describe(differences),
+            *describe_differences(differences),
             *_remedies(differences),
         ]
         raise FingerprintMismatchError("\n".join(lines), differences)
@@ -269,7 +288,13 @@ def _differences(name: str, own: Any, other: Any) -> Iterator[tuple[str, tuple[A
         yield name, (own, other)
 
 
-def _describe(differences: Mapping[str, tuple[Any, Any]]) -> Iterator[str]:
+def _is_of_storage(name: str) -> bool:
+    part, _, setting = name.partition(".")
+    return part == "layout" and setting.partition(".")[0] in _OF_STORAGE
+
+
+def describe_differences(differences: Mapping[str, tuple[Any, Any]]) -> Iterator[str]:
+    """Return a line for each of some differences."""
     for name, (stored, current) in differences.items():
         if name == "canary":
             yield "  canary: the same parameters encode a fixed matrix to other numbers than when it was built"
@@ -286,12 +311,13 @@ def _remedies(differences: Mapping[str, tuple[Any, Any]]) -> Iterator[str]:
         )
     elif "fde.token_dim" in differences:
         yield f"Open it with an encoder whose token vectors have {differences['fde.token_dim'][0]} dimensions."
-    if parts & {"layout", "id_scheme"} or any(name.startswith("fde.") for name in set(differences) - {"fde.token_dim"}):
+    of_config = set(differences) - {"fde.token_dim", "fde.version"}
+    if parts & {"layout", "id_scheme"} or any(name.startswith("fde.") for name in of_config):
         moved = (
             "ingest the documents into a new collection"
             if any(name.rpartition(".")[2] in NEVER_MIGRATED for name in differences)
             else "move its documents to a new collection with Migration.plan(client, name, config=…)"
         )
         yield f"Open it without a config, to use the stored one, or {moved}."
-    if "canary" in parts:
+    if "canary" in parts or "fde.version" in differences:
         yield "Install the version of colbert-qdrant (and numpy) it was built with, or ingest into a new collection."

@@ -336,5 +336,7 @@ def test_a_tenant_and_its_index_are_kept_in_the_settings(engine: Engine, client:
     config = replace(CONFIG, tenant_field="customer")
     ColbertCollection.create(engine.name, client=client, encoder=encoder, config=config)
     assert ColbertCollection.open(engine.name, client=client, encoder=encoder).config == config
+    assert ColbertCollection.open(engine.name, client=client, encoder=encoder, config=CONFIG).config == config
+    other = replace(CONFIG, tenant_field="team")
     with pytest.raises(FingerprintMismatchError, match=r"layout\.tenant_field: built with 'customer'"):
-        ColbertCollection.open(engine.name, client=client, encoder=encoder, config=CONFIG)
+        ColbertCollection.open(engine.name, client=client, encoder=encoder, config=other)

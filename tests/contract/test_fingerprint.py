@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from qdrant_client import models
 from colbert_qdrant import (
     Bm25Config,
     ColbertCollection,
+    ColbertQdrantWarning,
     CollectionConfig,
     CollectionExistsError,
     Document,
@@ -18,6 +20,7 @@ from colbert_qdrant import (
     HnswConfig,
     Migration,
     MuveraConfig,
+    MuveraEncoder,
     SchemaMismatchError,
 )
 from tests.encoders import WordEncoder
@@ -26,7 +29,8 @@ if TYPE_CHECKING:
     from colbert_qdrant.engines import Client
     from tests.contract.conftest import Engine
 
-CONFIG = CollectionConfig(fde=MuveraConfig(k_sim=2, dim_proj=4, r_reps=2))
+MUVERA = MuveraConfig(k_sim=2, dim_proj=4, r_reps=2)
+CONFIG = CollectionConfig(fde=MUVERA)
 VECTOR = models.VectorParams(size=4, distance=models.Distance.DOT)
 
 
@@ -57,7 +61,6 @@ def test_another_dimension_is_refused(name: str, client: Client) -> None:
 def test_every_other_setting_is_listed(name: str, client: Client, encoder: WordEncoder) -> None:
     other = CollectionConfig(
         fde=MuveraConfig(k_sim=2, dim_proj=4, r_reps=2, seed=7, fill_empty=False),
-        hnsw=HnswConfig(m=32),
         text_key="body",
     )
     with pytest.raises(FingerprintMismatchError) as caught:
@@ -65,7 +68,6 @@ def test_every_other_setting_is_listed(name: str, client: Client, encoder: WordE
     assert caught.value.differences == {
         "fde.config.seed": (42, 7),
         "fde.config.fill_empty": (True, False),
-        "layout.hnsw.m": (16, 32),
         "layout.text_key": ("text", "body"),
     }
     assert "Open it without a config, to use the stored one, or ingest the documents into a new" in str(caught.value)
@@ -78,7 +80,7 @@ def test_every_other_setting_is_listed(name: str, client: Client, encoder: WordE
         (WordEncoder(dim=16), None, "encoder=…"),
         (WordEncoder(), CollectionConfig(fde=MuveraConfig(k_sim=3, dim_proj=4, r_reps=2)), "config=…"),
         (WordEncoder(), CollectionConfig(fde=CONFIG.fde, bm25=Bm25Config()), "config=…"),
-        (WordEncoder(), CollectionConfig(fde=CONFIG.fde, hnsw=HnswConfig(m=8), storage="disk"), "config=…"),
+        (WordEncoder(), CollectionConfig(fde=CONFIG.fde, hnsw=HnswConfig(m=8), fde_datatype="float32"), "config=…"),
     ],
     ids=["encoder", "dimension", "encoding", "vector", "layout"],
 )
@@ -123,8 +125,6 @@ def test_without_a_config_the_stored_one_is_used(name: str, client: Client, enco
 def test_an_algorithm_that_changed_silently_is_refused(
     name: str, client: Client, encoder: WordEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from colbert_qdrant import MuveraEncoder
-
     original = MuveraEncoder.encode_documents
     monkeypatch.setattr(MuveraEncoder, "encode_documents", lambda self, tokens: original(self, tokens)[:, ::-1])
     with pytest.raises(FingerprintMismatchError, match="encode a fixed matrix to other numbers"):
@@ -214,3 +214,70 @@ def test_another_type_of_payload_index_is_refused(client: Client, engine: Engine
         ColbertCollection.open(
             engine.name, client=client, encoder=encoder, config=replace(CONFIG, payload_indexes={"kind": "text"})
         )
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "shown"),
+    [
+        ("hnsw", HnswConfig(m=32), "layout.hnsw.m: built with 16, opened with 32"),
+        ("hnsw", HnswConfig(ef_construct=64), "layout.hnsw.ef_construct: built with 128, opened with 64"),
+        ("storage", "disk", "layout.storage: built with None, opened with 'disk'"),
+        ("fde_quantization", "int8", "layout.fde_quantization: built with None, opened with 'int8'"),
+        ("segments", 4, "layout.segments: built with None, opened with 4"),
+        ("shard_number", 2, "layout.shard_number: built with None, opened with 2"),
+        ("replication_factor", 2, "layout.replication_factor: built with None, opened with 2"),
+    ],
+)
+@pytest.mark.parametrize("how", ["open", "open_or_create"])
+def test_settings_of_graph_storage_and_copies_are_kept_with_a_warning(
+    name: str, client: Client, encoder: WordEncoder, how: str, setting: str, value: Any, shown: str
+) -> None:
+    config = replace(CONFIG, **{setting: value})
+    with pytest.warns(ColbertQdrantWarning, match=re.escape(shown)) as said:
+        docs: ColbertCollection = getattr(ColbertCollection, how)(name, client=client, encoder=encoder, config=config)
+    assert len(said) == 1
+    assert docs.config == CONFIG
+    docs.upsert([Document("b", "window")])
+    assert (docs.check(), docs.search("window", limit=1)[0].id) == ((), "b")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"fde_datatype": "float32"},
+        {"token_datatype": "float32"},
+        {"id_key": "key"},
+        {"fde": replace(MUVERA, dim_proj=2, r_reps=4)},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_what_changes_stored_points_is_refused(
+    name: str, client: Client, encoder: WordEncoder, other: dict[str, Any]
+) -> None:
+    with pytest.raises(FingerprintMismatchError):
+        ColbertCollection.open(name, client=client, encoder=encoder, config=replace(CONFIG, **other))
+
+
+def test_settings_of_a_fit_that_there_is_none_of_may_change(name: str, client: Client, encoder: WordEncoder) -> None:
+    config = replace(CONFIG, fde=replace(MUVERA, fit_documents=7))
+    assert ColbertCollection.open(name, client=client, encoder=encoder, config=config).check() == ()
+
+
+def test_a_tenants_field_may_be_added(name: str, client: Client, encoder: WordEncoder) -> None:
+    config = replace(CONFIG, tenant_field="team")
+    docs = ColbertCollection.open(name, client=client, encoder=encoder, config=config)
+    assert docs.config.tenant_field == "team"
+    assert docs.check() == ()
+    schema = client.get_collection(name).payload_schema
+    assert "team" in schema or not schema  # local mode has none
+    assert ColbertCollection.open(name, client=client, encoder=encoder).check() == ()
+
+
+def test_another_version_of_an_encoding_is_refused_with_its_remedy(
+    name: str, client: Client, encoder: WordEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MuveraEncoder, "VERSION", 2)
+    with pytest.raises(FingerprintMismatchError, match=r"fde\.version: built with 1, opened with 2") as caught:
+        ColbertCollection.open(name, client=client, encoder=encoder)
+    assert "Install the version of colbert-qdrant" in str(caught.value)
+    assert "Open it without a config" not in str(caught.value)
