@@ -9,6 +9,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
+from colbert_qdrant._support.values import plain
 from colbert_qdrant.errors import ConfigurationError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -213,6 +214,7 @@ def _in_notebook() -> bool:
 
 
 def _reporter(progress: bool | ProgressReporter, label: str) -> ProgressReporter:  # noqa: FBT001
+    progress = plain(progress)
     if isinstance(progress, bool):
         return _shown(label) if progress else Silence()
     if not all(callable(getattr(progress, name, None)) for name in ("start", "advance", "stop")):

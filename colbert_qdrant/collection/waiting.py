@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from qdrant_client import models
 
 from colbert_qdrant._support.progress import reporting
+from colbert_qdrant._support.values import plain
 from colbert_qdrant.collection.info import read_indexed_documents, state_of
 from colbert_qdrant.collection.polling import has_queue, poll
+from colbert_qdrant.config.checks import require_number
 from colbert_qdrant.errors import EngineError, NotReadyError
 
 if TYPE_CHECKING:
@@ -29,9 +32,13 @@ async def wait_until_ready(
     """Ask again and again, at most every two seconds, until the collection is ready; embedded stores build it now.
 
     Raises:
+        ConfigurationError: ``timeout`` is no number of seconds.
         NotReadyError: It was not in time, or will not be by itself.
         EngineError: The engine gave up.
     """
+    timeout = plain(timeout)
+    if timeout != inf:
+        require_number("timeout", timeout, minimum=0)
     info = await engine.get_collection(collection)
     if info.status == models.CollectionStatus.GREY and engine.files is not None:
         await build_graphs(engine, collection, progress=progress)

@@ -256,6 +256,15 @@ def test_an_encoder_is_described_with_the_values_that_json_has(engine: Engine, c
         ColbertCollection.open(engine.name, client=client, encoder=Undescribed())
 
 
+def test_waiting_takes_any_number_of_seconds(engine: Engine, client: Client, encoder: WordEncoder) -> None:
+    with ColbertCollection.create(engine.name, client=client, encoder=encoder, config=CONFIG) as docs:
+        for seconds in (np.int64(5), Decimal(5), float("inf"), 5):
+            assert docs.wait_until_ready(timeout=seconds, progress=np.bool_(False)).ready  # type: ignore[arg-type]
+        for wrong in ("5", -1, None, float("nan"), True):
+            with pytest.raises(ConfigurationError, match="timeout must be a number of at least 0"):
+                docs.wait_until_ready(timeout=wrong)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("key", [True, 1.5, -1, 2**64, ID, date(2024, 6, 1), ["a"], object()])
 def test_a_shard_key_that_is_none_is_refused(client: Client, encoder: WordEncoder, key: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"shard_key must be a string or a whole number.* use str\(…\)"):
