@@ -122,6 +122,22 @@ def _risk_of_evidence(
     )
 
 
+def _risk_of_words(job: MigrationJob, converter: Converter, sample: Sequence[models.Record]) -> Risk | None:
+    """Look whether BM25 splits the texts into words; ``None`` if it does, or is not made of them here."""
+    config = job.plan.config
+    if config.bm25 is None or config.bm25_vector in job.plan.kept:
+        return None
+    texts = [text for text in converter.find_texts(sample) if text is not None]
+    unsplit = [text for text in texts if not config.bm25.splits(text)]
+    if not unsplit:
+        return None
+    return _warn(
+        f"{len(unsplit):,} of {len(texts):,} texts looked at, such as {example_of(unsplit)}, are of languages without "
+        f"spaces between words, and Bm25Config(language={config.bm25.language!r}) does not split them",
+        "plan with the language 'chinese', 'japanese' or 'thai', or do without BM25: Qdrant splits no others",
+    )
+
+
 def _makes_vectors_of_texts(plan: MigrationPlan) -> bool:
     config = plan.config
     return plan.tokens == "encoded" or (config.bm25 is not None and config.bm25_vector not in plan.kept)
@@ -163,7 +179,11 @@ def risks_of_sample(
     Raises:
         MigrationError: A stored multivector is damaged, or the encoder leaves out a text.
     """
-    risks = [_risk_of_evidence(job, converter, sample, found=found), _risk_of_encoder(job, converter, sample)]
+    risks = [
+        _risk_of_evidence(job, converter, sample, found=found),
+        _risk_of_words(job, converter, sample),
+        _risk_of_encoder(job, converter, sample),
+    ]
     return [risk for risk in risks if risk is not None]
 
 

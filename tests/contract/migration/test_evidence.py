@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from qdrant_client import models
 
-from colbert_qdrant import ColbertQdrantWarning, Migration, MigrationError, MuveraConfig
+from colbert_qdrant import (
+    Bm25Config,
+    ColbertQdrantWarning,
+    CollectionConfig,
+    Migration,
+    MigrationError,
+    MuveraConfig,
+)
 from tests.contract.migration.awaited import both_ways
 from tests.encoders import WordEncoder, random_texts
 
@@ -157,3 +164,26 @@ def test_few_points_with_a_text_are_warned_of(client: Client) -> None:
     with pytest.warns(ColbertQdrantWarning, match="10 of 30 points have a text under 'text': look whether"):
         verdict = migration.verify(queries=3)
     assert ("texts", None) in [(check.name, check.passed) for check in verdict.checks]
+
+
+@both_ways("edge")
+@pytest.mark.parametrize(
+    ("language", "text", "warned"),
+    [
+        ("english", "渡轮中午离开港口", True),
+        ("hebrew", "เรือออกจากท่า", True),
+        ("japanese", "သင်္ဘောထွက်ခွာသည်", True),
+        ("japanese", "船が港を出る", False),
+        ("english", "the 渡轮 leaves at noon, and it is late", False),
+    ],
+)
+def test_a_plan_warns_of_texts_that_bm25_does_not_split(
+    client: Client, language: str, text: str, *, warned: bool
+) -> None:
+    client.create_collection("docs", vectors_config={"a": models.VectorParams(size=2, distance=models.Distance.DOT)})
+    points = [models.PointStruct(id=n, vector={"a": [1.0, n]}, payload={"text": f"{text}{n}"}) for n in range(COUNT)]
+    client.upsert("docs", points, wait=True)
+    config = CollectionConfig(fde=FDE, bm25=Bm25Config(language=language))
+    migration = Migration.plan(client, "docs", encoder=WordEncoder(), config=config)
+    risks = [risk for risk in migration.details.risks if f"Bm25Config(language='{language}')" in risk.problem]
+    assert [(f"such as '{text}" in risk.problem, risk.blocks) for risk in risks] == [(True, False)] * warned
