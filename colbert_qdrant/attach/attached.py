@@ -14,7 +14,14 @@ from colbert_qdrant.attach.rank import Candidate, rank
 from colbert_qdrant.config.names import require_stored_name
 from colbert_qdrant.encoders.base import require_encoder
 from colbert_qdrant.encoders.queries import query_tokens, several_queries
-from colbert_qdrant.errors import EngineError, InvalidQueryError, RequestRefusedError, SchemaMismatchError
+from colbert_qdrant.engines.missing import missing_collection
+from colbert_qdrant.errors import (
+    CollectionNotFoundError,
+    EngineError,
+    InvalidQueryError,
+    RequestRefusedError,
+    SchemaMismatchError,
+)
 from colbert_qdrant.search.execute import Stopwatch, keep_to_limits
 from colbert_qdrant.search.limits import Limits
 from colbert_qdrant.tokens import TokenEmbeddings
@@ -95,6 +102,9 @@ async def search(
 
         try:
             answers = await keep_to_limits(collection, ask)
+        except CollectionNotFoundError as error:
+            await _require_there(collection, error)
+            raise
         except (RequestRefusedError, SchemaMismatchError):
             await _explain(collection, own)
             raise
@@ -104,6 +114,22 @@ async def search(
     for hits in ranked if options.timings else []:
         hits.timings = watch.timings()
     return ranked
+
+
+async def _require_there(collection: Attached, error: CollectionNotFoundError) -> None:
+    """Raise an error that says more than the engine's, unless it is about another collection.
+
+    Raises:
+        CollectionNotFoundError: The collection is not there.
+    """
+    remedy = "attach ranks what is there, and makes nothing: give the name of one whose payloads have texts"
+    engine = collection.engine
+    try:
+        if await engine.collection_exists(collection.name):
+            return  # a request looks up a vector in another one
+    except EngineError:
+        return  # a key for searches alone
+    raise await missing_collection(engine, collection.name, remedy) from error
 
 
 async def _explain(collection: Attached, own: Sequence[models.QueryRequest]) -> None:

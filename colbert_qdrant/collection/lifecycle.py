@@ -13,11 +13,11 @@ from colbert_qdrant.collection.companion import SUFFIX, digest
 from colbert_qdrant.collection.indexes import make_indexes, missing_indexes
 from colbert_qdrant.collection.metadata import read_fingerprint, to_metadata, write_metadata, write_to_reserved_point
 from colbert_qdrant.config import CollectionConfig
+from colbert_qdrant.engines.missing import missing_collection
 from colbert_qdrant.errors import (
     ArtefactError,
     AuthenticationError,
     CollectionExistsError,
-    CollectionNotFoundError,
     ConfigurationError,
     EngineError,
     RequestRefusedError,
@@ -146,7 +146,8 @@ async def open(
         ArtefactError: It was fitted by another version.
     """
     if not await engine.collection_exists(name):
-        raise CollectionNotFoundError(f"there is no collection {name!r}: create it with ColbertCollection.create")
+        made = "AsyncColbertCollection" if engine.runtime.has_event_loop else "ColbertCollection"
+        raise await missing_collection(engine, name, f"look at its name, or create it with {made}.create")
     info = await engine.get_collection(name)
     stored = await read_fingerprint(engine, name, info)
     if stored is None:

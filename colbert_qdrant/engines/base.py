@@ -136,6 +136,9 @@ class Engine(Protocol):
     async def delete_vector_name(self, collection: str, name: str) -> None:
         """Remove a vector from a collection and all its points."""
 
+    async def collection_names(self) -> list[str]:
+        """Return the names of all collections."""
+
     async def get_aliases(self) -> Mapping[str, str]:
         """Return the collection of every alias."""
 

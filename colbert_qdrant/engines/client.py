@@ -148,6 +148,9 @@ class ClientEngine:
     async def delete_vector_name(self, collection: str, name: str) -> None:
         await self._call("delete_vector_name", collection, name, wait=True)
 
+    async def collection_names(self) -> list[str]:
+        return [each.name for each in (await self._call("get_collections")).collections]
+
     async def get_aliases(self) -> Mapping[str, str]:
         return {each.alias_name: each.collection_name for each in (await self._call("get_aliases")).aliases}
 

@@ -142,7 +142,7 @@ MEANINGS: Final[Mapping[Kind, Meaning]] = {
         RequestRefusedError,
     ),
     "not_found": Meaning(
-        "it is not there", "look at its name, or create it with ColbertCollection.create", CollectionNotFoundError
+        "it is not there", "look at its name, and at those in client.get_collections()", CollectionNotFoundError
     ),
     "refused": Meaning("the server refuses it", "look at what the server says about it", RequestRefusedError),
     "refused_here": Meaning(

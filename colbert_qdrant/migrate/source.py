@@ -10,7 +10,7 @@ from qdrant_client import models
 from colbert_qdrant.collection.aliases import real_name
 from colbert_qdrant.collection.metadata import count_documents, read_fingerprint
 from colbert_qdrant.collection.scroll import scroll_points
-from colbert_qdrant.errors import CollectionNotFoundError
+from colbert_qdrant.engines.missing import missing_collection
 from colbert_qdrant.points.page_size import PageSize
 from colbert_qdrant.points.schema import datatype_of, named_vectors
 from colbert_qdrant.search.limits import Limits
@@ -98,7 +98,8 @@ async def read_source(engine: Engine, name: str, filter: models.Filter | None) -
         ConfigurationError: The server's strict mode does not allow the filter.
     """
     if not await engine.collection_exists(name):
-        raise CollectionNotFoundError(f"there is no collection {name!r} to migrate: look at client.get_collections()")
+        remedy = "look at its name, and whether client is the one of the source's engine"
+        raise await missing_collection(engine, name, remedy)
     name = await real_name(engine, name)
     info = await engine.get_collection(name)
     limits = Limits.of(info, "")

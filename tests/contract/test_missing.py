@@ -1,0 +1,88 @@
+"""A collection that is not there is an error that names similar ones, and what helps where it is raised."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from qdrant_client import models
+
+from colbert_qdrant import (
+    AsyncColbertCollection,
+    AsyncEdgeClient,
+    ColbertCollection,
+    ColbertQdrantError,
+    CollectionNotFoundError,
+    EdgeClient,
+    Migration,
+    attach,
+    attach_async,
+)
+from tests.encoders import WordEncoder
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from colbert_qdrant.engines import Client
+    from tests.contract.conftest import Engine
+
+REQUEST = models.QueryRequest(query=[1.0, 2.0], limit=100)
+
+
+def search(client: Client, name: str) -> None:
+    attach(client, name, encoder=WordEncoder()).search("one", REQUEST)
+
+
+def open(client: Client, name: str) -> None:
+    ColbertCollection.open(name, client=client, encoder=WordEncoder())
+
+
+def plan(client: Client, name: str) -> None:
+    Migration.plan(client, name, encoder=WordEncoder())
+
+
+REMEDIES: dict[Any, str] = {
+    search: "attach ranks what is there, and makes nothing: give the name of one whose payloads have texts",
+    open: "look at its name, or create it with ColbertCollection.create",
+    plan: "look at its name, and whether client is the one of the source's engine",
+}
+
+
+@pytest.mark.parametrize("use", REMEDIES)
+def test_similar_names_and_the_remedy(engine: Engine, client: Client, use: Callable[[Client, str], None]) -> None:
+    vectors = models.VectorParams(size=2, distance=models.Distance.DOT)
+    client.create_collection(f"{engine.name}-notes", vectors_config=vectors)
+    with pytest.raises(CollectionNotFoundError) as raised:
+        use(client, f"{engine.name}-ntoes")
+    assert str(raised.value) == (
+        f"there is no collection '{engine.name}-ntoes', but '{engine.name}-notes': {REMEDIES[use]}"
+    )
+
+
+@pytest.mark.parametrize("use", REMEDIES)
+def test_where_there_is_none_at_all(tmp_path: Path, use: Callable[[Client, str], None]) -> None:
+    with EdgeClient(tmp_path) as client:
+        with pytest.raises(CollectionNotFoundError) as raised:
+            use(client, "docs")
+        assert str(raised.value) == f"there is no collection 'docs', nor any other: {REMEDIES[use]}"
+
+
+def test_a_missing_collection_that_a_vector_is_looked_up_in_is_another(client: Client, engine: Engine) -> None:
+    client.create_collection(engine.name, vectors_config=models.VectorParams(size=2, distance=models.Distance.DOT))
+    request = models.QueryRequest(query=7, lookup_from=models.LookupLocation(collection="elsewhere"), limit=100)
+    with pytest.raises(ColbertQdrantError) as raised:
+        attach(client, engine.name, encoder=WordEncoder()).search("one", request)
+    assert "attach ranks" not in str(raised.value)
+
+
+def test_awaited(tmp_path: Path, runner: asyncio.Runner) -> None:
+    async def work() -> None:
+        async with AsyncEdgeClient(tmp_path) as client:
+            with pytest.raises(CollectionNotFoundError, match=r"nor any other: .* AsyncColbertCollection\.create"):
+                await AsyncColbertCollection.open("docs", client=client, encoder=WordEncoder())
+            with pytest.raises(CollectionNotFoundError, match="attach ranks what is there, and makes nothing"):
+                await attach_async(client, "docs", encoder=WordEncoder()).search("one", REQUEST)
+
+    runner.run(work())
