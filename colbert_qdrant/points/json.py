@@ -14,6 +14,7 @@ from uuid import UUID
 
 import numpy as np
 
+from colbert_qdrant._support.paths import join_path
 from colbert_qdrant._support.values import in_utc, plain
 from colbert_qdrant.points.exact import lossy_key
 
@@ -32,7 +33,11 @@ def to_json(values: Any) -> Any:
     made: list[Any] = []
 
     def default(value: Any) -> Any:
-        known = _known(value)
+        try:
+            known = _known(value)
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{_place_of(value, values)}{error}") from error
         if isinstance(known, dict | list | tuple):
             made.append(known)
         return known
@@ -42,6 +47,21 @@ def to_json(values: Any) -> Any:
     if problem:
         raise TypeError(problem)
     return json.loads(text)
+
+
+def _place_of(wanted: object, values: Any) -> str:
+    """Say under which key an object is inside others."""
+    levels: list[tuple[list[Any], Any]] = [([], values)]
+    seen = set[int]()
+    for path, each in levels:
+        if each is wanted:
+            keys = path if path and isinstance(path[0], str) else path[1:]  # the payload may be in a list
+            return f"under payload key {join_path(keys)!r}, " if keys else ""
+        if isinstance(each, Mapping | list | tuple) and id(each) not in seen:
+            seen.add(id(each))
+            inner = each.items() if isinstance(each, Mapping) else enumerate(each)
+            levels.extend(([*path, step], one) for step, one in inner)
+    return ""
 
 
 def _known(value: Any) -> Any:

@@ -55,6 +55,26 @@ def test_a_value_whose_meaning_is_not_plain_is_refused(value: Any, remedy: str) 
             check_document(Document(2, "river", {"key": value}), config)
 
 
+CIRCLE: list[Any] = []
+CIRCLE.append(CIRCLE)
+
+
+@pytest.mark.parametrize(
+    ("payload", "place"),
+    [
+        ({"when": time(1)}, "'when', "),
+        ({"a": {"b": [1, b"x"]}}, r"'a\.b\[1\]', "),
+        ({"my key": [{"x": {1}}], "b": 2}, r"""'"my key"\[0\]\.x', """),
+        ({"a": datetime(1, 1, 1, tzinfo=EAST)}, "'a', "),
+        ({"a": object(), "z": CIRCLE}, "'a', "),
+    ],
+)
+def test_the_error_names_the_key(payload: dict[str, Any], place: str) -> None:
+    for config in (CollectionConfig(), CollectionConfig(id_scheme="native")):
+        with pytest.raises(InvalidDocumentError, match=f"^document 2: the payload is .*: under payload key {place}"):
+            check_document(Document(2, "river", payload), config)
+
+
 def test_a_payload_of_too_many_levels_is_refused() -> None:
     value: Any = []
     for _ in range(10**5):
