@@ -9,6 +9,8 @@ import pytest
 from qdrant_client import models
 
 from colbert_qdrant import (
+    AsyncColbertCollection,
+    Bm25Config,
     ColbertCollection,
     CollectionConfig,
     ConfigurationError,
@@ -17,11 +19,15 @@ from colbert_qdrant import (
     MuveraConfig,
     attach,
 )
+from tests.encoders import WordEncoder
 
 if TYPE_CHECKING:
+    import asyncio
+
+    from colbert_qdrant import AsyncEdgeClient
+    from colbert_qdrant.config import PayloadIndex
     from colbert_qdrant.engines import Client
     from tests.contract.conftest import Engine
-    from tests.encoders import WordEncoder
 
 CONFIG = CollectionConfig(fde=MuveraConfig(k_sim=2, dim_proj=4, r_reps=2))
 KEYS = ["my key", "@id", "a/b", "$x", " lead", "x'y", "\U0001f600", "a+b", "का", "e\u0301"]
@@ -105,3 +111,25 @@ def test_one_path_with_two_types_of_indexes() -> None:
     with pytest.raises(ConfigurationError, match=r"payload_indexes has the key '\"year\"' twice"):
         CollectionConfig(payload_indexes={"year": "integer", '"year"': "keyword"})
     assert CollectionConfig(payload_indexes={"a": "bool", '"a"': "bool"}).payload_indexes == {"a": "bool"}
+
+
+def test_paths_and_words_in_an_event_loop(async_edge: AsyncEdgeClient, runner: asyncio.Runner) -> None:
+    async def work() -> None:
+        indexes: dict[str, PayloadIndex] = {"text": "text", '"my key"': "keyword"}
+        config = replace(CONFIG, bm25=Bm25Config(language="chinese"), payload_indexes=indexes)
+        docs = await AsyncColbertCollection.create("docs", client=async_edge, encoder=WordEncoder(), config=config)
+        await docs.upsert([Document(1, "渡轮中午离开港口", {"my key": "x", "note": "港口"}), Document(2, "a river")])
+        assert await docs.count(where={"text": {"match": "港口"}, '"my key"': "x"}) == 1
+        assert [hit.id for hit in await docs.search("港口", prefetch=["bm25"])] == [1]
+        condition = models.FieldCondition(key="my key", match=models.MatchValue(value="x"))
+        for refused, message in (
+            (docs.count(where={"my key": "x"}), "where: 'my key' is no path"),
+            (docs.count(filter=models.Filter(must=[condition])), "filter: 'my key' is no path"),
+            (docs.search_groups("river", "my key"), "group_by: 'my key' is no path"),
+            (docs.delete(where={"note": {"match": "港口"}}), "'note' 'match' .* multilingual"),
+        ):
+            with pytest.raises(ConfigurationError, match=message):
+                await refused
+        await docs.drop()
+
+    runner.run(work())
