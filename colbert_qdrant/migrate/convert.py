@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from qdrant_client import models
 
+from colbert_qdrant.collection.rows import Rejections, Row
 from colbert_qdrant.documents import Document
-from colbert_qdrant.encoders.base import encode_and_check
+from colbert_qdrant.encoders.base import require_one_matrix_each
 from colbert_qdrant.errors import InvalidTokensError, MigrationError
 from colbert_qdrant.points.convert import vectors_of
 from colbert_qdrant.points.ids import canonical_id
@@ -196,11 +197,18 @@ class Converter:
     ) -> tuple[TokenEmbeddings, list[int]]:
         if self.encoder is None:
             return self.read_tokens(records)
+        encoder, parts = self.encoder, [TokenEmbeddings.from_matrices([], dim=self.encoder.dim)]
         places = [place for place, text in enumerate(texts) if text is not None]
-        chosen = [text for text in texts if text is not None]
-        if not chosen:
-            return TokenEmbeddings.from_matrices([], dim=self.encoder.dim), []
-        return encode_and_check(self.encoder, chosen, MigrationError), places
+        rows = [
+            Row(document=Document(canonical_id(record.id), text), payload={})
+            for record, text in zip(records, texts, strict=True)
+            if text is not None
+        ]
+        encoded = Rejections("raise").isolate(rows, lambda some: encoder.encode_documents([each.text for each in some]))
+        for part, tokens in encoded:
+            require_one_matrix_each(tokens, encoder, len(part), MigrationError)
+            parts.append(tokens)
+        return TokenEmbeddings.concatenate(parts), places
 
     def _add_bm25(self, made: Sequence[dict[str, Any]], texts: Sequence[str | None]) -> None:
         if self.bm25 is None:

@@ -16,6 +16,8 @@ from colbert_qdrant import (
     CollectionConfig,
     ConfigurationError,
     InvalidDocumentError,
+    InvalidTokensError,
+    Migration,
     MuveraConfig,
     TokenEmbeddings,
 )
@@ -120,3 +122,17 @@ def test_awaited(tmp_path: Path) -> None:
             assert (await docs.search("word11", limit=1))[0].id == 11
 
     asyncio.run(work())
+
+
+@pytest.mark.parametrize("number", BAD)
+def test_a_migration_names_the_document_that_cannot_be_encoded(client: Client, engine: Engine, number: int) -> None:
+    vectors = models.VectorParams(size=1, distance=models.Distance.DOT)
+    client.create_collection(engine.name, vectors_config=vectors)
+    texts = {id: f"word{id} among others" for id in range(12)} | {number: BAD[number]}
+    client.upsert(
+        engine.name,
+        [models.PointStruct(id=id, vector=[1.0], payload={"text": text}) for id, text in texts.items()],
+        wait=True,
+    )
+    with pytest.raises((InvalidDocumentError, InvalidTokensError), match=rf"(document|point) {number}\b"):
+        Migration.plan(client, engine.name, encoder=PickyEncoder(), fde=CONFIG.fde, text_key="text").run()
