@@ -8,6 +8,7 @@ from typing import Any, Self, TypeAlias
 from uuid import UUID
 
 from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.shown import listed
 
 DocumentId: TypeAlias = str | int | UUID
 """An id as the user knows it. ``1``, ``"1"`` and a UUID are three different documents."""
@@ -92,9 +93,9 @@ class SearchHits(list[SearchHit]):
     @classmethod
     def ranked(cls, hits: Iterable[SearchHit]) -> Self:
         """Sort hits by falling score, ties by id, so that they come in the same order every time."""
-        if isinstance(hits, str | bytes | dict) or not isinstance(hits, Iterable):
+        found = listed(hits)
+        if found is None:
             raise ConfigurationError(f"hits must be a list of SearchHits, got {type(hits).__name__}")
-        found = list(hits)
         for hit in found:
             if not isinstance(hit, SearchHit):
                 raise ConfigurationError(f"hits must be a list of SearchHits, and one is {type(hit).__name__}")

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from colbert_qdrant.errors import InvalidTokensError
+from colbert_qdrant.shown import shown
 
 MAX_VALUES_PER_DOCUMENT: Final = 1_048_575
 """Most numbers (tokens × dim) that one multivector may hold: the server refuses 2**20 and more
@@ -72,7 +73,7 @@ class TokenEmbeddings:
         if isinstance(matrices, str | bytes) or not hasattr(matrices, "__iter__"):
             raise InvalidTokensError(f"matrices must be a list of one matrix per text, got {type(matrices).__name__}")
         if dim is not None and not (isinstance(dim, int | np.integer) and dim >= 1):
-            raise InvalidTokensError(f"dim must be a whole number of at least 1, got {dim!r}")
+            raise InvalidTokensError(f"dim must be a whole number of at least 1, got {shown(dim)}")
         arrays = [_array(f"text {number}", matrix, np.float32) for number, matrix in enumerate(matrices)]
         for number, array in enumerate(arrays):
             if array.ndim != 2:
@@ -189,7 +190,7 @@ class TokenEmbeddings:
             ``(start, stop)`` of each run, in order.
         """
         if not isinstance(max_tokens, int | np.integer) or max_tokens < 1:
-            raise InvalidTokensError(f"max_tokens must be a whole number of at least 1, got {max_tokens!r}")
+            raise InvalidTokensError(f"max_tokens must be a whole number of at least 1, got {shown(max_tokens)}")
         start, max_tokens = 0, min(int(max_tokens), len(self.values))
         while start < len(self):
             limit = self.offsets[start] + max_tokens

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.shown import shown
 
 
 def require_device(device: str, *, remedy: str) -> str:
@@ -10,11 +11,11 @@ def require_device(device: str, *, remedy: str) -> str:
     import torch  # noqa: PLC0415
 
     if not isinstance(device, str):
-        raise ConfigurationError(f"device must be the name of a device, as 'cuda', got {device!r:.80}: {remedy}")
+        raise ConfigurationError(f"device must be the name of a device, as 'cuda', got {shown(device, 80)}: {remedy}")
     try:
         torch.empty(1, device=device).cpu()
     # torch has no error of its own for this: a CPU build asserts, other builds and names give several kinds
     except (AssertionError, NotImplementedError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]
-        raise ConfigurationError(f"device {device!r} cannot be used by torch ({reason}): {remedy}") from error
+        raise ConfigurationError(f"device {shown(device)} cannot be used by torch ({reason}): {remedy}") from error
     return device

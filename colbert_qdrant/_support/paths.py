@@ -13,6 +13,7 @@ import unicodedata
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,7 +46,7 @@ def parse_path(path: str) -> list[Step]:
         position = found.end()
     if not steps or not isinstance(steps[0], str) or position != len(path):
         raise ConfigurationError(
-            f"{path!r} is no path into a payload: write {_quoted(path)}'key', 'key.inner', 'list[0].key' or "
+            f"{shown(path)} is no path into a payload: write {_quoted(path)}'key', 'key.inner', 'list[0].key' or "
             "'list[].key', and keys with other characters in double quotes, as '\"a key\"'; no path leads to keys that "
             "have double quotes or backslashes themselves"
         )

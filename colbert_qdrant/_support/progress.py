@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 from colbert_qdrant._support.values import plain
 from colbert_qdrant.errors import ConfigurationError, MissingExtraError
+from colbert_qdrant.shown import has
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -192,6 +193,15 @@ def reporting(progress: bool | ProgressReporter, *, label: str, total: int | Non
         report.stop()
 
 
+def require_progress(progress: object) -> None:
+    """Raise unless the value of a parameter says whether, or whom, progress is reported to."""
+    members = ("start", "advance", "stop")
+    if not isinstance(progress, bool) and not all(
+        has(progress, each) and callable(getattr(progress, each)) for each in members
+    ):
+        raise ConfigurationError("progress must be True, False or an object with start, advance and stop")
+
+
 def _shown(label: str) -> ProgressReporter:
     if _in_notebook():
         return _NotebookBar(label)
@@ -217,6 +227,5 @@ def _reporter(progress: bool | ProgressReporter, label: str) -> ProgressReporter
     progress = plain(progress)
     if isinstance(progress, bool):
         return _shown(label) if progress else Silence()
-    if not all(callable(getattr(progress, name, None)) for name in ("start", "advance", "stop")):
-        raise ConfigurationError("progress must be True, False or an object with start, advance and stop")
+    require_progress(progress)
     return progress

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from qdrant_client import models
 
+from colbert_qdrant.config.checks import require_int
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.search.options import CheckedOptions
 
@@ -57,6 +58,8 @@ def candidates_request(
             exceeded.
     """
     usual = CheckedOptions(limit=limit).first_stage_limit
+    if own.limit is not None:
+        require_int("the request's limit", own.limit, minimum=1)
     limits.check_query_limit(limit=limit, **{"the request's limit": own.limit or 0})
     limits.check_params(own.params)
     usual = min(usual, limits.query_limit or usual)

@@ -40,6 +40,7 @@ from colbert_qdrant.points.schema import (
 )
 from colbert_qdrant.points.texts import text_source
 from colbert_qdrant.search.limits import Limits
+from colbert_qdrant.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -205,8 +206,8 @@ def _with_indexes_of(settings: CollectionConfig, config: CollectionConfig) -> Co
 def _check_shard_key(engine: Engine, config: CollectionConfig, name: str) -> None:
     if engine.shard_key is not None and config.sharding != "custom":
         raise ConfigurationError(
-            f"collection {name!r} spreads documents over its shards by itself: leave shard_key={engine.shard_key!r}"
-            " out, or create a collection with CollectionConfig(sharding='custom')"
+            f"collection {name!r} spreads documents over its shards by itself: leave "
+            f"shard_key={shown(engine.shard_key)} out, or create a collection with CollectionConfig(sharding='custom')"
         )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from colbert_qdrant.config.checks import require_one_of
 from colbert_qdrant.documents import Document, RejectedDocument
 from colbert_qdrant.errors import ColbertQdrantError, ConfigurationError, InvalidDocumentError, InvalidTokensError
+from colbert_qdrant.shown import holds, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -114,7 +115,7 @@ def require_on_error(on_error: object) -> None:
 def require_documents(documents: object) -> None:
     """Raise for what is no collection of documents, though some of it can be iterated over."""
     if isinstance(documents, Document | str | bytes | dict) or not (
-        hasattr(documents, "__iter__") or hasattr(documents, "__aiter__")
+        holds(lambda: hasattr(documents, "__aiter__")) or holds(lambda: (iter(documents), True))  # type: ignore[call-overload]
     ):
         found = "one Document" if isinstance(documents, Document) else f"a {type(documents).__name__}"
         raise ConfigurationError(
@@ -125,13 +126,13 @@ def require_documents(documents: object) -> None:
 
 def _naming(id: Any, error: Exception) -> Exception:
     """Return an error that names the document, in the place of its number among those that were encoded together."""
+    document = f"document {shown(id)}"
     if not isinstance(error, ColbertQdrantError):
         return InvalidDocumentError(
-            f"document {id!r}: the encoder fails for it ({type(error).__name__}: {error}); leave it out, or change its "
-            "text"
+            f"{document}: the encoder fails for it ({type(error).__name__}: {error}); leave it out, or change its text"
         )
     message = str(error)
-    if isinstance(error, InvalidDocumentError) or f"document {id!r}" in message:
+    if isinstance(error, InvalidDocumentError) or document in message:
         return error
-    shorter, count = re.subn(r"^text 0\b", f"document {id!r}", message)
-    return InvalidTokensError(shorter if count else f"document {id!r}: {message}")
+    shorter, count = re.subn(r"^text 0\b", document, message)
+    return InvalidTokensError(shorter if count else f"{document}: {message}")

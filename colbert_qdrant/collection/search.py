@@ -16,6 +16,7 @@ from colbert_qdrant.points.ids import point_ids
 from colbert_qdrant.search.execute import Stopwatch, execute, keep_to_limits
 from colbert_qdrant.search.hits import to_hits
 from colbert_qdrant.search.request import RequestBuilder
+from colbert_qdrant.shown import shown
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ async def more_like(collection: OpenCollection, id: DocumentId, options: Checked
     vectors = vectors_of(records[0]) if records else {}
     if name not in vectors:
         raise InvalidQueryError(
-            f"collection {collection.name!r} has no document {id!r}: there is nothing to compare with"
+            f"collection {collection.name!r} has no document {shown(id)}: there is nothing to compare with"
         )
     tokens = TokenEmbeddings.from_matrices([vectors[name]], dim=collection.encoder.dim)
     others = models.Filter(

@@ -18,6 +18,7 @@ from colbert_qdrant.config.fde import FDE_CONFIGS, AsStored, FdeConfig, MuveraCo
 from colbert_qdrant.config.names import same_path
 from colbert_qdrant.config.vectors import Bm25Config, DenseConfig, SparseConfig
 from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.shown import shown
 
 VectorDatatype = Literal["float32", "float16"]
 
@@ -150,9 +151,9 @@ class CollectionConfig:
         keep_plain(self)
         if not isinstance(self.fde, tuple(FDE_CONFIGS.values())):
             names = " or a ".join(each.__name__ for each in FDE_CONFIGS.values())
-            raise ConfigurationError(f"fde must be a {names}, got {self.fde!r}")
+            raise ConfigurationError(f"fde must be a {names}, got {shown(self.fde)}")
         if not isinstance(self.hnsw, HnswConfig):
-            raise ConfigurationError(f"hnsw must be a HnswConfig, got {self.hnsw!r}")
+            raise ConfigurationError(f"hnsw must be a HnswConfig, got {shown(self.hnsw)}")
         require_one_of("id_scheme", self.id_scheme, get_args(IdScheme))
         require_one_of("storage", self.storage, get_args(Storage))
         require_one_of("fde_datatype", self.fde_datatype, get_args(VectorDatatype))
@@ -164,7 +165,7 @@ class CollectionConfig:
             require_instance(setting, getattr(self, setting), Mapping, "a dict, by name")
             object.__setattr__(self, setting, dict(getattr(self, setting)))
         if not isinstance(self.tenant_field, str | None):
-            raise ConfigurationError(f"tenant_field={self.tenant_field!r}: name a payload key")
+            raise ConfigurationError(f"tenant_field={shown(self.tenant_field)}: name a payload key")
         object.__setattr__(self, "payload_indexes", _by_path(self.payload_indexes))
         object.__setattr__(self, "tenant_field", self.tenant_field and same_path(self.tenant_field))
         self._check_indexes()
@@ -226,45 +227,45 @@ class CollectionConfig:
 
     def _check_vectors(self) -> None:
         if not isinstance(self.bm25, Bm25Config | None):
-            raise ConfigurationError(f"bm25 must be a Bm25Config, got {self.bm25!r}")
+            raise ConfigurationError(f"bm25 must be a Bm25Config, got {shown(self.bm25)}")
         for setting, kind in (("dense", DenseConfig), ("sparse", SparseConfig)):
             for name, value in getattr(self, setting).items():
                 if not isinstance(value, kind):
-                    raise ConfigurationError(f"{setting}[{name!r}] must be a {kind.__name__}, got {value!r}")
+                    raise ConfigurationError(f"{setting}[{shown(name)}] must be a {kind.__name__}, got {shown(value)}")
         for setting in ("fde_vector", "token_vector", "bm25_vector"):
             require_instance(setting, getattr(self, setting), str, "the name of a vector")
         names = (*self.prefetch_vectors, self.token_vector)
         others = {*self.dense, *self.sparse, *((self.fde_vector, self.token_vector) if self.native else ())}
         for name in names:
             if not isinstance(name, str) or not (name or name in others):
-                raise ConfigurationError(f"a vector has the name {name!r}: it must be a string that is not empty")
+                raise ConfigurationError(f"a vector has the name {shown(name)}: it must be a string that is not empty")
             if names.count(name) > 1:
-                raise ConfigurationError(f"two vectors have the name {name!r}: use two names")
+                raise ConfigurationError(f"two vectors have the name {shown(name)}: use two names")
 
     def _check_keys(self) -> None:
         if self.text_key is None and not self.native:
             raise ConfigurationError("text_key=None: only a collection with id_scheme='native' can be without texts")
         require_instance("id_key", self.id_key, str, "the name of a payload key")
         if not isinstance(self.text_key, str | None):
-            raise ConfigurationError(f"text_key={self.text_key!r}: name a payload key")
+            raise ConfigurationError(f"text_key={shown(self.text_key)}: name a payload key")
         if self.text_key == "" or not self.id_key:
             raise ConfigurationError("text_key and id_key must not be empty")
         if self.text_key == self.id_key and not self.native:
-            raise ConfigurationError(f"text_key and id_key are both {self.text_key!r}: use two names")
+            raise ConfigurationError(f"text_key and id_key are both {shown(self.text_key)}: use two names")
 
     def _check_indexes(self) -> None:
         for key, kind in self.payload_indexes.items():
             if not isinstance(key, str) or not key:
-                raise ConfigurationError(f"payload_indexes has the key {key!r}: payload keys are strings")
-            require_one_of(f"payload_indexes[{key!r}]", kind, get_args(PayloadIndex))
+                raise ConfigurationError(f"payload_indexes has the key {shown(key)}: payload keys are strings")
+            require_one_of(f"payload_indexes[{shown(key)}]", kind, get_args(PayloadIndex))
         if self.tenant_field is None:
             return
         if not isinstance(self.tenant_field, str) or not self.tenant_field:
-            raise ConfigurationError(f"tenant_field={self.tenant_field!r}: name a payload key")
+            raise ConfigurationError(f"tenant_field={shown(self.tenant_field)}: name a payload key")
         if self.indexes[self.tenant_field] not in ("keyword", "uuid"):
             raise ConfigurationError(
-                f"tenant_field={self.tenant_field!r} is in payload_indexes as "
-                f"{self.payload_indexes[self.tenant_field]!r}: only 'keyword' and 'uuid' can tell tenants apart"
+                f"tenant_field={shown(self.tenant_field)} is in payload_indexes as "
+                f"{shown(self.payload_indexes[self.tenant_field])}: only 'keyword' and 'uuid' can tell tenants apart"
             )
 
     @classmethod

@@ -18,6 +18,7 @@ from colbert_qdrant.config.checks import (
     without_defaults,
 )
 from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.shown import shown
 
 MAX_DENSE_DIM: Final = 65_536
 """Most dimensions of a Qdrant dense vector (``lib/collection/src/operations/types.rs`` and its documentation)."""
@@ -94,7 +95,7 @@ class _TaggedSettings:
         """
         require_instance("data", data, Mapping, "a dict, as to_dict() returns it")
         if data.get("type") != cls.tag:
-            raise ConfigurationError(f"expected an FDE of type {cls.tag!r}, got {data.get('type')!r}")
+            raise ConfigurationError(f"expected an FDE of type {shown(cls.tag)}, got {data.get('type')!r}")
         return cls(**require_known_fields(cls, {key: value for key, value in data.items() if key != "type"}))
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from colbert_qdrant._support.paths import join_path, parse_path
 from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,8 +63,8 @@ def require_key(setting: str, key: str) -> None:
         is_key = False
     if not is_key:
         raise ConfigurationError(
-            f"{setting}: {key!r} is not one payload key of letters, digits, - and _, as it has to be here: a text is "
-            "found at other paths in a collection with id_scheme='native'"
+            f"{setting}: {shown(key)} is not one payload key of letters, digits, - and _, as it has to be here: "
+            "a text is found at other paths in a collection with id_scheme='native'"
         )
 
 
@@ -91,5 +92,5 @@ def _problem(name: object, forbidden: re.Pattern[str], most: int) -> str | None:
 
 
 def _shorten(name: object) -> str:
-    shown = ascii(name)  # a name may not be printable
-    return shown if len(shown) <= 60 else f"{shown[:60]}…"
+    text = shown(name).encode("ascii", "backslashreplace").decode()  # a name may not be printable
+    return text if len(text) <= 60 else f"{text[:60]}…"

@@ -8,9 +8,17 @@ from typing import Any, Final, Literal, get_args
 from qdrant_client import models
 
 from colbert_qdrant._support.scripts import NEVER_SPLIT, is_unspaced
-from colbert_qdrant.config.checks import keep_plain, require_bool, require_int, require_number, require_one_of
+from colbert_qdrant.config.checks import (
+    keep_plain,
+    require_bool,
+    require_instance,
+    require_int,
+    require_number,
+    require_one_of,
+)
 from colbert_qdrant.config.fde import MAX_DENSE_DIM
 from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.shown import shown
 
 _NOT_STEMMED: Final = ("thai",)
 """Languages of the multilingual tokenizer that the stemmers and stop words do not know."""
@@ -52,7 +60,7 @@ class Bm25Config:
         keep_plain(self)
         if not isinstance(self.language, str) or self.language not in _LANGUAGES:
             raise ConfigurationError(
-                f"language={self.language!r}: use one of {', '.join(map(repr, _LANGUAGES))}; for another language "
+                f"language={shown(self.language)}: use one of {', '.join(map(repr, _LANGUAGES))}; for another language "
                 "bring sparse vectors of its words in the place of bm25, sparse={'words': SparseConfig(idf=True)}"
             )
         require_number("k", self.k, minimum=0)
@@ -67,6 +75,7 @@ class Bm25Config:
 
     def splits(self, text: str) -> bool:
         """Tells whether the words of a text are found in it."""
+        require_instance("text", text, str, "a string")
         return not is_unspaced(text) or (self.unspaced and NEVER_SPLIT.search(text) is None)
 
     @property

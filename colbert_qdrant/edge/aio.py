@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
+from colbert_qdrant.edge.arguments import check_arguments, wrong_arguments
 from colbert_qdrant.edge.checkpoints import Durability, check_durability
 from colbert_qdrant.edge.client import EdgeClient
 from colbert_qdrant.edge.names import cannot_travel, store_folder
@@ -57,8 +58,8 @@ class AsyncEdgeClient:
     """
 
     def __init__(self, path: str | PathLike[str], *, durability: Durability = "checkpoint") -> None:
-        self._path = store_folder(path)
-        self._durability = check_durability(durability)
+        with wrong_arguments("AsyncEdgeClient"):
+            self._path, self._durability = store_folder(path), check_durability(durability)
         self._closed = False
         self._worker: _Worker | None = None
         self._start_lock = asyncio.Lock()
@@ -204,9 +205,14 @@ class _Worker:
 
 
 def _as_coroutine(name: str, method: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
+    signature = inspect.signature(method)
+
     @functools.wraps(method)
     async def call(self: AsyncEdgeClient, *arguments: Any, **named: Any) -> Any:
-        return await self._call(name, arguments, named)
+        bound = signature.bind(self, *arguments, **named)
+        with wrong_arguments(name):
+            check_arguments(bound)
+            return await self._call(name, bound.args[1:], bound.kwargs)
 
     return call
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from qdrant_client import models
 
+from colbert_qdrant.edge.arguments import checked, wrong_arguments
 from colbert_qdrant.edge.checkpoints import Durability, check_durability
 from colbert_qdrant.edge.names import store_folder
 from colbert_qdrant.edge.reading import ReadMethods
@@ -46,7 +48,9 @@ class EdgeClient(ReadMethods):
     """
 
     def __init__(self, path: str | PathLike[str], *, durability: Durability = "checkpoint") -> None:
-        self._store = _open_store(store_folder(path), check_durability(durability))
+        with wrong_arguments("EdgeClient"):
+            folder, durability = store_folder(path), check_durability(durability)
+        self._store = _open_store(folder, durability)
 
     def __enter__(self) -> Self:
         return self
@@ -351,3 +355,8 @@ def _open_store(path: Path, durability: Durability) -> Store:
     from colbert_qdrant.edge.store import Store  # noqa: PLC0415 - its engine is an optional extra
 
     return Store(path, durability)
+
+
+for _name, _method in inspect.getmembers(EdgeClient, inspect.isfunction):
+    if not _name.startswith("_"):
+        setattr(EdgeClient, _name, checked(_method))

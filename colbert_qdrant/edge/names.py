@@ -35,7 +35,7 @@ _NO_FOLDERS = {
 """Patterns of what other clients, or shells, do not take for a folder, and what is wrong with it here."""
 
 
-def check_name(name: str, what: str, *, max_bytes: int = _MAX_BYTES) -> None:
+def check_name(name: object, what: str, *, max_bytes: int = _MAX_BYTES) -> None:
     """Raises `ConfigurationError` for what is no name of a file on some system, or leads elsewhere.
 
     The name may also be that of a folder; `what` says in the message whose it is.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
-from reprlib import repr as short
 from typing import Any, Protocol, runtime_checkable
 
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, InvalidQueryError, MigrationError
+from colbert_qdrant.shown import has, listed, shown
 from colbert_qdrant.tokens import TokenEmbeddings
 
 
@@ -57,14 +57,14 @@ def require_encoder(encoder: object, *members: str, name: str = "encoder") -> No
     needed = members or ("dim", "encode_queries", "encode_documents", "fingerprint")
     if isinstance(encoder, str | PathLike):
         raise ConfigurationError(
-            f"{name} is a name, {short(encoder)}: load it, ColbertEncoder.from_pretrained({short(encoder)})"
+            f"{name} is a name, {shown(encoder)}: load it, ColbertEncoder.from_pretrained({shown(encoder)})"
         )
     if isinstance(encoder, type):
         raise ConfigurationError(f"{name} is the class {encoder.__name__}: give an object of it")
-    missing = [member for member in needed if not hasattr(encoder, member)]
+    missing = [member for member in needed if not has(encoder, member)]
     if missing:
         raise ConfigurationError(
-            f"{name} is {type(encoder).__name__} {short(encoder)}, without {', '.join(missing)}: give a ColbertEncoder "
+            f"{name} is {type(encoder).__name__} {shown(encoder)}, without {', '.join(missing)}: give a ColbertEncoder "
             "or another object with these members"
         )
 
@@ -102,9 +102,9 @@ def check_texts(texts: Sequence[str], error: type[InvalidQueryError | InvalidDoc
     """
     if isinstance(texts, str):
         raise ConfigurationError("expected a list of texts, got one string: put it into a list")
-    if isinstance(texts, bytes | Mapping) or not isinstance(texts, Iterable):
-        raise ConfigurationError(f"texts must be a list of strings, got {type(texts).__name__} {short(texts)}")
-    checked = list(texts)
+    checked = listed(texts)
+    if checked is None:
+        raise ConfigurationError(f"texts must be a list of strings, got {type(texts).__name__} {shown(texts)}")
     for number, text in enumerate(checked):
         require_text(f"text {number}", text, error)
     return checked
@@ -113,8 +113,8 @@ def check_texts(texts: Sequence[str], error: type[InvalidQueryError | InvalidDoc
 def require_text(name: str, text: object, error: type[InvalidQueryError | InvalidDocumentError]) -> None:
     """Raise ``error`` unless a model can read a text."""
     if not isinstance(text, str):
-        raise error(f"{name} is {short(text)}: only strings can be encoded")
+        raise error(f"{name} is {shown(text)}: only strings can be encoded")
     try:
         text.encode()
     except UnicodeEncodeError as cause:
-        raise error(f"{name} is {short(text)}, which is not valid Unicode: {cause.reason}") from cause
+        raise error(f"{name} is {shown(text)}, which is not valid Unicode: {cause.reason}") from cause

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.shown import holds
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class EmbeddingCache:
                 "Path(…).expanduser(), variables with os.path.expandvars(…)"
             )
         self._folder = Path(folder)
-        if self._folder.exists() and not self._folder.is_dir():
+        if holds(self._folder.exists) and not self._folder.is_dir():
             raise ConfigurationError(f"cache={str(folder)!r} is a file: give a folder, which need not exist")
         self._encoder = encoder
         self._has_warned = False

@@ -12,16 +12,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from colbert_qdrant._support.values import plain
 from colbert_qdrant._support.warned import Warned
-from colbert_qdrant.config.checks import require_int, require_one_of
 from colbert_qdrant.encoders.base import check_texts
 from colbert_qdrant.encoders.cache import EmbeddingCache
 from colbert_qdrant.encoders.checkpoint.loaded import Checkpoint
 from colbert_qdrant.encoders.checkpoint.spec import CheckpointSpec, Pooling, Side
 from colbert_qdrant.encoders.digests import json_digest, settings_digest, tokenizer_digest, weights_digest
 from colbert_qdrant.encoders.pooling import pool
-from colbert_qdrant.encoders.settings import checked_encoder_settings, require_checkpoint
+from colbert_qdrant.encoders.settings import check_lengths, checked_encoder_settings, require_checkpoint
 from colbert_qdrant.encoders.spans import LongTexts, TokenSpan
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, InvalidQueryError
 from colbert_qdrant.tokens import TokenEmbeddings
@@ -77,10 +75,35 @@ class ColbertEncoder:
         from colbert_qdrant.encoders.tokenizing import SideTokenizer  # noqa: PLC0415
 
         require_checkpoint(checkpoint)
-        batch_size, long_documents = plain(batch_size), plain(long_documents)
-        if batch_size is not None:
-            require_int("batch_size", batch_size, minimum=1)
-        require_one_of("long_documents", long_documents, ("truncate", "split"))
+        (
+            device,
+            dtype,
+            batch_size,
+            query_length,
+            document_length,
+            query_prefix,
+            document_prefix,
+            prompts,
+            pool_factor,
+            long_documents,
+            cache,
+            compile,
+        ) = checked_encoder_settings(
+            {
+                "device": device,
+                "dtype": dtype,
+                "batch_size": batch_size,
+                "query_length": query_length,
+                "document_length": document_length,
+                "query_prefix": query_prefix,
+                "document_prefix": document_prefix,
+                "prompts": prompts,
+                "pool_factor": pool_factor,
+                "long_documents": long_documents,
+                "cache": cache,
+                "compile": compile,
+            }
+        ).values()
         spec = _apply_changes(
             checkpoint.spec,
             query_length=query_length,
@@ -90,7 +113,7 @@ class ColbertEncoder:
             prompts=prompts or {},
             pool_factor=pool_factor,
         )
-        _check_lengths(checkpoint, spec)
+        check_lengths(checkpoint, spec)
         self.spec = spec
         self._name = checkpoint.name
         self._long_documents = long_documents
@@ -372,13 +395,3 @@ def _apply_changes(
         query=replace(query, prompt=prompts.get("query", query.prompt)),
         document=replace(document, prompt=prompts.get("document", document.prompt)),
     )
-
-
-def _check_lengths(checkpoint: Checkpoint, spec: CheckpointSpec) -> None:
-    longest = checkpoint.longest
-    for name, side in (("query", spec.query), ("document", spec.document)):
-        length = max(side.length, side.expansion.length if side.expansion else 0)
-        if longest is not None and length > longest:
-            raise ConfigurationError(
-                f"{name}_length={length}: this model takes at most {longest} tokens; pass a shorter one"
-            )

@@ -9,6 +9,7 @@ from qdrant_client import models
 
 from colbert_qdrant.encoders.bm25 import make_bm25
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, InvalidQueryError
+from colbert_qdrant.shown import shown
 from colbert_qdrant.vectors import SparseVector
 
 if TYPE_CHECKING:
@@ -127,8 +128,8 @@ class FurtherVectors:
         for name in document.vectors:
             if name not in self._config.dense and name not in self._config.sparse:
                 raise InvalidDocumentError(
-                    f"document {document.id!r} brings a vector {name!r}, which the collection has not: it has "
-                    f"{sorted((*self._config.dense, *self._config.sparse))}"
+                    f"document {shown(document.id)} brings a vector {shown(name)}, which the collection has not: "
+                    f"it has {sorted((*self._config.dense, *self._config.sparse))}"
                 )
         return {name: self._of_document(document, name, vector) for name, vector in document.vectors.items()}
 
@@ -136,7 +137,7 @@ class FurtherVectors:
         try:
             return self._check_vector(name, vector)
         except InvalidQueryError as error:
-            raise InvalidDocumentError(f"document {document.id!r}: {error}") from error
+            raise InvalidDocumentError(f"document {shown(document.id)}: {error}") from error
 
     def _check_vector(self, name: str, value: Any) -> Vector:
         """Return a user's vector in the form that it is stored in; raise `InvalidQueryError` for another value."""
@@ -149,7 +150,7 @@ def _to_dense(name: str, value: Any, dim: int) -> Vector:
     try:
         vector = np.asarray(value, np.float32)
     except (TypeError, ValueError) as error:
-        raise InvalidQueryError(f"vector {name!r} is {value!r:.60}: expected {dim} numbers") from error
+        raise InvalidQueryError(f"vector {name!r} is {shown(value, 60)}: expected {dim} numbers") from error
     if vector.shape != (dim,) or not np.isfinite(vector).all():
         raise InvalidQueryError(f"vector {name!r} has shape {vector.shape}: expected {dim} finite numbers")
     return np.ascontiguousarray(vector)
@@ -178,7 +179,7 @@ def _to_sparse(name: str, value: Any) -> Vector:
 
 def _not_sparse_error(name: str, value: Any) -> InvalidQueryError:
     return InvalidQueryError(
-        f"vector {name!r} is {value!r:.60}: expected a models.SparseVector, or a dict of finite numbers by index"
+        f"vector {name!r} is {shown(value, 60)}: expected a models.SparseVector, or a dict of finite numbers by index"
     )
 
 

@@ -10,6 +10,7 @@ import torch
 from colbert_qdrant._support.devices import require_device
 from colbert_qdrant._support.workers import Workers
 from colbert_qdrant.errors import CheckpointError, ConfigurationError
+from colbert_qdrant.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,7 +42,7 @@ class TokenModel:
         self, checkpoint: Checkpoint, *, device: str, dtype: str, batch_tokens: int | None, compile: bool
     ) -> None:
         if dtype not in _DTYPES:
-            raise ConfigurationError(f"dtype={dtype!r}: use one of {', '.join(map(repr, _DTYPES))}")
+            raise ConfigurationError(f"dtype={shown(dtype)}: use one of {', '.join(map(repr, _DTYPES))}")
         self.dim = checkpoint.dim
         self.device = _device(device)
         self._normalize = checkpoint.spec.normalize

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from reprlib import repr as short
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from colbert_qdrant.encoders.base import require_text
 from colbert_qdrant.errors import InvalidQueryError
+from colbert_qdrant.shown import listed, shown
 from colbert_qdrant.tokens import TokenEmbeddings, require_tokens
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def query_tokens(
     if not isinstance(queries, TokenEmbeddings):
         for number, query in enumerate(queries):
             if not isinstance(query, str) or not query.strip():
-                raise InvalidQueryError(f"query {number} is {query!r}: a query is a text that is not empty")
+                raise InvalidQueryError(f"query {number} is {shown(query)}: a query is a text that is not empty")
             require_text(f"query {number}", query, InvalidQueryError)
         count, queries = len(queries), encoder.encode_queries(queries)
         require_tokens("what the encoder gives for queries", queries)
@@ -51,11 +51,12 @@ def several_queries(queries: Iterable[str] | TokenEmbeddings) -> list[str] | Tok
         return queries
     if isinstance(queries, str):
         raise InvalidQueryError("search_batch takes a list of queries, got one string: use search")
-    if isinstance(queries, bytes | Mapping) or not isinstance(queries, Iterable):
+    texts = listed(queries)
+    if texts is None:
         raise InvalidQueryError(
-            f"queries is {type(queries).__name__} {short(queries)}: give a list of texts, or TokenEmbeddings"
+            f"queries is {type(queries).__name__} {shown(queries)}: give a list of texts, or TokenEmbeddings"
         )
-    return list(queries)
+    return texts
 
 
 def one_query(query: str | TokenEmbeddings) -> list[str] | TokenEmbeddings:
@@ -64,7 +65,7 @@ def one_query(query: str | TokenEmbeddings) -> list[str] | TokenEmbeddings:
         return [query]
     if not isinstance(query, TokenEmbeddings):
         raise InvalidQueryError(
-            f"query is {type(query).__name__} {short(query)}: search takes one text, or the TokenEmbeddings of one; "
+            f"query is {type(query).__name__} {shown(query)}: search takes one text, or the TokenEmbeddings of one; "
             "search_batch takes a list"
         )
     if len(query) != 1:

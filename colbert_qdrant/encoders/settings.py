@@ -5,11 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from os import PathLike
 from types import NoneType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from colbert_qdrant._support.values import plain
-from colbert_qdrant.config.checks import require_bool, require_instance, require_int, require_number, require_one_of
+from colbert_qdrant.config.checks import (
+    require_bool,
+    require_file_path,
+    require_instance,
+    require_int,
+    require_number,
+    require_one_of,
+)
 from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.shown import holds, shown
+
+if TYPE_CHECKING:
+    from colbert_qdrant.encoders.checkpoint.loaded import Checkpoint
+    from colbert_qdrant.encoders.checkpoint.spec import CheckpointSpec
 
 
 def checked_encoder_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -20,6 +32,8 @@ def checked_encoder_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """
     settings = {name: plain(value) for name, value in settings.items()}
     require_instance("device", settings["device"], str, "the name of a device, as 'cuda'")
+    if not holds(lambda: str(settings["dtype"])):
+        raise ConfigurationError(f"dtype is {shown(settings['dtype'])}: give its name, as 'float16'")
     for name in ("batch_size", "query_length", "document_length"):
         if settings[name] is not None:
             require_int(name, settings[name], minimum=1)
@@ -29,9 +43,10 @@ def checked_encoder_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         require_number("pool_factor", settings["pool_factor"], minimum=1)
     require_instance("prompts", settings["prompts"], (Mapping, NoneType), "a dict with 'query' and 'document'")
     for side, prompt in (settings["prompts"] or {}).items():
-        require_instance(f"prompts[{side!r}]", prompt, str, "a string")
+        require_instance(f"prompts[{shown(side)}]", prompt, str, "a string")
     require_one_of("long_documents", settings["long_documents"], ("truncate", "split"))
-    require_instance("cache", settings["cache"], (str, PathLike, NoneType), "the path of a folder")
+    if settings["cache"] is not None:
+        require_file_path("cache", settings["cache"], "the path of a folder")
     require_bool("compile", settings["compile"])
     return settings
 
@@ -48,3 +63,14 @@ def require_checkpoint(checkpoint: object) -> None:
             f"ColbertEncoder(…) takes a checkpoint that is loaded, got {type(checkpoint).__name__}: use "
             f"ColbertEncoder.from_pretrained({name})"
         )
+
+
+def check_lengths(checkpoint: Checkpoint, spec: CheckpointSpec) -> None:
+    """Raise unless the model can take texts of the lengths that are set."""
+    longest = checkpoint.longest
+    for name, side in (("query", spec.query), ("document", spec.document)):
+        length = max(side.length, side.expansion.length if side.expansion else 0)
+        if longest is not None and length > longest:
+            raise ConfigurationError(
+                f"{name}_length={length}: this model takes at most {longest} tokens; pass a shorter one"
+            )

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from colbert_qdrant._support.warned import Warned
+from colbert_qdrant.config.checks import require_int
 from colbert_qdrant.encoders.base import check_texts
 from colbert_qdrant.encoders.digests import json_digest, settings_digest, tokenizer_digest, weights_digest
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, InvalidQueryError
@@ -40,8 +41,7 @@ class _Wrapper(ABC):
     _remedy: ClassVar[str]
 
     def __init__(self, model: Any, *, batch_size: int = 32) -> None:
-        if batch_size < 1:
-            raise ConfigurationError(f"batch_size must be at least 1, got {batch_size}")
+        require_int("batch_size", batch_size, minimum=1)
         if isinstance(model, type) or not all(hasattr(model, name) for name in self._members):
             raise self._refusal(model)
         backend = model.get_backend() if hasattr(model, "get_backend") else "torch"

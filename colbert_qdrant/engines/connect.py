@@ -80,6 +80,8 @@ def connect(
         Traceback (most recent call last):
         colbert_qdrant.errors.ConfigurationError: http://qdrant.example.org:6333 is not encrypted, ...
     """
+    if not isinstance(url, str):
+        raise ConfigurationError(f"url is a {type(url).__name__}: give the address of a server, as a string")
     # from here on a traceback with local variables has nothing to tell
     url, api_key = without_secrets(url), hide(api_key)
     settings = ServerSettings(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from reprlib import repr as short
 from typing import Final
 
 import numpy as np
@@ -32,6 +31,7 @@ from colbert_qdrant.evaluate.metrics import (
 from colbert_qdrant.evaluate.report import FdeReport, SearchQuality
 from colbert_qdrant.fde import FixedDimensionalEncoder
 from colbert_qdrant.scoring.maxsim import maxsim
+from colbert_qdrant.shown import has, shown
 from colbert_qdrant.tokens import TokenEmbeddings
 
 _NEAREST: Final = 100
@@ -87,9 +87,9 @@ def fde_report(
         >>> report.dim, report.exact.recall[20]
         (10240, 1.0)
     """
-    if not all(hasattr(fde, name) for name in ("dim", "encode_documents", "encode_queries")) or isinstance(fde, type):
+    if not all(has(fde, name) for name in ("dim", "encode_documents", "encode_queries")) or isinstance(fde, type):
         raise ConfigurationError(
-            f"fde must be a MuveraEncoder or a LemurEncoder, got {type(fde).__name__} {short(fde)}"
+            f"fde must be a MuveraEncoder or a LemurEncoder, got {type(fde).__name__} {shown(fde)}"
         )
     if encoder is not None:
         require_encoder(encoder, "encode_queries", "encode_documents")
@@ -159,7 +159,7 @@ def _to_tokens(
 def _depths(depths: Sequence[int]) -> list[int]:
     depths = plain(depths)
     if not isinstance(depths, list | tuple | range) or not depths:
-        raise ConfigurationError(f"depths={short(depths)}: recall needs a list of at least one depth")
+        raise ConfigurationError(f"depths={shown(depths)}: recall needs a list of at least one depth")
     found = [plain(depth) for depth in depths]
     for depth in found:
         require_int("each of the depths", depth, minimum=1)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from colbert_qdrant.config.checks import require_instance
 from colbert_qdrant.errors import ConfigurationError, MissingExtraError
 from colbert_qdrant.evaluate.report import FdeReport
+from colbert_qdrant.shown import shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,7 +37,7 @@ def plot_recall(reports: Mapping[str, FdeReport], path: str | Path | None = None
     """
     require_instance("reports", reports, Mapping, "a dict, an FdeReport for each label")
     for label, report in reports.items():
-        require_instance(f"reports[{label!r}]", report, FdeReport, "an FdeReport")
+        require_instance(f"reports[{shown(label)}]", report, FdeReport, "an FdeReport")
     require_instance("path", path, (str, PathLike, NoneType), "the path of a file")
     if not reports:
         raise ConfigurationError("there is no report to draw: pass a label and an FdeReport for each")

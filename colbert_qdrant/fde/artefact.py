@@ -7,7 +7,6 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
-from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
@@ -17,9 +16,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from colbert_qdrant.config import FdeConfig
-from colbert_qdrant.config.checks import require_instance
+from colbert_qdrant.config.checks import require_file_path, require_instance
 from colbert_qdrant.errors import ArtefactError
 from colbert_qdrant.fde.protocol import FixedDimensionalEncoder
+from colbert_qdrant.shown import shown
 
 _KEY: Final = "colbert_qdrant"
 _MAX_HEADER_BYTES: Final = 2**20
@@ -63,12 +63,12 @@ class Fitted(FixedDimensionalEncoder, ABC):
         Raises:
             ArtefactError: The file cannot be read, or it is cut off, altered, or of another version.
         """
-        require_instance("path", path, (str, PathLike), "the path of a file")
+        require_file_path("path", path)
         try:
             data = Path(path).read_bytes()
         except (OSError, ValueError) as error:
             raise ArtefactError(
-                f"the fitted encoding cannot be read from {str(path)!r} ({error}): give the path that save() had"
+                f"the fitted encoding cannot be read from {shown(str(path))} ({error}): give the path that save() had"
             ) from error
         return cls.from_bytes(data)
 
@@ -77,9 +77,17 @@ class Fitted(FixedDimensionalEncoder, ABC):
         return self._bytes
 
     def save(self, path: str | Path) -> None:
-        """Write `to_bytes` to a file."""
-        require_instance("path", path, (str, PathLike), "the path of a file")
-        Path(path).write_bytes(self._bytes)
+        """Write `to_bytes` to a file.
+
+        Raises:
+            ArtefactError: The file cannot be written.
+        """
+        require_file_path("path", path)
+        data = self._bytes
+        try:
+            Path(path).write_bytes(data)
+        except (OSError, ValueError) as error:
+            raise ArtefactError(f"the fitted encoding cannot be written to {shown(str(path))}: {error}") from error
 
     def fitted_to(self, documents: int | None) -> Self:
         """Note how many documents it was fitted to, before anything is made of it, and return it."""

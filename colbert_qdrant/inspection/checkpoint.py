@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from colbert_qdrant.config.checks import require_instance
 from colbert_qdrant.encoders import ColbertEncoder
+from colbert_qdrant.encoders.base import check_texts
 from colbert_qdrant.encoders.checkpoint.registry import layout_of, read_spec
 from colbert_qdrant.encoders.checkpoint.spec import CheckpointSpec, DenseSpec
-from colbert_qdrant.errors import CheckpointError, ConfigurationError
+from colbert_qdrant.errors import CheckpointError, ConfigurationError, InvalidDocumentError
 from colbert_qdrant.inspection.fitness import MuveraFitness, align, muvera_fitness
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def _with_model(
         out, into = checkpoint.head[-1].get_parameter("linear.weight").shape
         spec = replace(spec, dense=(DenseSpec(folder="", in_features=into, out_features=out, bias=False),))
     weights = [*checkpoint.backbone.named_parameters(), *checkpoint.head.named_parameters()]
-    documents = _sample_documents() if documents is None else documents
+    documents = _sample_documents() if documents is None else check_texts(documents, InvalidDocumentError)
     encoded = encoder.encode_documents(documents)
     queries = _sample_queries(documents) if queries is None else queries
     return replace(

@@ -9,9 +9,11 @@ from qdrant_client import models
 
 from colbert_qdrant.collection import artefacts
 from colbert_qdrant.collection.metadata import count_documents
+from colbert_qdrant.config.checks import require_one_of
 from colbert_qdrant.errors import ConfigurationError, MigrationError
 from colbert_qdrant.migrate.differences import find_differences, read_digest, require_no_own
 from colbert_qdrant.migrate.source import read_pages, show
+from colbert_qdrant.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -40,8 +42,10 @@ def ask(question: str) -> bool:
 
 async def clean_up(job: MigrationJob, what: Side | None, *, confirm: Callable[[str], bool]) -> str | None:
     """Delete what is not needed any more; see `Migration.cleanup`."""
-    if what not in (None, "source", "target"):
-        raise ConfigurationError(f"cleanup({what!r}): say 'source' or 'target'")
+    if what is not None:
+        require_one_of("what", what, ("source", "target"))
+    if not callable(confirm):
+        raise ConfigurationError(f"confirm is {shown(confirm)}: give a function that says whether to delete")
     if job.in_place:
         raise ConfigurationError(
             "in place there is one collection, and nothing to delete: rollback() takes vectors away"

@@ -22,6 +22,7 @@ from colbert_qdrant.points.origins import origin_name
 from colbert_qdrant.points.schema import datatype_of, distance_of
 from colbert_qdrant.points.texts import TextSource
 from colbert_qdrant.search.filters import combine_filters
+from colbert_qdrant.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +66,7 @@ class MigrationOptions:
     def __post_init__(self) -> None:
         keep_plain(self)
         if not isinstance(self.strategy, str) or self.strategy not in ("blue_green", "in_place"):
-            raise ConfigurationError(f"unknown strategy {self.strategy!r}: use 'blue_green' or 'in_place'")
+            raise ConfigurationError(f"unknown strategy {shown(self.strategy)}: use 'blue_green' or 'in_place'")
         if self.encoder is not None:
             require_encoder(self.encoder)
         require_instance("fde", self.fde, (*FDE_CONFIGS.values(), NoneType), "a MuveraConfig or a LemurConfig")

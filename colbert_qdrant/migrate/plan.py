@@ -170,7 +170,7 @@ class MigrationPlan:
 
     def same_as(self, other: MigrationPlan) -> bool:
         """Tell whether another plan makes the same target of the same source."""
-        return self._identity() == other._identity()
+        return isinstance(other, MigrationPlan) and self._identity() == other._identity()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as JSON values."""

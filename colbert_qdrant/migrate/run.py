@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 
 from qdrant_client import models
 
-from colbert_qdrant._support.progress import ProgressReporter, reporting
+from colbert_qdrant._support.progress import ProgressReporter, reporting, require_progress
+from colbert_qdrant._support.values import plain
 from colbert_qdrant.collection.fitting import Fitter
+from colbert_qdrant.config.checks import require_number
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.migrate.copier import Copier, make_copier
 from colbert_qdrant.migrate.job import MigrationJob
@@ -46,8 +48,12 @@ async def run_migration(
     job: MigrationJob, *, progress: bool | ProgressReporter, points_per_second: float | None
 ) -> MigrationReport:
     """Write every point that the target lacks; see `Migration.run`."""
-    if points_per_second is not None and not points_per_second > 0:
-        raise ConfigurationError(f"points_per_second={points_per_second} must be more than 0")
+    require_progress(progress)
+    points_per_second = plain(points_per_second)
+    if points_per_second is not None:
+        require_number("points_per_second", points_per_second, minimum=0)
+        if points_per_second == 0:
+            raise ConfigurationError("points_per_second=0 would write nothing: give more, or leave it out")
     job.plan.require_possible()
     job.require_encoder()
     started = time.perf_counter()

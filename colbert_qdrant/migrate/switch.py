@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from qdrant_client import models
 
+from colbert_qdrant._support.values import plain
+from colbert_qdrant.config.checks import require_instance
 from colbert_qdrant.errors import ConfigurationError, MigrationError
 from colbert_qdrant.migrate.catch_up import catch_up, settle
 from colbert_qdrant.migrate.contents import check_found
@@ -27,7 +29,8 @@ async def switch_alias(job: MigrationJob, alias: str, *, force: str | None) -> N
     """Have an alias stand for the target; see `Migration.switch`."""
     if job.in_place:
         raise ConfigurationError("in place there is one collection, and nothing to switch: use it as it is")
-    _check_reason(force, "no passed verification is needed")
+    require_instance("alias", alias, str, "the name of an alias")
+    alias, force = plain(alias), _reason(force, "no passed verification is needed")
     state = await job.read_state()
     if force is None:
         state.require_passed()
@@ -60,7 +63,7 @@ async def switch_alias(job: MigrationJob, alias: str, *, force: str | None) -> N
 
 async def roll_back(job: MigrationJob, *, force: str | None) -> None:
     """Have all aliases stand for what they stood for, or take added vectors away; see `Migration.rollback`."""
-    _check_reason(force, "what only the target has is not needed")
+    force = _reason(force, "what only the target has is not needed")
     state, engine = await job.read_state(), job.target_engine
     if job.in_place:
         await remove_vectors(job, state)
@@ -97,9 +100,11 @@ async def is_in_use(engine: Engine, target: str) -> bool:
     return target in (await engine.get_aliases()).values()
 
 
-def _check_reason(force: str | None, why: str) -> None:
-    if force is not None and not force.strip():
+def _reason(force: str | None, why: str) -> str | None:
+    force = plain(force)
+    if force is not None and (not isinstance(force, str) or not force.strip()):
         raise ConfigurationError(f"force is the reason, which is kept: say why {why}")
+    return force
 
 
 async def _bring_up_to_date(job: MigrationJob, state: MigrationState) -> Snapshot | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from colbert_qdrant._support.progress import reporting
-from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant._support.values import plain
+from colbert_qdrant.config.checks import require_int, require_number
 from colbert_qdrant.migrate.contents import check_contents, check_found, check_texts, compare_contents
 from colbert_qdrant.migrate.quality import check_quality
 from colbert_qdrant.migrate.state import utc_now, write_migration
@@ -35,12 +37,12 @@ async def verify_target(
     progress: bool | ProgressReporter,
 ) -> Verdict:
     """Compare the target with the source; see `Migration.verify`."""
-    if sample < 1 or queries < 1:
-        raise ConfigurationError(f"sample={sample} and queries={queries} must be at least 1")
-    if not 0 <= min_recall <= 1:
-        raise ConfigurationError(f"min_recall={min_recall} is a part of all, and must be from 0 to 1")
-    if not timeout >= 0:
-        raise ConfigurationError(f"timeout={timeout} must be at least 0 seconds")
+    sample, queries, min_recall, timeout = map(plain, (sample, queries, min_recall, timeout))
+    require_int("sample", sample, minimum=1)
+    require_int("queries", queries, minimum=1)
+    require_number("min_recall", min_recall, minimum=0, maximum=1)
+    if not (isinstance(timeout, float) and timeout == math.inf):
+        require_number("timeout", timeout, minimum=0)
     job.require_encoder()
     state = await job.read_state()
     job = await job.with_fde()

@@ -14,6 +14,7 @@ from colbert_qdrant.points.json import to_json
 from colbert_qdrant.points.point import Payload, Point
 from colbert_qdrant.points.stamp import STAMP
 from colbert_qdrant.points.texts import text_of, text_source
+from colbert_qdrant.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,22 +42,24 @@ def check_document(document: Document, config: CollectionConfig) -> tuple[Payloa
         )
     point_id(document.id, config.id_scheme)
     if not isinstance(document.text, str) or not document.text.strip():
-        raise InvalidDocumentError(f"document {document.id!r} has no text: leave it out")
+        raise InvalidDocumentError(f"document {shown(document.id)} has no text: leave it out")
     for name in ("payload", "vectors"):
         value = getattr(document, name)
         if not isinstance(value, Mapping):
             raise InvalidDocumentError(
-                f"document {document.id!r}: {name} is a {type(value).__name__}: give a dict, or leave it out"
+                f"document {shown(document.id)}: {name} is a {type(value).__name__}: give a dict, or leave it out"
             )
     payload = _native_payload(document, config) if config.native else _own_payload(document, config)
     if STAMP in document.payload:
-        raise InvalidDocumentError(f"document {document.id!r}: payload key {STAMP!r} is this library's: leave it out")
+        raise InvalidDocumentError(
+            f"document {shown(document.id)}: payload key {STAMP!r} is this library's: leave it out"
+        )
     if is_too_deep(payload):
         raise _too_deep_error(document)
     nan = nulls_for_nan(payload)
     problem = lossy_key(document.payload) or lossy_number(payload, config.indexes)
     if problem:
-        raise InvalidDocumentError(f"document {document.id!r}: {problem}")
+        raise InvalidDocumentError(f"document {shown(document.id)}: {problem}")
     return payload, nan
 
 
@@ -112,7 +115,7 @@ def _own_payload(document: Document, config: CollectionConfig) -> Payload:
     reserved = set(keys) & set(document.payload)
     if reserved:
         raise InvalidDocumentError(
-            f"document {document.id!r}: payload keys {sorted(reserved)} are used by this library; rename them, or "
+            f"document {shown(document.id)}: payload keys {sorted(reserved)} are used by this library; rename them, or "
             "choose other names with CollectionConfig(text_key=…, id_key=…)"
         )
     payload: Payload = _to_json(document, {**keys, **document.payload})
@@ -128,7 +131,7 @@ def _native_payload(document: Document, config: CollectionConfig) -> Payload:
         if source is not None:
             source.put(payload, text)
     except InvalidDocumentError as error:
-        raise InvalidDocumentError(f"document {document.id!r}: {error}") from None
+        raise InvalidDocumentError(f"document {shown(document.id)}: {error}") from None
     return payload
 
 
@@ -139,19 +142,19 @@ def _to_json(document: Document, values: Any) -> Any:
     except UnicodeEncodeError as error:
         where = broken_text(document.payload) or "the text"
         raise InvalidDocumentError(
-            f"document {document.id!r}: text or payload is not valid JSON: {where} is not valid Unicode "
+            f"document {shown(document.id)}: text or payload is not valid JSON: {where} is not valid Unicode "
             f"({error.reason}); mend it, for example by .encode(errors='replace').decode()"
         ) from error
     except RecursionError as error:
         raise _too_deep_error(document) from error
     except (TypeError, ValueError) as error:
-        raise InvalidDocumentError(f"document {document.id!r}: the payload is not valid JSON: {error}") from error
+        raise InvalidDocumentError(f"document {shown(document.id)}: the payload is not valid JSON: {error}") from error
 
 
 def _too_deep_error(document: Document) -> InvalidDocumentError:
     return InvalidDocumentError(
-        f"document {document.id!r}: the payload has more than {MAX_DEPTH} lists and objects inside each other, and "
-        "engines store some that they never read again; flatten it, or store it as a string of JSON"
+        f"document {shown(document.id)}: the payload has more than {MAX_DEPTH} lists and objects inside each other, "
+        "and engines store some that they never read again; flatten it, or store it as a string of JSON"
     )
 
 

@@ -30,7 +30,9 @@ def lossy_key(payload: Mapping[Any, Any]) -> str | None:
         for key, each in value.items():
             if not isinstance(key, str):
                 under = f" under {join_path(path)!r}" if path and isinstance(path[0], str) else ""
-                return f"payload key {short(key)}{under} is a {type(key).__name__}: use a string, as {str(key)!r}"
+                return (
+                    f"payload key {short(key)}{under} is a {type(key).__name__}: use a string, as {short(short(key))}"
+                )
             if _is_inner(each):
                 levels.append(([*path, str.__str__(key)], each))
     return None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid5
 
 from colbert_qdrant._support.values import plain
 from colbert_qdrant.errors import InvalidDocumentError
+from colbert_qdrant.shown import listed, shown
 
 if TYPE_CHECKING:
     from colbert_qdrant.config.collection import IdScheme
@@ -50,8 +51,9 @@ def point_id(id: DocumentId, scheme: IdScheme = "uuid5") -> str | int:
 def point_ids(ids: DocumentId | Iterable[DocumentId], scheme: IdScheme) -> list[int | str | UUID]:
     """Return the point ids of one document or several; see `point_id`."""
     ids = plain(ids)
-    single = isinstance(ids, str | bytes | bytearray | memoryview | Mapping) or not isinstance(ids, Iterable)
-    documents: Any = [ids] if single else ids
+    documents = listed(ids)
+    if documents is None:
+        documents = [ids]
     return [point_id(id, scheme) for id in documents]
 
 
@@ -69,15 +71,15 @@ def check_id(id: object) -> None:
     id = plain(id)
     if isinstance(id, bool) or not isinstance(id, str | int | UUID):
         raise InvalidDocumentError(
-            f"id {id!r} is a {type(id).__name__}: an id is a string, a whole number or a uuid.UUID"
+            f"id {shown(id)} is a {type(id).__name__}: an id is a string, a whole number or a uuid.UUID"
         )
     if isinstance(id, int) and id not in INT_RANGE:
-        raise InvalidDocumentError(f"id {id} does not fit into 64 bits: use it as a string")
+        raise InvalidDocumentError(f"id {shown(id)} does not fit into 64 bits: use it as a string")
     if isinstance(id, str) and not id.isascii():
         try:
             id.encode()
         except UnicodeEncodeError as error:
-            raise InvalidDocumentError(f"id {id!r} is not valid Unicode: {error.reason}") from error
+            raise InvalidDocumentError(f"id {shown(id)} is not valid Unicode: {error.reason}") from error
 
 
 def id_to_json(id: DocumentId) -> Any:
@@ -100,11 +102,13 @@ def _native_point_id(id: object) -> int | str:
     point = _parse_uuid(id)
     if point is None:
         raise InvalidDocumentError(
-            f"id {id!r} cannot be a point's, and this collection has its documents under the ids of points: use a "
+            f"id {shown(id)} cannot be a point's, and this collection has its documents under the ids of points: use a "
             "whole number from 0 to 2**64 - 1 or a UUID, such as uuid.uuid5(namespace, id)"
         )
     if point == RESERVED_POINT:
-        raise InvalidDocumentError(f"id {id!r} is that of the point which holds the collection's settings: use another")
+        raise InvalidDocumentError(
+            f"id {shown(id)} is that of the point which holds the collection's settings: use another"
+        )
     return point
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from colbert_qdrant._support.devices import require_device
 from colbert_qdrant.errors import InvalidTokensError
+from colbert_qdrant.shown import holds, shown
 from colbert_qdrant.tokens import TokenEmbeddings, require_tokens
 
 _BLOCK_TOKENS: Final = 16_384
@@ -51,9 +52,10 @@ def maxsim(queries: TokenEmbeddings, documents: TokenEmbeddings, *, device: str 
     require_tokens("documents", documents)
     if queries.dim != documents.dim:
         raise InvalidTokensError(f"queries have {queries.dim} dimensions and documents {documents.dim}")
-    if device is None or str(device) == "cpu":
+    name = str(device) if holds(lambda: (str(device), True)) else shown(device)
+    if device is None or name == "cpu":
         return _score_in_blocks(queries, documents, _numpy_matcher)
-    target = require_device(str(device), remedy="leave device out to score on the CPU")
+    target = require_device(name, remedy="leave device out to score on the CPU")
     return _score_in_blocks(queries, documents, lambda block: _torch_matcher(block, target))
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from reprlib import repr as short
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
 from colbert_qdrant.errors import ConfigurationError, InvalidTokensError
 from colbert_qdrant.scoring.maxsim import maxsim
+from colbert_qdrant.shown import shown
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
@@ -90,7 +90,8 @@ def _rank(number: int, ids: Sequence[Any], query: Any, documents: Any, device: s
         _require_several(f"the ids of query {number}", ids)
     if len(documents) != len(ids) or isinstance(ids, str):
         raise ConfigurationError(
-            f"query {number} has {len(documents)} documents and the ids {ids!r:.80}: give a list of one id per document"
+            f"query {number} has {len(documents)} documents and the ids {shown(ids, 80)}: give a list of one "
+            "id per document"
         )
     if not len(ids):
         return []
@@ -108,7 +109,7 @@ def _require_several(name: str, values: Any) -> None:
     except TypeError:
         sized = False
     if not sized:
-        raise ConfigurationError(f"{name} must be a list, got {type(values).__name__} {short(values)}")
+        raise ConfigurationError(f"{name} must be a list, got {type(values).__name__} {shown(values)}")
 
 
 def _check_counts(queries: int, ids: int, documents: int) -> None:

@@ -6,7 +6,6 @@ import copy
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
-from reprlib import repr as short
 from typing import Any, Final, Protocol, TypeAlias, cast, overload, runtime_checkable
 
 import numpy as np
@@ -18,6 +17,7 @@ from colbert_qdrant.config.checks import require_bool, require_int
 from colbert_qdrant.encoders.base import LateInteractionEncoder, require_encoder, require_text
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, InvalidQueryError
 from colbert_qdrant.scoring.maxsim import maxsim
+from colbert_qdrant.shown import shown
 from colbert_qdrant.tokens import TokenEmbeddings, require_tokens
 
 Queries: TypeAlias = list[str] | tuple[str, ...]
@@ -89,7 +89,7 @@ class ColbertReranker:
         if isinstance(texts, str):
             raise ConfigurationError("texts is a single string: give a list of texts")
         if isinstance(texts, bytes | Mapping) or not isinstance(texts, Iterable):
-            raise ConfigurationError(f"texts must be a list of texts, got {type(texts).__name__} {short(texts)}")
+            raise ConfigurationError(f"texts must be a list of texts, got {type(texts).__name__} {shown(texts)}")
         queries = _queries(query)
         _check_queries(queries)
         scores = self._scores(queries, texts) if queries else np.empty((0, 0), np.float32)
@@ -154,11 +154,11 @@ class Reranker:
         if isinstance(retriever, type) or not (callable(retriever) or hasattr(retriever, "search")):
             raise ConfigurationError(
                 "retriever must be an object with search(query, limit=…) or a function, got "
-                f"{type(retriever).__name__} {short(retriever)}"
+                f"{type(retriever).__name__} {shown(retriever)}"
             )
         if isinstance(reranker, type) or not callable(reranker):
             raise ConfigurationError(
-                f"reranker must be a ColbertReranker or a function, got {type(reranker).__name__} {short(reranker)}"
+                f"reranker must be a ColbertReranker or a function, got {type(reranker).__name__} {shown(reranker)}"
             )
         self.retriever = retriever
         self.reranker = reranker
@@ -214,20 +214,20 @@ class Reranker:
 
 def _returned(name: str, found: Any) -> list[Any]:
     if isinstance(found, str | bytes) or not isinstance(found, Iterable):
-        raise ConfigurationError(f"the {name} returned {type(found).__name__} {short(found)}: it must return a list")
+        raise ConfigurationError(f"the {name} returned {type(found).__name__} {shown(found)}: it must return a list")
     return list(found)
 
 
 def _queries(query: Any) -> list[str]:
     if not isinstance(query, str | list | tuple):
-        raise InvalidQueryError(f"query must be a text or a list of texts, got {type(query).__name__} {short(query)}")
+        raise InvalidQueryError(f"query must be a text or a list of texts, got {type(query).__name__} {shown(query)}")
     return [query] if isinstance(query, str) else list(query)
 
 
 def _check_queries(queries: list[str]) -> None:
     for number, query in enumerate(queries):
         if not isinstance(query, str) or not query.strip():
-            raise InvalidQueryError(f"query {number} is {query!r:.80}: a query is a text that is not empty")
+            raise InvalidQueryError(f"query {number} is {shown(query, 80)}: a query is a text that is not empty")
         require_text(f"query {number}", query, InvalidQueryError)
 
 
@@ -236,7 +236,7 @@ def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:
     while chunk := list(islice(numbered, _CHUNK_TEXTS)):
         for number, text in chunk:
             if not isinstance(text, str):
-                raise InvalidDocumentError(f"text {number} is {text!r:.80}: give strings, or TokenEmbeddings")
+                raise InvalidDocumentError(f"text {number} is {shown(text, 80)}: give strings, or TokenEmbeddings")
         yield [text for _, text in chunk]
 
 
@@ -249,8 +249,8 @@ def _text(number: int, item: Any) -> str:
     text = item.get("text") if isinstance(item, Mapping) else getattr(item, "text", item)
     if not isinstance(text, str):
         raise InvalidDocumentError(
-            f"the retriever's item {number} has no text ({item!r:.80}): it must return texts, mappings with the key "
-            "'text' or objects with the attribute 'text', so a search must ask for its stored content"
+            f"the retriever's item {number} has no text ({shown(item, 80)}): it must return texts, mappings with the "
+            "key 'text' or objects with the attribute 'text', so a search must ask for its stored content"
         )
     return text
 

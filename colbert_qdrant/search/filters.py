@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 from difflib import get_close_matches
-from reprlib import repr as short
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from uuid import UUID
 
@@ -18,6 +17,7 @@ from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.points.ids import INT_RANGE
 from colbert_qdrant.search.limits import filter_keys
 from colbert_qdrant.search.ranges import equal, instant, is_number, within
+from colbert_qdrant.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -77,7 +77,7 @@ def combine_filters(filter: models.Filter | None, where: Where | None) -> models
     """
     if not isinstance(filter, models.Filter | None):
         raise ConfigurationError(
-            f'filter must be a models.Filter, got {short(filter)}: a dict like {{"year": 2020}} goes to where='
+            f'filter must be a models.Filter, got {shown(filter)}: a dict like {{"year": 2020}} goes to where='
         )
     for key in filter_keys(filter):
         require_path("filter", key)
@@ -134,7 +134,7 @@ def _conditions(where: Where, *, depth: int) -> list[models.Condition]:
     """Conditions that all have to hold."""
     if not isinstance(where, Mapping):
         raise ConfigurationError(
-            f'a where must be a dict like {{"year": {{"gte": 2020}}}}, got {short(where)}; a '
+            f'a where must be a dict like {{"year": {{"gte": 2020}}}}, got {shown(where)}; a '
             "models.Filter goes to filter="
         )
     if not where:
@@ -169,7 +169,7 @@ def _logic(key: str, value: Any, depth: int) -> models.Condition:
     if key == "$not":
         return _not(_all(_conditions(value, depth=depth)))
     if not isinstance(value, list | tuple) or not value:
-        raise _wrong(key, f"needs a list of filters that is not empty, got {short(value)}")
+        raise _wrong(key, f"needs a list of filters that is not empty, got {shown(value)}")
     parts = [_all(_conditions(each, depth=depth)) for each in value]
     return _all(parts) if key == "$and" else _any(parts)
 
@@ -178,7 +178,7 @@ def _operators(key: str, tests: Mapping[str, Any]) -> list[models.Condition]:
     unknown = [name for name in tests if name not in _BOUNDS and name not in _TESTS]
     if unknown or not tests:
         names = [*_BOUNDS, *_TESTS]
-        problem = f"has the unknown operator {unknown[0]!r}{_nearest(unknown[0], names)}" if unknown else "has {}"
+        problem = f"has the unknown operator {shown(unknown[0])}{_nearest(unknown[0], names)}" if unknown else "has {}"
         raise _wrong(
             key,
             f"{problem}: use {', '.join(names)}, or the value itself for what equals it; a key inside an object is "
@@ -200,14 +200,14 @@ def _equal(key: str, value: Any) -> models.Condition:
         return _range(key, {"gte": value, "lte": value})
     raise _wrong(
         key,
-        f"cannot be compared with {short(value)}, of type {type(value).__name__}: use a string, a number, True, False, "
+        f"cannot be compared with {shown(value)}, of type {type(value).__name__}: use a string, a number, True, False, "
         "None, a UUID, a date or a datetime",
     )
 
 
 def _any_of(key: str, values: Any) -> models.Condition:
     if not isinstance(values, list) or not values:
-        raise _wrong(key, f"needs a list of values that is not empty, got {short(values)}")
+        raise _wrong(key, f"needs a list of values that is not empty, got {shown(values)}")
     texts = [_exact(key, each) for each in values if isinstance(each, str | UUID)]
     numbers = [_number(key, each) for each in values if isinstance(each, int | float) and not isinstance(each, bool)]
     others = [each for each in values if isinstance(each, bool) or not isinstance(each, str | UUID | int | float)]
@@ -222,13 +222,13 @@ def _any_of(key: str, values: Any) -> models.Condition:
 
 def _exists(key: str, wanted: Any) -> models.Condition:
     if not isinstance(wanted, bool):
-        raise _wrong(key, f"'exists' needs True or False, got {short(wanted)}")
+        raise _wrong(key, f"'exists' needs True or False, got {shown(wanted)}")
     return _not(_equal(key, None)) if wanted else _equal(key, None)
 
 
 def _words(key: str, text: Any) -> models.Condition:
     if not isinstance(text, str) or not text.strip():
-        raise _wrong(key, f"'match' needs a text that is not empty, got {short(text)}")
+        raise _wrong(key, f"'match' needs a text that is not empty, got {shown(text)}")
     if NEVER_SPLIT.search(text):
         raise _wrong(
             key,
@@ -242,7 +242,7 @@ def _range(key: str, bounds: Mapping[str, Any]) -> models.Condition:
     # one condition, so that one value has to be within all bounds
     for one, other in (("gt", "gte"), ("lt", "lte")):
         if one in bounds and other in bounds:  # engines do not agree on both
-            raise _wrong(key, f"has both {one!r} and {other!r}: use one of them")
+            raise _wrong(key, f"has both {shown(one)} and {shown(other)}: use one of them")
     if all(map(is_number, bounds.values())):
         return within(key, bounds)
     times = {name: instant(bound, end=name in ("gt", "lte")) for name, bound in bounds.items()}
@@ -250,7 +250,7 @@ def _range(key: str, bounds: Mapping[str, Any]) -> models.Condition:
         return models.FieldCondition(key=key, range=models.DatetimeRange(**times))
     raise _wrong(
         key,
-        f"cannot be compared with {', '.join(map(short, bounds.values()))}: use finite numbers (int, float), or else "
+        f"cannot be compared with {', '.join(map(shown, bounds.values()))}: use finite numbers (int, float), or else "
         "dates and times of at most microseconds (date, datetime, '2024-06-01', '2024-06-01T12:00:00Z')",
     )
 
@@ -262,7 +262,7 @@ def _exact(key: str, value: Any) -> Any:
 
 def _number(key: str, value: float) -> int | float:
     if isinstance(value, int) and value not in INT_RANGE:
-        raise _wrong(key, f"cannot equal {short(value)}: whole numbers have 64 bits; store larger ones as strings")
+        raise _wrong(key, f"cannot equal {shown(value)}: whole numbers have 64 bits; store larger ones as strings")
     if not is_number(value):
         raise _wrong(key, f"cannot equal {value}: no engine stores it; use a finite number, or None for no value")
     return value
@@ -272,7 +272,7 @@ def _text(key: str, text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise _wrong(key, f"{short(text)} is not valid Unicode: {error.reason}") from error
+        raise _wrong(key, f"{shown(text)} is not valid Unicode: {error.reason}") from error
     return text
 
 
@@ -289,13 +289,13 @@ def _not(condition: models.Condition) -> models.Filter:
 
 
 def _nearest(name: object, names: Iterable[str]) -> str:
-    near = get_close_matches(str(name), names, n=2)
+    near = get_close_matches(name, names, n=2) if isinstance(name, str) else []
     return f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
 
 
 def _wrong(key: object, problem: str) -> ConfigurationError:
-    meant = f" (did you mean '${key}'?)" if f"${key}" in _LOGIC else ""
-    return ConfigurationError(f"where: {key!r}{meant} {problem}")
+    meant = f" (did you mean '${key}'?)" if isinstance(key, str) and f"${key}" in _LOGIC else ""
+    return ConfigurationError(f"where: {shown(key)}{meant} {problem}")
 
 
 _TESTS: Final[dict[str, Callable[[str, Any], models.Condition]]] = {

@@ -13,6 +13,7 @@ from colbert_qdrant.config.checks import keep_plain, require_instance, require_i
 from colbert_qdrant.config.names import require_path
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.search.limits import formula_keys
+from colbert_qdrant.shown import holds, shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class Rrf:
         require_int("k", self.k, minimum=1)
         require_instance("weights", self.weights, Mapping, "a dict of numbers, by name")
         for name, weight in self.weights.items():
-            require_number(f"weights[{name!r}]", weight, minimum=0)
+            require_number(f"weights[{shown(name)}]", weight, minimum=0)
 
 
 Fusion: TypeAlias = Literal["maxsim", "rrf", "dbsf"] | Rrf | models.FormulaQuery
@@ -57,10 +58,10 @@ def check_fusion(fusion: Fusion) -> None:
     Raises:
         ConfigurationError: The fusion is unknown, or a formula of a key that is no path.
     """
-    named = isinstance(fusion, str) and fusion in _NAMES
+    named = isinstance(fusion, str) and holds(lambda: fusion in _NAMES)
     if not named and not isinstance(fusion, Rrf | models.FormulaQuery):
         names = ", ".join(map(repr, _NAMES))
-        raise ConfigurationError(f"fusion={fusion!r}: use one of {names}, Rrf(…) or a models.FormulaQuery")
+        raise ConfigurationError(f"fusion={shown(fusion)}: use one of {names}, Rrf(…) or a models.FormulaQuery")
     for key in formula_keys(fusion.formula) if isinstance(fusion, models.FormulaQuery) else ():
         require_path("fusion", key)
 

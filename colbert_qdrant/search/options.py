@@ -18,6 +18,7 @@ from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.search.filters import Where, combine_filters, compared_keys, word_keys
 from colbert_qdrant.search.fusion import Fusion, check_fusion
 from colbert_qdrant.search.limits import Limits, filter_keys
+from colbert_qdrant.shown import shown
 
 SearchMode = Literal["two-stage", "hybrid", "fde", "exact"]
 """``"two-stage"``: the nearest encodings are the candidates, MaxSim ranks them; ``"hybrid"``: so are the best of all
@@ -154,7 +155,7 @@ class CheckedOptions:
         object.__setattr__(self, "compared", self.compared | compared_keys(where))
         keep_plain(self, *_PLAIN)
         if not isinstance(self.mode, str) or self.mode not in get_args(SearchMode):
-            raise ConfigurationError(f"unknown mode {self.mode!r}: use one of {', '.join(get_args(SearchMode))}")
+            raise ConfigurationError(f"unknown mode {shown(self.mode)}: use one of {', '.join(get_args(SearchMode))}")
         require_int("limit", self.limit, minimum=1)
         require_int("offset", self.offset, minimum=0)
         if self.candidates is not None:
@@ -176,9 +177,9 @@ class CheckedOptions:
         require_bool("with_payload", self.with_payload)
         require_bool("timings", self.timings)
         if not isinstance(self.vectors, Mapping | None):
-            raise ConfigurationError(f"vectors={self.vectors!r}: give a dict, a vector for each name")
+            raise ConfigurationError(f"vectors={shown(self.vectors)}: give a dict, a vector for each name")
         if not isinstance(self.params, models.SearchParams | None):
-            raise ConfigurationError(f"params must be a models.SearchParams, got {self.params!r}")
+            raise ConfigurationError(f"params must be a models.SearchParams, got {shown(self.params)}")
         if self.params is not None and self.params.hnsw_ef is not None:
             require_int("params.hnsw_ef", self.params.hnsw_ef, minimum=1)
         quantization = None if self.params is None else self.params.quantization
@@ -198,12 +199,12 @@ class CheckedOptions:
             raise ConfigurationError("token_threshold is of scores by MaxSim: use score_threshold")
         if self.mode in ("fde", "exact") and (self.prefetch is not None or self.fusion != "maxsim"):
             raise ConfigurationError(
-                f"mode={self.mode!r} has no candidates to fuse: leave out prefetch and fusion, or the mode"
+                f"mode={shown(self.mode)} has no candidates to fuse: leave out prefetch and fusion, or the mode"
             )
         named = isinstance(self.prefetch, Mapping | list | tuple | set | frozenset) and len(self.prefetch) > 0
         if self.prefetch is not None and not (named and all(isinstance(name, str) for name in self.prefetch)):
             raise ConfigurationError(
-                f"prefetch={self.prefetch!r}: name at least one vector, in a list or with its limit"
+                f"prefetch={shown(self.prefetch)}: name at least one vector, in a list or with its limit"
             )
 
     @property
@@ -241,9 +242,9 @@ class CheckedOptions:
         for name, limit in limits.items():
             if name not in config.prefetch_vectors:
                 known = ", ".join(map(repr, config.prefetch_vectors))
-                raise ConfigurationError(f"the collection has no vector {name!r} to prefetch by: it has {known}")
+                raise ConfigurationError(f"the collection has no vector {shown(name)} to prefetch by: it has {known}")
             if not isinstance(limit, int) or limit < 1:
-                raise ConfigurationError(f"prefetch[{name!r}]={limit!r}: a vector finds at least 1 document")
+                raise ConfigurationError(f"prefetch[{shown(name)}]={shown(limit)}: a vector finds at least 1 document")
         return dict(limits)
 
     def for_one_query(self) -> CheckedOptions:
@@ -258,7 +259,7 @@ class CheckedOptions:
         """
         asked = self.prefetch_limits(config) if isinstance(self.prefetch, Mapping) else {}
         limits.check_query_limit(limit=self.limit, candidates=self.candidates or 0)
-        limits.check_query_limit(**{f"prefetch[{name!r}]": limit for name, limit in asked.items()})
+        limits.check_query_limit(**{f"prefetch[{shown(name)}]": limit for name, limit in asked.items()})
         limits.check_filter(self.filter)
         limits.check_params(self.params)
         if isinstance(self.fusion, models.FormulaQuery):
@@ -303,7 +304,7 @@ def check_options(method: str, kind: type, options: Mapping[str, Any]) -> Checke
     unknown = next((name for name in options if name not in kind.__annotations__), None)
     if unknown is not None:
         known = ", ".join(kind.__annotations__)
-        raise TypeError(f"{method}() got an unexpected keyword argument {unknown!r}: use {known}")
+        raise TypeError(f"{method}() got an unexpected keyword argument {shown(unknown)}: use {known}")
     return CheckedOptions(**options)
 
 

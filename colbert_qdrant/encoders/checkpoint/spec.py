@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 
 from colbert_qdrant.config.checks import keep_plain
 from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.shown import shown
 
 IDENTITY: Final = "torch.nn.modules.linear.Identity"
 """The activation of a projection that is only linear."""
@@ -31,9 +32,9 @@ class QueryExpansion:
     def __post_init__(self) -> None:
         keep_plain(self)
         if not isinstance(self.length, int) or self.length < 1:
-            raise ConfigurationError(f"query expansion: length must be at least 1, got {self.length!r}")
+            raise ConfigurationError(f"query expansion: length must be at least 1, got {shown(self.length)}")
         if self.strategy not in {"fixed", "min"}:
-            raise ConfigurationError(f"query expansion: strategy must be 'fixed' or 'min', got {self.strategy!r}")
+            raise ConfigurationError(f"query expansion: strategy must be 'fixed' or 'min', got {shown(self.strategy)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +54,9 @@ class Pooling:
     def __post_init__(self) -> None:
         keep_plain(self)
         if not self.factor >= 1:
-            raise ConfigurationError(f"pool_factor must be at least 1, got {self.factor!r}")
+            raise ConfigurationError(f"pool_factor must be at least 1, got {shown(self.factor)}")
         if self.protected < 0:
-            raise ConfigurationError(f"pooling: protected must be at least 0, got {self.protected!r}")
+            raise ConfigurationError(f"pooling: protected must be at least 0, got {shown(self.protected)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,11 +88,11 @@ class Side:
     def __post_init__(self) -> None:
         keep_plain(self)
         if not isinstance(self.length, int) or isinstance(self.length, bool) or self.length < 1:
-            raise ConfigurationError(f"a length is a number of tokens, at least 1, got {self.length!r}")
+            raise ConfigurationError(f"a length is a number of tokens, at least 1, got {shown(self.length)}")
         if not isinstance(self.prompt, str):
-            raise ConfigurationError(f"a prompt is a text, got {self.prompt!r}")
+            raise ConfigurationError(f"a prompt is a text, got {shown(self.prompt)}")
         if not isinstance(self.prefix, str | None):
-            raise ConfigurationError(f"a prefix is a token, got {self.prefix!r}")
+            raise ConfigurationError(f"a prefix is a token, got {shown(self.prefix)}")
         if self.expansion and self.expansion.strategy == "fixed" and self.length != self.expansion.length:
             raise ConfigurationError(
                 f"the query expansion fills up to {self.expansion.length} tokens: length cannot be {self.length}"

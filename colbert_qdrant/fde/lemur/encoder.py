@@ -178,6 +178,7 @@ class LemurEncoder(Fitted):
     def _in_tiles(
         self, tokens: TokenEmbeddings, encode: Callable[[TokenEmbeddings], NDArray[np.float32]]
     ) -> NDArray[np.float32]:
+        require_tokens("tokens", tokens)
         if tokens.dim != self.token_dim:
             raise InvalidTokensError(
                 f"token vectors have {tokens.dim} dimensions, but this encoding was fitted to {self.token_dim}"

@@ -24,6 +24,7 @@ from colbert_qdrant.fde.muvera.draws import CountSketch, Draws
 from colbert_qdrant.fde.muvera.fastembed import FastembedCells
 from colbert_qdrant.fde.muvera.fit import FittedPartition
 from colbert_qdrant.fde.muvera.host import HostCells
+from colbert_qdrant.shown import holds, shown
 from colbert_qdrant.tokens import TokenEmbeddings, require_tokens
 
 _TILE_NUMBERS: Final = 1 << 22
@@ -119,8 +120,8 @@ class MuveraEncoder(Fitted):
         if self.config.variant == "fastembed":
             if device is not None:
                 raise ConfigurationError(
-                    f"device={device!r}: the variant 'fastembed' is computed in double precision on the CPU: leave "
-                    "device out"
+                    f"device={shown(device)}: the variant 'fastembed' is computed in double precision on the CPU: "
+                    "leave device out"
                 )
             self._cells = FastembedCells(self.config, token_dim)
             return
@@ -129,7 +130,8 @@ class MuveraEncoder(Fitted):
         if device is None:
             self._cells = HostCells(draws, fill_empty=self.config.fill_empty)
         else:
-            checked = require_device(str(device), remedy="leave device out to encode on the CPU")
+            name = str(device) if holds(lambda: (str(device), True)) else shown(device)
+            checked = require_device(name, remedy="leave device out to encode on the CPU")
             self._cells = DeviceCells(draws, fill_empty=self.config.fill_empty, device=checked)
 
     @classmethod
