@@ -123,7 +123,7 @@ def test_the_only_copy_is_not_deleted(source: Client) -> None:
 def test_which_of_many_duplicates_is_found_does_not_matter(client: Client) -> None:
     client.create_collection("docs", vectors_config={"dense": DENSE})
     client.upsert("docs", [point(number, TEXTS[number % 3]) for number in range(200)])
-    migration = planned(client)
+    migration = planned(client, text_key="text")
     migration.run()
     verdict = migration.verify(queries=8)
     assert verdict.passed, verdict.reasons
