@@ -1,6 +1,6 @@
-"""Encodes token embeddings as one vector per text, whose inner product ranks like MaxSim.
+"""Encodes the token embeddings of a text as one vector, whose inner product ranks like MaxSim.
 
-Nothing here knows Qdrant or a model.
+This package depends on neither Qdrant nor a model.
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ class FixedDimensionalEncoder(Protocol):
         """Encode queries: float32, shape ``(len(tokens), dim)``."""
 
     def fingerprint(self) -> Mapping[str, Any]:
-        """Return what decides the encodings, as JSON values.
+        """Return the values that determine the encodings, as JSON.
 
-        ``"config"`` is the `to_dict` of its settings, from which it can be made again; ``"version"`` that of the
-        algorithm; ``"token_dim"`` the dimensions of the token vectors it takes.
+        ``"config"`` is the `to_dict` of the settings, from which the encoder can be rebuilt. ``"version"`` is the
+        version of the algorithm. ``"token_dim"`` is the number of dimensions of a token vector.
         """

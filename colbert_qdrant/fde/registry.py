@@ -1,4 +1,4 @@
-"""Keeps the fixed dimensional encodings that are known, by the tags of their settings."""
+"""Keeps the registry of fixed dimensional encodings, by the tags of their settings."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 class MakeEncoder(Protocol):
-    """Makes an encoder from settings alone, such as the encoder's class."""
+    """A callable that makes an encoder from settings alone, such as the encoder's class."""
 
     def __call__(self, config: Any, *, token_dim: int) -> FixedDimensionalEncoder:
-        """Make the encoder of token vectors with ``token_dim`` dimensions."""
+        """Make an encoder for token vectors with ``token_dim`` dimensions."""
 
 
 class FitEncoder(Protocol):
-    """Fits an encoder to documents."""
+    """A callable that fits an encoder to documents."""
 
     def __call__(
         self,
@@ -39,24 +39,24 @@ class FitEncoder(Protocol):
         device: str,
         progress: bool | ProgressReporter,
     ) -> Fitted:
-        """Fit the encoder of ``config``; ``query_tokens`` are there if it learns from queries."""
+        """Fit the encoder of ``config``; ``query_tokens`` is ``None`` unless it learns from queries."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FdeKind:
-    """A fixed dimensional encoding: its settings, and how its encoders come about.
+    """A fixed dimensional encoding: its settings, and the functions that make its encoders.
 
     Args:
-        config: Class of the settings, whose ``tag`` is that of the encoding.
-        version: Changes whenever the same settings and tokens give other encodings.
-        make: Makes an encoder from settings that need no fit; ``None`` where all of them need one.
-        fit: Fits an encoder to a collection's documents; ``None`` where no settings need it.
-        from_bytes: Reads a fitted encoder from its artefact; goes with ``fit``.
-        learns_from_queries: Whether a fit is a training, which takes token embeddings of queries too.
+        config: The class of the settings, whose ``tag`` names the encoding.
+        version: Must change whenever the same settings and tokens produce different encodings.
+        make: Makes an encoder from settings that need no fit; ``None`` if all settings need one.
+        fit: Fits an encoder to a collection's documents; ``None`` if no settings need a fit.
+        from_bytes: Reads a fitted encoder from its artefact; required with ``fit``.
+        learns_from_queries: Whether a fit trains a model, and so takes token embeddings of queries, too.
 
     Raises:
-        ConfigurationError: The version is less than 1, the tag is no name, neither ``make`` nor ``fit`` is given, or
-            only one of ``fit`` and ``from_bytes``.
+        ConfigurationError: If the version is less than 1, or the tag is not a non-empty string. Also if both ``make``
+            and ``fit`` are missing, or only one of ``fit`` and ``from_bytes`` is given.
     """
 
     config: type[FdeConfig]
@@ -69,15 +69,19 @@ class FdeKind:
     def __post_init__(self) -> None:
         require_int("version", self.version, minimum=1)
         if not isinstance(self.tag, str) or not self.tag:
-            raise ConfigurationError(f"{self.config.__name__}.tag={self.tag!r}: name the encoding")
+            raise ConfigurationError(
+                f"{self.config.__name__}.tag={self.tag!r} does not name the encoding: set it to a non-empty string"
+            )
         if self.make is None and self.fit is None:
-            raise ConfigurationError(f"FDE type {self.tag!r} has neither make nor fit: give one of them, or both")
+            raise ConfigurationError(f"FDE type {self.tag!r} has neither make nor fit: pass make, fit, or both")
         if (self.fit is None) != (self.from_bytes is None):
-            raise ConfigurationError(f"FDE type {self.tag!r}: give both of fit and from_bytes, or none")
+            raise ConfigurationError(
+                f"FDE type {self.tag!r} has only one of fit and from_bytes: pass both, or leave both out"
+            )
 
     @property
     def tag(self) -> str:
-        """The name of the encoding in what is stored."""
+        """The name of the encoding in stored settings and artefacts."""
         return self.config.tag
 
 
@@ -85,19 +89,21 @@ _KINDS: Final[dict[str, FdeKind]] = {}
 
 
 def register_fde(kind: FdeKind) -> None:
-    """Make an encoding known: to settings that are read back, to collections, and to artefacts.
+    """Register an encoding, so that settings, collections and artefacts can refer to it by its tag.
 
     Raises:
-        ConfigurationError: The tag is another encoding's.
+        ConfigurationError: If another encoding has this tag.
     """
     existing = _KINDS.setdefault(kind.tag, kind)
     if existing != kind:
-        raise ConfigurationError(f"FDE type {kind.tag!r} is that of {existing.config.__name__}: choose another tag")
+        raise ConfigurationError(
+            f"FDE type {kind.tag!r} is registered for {existing.config.__name__}: choose another tag"
+        )
     FDE_CONFIGS[kind.tag] = kind.config
 
 
 def make_encoder(config: FdeConfig, *, token_dim: int) -> FixedDimensionalEncoder | None:
-    """Make the encoder of a configuration; return ``None`` if it has to be fitted first."""
+    """Make the encoder of a configuration; return ``None`` if it needs a fit first."""
     make = _kind_of(config).make
     return None if config.needs_fit or make is None else make(config, token_dim=token_dim)
 
@@ -110,30 +116,30 @@ def fit_encoder(
     device: str,
     progress: bool | ProgressReporter,
 ) -> Fitted:
-    """Fit the encoder of a configuration, see `LemurEncoder.fit` and `MuveraEncoder.fit`.
+    """Fit the encoder of a configuration; see `LemurEncoder.fit` and `MuveraEncoder.fit`.
 
     Raises:
-        ConfigurationError: No settings of this encoding need a fit.
+        ConfigurationError: If no settings of this encoding need a fit.
     """
     fit = _kind_of(config).fit
     if fit is None:
-        raise ConfigurationError(f"FDE type {config.tag!r} needs no fit: make its encoder from the settings")
+        raise ConfigurationError(f"FDE type {config.tag!r} needs no fit: make its encoder from the settings alone")
     fitted = fit(documents, query_tokens=query_tokens, config=config, device=device, progress=progress)
     return fitted.fitted_to(min(len(documents), config.fit_documents))
 
 
 def encoder_from_bytes(data: bytes) -> Fitted:
-    """Read the encoder in an artefact, of whatever algorithm.
+    """Read the encoder in an artefact of any algorithm.
 
     Raises:
-        ArtefactError: The bytes are cut off, altered, of another version, or of an unknown algorithm.
+        ArtefactError: If the bytes are truncated, altered, of another version, or of an unknown algorithm.
     """
     tag = settings_of(data)["type"]
     readers = {each.tag: each.from_bytes for each in _KINDS.values() if each.from_bytes is not None}
     if tag not in readers:
         raise ArtefactError(
-            f"the fitted encoding is of type {tag!r}, this version knows {', '.join(sorted(readers))}: install the "
-            "version of colbert-qdrant that fitted it, or fit anew"
+            f"the fitted encoding has type {tag!r}, but this release reads only {', '.join(sorted(readers))}: install "
+            "the release of colbert-qdrant that fitted it, or fit it again"
         )
     return readers[tag](data).fitted_to(documents_of(data))
 
@@ -144,12 +150,12 @@ def version_of(config: FdeConfig) -> int:
 
 
 def learns_from_queries(config: FdeConfig) -> bool:
-    """Return whether a fit of a configuration's encoder is a training, which takes token embeddings of queries."""
+    """Return whether fitting a configuration's encoder trains a model, which takes token embeddings of queries."""
     return _kind_of(config).learns_from_queries
 
 
 def _kind_of(config: FdeConfig) -> FdeKind:
     kind = _KINDS.get(config.tag)
     if kind is None:
-        raise ConfigurationError(f"FDE type {config.tag!r} is not known: make it known with register_fde")
+        raise ConfigurationError(f"FDE type {config.tag!r} is unknown: register it with register_fde")
     return kind

@@ -1,4 +1,4 @@
-"""Chooses documents to fit an encoding to."""
+"""Samples the documents that an encoding is fitted to."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def sample_documents(documents: TokenEmbeddings, most: int, random: np.random.RandomState) -> TokenEmbeddings:
-    """Choose some documents, in random order: those that come first are a sample as well.
+    """Choose at most ``most`` documents, in random order, so that any first few are a sample, too.
 
     Raises:
-        InvalidTokensError: There are no documents.
+        InvalidTokensError: If there are no documents.
     """
     if not len(documents):
         raise InvalidTokensError("there are no documents to fit to: ingest some first")

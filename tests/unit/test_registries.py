@@ -248,7 +248,7 @@ def test_an_encoding_that_is_not_registered(client: Client, kind: FdeKind) -> No
 
 def test_an_artefact_of_an_encoding_that_is_not_registered() -> None:
     data = CentredEncoder(CentredConfig(), np.zeros(4, np.float32)).to_bytes()
-    with pytest.raises(ArtefactError, match="is of type 'centred', this version knows lemur, muvera"):
+    with pytest.raises(ArtefactError, match="has type 'centred', but this release reads only lemur, muvera"):
         encoder_from_bytes(data)
     register_fde(CENTRED)
     assert isinstance(encoder_from_bytes(data), CentredEncoder)
@@ -272,7 +272,8 @@ def test_a_tag_is_one_encoding(other: FdeKind) -> None:
     register_fde(MEAN)
     register_fde(MEAN)
     before = CollectionConfig(fde=MeanConfig()), dict(settings.FDE_CONFIGS)
-    with pytest.raises(ConfigurationError, match=f"{other.tag!r} is that of {other.config.__name__}: choose another"):
+    existing = f"{other.tag!r} is registered for {other.config.__name__}: choose another"
+    with pytest.raises(ConfigurationError, match=existing):
         register_fde(other)
     assert (CollectionConfig.from_dict(before[0].to_dict()), settings.FDE_CONFIGS) == before
 
@@ -281,10 +282,10 @@ def test_a_tag_is_one_encoding(other: FdeKind) -> None:
     ("changes", "message"),
     [
         ({"make": None}, "neither make nor fit"),
-        ({"fit": CentredEncoder.fit}, "both of fit and from_bytes"),
-        ({"from_bytes": CentredEncoder.from_bytes}, "both of fit and from_bytes"),
+        ({"fit": CentredEncoder.fit}, "only one of fit and from_bytes"),
+        ({"from_bytes": CentredEncoder.from_bytes}, "only one of fit and from_bytes"),
         ({"version": 0}, "version must be at least 1"),
-        ({"config": type("Nameless", (MeanConfig,), {"tag": ""})}, "name the encoding"),
+        ({"config": type("Nameless", (MeanConfig,), {"tag": ""})}, "does not name the encoding"),
     ],
 )
 def test_an_encoding_that_could_not_work(changes: dict[str, Any], message: str) -> None:

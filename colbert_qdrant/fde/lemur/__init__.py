@@ -1,4 +1,4 @@
-"""Encodes by LEMUR, a learned fixed dimensional encoding (arXiv 2601.21853), which is fitted once."""
+"""Encodes by LEMUR, a learned fixed dimensional encoding (arXiv 2601.21853) that is fitted once."""
 
 from colbert_qdrant.fde.lemur.encoder import LemurEncoder
 

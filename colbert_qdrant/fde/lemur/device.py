@@ -1,4 +1,4 @@
-"""Computes LEMUR's encodings on a torch device: the same numbers as in numpy, up to rounding."""
+"""Computes LEMUR's encodings on a torch device, equal to those of numpy up to rounding."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LEARN_TILE: Final = 4_096
 
 
 class DeviceLemur:
-    """Computes encodings on a torch device, a tile at a time."""
+    """Computes encodings on a torch device, one tile at a time."""
 
     TILE_TOKENS: Final = 16_384
 

@@ -1,4 +1,4 @@
-"""Computes features of tokens: the one hidden layer that LEMUR learns."""
+"""Computes token features: the single hidden layer that LEMUR trains."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _EPSILON: Final = 1e-5
-"""Added to the variance, as torch's ``LayerNorm`` does."""
+"""Added to the variance, as in torch's ``LayerNorm``."""
 
 _TILE: Final = 256
-"""Tokens taken at a time: their features stay in the cache while they are worked on."""
+"""Tokens processed at a time, so that their features stay in the cache."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Features:
     """ψ(x) = GELU(LayerNorm(x W + b)), with GELU's tanh approximation (arXiv 1606.08415).
 
-    W and b are kept with their mean over the hidden layer taken off, so the layer's mean is 0 and its variance
-    r² = |x W + b|² / hidden, a quadratic form of x in ``token_dim`` dimensions. All up to GELU is then one product,
+    W and b are stored with their mean over the hidden layer subtracted, so the layer's mean is 0. Its variance is
+    r² = |x W + b|² / hidden, a quadratic form of x in ``token_dim`` dimensions. Then one product computes everything
+    before GELU:
 
         LayerNorm(x W + b) = [x/r, 1/r, 1] · [W·gain; b·gain; shift]
 
@@ -31,7 +32,7 @@ class Features:
         weight: W, shape ``(token_dim, hidden)``.
         bias: b, shape ``(hidden,)``.
         gain: LayerNorm's factor, shape ``(hidden,)``.
-        shift: LayerNorm's summand, shape ``(hidden,)``.
+        shift: LayerNorm's bias, shape ``(hidden,)``.
     """
 
     weight: NDArray[np.float32]
@@ -41,9 +42,9 @@ class Features:
 
     @classmethod
     def random(cls, token_dim: int, hidden: int, *, seed: int) -> Features:
-        """Make the features of an untrained network: an extreme learning machine.
+        """Make the features of an untrained network, an extreme learning machine.
 
-        LayerNorm takes the scale of the weights away again, but training moves small ones faster.
+        LayerNorm removes the scale of the weights, but training moves small weights faster.
         """
         random = np.random.RandomState(seed)
         weight = random.standard_normal((token_dim, hidden)) / np.sqrt(3 * token_dim)
@@ -58,7 +59,7 @@ class Features:
         gain: NDArray[np.floating],
         shift: NDArray[np.floating],
     ) -> Features:
-        """Make the features of any hidden layer and LayerNorm; the means that are taken off change nothing."""
+        """Make the features of any hidden layer and LayerNorm; subtracting the means changes no output."""
         return cls(
             weight=np.ascontiguousarray(weight - weight.mean(axis=1, keepdims=True), np.float32),
             bias=(bias - bias.mean()).astype(np.float32),
@@ -74,7 +75,7 @@ class Features:
         return features
 
     def rotate(self, values: NDArray[np.float32], rotation: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Compute ``self(values) @ rotation`` without ever holding the features of all: float32, shape ``(n, dim)``."""
+        """Compute ``self(values) @ rotation`` in tiles, to save memory: float32, shape ``(n, dim)``."""
         rotated = np.empty((len(values), rotation.shape[1]), np.float32)
         for start in range(0, len(values), _TILE):
             rotated[start : start + _TILE] = self._tile(values[start : start + _TILE]) @ rotation
@@ -108,7 +109,7 @@ class Features:
 
 
 def _gelu_of_twice(y: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Compute ½ x (1 + tanh(√(2/π) (x + 0.044715 x³))) for x = 2 y, and write it over y."""
+    """Compute ½ x (1 + tanh(√(2/π) (x + 0.044715 x³))) for x = 2 y, in place."""
     inner = y * y
     inner *= np.float32(8 * 0.044715 * np.sqrt(2 / np.pi))
     inner += np.float32(2 * np.sqrt(2 / np.pi))

@@ -1,4 +1,4 @@
-"""Fits LEMUR: draws samples, computes targets, trains features, and finds the basis in which encodings are cut."""
+"""Fits LEMUR: draws samples, computes targets, trains features, and computes the basis of the encodings."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from colbert_qdrant.tokens import TokenEmbeddings
 
 _BALANCED_BY: Final = 1_000
-"""Documents whose coordinates give the scale: a mean of squares needs no more."""
+"""The number of documents that determine the scale, enough for a mean of squares."""
 
 _BLOCK_DOCUMENTS: Final = 128
 _SMALLEST_SCALE: Final = 1e-3
-"""Relative to the largest: coordinates in which no fitted document has anything are not blown up."""
+"""A lower bound relative to the largest scale, so that coordinates near zero are not blown up."""
 
 _SMALLEST_ANY: Final = 1e-4
-"""Where the fitted documents are all alike, others must not leave the range of float16."""
+"""An absolute lower bound, so that encodings stay within float16 even if all fitted documents are alike."""
 
 
 def fit_parameters(
@@ -42,13 +42,14 @@ def fit_parameters(
     device: str,
     progress: bool | ProgressReporter,
 ) -> LemurParameters:
-    """Find all numbers for `LemurEncoder.fit`; arguments and errors are its own.
+    """Compute all parameters for `LemurEncoder.fit`, with the same arguments and errors.
 
-    The same documents, queries and settings give the same parameters, up to the rounding of the machine's matmul.
+    The same documents, queries and settings give the same parameters, up to rounding in the machine's matmul.
     """
     if query_tokens is not None and query_tokens.dim != documents.dim:
         raise InvalidTokensError(
-            f"query tokens have {query_tokens.dim} dimensions, documents {documents.dim}: encode both with one encoder"
+            f"query tokens have {query_tokens.dim} dimensions, but document tokens have {documents.dim}: encode both "
+            "with the same encoder"
         )
     random = np.random.RandomState(config.seed)
     documents = sample_documents(documents, config.fit_documents, random)
@@ -63,7 +64,7 @@ def fit_parameters(
         matches -= means
         features = Features.random(documents.dim, config.hidden, seed=config.seed)
         targets = matches[: config.training_documents]
-        if config.epochs and len(learn) > 1 and targets.any():  # one document alone differs from nothing
+        if config.epochs and len(learn) > 1 and targets.any():  # the targets of a single document are all 0
             features = train(
                 features,
                 learn,
@@ -87,7 +88,7 @@ def fit_parameters(
 def _learn_tokens(
     documents: TokenEmbeddings, queries: TokenEmbeddings | None, most: int, random: np.random.RandomState
 ) -> NDArray[np.float32]:
-    """Choose the learn tokens: half of them from queries, as far as there are so many, the others from documents."""
+    """Choose the learn tokens: up to half from queries, and the rest from documents."""
     halves = [] if queries is None else [_choose(queries.values, most // 2, random)]
     halves.append(_choose(documents.values, most - sum(map(len, halves)), random))
     learn = np.concatenate(halves)
@@ -101,12 +102,12 @@ def _choose(values: NDArray[np.float32], most: int, random: np.random.RandomStat
 def _rotation(
     features: NDArray[np.float32], targets: NDArray[np.float32], *, dim: int, ridge: float
 ) -> NDArray[np.float32]:
-    """Find A with φ(x) = ψ(x) A: white on the learn tokens, its coordinates in the order of their share in the scores.
+    """Compute A with φ(x) = ψ(x) A, white on the learn tokens, with coordinates in order of their energy in the scores.
 
     Args:
         features: Z, shape ``(n, hidden)``.
         targets: Yᵀ, shape ``(documents, n)``.
-        dim: Coordinates to keep.
+        dim: The number of coordinates to keep.
         ridge: Added to the diagonal, relative to its mean.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Computes LEMUR's encodings in numpy: the numbers that a torch device computes too, up to rounding."""
+"""Computes LEMUR's encodings in numpy, equal to those of a torch device up to rounding."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from colbert_qdrant.tokens import TokenEmbeddings
 
 _REFINE_DOCUMENTS: Final = 32
-"""Documents whose own tokens are put side by side, padded to the longest."""
+"""Documents that are refined in one batch, padded to the longest."""
 
 
 class HostLemur:
-    """Computes encodings, a tile at a time."""
+    """Computes encodings, one tile at a time."""
 
     TILE_TOKENS: Final = 4_096
-    """Tokens encoded at a time: bounds the working memory, whatever the batch."""
+    """Tokens encoded at a time, which bounds the working memory for batches of any size."""
 
     def __init__(self, parameters: LemurParameters, config: LemurConfig) -> None:
         self._parameters = parameters
@@ -36,7 +36,7 @@ class HostLemur:
         """Encode a tile of queries: float32, shape ``(len(tokens), dim)``."""
         features = self._parameters.features(tokens.values)
         bounds = pairwise(tokens.offsets.tolist())
-        # a tenth of the time of np.add.reduceat, which is slow along the first axis
+        # takes a tenth of the time of np.add.reduceat, which is slow along the first axis
         sums = np.stack([features[begin:end].sum(axis=0) for begin, end in bounds])
         encoded: NDArray[np.float32] = sums @ self._query_rotation
         return encoded
@@ -48,7 +48,7 @@ class HostLemur:
         return weights
 
     def _weights(self, tokens: TokenEmbeddings) -> NDArray[np.float32]:
-        """Compute the weights w of every document, one a row."""
+        """Compute the weights w of every document, one per row."""
         targets = best_matches(tokens, self._parameters.learn)
         targets -= self._parameters.means
         weights: NDArray[np.float32] = targets @ self._solution
@@ -59,7 +59,7 @@ class HostLemur:
         return weights
 
     def _refine(self, tokens: TokenEmbeddings, plain: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Apply the closed form of `LemurEncoder` to all documents at once; rows that one lacks are 0."""
+        """Apply the closed form of `LemurEncoder` to all documents at once; padding rows are 0."""
         own = OwnTokens.of(tokens, most=self._config.own_tokens)
         n = len(self._parameters.learn)
         features = self._parameters.features.rotate(tokens.values[own.rows[own.present]], self._parameters.rotation)
@@ -84,7 +84,7 @@ class HostLemur:
 
     @cached_property
     def _solution(self) -> NDArray[np.float32]:
-        """Φ/n, shape ``(n, dim)``: targets @ it are the plain least squares."""
+        """Φ/n, shape ``(n, dim)``: targets @ Φ/n is the plain least squares solution."""
         learn = self._parameters.learn
         solution = self._parameters.features.rotate(learn, self._parameters.rotation)
         solution /= np.float32(len(learn))
@@ -92,7 +92,7 @@ class HostLemur:
 
     @cached_property
     def _mean_weights(self) -> NDArray[np.float32]:
-        """Weights of the mean over documents: they give its best match for any token, as μ does for learn tokens."""
+        """Weights that predict the mean best match over documents of any token, as μ holds it for learn tokens."""
         means = self._parameters.means
         weights: NDArray[np.float32] = (means - means.mean()) @ self._solution
         return weights

@@ -1,4 +1,4 @@
-"""Computes the function of a document that LEMUR learns to imitate: its best match for any token."""
+"""Computes a document's best match for any token, the function that LEMUR learns to approximate."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 _DOCUMENT_TOKENS: Final = 2_048
 _TILE: Final = 512
-"""Of document and of other tokens that are compared in one matmul: their similarities stay near the cache."""
+"""The numbers of document tokens and other tokens in one matmul, so that the similarities stay near the cache."""
 
 
 def best_matches(documents: TokenEmbeddings, tokens: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Compute the largest inner product of each token with any of a document's: g in MaxSim(X, C) = Σ g_C(x).
+    """Compute the largest inner product of each token with a document's tokens: g in MaxSim(X, C) = Σ g_C(x).
 
-    Tokens have the shape ``(n, dim)``; the result is float32, shape ``(len(documents), n)``.
+    ``tokens`` has shape ``(n, dim)``; the result is float32, shape ``(len(documents), n)``.
     """
     best = np.empty((len(documents), len(tokens)), np.float32)
     for start, stop in documents.blocks(_DOCUMENT_TOKENS):

@@ -1,4 +1,4 @@
-"""Chooses those of a document's own tokens that take part in its least squares problem."""
+"""Chooses the tokens of a document that join its least squares problem."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OwnTokens:
-    """Tokens of a batch of documents, padded to the same number for each.
+    """Tokens of a batch of documents, padded to the same number per document.
 
     Args:
-        rows: Shape ``(documents, m)``, their rows in the batch; anything where none is.
-        present: Shape ``(documents, m)``, where there is one.
-        matches: Shape ``(present.sum(),)``, the document's best match for each: 1 for unit vectors, but not all are.
+        rows: The rows of the tokens in the batch, shape ``(documents, m)``; arbitrary at padding.
+        present: Whether there is a token instead of padding, shape ``(documents, m)``.
+        matches: The document's best match for each token, shape ``(present.sum(),)``; 1 for unit vectors only.
     """
 
     rows: NDArray[np.int64]
@@ -29,7 +29,7 @@ class OwnTokens:
 
     @classmethod
     def of(cls, tokens: TokenEmbeddings, *, most: int) -> OwnTokens:
-        """Choose at most so many tokens of each document, evenly spaced."""
+        """Choose at most ``most`` tokens of each document, evenly spaced."""
         width = int(min(most, tokens.lengths.max()))
         taken = np.minimum(tokens.lengths, width)[:, None]
         column = np.arange(width)

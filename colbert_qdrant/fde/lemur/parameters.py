@@ -1,4 +1,4 @@
-"""Holds the numbers that a fit of LEMUR finds, the artefact that travels with a collection."""
+"""Holds the fitted parameters of LEMUR, which are stored with a collection as its artefact."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _OWN: Final = ("rotation", "learn", "means", "scale")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LemurParameters:
-    """The numbers behind an encoding.
+    """The fitted parameters of an encoding.
 
     Args:
         features: ψ, the hidden layer.
-        rotation: A, shape ``(hidden, dim)``: φ(x) = ψ(x) A has the unit matrix as second moment over the learn tokens,
-            and its first coordinates carry most of the scores.
+        rotation: A, shape ``(hidden, dim)``. Over the learn tokens, the second moment of φ(x) = ψ(x) A is the identity
+            matrix. The first coordinates of φ carry most of the scores.
         learn: The learn tokens, shape ``(n, token_dim)``.
         means: μ, shape ``(n,)``: the mean over documents of the best match of each learn token.
         scale: s, shape ``(dim,)``: the root mean square of each coordinate over the fitted documents.
@@ -38,16 +38,16 @@ class LemurParameters:
 
     @property
     def tensors(self) -> dict[str, NDArray[np.float32]]:
-        """All numbers by name."""
+        """All tensors by name."""
         return {name: getattr(self.features, name) for name in _FEATURES} | {name: getattr(self, name) for name in _OWN}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[np.float32]], *, dim: int) -> LemurParameters:
-        """Make parameters of `tensors`, for an encoding of ``dim`` dimensions.
+        """Make the parameters from ``tensors``, for an encoding of ``dim`` dimensions.
 
         Raises:
-            KeyError: A tensor is missing.
-            ValueError: The shapes do not fit together.
+            KeyError: If a tensor is missing.
+            ValueError: If the shapes are inconsistent.
         """
         features = Features(**{name: tensors[name] for name in _FEATURES})
         found = cls(features=features, **{name: tensors[name] for name in _OWN})

@@ -17,10 +17,10 @@ _BATCH: Final = 512
 _LEARNING_RATE: Final = 3e-3
 _GRADIENT_NORM: Final = 0.5
 _HELD_OUT: Final = 16
-"""One token in so many is not trained on: the epoch that predicts them best is kept."""
+"""One token in 16 is held out; the epoch that predicts these tokens best is kept."""
 
 _PATIENCE: Final = 3
-"""Epochs without a better prediction after which training ends."""
+"""Training ends after this number of epochs without a better prediction."""
 
 
 def train(
@@ -33,19 +33,19 @@ def train(
     device: str,
     on_epoch: Callable[[], None],
 ) -> Features:
-    """Train the hidden layer, with a linear read-out on top, to predict documents' best matches for single tokens.
+    """Train the hidden layer, with a linear readout on top, to predict documents' best matches for single tokens.
 
-    Adam on the mean squared error of the standardised targets, as in LEMUR (arXiv 2601.21853). The read-out is thrown
-    away: what documents become is solved for in closed form.
+    Adam minimizes the mean squared error of the standardized targets, as in LEMUR (arXiv 2601.21853). The readout is
+    discarded, because document encodings are solved for in closed form.
 
     Args:
         start: The untrained features.
         tokens: Shape ``(n, token_dim)``.
         targets: Shape ``(documents, n)``; the mean of each token over documents is 0.
-        epochs: Most passes over the tokens.
-        seed: Of the read-out's first weights and the order of the tokens.
+        epochs: The maximum number of passes over the tokens.
+        seed: The seed for the initial weights of the readout and the order of the tokens.
         device: A torch device.
-        on_epoch: Called after each epoch, and for those that were not needed.
+        on_epoch: Called after each epoch.
     """
     import torch  # noqa: PLC0415
 
@@ -83,7 +83,7 @@ def train(
 
 
 def _copy(network: torch.nn.Sequential) -> dict[str, torch.Tensor]:
-    """Copy the weights of the hidden layer and of LayerNorm as they are now."""
+    """Copy the current weights of the hidden layer and of LayerNorm."""
     return {name: value.detach().cpu().clone() for name, value in network[0:2].state_dict().items()}
 
 

@@ -1,8 +1,8 @@
 """Encodes by MUVERA, a data-independent fixed dimensional encoding (arXiv 2405.19504).
 
-`encoder` is what users see. It cuts a batch into tiles and gives them to `host` (on a CPU), `device` (torch's) or
-`fastembed` (FastEmbed's numbers). `cells` assigns tokens to cells, `draws` draws what is random, `products` does the
-arithmetic.
+`encoder` is the public part. It cuts a batch into tiles and passes each to `host` (CPU), `device` (torch) or
+`fastembed` (FastEmbed's variant). `cells` assigns tokens to cells, `draws` draws the random parameters, and
+`products` does the arithmetic.
 """
 
 from colbert_qdrant.fde.muvera.encoder import MuveraEncoder

@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     from colbert_qdrant.fde.muvera.partitions import Partition
 
 _EMPTY: Final = 0x80
-"""Added to the distance of an empty cell: more than any other, as there are at most 12 bits to differ in."""
+"""Added to the distance of an empty cell. It exceeds every real distance, which is at most 12 bits."""
 
 _PAIRS: Final = 1 << 22
-"""Pairs of cells that are compared at a time: bounds the working memory."""
+"""The number of cell pairs compared at a time, which bounds the working memory."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cells:
-    """The cells of a batch, in every repetition, and the tokens in them.
+    """The cells of a batch in every repetition, and the tokens in each.
 
-    A cell has one number: its flat index in an array of ``shape``.
+    The number of a cell is its flat index in an array of ``shape``.
 
     Attributes:
         shape: ``(r_reps, texts, 2**k_sim)``.
         counts: The number of tokens in each cell, flat.
-        order: For each repetition the numbers of all tokens, sorted by cell, flat.
+        order: The numbers of all tokens, sorted by cell in each repetition, flat.
     """
 
     shape: tuple[int, int, int]
@@ -43,11 +43,11 @@ class Cells:
 
     @classmethod
     def of(cls, values: NDArray[Any], lengths: NDArray[np.int64], partition: Partition) -> Cells:
-        """Put tokens into cells: those of all texts, shape ``(tokens, token_dim)``, in the dtype of the partition."""
+        """Assign the tokens of all texts, shape ``(tokens, token_dim)`` and dtype of the partition, to cells."""
         r_reps = partition.shape[0]
         shape = r_reps, len(lengths), partition.cells
         per_rep = shape[1] * shape[2]
-        # numpy sorts numbers of up to 16 bits by radix, several times faster than longer ones
+        # numpy radix-sorts integers of up to 16 bits, which is several times faster than sorting longer ones
         dtype = np.min_scalar_type(per_rep - 1)
         slots = partition.assign_cells(multiply(partition.matrix, values.T), dtype)
         slots += np.repeat((np.arange(shape[1]) * shape[2]).astype(dtype), lengths)
@@ -76,7 +76,7 @@ class Cells:
 
     @cached_property
     def rank(self) -> NDArray[np.int64]:
-        """The index of a cell among the occupied ones, for each that is occupied."""
+        """For each occupied cell, its index among the occupied cells."""
         return np.cumsum(self.counts > 0) - 1
 
     def sums(self, values: NDArray[Any], projections: NDArray[Any]) -> NDArray[Any]:
@@ -93,11 +93,11 @@ class Cells:
         return multiply_runs(rows, pairwise(bounds), projections)
 
     def iterate_empty(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
-        """Go through the empty cells, part by part.
+        """Iterate over the empty cells in blocks.
 
         Yields:
-            Numbers of empty cells, and the count of bits in which each differs from every cell of its text and
-            repetition, shape ``(n, 2**k_sim)``; empty ones are further away than all others.
+            The numbers of ``n`` empty cells, and their Hamming distances to every cell of the same text and
+            repetition, shape ``(n, 2**k_sim)``. Empty cells are farther away than all occupied cells.
         """
         cells = self.shape[2]
         blocked = np.where(self.counts.reshape(-1, cells) > 0, 0, _EMPTY).astype(np.uint8)
@@ -109,7 +109,7 @@ class Cells:
             yield part, hamming.take(cell, axis=0) | blocked.take(text, axis=0)
 
     def write(self, numbers: NDArray[np.int64], rows: NDArray[Any], encoded: NDArray[np.float32]) -> None:
-        """Write rows, shape ``(len(numbers), dim_proj)``, into the cells of these numbers.
+        """Write rows, shape ``(len(numbers), dim_proj)``, into the cells with these numbers.
 
         The encodings have the shape ``(texts, r_reps, 2**k_sim, dim_proj)``.
         """
@@ -119,7 +119,7 @@ class Cells:
 
 @lru_cache(maxsize=4)
 def _hamming(cells: int) -> NDArray[np.uint8]:
-    """Count the bits in which each two cells differ."""
+    """Return the Hamming distance of each pair of cells."""
     every = np.arange(cells, dtype=np.uint16)
     distances: NDArray[np.uint8] = np.bitwise_count(every[:, None] ^ every)
     return distances

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class DeviceCells:
-    """Fills encodings on a torch device, a tile at a time: the same numbers as `HostCells`, up to rounding.
+    """Computes encodings on a torch device, one tile at a time, equal to those of `HostCells` up to rounding.
 
-    One product does all hyperplanes and projections, and one scatter adds up all cells: little for a device to wait
-    for.
+    One matrix product computes all hyperplanes and projections, and one scatter sums all cells. A device thus waits
+    for few kernel launches.
     """
 
     TILE_TOKENS: Final = 65_536
@@ -31,7 +31,7 @@ class DeviceCells:
         self._matrix = self._send(np.concatenate([draws.partition.matrix.T, projections], axis=1))
 
     def __call__(self, tokens: TokenEmbeddings, encoded: NDArray[np.float32], *, documents: bool) -> None:
-        """Encode a tile, see `HostCells`."""
+        """Encode a tile; see `HostCells`."""
         import torch  # noqa: PLC0415
 
         with torch.inference_mode():
@@ -46,7 +46,7 @@ class DeviceCells:
         return torch.tensor(array, device=self._device)
 
     def _sum_cells(self, tokens: TokenEmbeddings) -> tuple[Any, Any]:
-        """Compute sums ``(texts * r_reps, cells, dim_proj)`` and numbers of tokens ``(texts * r_reps, cells)``."""
+        """Compute cell sums ``(texts * r_reps, cells, dim_proj)`` and token counts ``(texts * r_reps, cells)``."""
         split = len(self._partition.matrix)
         products = self._send(tokens.values) @ self._matrix
         numbers = self._partition.assign_cells_on_device(products[:, :split])
@@ -59,7 +59,7 @@ class DeviceCells:
         return sums.view(*shape, self._dim_proj), counts.view(shape)
 
     def _mean_cells(self, sums: Any, counts: Any) -> Any:
-        """Compute the mean of each cell; empty ones get that of all tokens at their smallest Hamming distance."""
+        """Compute the mean of each cell; an empty cell gets the mean of all tokens at the smallest Hamming distance."""
         means = sums / counts.clamp(min=1)[..., None]
         if not self._fill_empty:
             return means

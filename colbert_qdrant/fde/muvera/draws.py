@@ -1,4 +1,4 @@
-"""Draws what is random in MUVERA: hyperplanes, projections and the final count sketch."""
+"""Draws MUVERA's random parameters: hyperplanes, projections and the final count sketch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Draws:
-    """The random numbers of an encoding, or what was fitted instead of them.
+    """The random or fitted parameters of an encoding.
 
     Attributes:
         partition: The cells.
@@ -35,9 +35,9 @@ class Draws:
 
     @classmethod
     def of(cls, config: MuveraConfig, token_dim: int, fitted: FittedPartition | None = None) -> Draws:
-        """Draw the numbers of a configuration.
+        """Draw the parameters of a configuration.
 
-        They come from numpy's legacy generator, the one whose stream is promised never to change.
+        They come from numpy's legacy generator, because numpy guarantees that its stream never changes.
         """
         random = np.random.RandomState(config.seed)
         scale = 1 / np.sqrt(config.dim_proj * config.r_reps)
@@ -62,14 +62,14 @@ class Draws:
 class CountSketch:
     r"""MUVERA's final projection.
 
-    Coordinate :math:`i` goes with the sign :math:`s_i` to the coordinate :math:`h_i`, both random:
+    It adds coordinate :math:`i`, with the random sign :math:`s_i`, to the random coordinate :math:`h_i`:
 
     .. math:: (Sx)_j = \sum_{i : h_i = j} s_i x_i, \qquad \mathrm{E}\, \langle Sx, Sy \rangle = \langle x, y \rangle
 
     Attributes:
-        targets: The coordinate that each one goes to, shape ``(raw_dim,)``.
+        targets: The target coordinate of each coordinate, shape ``(raw_dim,)``.
         signs: ±1, float32, shape ``(raw_dim,)``.
-        dim: Coordinates of the result.
+        dim: Dimensions of the result.
     """
 
     targets: NDArray[np.int64]
@@ -77,12 +77,12 @@ class CountSketch:
     dim: int
 
     def __call__(self, encoded: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Sketch encodings: float32 ``(n, raw_dim)`` become float32 ``(n, dim)``."""
+        """Sketch encodings: float32 ``(n, raw_dim)`` to float32 ``(n, dim)``."""
         order, starts = self._runs
         return sum_runs(np.ascontiguousarray(encoded.T), order, starts, self.signs[order]).T
 
     @cached_property
     def _runs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Coordinates sorted by their targets, and the index at which each target begins."""
+        """The coordinates sorted by target, and the index at which each target begins."""
         order = np.argsort(self.targets, kind="stable")
         return order, np.searchsorted(self.targets[order], np.arange(self.dim))

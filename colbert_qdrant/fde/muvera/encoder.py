@@ -1,4 +1,4 @@
-"""Encodes by MUVERA with `MuveraEncoder`, the encoder that users see."""
+"""Defines `MuveraEncoder`, the public MUVERA encoder."""
 
 from __future__ import annotations
 
@@ -28,62 +28,63 @@ from colbert_qdrant.shown import holds, shown
 from colbert_qdrant.tokens import TokenEmbeddings, require_tokens
 
 _TILE_NUMBERS: Final = 1 << 22
-"""Numbers of all encodings of a tile, before a final projection: bounds the working memory where texts are short."""
+"""Values in the raw encodings of one tile, which bounds the working memory when texts are short."""
 
 _WORKERS: Final = Workers(16, exclusive=True)
-"""Every tile is the work of one core."""
+"""Each tile is computed on one core."""
 
 
 class MuveraEncoder(Fitted):
     r"""Encodes token matrices so that one inner product estimates MaxSim.
 
-    A repetition cuts the token space by ``k_sim`` random hyperplanes into ``2**k_sim`` cells (SimHash: the signs
-    of a token's products with the normals are the bits of its cell) and projects tokens with a random ±1 matrix,
-    divided by √``dim_proj`` so that inner products are kept on average, to ``dim_proj`` dimensions. A cell of a
-    query holds the *sum* of its projected tokens, a cell of a document their *mean*, so that
+    Each repetition cuts the token space into ``2**k_sim`` cells with ``k_sim`` random hyperplanes (SimHash). The signs
+    of a token's products with the normals are the bits of its cell. A random ±1 matrix, divided by √``dim_proj``,
+    projects each token to ``dim_proj`` dimensions and preserves inner products in expectation. A query's cell holds
+    the *sum* of its projected tokens, and a document's cell holds their *mean*, so that
 
     .. math:: \langle F(q), F(d) \rangle \approx \sum_{x \in q} \langle x, \text{mean of d's tokens near x} \rangle
 
-    which stands in for the maximum of MaxSim: it ranks like it, and is smaller, as a mean is. The repetitions follow
-    one another, each scaled by 1/√``r_reps`` on both sides, so the product is their average.
+    This sum replaces the maximum of MaxSim. It ranks like MaxSim, but is smaller, because a mean is at most the
+    maximum. The repetitions are concatenated, each scaled by 1/√``r_reps`` on both sides, so the product is their
+    average.
 
-    A document's empty cell is filled from the tokens whose cells differ from it in the fewest bits. The paper
-    takes any one of them; this takes their mean, the expectation of that choice, so that an encoding does not
-    depend on the order of the tokens.
+    A document's empty cell is filled from the tokens whose cells differ from it in the fewest bits. The paper picks
+    any one of those tokens. This class takes their mean, the expected value of that choice, so that an encoding does
+    not depend on the order of the tokens.
 
-    The final projection, if there is one, is a count sketch: coordinate i of all that goes with a random sign to a
-    random coordinate h(i) of fewer ones,
+    The optional final projection is a count sketch. It adds each coordinate i, with a random sign, to a random
+    coordinate h(i) of a shorter vector:
 
     .. math:: F'(x)_j = \sum_{i : h(i) = j} s_i F(x)_i, \qquad s_i = \pm 1
 
-    alike for queries and documents, which keeps inner products on average. The paper (arXiv 2405.19504) has final
-    projections, and its authors' implementation takes a count sketch too.
+    Queries and documents share the signs and targets, which preserves inner products in expectation. The paper (arXiv
+    2405.19504) has final projections, and its authors' implementation uses a count sketch, too.
 
-    Two things can be fitted to a collection, once; such an encoder is made with `fit`, `load` or `from_bytes`.
+    Two parts can be fitted to a collection, once. Make a fitted encoder with `fit`, `load` or `from_bytes`.
 
-    **Centred** (``center=True``). The tokens of some models share one direction: hyperplanes then have nearly all of
-    them on the same side, and the error of a projection, which grows with the lengths of what it multiplies, is mostly
-    that of the shared part. So the mean m of a collection's tokens is taken from all tokens, those of queries too. Of
+    **Centered** (``center=True``). The tokens of some models share one direction, so most lie on the same side of a
+    hyperplane. The error of a projection grows with the norms of the vectors, and most of it then comes from the
+    shared part. So the mean m of the collection's tokens is subtracted from all tokens, including those of queries. In
 
     .. math:: \langle x - m, y - m \rangle = \langle x, y \rangle - \langle m, y \rangle - \langle x, m \rangle
         + \langle m, m \rangle
 
-    the last two are the same for every document, and ⟨m, y⟩ nearly is where all tokens point one way. An empty cell,
-    which is zero, then counts as the mean token rather than as one that is worse than all others.
+    the last two terms are the same for every document, and ⟨m, y⟩ is nearly the same if all tokens share a direction.
+    An empty cell is zero. With centering, it counts as the mean token instead of a token worse than all others.
 
-    **k-means** (``partition="kmeans"``). Cells are those around ``2**k_sim`` centroids of the collection's tokens, with
-    another start in each repetition, and so as full as one another where SimHash's are not.
+    **k-means** (``partition="kmeans"``). The cells surround ``2**k_sim`` centroids of the collection's tokens, and each
+    repetition starts from different centroids. The cells are about equally full, unlike SimHash's.
 
     Args:
         config: The parameters.
         token_dim: Dimensions of the token vectors.
-        device: The device to compute on: ``None`` is this processor, anything else a torch device such as ``"cuda"`` or
-            ``"mps"``. All agree up to rounding.
-        fitted: The numbers that a fit found, where the settings ask for one.
+        device: The device to compute on: ``None`` for the CPU with numpy, otherwise a torch device such as ``"cuda"``
+            or ``"mps"``. All agree up to rounding.
+        fitted: The fitted parameters, if the settings need a fit.
 
     Raises:
-        ConfigurationError: Torch has no such device, the variant does not go with it or with ``token_dim``, or the
-            settings ask for a fit and nothing is fitted.
+        ConfigurationError: If torch does not have the device, or ``variant`` does not support it or ``token_dim``.
+            Also if the settings need a fit, but ``fitted`` is missing.
 
     Example:
         >>> import numpy as np
@@ -106,22 +107,24 @@ class MuveraEncoder(Fitted):
         require_instance("config", config, (MuveraConfig, NoneType), "a MuveraConfig")
         token_dim = plain(token_dim)
         require_int("token_dim", token_dim, minimum=1, maximum=MAX_DENSE_DIM)
-        require_instance("fitted", fitted, (FittedPartition, NoneType), "what MuveraEncoder.fit found")
+        require_instance(
+            "fitted", fitted, (FittedPartition, NoneType), "FittedPartition from MuveraEncoder.fit or load"
+        )
         self.config: MuveraConfig = config or MuveraConfig()
         self.token_dim = token_dim
         self._fitted = fitted
         if self.config.needs_fit and fitted is None:
             raise ConfigurationError(
-                "center=True and partition='kmeans' are fitted to token embeddings: use MuveraEncoder.fit(documents, "
-                "config=config), or a collection, which fits by itself"
+                "center=True and partition='kmeans' need a fit to token embeddings: use "
+                "MuveraEncoder.fit(documents, config=config), or a collection, which fits its encoder automatically"
             )
         self._cells: HostCells | DeviceCells | FastembedCells
         self._sketch: CountSketch | None = None
         if self.config.variant == "fastembed":
             if device is not None:
                 raise ConfigurationError(
-                    f"device={shown(device)}: the variant 'fastembed' is computed in double precision on the CPU: "
-                    "leave device out"
+                    f"device={shown(device)} is not available for variant='fastembed', which is computed in double "
+                    "precision on the CPU: leave device out"
                 )
             self._cells = FastembedCells(self.config, token_dim)
             return
@@ -143,16 +146,16 @@ class MuveraEncoder(Fitted):
         progress: bool | ProgressReporter = False,
         **settings: Any,
     ) -> Self:
-        """Fit what the settings ask for to a sample of a collection: the mean of its tokens, centroids, or both.
+        """Fit the mean of the tokens, the centroids, or both, as the settings require, to a sample of a collection.
 
         Args:
-            documents: Token embeddings of documents; at most ``fit_documents`` of them are used, chosen at random.
+            documents: Token embeddings of documents. A random sample of at most ``fit_documents`` documents is used.
             config: The settings.
-            progress: ``True`` for a live bar where stderr is a terminal, or a reporter.
-            settings: Single settings in the place of those of ``config``, such as ``center=True``.
+            progress: ``True`` for a progress bar if stderr is a terminal, or a reporter.
+            settings: Individual settings that override those of ``config``, such as ``center=True``.
 
         Raises:
-            InvalidTokensError: There are no documents.
+            InvalidTokensError: If there are no documents.
         """
         require_tokens("documents", documents)
         require_instance("config", config, (MuveraConfig, NoneType), "a MuveraConfig")
@@ -163,10 +166,10 @@ class MuveraEncoder(Fitted):
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Read an encoder from what `to_bytes` returned.
+        """Read an encoder from the bytes that `to_bytes` returned.
 
         Raises:
-            ArtefactError: The bytes are cut off, altered, or of another version.
+            ArtefactError: If the bytes are truncated, altered, or of another version.
         """
         tensors, config = tensors_of(data, version=cls.VERSION), MuveraConfig.from_dict(settings_of(data))
         try:
@@ -177,13 +180,13 @@ class MuveraEncoder(Fitted):
 
     @property
     def tensors(self) -> dict[str, NDArray[np.float32]]:
-        """All numbers that were fitted.
+        """All fitted tensors by name.
 
         Raises:
-            ConfigurationError: Nothing was fitted: ``config`` says all that there is to know.
+            ConfigurationError: If nothing was fitted; ``config`` alone then defines the encoder.
         """
         if self._fitted is None:
-            raise ConfigurationError("nothing was fitted, so there is no artefact: keep config.to_dict()")
+            raise ConfigurationError("nothing was fitted, so there is no artefact: save config.to_dict() instead")
         return self._fitted.tensors
 
     @property
@@ -195,24 +198,24 @@ class MuveraEncoder(Fitted):
         """Return the same encoder on another device.
 
         Raises:
-            ConfigurationError: Torch has no such device.
+            ConfigurationError: If torch does not have this device.
         """
         copy = type(self)(self.config, token_dim=self.token_dim, device=device, fitted=self._fitted)
         return copy.fitted_to(self.fitted_documents)
 
     def encode_documents(self, tokens: TokenEmbeddings) -> NDArray[np.float32]:
-        """Encode documents, the mean of each cell: float32, shape ``(len(tokens), dim)``.
+        """Encode documents as the mean of each cell: float32, shape ``(len(tokens), dim)``.
 
         Raises:
-            InvalidTokensError: The token vectors do not have ``token_dim`` dimensions.
+            InvalidTokensError: If the token vectors do not have ``token_dim`` dimensions.
         """
         return self._encode(tokens, documents=True)
 
     def encode_queries(self, tokens: TokenEmbeddings) -> NDArray[np.float32]:
-        """Encode queries, the sum of each cell: float32, shape ``(len(tokens), dim)``.
+        """Encode queries as the sum of each cell: float32, shape ``(len(tokens), dim)``.
 
         Raises:
-            InvalidTokensError: The token vectors do not have ``token_dim`` dimensions.
+            InvalidTokensError: If the token vectors do not have ``token_dim`` dimensions.
         """
         return self._encode(tokens, documents=False)
 
@@ -220,7 +223,8 @@ class MuveraEncoder(Fitted):
         require_tokens("tokens", tokens)
         if tokens.dim != self.token_dim:
             raise InvalidTokensError(
-                f"token vectors have {tokens.dim} dimensions, but this encoding was made for {self.token_dim}"
+                f"token vectors have {tokens.dim} dimensions, but this encoding takes {self.token_dim}: pass the "
+                "tokens of the model that the encoding was made for"
             )
         encoded = np.zeros((len(tokens), self.dim), np.float32)
 

@@ -1,4 +1,4 @@
-"""Computes the numbers of FastEmbed's ``Muvera`` (0.9.1), for collections that were written with it."""
+"""Computes the same encodings as FastEmbed's ``Muvera`` (0.9.1), for collections written with it."""
 
 from __future__ import annotations
 
@@ -18,16 +18,20 @@ if TYPE_CHECKING:
 
 
 class FastembedCells:
-    """Fills encodings, a tile at a time.
+    """Computes encodings, one tile at a time.
 
-    FastEmbed differs in this: its random numbers come from numpy's current generator, the hyperplanes of all
-    repetitions first; repetitions are not scaled by 1/√``r_reps``; with ``dim_proj`` equal to ``token_dim`` tokens
-    are not projected; and an empty cell takes the first token of the nearest occupied cell, of several as near that of
-    the lowest number. All is computed in float64 as there: a token that lies almost on a hyperplane would otherwise
-    come to its other side.
+    FastEmbed differs from `HostCells` in four ways:
+
+    - Its random numbers come from numpy's current generator, with the hyperplanes of all repetitions first.
+    - Repetitions are not scaled by 1/√``r_reps``.
+    - Tokens are not projected if ``dim_proj`` equals ``token_dim``.
+    - An empty cell takes the first token of the nearest occupied cell. Of equally near cells, the lowest number wins.
+
+    Like FastEmbed, this class computes in float64. In float32, a token that lies almost on a hyperplane could end up
+    on its other side.
 
     Raises:
-        ConfigurationError: ``dim_proj`` is more than ``token_dim``, which FastEmbed refuses.
+        ConfigurationError: If ``dim_proj`` is greater than ``token_dim``, which FastEmbed refuses.
     """
 
     TILE_TOKENS: Final = 1_280
@@ -35,8 +39,8 @@ class FastembedCells:
     def __init__(self, config: MuveraConfig, token_dim: int) -> None:
         if config.dim_proj > token_dim:
             raise ConfigurationError(
-                f"dim_proj={config.dim_proj} is more than the {token_dim} dimensions of the token vectors, which "
-                "FastEmbed refuses: lower dim_proj"
+                f"dim_proj={config.dim_proj} exceeds the {token_dim} dimensions of the token vectors, which FastEmbed "
+                f"refuses: set dim_proj to {token_dim} or less"
             )
         random = np.random.default_rng(config.seed)
         normals = [random.normal(size=(token_dim, config.k_sim)) for _ in range(config.r_reps)]
@@ -48,7 +52,7 @@ class FastembedCells:
         self._config = config
 
     def __call__(self, tokens: TokenEmbeddings, encoded: NDArray[np.float32], *, documents: bool) -> None:
-        """Encode a tile, see `HostCells`."""
+        """Encode a tile; see `HostCells`."""
         values = tokens.values.astype(np.float64)
         cells = Cells.of(values, tokens.lengths, self._partition)
         rows = cells.sums(values, self._projections)

@@ -1,4 +1,4 @@
-"""Fits what MUVERA takes from a collection: the mean of its tokens and the centroids of its cells."""
+"""Fits MUVERA's parameters to a collection: the mean of its tokens and the centroids of its cells."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _BLOCK_TOKENS: Final = 4_096
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FittedPartition:
-    """The fitted part of an encoding, as far as its settings ask for it.
+    """The parameters of an encoding that its settings require to be fitted.
 
     Args:
         mean: The mean of a collection's tokens, float32, shape ``(token_dim,)``.
-        centroids: Centroids of its tokens, less their mean if that is fitted: float32, shape
+        centroids: The centroids of its tokens, with ``mean`` subtracted if it is fitted: float32, shape
             ``(r_reps, cells, token_dim)``.
     """
 
@@ -42,7 +42,11 @@ class FittedPartition:
     def fit(
         cls, documents: TokenEmbeddings, config: MuveraConfig, *, progress: bool | ProgressReporter
     ) -> FittedPartition:
-        """Fit to the tokens of documents; raise `InvalidTokensError` if there are none."""
+        """Fit to the tokens of documents.
+
+        Raises:
+            InvalidTokensError: If there are no documents.
+        """
         random = np.random.RandomState(config.seed)
         values = sample_documents(documents, config.fit_documents, random).values
         mean = centroids = None
@@ -60,7 +64,11 @@ class FittedPartition:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[np.float32]], config: MuveraConfig) -> FittedPartition:
-        """Make the fitted part of `tensors`; raise `ValueError` if they are not those that the settings ask for."""
+        """Make the fitted parameters from ``tensors``.
+
+        Raises:
+            ValueError: If the tensors are not exactly those that the settings require.
+        """
         fitted = cls(mean=tensors.get("mean"), centroids=tensors.get("centroids"))
         dim = next((values.shape[-1] for values in tensors.values() if values.ndim), 0)
         expected: dict[str, tuple[int, ...]] = {"mean": (dim,)} if config.center else {}
@@ -68,23 +76,23 @@ class FittedPartition:
             expected["centroids"] = (config.r_reps, config.cells, dim)
         shapes = {name: values.shape for name, values in tensors.items()}
         if shapes != expected:
-            raise ValueError(f"it holds {shapes}, expected {expected}")
+            raise ValueError(f"it has the tensors {shapes}, expected {expected}")
         return fitted
 
     @property
     def tensors(self) -> dict[str, NDArray[np.float32]]:
-        """The fitted numbers by name."""
+        """All fitted tensors by name."""
         both = {"mean": self.mean, "centroids": self.centroids}
         return {name: values for name, values in both.items() if values is not None}
 
     @property
     def token_dim(self) -> int:
-        """Dimensions of the tokens it was fitted to."""
+        """Dimensions of the token vectors it was fitted to."""
         return int(next(iter(self.tensors.values())).shape[-1])
 
 
 def _kmeans(sample: NDArray[np.float32], cells: int, random: np.random.RandomState) -> NDArray[np.float32]:
-    """Run Lloyd's algorithm from a random start: float32, shape ``(cells, dim)``; a centroid without tokens stays."""
+    """Run Lloyd's algorithm from a random start: float32, shape ``(cells, dim)``; empty cells keep their centroid."""
     centroids = sample[random.choice(len(sample), cells, replace=len(sample) < cells)]
     for _ in range(_ROUNDS):
         halves = (centroids**2).sum(axis=1) / 2

@@ -1,4 +1,4 @@
-"""Computes MUVERA's encodings on a CPU: tokens are added up cell by cell before they are projected."""
+"""Computes MUVERA's encodings on the CPU, summing the tokens of each cell before projecting the sums."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class HostCells:
-    """Fills encodings, a tile at a time.
+    """Computes encodings, one tile at a time.
 
-    A projection is linear, so the sum of a cell is projected rather than each of its tokens: a document has fewer
-    cells than tokens, and what is left costs less than one product of all tokens with all projections.
+    A projection is linear, so it is applied to the sum of a cell instead of each token. A document has fewer occupied
+    cells than tokens, so this costs less than multiplying all tokens by all projections.
     """
 
     TILE_TOKENS: Final = 1_280
-    """Tokens that stay in the cache of a core together with the sums of their cells."""
+    """The number of tokens that fit in the cache of a core, together with the sums of their cells."""
 
     def __init__(self, draws: Draws, *, fill_empty: bool) -> None:
         self._partition = draws.partition
@@ -36,8 +36,8 @@ class HostCells:
 
         Args:
             tokens: The texts.
-            encoded: Zeros, shape ``(texts, r_reps, 2**k_sim, dim_proj)``, to be filled.
-            documents: Whether the texts are documents: means of cells instead of sums, and no empty cells.
+            encoded: The output, initialized with zeros, shape ``(texts, r_reps, 2**k_sim, dim_proj)``.
+            documents: Whether the texts are documents, whose cells hold means instead of sums, and are filled if empty.
         """
         cells = Cells.of(tokens.values, tokens.lengths, self._partition)
         rows = cells.sums(tokens.values, self._projections)
@@ -49,7 +49,7 @@ class HostCells:
 
 
 def _fill(cells: Cells, means: NDArray[np.float32], encoded: NDArray[np.float32]) -> None:
-    """Give every empty cell the mean of all tokens whose cells are nearest to it."""
+    """Fill every empty cell with the mean of all tokens in its nearest cells."""
     for empty, distances in cells.iterate_empty():
         nearest = np.flatnonzero(distances == distances.min(axis=1)[:, None])
         which, cell = np.divmod(nearest, cells.shape[2])

@@ -1,4 +1,4 @@
-"""Cuts the token space into cells, by hyperplanes or around centroids."""
+"""Partitions the token space into cells, by hyperplanes or around centroids."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Partition(Protocol):
-    """One partition for each repetition, seen as a linear map: the products with it decide a token's cells.
+    """One partition per repetition, as a linear map whose products with a token determine its cells.
 
     Attributes:
         matrix: Shape ``(rows, token_dim)``.
@@ -30,15 +30,15 @@ class Partition(Protocol):
     def cells(self) -> int: ...  # noqa: D102
 
     def assign_cells(self, products: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Assign cells: products ``matrix @ tokens.T``, ``(rows, tokens)``, give ``(r_reps, tokens)`` of ``dtype``."""
+        """Map products ``matrix @ tokens.T``, shape ``(rows, tokens)``, to cells ``(r_reps, tokens)`` of ``dtype``."""
 
     def assign_cells_on_device(self, products: Any) -> Any:
-        """Do the same in torch, the other way round: ``(tokens, rows)`` gives int64 ``(tokens, r_reps)``."""
+        """Do the same in torch with transposed shapes: ``(tokens, rows)`` to int64 ``(tokens, r_reps)``."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Hyperplanes:
-    """SimHash: the sides of ``k_sim`` hyperplanes on which a token lies are the bits of its cell.
+    """SimHash: each bit of a token's cell is the side of one of ``k_sim`` hyperplanes on which the token lies.
 
     Args:
         normals: Shape ``(r_reps, k_sim, token_dim)``.
@@ -77,7 +77,7 @@ class Hyperplanes:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Centroids:
-    """k-means: a token's cell is that of the nearest centroid.
+    """k-means: a token belongs to the cell of its nearest centroid.
 
     Args:
         centroids: Shape ``(r_reps, cells, token_dim)``.
@@ -103,7 +103,7 @@ class Centroids:
     def assign_cells(self, products: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
         """See `Partition`."""
         nearness = (products - self._halves[:, None]).reshape(*self.shape, products.shape[1])
-        # half the time of finding the largest number's index at once
+        # takes half the time of argmax on the float array
         numbers: NDArray[Any] = (nearness == nearness.max(axis=1, keepdims=True)).argmax(axis=1).astype(dtype)
         return numbers
 
@@ -113,6 +113,6 @@ class Centroids:
 
     @property
     def _halves(self) -> NDArray[np.float32]:
-        """Half of |c|²: the centroid c nearest to x has the largest product ⟨x, c⟩ less that."""
+        """|c|²/2 for each centroid c: the centroid nearest to x maximizes ⟨x, c⟩ − |c|²/2."""
         halves: NDArray[np.float32] = (self.matrix**2).sum(axis=1) / 2
         return halves

@@ -1,4 +1,4 @@
-"""Multiplies matrices and sums rows, which take the time, by torch, which keeps to its threads."""
+"""Multiplies matrices and sums rows with torch, which limits itself to its own threads."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def multiply(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
 
 
 def multiply_runs(rows: NDArray[Any], runs: Iterable[tuple[int, int]], matrices: NDArray[Any]) -> NDArray[Any]:
-    """Multiply each run of rows with a matrix of its own.
+    """Multiply each run of rows by its own matrix.
 
     Args:
         rows: Shape ``(n, dim)``.
-        runs: ``(start, stop)`` of each, one after another; they cover all rows.
-        matrices: One for each run, shape ``(runs, dim, projected)``, of the dtype of ``rows``.
+        runs: ``(start, stop)`` of each run, in order; together they cover all rows.
+        matrices: One per run, shape ``(runs, dim, projected)``, with the dtype of ``rows``.
 
     Returns:
         Shape ``(n, projected)``.
@@ -45,19 +45,19 @@ def multiply_runs(rows: NDArray[Any], runs: Iterable[tuple[int, int]], matrices:
 def sum_runs(
     rows: NDArray[Any], index: NDArray[np.int64], starts: NDArray[np.int64], weights: NDArray[Any] | None = None
 ) -> NDArray[Any]:
-    """Add up rows of a matrix, run by run.
+    """Sum rows of a matrix, run by run.
 
-    ``np.add.reduceat`` would go through the matrix once for every column; ``embedding_bag`` adds whole rows.
+    ``np.add.reduceat`` would traverse the matrix once per column; ``embedding_bag`` adds entire rows.
 
     Args:
         rows: Shape ``(n, dim)``.
-        index: Numbers of the rows to add, those of a run one after another.
-        starts: The position in ``index`` at which each run begins, ascending; it ends where the next one begins, and
-            may be empty.
-        weights: Factors of the rows of ``index``; by default 1.
+        index: The indices of the rows to sum; the rows of a run are adjacent.
+        starts: The position in ``index`` at which each run begins, ascending. A run ends where the next one begins,
+            and may be empty.
+        weights: The factor for each row in ``index``; by default 1.
 
     Returns:
-        Shape ``(len(starts), dim)``, the dtype of ``rows``.
+        Shape ``(len(starts), dim)``, with the dtype of ``rows``.
 
     Example:
         >>> import numpy as np
@@ -80,5 +80,5 @@ def sum_runs(
 def _tensor(array: NDArray[Any]) -> Any:
     import torch  # noqa: PLC0415
 
-    # torch warns of arrays that must not be written to, as it would let one do so
+    # torch warns about read-only arrays, because its tensors would permit writing to them
     return torch.from_numpy(array if array.flags.writeable else array.copy())

@@ -161,7 +161,7 @@ def test_a_cut_encoding_is_a_prefix(
 
 @pytest.mark.parametrize(
     ("dim", "message"),
-    [(0, "dim must be at least 1"), (-1, "dim must be at least 1"), (25, "between 1 and 24 dimensions")],
+    [(0, "dim must be at least 1"), (-1, "dim must be at least 1"), (25, "exceeds the 24 dimensions of this encoding")],
 )
 def test_it_cannot_be_cut_to_what_it_does_not_have(small: LemurEncoder, dim: int, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
@@ -239,7 +239,7 @@ def test_zero_vectors_stay_finite(small: LemurEncoder, documents: TokenEmbedding
 def test_tokens_of_another_dimension_are_refused(small: LemurEncoder, documents: TokenEmbeddings) -> None:
     other = TokenEmbeddings(np.eye(8), [3, 5])
     for encode in (small.encode_documents, small.encode_queries):
-        with pytest.raises(InvalidTokensError, match="have 8 dimensions, but this encoding was fitted to 64"):
+        with pytest.raises(InvalidTokensError, match="have 8 dimensions, but this encoding takes 64: pass the tokens"):
             encode(other)
     with pytest.raises(InvalidTokensError, match="query tokens have 8 dimensions"):
         LemurEncoder.fit(documents, query_tokens=other, config=SMALL)
@@ -285,7 +285,7 @@ def cut_off(data: bytes) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("number", range(13))
 def test_bytes_that_are_not_whole_are_refused(small: LemurEncoder, number: int) -> None:
-    with pytest.raises(ArtefactError, match=r"cannot be read .* restore it from a backup, or fit anew"):
+    with pytest.raises(ArtefactError, match=r"cannot be read .* restore it from a backup, or fit it again"):
         LemurEncoder.from_bytes(list(cut_off(small.to_bytes()))[number])
 
 
@@ -298,18 +298,18 @@ def rewritten(encoder: LemurEncoder, settings: dict[str, Any] | None = None, **a
 def test_altered_contents_are_refused(small: LemurEncoder) -> None:
     found = small.parameters
     bad = {
-        "of version 99": rewritten(small, {"version": 99}),
+        "has version 99": rewritten(small, {"version": 99}),
         "does not know": rewritten(small, {"config": {**SMALL.to_dict(), "colour": 1}}),
         r"rotation has shape \(96, 24\), expected \(96, 20\)": rewritten(
             small, {"config": replace(SMALL, dim=20).to_dict()}
         ),
-        "not float32, or not finite": rewritten(small, scale=np.full(24, np.nan, np.float32)),
+        "not float32 or not finite": rewritten(small, scale=np.full(24, np.nan, np.float32)),
         r"rotation has shape \(96, 5\)": rewritten(small, rotation=found.rotation[:, :5].copy()),
         "learn has shape": rewritten(small, learn=found.learn[:, :5].copy()),
         "fitted to 0 documents": rewritten(small, {"documents": 0}),
         "fitted to True documents": rewritten(small, {"documents": True}),
         "fitted to 'many' documents": rewritten(small, {"documents": "many"}),
-        "means is not float32": rewritten(small, means=found.means.astype(np.float64)),
+        "means has values that are not float32 or not finite": rewritten(small, means=found.means.astype(np.float64)),
     }
     for message, data in bad.items():
         with pytest.raises((ArtefactError, ConfigurationError), match=message):

@@ -208,5 +208,5 @@ def test_shapes_and_dtypes_also_of_nothing() -> None:
 
 
 def test_tokens_of_another_dimension_are_refused() -> None:
-    with pytest.raises(InvalidTokensError, match="have 8 dimensions, but this encoding was made for 24"):
+    with pytest.raises(InvalidTokensError, match="have 8 dimensions, but this encoding takes 24: pass the tokens"):
         MuveraEncoder(SMALL, token_dim=DIM).encode_documents(random_batch([2], dim=8))

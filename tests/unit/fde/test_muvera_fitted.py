@@ -158,7 +158,7 @@ def test_a_file_that_is_cut_off_altered_or_another_is_refused() -> None:
     data = encoder.to_bytes()
     for bad in (b"", data[:7], data[:-1], data + b"x", b"{}" * 50):
         for read in (MuveraEncoder.from_bytes, encoder_from_bytes):
-            with pytest.raises(ArtefactError, match=r"cannot be read .* restore it from a backup, or fit anew"):
+            with pytest.raises(ArtefactError, match=r"cannot be read .* restore it from a backup, or fit it again"):
                 read(bad)
 
     def rewritten(config: MuveraConfig, *, version: int = 1, **tensors: np.ndarray) -> bytes:
@@ -167,19 +167,19 @@ def test_a_file_that_is_cut_off_altered_or_another_is_refused() -> None:
 
     mean, centroids = np.zeros(DIM, np.float32), np.zeros((4, 8, DIM), np.float32)
     bad_files = {
-        "of version 2, this one reads 1": rewritten(CENTRED, version=2, mean=mean),
+        "has version 2, but this release reads version 1": rewritten(CENTRED, version=2, mean=mean),
         "expected": rewritten(CENTRED),
         r"expected \{'mean'": rewritten(CENTRED, mean=mean, centroids=centroids),
         "centroids": rewritten(KMEANS, mean=mean),
         r"\(4, 8, 24\)": rewritten(KMEANS, centroids=centroids[:, :5].copy()),
-        "mean is not float32, or not finite": rewritten(CENTRED, mean=mean + np.float32(np.inf)),
+        "mean has values that are not float32 or not finite": rewritten(CENTRED, mean=mean + np.float32(np.inf)),
         "scalar": rewritten(CENTRED, mean=np.array(1, np.float32), scalar=mean),
     }
     for message, file in bad_files.items():
         with pytest.raises(ArtefactError, match=message):
             MuveraEncoder.from_bytes(file)
     unknown = save({"mean": mean}, metadata={"colbert_qdrant": json.dumps({"config": {"type": "new"}, "version": 1})})
-    with pytest.raises(ArtefactError, match="is of type 'new', this version knows lemur, muvera"):
+    with pytest.raises(ArtefactError, match="has type 'new', but this release reads only lemur, muvera"):
         encoder_from_bytes(unknown)
 
 
