@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from qdrant_client import models
 
 from colbert_qdrant.points.convert import vectors_of
 from colbert_qdrant.points.digests import entries, is_same_payload
@@ -14,7 +15,7 @@ from colbert_qdrant.points.schema import datatype_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from qdrant_client import models
+    from numpy.typing import NDArray
 
     from colbert_qdrant.migrate.plan import MigrationPlan
     from colbert_qdrant.migrate.source import Source
@@ -70,16 +71,28 @@ class Sameness:
                 yield name
 
     def is_same_vector(self, name: str, one: Any, other: Any) -> bool:
-        """Tell whether a vector is that of the source, but for what writing it again may cost."""
+        """Tell whether a vector is that of the source, within the rounding of another write.
+
+        Vectors that are compared by cosine may differ in length: engines normalize them, and the client's local mode
+        returns them unnormalized once its folder is reopened.
+        """
         if one is None or other is None:
             return one is None and other is None
         if name in self.source.sparse:
             return entries(one) == entries(other)
-        config, tolerance = self.plan.config, _TOLERANCES[datatype_of(self.source.vectors[name])]
+        params = self.source.vectors[name]
+        config, tolerance = self.plan.config, _TOLERANCES[datatype_of(params)]
         stored = {config.token_vector: config.token_datatype, config.fde_vector: config.fde_datatype}
         if name in stored:
             tolerance = max(tolerance, _TOLERANCES[stored[name]])
-        first, second = np.asarray(one, np.float32).ravel(), np.asarray(other, np.float32).ravel()
+        first, second = np.asarray(one, np.float32), np.asarray(other, np.float32)
+        if params.distance == models.Distance.COSINE:
+            first, second = _normalized(first), _normalized(second)
         return first.shape == second.shape and bool(
             np.linalg.norm(first - second) <= tolerance * max(float(np.linalg.norm(first)), 1e-12)
         )
+
+
+def _normalized(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    unit: NDArray[np.float32] = rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
+    return unit

@@ -1,4 +1,4 @@
-"""Payloads with floats of 16 and 17 digits, which engines misread by the last one, are the same in a copy."""
+"""Numbers that engines return changed are the same in a copy: floats of 16 and 17 digits, and lengths under cosine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from qdrant_client import models
+from qdrant_client import QdrantClient, models
 
 from colbert_qdrant import ColbertCollection, Migration, MuveraConfig
 from colbert_qdrant.points.digests import Snapshot, is_same_payload
@@ -14,7 +14,7 @@ from tests.contract.migration.awaited import both_ways
 from tests.encoders import WordEncoder, random_texts
 
 if TYPE_CHECKING:
-    from qdrant_client import QdrantClient
+    from pathlib import Path
 
     from colbert_qdrant import EdgeClient
     from colbert_qdrant.engines import Client
@@ -104,3 +104,24 @@ def test_a_copy_is_known_by_its_payload_but_for_last_digits(edge: EdgeClient) ->
 )
 def test_only_the_last_digits_of_floats_may_differ(one: Any, other: Any, *, same: bool) -> None:
     assert is_same_payload(one, other) is same
+
+
+def test_a_length_that_cosine_ignores_is_no_difference(tmp_path: Path, edge: EdgeClient) -> None:
+    """The client's local mode returns vectors unnormalized once its folder is reopened."""
+    params = models.VectorParams(size=2, distance=models.Distance.COSINE)
+    writer = QdrantClient(path=str(tmp_path / "local"))
+    writer.create_collection("docs", vectors_config={"a": params})
+    write(writer, *range(10))
+    writer.close()
+    reader = QdrantClient(path=str(tmp_path / "local"))
+    for client, target_client in ((reader, None), (reader, edge)):
+        migration = Migration.plan(
+            client, "docs", "target", encoder=WordEncoder(), fde=FDE, target_client=target_client
+        )
+        migration.run()
+        assert migration.run().points == 0
+        assert migration.verify(queries=3).passed
+        other = models.PointVectors(id=3, vector={"a": [3.0, -1.0]})
+        (target_client or client).update_vectors("target", [other])
+        assert not migration.verify(queries=3).passed
+    reader.close()
