@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Final, Unpack
+from typing import ClassVar, Unpack
 
 from colbert_qdrant._support.stays import StaysHere
 from colbert_qdrant.attach.attached import Attached, search
@@ -15,8 +15,6 @@ from colbert_qdrant.encoders.memory import DocumentCache
 from colbert_qdrant.engines import AsyncClient, async_engine
 from colbert_qdrant.points.texts import TextOf, TextSource
 from colbert_qdrant.search.options import AttachOptions, check_options, shows_options
-
-_CACHE_BYTES: Final = 256 * 2**20
 
 
 class AsyncAttachedCollection(StaysHere):
@@ -105,7 +103,7 @@ def attach_async(
     text: TextOf | None = None,
     retry: RetryConfig | None = None,
     shard_key: str | int | None = None,
-    cache_documents: int = _CACHE_BYTES,
+    cache_documents: int = 256 * 2**20,
 ) -> AsyncAttachedCollection:
     """Late interaction on a collection that has no token vectors, for event loops; there is nothing to await.
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Final, Unpack
+from typing import ClassVar, Unpack
 
 from colbert_qdrant._support.stays import StaysHere
 from colbert_qdrant.attach.attached import Attached, search
@@ -18,8 +18,6 @@ from colbert_qdrant.engines import Client, blocking_engine
 from colbert_qdrant.engines.runtime import run_blocking
 from colbert_qdrant.points.texts import TextOf, TextSource
 from colbert_qdrant.search.options import AttachOptions, check_options, shows_options
-
-_CACHE_BYTES: Final = 256 * 2**20
 
 
 class AttachedCollection(StaysHere):
@@ -105,7 +103,7 @@ def attach(
     text: TextOf | None = None,
     retry: RetryConfig | None = None,
     shard_key: str | int | None = None,
-    cache_documents: int = _CACHE_BYTES,
+    cache_documents: int = 256 * 2**20,
 ) -> AttachedCollection:
     """Late interaction on a collection that has no token vectors.
 

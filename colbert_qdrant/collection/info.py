@@ -55,7 +55,8 @@ class CollectionState:
         indexed_documents: How many of the documents are built as they are to be, in a graph or in a segment that is too
             small for one; ``None`` if the engine does not say (servers do since 1.17, over REST).
         queued: Writes accepted and not applied yet; ``None`` if the engine does not say (servers do since 1.17).
-        fde, tokens: The two vectors.
+        fde: The vector of the encodings.
+        tokens: The multivector of the token embeddings.
         shards: How many there are, of all shard keys; ``None`` on embedded engines, and where nobody may tell.
         replicas: Copies that each shard is to have; ``None`` on embedded engines.
         inactive_copies: Each copy of a shard that is not active, as on a node that is down, with shard, peer and state;

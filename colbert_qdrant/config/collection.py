@@ -21,6 +21,7 @@ from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.shown import shown
 
 VectorDatatype = Literal["float32", "float16"]
+"""The storage type of the numbers of an encoding."""
 
 TokenDatatype = Literal["float32", "float16", "turbo8", "turbo4"]
 """The storage type of a token vector's numbers: 32, 16, 8 or 4 bits, see `CollectionConfig`."""

@@ -33,7 +33,7 @@ MuveraVariant = Literal["colbert-qdrant", "fastembed"]
 """The implementation whose random numbers, scaling and filling of empty cells an encoding has."""
 
 Preset = Literal["small", "balanced", "accurate"]
-"""Sizes of encodings, whose costs and losses the README lists."""
+"""The size of an encoding; the benchmarks show what each costs and finds."""
 
 
 class FdeConfig(Protocol):

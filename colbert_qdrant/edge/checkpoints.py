@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Durability = Literal["checkpoint", "always"]
+"""When a write is on disk, see `EdgeClient`."""
 
 CHECKPOINT_BYTES: Final = 32 * 2**20
 """The most bytes of writes between two checkpoints: as many as one file of the engine's log holds."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.encoders.tokenizing import SideTokenizer
 
 Dtype = Literal["float32", "float16", "bfloat16"]
+"""The number type that a model computes in."""
 
 _VERSION: Final = 1
 """Raised when the same settings give other vectors than before: stored collections and caches depend on it."""

@@ -34,7 +34,8 @@ class FdeReport:
 
     Attributes:
         encoder: Name of the encoder's class.
-        documents, queries: The number of each.
+        documents: The number of documents.
+        queries: The number of queries.
         dim: Dimensions of an encoding.
         quantization: The copy that the graph compares instead of the encodings.
         candidates: Encodings that MaxSim ranks in the second stage.
@@ -44,7 +45,8 @@ class FdeReport:
         exact: The quality of exact search over the encodings: how good the encoding is.
         graph: The quality of search through the HNSW graph; ``None`` if it was left out.
         nearest_found: Share of the true nearest 100 encodings that the graph finds: how well they can be searched.
-        document_ms, query_ms: Milliseconds of encoding one of them in a batch.
+        document_ms: Milliseconds to encode a document, in a batch.
+        query_ms: Milliseconds to encode a query, in a batch.
         graph_ms: Milliseconds of a search for ``candidates`` through the graph, without encoding the query.
     """
 

@@ -39,10 +39,12 @@ class Inspection:
         name: Its name on the hub, or that of its folder.
         spec: Its specification: layout, projections (`CheckpointSpec.dense`), whether vectors get unit length, and
             for queries and documents the length, prefix, prompt, expansion, skiplist and pooling.
-        model_type, architecture: The transformer's, as in ``config.json``, and its class.
-        parameters, dtype: Numbers in transformer and projections, and the type that they are stored in (not known once
-            loaded).
-        vocab_size, dim: Rows of the embedding table, and dimensions of a token vector.
+        model_type: The transformer's type, as in ``config.json``.
+        architecture: The transformer's class.
+        parameters: How many numbers the transformer and the projections have.
+        dtype: The type that these numbers are stored in; ``None`` for a model that is loaded already.
+        vocab_size: Rows of the embedding table.
+        dim: Dimensions of a token vector.
         remote_code: Whether it needs Python code of its own, which runs only with ``trust_remote_code=True``. If that
             was not given, ``fitness`` is ``None``, and so are other values that no file tells.
         fitness: Measures of how MUVERA ranks.

@@ -37,18 +37,22 @@ class MuveraFitness:
     the MaxSim of the tokens as they are.
 
     Attributes:
-        documents, queries: The number of each.
-        document_tokens, query_tokens: The number of token vectors that all of them have.
+        documents: The number of documents.
+        queries: The number of queries.
+        document_tokens: The number of token vectors of all documents.
+        query_tokens: The number of token vectors of all queries.
         dim: Dimensions of a token vector.
         anisotropy: Mean cosine of random tokens of different documents: 0 if they are spread, 1 if all point one way.
         effective_dim: The number of dimensions that the document tokens make use of (participation ratio).
-        norm, score: Ranges of the lengths of token vectors, and of MaxSim per query token over queries and documents.
-        score_spread: Standard deviation of that over the documents, mean over queries: what there is to rank by.
+        norm: Range of the lengths of token vectors.
+        score: Range of MaxSim per query token, over queries and documents.
+        score_spread: Standard deviation of this score over the documents, mean over queries: what there is to rank by.
         rank_correlation: Spearman's, over the documents, between the encodings' inner product and MaxSim, mean over
             queries: 1 for the same order, 0 for no relation.
         recall: Share of each query's best tenth of the documents by MaxSim that the encodings rank in their first
             quarter; 0.25 by chance.
-        centred_rank_correlation, centred_recall: The same, centred.
+        centred_rank_correlation: The rank correlation of centred encodings.
+        centred_recall: The recall of centred encodings.
         warnings: Texts on what is wrong and what to do about it; empty if MUVERA suits.
     """
 

@@ -24,7 +24,6 @@ from colbert_qdrant.migrate.run import MigrationReport, run_migration
 from colbert_qdrant.migrate.switch import roll_back, switch_alias
 from colbert_qdrant.migrate.verdict import Verdict
 from colbert_qdrant.migrate.verify import verify_target
-from colbert_qdrant.migrate.waiting import TIMEOUT
 from colbert_qdrant.points.texts import TextOf
 
 
@@ -199,7 +198,7 @@ class Migration(StaysHere):
         sample: int = 64,
         queries: int = 16,
         min_recall: float = 0.8,
-        timeout: float = TIMEOUT,
+        timeout: float = 600.0,
         progress: bool | ProgressReporter = False,
     ) -> Verdict:
         """Compare the target with the source, and its two-stage search with the exact one; the outcome is kept.

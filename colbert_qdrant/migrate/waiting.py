@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from qdrant_client import models
 
@@ -13,16 +13,13 @@ if TYPE_CHECKING:
     from colbert_qdrant._support.progress import ProgressReporter
     from colbert_qdrant.engines import Engine
 
-TIMEOUT: Final = 600.0
-"""The seconds to wait for graphs, unless the user says something else."""
-
 
 async def wait_for_graphs(
     engine: Engine,
     collection: str,
     report: ProgressReporter,
     *,
-    timeout: float = TIMEOUT,  # noqa: ASYNC109 - the state of then is the answer, not an exception
+    timeout: float = 600.0,  # noqa: ASYNC109 - the state of then is the answer, not an exception
 ) -> models.CollectionInfo:
     """Ask again and again, at most every two seconds, until a collection is green or red, or the time is over.
 

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from functools import partial
-from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -20,6 +17,8 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
+
+from tests.docs.links import read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,20 +42,6 @@ def address(page: str) -> str:
     """Where the site has a page of `docs/`."""
     stem = page.removesuffix(".md")
     return "/" if stem == "index" else f"/{stem.removesuffix('/index')}/"
-
-
-@pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built site; a warning fails the build."""
-    folder = tmp_path_factory.mktemp("site")
-    shutil.copytree(ROOT / "docs", folder / "docs")
-    shutil.copy(ROOT / "zensical.toml", folder)
-    for name in ("colbert_qdrant", "CHANGELOG.md"):
-        (folder / name).symlink_to(ROOT / name)
-    command = [sys.executable, "-m", "zensical", "build", "--strict"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder / "site"
 
 
 @pytest.fixture(scope="session")
@@ -96,31 +81,6 @@ def page(browser: Browser, url: str, request: pytest.FixtureRequest) -> Iterator
     assert elsewhere == []
 
 
-_REFERENCES: Final = {("a", "href"), ("img", "src"), ("script", "src"), ("link", "href")}
-
-
-class _Links(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.links: set[str] = set()
-        self.anchors: set[str] = set()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        for name, value in attrs:
-            if value and (
-                (name == "href" and tag == "a") or (name in {"src", "href"} and tag in {"img", "script", "link"})
-            ):
-                self.links.add(value)
-            elif value and name in {"id", "name"}:
-                self.anchors.add(value)
-
-
-def read(file: Path) -> _Links:
-    links = _Links()
-    links.feed(file.read_text(encoding="utf-8"))
-    return links
-
-
 def test_no_internal_link_is_dead(site: Path) -> None:
     pages = {f"/{path.relative_to(site).as_posix()}": read(path) for path in site.rglob("*.html")}
     dead = set()
@@ -157,7 +117,7 @@ def test_page_fits_and_can_be_read(page: Page, name: str) -> None:
 @NEEDS_CHROMIUM
 @pytest.mark.parametrize("page", LOOKS, indirect=True)
 def test_screenshots(page: Page, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    """The home page in both schemes and on a phone; the theme's background is what the scheme says."""
+    """The home page in both schemes and on a phone; the background follows the scheme."""
     kept = Path(os.environ.get("COLBERT_QDRANT_SCREENSHOTS", tmp_path))
     look = request.node.callspec.params["page"]
     page.goto("/")

@@ -1,6 +1,6 @@
 """Every Python snippet of README.md and the documentation runs, page by page, in the order of the page.
 
-A small model stands for every checkpoint. A page of how-to guides goes on where the quick start ends, as it tells its
+A small model stands for every checkpoint. A page of how-to guides continues from the quick start, as it tells its
 readers: it finds `encoder`, `client` and `docs`. The address of a local server is that of the model of a server in
 `tests/server`, or `QDRANT_URL` if it is set.
 """
