@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from math import log10
 from pathlib import PurePath
-from reprlib import repr as short
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,6 +17,8 @@ import numpy as np
 from colbert_qdrant._support.paths import join_path
 from colbert_qdrant._support.values import in_utc, plain
 from colbert_qdrant.points.exact import lossy_key
+from colbert_qdrant.points.ids import INT_RANGE
+from colbert_qdrant.shown import shown
 
 
 def to_json(values: Any) -> Any:
@@ -33,35 +35,55 @@ def to_json(values: Any) -> Any:
     made: list[Any] = []
 
     def default(value: Any) -> Any:
-        try:
-            known = _known(value)
-        except (TypeError, ValueError) as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"{_place_of(value, values)}{error}") from error
+        known = _known(value)
         if isinstance(known, dict | list | tuple):
             made.append(known)
         return known
 
-    text = json.dumps(values, ensure_ascii=False, default=default).encode()
-    problem = next(filter(None, map(lossy_key, made)), None)
-    if problem:
-        raise TypeError(problem)
+    try:
+        text = json.dumps(values, ensure_ascii=False, default=default).encode()
+    except UnicodeEncodeError:
+        raise
+    except (TypeError, ValueError):
+        _refuse(values)
+        raise
+    if any(map(lossy_key, made)):
+        _refuse(values)
     return json.loads(text)
 
 
-def _place_of(wanted: object, values: Any) -> str:
-    """Say under which key an object is inside others."""
-    levels: list[tuple[list[Any], Any]] = [([], values)]
-    seen = set[int]()
-    for path, each in levels:
-        if each is wanted:
-            keys = path if path and isinstance(path[0], str) else path[1:]  # the payload may be in a list
-            return f"under payload key {join_path(keys)!r}, " if keys else ""
-        if isinstance(each, Mapping | list | tuple) and id(each) not in seen:
-            seen.add(id(each))
-            inner = each.items() if isinstance(each, Mapping) else enumerate(each)
-            levels.extend(([*path, step], one) for step, one in inner)
-    return ""
+def _refuse(value: Any, path: Sequence[str | int] = (), inside: frozenset[int] = frozenset()) -> None:
+    """Raise for the first of the values inside others that JSON cannot have, and name its key."""
+    try:
+        inner = _inner(value, inside)
+    except (TypeError, ValueError) as error:
+        under = join_path(path if path and isinstance(path[0], str) else path[1:])  # the payload may be in a list
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"under payload key {under!r}, {error}" if under else str(error)) from error
+    for step, each in inner:
+        _refuse(each, [*path, step], inside | {id(value)})
+
+
+def _inner(value: Any, inside: frozenset[int]) -> Iterable[tuple[str | int, Any]]:
+    """Return the values in a list or object with their places; raise for a value that JSON cannot have."""
+    if value is None or isinstance(value, str | float):
+        return ()
+    if id(value) in inside:
+        raise ValueError("a list or object is inside itself: leave it out there")
+    if isinstance(value, int):
+        if plain(value) not in INT_RANGE:
+            digits = int(value.bit_length() * log10(2)) + 1
+            raise ValueError(
+                f"a whole number has about {digits:,} digits, and engines keep 64 bits: store it as a string, as "
+                "hex(…) makes it"
+            )
+        return ()
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                raise TypeError(f"key {shown(key, 60)} is a {type(key).__name__}: use a string")
+        return value.items()
+    return enumerate(value) if isinstance(value, list | tuple) else _inner(_known(value), inside)
 
 
 def _known(value: Any) -> Any:
@@ -77,7 +99,7 @@ def _known(value: Any) -> Any:
         return dict(known)
     if known is value:
         remedy = next((remedy for kind, remedy in _REMEDIES.items() if isinstance(value, kind)), _REMEDY)
-        raise TypeError(f"{short(value)} is a {type(value).__name__}, which JSON has not: {remedy}")
+        raise TypeError(f"{shown(value, 60)} is a {type(value).__name__}, which JSON has not: {remedy}")
     return known
 
 

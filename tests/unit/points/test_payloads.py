@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
+from enum import Enum, IntEnum
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -41,9 +43,12 @@ REFUSED: list[tuple[Any, str]] = [
         datetime(2024, 1, 1, tzinfo=tzinfo()),  # type: ignore[abstract]
         "is none in UTC",
     ),
-    (np.array([{1: 2}], dtype=object), "payload key 1 is a int: use a string, as '1'"),
+    (np.array([{1: 2}], dtype=object), r"under payload key 'key\[0\]', key 1 is a int: use a string"),
     ({"a": {None: 2}}, "payload key None under 'key.a' is a NoneType: use a string, as 'None'"),
-    ([], "Circular reference"),
+    ({"a": {(1,): 2}}, r"under payload key 'key.a', key \(1,\) is a tuple: use a string"),
+    (10**4_400, r"a whole number has about 4,401 digits, and engines keep 64 bits: .* as hex\(…\)"),
+    ([{10**4_400}], "a set, which JSON has not: use a list"),
+    ([], "under payload key 'key\\[0\\]', a list or object is inside itself: leave it out there"),
 ]
 REFUSED[-1][0].append(REFUSED[-1][0])
 
@@ -53,6 +58,14 @@ def test_a_value_whose_meaning_is_not_plain_is_refused(value: Any, remedy: str) 
     for config in (CollectionConfig(), CollectionConfig(id_scheme="native")):
         with pytest.raises(InvalidDocumentError, match=f"^document 2: (?s:.*){remedy}"):
             check_document(Document(2, "river", {"key": value}), config)
+
+
+class Huge(IntEnum):
+    ONE = 10**4_400
+
+
+class Odd(Enum):
+    SET = frozenset({1})
 
 
 CIRCLE: list[Any] = []
@@ -67,6 +80,13 @@ CIRCLE.append(CIRCLE)
         ({"my key": [{"x": {1}}], "b": 2}, r"""'"my key"\[0\]\.x', """),
         ({"a": datetime(1, 1, 1, tzinfo=EAST)}, "'a', "),
         ({"a": object(), "z": CIRCLE}, "'a', "),
+        ({"z": {"y": CIRCLE}}, r"'z\.y\[0\]', "),
+        ({"n": -(10**4_400)}, "'n', "),
+        ({"a": [1, {"n": 10**4_400}]}, r"'a\[1\]\.n', "),
+        ({"a": [Huge.ONE]}, r"'a\[0\]', "),
+        ({"a": np.array([1, {"n": {2}}], dtype=object)}, r"'a\[1\]\.n', "),
+        ({"a": {"b": ChainMap({"c": [{1}]})}}, r"'a\.b\.c\[0\]', "),
+        ({"a": [Odd.SET]}, r"'a\[0\]', "),
     ],
 )
 def test_the_error_names_the_key(payload: dict[str, Any], place: str) -> None:
