@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from colbert_qdrant._support import telemetry
 from colbert_qdrant._support.warned import Warned
 from colbert_qdrant.attach.candidates import candidates_request, own_requests
+from colbert_qdrant.attach.encode import CandidateTexts
 from colbert_qdrant.attach.mistakes import require_fitting
 from colbert_qdrant.attach.rank import Candidate, rank
 from colbert_qdrant.config.names import require_stored_name
@@ -18,6 +18,7 @@ from colbert_qdrant.engines.missing import missing_collection
 from colbert_qdrant.errors import (
     CollectionNotFoundError,
     EngineError,
+    InvalidDocumentError,
     InvalidQueryError,
     RequestRefusedError,
     SchemaMismatchError,
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from colbert_qdrant.search.options import CheckedOptions
 
 _SHOWN_KEYS: Final = 10
-_SHOWN_TEXT: Final = 20
 
 
 @dataclass(kw_only=True)
@@ -160,21 +160,22 @@ def _ranked(
     found = [answer.points for answer in answers]
     candidates = [[one for point in points if (one := _candidate(collection, point))] for points in found]
     _check_texts(collection, [point for points in found for point in points], with_text=sum(map(len, candidates)))
-    encode = partial(collection.cache.encode, encode=partial(_encode, collection))
-    return rank(tokens, candidates, encode=encode, limit=options.limit, score_threshold=options.score_threshold)
-
-
-def _encode(collection: Attached, texts: Sequence[str]) -> TokenEmbeddings:
-    tokens = collection.encoder.encode_documents(texts)
-    cut = [f"{text[:_SHOWN_TEXT]}…" for text, truncated in zip(texts, tokens.truncated, strict=True) if truncated]
-    collection.warned.of_truncated_documents(f"collection {collection.name!r}", cut, among=len(texts))
-    return tokens
+    texts = CandidateTexts(candidates, collection.encoder, collection.cache)
+    hits = rank(tokens, candidates, encode=texts.encode, limit=options.limit, score_threshold=options.score_threshold)
+    texts.report(collection.warned, collection.name)
+    return hits
 
 
 def _candidate(collection: Attached, point: models.ScoredPoint) -> Candidate | None:
     payload: dict[str, Any] = point.payload or {}
-    text = collection.source.text(payload)
     id = point.id if isinstance(point.id, int) else str(point.id)
+    try:
+        text = collection.source.text(payload)
+    except Exception as error:
+        raise InvalidDocumentError(
+            f"text=… failed for point {id!r} ({type(error).__name__}: {error}): have it return None for a payload "
+            "without a text"
+        ) from error
     return None if text is None else Candidate(id=id, text=text, payload=payload)
 
 

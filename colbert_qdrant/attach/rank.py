@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Matrices = list[NDArray[np.float32]]
+    Matrices = list[NDArray[np.float32] | None]
 
 _CHUNK_TEXTS: Final = 128
 """Texts that are encoded together; only their scores are kept."""
@@ -39,11 +39,12 @@ def rank(
     limit: int,
     score_threshold: float | None,
 ) -> list[SearchHits]:
-    """Rank each query's own candidates."""
+    """Rank each query's own candidates; those whose text `encode` gives ``None`` for are left out."""
     scores = _scores(queries, [[candidate.text for candidate in each] for each in candidates], encode)
     ranked = []
     for each, by_text in zip(candidates, scores, strict=True):
-        hits = [SearchHit(found.id, by_text[found.text], found.text, found.payload) for found in each]
+        scored = [found for found in each if found.text in by_text]
+        hits = [SearchHit(found.id, by_text[found.text], found.text, found.payload) for found in scored]
         best = SearchHits.ranked(hits)[:limit]
         ranked.append(SearchHits(hit for hit in best if score_threshold is None or hit.score >= score_threshold))
     return ranked
@@ -57,7 +58,8 @@ def _scores(
     different = list(dict.fromkeys(chain.from_iterable(texts)))
     for start in range(0, len(different), _CHUNK_TEXTS):
         chunk = different[start : start + _CHUNK_TEXTS]
-        matrices = dict(zip(chunk, encode(chunk), strict=True))
+        encoded = zip(chunk, encode(chunk), strict=True)
+        matrices = {text: matrix for text, matrix in encoded if matrix is not None}
         for number, own in enumerate(texts):
             here = [text for text in dict.fromkeys(own) if text in matrices]
             if here:

@@ -43,8 +43,8 @@ class AttachedCollection(StaysHere):
     def search(self, query: str, by: Candidates, **options: Unpack[AttachOptions]) -> SearchHits:
         """Find candidates by a search of your own, in one request, and rank them by MaxSim.
 
-        Candidates without a text (there is none, it is empty or no string) have no MaxSim and are left out; a
-        `ColbertQdrantWarning` says once how many they are.
+        Candidates without a text (there is none, it is empty or no string) have no MaxSim and are left out, and so are
+        those whose text the encoder cannot encode; a `ColbertQdrantWarning` says once how many they are.
 
         Args:
             query: A text.
@@ -59,6 +59,7 @@ class AttachedCollection(StaysHere):
         Raises:
             InvalidQueryError: The query is empty.
             ConfigurationError: ``by`` is no request, or finds fewer candidates than ``limit``.
+            InvalidDocumentError: There are candidates, and none of their texts can be encoded.
             SchemaMismatchError: There are candidates, and none of them has a text. Or a request is by a vector that the
                 collection does not have, or not in that form.
             CollectionNotFoundError: There is no such collection.
@@ -83,6 +84,7 @@ class AttachedCollection(StaysHere):
         Raises:
             InvalidQueryError: A query is empty.
             ConfigurationError: There is not one request for each query; else as `search`.
+            InvalidDocumentError: There are candidates, and none of their texts can be encoded.
             SchemaMismatchError: There are candidates, and none of them has a text. Or a request is by a vector that the
                 collection does not have, or not in that form.
             CollectionNotFoundError: There is no such collection.

@@ -25,8 +25,6 @@ OnError = Literal["raise", "skip"]
 """The treatment of a document that cannot be stored: it ends the work, or it is left out and reported."""
 
 _OF_A_DOCUMENT: Final = (ValueError, TypeError, LookupError, ArithmeticError)
-_HOPELESS: Final = 3
-"""Documents that an encoder of the user's fails for one by one, with none encoded, after which it is the encoder."""
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -49,6 +47,8 @@ class Rejections:
 
     Args:
         on_error: Which of the two.
+        hopeless: The documents that an encoder of the user's fails for one by one, with none encoded, after which it is
+            the encoder; ``None`` for any number.
 
     Attributes:
         found: The documents that were left out.
@@ -57,8 +57,9 @@ class Rejections:
         ConfigurationError: ``on_error`` is neither.
     """
 
-    def __init__(self, on_error: OnError) -> None:
+    def __init__(self, on_error: OnError, *, hopeless: int | None = 3) -> None:
         require_on_error(on_error)
+        self._hopeless = hopeless
         self.skips = on_error == "skip"
         self.found: list[RejectedDocument] = []
 
@@ -92,7 +93,7 @@ class Rejections:
                     waiting += [part[half:], part[:half]]
                     continue
                 failed += not ours
-                if failed == _HOPELESS and not done:
+                if failed == self._hopeless and not done:
                     raise
                 self.add(part[0], error)
         return done

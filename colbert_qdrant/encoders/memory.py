@@ -11,12 +11,10 @@ from colbert_qdrant._support.values import plain
 from colbert_qdrant.config.checks import require_int
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
-
-    from colbert_qdrant.tokens import TokenEmbeddings
 
 _ENTRY_BYTES: Final = 512
 """Bytes that an entry takes beside its vectors: its key, its array's header and its slots in the table."""
@@ -57,19 +55,22 @@ class DocumentCache:
         return self._bytes
 
     def encode(
-        self, texts: Sequence[str], encode: Callable[[Sequence[str]], TokenEmbeddings]
-    ) -> list[NDArray[np.float32]]:
-        """Return the token matrix of each text; those that are not in the cache are encoded once, and put there."""
+        self, texts: Sequence[str], encode: Callable[[Sequence[str]], Iterable[NDArray[np.float32] | None]]
+    ) -> list[NDArray[np.float32] | None]:
+        """Return the token matrix of each text; those that are not in the cache are encoded once, and put there.
+
+        A text that ``encode`` gives ``None`` for has none.
+        """
         keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
         found = self._take(keys)
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
         if missing:
             encoded = encode(list(missing.values()))
             # copies: a part of a batch keeps the whole batch in memory
-            made = {key: matrix.copy() for key, matrix in zip(missing, encoded, strict=True)}
+            made = {key: matrix.copy() for key, matrix in zip(missing, encoded, strict=True) if matrix is not None}
             self._put(made)
             found |= made
-        return [found[key] for key in keys]
+        return [found.get(key) for key in keys]
 
     def _take(self, keys: Sequence[bytes]) -> dict[bytes, NDArray[np.float32]]:
         with self._lock:

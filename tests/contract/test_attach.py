@@ -21,9 +21,12 @@ from colbert_qdrant import (
     CollectionNotFoundError,
     ConfigurationError,
     EdgeClient,
+    InvalidDocumentError,
     InvalidQueryError,
+    InvalidTokensError,
     SchemaMismatchError,
     SearchHits,
+    TokenEmbeddings,
     attach,
     attach_async,
 )
@@ -31,7 +34,7 @@ from colbert_qdrant.attach import rank
 from tests.encoders import WORDS, WordEncoder, random_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from colbert_qdrant.engines import Client
@@ -276,6 +279,86 @@ def test_points_without_a_text_are_left_out_and_counted(
         f"6 of 20 candidates in collection {engine.name!r} have no text under 'text' and are left out; "
         "this is said once"
     )
+
+
+class PickyEncoder(WordEncoder):
+    """Cannot encode some texts, each in its own way; breaks down if it is asked for one that is `fatal`."""
+
+    def encode_documents(self, texts: Sequence[str]) -> TokenEmbeddings:
+        for text in texts:
+            if text.startswith("unreadable"):
+                raise KeyError(text)
+            if text == "fatal":
+                raise RuntimeError("CUDA error")
+        made = super().encode_documents(texts)
+        matrices = [np.array(matrix) for matrix in made]
+        for matrix, text in zip(matrices, texts, strict=True):
+            matrix[:] = np.nan if text == "undefined" else matrix
+        return TokenEmbeddings.from_matrices(matrices)
+
+
+def add(client: Client, name: str, texts: Sequence[str]) -> None:
+    """Add points that are the very best candidates, with ids from 1000."""
+    vector = {"dense": (vector_of(QUERY) * 100).tolist()}
+    payloads = [{"text": text, "even": True} for text in texts]
+    client.upsert(
+        name,
+        points=[models.PointStruct(id=1000 + n, vector=vector, payload=each) for n, each in enumerate(payloads)],
+        wait=True,
+    )
+
+
+@pytest.mark.parametrize("cache", [0, 2**20])
+def test_texts_that_cannot_be_encoded_are_left_out_and_named(
+    docs: AttachedCollection, client: Client, cache: int
+) -> None:
+    add(client, docs.name, ["unreadable", "undefined", "unreadable", "unreadable too"])
+    docs = attach(client, docs.name, encoder=PickyEncoder(), cache_documents=cache)
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always", ColbertQdrantWarning)
+        for _ in range(2):
+            first, second = docs.search_batch([QUERY, OTHER], [by_dense(QUERY), by_dense(OTHER)])
+            assert_ranked(first, QUERY, dense_best(QUERY, 16))
+            assert 1000 not in [hit.id for hit in second]
+    (warning,) = [str(each.message) for each in shown]
+    assert f"collection {docs.name!r}: 3 of " in warning
+    assert "document 1001 has NaN or infinite values" in warning
+    assert "document 1003: the encoder fails for it (KeyError: 'unreadable too')" in warning
+    assert "text 0" not in warning
+
+
+def test_an_encoder_that_encodes_no_candidate_is_an_error_that_names_one(
+    docs: AttachedCollection, client: Client
+) -> None:
+    add(client, docs.name, ["unreadable", "unreadable too", "undefined", "fatal"])
+    docs = attach(client, docs.name, encoder=PickyEncoder())
+    bad = models.Filter(must=[models.HasIdCondition(has_id=[1000, 1001])])
+    with pytest.raises(InvalidDocumentError, match=r"document 100[01]: the encoder fails for it \(KeyError") as raised:
+        docs.search(QUERY, by_dense(QUERY), filter=bad)
+    assert isinstance(raised.value.__cause__, KeyError)
+    undefined = models.Filter(must=[models.HasIdCondition(has_id=[1002])])
+    with pytest.raises(InvalidTokensError, match="document 1002 has NaN"):
+        docs.search(QUERY, by_dense(QUERY), filter=undefined)
+    with pytest.raises(RuntimeError, match="CUDA error"):  # which is not about a text
+        docs.search(QUERY, by_dense(QUERY))
+
+
+def test_an_encoder_that_gives_something_else_is_an_error(docs: AttachedCollection, client: Client) -> None:
+    class Short(WordEncoder):
+        def encode_documents(self, texts: Sequence[str]) -> TokenEmbeddings:
+            return super().encode_documents(texts[1:])
+
+    with pytest.raises(InvalidDocumentError, match="it must return one matrix per text"):
+        attach(client, docs.name, encoder=Short()).search(QUERY, by_dense(QUERY))
+
+
+def test_a_function_that_fails_for_a_payload_is_an_error_that_names_the_point(
+    docs: AttachedCollection, client: Client
+) -> None:
+    only = models.Filter(must=[models.HasIdCondition(has_id=[IDS[3]])])
+    own = attach(client, docs.name, encoder=WordEncoder(), text=lambda payload: payload["absent"])
+    with pytest.raises(InvalidDocumentError, match=rf"text=… failed for point '{IDS[3]}' \(KeyError: 'absent'\)"):
+        own.search(QUERY, by_dense(QUERY), filter=only)
 
 
 def test_a_key_that_no_candidate_has_is_an_error_that_names_those_it_has(

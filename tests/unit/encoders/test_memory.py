@@ -53,6 +53,7 @@ def test_it_is_a_bounded_memory_of_what_was_used_last(limit: int, calls: list[li
     for texts in calls:
         encode.asked = []
         for text, matrix in zip(texts, cache.encode(texts, encode), strict=True):
+            assert matrix is not None
             assert np.array_equal(matrix, matrix_of(text))
         different = list(dict.fromkeys(texts))
         hits = [text for text in different if text in kept]
@@ -97,6 +98,7 @@ def test_threads_share_it() -> None:
         for _ in range(300):
             texts = [TEXTS[place] for place in random.integers(0, len(TEXTS), 4)]
             for text, matrix in zip(texts, cache.encode(texts, encode), strict=True):
+                assert matrix is not None
                 assert np.array_equal(matrix, matrix_of(text))
             assert cache.nbytes <= limit
 
