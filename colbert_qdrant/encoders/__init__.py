@@ -1,6 +1,6 @@
 """Encodes texts as token embeddings.
 
-The modules that need torch or transformers are imported inside functions: importing this package loads neither.
+Modules that need torch or transformers are imported inside functions, so importing this package loads neither.
 """
 
 from colbert_qdrant.encoders.base import LateInteractionEncoder, VectorEncoder

@@ -1,4 +1,4 @@
-"""Defines the protocols of encoders, and checks texts before and token embeddings after encoding."""
+"""Defines the protocols of encoders, and checks the texts and token embeddings that pass through them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from colbert_qdrant.tokens import TokenEmbeddings
 
 @runtime_checkable
 class LateInteractionEncoder(Protocol):
-    """Encodes texts as token embeddings. Any object with these four members is an encoder."""
+    """Encodes texts as token embeddings; any object with these four members is an encoder."""
 
     @property
     def dim(self) -> int:
@@ -22,57 +22,68 @@ class LateInteractionEncoder(Protocol):
     def encode_queries(self, texts: Sequence[str]) -> TokenEmbeddings:
         """Encode queries, one token matrix per text, in the order given.
 
-        An encoder that only stands for token vectors which something else makes raises ``NotImplementedError``; an
-        encoding is then fitted without it.
+        Raise ``NotImplementedError`` in an encoder that only describes token vectors made elsewhere. An encoding is
+        then fitted without query tokens.
         """
 
     def encode_documents(self, texts: Sequence[str]) -> TokenEmbeddings:
         """Encode documents, one token matrix per text, in the order given.
 
-        Texts that are longer than the encoder takes are marked in ``TokenEmbeddings.truncated``.
+        Mark texts that were truncated in ``TokenEmbeddings.truncated``.
         """
 
     def fingerprint(self) -> Mapping[str, Any]:
-        """Return what decides the vectors (model, lengths, …) as JSON values, equal for equal encoders on any machine.
+        """Return the settings that determine the vectors (model, lengths, …) as JSON values.
 
-        The key ``"name"`` is a label for people: it is shown when something else differs, never compared. Nor is
-        ``"query"``, which has what decides the vectors of queries alone: a collection does not depend on it. An empty
-        fingerprint says that nobody knows: a collection that was created with it can be opened with any encoder of its
-        dimensions.
+        Equal encoders have equal fingerprints on any machine. Two keys are never compared: ``"name"`` is a label,
+        shown when another key differs. ``"query"`` has the settings that affect only the vectors of queries, on which
+        a collection does not depend.
+
+        An empty fingerprint means that the settings are unknown. A collection created with it can be opened with any
+        encoder of the same dimensions.
         """
 
 
 class VectorEncoder(Protocol):
-    """Encodes each text as one vector, dense or sparse, for hybrid searches."""
+    """Encodes each text as one dense or sparse vector, for hybrid search."""
 
     def encode_queries(self, texts: Sequence[str]) -> Sequence[Any]:
-        """Encode queries, one vector each: an array, a list, or for sparse ones a ``models.SparseVector`` or a dict."""
+        """Encode queries, one vector per text, in the order given.
+
+        A dense vector is an array or a list. A sparse vector is a ``models.SparseVector``, or a dict of values by
+        index.
+        """
 
     def encode_documents(self, texts: Sequence[str]) -> Sequence[Any]:
-        """Encode documents, one vector each, in the same forms."""
+        """Encode documents, one vector per text, in the same formats."""
 
 
 def require_encoder(encoder: object, *members: str, name: str = "encoder") -> None:
-    """Raise unless the value of a parameter is an encoder; ``members`` are those needed, by default all."""
+    """Check that the value of a parameter is an encoder with the required ``members``, by default all of an encoder.
+
+    Raises:
+        ConfigurationError: If the value is not such an encoder.
+    """
     needed = members or ("dim", "encode_queries", "encode_documents", "fingerprint")
     if isinstance(encoder, str | PathLike):
         raise ConfigurationError(
-            f"{name} is a name, {shown(encoder)}: load it, ColbertEncoder.from_pretrained({shown(encoder)})"
+            f"{name} is the name {shown(encoder)}, not an encoder: load it with "
+            f"ColbertEncoder.from_pretrained({shown(encoder)})"
         )
     if isinstance(encoder, type):
-        raise ConfigurationError(f"{name} is the class {encoder.__name__}: give an object of it")
+        raise ConfigurationError(f"{name} is the class {encoder.__name__}, not an encoder: pass an instance")
     missing = [member for member in needed if not has(encoder, member)]
     if missing:
         raise ConfigurationError(
-            f"{name} is {type(encoder).__name__} {shown(encoder)}, without {', '.join(missing)}: give a ColbertEncoder "
-            "or another object with these members"
+            f"{name} is {type(encoder).__name__} {shown(encoder)}, which lacks {', '.join(missing)}: pass a "
+            "ColbertEncoder, or another object with these members"
         )
 
 
 def encode_and_check(
     encoder: LateInteractionEncoder, texts: Sequence[str], error: type[InvalidDocumentError | MigrationError]
 ) -> TokenEmbeddings:
-    """Encode documents; raise ``error`` unless the encoder gives one matrix per text, of its own ``dim``."""
+    """Encode documents; raise ``error`` unless the encoder returns one matrix of ``encoder.dim`` columns per text."""
     tokens = encoder.encode_documents(texts)
     require_one_matrix_each(tokens, encoder, len(texts), error)
     return tokens
@@ -84,37 +95,42 @@ def require_one_matrix_each(
     count: int,
     error: type[InvalidDocumentError | InvalidQueryError | MigrationError],
 ) -> None:
-    """Raise ``error`` unless an encoder gave one matrix for each of several texts, of its own ``dim``."""
+    """Raise ``error`` unless an encoder returned ``count`` matrices with ``encoder.dim`` columns."""
     if not isinstance(tokens, TokenEmbeddings):
-        raise error(f"the encoder gave a {type(tokens).__name__}: it must return TokenEmbeddings")
+        raise error(f"the encoder returned {type(tokens).__name__}: make it return TokenEmbeddings")
     if len(tokens) != count or tokens.dim != encoder.dim:
         raise error(
-            f"the encoder gave {len(tokens)} matrices of {tokens.dim} dimensions for {count} documents of "
-            f"{encoder.dim}: it must return one matrix per text, of its own dim"
+            f"the encoder returned {len(tokens)} matrices of {tokens.dim} dimensions for {count} texts, but its dim is "
+            f"{encoder.dim}: make it return one matrix of {encoder.dim} dimensions per text"
         )
 
 
 def check_texts(texts: Sequence[str], error: type[InvalidQueryError | InvalidDocumentError]) -> list[str]:
-    """Return texts as a list of strings; raise ``error`` if one is none.
+    """Return texts as a list of strings; raise ``error`` for an item that a model cannot read.
 
     Raises:
-        ConfigurationError: The texts are a single string.
+        ConfigurationError: If ``texts`` is a single string, or not a list of strings.
     """
     if isinstance(texts, str):
-        raise ConfigurationError("expected a list of texts, got one string: put it into a list")
+        raise ConfigurationError("texts must be a list of strings, got one string: put it into a list")
     checked = listed(texts)
     if checked is None:
-        raise ConfigurationError(f"texts must be a list of strings, got {type(texts).__name__} {shown(texts)}")
+        raise ConfigurationError(
+            f"texts must be a list of strings, got {type(texts).__name__} {shown(texts)}: pass a list"
+        )
     for number, text in enumerate(checked):
         require_text(f"text {number}", text, error)
     return checked
 
 
 def require_text(name: str, text: object, error: type[InvalidQueryError | InvalidDocumentError]) -> None:
-    """Raise ``error`` unless a model can read a text."""
+    """Raise ``error`` unless the text is a string of valid Unicode."""
     if not isinstance(text, str):
-        raise error(f"{name} is {shown(text)}: only strings can be encoded")
+        raise error(f"{name} is {shown(text)}, which is not a string: pass only strings")
     try:
         text.encode()
     except UnicodeEncodeError as cause:
-        raise error(f"{name} is {shown(text)}, which is not valid Unicode: {cause.reason}") from cause
+        raise error(
+            f"{name} is {shown(text)}, which is not valid Unicode ({cause.reason}): decode it again, or replace the "
+            "invalid characters"
+        ) from cause

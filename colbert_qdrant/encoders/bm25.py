@@ -1,6 +1,7 @@
-"""Makes BM25's sparse vectors of texts: on the server where it can, else here, by the same code of Qdrant's.
+"""Makes BM25's sparse vectors: on the server if it can, otherwise in this process, with the same code.
 
-Servers do it since 1.15.3; here it is done by the embedded engine's package, which contains the server's tokenizers.
+Servers make these vectors since 1.15.3. In this process, the embedded engine's package makes them, because it contains
+the server's tokenizers.
 """
 
 from __future__ import annotations
@@ -24,15 +25,19 @@ _MODEL: Final = "Qdrant/bm25"
 
 
 class LocalBm25:
-    """Computes BM25's vectors in this process; raises `MissingExtraError` if the embedded engine is not installed."""
+    """Computes BM25's vectors in this process.
+
+    Raises:
+        MissingExtraError: If the embedded engine's package is not installed.
+    """
 
     def __init__(self, config: Bm25Config) -> None:
         try:
             edge: Any = importlib.import_module("qdrant_edge")
         except ImportError as error:
             raise MissingExtraError(
-                "BM25 is computed by the embedded engine's package where a server does not: pip install "
-                "'colbert-qdrant[edge]', or use Qdrant 1.16 or newer"
+                "this engine cannot compute BM25, and the package qdrant-edge-py is not installed: run pip install "
+                "'colbert-qdrant[edge]', or use a server of Qdrant 1.16 or newer"
             ) from error
         options = config.options
         if "tokenizer" in options:
@@ -40,31 +45,31 @@ class LocalBm25:
         self._model = edge.Bm25(edge.Bm25Config(**options))
 
     def documents(self, texts: Sequence[str]) -> list[SparseVector | None]:
-        """Make a vector per document, of how much its words count in it; ``None`` if it has stop words only."""
+        """Make one vector of word weights per document; ``None`` for a document of stop words only."""
         return [_to_sparse(self._model.embed_document(text)) for text in texts]
 
     def queries(self, texts: Sequence[str]) -> list[models.SparseVector | None]:
-        """Make a vector per query, with 1 for each of its words; ``None`` if it has stop words only."""
+        """Make one vector per query, with 1 for each word; ``None`` for a query of stop words only."""
         return [_to_query(self._model.embed_query(text)) for text in texts]
 
 
 class ServerBm25:
-    """Leaves BM25's vectors to the server, which is sent the texts."""
+    """Sends texts to the server, which computes BM25's vectors."""
 
     def __init__(self, config: Bm25Config) -> None:
         self._options = config.options
 
     def documents(self, texts: Sequence[str]) -> list[models.Document]:
-        """Return a text per document."""
+        """Return one text per document, for the server to encode."""
         return [models.Document(text=text, model=_MODEL, options=self._options) for text in texts]
 
     def queries(self, texts: Sequence[str]) -> list[models.Document]:
-        """Return a text per query."""
+        """Return one text per query, for the server to encode."""
         return self.documents(texts)
 
 
 def make_bm25(config: Bm25Config, capabilities: Capabilities) -> LocalBm25 | ServerBm25:
-    """Make the object that makes BM25's vectors for an engine."""
+    """Make the BM25 encoder for an engine."""
     return ServerBm25(config) if capabilities.has("bm25_inference") else LocalBm25(config)
 
 

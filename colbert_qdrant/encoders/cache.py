@@ -1,4 +1,4 @@
-"""Keeps token embeddings on disk, under the digest of what they were made of."""
+"""Caches token embeddings on disk, keyed by a digest of the encoder and the text."""
 
 from __future__ import annotations
 
@@ -28,32 +28,34 @@ _Entry = tuple["NDArray[np.float32]", bool]
 
 
 class EmbeddingCache:
-    """Keeps one file for each text, named by the digest of the text, its side and the encoder.
+    """Caches token embeddings in one file per text, named by the digest of the encoder, the side and the text.
 
-    Files appear whole or not at all, so several processes may share a cache. A damaged one is made anew. Deleting
-    files, or all of the folder, is safe at any time. The folder is made if need be. Where it cannot be read or
-    written, texts are encoded without it, and a warning says so once.
+    Files are written atomically, so several processes can share a cache. A damaged file is replaced. You can delete
+    files, or the entire folder, at any time. The folder is created if it does not exist. If it cannot be read or
+    written, texts are encoded without the cache, and one warning is logged.
 
     Raises:
-        ConfigurationError: The folder is a file, or the path is empty, a URL, or begins with ``~``.
+        ConfigurationError: If the folder is a file, or the path is empty, a URL, or begins with ``~``.
     """
 
     def __init__(self, folder: str | Path, *, encoder: str) -> None:
         if not str(folder).strip() or _NO_FOLDER.search(str(folder)):
             raise ConfigurationError(
-                f"cache={str(folder)!r} names no folder: give its path, '.' for the current one, and expand a ~ with "
-                "Path(…).expanduser(), variables with os.path.expandvars(…)"
+                f"cache={str(folder)!r} does not name a folder: pass its path, such as '.' for the current folder. "
+                "Expand ~ with Path(…).expanduser(), and variables with os.path.expandvars(…)"
             )
         self._folder = Path(folder)
         if holds(self._folder.exists) and not self._folder.is_dir():
-            raise ConfigurationError(f"cache={str(folder)!r} is a file: give a folder, which need not exist")
+            raise ConfigurationError(
+                f"cache={str(folder)!r} is a file: pass the path of a folder, which is created if it does not exist"
+            )
         self._encoder = encoder
         self._has_warned = False
 
     def encode(
         self, side: str, texts: Sequence[str], encode: Callable[[Sequence[str]], TokenEmbeddings]
     ) -> TokenEmbeddings:
-        """Encode texts, at least one, that are not in the cache, and put them there; return the embeddings of all."""
+        """Return the embeddings of one or more texts, encoding and caching those that the cache lacks."""
         paths = [self._path(side, text) for text in texts]
         entries = [self._read(path) for path in paths]
         missing = list(dict.fromkeys(path for path, entry in zip(paths, entries, strict=True) if entry is None))
@@ -75,7 +77,7 @@ class EmbeddingCache:
         try:
             for path, entry in made.items():
                 _write(path, entry)
-        except OSError as error:  # read-only, full, gone: the work goes on without
+        except OSError as error:  # read-only, full or deleted: encoding works without it
             self._warn("written", error)
 
     def _read(self, path: Path) -> _Entry | None:
@@ -89,8 +91,8 @@ class EmbeddingCache:
         if not self._has_warned:
             self._has_warned = True
             _LOG.warning(
-                "the cache in %s cannot be %s (%s): texts are encoded all the same; make the folder writable, or leave "
-                "out cache=. This is logged once.",
+                "the cache in %s cannot be %s (%s), so texts are encoded without it: make the folder writable, or "
+                "leave out cache=. This is logged once.",
                 self._folder,
                 done,
                 error.strerror or error,
@@ -108,12 +110,12 @@ def _read(path: Path) -> _Entry | None:
         return None
     digest, flag, body = content[:32], content[32:33], content[33:]
     if hashlib.sha256(flag + body).digest() != digest:
-        _LOG.warning("cache entry %s is damaged: the text is encoded again", path)
+        _LOG.warning("cache entry %s is damaged, so its text is encoded again", path)
         return None
     try:
         matrix: NDArray[np.float32] = np.load(io.BytesIO(body), allow_pickle=False)
-    except (ValueError, EOFError, MemoryError) as error:  # written by something else, or by somebody
-        _LOG.warning("cache entry %s is no array (%s): the text is encoded again", path, error)
+    except (ValueError, EOFError, MemoryError) as error:  # another program or user wrote it
+        _LOG.warning("cache entry %s is not an array (%s), so its text is encoded again", path, error)
         return None
     return matrix, flag == b"\1"
 

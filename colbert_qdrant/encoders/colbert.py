@@ -1,4 +1,4 @@
-"""Encodes texts with a ColBERT checkpoint: `ColbertEncoder`."""
+"""Defines `ColbertEncoder`, which encodes texts with a ColBERT checkpoint."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ Dtype = Literal["float32", "float16", "bfloat16"]
 """The number type that a model computes in."""
 
 _VERSION: Final = 1
-"""Raised when the same settings give other vectors than before: stored collections and caches depend on it."""
+"""Raised whenever the same settings produce different vectors; stored collections and caches depend on it."""
 
 _STREAM_TEXTS: Final = 1_024
-"""Texts of a stream that are encoded together: enough to sort by length, few enough to hold."""
+"""Texts of a stream that are encoded together: enough to sort by length, but few enough for memory."""
 
 
 class ColbertEncoder:
-    """Encodes texts with a ColBERT checkpoint, as the library it was trained with does.
+    """Encodes texts with a ColBERT checkpoint, exactly as the library that trained it does.
 
-    Reads checkpoints of PyLate, Stanford's ColBERT and sentence-transformers' ``MultiVectorEncoder``. Any other encoder
-    model works too, through its last hidden states: its queries lose their special tokens, its documents also tokens of
-    nothing but punctuation, and it ranks worse than one that was trained for late interaction.
+    It reads checkpoints of PyLate, Stanford's ColBERT and sentence-transformers' ``MultiVectorEncoder``. Any other
+    encoder model works, too: its last hidden states are the token vectors. Special tokens are left out, and
+    punctuation is left out of documents. Such a model ranks worse than one trained for late interaction.
 
-    Two things are as in sentence-transformers and not as in PyLate: prompts that were saved with the model are always
-    used, and a skiplist word that is no token drops nothing (in PyLate, every unknown token of a document).
+    Two behaviors follow sentence-transformers instead of PyLate. Prompts that were saved with the model are always
+    used. A skiplist word outside the vocabulary drops nothing; in PyLate, it drops every unknown token of a document.
 
-    An encoder is made with `from_pretrained`. Encoding is safe from several threads. A pickled encoder holds no
-    weights: the process that unpickles it loads the same folder or commit again.
+    Make an encoder with `from_pretrained`. Encoding is thread-safe. A pickled encoder holds no weights: the process
+    that unpickles it loads the same folder or commit again.
 
     Attributes:
-        spec: The checkpoint's specification, with the changes that were asked for.
-        checkpoint: The checkpoint as it was loaded.
+        spec: The checkpoint's specification, with your settings applied.
+        checkpoint: The loaded checkpoint.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class ColbertEncoder:
         self._documents = SideTokenizer(checkpoint.tokenizer, spec, spec.document, long_texts=long_documents)
         self.checkpoint = checkpoint
         if self._dtype != "float32":
-            self._digests  # noqa: B018  (while the weights are as they are stored)
+            self._digests  # noqa: B018  (of the stored weights, before they are converted)
         self._model = TokenModel(
             checkpoint,
             device=device,
@@ -160,34 +160,36 @@ class ColbertEncoder:
         """Load a checkpoint.
 
         Args:
-            name_or_path: A folder, or a name on the Hugging Face hub.
-            revision: Branch, tag or commit on the hub.
-            device: A torch device such as ``"cpu"`` or ``"cuda:0"``; ``"auto"`` takes a GPU if there is one.
-            dtype: The number type that the model computes in; vectors are float32 in any case. Collections do not mind:
-                one that was filled in half precision may be searched in full.
-            trust_remote_code: Run Python code that comes with the model. Read it, and pin its commit as ``revision``.
-            token: Access token for the hub; by default the one that ``hf auth login`` stored.
-            local_files_only: Never ask the hub.
-            batch_size: Documents of full length that go through the model together; of shorter ones as many as have
-                the same number of tokens. By default what suits the device.
-            query_length: Tokens of a query, special tokens included, beyond which it is truncated; with query expansion
-                also those it is filled up to. By default the checkpoint's.
-            document_length: Tokens of a document beyond which it is truncated or split.
-            query_prefix: Token of the vocabulary that is inserted after a query's first; by default the checkpoint's,
-                ``""`` for none.
-            document_prefix: The same for a document.
-            prompts: Texts that are put in front of every text, under ``"query"`` and ``"document"``; by default the
+            name_or_path: A folder, or a name on the Hugging Face Hub.
+            revision: A branch, tag or commit on the Hub.
+            device: A torch device such as ``"cpu"`` or ``"cuda:0"``; ``"auto"`` uses a GPU if there is one.
+            dtype: The dtype that the model computes in. Vectors are always float32, so a collection that was filled
+                in half precision can be searched in full precision.
+            trust_remote_code: Whether to run the Python code that comes with the model. Read that code first, and pin
+                its commit as ``revision``.
+            token: An access token for the Hub; by default the one that ``hf auth login`` stored.
+            local_files_only: Whether to use local files only, without a request to the Hub.
+            batch_size: The number of full-length documents that go through the model together. Shorter documents form
+                larger batches of the same number of tokens. The default depends on the device.
+            query_length: The maximum number of tokens of a query, including special tokens. Longer queries are
+                truncated. With query expansion, shorter queries are filled up to this length. The default is the
                 checkpoint's.
-            pool_factor: About how many token vectors of a document become one (hierarchical clustering, the first
-                token protected). Fewer vectors are stored and compared, at some loss of quality.
-            long_documents: ``"truncate"`` (counted, and reported), or ``"split"``: overlapping windows go through the
-                model, and all of their tokens belong to the one document.
-            cache: Folder in which token embeddings are kept for the next time the same text is encoded.
-            compile: Compile the model with ``torch.compile``: slow to start, then faster.
+            document_length: The maximum number of tokens of a document; longer documents are truncated or split. The
+                default is the checkpoint's.
+            query_prefix: A token of the vocabulary that is inserted after a query's first token. The default is the
+                checkpoint's; ``""`` inserts no token.
+            document_prefix: The same for documents.
+            prompts: Texts to prepend to every ``"query"`` and ``"document"``. The default is the checkpoint's.
+            pool_factor: The approximate number of a document's token vectors that are merged into one, by hierarchical
+                clustering. The first token is never merged. Fewer vectors are stored and compared, but quality drops.
+            long_documents: ``"truncate"`` cuts long documents, and counts and reports them. ``"split"`` encodes
+                overlapping windows, whose tokens all belong to the one document.
+            cache: A folder that caches token embeddings, for the next time the same text is encoded.
+            compile: Whether to compile the model with ``torch.compile``: it starts slowly, and then runs faster.
 
         Raises:
-            CheckpointError: There is no such checkpoint, or a file of it is missing, broken or does not fit.
-            ConfigurationError: A parameter is out of range, or a length is more than the model can take.
+            CheckpointError: If the checkpoint does not exist, or a file is missing, broken or inconsistent.
+            ConfigurationError: If a parameter is out of range, or a length exceeds the model's maximum.
         """
         from colbert_qdrant.encoders.checkpoint.files import open_checkpoint  # noqa: PLC0415
         from colbert_qdrant.encoders.checkpoint.load import load_checkpoint  # noqa: PLC0415
@@ -232,13 +234,13 @@ class ColbertEncoder:
         """Encode queries.
 
         Args:
-            texts: Queries; an empty one gives the vectors of its special tokens.
+            texts: The queries. An empty query has the vectors of its special tokens.
 
         Returns:
-            One matrix per text, in their order.
+            One matrix per text, in order.
 
         Raises:
-            InvalidQueryError: A text is not a string.
+            InvalidQueryError: If a text is not a string.
         """
         return self._encode(check_texts(texts, InvalidQueryError), "query", self._queries, self.spec.query)
 
@@ -250,40 +252,40 @@ class ColbertEncoder:
         """Encode documents.
 
         Args:
-            texts: Documents; an empty one gives the vectors of its special tokens. An iterator of any length is read
-                as its results are taken, some thousand texts ahead at most.
+            texts: The documents. An empty document has the vectors of its special tokens. An iterator of any length is
+                read lazily, at most 1,024 texts ahead.
 
         Returns:
-            One matrix per text, in their order: a batch for a sequence, an iterator for an iterator.
+            One matrix per text, in order: a batch for a sequence, and an iterator for an iterator.
 
         Raises:
-            InvalidDocumentError: A text is not a string.
+            InvalidDocumentError: If a text is not a string.
         """
         if isinstance(texts, Iterator):
             return self._stream(texts)
         return self._encode(check_texts(texts, InvalidDocumentError), "document", self._documents, self.spec.document)
 
     def document_tokens(self, texts: Sequence[str]) -> list[list[TokenSpan]]:
-        """Return the piece of a document that each of its vectors stands for.
+        """Return the span of a document that each of its vectors represents.
 
         Args:
-            texts: Documents.
+            texts: The documents.
 
         Returns:
-            For each text one span per row of its matrix from `encode_documents`, in the same order.
+            For each text, one span per row of its matrix from `encode_documents`, in the same order.
 
         Raises:
-            ConfigurationError: Vectors are pooled, and stand for several pieces each, or the tokenizer knows no
-                positions.
+            ConfigurationError: If vectors are pooled, and so represent several spans, or if the tokenizer does not
+                record positions.
         """
         if self.spec.document.pooling:
-            raise ConfigurationError("pooled vectors stand for several tokens each: load the encoder without pooling")
+            raise ConfigurationError("pooled vectors represent several tokens each: load the encoder without pooling")
         return self._documents.spans(check_texts(texts, InvalidDocumentError))
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what decides the vectors: digests of weights, settings and tokenizer, and how texts are treated.
+        """Return the settings that determine the vectors, with digests of the weights, settings and tokenizer.
 
-        It is the same for a copy of the checkpoint in another folder or layout, and with another ``dtype``.
+        A copy of the checkpoint in another folder or layout has the same fingerprint, and so has another ``dtype``.
         """
         return {
             "type": "colbert",
@@ -305,15 +307,15 @@ class ColbertEncoder:
         return f"{type(self).__name__}({self._name!r}, layout={self.spec.layout!r}, dim={self.dim})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the source and the settings; the weights, and the token for the hub, stay here.
+        """Pickle the source and the settings, but neither the weights nor the token for the Hub.
 
         Raises:
-            TypeError: The encoder was made of a checkpoint in memory.
+            TypeError: If the encoder was made from a checkpoint in memory.
         """
         if self._source is None:
             raise TypeError(
-                f"{self!r} was made of a checkpoint in memory, which is not pickled: make it with "
-                "ColbertEncoder.from_pretrained, whose encoders are loaded again where they are unpickled"
+                f"{self!r} was made from a checkpoint in memory, which cannot be pickled: make it with "
+                "ColbertEncoder.from_pretrained, which loads it again when it is unpickled"
             )
         return _load_again, (type(self), self._source)
 
@@ -334,7 +336,7 @@ class ColbertEncoder:
         return tokens
 
     def _remedy(self, name: str, side: Side) -> str:
-        """Say what is to be done about texts that are too long."""
+        """Return the remedies for texts that are too long."""
         longest = self.checkpoint.longest
         remedies = [] if longest is not None and side.length >= longest else [f"load it with a larger {name}_length"]
         remedies += ["load it with long_documents='split'"] if name == "document" else []
@@ -373,9 +375,9 @@ def _apply_changes(
     prompts: Mapping[str, str],
     pool_factor: float | None,
 ) -> CheckpointSpec:
-    """Return the checkpoint's specification with the changes that were asked for."""
+    """Return the checkpoint's specification with the user's settings applied."""
     if unknown := set(prompts) - {"query", "document"}:
-        raise ConfigurationError(f"prompts are for 'query' and 'document', not for {sorted(unknown)}")
+        raise ConfigurationError(f"prompts has the keys {sorted(unknown)}: use only 'query' and 'document'")
     query, document = spec.query, spec.document
     if query_length is not None:
         expansion = query.expansion

@@ -1,4 +1,4 @@
-"""Computes digests of what decides an encoder's vectors: equal for equal models, however they are stored."""
+"""Computes digests of models and tokenizers, equal for equal vectors in any storage format."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _LABELS: Final = {"_name_or_path", "architectures", "auto_map", "dtype", "torch_dtype", "transformers_version"}
-"""Entries of a model's config that change no vector."""
+"""Entries of a model's config that do not affect its vectors."""
 
 _PER_CALL: Final = {"version", "truncation", "padding"}
-"""Entries of a tokenizer that are set anew for every call."""
+"""Entries of a tokenizer that are set for every call."""
 
 _ROLES: Final = ("bos_token", "cls_token", "eos_token", "mask_token", "sep_token", "truncation_side", "unk_token")
-"""The tokens that fill queries up or are left out, and the end that is cut. The padding token is not among them: it
-changes no vector, and PyLate saves ``[MASK]`` there."""
+"""The tokens that expand queries or are left out, and the side that is truncated. The padding token is missing, because
+it does not affect vectors, and PyLate saves ``[MASK]`` there."""
 
 
 def weights_digest(state: Mapping[str, Any]) -> str:
-    """Return a digest of tensors and their names, without the pooler, which is random where a checkpoint has none."""
+    """Return a digest of tensors and their names, without the pooler, which is random if the checkpoint lacks it."""
     digest = hashlib.sha256()
     for name, tensor in sorted(state.items()):
         if "pooler" in name.split("."):
@@ -35,12 +35,12 @@ def weights_digest(state: Mapping[str, Any]) -> str:
 
 
 def settings_digest(config: Any) -> str:
-    """Return a digest of a transformers config."""
+    """Return the digest of a transformers config."""
     return json_digest({key: value for key, value in config.to_diff_dict().items() if key not in _LABELS})
 
 
 def tokenizer_digest(tokenizer: Any) -> str:
-    """Return a digest of all that decides the tokens of a text, and what they are taken for."""
+    """Return the digest of the settings that determine the tokens of a text and their roles."""
     roles = {role: getattr(tokenizer, role) for role in _ROLES}
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
@@ -50,6 +50,6 @@ def tokenizer_digest(tokenizer: Any) -> str:
 
 
 def json_digest(value: Mapping[str, Any]) -> str:
-    """Return a digest of JSON values."""
+    """Return the digest of JSON values."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"

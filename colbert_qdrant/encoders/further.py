@@ -1,4 +1,4 @@
-"""Makes the vectors beside the encoding and the token vectors, of documents and of queries."""
+"""Makes the further dense and sparse vectors of documents and queries."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 
 class FurtherVectors:
-    """Makes the further vectors of documents and queries, or takes those that they bring along.
+    """Makes the further vectors of documents and queries, or uses the vectors that come with them.
 
-    The user's encoders go by the name of the vector that they make.
+    ``encoders`` maps the name of a vector to the encoder that makes it.
 
     Raises:
-        ConfigurationError: An encoder is for a vector that the collection has not.
-        MissingExtraError: BM25 has to be computed here, and the embedded engine's package is not installed.
+        ConfigurationError: If an encoder is for a vector that the collection does not have.
+        MissingExtraError: If BM25 must be computed in this process, but the embedded engine's package is missing.
     """
 
     def __init__(
@@ -38,8 +38,8 @@ class FurtherVectors:
         unknown = sorted(map(str, set(encoders) - {*config.dense, *config.sparse}))
         if unknown:
             raise ConfigurationError(
-                f"there are encoders for {unknown}, but the collection has no such vectors: name them in "
-                "CollectionConfig(dense={…}, sparse={…})"
+                f"vector_encoders has encoders for {unknown}, but the collection has no such vectors: declare them in "
+                "CollectionConfig(dense={…}, sparse={…}), or leave the encoders out"
             )
         self._config = config
         self._encoders = dict(encoders)
@@ -47,14 +47,16 @@ class FurtherVectors:
 
     @property
     def names_without_encoder(self) -> list[str]:
-        """Names of the vectors that only documents themselves can bring: no encoder makes them."""
+        """Names of the vectors without an encoder, which documents must bring themselves."""
         return [name for name in (*self._config.dense, *self._config.sparse) if name not in self._encoders]
 
     def documents(self, documents: Sequence[Document]) -> list[dict[str, Vector]]:
-        """Make the further vectors of documents, by name; those without an encoder that a document lacks are left out.
+        """Make the further vectors of documents, by name.
+
+        A vector is left out if it has no encoder and the document does not bring it.
 
         Raises:
-            InvalidDocumentError: A document brings, or an encoder makes, a vector that cannot be stored.
+            InvalidDocumentError: If a document brings, or an encoder makes, a vector that cannot be stored.
         """
         made: list[dict[str, Vector]] = [{} for _ in documents]
         if self._bm25 is not None:
@@ -78,21 +80,21 @@ class FurtherVectors:
     def queries(
         self, texts: Sequence[str] | None, vectors: Mapping[str, Sequence[Any]], *, names: Iterable[str], count: int
     ) -> list[dict[str, Any]]:
-        """Make the further vectors of queries, by name; a query without words for BM25 has none for it.
+        """Make the further vectors of queries, by name; a query of stop words has no vector for BM25.
 
-        ``texts`` is ``None`` if there are only token vectors of the queries; ``vectors`` are those that are at hand.
+        ``texts`` is ``None`` if the queries are token vectors. ``vectors`` are the vectors that the user passed.
 
         Raises:
-            ConfigurationError: A vector that is asked for cannot be made, one is given that is not asked for, or there
-                is not one for each query.
-            InvalidQueryError: A vector cannot be searched for.
+            ConfigurationError: If a requested vector cannot be made, a passed vector is not requested, or there is not
+                one vector per query.
+            InvalidQueryError: If a vector cannot be searched for.
         """
         names = list(names)
         unused = sorted(map(str, set(vectors) - set(names)))
         if unused:
             raise ConfigurationError(
-                f"there are vectors for {unused}, but the search prefetches by {names}: name them in prefetch=, use "
-                "mode='hybrid', or leave the vectors out"
+                f"vectors has {unused}, but the search prefetches by {names}: name these vectors in prefetch=, use "
+                "mode='hybrid', or leave them out"
             )
         made: list[dict[str, Any]] = [{} for _ in range(count)]
         for name in names:
@@ -115,21 +117,21 @@ class FurtherVectors:
                 _to_query(self._check_vector(name, vector)) for vector in self._encoders[name].encode_queries(texts)
             ]
         raise ConfigurationError(
-            f"there is nothing to search {name!r} for: give the query as text, an encoder when the collection is "
-            f"opened (vector_encoders={{{name!r}: …}}), its vector (vectors={{{name!r}: …}}), or prefetch= without it"
+            f"the query has no vector {name!r} to search with: pass the query as text and open the collection with "
+            f"vector_encoders={{{name!r}: …}}, pass vectors={{{name!r}: …}}, or leave it out of prefetch="
         )
 
     def brought(self, document: Document) -> dict[str, Vector]:
         """Return the vectors that a document brings, by name.
 
         Raises:
-            InvalidDocumentError: One cannot be stored.
+            InvalidDocumentError: If a vector cannot be stored.
         """
         for name in document.vectors:
             if name not in self._config.dense and name not in self._config.sparse:
                 raise InvalidDocumentError(
-                    f"document {shown(document.id)} brings a vector {shown(name)}, which the collection has not: "
-                    f"it has {sorted((*self._config.dense, *self._config.sparse))}"
+                    f"document {shown(document.id)} brings a vector {shown(name)}, but the collection has only "
+                    f"{sorted((*self._config.dense, *self._config.sparse))}: remove it, or use one of these names"
                 )
         return {name: self._of_document(document, name, vector) for name, vector in document.vectors.items()}
 
@@ -140,7 +142,7 @@ class FurtherVectors:
             raise InvalidDocumentError(f"document {shown(document.id)}: {error}") from error
 
     def _check_vector(self, name: str, value: Any) -> Vector:
-        """Return a user's vector in the form that it is stored in; raise `InvalidQueryError` for another value."""
+        """Return a user's vector in its storage format; raise `InvalidQueryError` for an invalid value."""
         if name in self._config.dense:
             return _to_dense(name, value, self._config.dense[name].dim)
         return _to_sparse(name, value)
@@ -150,9 +152,11 @@ def _to_dense(name: str, value: Any, dim: int) -> Vector:
     try:
         vector = np.asarray(value, np.float32)
     except (TypeError, ValueError) as error:
-        raise InvalidQueryError(f"vector {name!r} is {shown(value, 60)}: expected {dim} numbers") from error
+        raise InvalidQueryError(
+            f"vector {name!r} is {shown(value, 60)}, which is not numeric: pass {dim} numbers"
+        ) from error
     if vector.shape != (dim,) or not np.isfinite(vector).all():
-        raise InvalidQueryError(f"vector {name!r} has shape {vector.shape}: expected {dim} finite numbers")
+        raise InvalidQueryError(f"vector {name!r} of shape {vector.shape} is invalid: pass {dim} finite numbers")
     return np.ascontiguousarray(vector)
 
 
@@ -172,14 +176,15 @@ def _to_sparse(name: str, value: Any) -> Vector:
         raise _not_sparse_error(name, value)
     if not np.isin(indices, indices.astype(np.uint32)).all() or np.unique(indices).size != indices.size:
         raise InvalidQueryError(
-            f"vector {name!r} has indices that are no whole numbers below 2**32, or are there twice"
+            f"vector {name!r} has invalid or duplicate indices: use distinct integers from 0 to 2**32 - 1"
         )
     return SparseVector(indices=indices.astype(np.uint32), values=values)
 
 
 def _not_sparse_error(name: str, value: Any) -> InvalidQueryError:
     return InvalidQueryError(
-        f"vector {name!r} is {shown(value, 60)}: expected a models.SparseVector, or a dict of finite numbers by index"
+        f"vector {name!r} is {shown(value, 60)}, which is not a sparse vector: pass a models.SparseVector, or a dict "
+        "of finite numbers by index"
     )
 
 
@@ -196,5 +201,5 @@ def _to_query(vector: Vector) -> Any:
 def _require_one_each(name: str, vectors: Sequence[Any], of: Sequence[Any]) -> None:
     if len(vectors) != len(of):
         raise ConfigurationError(
-            f"there are {len(vectors)} vectors {name!r} for {len(of)} texts: one is needed for each"
+            f"there are {len(vectors)} vectors {name!r} for {len(of)} texts: pass one vector per text"
         )

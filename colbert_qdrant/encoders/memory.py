@@ -1,4 +1,4 @@
-"""Keeps token embeddings of documents in memory: those used last, in a bounded number of bytes."""
+"""Caches token embeddings of documents in memory, up to a maximum number of bytes."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _ENTRY_BYTES: Final = 512
-"""Bytes that an entry takes beside its vectors: its key, its array's header and its slots in the table."""
+"""Bytes of an entry besides its vectors: its key, the header of its array and its slots in the table."""
 
 
 class DocumentCache:
-    """Keeps texts' token matrices under the digest of the text, for one encoder and any number of threads.
+    """Caches the token matrices of texts, keyed by the digest of the text, for one encoder; it is thread-safe.
+
+    If the cache is full, it drops the least recently used entries.
 
     Args:
-        max_bytes: Most memory that it takes; with 0 nothing is kept.
+        max_bytes: The maximum memory of the cache; 0 caches nothing.
 
     Raises:
-        ConfigurationError: ``max_bytes`` is less than 0.
+        ConfigurationError: If ``max_bytes`` is less than 0.
 
     Example:
         >>> from colbert_qdrant import TokenEmbeddings
@@ -46,27 +48,27 @@ class DocumentCache:
         require_int("cache_documents", max_bytes, minimum=0)
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._entries: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()  # used last at its end
+        self._entries: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()  # least recently used first
         self._lock = threading.Lock()
 
     @property
     def nbytes(self) -> int:
-        """The number of bytes that it takes."""
+        """The memory of the cache in bytes."""
         return self._bytes
 
     def encode(
         self, texts: Sequence[str], encode: Callable[[Sequence[str]], Iterable[NDArray[np.float32] | None]]
     ) -> list[NDArray[np.float32] | None]:
-        """Return the token matrix of each text; those that are not in the cache are encoded once, and put there.
+        """Return the token matrix of each text; encode and cache the texts that the cache lacks.
 
-        A text that ``encode`` gives ``None`` for has none.
+        A text for which ``encode`` returns ``None`` has no matrix.
         """
         keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
         found = self._take(keys)
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
         if missing:
             encoded = encode(list(missing.values()))
-            # copies: a part of a batch keeps the whole batch in memory
+            # copy, because a slice would keep its entire batch in memory
             made = {key: matrix.copy() for key, matrix in zip(missing, encoded, strict=True) if matrix is not None}
             self._put(made)
             found |= made
@@ -82,7 +84,7 @@ class DocumentCache:
     def _put(self, made: Mapping[bytes, NDArray[np.float32]]) -> None:
         with self._lock:
             for key, matrix in made.items():
-                if key in self._entries:  # by another thread, in the meantime
+                if key in self._entries:  # another thread has added it
                     continue
                 if _size(matrix) <= self._max_bytes:
                     self._make_room(_size(matrix))

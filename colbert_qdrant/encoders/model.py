@@ -1,4 +1,4 @@
-"""Computes token vectors of token ids: batches of similar length go through the transformer and its projections."""
+"""Computes token vectors from token ids, in batches of texts of similar length."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from colbert_qdrant.encoders.tokenizing import TokenizedTexts
 
 BATCH_TOKENS: Final = {"cpu": 2_048, "cuda": 65_536}
-"""Tokens that go through the model together: on a CPU few enough for the caches, on a GPU enough to fill it."""
+"""Tokens that go through the model together: few enough for the caches of a CPU, or enough to fill a GPU."""
 
 _MAX_WORKERS: Final = 8
-"""Batches under way at once on a CPU: more would only compete for its caches."""
+"""Batches that run at once on a CPU; more would only compete for its caches."""
 
 _DTYPES: Final = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -32,10 +32,10 @@ _DTYPES: Final = {"float32": torch.float32, "float16": torch.float16, "bfloat16"
 class TokenModel:
     """The neural part of an encoder, on its device.
 
-    A batch of ``batch_tokens``, padding included, goes through the model together; by default what suits the device.
+    Up to ``batch_tokens`` tokens, including padding, go through the model together. The default depends on the device.
 
     Raises:
-        ConfigurationError: The dtype is unknown, or there is no such device.
+        ConfigurationError: If the dtype is unknown, or torch does not have the device.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class TokenModel:
         self.dim = checkpoint.dim
         self.device = _device(device)
         self._normalize = checkpoint.spec.normalize
-        # not the tokenizer's: PyLate saves [MASK] there, which RoBERTa would count as one more position
+        # not the tokenizer's padding token: PyLate saves [MASK] there, which RoBERTa would count as a position
         self._padding = getattr(checkpoint.backbone.config, "pad_token_id", None) or 0
         self._rows: int | None = getattr(checkpoint.backbone.config, "vocab_size", None)
         self._head = checkpoint.head.to(self.device, _DTYPES[dtype])
@@ -57,15 +57,15 @@ class TokenModel:
         self._batch_tokens = batch_tokens or BATCH_TOKENS.get(self.device.type, BATCH_TOKENS["cpu"])
 
     def __call__(self, tokenized: TokenizedTexts) -> NDArray[np.float32]:
-        """Compute the token vectors of texts, in their order: float32, shape ``(tokens kept, dim)``.
+        """Compute the token vectors of texts, in order: float32, shape ``(tokens kept, dim)``.
 
         Raises:
-            CheckpointError: The model has no vector for a token.
+            CheckpointError: If the model has no embedding for a token.
         """
         if self._rows is not None and tokenized.ids.max(initial=0) >= self._rows:
             raise CheckpointError(
-                f"a text has token number {tokenized.ids.max()}, but the weights hold vectors for {self._rows} tokens "
-                "only: tokenizer and weights are of two models; get both again"
+                f"a text has the token id {tokenized.ids.max()}, but the weights have embeddings for only {self._rows} "
+                "tokens, so tokenizer and weights belong to different models: download both again"
             )
         values = np.empty((tokenized.kept.sum(), self.dim), np.float32)
         batches = list(pack(tokenized.lengths, self._batch_tokens))
@@ -78,7 +78,7 @@ class TokenModel:
     def _run_in_turn(
         self, tokenized: TokenizedTexts, batches: Sequence[NDArray[np.int64]], values: NDArray[np.float32]
     ) -> None:
-        """Fetch the rows of a batch only when the next one is under way: so a GPU never waits."""
+        """Fetch the rows of a batch after the next batch has started, so that a GPU never waits."""
         pending: tuple[NDArray[np.int64], torch.Tensor] | None = None
         for windows in batches:
             launched = self._launch(tokenized, windows)
@@ -91,7 +91,7 @@ class TokenModel:
     def _run_in_threads(
         self, tokenized: TokenizedTexts, batches: Sequence[NDArray[np.int64]], values: NDArray[np.float32]
     ) -> None:
-        """Run several batches at once, each on few cores: small models cannot keep all cores busy with one."""
+        """Run several batches at once, each on few cores, because a small model cannot keep all cores busy with one."""
 
         def run(windows: NDArray[np.int64]) -> None:
             result_rows, vectors = self._launch(tokenized, windows)
@@ -101,7 +101,7 @@ class TokenModel:
 
     @torch.inference_mode()
     def _launch(self, tokenized: TokenizedTexts, windows: NDArray[np.int64]) -> tuple[NDArray[np.int64], torch.Tensor]:
-        """Start a batch; return the rows of the result that it fills, and its vectors."""
+        """Start a batch; return the rows of the result that it fills, and their vectors."""
         lengths = tokenized.lengths[windows]
         column = np.arange(lengths.max())
         real = column < lengths[:, None]
@@ -126,12 +126,12 @@ class TokenModel:
 
 
 def pack(lengths: NDArray[np.int64], max_tokens: int) -> Iterator[NDArray[np.int64]]:
-    """Put rows of similar length together, so that a batch with its padding has at most ``max_tokens``.
+    """Group rows of similar length into batches of at most ``max_tokens``, including padding.
 
-    A single longer row goes alone.
+    A row longer than that forms its own batch.
 
     Yields:
-        Row numbers, the longest rows first: if memory does not suffice, it shows at once.
+        Row numbers, starting with the longest rows, so that a lack of memory shows at once.
 
     Example:
         >>> [batch.tolist() for batch in pack(np.array([2, 9, 3, 8]), 10)]
@@ -148,4 +148,4 @@ def pack(lengths: NDArray[np.int64], max_tokens: int) -> Iterator[NDArray[np.int
 def _device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    return torch.device(require_device(name, remedy="try 'cpu' or 'auto'"))
+    return torch.device(require_device(name, remedy="use 'cpu' or 'auto'"))

@@ -1,4 +1,4 @@
-"""Pools tokens: leaves fewer vectors per text, each the mean of tokens that are alike."""
+"""Pools token vectors: merges the similar vectors of a text into their means."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _GROUP_DISTANCES: Final = 2_097_152
-"""Distances held at a time, 16 MiB in float64, unless a single text has more. Fewer texts at a time are slower, as
-numpy's calls then do less each, and more texts too, as they leave the cache."""
+"""Distances computed at a time, 16 MiB in float64, unless a single text has more. Smaller groups are slower, because
+each numpy call then does less. Larger groups are also slower, because they exceed the cache."""
 
 
 def pool(tokens: TokenEmbeddings, *, factor: float, protected: int = 1, normalize: bool = False) -> TokenEmbeddings:
     """Merge the similar tokens of each text into their means.
 
-    The m tokens of a text after its first ``protected`` ones are clustered hierarchically (Ward's method on the
-    cosine distances 1 − x·y) into max(⌊m / ``factor``⌋, 1) clusters, and each cluster becomes the mean of its tokens.
-    Merges at one height are made together, so that a text with duplicate tokens may get fewer clusters. Clusters
-    come after the protected tokens, in the order of their first tokens.
+    The first ``protected`` tokens of a text stay unchanged. The other m tokens form max(⌊m / ``factor``⌋, 1) clusters,
+    by Ward's method on the cosine distances 1 − x·y. Each cluster becomes the mean of its tokens. Merges at the same
+    height are made together, so a text with duplicate tokens can have fewer clusters. Clusters follow the protected
+    tokens, in the order of their first tokens.
 
-    This is token pooling (arXiv 2409.14683) as ``pool_embeddings_hierarchical`` of PyLate 1.6.0 and
-    ``HierarchicalTokenPooling`` of sentence-transformers 6.2.0 do it. A text of m such tokens takes 12 m² bytes while
-    it is clustered: 770 MB for 8,000.
+    This is token pooling (arXiv 2409.14683), as in ``pool_embeddings_hierarchical`` of PyLate 1.6.0 and
+    ``HierarchicalTokenPooling`` of sentence-transformers 6.2.0. Clustering m tokens takes 12 m² bytes: 770 MB for 8,000
+    tokens.
 
     Args:
-        tokens: A batch of texts with L2-normalised token vectors.
-        factor: How many tokens there are for one that is kept, not necessarily a whole number; 1 merges nothing.
-        protected: Tokens at the beginning of each text, such as [CLS], that stay as they are.
-        normalize: L2-normalise every vector afterwards, as sentence-transformers does by default; PyLate does not.
+        tokens: A batch of texts with L2-normalized token vectors.
+        factor: The ratio of tokens before and after pooling, not necessarily an integer; 1 merges nothing.
+        protected: The number of tokens at the beginning of each text, such as [CLS], that stay unchanged.
+        normalize: Whether to L2-normalize the means. sentence-transformers does by default, unlike PyLate.
 
     Returns:
-        A new batch of as many texts.
+        A new batch of the same number of texts.
 
     Raises:
-        ConfigurationError: ``factor`` is less than 1 or NaN, or ``protected`` is negative.
+        ConfigurationError: If ``factor`` is less than 1 or NaN, or ``protected`` is negative.
 
     Example:
         >>> batch = TokenEmbeddings([[0, 1], [1, 0], [0, 1], [1, 0], [0, 1]], [5])
         >>> pool(batch, factor=2)[0].tolist()
         [[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]
     """
-    if not factor >= 1:  # written so that NaN is refused
+    if not factor >= 1:  # also refuses NaN
         raise ConfigurationError(f"factor must be at least 1, got {factor}")
     if protected < 0:
         raise ConfigurationError(f"protected must be at least 0, got {protected}")
@@ -69,17 +69,17 @@ def pool(tokens: TokenEmbeddings, *, factor: float, protected: int = 1, normaliz
 def _merges(
     tokens: TokenEmbeddings, factor: float, protected: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield rows of the batch to merge, at most one pair of a text at a time, each into the one that comes first."""
+    """Yield pairs of rows to merge, at most one pair per text at a time; the second row is merged into the first."""
     starts = tokens.offsets[:-1] + protected
     sizes = np.maximum(tokens.lengths - protected, 0)
     surplus = sizes - np.maximum((sizes // float(factor)).astype(np.int64), 1)
-    # texts of like sizes go together, as they are padded to the longest of them
+    # group texts of similar size, because a group is padded to its longest text
     texts = np.flatnonzero(surplus > 0)
     texts = texts[np.argsort(-sizes[texts], kind="stable")]
     while len(texts):
         size = max(1, _GROUP_DISTANCES // int(sizes[texts[0]]) ** 2)
         group, texts = texts[:size], texts[size:]
-        # the distances have no name here, so that they are freed before the next group's are made
+        # the distances have no name, so that they are freed before those of the next group are computed
         for members, kept, dropped in _ward(
             _squared_distances(tokens.values, starts[group], sizes[group]), surplus[group]
         ):
@@ -90,16 +90,16 @@ def _merges(
 def _squared_distances(
     values: NDArray[np.float32], starts: NDArray[np.int64], sizes: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Compute squared cosine distances within each text: ``(texts, n, n)``, inf on the diagonal and as padding.
+    """Compute squared cosine distances within each text: ``(texts, n, n)``, with inf on the diagonal and as padding.
 
-    One product per text, not a padded one of all, so that the rounding does not depend on the rest of the batch.
+    Each text has its own product instead of one padded product, so that rounding does not depend on the batch.
     """
     squared = np.full((len(sizes), sizes[0], sizes[0]), np.inf)
     for block, start, size in zip(squared, starts, sizes, strict=True):
         vectors = values[start : start + size]
         distances = vectors @ vectors.T
         np.subtract(1, distances, out=distances)
-        np.fmin(np.fmax(distances, 0, out=distances), 2, out=distances)  # also makes a number of an overflow's NaN
+        np.fmin(np.fmax(distances, 0, out=distances), 2, out=distances)  # also replaces the NaN of an overflow
         np.square(distances, out=block[:size, :size], dtype=np.float64)
         np.fill_diagonal(block[:size, :size], np.inf)
     return squared
@@ -108,20 +108,20 @@ def _squared_distances(
 def _ward(
     squared: NDArray[np.float64], surplus: NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
-    """Cluster several texts by Ward's method, in step: in each, a text merges its closest pair or looks for it anew.
+    """Cluster several texts by Ward's method, in lockstep: in each step, a text merges its closest pair or updates it.
 
-    No merge brings a cluster closer to another one than the nearer of the two merged (Ward's distance is reducible).
-    So any order of merging closest pairs gives the same tree, and a cluster's distance to its nearest one stays a
-    lower bound after it was looked up: it is looked up anew only when it is the text's smallest and holds no longer
-    (the "generic" algorithm of Müllner, arXiv 1109.2378).
+    Ward's distance is reducible: a merged cluster is never closer to a third one than the nearer of its two parts. So
+    any order of merging closest pairs gives the same tree, and a stored nearest distance stays a lower bound. It is
+    updated only if it is the smallest of its text and no longer exact. This is the "generic" algorithm of Müllner
+    (arXiv 1109.2378).
 
     Args:
-        squared: Shape ``(texts, n, n)``, squared distances with inf on the diagonal and as padding. Overwritten.
-        surplus: Shape ``(texts,)``, merges to make in each text, besides those at the height of the last one.
+        squared: Squared distances, shape ``(texts, n, n)``, with inf on the diagonal and as padding; overwritten.
+        surplus: The number of merges in each text, shape ``(texts,)``; merges at the height of the last are added.
 
     Yields:
-        Text, kept cluster and dropped cluster of each merge of a step. A cluster goes by the number of its first
-        token, so the kept one is the smaller.
+        The text, kept cluster and dropped cluster of each merge in a step. The number of a cluster is that of its
+        first token, so the kept cluster has the smaller number.
     """
     counts = np.ones(squared.shape[:2])
     nearest = squared.argmin(axis=2)
@@ -157,7 +157,7 @@ def _merge(
     kept: NDArray[np.int64],
     dropped: NDArray[np.int64],
 ) -> None:
-    """Replace the distances of one of two clusters by those of their union, by the formula of Lance and Williams."""
+    """Replace the distances of the kept cluster by those of the union, with the formula of Lance and Williams."""
     between = squared[texts, kept, dropped][:, None]
     first, second, others = counts[texts, kept][:, None], counts[texts, dropped][:, None], counts[texts]
     union = (first + others) * squared[texts, kept]

@@ -1,4 +1,4 @@
-"""Encodes queries as token embeddings, and checks them."""
+"""Encodes queries as token embeddings, and validates them."""
 
 from __future__ import annotations
 
@@ -19,55 +19,63 @@ if TYPE_CHECKING:
 def query_tokens(
     queries: Sequence[str] | TokenEmbeddings, *, encoder: LateInteractionEncoder, collection: str
 ) -> TokenEmbeddings:
-    """Encode queries that are texts, and check all of them.
+    """Encode queries if they are texts, and validate the token embeddings.
 
     Raises:
-        InvalidQueryError: A query is empty, or its vectors are not of the collection's dimensions.
+        InvalidQueryError: If a query is empty, or its vectors do not have the collection's dimensions.
     """
     if isinstance(queries, str):
-        raise InvalidQueryError("search_batch takes a list of queries, got one string: use search")
+        raise InvalidQueryError("search_batch takes a list of queries, got one string: call search")
     if not isinstance(queries, TokenEmbeddings):
         for number, query in enumerate(queries):
             if not isinstance(query, str) or not query.strip():
-                raise InvalidQueryError(f"query {number} is {shown(query)}: a query is a text that is not empty")
+                raise InvalidQueryError(f"query {number} is {shown(query)}: pass a text that is not empty")
             require_text(f"query {number}", query, InvalidQueryError)
         count, queries = len(queries), encoder.encode_queries(queries)
-        require_tokens("what the encoder gives for queries", queries)
+        require_tokens("the result of encode_queries", queries)
         if len(queries) != count:
             raise InvalidQueryError(
-                f"the encoder gave {len(queries)} matrices for {count} queries: one is needed for each"
+                f"the encoder returned {len(queries)} matrices for {count} queries: make it return one matrix per query"
             )
     if queries.dim != encoder.dim:
         raise InvalidQueryError(
-            f"the query's token vectors have {queries.dim} dimensions, those of collection {collection!r} have "
-            f"{encoder.dim}: encode it with the collection's encoder"
+            f"the query's token vectors have {queries.dim} dimensions, but those of collection {collection!r} have "
+            f"{encoder.dim}: encode the query with the collection's encoder"
         )
     return queries
 
 
 def several_queries(queries: Iterable[str] | TokenEmbeddings) -> list[str] | TokenEmbeddings:
-    """Return several queries as a list; raise `InvalidQueryError` for what is none."""
+    """Return several queries as a list.
+
+    Raises:
+        InvalidQueryError: If the value is neither a list of queries nor `TokenEmbeddings`.
+    """
     if isinstance(queries, TokenEmbeddings):
         return queries
     if isinstance(queries, str):
-        raise InvalidQueryError("search_batch takes a list of queries, got one string: use search")
+        raise InvalidQueryError("search_batch takes a list of queries, got one string: call search")
     texts = listed(queries)
     if texts is None:
         raise InvalidQueryError(
-            f"queries is {type(queries).__name__} {shown(queries)}: give a list of texts, or TokenEmbeddings"
+            f"queries is {type(queries).__name__} {shown(queries)}: pass a list of texts, or TokenEmbeddings"
         )
     return texts
 
 
 def one_query(query: str | TokenEmbeddings) -> list[str] | TokenEmbeddings:
-    """Return one query as a batch; raise `InvalidQueryError` for token embeddings of none or several."""
+    """Return one query as a batch.
+
+    Raises:
+        InvalidQueryError: If the value is neither a string nor the `TokenEmbeddings` of exactly one query.
+    """
     if isinstance(query, str):
         return [query]
     if not isinstance(query, TokenEmbeddings):
         raise InvalidQueryError(
-            f"query is {type(query).__name__} {shown(query)}: search takes one text, or the TokenEmbeddings of one; "
-            "search_batch takes a list"
+            f"query is {type(query).__name__} {shown(query)}: pass one text, or the TokenEmbeddings of one query, or "
+            "call search_batch with a list"
         )
     if len(query) != 1:
-        raise InvalidQueryError(f"search takes one query, got {len(query)}: use search_batch")
+        raise InvalidQueryError(f"search takes one query, got {len(query)}: call search_batch")
     return query

@@ -1,4 +1,4 @@
-"""Checks the settings of a ColBERT encoder before its files are read or its model is made."""
+"""Validates the settings of a ColBERT encoder before its files are read or its model is built."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 
 def checked_encoder_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a `ColbertEncoder`, whose types are right; their bounds are the checkpoint's.
+    """Return the settings of a `ColbertEncoder` after checking their types; the checkpoint sets their upper bounds.
 
     Raises:
-        ConfigurationError: One is not; the message names it.
+        ConfigurationError: If a setting is invalid; the message names it.
     """
     settings = {name: plain(value) for name, value in settings.items()}
-    require_instance("device", settings["device"], str, "the name of a device, as 'cuda'")
+    require_instance("device", settings["device"], str, "the name of a device, such as 'cuda'")
     if not holds(lambda: str(settings["dtype"])):
-        raise ConfigurationError(f"dtype is {shown(settings['dtype'])}: give its name, as 'float16'")
+        raise ConfigurationError(f"dtype is {shown(settings['dtype'])}: pass a name, such as 'float16'")
     for name in ("batch_size", "query_length", "document_length"):
         if settings[name] is not None:
             require_int(name, settings[name], minimum=1)
@@ -52,25 +52,29 @@ def checked_encoder_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def require_checkpoint(checkpoint: object) -> None:
-    """Raise unless a checkpoint is one that was loaded.
+    """Check that the value is a loaded checkpoint.
 
     Raises:
-        ConfigurationError: It is something else, as the name of one.
+        ConfigurationError: If the value is anything else, such as the name of a checkpoint.
     """
     if isinstance(checkpoint, type) or not all(hasattr(checkpoint, name) for name in ("spec", "tokenizer")):
         name = repr(str(checkpoint)) if isinstance(checkpoint, str | PathLike) else "name_or_path"
         raise ConfigurationError(
-            f"ColbertEncoder(…) takes a checkpoint that is loaded, got {type(checkpoint).__name__}: use "
+            f"ColbertEncoder(…) takes a loaded checkpoint, got {type(checkpoint).__name__}: call "
             f"ColbertEncoder.from_pretrained({name})"
         )
 
 
 def check_lengths(checkpoint: Checkpoint, spec: CheckpointSpec) -> None:
-    """Raise unless the model can take texts of the lengths that are set."""
+    """Check that the model can take texts of the configured lengths.
+
+    Raises:
+        ConfigurationError: If a length exceeds the model's maximum.
+    """
     longest = checkpoint.longest
     for name, side in (("query", spec.query), ("document", spec.document)):
         length = max(side.length, side.expansion.length if side.expansion else 0)
         if longest is not None and length > longest:
             raise ConfigurationError(
-                f"{name}_length={length}: this model takes at most {longest} tokens; pass a shorter one"
+                f"{name}_length={length} exceeds the {longest} tokens that this model takes: pass a shorter length"
             )

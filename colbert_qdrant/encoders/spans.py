@@ -1,4 +1,4 @@
-"""Says which piece of a text a vector stands for, without loading what splits texts."""
+"""Defines the span of a text that a vector represents, without importing a tokenizer."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 LongTexts: TypeAlias = Literal["truncate", "split"]
-"""The treatment of documents that are longer than the encoder takes."""
+"""The treatment of documents that exceed the encoder's length."""
 
 
 @dataclass(frozen=True)
 class TokenSpan:
-    """The piece of a text that a vector stands for.
+    """The span of a text that a vector represents.
 
     Args:
-        token: The token as the vocabulary has it.
-        start: Its first character in the text; special tokens and prompts are at 0.
-        end: The character after its last; ``start`` for special tokens and prompts.
+        token: The token, as in the vocabulary.
+        start: The index of its first character in the text; 0 for special tokens and prompts.
+        end: The index after its last character; equal to ``start`` for special tokens and prompts.
     """
 
     token: str

@@ -1,4 +1,4 @@
-"""Splits texts into token ids as the checkpoint was trained: prompt, prefix, truncation, expansion, kept tokens."""
+"""Tokenizes texts as the checkpoint was trained: prompt, prefix, truncation, expansion and kept tokens."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 
 _SUBWORD_MARKERS: Final = ("##", "▁", "Ġ")
 _OVERLAP: Final = 4
-"""Windows of a split document overlap by the length of a window divided by this."""
+"""The windows of a split document overlap by a quarter of their length."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizedTexts:
-    """A ragged batch of token ids: windows one after another in flat arrays.
+    """A ragged batch of token ids: the windows of all texts, concatenated in flat arrays.
 
-    A text is one window, or several if it was split.
+    A text is one window, or several windows if it was split.
 
     Args:
-        ids: Token ids of all windows, expansion included.
-        lengths: Tokens of each window.
-        attended: Leading tokens of each window that the model attends to.
-        kept: Mask of the ``ids`` that give a vector.
-        text: Number of the text that each window belongs to.
-        truncated: Mask of the texts that lost their end.
+        ids: The token ids of all windows, including expansion.
+        lengths: The number of tokens in each window.
+        attended: The number of leading tokens in each window that the model attends to.
+        kept: A mask of the ``ids`` that produce a vector.
+        text: The number of the text that each window belongs to.
+        truncated: A mask of the texts that were truncated.
     """
 
     ids: NDArray[np.int64]
@@ -57,7 +57,7 @@ class TokenizedTexts:
 
     @cached_property
     def result_rows(self) -> NDArray[np.int64]:
-        """The row of the result that each kept token gives."""
+        """The row of the result for each kept token."""
         return np.cumsum(self.kept) - 1
 
     @property
@@ -68,14 +68,14 @@ class TokenizedTexts:
 
 
 class SideTokenizer:
-    """Tokenizes the texts of one side of a checkpoint. Safe to use from several threads.
+    """Tokenizes the texts of one side of a checkpoint; it is thread-safe.
 
-    The checkpoint's tokenizer is left as it is. ``long_texts`` says whether long texts lose their end, or become
-    overlapping windows.
+    It does not change the checkpoint's tokenizer. With ``long_texts="truncate"``, long texts are truncated; with
+    ``"split"``, they become overlapping windows.
 
     Raises:
-        CheckpointError: A token that the checkpoint names is not in the vocabulary.
-        ConfigurationError: The length leaves no room for text, or the tokenizer cannot split.
+        CheckpointError: If a token that the checkpoint names is not in the vocabulary.
+        ConfigurationError: If the length leaves no room for text, or the tokenizer cannot split texts.
     """
 
     def __init__(
@@ -97,14 +97,14 @@ class SideTokenizer:
         specials = tokenizer.num_special_tokens_to_add()
         if self._length <= specials:
             raise ConfigurationError(
-                f"a length of {side.length} tokens leaves no room for text beside the special ones: use at least "
+                f"a length of {side.length} tokens leaves no room for text besides the special tokens: use at least "
                 f"{specials + 1 + side.length - self._length}"
             )
         self._overlap = max(1, (self._length - specials) // _OVERLAP) if long_texts == "split" else 0
         if self._length - specials <= self._overlap:
             raise ConfigurationError(
-                f"long_documents='split' needs windows that can overlap: a length of {side.length} leaves room for one "
-                f"token beside the special ones, use at least {side.length + 1}"
+                f"long_documents='split' needs overlapping windows, but a length of {side.length} leaves room for only "
+                f"one token besides the special tokens: use a length of at least {side.length + 1}"
             )
         self._fast = _fast_tokenizer(tokenizer, spec)
         if self._fast is not None:
@@ -113,16 +113,16 @@ class SideTokenizer:
             self._front, self._back = _special_positions(self._fast)
         elif self._overlap:
             raise ConfigurationError(
-                f"long_documents='split' needs a tokenizer with a tokenizer.json, but {type(tokenizer).__name__} has "
-                "none: use 'truncate'"
+                f"long_documents='split' needs a tokenizer.json, which {type(tokenizer).__name__} does not have: use "
+                "'truncate'"
             )
         self._drop_tables = _make_drop_tables(tokenizer, side)
 
     def __call__(self, texts: Sequence[str]) -> TokenizedTexts:
-        """Tokenize texts, in their order.
+        """Tokenize texts, in order.
 
         Raises:
-            InvalidDocumentError, InvalidQueryError: The tokenizer gives no token at all for a text, or cannot read it.
+            InvalidDocumentError, InvalidQueryError: If a text has no tokens, or the tokenizer cannot read it.
         """
         prepared = [self._prepare(each) for each in texts]
         try:
@@ -132,8 +132,8 @@ class SideTokenizer:
             if number is None:
                 raise
             raise self._error(
-                f"text {number} ({texts[number]!r}) has a lone surrogate, which is no character: decode the text anew, "
-                "or replace it"
+                f"text {number} ({texts[number]!r}) has a lone surrogate, which is not a character: decode the text "
+                "again, or replace the surrogate"
             ) from error
         raw = np.fromiter(map(len, windows), np.int64, len(windows))
         attended = raw + (self._prefix is not None)
@@ -154,13 +154,16 @@ class SideTokenizer:
         return self._leave_out_listed(tokenized)
 
     def spans(self, texts: Sequence[str]) -> list[list[TokenSpan]]:
-        """Return the piece of its text that each kept token is, in the order of the vectors.
+        """Return the span of each kept token in its text, in the order of the vectors.
 
         Raises:
-            ConfigurationError: The tokenizer knows no positions.
+            ConfigurationError: If the tokenizer does not record positions.
         """
         if self._fast is None:
-            raise ConfigurationError(f"{type(self._tokenizer).__name__} knows no positions: it has no tokenizer.json")
+            raise ConfigurationError(
+                f"{type(self._tokenizer).__name__} does not record the positions of tokens: use a model with a "
+                "tokenizer.json"
+            )
         if not texts:
             return []
         tokenized = self(texts)
@@ -186,14 +189,14 @@ class SideTokenizer:
         return spans
 
     def _origins(self, text: str) -> NDArray[np.int64]:
-        """Return each prepared character's position in the text itself; those of the prompt are before 0."""
+        """Return the position of each prepared character in the original text; the prompt has negative positions."""
         whole = self._side.prompt + text
         origins = np.arange(len(whole)) - len(self._side.prompt)
         if self._spec.strip:
             first = len(whole) - len(whole.lstrip())
             whole = whole.strip()
             origins = origins[first : first + len(whole)]
-        if self._spec.lowercase == "text":  # which makes two characters of an İ
+        if self._spec.lowercase == "text":  # which turns an İ into two characters
             origins = np.repeat(origins, [len(character.lower()) for character in whole])
         return origins
 
@@ -229,7 +232,7 @@ class SideTokenizer:
     def _ids(
         self, windows: Sequence[Sequence[int]], raw: NDArray[np.int64], lengths: NDArray[np.int64]
     ) -> NDArray[np.int64]:
-        """Return flat ids with the prefix at position 1 of every window and the expansion at its end."""
+        """Return flat ids, with the prefix at position 1 and the expansion at the end of every window."""
         ids = np.full(lengths.sum(), self._filler, np.int64)
         if self._prefix is not None:
             ids[np.cumsum(lengths) - lengths + np.minimum(raw, 1)] = self._prefix
@@ -237,7 +240,7 @@ class SideTokenizer:
         return ids
 
     def _positions(self, raw: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the indexes of the tokenizer's own tokens in the flat ids: around the prefix, before the expansion."""
+        """Return the indices of the tokenizer's own tokens in the flat ids, without the prefix and the expansion."""
         positions = _ranges(raw)
         if self._prefix is not None:
             positions += positions > 0
@@ -246,9 +249,9 @@ class SideTokenizer:
     def _mark_unrepeated(
         self, raw: NDArray[np.int64], lengths: NDArray[np.int64], text: NDArray[np.int64]
     ) -> NDArray[np.bool_]:
-        """Mark all but what windows repeat: of an overlap, each window gives the half that lies deeper inside it.
+        """Mark every token once: each window contributes the half of an overlap that is farther from its edge.
 
-        The special tokens between windows are left out too, so that a split text has the tokens of one long window.
+        The special tokens between windows are left out, too, so that a split text has the tokens of one long window.
         """
         kept = np.ones(lengths.sum(), np.bool_)
         if len(text) == 0 or not self._overlap:
@@ -263,7 +266,7 @@ class SideTokenizer:
         return kept
 
     def _leave_out_listed(self, tokenized: TokenizedTexts) -> TokenizedTexts:
-        """Leave out of each text what is on the first of the lists that leaves it any token."""
+        """Drop the tokens of the strictest drop table that leaves a text at least one token."""
         owners = np.repeat(tokenized.text, tokenized.lengths)
         kept = np.zeros_like(tokenized.kept)
         left_empty = np.ones(len(tokenized.truncated), np.bool_)
@@ -279,14 +282,18 @@ class SideTokenizer:
 
 
 def token_id(tokenizer: PreTrainedTokenizerBase, token: str, role: str) -> int:
-    """Return the id of a token; raise `CheckpointError` if it is not in the vocabulary: its vector would be random."""
+    """Return the id of a token.
+
+    Raises:
+        CheckpointError: If the token is not in the vocabulary, so that its vector would be random.
+    """
     found = tokenizer.convert_tokens_to_ids(token)
     if not isinstance(found, int) or (found == tokenizer.unk_token_id and token != tokenizer.unk_token):
         raise CheckpointError(
             f"the {role} {token!r} is not in the vocabulary of the tokenizer in {tokenizer.name_or_path}, so its "
-            "vector would be random: get tokenizer.json again, or correct the name in the checkpoint's settings (where "
-            "PyLate could not add its prefixes, models were trained with the unknown token in their place: pass "
-            f"query_prefix and document_prefix={tokenizer.unk_token!r})"
+            "vector would be random: download tokenizer.json again, or correct the name in the checkpoint's settings. "
+            "If PyLate could not add its prefixes, the model was trained with the unknown token: pass query_prefix and "
+            f"document_prefix={tokenizer.unk_token!r}"
         )
     return found
 
@@ -300,18 +307,18 @@ def _filler(tokenizer: PreTrainedTokenizerBase, side: Side) -> int:
         if isinstance(found, int):
             return found
     raise CheckpointError(
-        "the checkpoint expands queries, but its tokenizer has no mask token: get tokenizer_config.json again"
+        "the checkpoint expands queries, but its tokenizer has no mask token: download tokenizer_config.json again"
     )
 
 
 def _fast_tokenizer(tokenizer: PreTrainedTokenizerBase, spec: CheckpointSpec) -> Tokenizer | None:
-    """Return a tokenizer of our own, so that its truncation can be set once and for all."""
+    """Return a copy of the fast tokenizer, so that its truncation can be set permanently."""
     backend: Tokenizer | None = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return None
     own: Tokenizer = Tokenizer.from_str(backend.to_str())
     own.no_padding()
-    # where a text spells a prefix out, the references read the token: they add it to the tokenizer in any case
+    # the reference libraries always add the prefixes, so a text that spells one out has its token
     own.add_tokens([side.prefix for side in (spec.query, spec.document) if side.prefix])
     if spec.lowercase == "tokenizer" and not _lowercases(own.normalizer):
         own.normalizer = normalizers.Sequence([normalizers.Lowercase(), *_parts(own.normalizer)])
@@ -325,7 +332,7 @@ def _lowercases(normalizer: Any) -> bool:
 def _parts(normalizer: Any) -> list[Any]:
     if normalizer is None:
         return []
-    sequence: Any = normalizer  # which lists its parts, though its types do not say so
+    sequence: Any = normalizer  # a sequence is iterable, although its types do not declare it
     return list(sequence) if isinstance(normalizer, normalizers.Sequence) else [normalizer]
 
 
@@ -337,11 +344,11 @@ def _special_positions(tokenizer: Tokenizer) -> tuple[int, int]:
 
 
 def _make_drop_tables(tokenizer: PreTrainedTokenizerBase, side: Side) -> list[NDArray[np.bool_]]:
-    """Make tables over the vocabulary of what is left out, from the strictest on."""
+    """Make the drop tables: masks over the vocabulary, from the strictest to the most lenient."""
     size = max(tokenizer.get_vocab().values()) + 1
     special = set(tokenizer.all_special_ids) if side.skip_special else set()
     listed = {tokenizer.convert_tokens_to_ids(word) for word in side.skiplist}
-    # a word that is no token must not drop every unknown token of a document
+    # a word outside the vocabulary must not drop every unknown token of a document
     listed -= {None} if tokenizer.unk_token in side.skiplist else {None, tokenizer.unk_token_id}
     if side.skip_punctuation:
         listed |= {id for token, id in tokenizer.get_vocab().items() if _is_punctuation(token)}
@@ -368,6 +375,6 @@ def _is_unicode(text: str) -> bool:
 
 
 def _ranges(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return ``0, 1, … length − 1`` for every length, one after another."""
+    """Return ``0, 1, … length − 1`` for every length, concatenated."""
     starts = np.cumsum(lengths) - lengths
     return np.arange(lengths.sum()) - np.repeat(starts, lengths)

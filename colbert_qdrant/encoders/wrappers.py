@@ -1,4 +1,4 @@
-"""Encodes texts with models that another library has loaded."""
+"""Encodes texts with a model that another library has loaded."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _ERRORS: Final[dict[Side, type[InvalidQueryError | InvalidDocumentError]]] = {
     "document": InvalidDocumentError,
 }
 _LOCKS: Final[WeakKeyDictionary[Any, threading.Lock]] = WeakKeyDictionary()
-"""One for each model, however many encoders hold it: every call sets the length of its tokenizer anew."""
+"""One lock per model, shared by all its encoders, because every call sets the length of its tokenizer."""
 
 
 class _Wrapper(ABC):
-    """Base of the encoders of both libraries.
+    """Base class of the encoders for both libraries.
 
-    Everything that is known of a library is asked of the model itself, so that neither needs to be installed.
+    It relies on the model's own members only, so that neither library has to be installed.
     """
 
     _type: ClassVar[str]
@@ -47,8 +47,8 @@ class _Wrapper(ABC):
         backend = model.get_backend() if hasattr(model, "get_backend") else "torch"
         if backend != "torch":
             raise ConfigurationError(
-                f"the weights of a model with backend={backend!r} cannot be read, so that no collection could tell it "
-                "from another one: load it with backend='torch'"
+                f"the weights of a model with backend={backend!r} cannot be read, so a collection could not "
+                "distinguish it from another model: load it with backend='torch'"
             )
         self._model = model
         self._batch_size = batch_size
@@ -62,34 +62,33 @@ class _Wrapper(ABC):
         return self._dim
 
     def encode_queries(self, texts: Sequence[str]) -> TokenEmbeddings:
-        """Encode queries: one matrix per text, in their order.
+        """Encode queries: one matrix per text, in order.
 
         Raises:
-            InvalidQueryError: A text is not a string, or the model keeps no token of it.
+            InvalidQueryError: If a text is not a string, or the model keeps no token of it.
         """
         return self._encode(texts, "query")
 
     def encode_documents(self, texts: Sequence[str]) -> TokenEmbeddings:
-        """Encode documents: one matrix per text, in their order.
+        """Encode documents: one matrix per text, in order.
 
         Raises:
-            InvalidDocumentError: A text is not a string, or the model keeps no token of it.
+            InvalidDocumentError: If a text is not a string, or the model keeps no token of it.
         """
         return self._encode(texts, "document")
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what decides the vectors: digests of weights, tokenizer and settings.
+        """Return digests of the weights, tokenizer and settings, which determine the vectors.
 
-        It is computed once. It is the same wherever the model was loaded from, but another one for a model in half
-        precision, whose weights are rounded, and possibly for another release of the library, if that has other
-        settings.
+        It is computed once, and does not depend on where the model was loaded from. It differs for a model in half
+        precision, whose weights are rounded. It can differ for another release of the library with other settings.
         """
         return dict(self._fingerprint)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            f"{self!r} holds a model of another library, which is not pickled with it: load the model in the process "
-            "that uses it, or use ColbertEncoder.from_pretrained, which loads again where it is unpickled"
+            f"{self!r} holds a model of another library, which cannot be pickled: load the model in the process that "
+            "uses it, or use ColbertEncoder.from_pretrained, which loads it again when it is unpickled"
         )
 
     def __repr__(self) -> str:
@@ -97,19 +96,19 @@ class _Wrapper(ABC):
 
     @abstractmethod
     def _matrices(self, texts: list[str], side: Side) -> Sequence[NDArray[Any]]:
-        """Encode with the library; not called by two threads at once."""
+        """Encode with the library; never called by two threads at once."""
 
     @abstractmethod
     def _prompt(self, side: Side) -> str:
-        """Return what the library puts in front of a text."""
+        """Return the text that the library prepends to a text."""
 
     @abstractmethod
     def _prepare(self, text: str) -> str:
-        """Return a text with its prompt as the library gives it to the tokenizer."""
+        """Return a text, including its prompt, as the library passes it to the tokenizer."""
 
     @abstractmethod
     def _settings(self) -> dict[str, Any]:
-        """Return what decides the vectors beside weights, prompts, modules and tokenizers."""
+        """Return the settings besides weights, prompts, modules and tokenizers that determine the vectors."""
 
     def _refusal(self, model: Any) -> ConfigurationError:
         kind = model if isinstance(model, type) else type(model)
@@ -118,7 +117,7 @@ class _Wrapper(ABC):
         return ConfigurationError(f"{type(self).__name__} cannot encode with {what}: {self._remedy}")
 
     def _measure_dim(self) -> int:
-        """Return the dimensions of a vector; this also proves that the model is of the right kind."""
+        """Return the dimensions of a vector; this also checks that the model returns token vectors."""
         try:
             with self._lock:
                 matrix = np.asarray(self._matrices(["a"], "document")[0])
@@ -139,16 +138,16 @@ class _Wrapper(ABC):
         if 0 in lengths:
             number = lengths.index(0)
             raise _ERRORS[side](
-                f"the model keeps no token of text {number} ({texts[number]!r:.80}): leave it out, or load the model "
-                "with a shorter skiplist"
+                f"the model keeps no token of text {number} ({texts[number]!r:.80}): leave the text out, or load the "
+                "model with a shorter skiplist"
             )
         values = np.concatenate([np.asarray(matrix, np.float32) for matrix in matrices])
         tokens = TokenEmbeddings(values, lengths, truncated=truncated)
-        self._warned.of_truncated_texts(side, tokens, remedy=f"raise the model's length of a {side}, or shorten them")
+        self._warned.of_truncated_texts(side, tokens, remedy=f"raise the model's {side} length, or shorten them")
         return tokens
 
     def _find_truncated(self, texts: list[str], side: Side) -> list[bool] | None:
-        """Tell which texts have just lost their end, by tokenizing them again to the library's length."""
+        """Return which texts were truncated, by tokenizing them again with the library's length."""
         backend = self._backend
         if backend is None or backend.truncation is None:
             return None
@@ -160,12 +159,12 @@ class _Wrapper(ABC):
         finally:
             if padding is not None:
                 backend.enable_padding(**padding)
-        # reading what overflows copies it
+        # check the length first, because reading `overflowing` copies it
         return [len(encoding) >= length and bool(encoding.overflowing) for encoding in encodings]
 
     @cached_property
     def _backend(self) -> Any:
-        """The tokenizer in Rust, where it is certain that it gets the texts as they are given here."""
+        """The Rust tokenizer, or ``None`` if the library may pass other texts to it."""
         has_chat_template = "message" in getattr(self._model, "modalities", ())
         has_routes = hasattr(self._model[0], "sub_modules")
         return None if has_chat_template or has_routes else getattr(self._model.tokenizer, "backend_tokenizer", None)
@@ -194,40 +193,40 @@ class _Wrapper(ABC):
         }
 
     def _parts(self, name: str) -> list[Any]:
-        """Return the objects that modules, however deep, have under a name, each once."""
+        """Return the distinct values of an attribute over all nested modules."""
         found = (getattr(module, name, None) for module in self._model.modules())
         return list({id(part): part for part in found if part is not None}.values())
 
     @property
     def _name(self) -> str:
-        """A label: the name on the hub, or that of the folder."""
+        """A label: the name on the Hub, or the name of the folder."""
         names = (str(getattr(config, "_name_or_path", None) or "") for config in self._parts("config"))
         name = next(filter(None, names), type(self._model).__name__)
         return Path(name).name if Path(name).is_dir() or Path(name).is_absolute() else name
 
 
 class SentenceTransformersEncoder(_Wrapper):
-    """Encodes texts with a `MultiVectorEncoder` of Sentence Transformers that is loaded already.
+    """Encodes texts with a loaded `MultiVectorEncoder` of Sentence Transformers.
 
-    Vectors are those of its ``encode_query`` and ``encode_document``, in float32. Encoding is safe from several threads
-    and with several of these for one model, as long as nothing else uses the model meanwhile.
+    The vectors are those of its ``encode_query`` and ``encode_document``, in float32. Encoding is thread-safe, also
+    with several encoders for one model, as long as no other code uses the model at the same time.
 
-    The library cuts long texts without a word. Which ones it has cut is found out by tokenizing once more (some 0.2 ms
-    for a passage) and noted in `TokenEmbeddings.truncated`; not with slow tokenizers, chat templates or routers.
+    The library truncates long texts silently. To set `TokenEmbeddings.truncated`, this class tokenizes texts a second
+    time, which takes about 0.2 ms for a passage. It cannot do this with slow tokenizers, chat templates or routers.
 
     Args:
-        model: The model, of Sentence Transformers 6 or later. It must not be changed afterwards.
-        batch_size: Texts that go through the model together.
+        model: The model, of Sentence Transformers 6 or later. Do not change it afterwards.
+        batch_size: The number of texts that go through the model together.
 
     Raises:
-        ConfigurationError: The model is something else, or has a backend other than torch.
+        ConfigurationError: If the model is not a `MultiVectorEncoder`, or has a backend other than torch.
     """
 
     _type = "sentence-transformers"
     _members = ("encode_query", "encode_document", "preprocess", "prompts", "tokenizer", "named_modules", "state_dict")
     _remedy = (
-        "give it a loaded sentence_transformers.MultiVectorEncoder (release 6 or later), which has one vector per "
-        "token; or load the checkpoint with ColbertEncoder.from_pretrained; a model of PyLate goes into PylateEncoder"
+        "pass a loaded sentence_transformers.MultiVectorEncoder (release 6 or later), which has one vector per token. "
+        "Or load the checkpoint with ColbertEncoder.from_pretrained. A model of PyLate goes into PylateEncoder"
     )
     _prompt_names: Final[dict[Side, tuple[str, ...]]] = {
         "query": ("query",),
@@ -255,27 +254,27 @@ class SentenceTransformersEncoder(_Wrapper):
 
 
 class PylateEncoder(_Wrapper):
-    """Encodes texts with a `ColBERT` model of PyLate that is loaded already.
+    """Encodes texts with a loaded `ColBERT` model of PyLate.
 
-    Vectors are those of its ``encode``, in float32. Prompts saved with the model are used, under the names ``"query"``
-    and ``"document"``; PyLate itself leaves them out unless they are named in each call. Encoding is safe from several
-    threads and with several of these for one model, as long as nothing else uses the model meanwhile.
+    The vectors are those of its ``encode``, in float32. The prompts ``"query"`` and ``"document"`` that were saved with
+    the model are used; PyLate itself ignores them unless each call names them. Encoding is thread-safe, also with
+    several encoders for one model, as long as no other code uses the model at the same time.
 
-    PyLate cuts long texts without a word. Which ones it has cut is found out by tokenizing once more (some 0.2 ms for a
-    passage) and noted in `TokenEmbeddings.truncated`; not with slow tokenizers.
+    PyLate truncates long texts silently. To set `TokenEmbeddings.truncated`, this class tokenizes texts a second time,
+    which takes about 0.2 ms for a passage. It cannot do this with slow tokenizers.
 
     Args:
-        model: The model. It must not be changed afterwards.
-        batch_size: Texts that go through the model together.
+        model: The model. Do not change it afterwards.
+        batch_size: The number of texts that go through the model together.
 
     Raises:
-        ConfigurationError: The model is something else, or has a backend other than torch.
+        ConfigurationError: If the model is not a `ColBERT` model, or has a backend other than torch.
     """
 
     _type = "pylate"
     _members = ("encode", "query_length", "document_length", "skiplist", "tokenizer", "named_modules", "state_dict")
     _remedy = (
-        "give it a loaded pylate.models.ColBERT; or load the checkpoint with ColbertEncoder.from_pretrained; a "
+        "pass a loaded pylate.models.ColBERT. Or load the checkpoint with ColbertEncoder.from_pretrained. A "
         "MultiVectorEncoder of Sentence Transformers goes into SentenceTransformersEncoder"
     )
     _attributes: Final = (
@@ -311,15 +310,16 @@ class PylateEncoder(_Wrapper):
         return {
             **{name: getattr(self._model, name, None) for name in self._attributes},
             "skiplist": sorted(map(str, set(self._model.skiplist))),
-            # PyLate expands with it
+            # PyLate expands queries with this token
             "pad_token_id": self._model.tokenizer.pad_token_id,
         }
 
 
 def _without_defaults(config: Any) -> Any:
-    """Return a module's settings as JSON values, without what is off or empty.
+    """Return a module's settings as JSON values, without those that are off or empty.
 
-    A release that only adds a setting changes no fingerprint thereby. PyLate sets ``max_seq_length`` with every call.
+    A release that only adds a setting then changes no fingerprint. PyLate sets ``max_seq_length`` with every call, so
+    that setting is left out, too.
     """
     if isinstance(config, dict):
         kept = {str(key): _without_defaults(value) for key, value in config.items() if key != "max_seq_length"}
@@ -328,5 +328,5 @@ def _without_defaults(config: Any) -> Any:
 
 
 def _sides(tokenizer: Any) -> dict[str, Any]:
-    """Return the settings of a tokenizer that only some of the library's paths make use of."""
+    """Return the settings of a tokenizer that only some code paths of the library use."""
     return {name: getattr(tokenizer, name, None) for name in ("padding_side", "truncation_side", "chat_template")}

@@ -413,9 +413,9 @@ def test_mistakes_say_what_is_wrong(docs: AttachedCollection, client: Client) ->
     with pytest.raises(ConfigurationError, match="limit must be at least 1"):
         search(QUERY, by_dense(QUERY), limit=0)
     for query in ("", " ", None, 7):
-        with pytest.raises(InvalidQueryError, match="a query is a text that is not empty"):
+        with pytest.raises(InvalidQueryError, match="pass a text that is not empty"):
             search(query, by_dense(QUERY))
-    with pytest.raises(InvalidQueryError, match="use search"):
+    with pytest.raises(InvalidQueryError, match="call search"):
         batch(QUERY, by_dense)
     with pytest.raises(CollectionNotFoundError, match="no-such-collection"):
         attach(client, "no-such-collection", encoder=WordEncoder()).search(QUERY, by_dense(QUERY))

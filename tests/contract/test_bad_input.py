@@ -307,22 +307,27 @@ def test_a_reporter_that_fails_stops_nothing(
 
 def test_an_encoder_that_breaks_its_word(collection: ColbertCollection, client: Client) -> None:
     narrow = ColbertCollection.open(collection.name, client=client, encoder=MatrixEncoder([ROWS[:, :8]]))
-    with pytest.raises(InvalidDocumentError, match="1 matrices of 8 dimensions for 1 documents of 32"):
+    with pytest.raises(InvalidDocumentError, match="1 matrices of 8 dimensions for 1 texts, but its dim is 32"):
         narrow.upsert([Document("x", "a")])
     short = ColbertCollection.open(collection.name, client=client, encoder=MatrixEncoder([ROWS]))
-    with pytest.raises(InvalidDocumentError, match="1 matrices of 32 dimensions for 2 documents"):
+    with pytest.raises(InvalidDocumentError, match="1 matrices of 32 dimensions for 2 texts"):
         short.upsert([Document("x", "a"), Document("y", "b")])
     odd = ColbertCollection.open(collection.name, client=client, encoder=OddEncoder(odd={"a": ROWS[:, :31]}))
-    with pytest.raises(InvalidDocumentError, match="1 matrices of 31 dimensions for 1 documents of 32"):
+    with pytest.raises(InvalidDocumentError, match="1 matrices of 31 dimensions for 1 texts, but its dim is 32"):
         odd.upsert([Document("y", "b"), Document("x", "a")])
     assert_nothing_written(collection)
 
 
 BAD_SEARCHES: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
     "empty query": ("", {}, InvalidQueryError, "query 0 is ''"),
-    "blank query": ("  ", {}, InvalidQueryError, "a query is a text that is not empty"),
-    "two queries": (TokenEmbeddings(ROWS, [1, 2]), {}, InvalidQueryError, "takes one query, got 2: use search_batch"),
-    "other dimension": (TokenEmbeddings(ROWS[:, :8], [3]), {}, InvalidQueryError, "have 8 dimensions, those of .* 32"),
+    "blank query": ("  ", {}, InvalidQueryError, "pass a text that is not empty"),
+    "two queries": (TokenEmbeddings(ROWS, [1, 2]), {}, InvalidQueryError, "takes one query, got 2: call search_batch"),
+    "other dimension": (
+        TokenEmbeddings(ROWS[:, :8], [3]),
+        {},
+        InvalidQueryError,
+        "have 8 dimensions, but those of .* 32",
+    ),
     "unknown mode": (
         "a",
         {"mode": "fast"},
@@ -347,7 +352,7 @@ def test_searches(collection: ColbertCollection, case: str) -> None:
 
 
 def test_one_string_is_no_batch_of_queries(collection: ColbertCollection) -> None:
-    with pytest.raises(InvalidQueryError, match="got one string: use search"):
+    with pytest.raises(InvalidQueryError, match="got one string: call search"):
         collection.search_batch("river")
 
 

@@ -213,13 +213,13 @@ def test_documents_bring_vectors_or_an_encoder_makes_them(engine: Engine, client
 @pytest.mark.parametrize(
     ("vectors", "message"),
     [
-        ({"other": [1.0]}, r"document 'a' brings a vector 'other', which the collection has not: it has \['meaning', "),
-        ({"meaning": [1.0]}, r"document 'a': vector 'meaning' has shape \(1,\): expected 6 finite numbers"),
-        ({"meaning": [float("nan")] * 6}, "expected 6 finite numbers"),
-        ({"meaning": "abc"}, "expected 6 numbers"),
-        ({"words": [1.0]}, "expected a models.SparseVector, or a dict"),
-        ({"words": {1.5: 1.0}}, "no whole numbers below"),
-        ({"words": {-1: 1.0}}, "no whole numbers below"),
+        ({"other": [1.0]}, r"document 'a' brings a vector 'other', but the collection has only \['meaning', "),
+        ({"meaning": [1.0]}, r"document 'a': vector 'meaning' of shape \(1,\) is invalid: pass 6 finite numbers"),
+        ({"meaning": [float("nan")] * 6}, "is invalid: pass 6 finite numbers"),
+        ({"meaning": "abc"}, "is not numeric: pass 6 numbers"),
+        ({"words": [1.0]}, "is not a sparse vector: pass a models.SparseVector, or a dict"),
+        ({"words": {1.5: 1.0}}, "has invalid or duplicate indices"),
+        ({"words": {-1: 1.0}}, "has invalid or duplicate indices"),
         ({"words": {1: float("inf")}}, "a dict of finite numbers"),
         ({"words": {1: 1e39}}, "a dict of finite numbers"),
     ],
@@ -279,7 +279,9 @@ def test_what_an_encoder_makes_is_checked(engine: Engine, client: Client) -> Non
     docs = ColbertCollection.create(
         engine.name, client=client, encoder=WordEncoder(), config=CONFIG, vector_encoders={"meaning": Short()}
     )
-    with pytest.raises(InvalidDocumentError, match=r"document 'a': vector 'meaning' has shape \(1,\): expected 6"):
+    with pytest.raises(
+        InvalidDocumentError, match=r"document 'a': vector 'meaning' of shape \(1,\) is invalid: pass 6"
+    ):
         docs.upsert([Document("a", "copper")])
 
 
@@ -293,11 +295,11 @@ def test_what_an_encoder_makes_is_checked(engine: Engine, client: Client) -> Non
         ({"prefetch": "bm25"}, "name at least one vector"),
         ({"prefetch": ["bm25"], "mode": "exact"}, "has no candidates to fuse"),
         ({"fusion": "mean"}, "fusion='mean': use one of"),
-        ({"prefetch": ["meaning"]}, r"nothing to search 'meaning' for: .*vectors=\{'meaning': …\}"),
+        ({"prefetch": ["meaning"]}, r"the query has no vector 'meaning' to search with: .*vectors=\{'meaning': …\}"),
         ({"prefetch": ["words", "bm25"], "fusion": Rrf(weights={"meaning": 1})}, r"weights for \['meaning'\]"),
         (
             {"vectors": {"meanin": [1.0]}},
-            r"there are vectors for \['meanin'\], but the search prefetches by \['fde'\]",
+            r"vectors has \['meanin'\], but the search prefetches by \['fde'\]",
         ),
     ],
 )
@@ -307,7 +309,7 @@ def test_searches_that_cannot_be(docs: ColbertCollection, arguments: Any, messag
 
 
 def test_vectors_of_queries_are_checked(docs: ColbertCollection) -> None:
-    with pytest.raises(InvalidQueryError, match=r"vector 'meaning' has shape \(2,\): expected 6"):
+    with pytest.raises(InvalidQueryError, match=r"vector 'meaning' of shape \(2,\) is invalid: pass 6"):
         docs.search(QUERY, prefetch=["meaning"], vectors={"meaning": [1.0, 2.0]})
     with pytest.raises(ConfigurationError, match="there are 1 vectors 'meaning' for 2 texts"):
         docs.search_batch([QUERY, QUERY], prefetch=["meaning"], vectors={"meaning": [MEANING]})
@@ -348,7 +350,7 @@ def test_a_formula_holds_before_the_encoding_is_fitted(engine: Engine, client: C
 
 def test_only_token_vectors_of_a_query_are_no_text_for_bm25(docs: ColbertCollection) -> None:
     tokens = WordEncoder().encode_queries([QUERY])
-    with pytest.raises(ConfigurationError, match="nothing to search 'bm25' for: give the query as text"):
+    with pytest.raises(ConfigurationError, match="no vector 'bm25' to search with: pass the query as text"):
         docs.search(tokens, mode="hybrid", vectors={"meaning": MEANING})
 
 

@@ -334,7 +334,7 @@ def test_a_layout_without_a_name() -> None:
 
 def test_a_specification_of_a_layout_that_is_not_registered(checkpoint: Path) -> None:
     register_layout(replace(TOY, name="twin"))
-    with pytest.raises(ConfigurationError, match="layout 'toy' is not known: plain, pylate"):
+    with pytest.raises(ConfigurationError, match="unknown checkpoint layout 'toy': use one of plain, pylate"):
         ColbertEncoder.from_pretrained(checkpoint)
 
 

@@ -1,4 +1,4 @@
-"""Reads and loads checkpoints: their layout, their specification of texts and tokens, and their weights."""
+"""Reads and loads checkpoints: their layout, their specification and their weights."""
 
 from colbert_qdrant.encoders.checkpoint.plain import PLAIN
 from colbert_qdrant.encoders.checkpoint.pylate import PYLATE
@@ -8,6 +8,6 @@ from colbert_qdrant.encoders.checkpoint.stanford import STANFORD
 
 __all__ = ["CheckpointLayout", "register_layout"]
 
-# the last is looked for first: some of Stanford's checkpoints also have a modules.json that leaves the projection out
+# layouts are tried in reverse order: some of Stanford's checkpoints also have a modules.json without the projection
 for _layout in (PLAIN, PYLATE, SENTENCE_TRANSFORMERS, STANFORD):
     register_layout(_layout)

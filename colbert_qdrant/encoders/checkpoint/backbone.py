@@ -1,4 +1,4 @@
-"""Loads the transformer of a checkpoint, and accounts for every tensor in its files."""
+"""Loads the transformer of a checkpoint, and checks that every tensor in its files is used."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from colbert_qdrant.encoders.checkpoint.files import CheckpointFiles
 
 BERT_HASH: Final = "bert_hash"
-"""Model type of ``NeuML/bert-hash-*`` and of the ColBERT models made of them."""
+"""The model type of ``NeuML/bert-hash-*`` and of the ColBERT models based on these."""
 
 _BERT_HEADS: Final = ("cls.", "classifier.", "qa_outputs.")
-"""Prefixes of the tensors that models for masked words, classes and answers have beside a BERT."""
+"""Prefixes of the tensors for masked-word, classification and question-answering heads on a BERT."""
 
 _HEADS: Final = (
     *(
@@ -47,21 +47,21 @@ _HEADS: Final = (
     *("vocab_transform.", "vocab_projector.", "generator_predictions.", "generator_lm_head."),
     *("discriminator_predictions.", "lm_predictions.", "mask_predictions.", "sequence_summary.", "logits_proj."),
 )
-"""Prefixes of the heads that transformers puts on its models; token vectors pass through none of them."""
+"""Prefixes of the heads in transformers' models, which do not affect token vectors."""
 
-_logging: Any = logging  # its functions have no types
+_logging: Any = logging  # its functions are untyped
 _Tensors = dict[str, torch.Tensor]
 
 
 def load_backbone(
     files: CheckpointFiles, folder: str, tensors: _Tensors, *, other_heads: bool, trust_remote_code: bool
 ) -> PreTrainedModel:
-    """Build the transformer and fill it with the weights in its folder, in float32.
+    """Build the transformer and load the weights in its folder, in float32.
 
-    With ``other_heads``, heads beside the transformer are left out; else it must need every tensor.
+    With ``other_heads``, tensors of heads are ignored. Otherwise the transformer must use every tensor.
 
     Raises:
-        CheckpointError: The architecture is unknown, or the weights are not exactly those that it needs.
+        CheckpointError: If the architecture is unknown, or the weights are not exactly those that it needs.
     """
     settings = files.settings(f"{folder}/config.json" if folder else "config.json")
     try:
@@ -73,29 +73,29 @@ def load_backbone(
         if not settings.get("auto_map") or trust_remote_code:
             raise
         raise CheckpointError(
-            f"{error}; or else the model needs the code that it comes with: if you trust that, pass "
-            "trust_remote_code=True and the commit you have read as revision=…"
+            f"{error}. Or the model needs the code that comes with it: if you trust that code, pass "
+            "trust_remote_code=True and the commit that you have read as revision=…"
         ) from error
     except Exception as error:
         raise CheckpointError(
-            f"cannot build the transformer of {files.name} from its config.json and weights "
-            f"({type(error).__name__}: {error}); get the checkpoint's files again"
+            f"the transformer of {files.name} cannot be built from its config.json and weights "
+            f"({type(error).__name__}: {error}): download the checkpoint again"
         ) from error
 
 
 def needs_remote_code(settings: Mapping[str, Any]) -> bool:
-    """Return whether a ``config.json`` names code that neither transformers nor this library can do without."""
+    """Return whether a ``config.json`` describes a model that runs only with the code it comes with."""
     model_type = settings.get("model_type")
     return bool(settings.get("auto_map")) and model_type != BERT_HASH and model_type not in CONFIG_MAPPING
 
 
 def code_options(files: CheckpointFiles, settings: Mapping[str, Any], *, trust_remote_code: bool) -> dict[str, Any]:
-    """Return the options of transformers' loaders, which fetch nothing but trusted code of other repositories."""
+    """Return the options for transformers' loaders, which fetch only trusted code of other repositories."""
     elsewhere = other_repositories(settings) if trust_remote_code else set()
     if elsewhere:
         warnings.warn(
-            f"trust_remote_code=True runs the code of {', '.join(sorted(elsewhere))} as it is today: read it, or keep "
-            "a copy of it in the checkpoint's folder and name that in auto_map",
+            f"trust_remote_code=True runs the current code of {', '.join(sorted(elsewhere))}: read that code, or keep "
+            "a copy in the checkpoint's folder and name the copy in auto_map",
             stacklevel=2,
         )
     return {
@@ -106,7 +106,7 @@ def code_options(files: CheckpointFiles, settings: Mapping[str, Any], *, trust_r
 
 
 def other_repositories(settings: Mapping[str, Any]) -> set[str]:
-    """Return the repositories that an ``auto_map`` takes classes from, other than the checkpoint's own."""
+    """Return the other repositories that an ``auto_map`` takes classes from."""
     references = (settings.get("auto_map") or {}).values()
     flat = [each for value in references for each in (value if isinstance(value, list) else [value])]
     return {each.partition("--")[0] for each in flat if isinstance(each, str) and "--" in each}
@@ -120,8 +120,8 @@ def _load_from_transformers(
         config = AutoConfig.from_pretrained(path, **options)
     except ValueError as error:
         raise CheckpointError(
-            f"{path}/config.json: transformers does not know this model ({error}); if you trust its code, pass "
-            "trust_remote_code=True and the commit you have read as revision=…"
+            f"{path}/config.json names a model that transformers does not know ({error}): if you trust its code, pass "
+            "trust_remote_code=True and the commit that you have read as revision=…"
         ) from error
     cls = _model_class(config, path, **options)
     with silence_transformers():
@@ -131,8 +131,8 @@ def _load_from_transformers(
             state_dict=tensors,
             dtype=torch.float32,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # the report names them
-            # not flash attention, which drops tokens that nobody attends to: the expansion of queries
+            ignore_mismatched_sizes=True,  # the report lists the mismatched tensors
+            # no flash attention, because it drops unattended tokens such as the expansion of queries
             attn_implementation="sdpa" if cls._supports_sdpa else "eager",
         )
     _check_shapes(files, folder, [each for each in report["mismatched_keys"] if not is_pooler(each[0])])
@@ -152,7 +152,7 @@ def _model_class(config: PretrainedConfig, path: str, *, trust_remote_code: bool
     if trust_remote_code and reference:
         return get_class_from_dynamic_module(reference, path, **options)
     if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING:
-        return MODEL_FOR_TEXT_ENCODING_MAPPING[type(config)]  # of a T5, the half that encodes
+        return MODEL_FOR_TEXT_ENCODING_MAPPING[type(config)]  # for a T5, this is its encoder
     return MODEL_MAPPING[type(config)]
 
 
@@ -161,9 +161,9 @@ def _load_bert_hash(
 ) -> PreTrainedModel:
     """Load a BERT whose word embedding is a narrow table and a projection to the hidden size.
 
-    This follows the description in the model card of ``NeuML/bert-hash-nano``, since the model's own code was not at
-    hand: standard BERT tensors keep their names, and the others are told by their shapes, (vocabulary, projections),
-    (hidden, projections) and perhaps (hidden,), a bias.
+    This follows the description in the model card of ``NeuML/bert-hash-nano``, because the model's own code was not
+    available. Standard BERT tensors keep their names. The other tensors are recognized by their shapes: (vocabulary,
+    projections), (hidden, projections) and, for an optional bias, (hidden,).
     """
     config = BertConfig(**{key: value for key, value in settings.items() if key not in {"model_type", "auto_map"}})
     config._attn_implementation = "sdpa"  # noqa: SLF001
@@ -198,13 +198,13 @@ def _load_bert_hash(
 def _take(
     files: CheckpointFiles, tensors: _Tensors, fits: Callable[[tuple[int, ...]], bool], wanted: str
 ) -> torch.Tensor:
-    """Remove the one tensor of a shape, and return it."""
+    """Remove and return the only tensor of a shape."""
     found = [key for key, tensor in tensors.items() if fits(tuple(tensor.shape))]
     if len(found) != 1:
         shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
         raise CheckpointError(
-            f"{files.name}: a bert_hash model needs exactly one more tensor of shape {wanted}, but beside the standard "
-            f"ones its weights are {shapes}; pass trust_remote_code=True to run the model's own code"
+            f"{files.name} is a bert_hash model, which needs exactly one additional tensor of shape {wanted}, but its "
+            f"additional tensors are {shapes}: pass trust_remote_code=True to run the model's own code"
         )
     return tensors.pop(found[0])
 
@@ -213,7 +213,7 @@ def _check_complete(files: CheckpointFiles, folder: str, missing: Collection[str
     if missing:
         raise CheckpointError(
             f"the weights in {files.path(folder)} lack {len(missing)} of the model's tensors, such as "
-            f"{min(missing)!r}: they would be random; get the checkpoint's files again"
+            f"{min(missing)!r}, which would be random: download the checkpoint again"
         )
 
 
@@ -221,36 +221,36 @@ def _check_shapes(files: CheckpointFiles, folder: str, mismatched: Collection[tu
     if mismatched:
         name, found, needed = min(mismatched)
         raise CheckpointError(
-            f"the weights in {files.path(folder)} have {name!r} in shape {tuple(found)}, but config.json asks for "
-            f"{tuple(needed)}: they are not of the same model; get both again"
+            f"the weights in {files.path(folder)} have {name!r} with shape {tuple(found)}, but config.json requires "
+            f"{tuple(needed)}, so they belong to different models: download both again"
         )
 
 
 def _check_used(files: CheckpointFiles, folder: str, leftover: Collection[str]) -> None:
     if leftover:
         raise CheckpointError(
-            f"the weights in {files.path(folder)} hold {len(leftover)} tensors that the model has no place for, such "
-            f"as {min(leftover)!r}: config.json and weights are not of the same model; get both again"
+            f"the weights in {files.path(folder)} have {len(leftover)} tensors that the model does not use, such as "
+            f"{min(leftover)!r}, so config.json and weights belong to different models: download both again"
         )
 
 
 def _check_no_projection(
     files: CheckpointFiles, folder: str, leftover: Collection[str], tensors: _Tensors, config: PretrainedConfig
 ) -> None:
-    """Raise if a tensor that is left out could be the projection from hidden states to token vectors."""
+    """Raise if an unused tensor could be the projection from hidden states to token vectors."""
     for name in sorted(leftover):
         shape = tuple(tensors[name].shape)
         could_be = len(shape) == 2 and shape[1] == config.hidden_size and shape[0] != config.vocab_size
         if could_be and not name.startswith(_HEADS):
             raise CheckpointError(
-                f"the weights in {files.path(folder)} hold {name!r} of shape {shape}, which looks like a projection to "
-                "token vectors, but no settings say how to use it: get the checkpoint's settings again (for Stanford's "
-                "ColBERT artifact.metadata and a config.json with architectures=['HF_ColBERT'])"
+                f"the weights in {files.path(folder)} have {name!r} of shape {shape}, which looks like a projection to "
+                "token vectors, but no settings describe it: download the checkpoint's settings again (for Stanford's "
+                "ColBERT, artifact.metadata and a config.json with architectures=['HF_ColBERT'])"
             )
 
 
 def is_pooler(name: str) -> bool:
-    """Return whether a tensor belongs to the pooler, which token vectors do not pass through."""
+    """Return whether a tensor belongs to the pooler, which does not affect token vectors."""
     return "pooler" in name.split(".")
 
 
@@ -260,7 +260,7 @@ def _may_be_unused(name: str) -> bool:
 
 @contextmanager
 def silence_transformers() -> Iterator[None]:
-    """Keep transformers' reports of missing tensors and unknown model types off the terminal: ours are errors."""
+    """Suppress transformers' reports of missing tensors and unknown model types; this library raises errors instead."""
     verbosity, bar = _logging.get_verbosity(), _logging.is_progress_bar_enabled()
     _logging.set_verbosity_error()
     _logging.disable_progress_bar()

@@ -1,4 +1,4 @@
-"""Loads the projections from a transformer's hidden states to token vectors."""
+"""Loads the projections from hidden states to token vectors."""
 
 from __future__ import annotations
 
@@ -19,23 +19,27 @@ def load_head(files: CheckpointFiles, specs: Sequence[DenseSpec]) -> torch.nn.Se
     """Build the projections of a checkpoint, in float32.
 
     Raises:
-        CheckpointError: An activation is unknown, or the weights are not exactly those that a projection needs.
+        CheckpointError: If an activation is unknown, or the weights are not exactly those that a projection needs.
     """
     return torch.nn.Sequential(*[_dense(files, spec, files.tensors(spec.folder)) for spec in specs])
 
 
 def linear_head(files: CheckpointFiles, tensors: dict[str, torch.Tensor], name: str) -> torch.nn.Sequential:
-    """Take the one projection, without bias, out of the transformer's tensors; raise `CheckpointError` without it."""
+    """Remove the single projection, without bias, from the transformer's tensors and build it.
+
+    Raises:
+        CheckpointError: If the projection is missing, or is not a matrix.
+    """
     weight = tensors.pop(name, None)
     if weight is None:
         raise CheckpointError(
-            f"the weights in {files.folder} lack {name!r}, the projection to token vectors: get the "
-            "checkpoint's files again"
+            f"the weights in {files.folder} lack {name!r}, the projection to token vectors: download the checkpoint "
+            "again"
         )
     if weight.ndim != 2:
         raise CheckpointError(
-            f"the weights in {files.folder} have a {name!r} of shape {tuple(weight.shape)}, which is no "
-            "projection: get the checkpoint's files again"
+            f"the weights in {files.folder} have {name!r} of shape {tuple(weight.shape)}, which is not a projection: "
+            "download the checkpoint again"
         )
     spec = DenseSpec(folder="", in_features=weight.shape[1], out_features=weight.shape[0], bias=False)
     return torch.nn.Sequential(_dense(files, spec, {"linear.weight": weight}))
@@ -63,24 +67,24 @@ def _dense(files: CheckpointFiles, spec: DenseSpec, tensors: Mapping[str, torch.
         dense.load_state_dict(tensors)
     except RuntimeError as error:
         raise CheckpointError(
-            f"the weights in {files.path(spec.folder)} do not fit its config.json ({error}): get both files again"
+            f"the weights in {files.path(spec.folder)} do not match its config.json ({error}): download both files again"
         ) from error
     return dense
 
 
 def _activation(files: CheckpointFiles, spec: DenseSpec) -> torch.nn.Module:
-    """Make one of torch's own activations: a name from a file never imports anything else."""
+    """Make one of torch's own activations; a name from a file never imports other code."""
     name = spec.activation.rpartition(".")[2]
     if not spec.activation.startswith("torch.nn.") or name not in {"Identity", *torch.nn.modules.activation.__all__}:
         raise CheckpointError(
-            f"{files.path(spec.folder)}/config.json: unknown activation_function {spec.activation!r}: only those of "
-            "torch.nn are known, such as 'torch.nn.modules.activation.GELU'; get the file again"
+            f"{files.path(spec.folder)}/config.json has the unknown activation_function {spec.activation!r}: use one "
+            "of torch.nn, such as 'torch.nn.modules.activation.GELU', or download the file again"
         )
     try:
         activation: torch.nn.Module = getattr(torch.nn, name)()
     except TypeError as error:
         raise CheckpointError(
-            f"{files.path(spec.folder)}/config.json: activation_function {spec.activation!r} needs settings that the "
-            "file does not give: take one without, such as 'torch.nn.modules.activation.GELU'"
+            f"{files.path(spec.folder)}/config.json has the activation_function {spec.activation!r}, which "
+            "needs arguments that the file lacks: use one without arguments, such as 'torch.nn.modules.activation.GELU'"
         ) from error
     return activation

@@ -28,7 +28,7 @@ def load_checkpoint(files: CheckpointFiles, *, trust_remote_code: bool = False) 
     """Load a checkpoint, in float32 on the CPU.
 
     Raises:
-        CheckpointError: A file is missing, broken, or does not fit the others.
+        CheckpointError: If a file is missing, broken, or inconsistent with the others.
     """
     spec = read_spec(files)
     layout = layout_of(spec)
@@ -58,7 +58,7 @@ def load_checkpoint(files: CheckpointFiles, *, trust_remote_code: bool = False) 
 
 
 def _code_digest(files: CheckpointFiles, *loaded: object) -> str | None:
-    """Return the digest of the code that came with a checkpoint, and of the code that runs from other repositories."""
+    """Return the digest of the code in a checkpoint and of the code that runs from other repositories."""
     sources = {path.name: path.read_text(encoding="utf-8") for path in sorted(files.folder.rglob("*.py"))}
     for each in loaded:
         module = sys.modules[type(each).__module__]
@@ -85,14 +85,14 @@ def _load_tokenizer(
             tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(folder), **options)
     except Exception as error:
         raise CheckpointError(
-            f"cannot load the tokenizer in {folder} ({type(error).__name__}: {error}): get tokenizer.json and "
-            "tokenizer_config.json again"
+            f"the tokenizer in {folder} cannot be loaded ({type(error).__name__}: {error}): download tokenizer.json "
+            "and tokenizer_config.json again"
         ) from error
-    # a class that finds none of its files makes a tokenizer that knows no word, and says nothing
+    # without its files, a class silently makes a tokenizer with an empty vocabulary
     needed = set(tokenizer.vocab_files_names.values())
     if needed and not any((folder / file).is_file() for file in needed):
         raise CheckpointError(
-            f"{folder} has none of the tokenizer's files ({', '.join(sorted(needed))}): get them again"
+            f"{folder} lacks the tokenizer's files ({', '.join(sorted(needed))}): download them again"
         )
     return tokenizer
 
@@ -100,13 +100,13 @@ def _load_tokenizer(
 def _check_rows(
     files: CheckpointFiles, spec: CheckpointSpec, tokenizer: PreTrainedTokenizerBase, rows: int | None
 ) -> None:
-    """Raise unless the tokens that a checkpoint itself puts into texts have a row among the embeddings."""
+    """Raise unless the tokens that a checkpoint inserts into texts have an embedding."""
     for token in (spec.query.prefix, spec.document.prefix, spec.query.expansion and spec.query.expansion.token):
         number = tokenizer.convert_tokens_to_ids(token) if token else 0
         if rows is not None and isinstance(number, int) and number >= rows:
             raise CheckpointError(
-                f"{files.path(spec.backbone)}: token {token!r} has number {number} in the tokenizer, but the weights "
-                f"hold vectors for {rows} tokens only: tokenizer and weights are of two models; get both again"
+                f"{files.path(spec.backbone)}: token {token!r} has the id {number}, but the weights have embeddings for "
+                f"only {rows} tokens, so tokenizer and weights belong to different models: download both again"
             )
 
 
@@ -114,8 +114,8 @@ def _check_no_adapter(files: CheckpointFiles, backbone: str) -> None:
     path = files.path(str(PurePosixPath(backbone, "adapter_config.json")))
     if path.is_file():
         raise CheckpointError(
-            f"{path} belongs to an adapter of the transformer, which would be left out: merge it into the weights "
-            "with merge_and_unload() of peft, and save the model without it"
+            f"{path} belongs to an adapter of the transformer, which would be ignored: merge it into the weights "
+            "with merge_and_unload() of peft, and save the model without the adapter"
         )
 
 
@@ -125,12 +125,12 @@ def _check_widths(files: CheckpointFiles, hidden: int, head: torch.nn.Sequential
         weight = dense.get_parameter("linear.weight")
         if weight.shape[1] != width:
             raise CheckpointError(
-                f"{files.name}: projection {number} takes {weight.shape[1]} dimensions but gets {width}: its files "
-                "are of another model; get the checkpoint again"
+                f"{files.name}: projection {number} takes {weight.shape[1]} dimensions but gets {width}, so its files "
+                "belong to another model: download the checkpoint again"
             )
         width = weight.shape[0]
     if named is not None and named != width:
         raise CheckpointError(
-            f"{files.name}: the projection makes vectors of {width} dimensions, but the settings name {named}: they "
-            "are of two models; get the checkpoint again"
+            f"{files.name}: the projection makes vectors of {width} dimensions, but the settings name {named}, so they "
+            "belong to different models: download the checkpoint again"
         )

@@ -1,4 +1,4 @@
-"""Holds a checkpoint in memory; it is imported without the libraries that load one."""
+"""Defines a checkpoint in memory, without importing the libraries that load one."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Checkpoint:
     """A checkpoint in memory.
 
     Args:
-        name: A label for people.
-        spec: Its specification.
+        name: A label for messages.
+        spec: The specification of the checkpoint.
         backbone: The transformer, from token ids to hidden states.
-        head: Projections, from hidden states to token vectors.
+        head: The projections, from hidden states to token vectors.
         tokenizer: The tokenizer.
-        code: Digest of the Python code that came with the model, if it runs.
+        code: The digest of the Python code that came with the model, if that code is trusted.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Checkpoint:
 
     @property
     def projections(self) -> list[dict[str, Any]]:
-        """The activation and residual of each projection, which its weights do not tell."""
+        """The activation and residual of each projection, which its weights do not determine."""
         return [
             {"activation": type(dense.activation).__name__, "residual": dense.residual is not None}
             for dense in self.head
@@ -49,15 +49,15 @@ class Checkpoint:
 
     @property
     def longest(self) -> int | None:
-        """Most tokens that the model has positions for, ``None`` if it has no limit."""
+        """The maximum number of tokens that the model has positions for; ``None`` if there is no limit."""
         return most_tokens(self.backbone)
 
 
 def most_tokens(backbone: PreTrainedModel) -> int | None:
-    """Return how many tokens a transformer has positions for, ``None`` if it has no limit."""
+    """Return the maximum number of tokens that a transformer has positions for; ``None`` if there is no limit."""
     longest: int | None = getattr(backbone.config, "max_position_embeddings", None)
     positions = getattr(getattr(backbone, "embeddings", None), "position_embeddings", None)
     padding: int | None = getattr(positions, "padding_idx", None)
     if longest is not None and padding is not None:
-        return longest - padding - 1  # RoBERTa counts its positions from there
+        return longest - padding - 1  # RoBERTa's positions start after the padding index
     return longest

@@ -1,4 +1,4 @@
-"""Reads what the layouts have in common: the modules that a checkpoint lists, and the settings beside them."""
+"""Reads the files that layouts have in common: the list of modules, and their settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PUNCTUATION: Final = tuple(string.punctuation)
 
 
 def modules_of(files: CheckpointFiles) -> Sequence[dict[str, str]]:
-    """Return the modules of a checkpoint in their order, none if it lists none; raise `CheckpointError` if broken."""
+    """Return the modules of a checkpoint in order, empty without a list; raise `CheckpointError` for a broken list."""
     modules = files.json(MODULES)
     if modules is None:
         return []
@@ -32,20 +32,22 @@ def modules_of(files: CheckpointFiles) -> Sequence[dict[str, str]]:
         and isinstance(each.get("idx", 0), int)
         for each in modules
     ):
-        raise CheckpointError(f"{files.path(MODULES)} must list modules with path and type: download the file again")
+        raise CheckpointError(
+            f"{files.path(MODULES)} does not list modules with path and type: download the file again"
+        )
     ordered: list[dict[str, str]] = sorted(modules, key=lambda module: module.get("idx", 0))
     return ordered
 
 
 def kind_of(module: Mapping[str, str]) -> str:
-    """Return the kind of a module: ``Dense`` of ``pylate.models.Dense.Dense``, whichever library wrote it."""
+    """Return the kind of a module from any library, such as ``Dense`` for ``pylate.models.Dense.Dense``."""
     return module["type"].rpartition(".")[2]
 
 
 def unknown_module_error(files: CheckpointFiles, module: Mapping[str, str], where: str) -> CheckpointError:
-    """Return the error for a module that is not known here."""
+    """Return the error for an unsupported module."""
     return CheckpointError(
-        f"{files.path(MODULES)}: module {module['type']!r} is not supported {where}; wrap the model with "
+        f"{files.path(MODULES)}: module {module['type']!r} is not supported {where}: wrap the loaded model with "
         "SentenceTransformersEncoder instead"
     )
 
@@ -57,28 +59,28 @@ def backbone_folder(files: CheckpointFiles) -> str:
 
 
 def backbone_settings(files: CheckpointFiles) -> dict[str, Any]:
-    """Return the transformer's ``config.json``, empty if there is none."""
+    """Return the transformer's ``config.json``, empty without the file."""
     return files.settings(_in_backbone(files, "config.json"))
 
 
 def transformer_settings(files: CheckpointFiles) -> dict[str, Any]:
-    """Return the settings that sentence-transformers keeps beside the transformer, empty if there are none."""
+    """Return the settings that sentence-transformers saves with the transformer, empty without the file."""
     return files.settings(_in_backbone(files, TRANSFORMER_SETTINGS))
 
 
 def dense_spec(files: CheckpointFiles, folder: str, *, activation: str) -> DenseSpec:
-    """Read the specification of the projection in a folder; ``activation`` stands where the settings name none.
+    """Read the specification of the projection in a folder; ``activation`` is the default.
 
     Raises:
-        CheckpointError: The settings lack a size, or a size is no number of dimensions.
+        CheckpointError: If the settings lack a size, or a size is not a positive integer.
     """
     config = files.settings(f"{folder}/config.json")
     try:
         sizes = [config[key] for key in ("in_features", "out_features")]
         if not all(isinstance(size, int) and size > 0 for size in sizes):
             raise CheckpointError(
-                f"{files.path(folder)}/config.json: in_features and out_features are numbers of dimensions, got "
-                f"{sizes}: download it again"
+                f"{files.path(folder)}/config.json: in_features and out_features must be positive integers, got "
+                f"{sizes}: download the file again"
             )
         return DenseSpec(
             folder=folder,
@@ -90,17 +92,17 @@ def dense_spec(files: CheckpointFiles, folder: str, *, activation: str) -> Dense
         )
     except KeyError as error:
         raise CheckpointError(
-            f"{files.path(folder)}/config.json lacks {error}: the Dense module cannot be built; download it again"
+            f"{files.path(folder)}/config.json lacks {error}, which the Dense module needs: download the file again"
         ) from error
 
 
 def prompt_of(settings: Mapping[str, Any], side: str | None) -> str:
-    """Return the prompt that settings give for a side, empty if they give none."""
+    """Return the prompt for a side in the settings, empty by default."""
     return (settings.get("prompts") or {}).get(side) or ""
 
 
 def longest_text(files: CheckpointFiles, transformer: Mapping[str, Any]) -> int:
-    """Return the most tokens that tokenizer and model take, where no file says how long a text may be."""
+    """Return the maximum tokens of tokenizer and model, for a checkpoint without a text length."""
     limits = [
         transformer.get("max_seq_length"),
         files.settings(_in_backbone(files, "tokenizer_config.json")).get("model_max_length"),

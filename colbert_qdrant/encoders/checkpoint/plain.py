@@ -1,4 +1,4 @@
-"""Reads checkpoints of no other layout: any transformer with a tokenizer."""
+"""Reads checkpoints of any other layout: a transformer with a tokenizer."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _NAME: Final = "plain"
 
 _WEIGHTS: Final = {".pt", ".pth", ".bin", ".npz", ".safetensors"}
 _PROJECTION: Final = re.compile(r"colbert|linear|proj|dense|(?<![a-z])head", re.I)
-"""The names of files and folders that hold a projection."""
+"""The names of files and folders that contain a projection."""
 
 _MODULE: Final = re.compile(r"\d+_\w+")
-"""The folder of a module of sentence-transformers."""
+"""The name of a module's folder in sentence-transformers."""
 
 _PROJECTING: Final = re.compile(r"colbert|colpali|colqwen|multivector", re.I)
 """The architectures that have a projection."""
@@ -57,33 +57,33 @@ def _read(files: CheckpointFiles) -> CheckpointSpec:
 
 
 def _require_no_projection(files: CheckpointFiles) -> None:
-    """Raise if token vectors are meant to go through more than the transformer: nothing here says how."""
+    """Raise if token vectors need a projection, which this layout does not describe."""
     for module in modules_of(files)[1:]:
         kind = kind_of(module)
         if kind.endswith("Pooling"):
-            break  # the modules after it are about one vector for a whole text
+            break  # later modules process a single vector per text
         if kind != "Normalize":
             raise CheckpointError(
                 f"{files.path(MODULES)} lists {module['type']!r} for token vectors, but {files.path(SETTINGS)} does "
-                "not say how to use it: get that file again, or wrap the loaded model with SentenceTransformersEncoder"
+                "not describe it: download that file again, or wrap the loaded model with SentenceTransformersEncoder"
             )
     for path in _projections(files):
         raise CheckpointError(
-            f"{path} holds a projection to token vectors that this layout does not know, and would be left out: "
-            "use a checkpoint of PyLate, Stanford's ColBERT or MultiVectorEncoder, or delete the file"
+            f"{path} has a projection to token vectors that this layout does not know and would ignore: use a "
+            "checkpoint of PyLate, Stanford's ColBERT or MultiVectorEncoder, or delete the file"
         )
     architectures = [str(each) for each in backbone_settings(files).get("architectures") or []]
     projecting = next(filter(_PROJECTING.search, architectures), None)
     if projecting or files.settings(SETTINGS).get("similarity_fn_name") == "MaxSim":
         found = f"config.json names the architecture {projecting!r}" if projecting else f"{SETTINGS} names MaxSim"
         raise CheckpointError(
-            f"{files.folder}: {found}, but no file says which projection makes its token vectors: get the checkpoint's "
-            f"files again ({MODULES} and its folders, or for Stanford's ColBERT artifact.metadata)"
+            f"{files.folder}: {found}, but no file describes the projection to token vectors: download the checkpoint "
+            f"again ({MODULES} and its folders, or artifact.metadata for Stanford's ColBERT)"
         )
 
 
 def _projections(files: CheckpointFiles) -> Iterator[Path]:
-    """Yield the files of weights that look like a projection, and are of no module after a pooling."""
+    """Yield the weight files that look like a projection and do not belong to a listed module."""
     listed = {module["path"] for module in modules_of(files)}
     for path in sorted(files.folder.glob("*")) + sorted(files.folder.glob("*/*")):
         inner = path.parent.name if path.parent != files.folder else ""

@@ -1,4 +1,4 @@
-"""Reads checkpoints of PyLate, which have sentence-transformers' modules, and settings of PyLate's own among theirs."""
+"""Reads checkpoints of PyLate, which add settings of PyLate to the modules of sentence-transformers."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _read(files: CheckpointFiles) -> CheckpointSpec:
         return default if found is None else found
 
     for module in modules_of(files)[1:]:
-        if kind_of(module) not in {"Dense", "Normalize", "Pooling"}:  # of which PyLate leaves out the last two
+        if kind_of(module) not in {"Dense", "Normalize", "Pooling"}:  # PyLate ignores the last two
             raise unknown_module_error(files, module, "in a checkpoint of PyLate")
     dense = tuple(
         dense_spec(files, module["path"], activation=IDENTITY)
@@ -53,8 +53,8 @@ def _read(files: CheckpointFiles) -> CheckpointSpec:
     )
     if not dense:
         raise CheckpointError(
-            f"{files.path(MODULES)} lists no Dense module: the projection to token vectors is missing, and would be "
-            "random; get the checkpoint's files again, or train the model first"
+            f"{files.path(MODULES)} lists no Dense module, so the projection to token vectors would be random: "
+            "download the checkpoint again, or train the model first"
         )
     default_prompt = prompt_of(settings, settings.get("default_prompt_name"))
     length = value("query_length", 32)

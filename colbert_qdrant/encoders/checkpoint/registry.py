@@ -1,4 +1,4 @@
-"""Keeps the layouts of checkpoints that are known, and finds the one that a checkpoint has."""
+"""Keeps the registry of checkpoint layouts, and detects the layout of a checkpoint."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointLayout:
-    """The way in which a library saves models, with what the library falls back to where its files do not say.
+    """The format in which a library saves models, including the library's defaults.
 
     Args:
-        name: Its name, as in `CheckpointSpec.layout`.
-        settings: The file that says how texts are encoded; errors name it.
-        detect: Tells whether a checkpoint, whose transformer has a ``config.json``, is of this layout.
+        name: The name of the layout, as in `CheckpointSpec.layout`.
+        settings: The file with the settings for encoding texts; errors name it.
+        detect: Returns whether a checkpoint, whose transformer has a ``config.json``, has this layout.
         read: Reads the specification of a checkpoint.
-        projection: Name of the only projection, if it is among the transformer's tensors. ``None``: projections are
-            those of `CheckpointSpec.dense`.
-        has_other_heads: Whether heads beside the transformer, such as a language model's, are left out. Otherwise
-            the transformer must need every tensor.
-        dim: Returns the dimensions that the settings name for token vectors, ``None`` if they name none.
-        limited_by_positions: Whether lengths are cut to the positions of the model, where files need not give any.
+        projection: The name of the only projection, if it is among the transformer's tensors. With ``None``, the
+            projections are those of `CheckpointSpec.dense`.
+        has_other_heads: Whether heads of the transformer, such as a language model's, are ignored. Otherwise the
+            transformer must use every tensor.
+        dim: Returns the dimensions of a token vector in the settings, or ``None`` if they are not set.
+        limited_by_positions: Whether lengths are reduced to the model's positions, because files may not set lengths.
 
     Raises:
-        ConfigurationError: The name is empty, or no string.
+        ConfigurationError: If the name is empty, or not a string.
     """
 
     name: str
@@ -46,26 +46,32 @@ class CheckpointLayout:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
-            raise ConfigurationError(f"a checkpoint layout has the name {self.name!r}: it must be a string not empty")
+            raise ConfigurationError(f"a checkpoint layout has the name {self.name!r}: pass a string that is not empty")
 
 
 _LAYOUTS: Final[dict[str, CheckpointLayout]] = {}
 
 
 def register_layout(layout: CheckpointLayout) -> None:
-    """Make a layout known; it is looked for before the layouts that were known already.
+    """Register a layout; it is tried before the layouts registered earlier.
 
     Raises:
-        ConfigurationError: The name is another layout's.
+        ConfigurationError: If another layout has this name.
     """
     if _LAYOUTS.setdefault(layout.name, layout) != layout:
-        raise ConfigurationError(f"there is a checkpoint layout {layout.name!r} already: choose another name")
+        raise ConfigurationError(f"the checkpoint layout {layout.name!r} already exists: choose another name")
 
 
 def layout_of(spec: CheckpointSpec) -> CheckpointLayout:
-    """Return the layout that a specification was read from; raise `ConfigurationError` if it is not known."""
+    """Return the layout that a specification was read from.
+
+    Raises:
+        ConfigurationError: If the layout is unknown.
+    """
     if spec.layout not in _LAYOUTS:
-        raise ConfigurationError(f"checkpoint layout {spec.layout!r} is not known: {', '.join(_LAYOUTS)} are")
+        raise ConfigurationError(
+            f"unknown checkpoint layout {spec.layout!r}: use one of {', '.join(_LAYOUTS)}, or register it"
+        )
     return _LAYOUTS[spec.layout]
 
 
@@ -73,11 +79,11 @@ def read_spec(files: CheckpointFiles) -> CheckpointSpec:
     """Read the specification of a checkpoint.
 
     Raises:
-        CheckpointError: A file is missing or broken, or asks for something that is not known here.
+        CheckpointError: If a file is missing or broken, or requires an unsupported feature.
     """
     if not backbone_settings(files):
         raise CheckpointError(
-            f"{files.path(backbone_folder(files))} has no config.json, or an empty one: give a folder with "
+            f"{files.path(backbone_folder(files))} has no config.json, or an empty one: pass a folder with "
             "config.json, weights and tokenizer"
         )
     layout = next(each for each in reversed(_LAYOUTS.values()) if each.detect(files))
@@ -87,6 +93,6 @@ def read_spec(files: CheckpointFiles) -> CheckpointSpec:
         raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{files.path(layout.settings)}, or a file that it goes with, has a value that cannot be "
-            f"({type(error).__name__}: {error}): get the checkpoint's settings again"
+            f"{files.path(layout.settings)}, or a related file, has an invalid value "
+            f"({type(error).__name__}: {error}): download the checkpoint's settings again"
         ) from error

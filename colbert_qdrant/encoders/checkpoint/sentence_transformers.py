@@ -38,8 +38,8 @@ def _read(files: CheckpointFiles) -> CheckpointSpec:
     for key in ("processing_kwargs", "model_kwargs", "model_args", "config_kwargs", "config_args", "processor_kwargs"):
         if transformer.get(key):
             raise CheckpointError(
-                f"{files.path(TRANSFORMER_SETTINGS)}: {key}={transformer[key]} is not supported; wrap the model with "
-                "SentenceTransformersEncoder instead"
+                f"{files.path(TRANSFORMER_SETTINGS)}: {key}={transformer[key]} is not supported: wrap the loaded model "
+                "with SentenceTransformersEncoder instead"
             )
     dense: list[DenseSpec] = []
     mask: Mapping[str, Any] = {}
@@ -48,7 +48,7 @@ def _read(files: CheckpointFiles) -> CheckpointSpec:
     for module, config in _modules_on_tokens(files):
         kind = kind_of(module)
         if poolings or (normalize and kind == "Dense"):
-            raise unknown_module_error(files, module, "after what comes before it")
+            raise unknown_module_error(files, module, "after the modules before it")
         if (
             kind in {"Dense", "Normalize"}
             and config.get("module_input_name", "sentence_embedding") != "token_embeddings"
@@ -63,7 +63,7 @@ def _read(files: CheckpointFiles) -> CheckpointSpec:
         elif kind == "HierarchicalTokenPooling":
             poolings = _poolings(config)
         else:
-            raise unknown_module_error(files, module, "here")
+            raise unknown_module_error(files, module, "in a MultiVectorEncoder")
     expansion = transformer.get("query_expansion")
     skiplist, tasks = tuple(mask.get("skiplist_words") or ()), mask.get("skiplist_tasks") or ["document"]
     return CheckpointSpec(
@@ -94,13 +94,15 @@ def _modules_on_tokens(files: CheckpointFiles) -> Iterator[tuple[dict[str, str],
     modules = modules_of(files)
     if not modules or kind_of(modules[0]) != "Transformer":
         raise CheckpointError(
-            f"{files.path(MODULES)} must begin with a Transformer module: without it, projections and normalisation "
-            "would be left out; get the file again"
+            f"{files.path(MODULES)} does not begin with a Transformer module, so projections and normalization would "
+            "be ignored: download the file again"
         )
     for module in modules[1:]:
         config = files.settings(f"{module['path']}/config.json")
         if not config and kind_of(module) in {"Dense", "HierarchicalTokenPooling", "MultiVectorMask"}:
-            raise CheckpointError(f"{files.path(module['path'])}/config.json is missing or empty: get the file again")
+            raise CheckpointError(
+                f"{files.path(module['path'])}/config.json is missing or empty: download the file again"
+            )
         yield module, config
 
 

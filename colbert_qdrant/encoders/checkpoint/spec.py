@@ -1,4 +1,4 @@
-"""Defines the specification of a checkpoint: the way from texts to token vectors, whatever its layout."""
+"""Defines the specification of a checkpoint: the rules from texts to token vectors, independent of its layout."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.shown import shown
 
 IDENTITY: Final = "torch.nn.modules.linear.Identity"
-"""The activation of a projection that is only linear."""
+"""The activation of a linear projection."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueryExpansion:
-    """Short queries are filled up with [MASK] tokens, whose vectors are scored like the others (ColBERT, section 3.2).
+    """Fills short queries up with [MASK] tokens, whose vectors are scored like the others (ColBERT, section 3.2).
 
     Args:
-        length: Tokens of a query after the expansion, special tokens included.
+        length: The number of tokens of a query after expansion, including special tokens.
         attend: Whether the model attends to the expansion tokens.
-        token: The token that is filled in; by default the tokenizer's mask token, else its end-of-sequence token.
-        strategy: ``"fixed"`` cuts longer queries at ``length``, ``"min"`` does not.
+        token: The token to fill in; by default the tokenizer's mask token, or its end-of-sequence token.
+        strategy: ``"fixed"`` truncates longer queries to ``length``; ``"min"`` keeps them.
     """
 
     length: int
@@ -39,12 +39,12 @@ class QueryExpansion:
 
 @dataclass(frozen=True, kw_only=True)
 class Pooling:
-    """Similar token vectors of a text are merged, so that fewer are stored.
+    """Merges similar token vectors of a text, so that fewer are stored.
 
     Args:
-        factor: About how many tokens become one.
-        protected: Leading tokens that are never merged.
-        normalize: Whether the merged vectors get unit length again.
+        factor: The approximate number of token vectors that are merged into one.
+        protected: The number of leading tokens that are never merged.
+        normalize: Whether merged vectors are normalized to unit length.
     """
 
     factor: float
@@ -61,18 +61,18 @@ class Pooling:
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """The rules by which texts of one side, queries or documents, become model inputs, and tokens are kept.
+    """The rules for tokenizing the texts of one side, queries or documents, and for keeping their tokens.
 
     Args:
-        length: Most tokens of a text, special tokens and prefix included.
+        length: The maximum number of tokens of a text, including special tokens and the prefix.
         prefix: A token of the vocabulary that is inserted at position 1.
-        prompt: A text that is put in front of every text.
-        expansion: The filling up of short texts.
-        skiplist: Tokens that are left out.
-        keep_only: Token ids beside which everything is left out.
-        skip_special: Leave special tokens out.
-        skip_punctuation: Leave out tokens of nothing but punctuation.
-        pooling: The merging of similar vectors.
+        prompt: A text that is prepended to every text.
+        expansion: The expansion of short texts.
+        skiplist: Tokens to leave out.
+        keep_only: Token ids to keep; if set, all other tokens are left out.
+        skip_special: Whether to leave out special tokens.
+        skip_punctuation: Whether to leave out tokens that consist of punctuation.
+        pooling: The pooling of similar vectors.
     """
 
     length: int
@@ -88,33 +88,34 @@ class Side:
     def __post_init__(self) -> None:
         keep_plain(self)
         if not isinstance(self.length, int) or isinstance(self.length, bool) or self.length < 1:
-            raise ConfigurationError(f"a length is a number of tokens, at least 1, got {shown(self.length)}")
+            raise ConfigurationError(f"length must be an integer of at least 1, got {shown(self.length)}")
         if not isinstance(self.prompt, str):
-            raise ConfigurationError(f"a prompt is a text, got {shown(self.prompt)}")
+            raise ConfigurationError(f"prompt must be a string, got {shown(self.prompt)}")
         if not isinstance(self.prefix, str | None):
-            raise ConfigurationError(f"a prefix is a token, got {shown(self.prefix)}")
+            raise ConfigurationError(f"prefix must be a token or None, got {shown(self.prefix)}")
         if self.expansion and self.expansion.strategy == "fixed" and self.length != self.expansion.length:
             raise ConfigurationError(
-                f"the query expansion fills up to {self.expansion.length} tokens: length cannot be {self.length}"
+                f"length={self.length} differs from the {self.expansion.length} tokens of the fixed expansion: set both "
+                "to the same length"
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as JSON values; those at their default are left out."""
+        """Return the settings as JSON values, without those that have their default."""
         values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
         return {key: value for key, value in values.items() if value not in (None, "", [], False)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class DenseSpec:
-    """A projection of token vectors: ``activation(linear(x))``, plus the input if there is a residual.
+    """A projection of token vectors: ``activation(linear(x))``, plus the input if ``residual`` is set.
 
     Args:
-        folder: The folder of its weights.
-        in_features: Dimensions of its input.
-        out_features: Dimensions of its output.
+        folder: The folder of the weights.
+        in_features: Dimensions of the input.
+        out_features: Dimensions of the output.
         bias: Whether the linear layer has a bias.
-        activation: Dotted name of a class in ``torch.nn``.
-        residual: Whether the input is added to the output, projected where the dimensions differ.
+        activation: The dotted name of a class in ``torch.nn``.
+        residual: Whether the input is added to the output; it is projected if the dimensions differ.
     """
 
     folder: str
@@ -127,19 +128,19 @@ class DenseSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointSpec:
-    """The specification of a checkpoint, which is read but not loaded.
+    """The specification of a checkpoint, which is read without loading its weights.
 
     Args:
-        layout: The layout of its files: the name of a `CheckpointLayout`, such as ``"pylate"``.
-        backbone: Folder of the transformer inside the checkpoint.
-        dense: Projections, in order.
+        layout: The name of its `CheckpointLayout`, such as ``"pylate"``.
+        backbone: The folder of the transformer inside the checkpoint.
+        dense: The projections, in order.
         query: The rules for queries.
         document: The rules for documents.
-        normalize: Whether token vectors get unit length.
+        normalize: Whether token vectors are normalized to unit length.
         strip: Whether white space around a text is removed.
-        lowercase: Lower-casing beyond the tokenizer's own rules: ``None`` is none, ``"text"`` lower-cases the whole
-            text before it is tokenized (special tokens in it included), ``"tokenizer"`` has the tokenizer do it
-            (special tokens excluded).
+        lowercase: Lowercasing in addition to the tokenizer's own rules. ``"text"`` lowercases the entire text before it
+            is tokenized, including special tokens in it. ``"tokenizer"`` lowercases in the tokenizer, except special
+            tokens. ``None`` adds no lowercasing.
     """
 
     layout: str

@@ -26,8 +26,8 @@ def _read(files: CheckpointFiles) -> CheckpointSpec:
     for key, known in (("similarity", "cosine"), ("interaction", "colbert")):
         if metadata.get(key, known) != known:
             raise CheckpointError(
-                f"{files.path(_SETTINGS)}: {key}={metadata[key]!r} is not supported, since documents are ranked by the "
-                f"cosines of their best tokens: use a checkpoint that was trained with {known!r}"
+                f"{files.path(_SETTINGS)}: {key}={metadata[key]!r} is not supported, because documents are ranked by "
+                f"MaxSim of cosines: use a checkpoint that was trained with {known!r}"
             )
     length = metadata.get("query_maxlen") or 32
     attend = bool(metadata.get("attend_to_mask_tokens"))

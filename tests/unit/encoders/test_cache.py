@@ -243,7 +243,7 @@ def test_entries_that_somebody_else_wrote_are_made_anew(
     foreign = entries(folder)[1]
     foreign.write_bytes(hashlib.sha256(b"\0" + array).digest() + b"\0" + array)
     assert_same(cached(bert, folder).encode_documents(TEXTS), expected)
-    assert f"{foreign} is no array" in caplog.text
+    assert f"{foreign} is not an array" in caplog.text
 
 
 def test_deleted_entries_are_made_anew(bert: Path, folder: Path, expected: list[Any]) -> None:
@@ -287,7 +287,7 @@ def test_what_names_no_folder_makes_none(
     bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigurationError, match="names no folder: give its path"):
+    with pytest.raises(ConfigurationError, match="does not name a folder: pass its path"):
         load(bert, cache=path)
     assert list(tmp_path.iterdir()) == []
 

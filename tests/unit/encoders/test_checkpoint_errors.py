@@ -48,8 +48,8 @@ def write_modules(path: Path, *modules: Any) -> None:
     [
         ("~/models/colbert", r"'~/models/colbert' begins with ~, .* Path\(…\)\.expanduser\(\)"),
         ("~user", r"expanduser\(\)"),
-        ("https://huggingface.co/colbert-ir/colbertv2.0", "named by a URL: give its name on the hub alone"),
-        ("hf://colbert-ir/colbertv2.0", "as 'owner/name'"),
+        ("https://huggingface.co/colbert-ir/colbertv2.0", "is a URL: pass only its name on the Hub"),
+        ("hf://colbert-ir/colbertv2.0", "such as 'owner/name'"),
     ],
 )
 def test_names_that_neither_a_disk_nor_the_hub_has(name: str, message: str) -> None:
@@ -537,26 +537,28 @@ def test_broken_tokenizer(copied: Callable[[str], Path], file: str, content: str
 @pytest.mark.parametrize("checkpoint", ["pylate-bert", "pylate-modernbert", "pylate-prompts", "stanford-bert"])
 def test_lengths_beyond_the_positions(built: Callable[[str], Path], checkpoint: str, name: str) -> None:
     load(built(checkpoint), **{name: 64})
-    with pytest.raises(ConfigurationError, match=f"{name}=65: this model takes at most 64 tokens; pass a shorter one"):
+    with pytest.raises(
+        ConfigurationError, match=f"{name}=65 exceeds the 64 tokens that this model takes: pass a shorter length"
+    ):
         load(built(checkpoint), **{name: 65})
 
 
 def test_a_checkpoint_that_asks_for_more_than_its_positions(copied: Callable[[str], Path]) -> None:
     path = copied("stanford-bert")
     edit_json(path / "artifact.metadata", doc_maxlen=300)
-    with pytest.raises(ConfigurationError, match=r"document_length=300: .* at most 64 tokens; pass a shorter one"):
+    with pytest.raises(ConfigurationError, match=r"document_length=300 exceeds the 64 tokens"):
         load(path)
     load(path, document_length=64)
 
 
 def test_no_such_folder(tmp_path: Path) -> None:
     missing = tmp_path / "missing"
-    refused(missing, repr(str(missing)), "no folder")
+    refused(missing, repr(str(missing)), "not a folder")
 
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     file = tiny_bert(tmp_path) / "config.json"
-    refused(file, repr(str(file)), "no folder")
+    refused(file, repr(str(file)), "not a folder")
 
 
 @pytest.mark.parametrize("name", ["nobody/nothing", "nothing", "a/b/c", "bad name!", "../nothing"])
@@ -578,7 +580,7 @@ def test_a_prefix_that_the_weights_have_no_row_for(copied: Callable[[str], Path]
     rows = len(weights[table]) - 2  # the prefixes are the last two
     save_file({**weights, table: weights[table][:rows].contiguous()}, path / WEIGHTS, metadata={"format": "pt"})
     edit_json(path / "config.json", vocab_size=rows)
-    refused(path, repr("[Q] "), f"{rows} tokens only")
+    refused(path, repr("[Q] "), f"only {rows} tokens")
 
 
 def test_a_token_that_the_weights_have_no_row_for(copied: Callable[[str], Path]) -> None:
@@ -590,7 +592,7 @@ def test_a_token_that_the_weights_have_no_row_for(copied: Callable[[str], Path])
     (path / "tokenizer.json").write_text(json.dumps(tokenizer))
     encoder = load(path)
     assert len(encoder.encode_documents(["the cat"])) == 1
-    with pytest.raises(CheckpointError, match=f"token number {rows}"):
+    with pytest.raises(CheckpointError, match=f"token id {rows}"):
         encoder.encode_documents(["the cat", "a zebra"])
 
 

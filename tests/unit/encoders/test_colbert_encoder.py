@@ -193,7 +193,7 @@ def test_truncation_shows_where_vectors_are_pooled(built: Callable[[str], Path])
         ({"device": "nonesuch"}, r"device 'nonesuch' cannot be used by torch"),
         ({"device": ""}, r"device '' cannot be used by torch"),
         ({"long_documents": "drop"}, r"long_documents='drop'.*'truncate', 'split'"),
-        ({"prompts": {"passage": "x"}}, r"'query' and 'document', not .*'passage'"),
+        ({"prompts": {"passage": "x"}}, r"prompts has the keys \['passage'\]: use only"),
         ({"prompts": {"query": 3}}, r"prompts.* 3"),
         ({"pool_factor": 0.5}, r"pool_factor.*0\.5"),
         ({"pool_factor": float("nan")}, r"pool_factor.*nan"),
@@ -210,7 +210,7 @@ def test_parameters_out_of_range(built: Callable[[str], Path], arguments: dict[s
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is such a device here")
 def test_a_device_that_is_not_there(built: Callable[[str], Path]) -> None:
-    with pytest.raises(ConfigurationError, match=r"device 'cuda:0' cannot be used by torch .*try 'cpu' or 'auto'"):
+    with pytest.raises(ConfigurationError, match=r"device 'cuda:0' cannot be used by torch .*use 'cpu' or 'auto'"):
         load(built("pylate-bert"), device="cuda:0")
 
 

@@ -44,7 +44,7 @@ def test_a_projection_in_a_file_of_its_own(plain: Path, file: str, kinds: list[s
         write_modules(plain, kinds)
     (plain / file).parent.mkdir(exist_ok=True)
     torch.save(torch.nn.Linear(16, 8).state_dict(), plain / file)
-    with pytest.raises(CheckpointError, match=rf"{file} holds a projection"):
+    with pytest.raises(CheckpointError, match=rf"{file} has a projection"):
         load(plain)
 
 
@@ -52,7 +52,7 @@ def test_a_projection_in_a_file_of_its_own(plain: Path, file: str, kinds: list[s
 def test_modules_on_token_vectors_whose_settings_are_missing(copied: Callable[[str], Path], name: str) -> None:
     path = copied(name)
     (path / "config_sentence_transformers.json").unlink()
-    with pytest.raises(CheckpointError, match=r"config_sentence_transformers\.json does not say how to use it"):
+    with pytest.raises(CheckpointError, match=r"config_sentence_transformers\.json does not describe it"):
         load(path)
 
 
@@ -68,13 +68,15 @@ def test_what_a_training_leaves_behind_is_none(plain: Path, file: str) -> None:
 @pytest.mark.parametrize("architecture", ["ColBERT", "JinaColBERTModel", "BertForColbert", "ColPali", "ColQwen2"])
 def test_an_architecture_with_a_projection(plain: Path, architecture: str) -> None:
     edit_json(plain / "config.json", architectures=[architecture])
-    with pytest.raises(CheckpointError, match=f"names the architecture '{architecture}', but no file says which proj"):
+    with pytest.raises(
+        CheckpointError, match=f"names the architecture '{architecture}', but no file describes the proj"
+    ):
         load(plain)
 
 
 def test_scores_of_several_vectors(plain: Path) -> None:
     (plain / "config_sentence_transformers.json").write_text(json.dumps({"similarity_fn_name": "MaxSim"}))
-    with pytest.raises(CheckpointError, match=r"json names MaxSim, but no file says which projection"):
+    with pytest.raises(CheckpointError, match=r"json names MaxSim, but no file describes the projection"):
         load(plain)
 
 
@@ -129,7 +131,7 @@ def test_settings_of_stanfords_colbert_that_are_missing(copied: Callable[[str], 
     path = copied("stanford-bert")
     (path / "artifact.metadata").unlink()
     edit_json(path / "config.json", architectures=["BertModel"])
-    with pytest.raises(CheckpointError, match="get the checkpoint's settings again"):
+    with pytest.raises(CheckpointError, match="download the checkpoint's settings again"):
         load(path)
 
 

@@ -259,7 +259,7 @@ def test_code_of_another_repository_runs_and_is_in_the_fingerprint(hub: Path, cu
     with pytest.raises(CheckpointError, match="trust_remote_code=True"):
         load(custom)
     assert not proof.exists()
-    with pytest.warns(UserWarning, match="code of org/code as it is today"):
+    with pytest.warns(UserWarning, match="current code of org/code"):
         encoder = load(custom, trust_remote_code=True)
     assert in_vocabulary(encoder, custom)
     assert encoder.fingerprint()["code"]

@@ -312,14 +312,14 @@ def test_heads_beside_the_transformer_are_left_out(bert: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("name", ["query_length", "document_length"])
 def test_refuses_lengths_beyond_the_model(checkpoint: Path, name: str) -> None:
-    with pytest.raises(ConfigurationError, match=rf"{name}=65: .* at most 64 tokens"):
+    with pytest.raises(ConfigurationError, match=rf"{name}=65 exceeds the 64 tokens"):
         load(checkpoint, **{name: 65})
 
 
 def test_positions_that_begin_after_the_padding_bound_the_length(tmp_path: Path) -> None:
     path = tiny_roberta(tmp_path / "model")
     edit_json(path / "tokenizer_config.json", model_max_length=10**12)
-    with pytest.raises(ConfigurationError, match=r"document_length=65: .* at most 64 tokens"):
+    with pytest.raises(ConfigurationError, match=r"document_length=65 exceeds the 64 tokens"):
         load(path, document_length=65)
 
 
@@ -423,7 +423,7 @@ def test_python_tokenizers_work_in_threads(byt5: Path) -> None:
 def test_python_tokenizers_know_no_positions(byt5: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"ByT5Tokenizer .* use 'truncate'"):
         load(byt5, long_documents="split")
-    with pytest.raises(ConfigurationError, match=r"ByT5Tokenizer .* no tokenizer\.json"):
+    with pytest.raises(ConfigurationError, match=r"ByT5Tokenizer .* a tokenizer\.json"):
         load(byt5).document_tokens(["cat"])
 
 

@@ -402,7 +402,7 @@ def test_a_text_without_tokens_is_named(load: Load) -> None:
     model[2].skiplist_words, model[2].skiplist_tasks = ["[CLS]", "[D] ", "[Q] ", "[SEP]", "[MASK]", "cat"], list(SIDES)
     model[2].resolve_with_tokenizer(model.tokenizer)
     encoder = SentenceTransformersEncoder(model)
-    with pytest.raises(InvalidDocumentError, match=r"no token of text 1 \('cat'\): leave it out"):
+    with pytest.raises(InvalidDocumentError, match=r"no token of text 1 \('cat'\): leave the text out"):
         encoder.encode_documents(["the dog", "cat"])
     with pytest.raises(InvalidQueryError, match="no token of text 2"):
         encoder.encode_queries(["the dog", "cat dog", ""])
@@ -662,7 +662,7 @@ def test_pylate_is_never_in_two_threads(stand_in: Load) -> None:
 
 def test_pylate_texts_without_tokens_are_named(stand_in: Load) -> None:
     encoder = PylateEncoder(stand_in(skiplist_words=("[CLS]", "[SEP]", "[D] ", "cat")))
-    with pytest.raises(InvalidDocumentError, match=r"no token of text 1 \('cat cat'\): leave it out"):
+    with pytest.raises(InvalidDocumentError, match=r"no token of text 1 \('cat cat'\): leave the text out"):
         encoder.encode_documents(["the dog", "cat cat"])
 
 

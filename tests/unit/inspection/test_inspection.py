@@ -306,7 +306,7 @@ def test_code_beside_a_model_that_transformers_knows_is_not_needed(tmp_path: Pat
 
 
 def test_no_such_folder(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="is no folder"):
+    with pytest.raises(CheckpointError, match="is not a folder"):
         inspect(tmp_path / "nothing", local_files_only=True)
 
 
