@@ -67,7 +67,7 @@ def _dense(files: CheckpointFiles, spec: DenseSpec, tensors: Mapping[str, torch.
         dense.load_state_dict(tensors)
     except RuntimeError as error:
         raise CheckpointError(
-            f"the weights in {files.path(spec.folder)} do not match its config.json ({error}): download both files again"
+            f"the weights in {files.path(spec.folder)} do not match its config.json ({error}): download both again"
         ) from error
     return dense
 

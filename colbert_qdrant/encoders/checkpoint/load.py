@@ -105,8 +105,8 @@ def _check_rows(
         number = tokenizer.convert_tokens_to_ids(token) if token else 0
         if rows is not None and isinstance(number, int) and number >= rows:
             raise CheckpointError(
-                f"{files.path(spec.backbone)}: token {token!r} has the id {number}, but the weights have embeddings for "
-                f"only {rows} tokens, so tokenizer and weights belong to different models: download both again"
+                f"{files.path(spec.backbone)}: token {token!r} has the id {number}, but the weights have embeddings "
+                f"for only {rows} tokens, so tokenizer and weights belong to different models: download both again"
             )
 
 

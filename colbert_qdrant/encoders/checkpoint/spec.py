@@ -95,8 +95,8 @@ class Side:
             raise ConfigurationError(f"prefix must be a token or None, got {shown(self.prefix)}")
         if self.expansion and self.expansion.strategy == "fixed" and self.length != self.expansion.length:
             raise ConfigurationError(
-                f"length={self.length} differs from the {self.expansion.length} tokens of the fixed expansion: set both "
-                "to the same length"
+                f"length={self.length} differs from the {self.expansion.length} tokens of the fixed expansion: set "
+                "both to the same length"
             )
 
     def to_dict(self) -> dict[str, Any]:

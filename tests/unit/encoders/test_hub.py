@@ -229,7 +229,7 @@ def test_code_of_a_folder_is_trusted_without_a_warning(custom: Path, bert: Path)
 def test_code_without_a_commit_is_trusted_with_a_warning(hub: Path, custom: Path) -> None:
     put(hub, custom)
     for revision in (None, "main"):
-        with pytest.warns(UserWarning, match=f"code of '{NAME}' .* revision=") as caught:
+        with pytest.warns(UserWarning, match=f"code of '{NAME}': .* revision=") as caught:
             encoder = ColbertEncoder.from_pretrained(
                 NAME, revision=revision, device="cpu", local_files_only=True, trust_remote_code=True
             )
