@@ -1,7 +1,8 @@
 """The late-interaction layer for Qdrant.
 
-text → token embeddings → fixed dimensional encoding → a point with both; a query goes the same way and comes back as
-hits ranked by MaxSim. Importing this package loads neither torch nor transformers.
+It encodes a text as token embeddings, encodes those as a fixed dimensional encoding (FDE), and stores both in one
+point. A query is encoded in the same way, and MaxSim ranks the hits. Importing this package loads neither torch nor
+transformers.
 """
 
 import logging
@@ -73,7 +74,7 @@ from colbert_qdrant.errors import (
 from colbert_qdrant.evaluate import FdeReport, SearchQuality, fde_report, plot_recall
 from colbert_qdrant.fde import FixedDimensionalEncoder, LemurEncoder, MuveraEncoder
 from colbert_qdrant.inspection import Inspection, MuveraFitness, muvera_fitness
-from colbert_qdrant.inspection import inspect as inspect  # by its name only: a star import keeps Python's own
+from colbert_qdrant.inspection import inspect as inspect  # not in __all__: a star import keeps Python's `inspect`
 from colbert_qdrant.migrate import AsyncMigration, Migration, MigrationPlan, MigrationReport, Verdict
 from colbert_qdrant.scoring import rank
 from colbert_qdrant.scoring.maxsim import maxsim

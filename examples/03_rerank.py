@@ -12,7 +12,7 @@ documents_ids = [[1, 2], [1, 3, 2]]
 
 encoder = ColbertEncoder.from_pretrained(model)
 
-# token embeddings that are there already: PyLate's function, its shapes and its results
+# existing token embeddings: the function, shapes and results are PyLate's
 reranked_documents = rank.rerank(
     documents_ids=documents_ids,
     queries_embeddings=encoder.encode_queries(queries),

@@ -1,4 +1,4 @@
-"""Measures how good an encoding is, on documents and queries of one's own."""
+"""Measures the quality of an encoding on your own documents and queries."""
 
 from colbert_qdrant.evaluate.fde_report import fde_report
 from colbert_qdrant.evaluate.plot import plot_recall

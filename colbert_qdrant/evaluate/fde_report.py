@@ -1,4 +1,4 @@
-"""Measures how well an encoding stands for MaxSim, in a table and in a graph."""
+"""Measures how well an encoding approximates MaxSim, by exact search and through a graph."""
 
 from __future__ import annotations
 
@@ -53,31 +53,31 @@ def fde_report(
     maxsim_scores: NDArray[np.float32] | None = None,
     progress: bool | ProgressReporter = False,
 ) -> FdeReport:
-    """Measure how well an encoding stands for exact MaxSim.
+    """Measure how well an encoding approximates exact MaxSim.
 
-    Each number is measured by exact search over the encodings and through an HNSW graph, because an encoding that is
-    good in a table can fail in a graph. The graph is that of a collection: a temporary embedded store of the same
-    layout, searched with the same parameters. In memory are the encodings as float32, and MaxSim of every pair.
+    Every metric is measured by exact search over the encodings and through an HNSW graph. An encoding with a good exact
+    ranking can still fail in a graph. The graph is a temporary embedded store with the layout and the search
+    parameters of a collection. The encodings (float32) and the MaxSim score of every pair are held in memory.
 
     Args:
         fde: The encoding.
-        documents: Token embeddings of documents; or their texts, with an ``encoder``.
-        queries: Token embeddings of queries, or texts, likewise.
-        encoder: Makes the token embeddings of texts.
-        qrels: For each query the documents that were judged, by their numbers in ``documents``, with their relevance:
+        documents: Token embeddings of documents, or their texts with an ``encoder``.
+        queries: Token embeddings of queries, or their texts with an ``encoder``.
+        encoder: The model that encodes texts.
+        qrels: For each query, the relevance of its judged documents by their numbers in ``documents``. With qrels,
             nDCG is measured too, which needs ir-measures.
-        depths: Numbers of encodings that recall is measured at.
-        candidates: Encodings that MaxSim ranks in the second stage, at least 10.
+        depths: Numbers of candidates to measure recall at.
+        candidates: Number of encodings that MaxSim ranks in the second stage, at least 10.
         graph: Whether to build the graph, which needs the ``edge`` extra.
-        quantization: The copy that the graph compares instead of the encodings; they are searched without rescoring.
-        maxsim_scores: ``maxsim(queries, documents)`` if you have it already, as when several encodings are compared.
-        progress: ``True`` for a live bar, or lines in the log where there is no terminal; or a reporter of your own.
+        quantization: The quantization that the graph compares instead of the encodings, without rescoring.
+        maxsim_scores: The result of ``maxsim(queries, documents)``, to compute it only once for several encodings.
+        progress: ``True`` for a progress bar, or log lines if there is no terminal; or your own reporter.
 
     Raises:
-        ConfigurationError: There are no documents or no queries, texts without an encoder, or a parameter is out of
-            range or of a wrong shape.
-        InvalidTokensError: Encoding, documents and queries differ in the dimensions of a token vector.
-        MissingExtraError: The embedded engine or ir-measures is needed and not installed.
+        ConfigurationError: If there are no documents or no queries, texts have no encoder, or a parameter is out of
+            range or has the wrong shape.
+        InvalidTokensError: If encoding, documents and queries differ in the dimensions of a token vector.
+        MissingExtraError: If the embedded engine or ir-measures is needed but not installed.
 
     Example:
         >>> from colbert_qdrant import MuveraEncoder
@@ -99,13 +99,13 @@ def fde_report(
     if qrels is not None:
         require_measures()
     config = CollectionConfig(hnsw=HnswConfig(full_scan_threshold=10), fde_quantization=quantization)
-    # opened first: an engine that is missing is known before the work, not after it
+    # opened first, so that a missing engine raises before the work and not after it
     with encoding_graph(config, dim=fde.dim) if graph else nullcontext() as index:
         documents = _to_tokens(documents, None if encoder is None else encoder.encode_documents)
         queries = _to_tokens(queries, None if encoder is None else encoder.encode_queries)
         if not len(documents) or not len(queries):
             raise ConfigurationError(
-                f"nothing to measure with {len(documents)} documents and {len(queries)} queries: pass some of both"
+                f"there are {len(documents)} documents and {len(queries)} queries: pass at least one of each"
             )
         _check_qrels(qrels, queries=len(queries), documents=len(documents))
         truth = _maxsim(maxsim_scores, queries, documents)
@@ -152,14 +152,14 @@ def _to_tokens(
     if isinstance(texts, TokenEmbeddings):
         return texts
     if encode is None:
-        raise ConfigurationError("texts need an encoder=…, which makes their token embeddings; or pass TokenEmbeddings")
+        raise ConfigurationError("texts need an encoder: pass encoder=…, or pass TokenEmbeddings instead of texts")
     return encode(check_texts(texts, InvalidDocumentError))
 
 
 def _depths(depths: Sequence[int]) -> list[int]:
     depths = plain(depths)
     if not isinstance(depths, list | tuple | range) or not depths:
-        raise ConfigurationError(f"depths={shown(depths)}: recall needs a list of at least one depth")
+        raise ConfigurationError(f"depths={shown(depths)}: pass a list of at least one depth")
     found = [plain(depth) for depth in depths]
     for depth in found:
         require_int("each of the depths", depth, minimum=1)
@@ -167,10 +167,10 @@ def _depths(depths: Sequence[int]) -> list[int]:
 
 
 def _search_limits(depths: Sequence[int], candidates: int) -> list[int]:
-    """Return the numbers of encodings to look for, in one search each: a graph is searched the harder, the more."""
+    """Return the limits to search with, one search for each: a larger limit makes a graph search more thorough."""
     require_int("candidates", candidates, minimum=1)
     if candidates < CUTOFF:
-        raise ConfigurationError(f"candidates={candidates}: nDCG@{CUTOFF} needs at least {CUTOFF}")
+        raise ConfigurationError(f"candidates={candidates}: pass at least {CUTOFF}, which nDCG@{CUTOFF} needs")
     return sorted({CUTOFF, _NEAREST, candidates, *depths})
 
 
@@ -181,13 +181,16 @@ def _check_qrels(qrels: Sequence[Mapping[int, int]] | None, *, queries: int, doc
     for number, each in enumerate(qrels):
         require_instance(f"qrels[{number}]", each, Mapping, "a dict of relevance by document")
     if len(qrels) != queries:
-        raise ConfigurationError(f"{len(qrels)} qrels for {queries} queries: pass a mapping for each, empty if need be")
+        raise ConfigurationError(
+            f"there are {len(qrels)} qrels for {queries} queries: pass one dict per query, empty if it has no judgments"
+        )
     judged = {document for each in qrels for document in each}
     if not judged:
-        raise ConfigurationError("no query has a judged document: leave qrels out to measure without nDCG")
+        raise ConfigurationError("qrels have no judged document: omit qrels to measure without nDCG")
     if outside := judged.difference(range(documents)):
         raise ConfigurationError(
-            f"qrels name documents {sorted(outside, key=str)[:5]}, but there are {documents}: use their numbers, from 0"
+            f"qrels name the documents {sorted(outside, key=str)[:5]}, but there are {documents} documents: use their "
+            "positions, which start at 0"
         )
 
 
@@ -200,7 +203,7 @@ def _maxsim(
     if scores.shape != (len(queries), len(documents)):
         raise ConfigurationError(
             f"maxsim_scores have shape {scores.shape}, but {len(queries)} queries and {len(documents)} documents need "
-            f"{(len(queries), len(documents))}: pass maxsim(queries, documents), or leave it out"
+            f"{(len(queries), len(documents))}: pass maxsim(queries, documents), or omit it"
         )
     return scores
 
@@ -211,7 +214,7 @@ def _time_encoding(
     dim: int,
     progress: bool | ProgressReporter = False,  # noqa: FBT001, FBT002
 ) -> tuple[NDArray[np.float32], float]:
-    """Return encodings, and milliseconds of each; what an encoder prepares at its first call does not count."""
+    """Return encodings and the milliseconds per encoding, without the one-time work of an encoder's first call."""
     encode(tokens[:1])
     encoded = np.empty((len(tokens), dim), np.float32)
     started = time.perf_counter()
@@ -225,7 +228,7 @@ def _time_encoding(
 def _scan(
     queries: NDArray[np.float32], documents: NDArray[np.float32], truth: NDArray[np.float32], *, depth: int
 ) -> tuple[Ranking, float]:
-    """Find the nearest encodings by exact search, and the rank correlation with MaxSim, mean over queries."""
+    """Return the nearest encodings by exact search, and the rank correlation with MaxSim, averaged over queries."""
     nearest, correlations = [], []
     for start in range(0, len(queries), _BLOCK_QUERIES):
         some = slice(start, start + _BLOCK_QUERIES)

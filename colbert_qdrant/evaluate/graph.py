@@ -1,4 +1,4 @@
-"""Searches encodings through an HNSW graph, as in a collection."""
+"""Searches encodings through an HNSW graph, as a collection does."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class GraphResult:
     """The result of searches through the graph.
 
     Attributes:
-        ranking: Numbers of encodings, best first, shape ``(queries, limit)``; -1 where fewer were found.
-        milliseconds: Time of a query, one after another.
+        ranking: Numbers of encodings, best first, shape ``(queries, limit)``, padded with -1.
+        milliseconds: Mean time per query, one query at a time.
     """
 
     ranking: Ranking
@@ -44,14 +44,14 @@ class GraphResult:
 
 
 class EncodingGraph:
-    """Encodings in a temporary embedded store, laid out as a collection lays them out; made by `encoding_graph`."""
+    """Encodings in a temporary embedded store with a collection's layout; made by `encoding_graph`."""
 
     def __init__(self, client: EdgeClient, config: CollectionConfig) -> None:
         self._client = client
         self._config = config
 
     def build(self, encoded: NDArray[np.float32]) -> None:
-        """Store encodings ``(n, dim)`` under their numbers, and link them."""
+        """Store encodings ``(n, dim)`` under their numbers, and build the graph."""
         for start in range(0, len(encoded), _BATCH):
             points = [
                 models.PointStruct(id=number, vector={self._config.fde_vector: vector.tolist()})
@@ -77,13 +77,13 @@ class EncodingGraph:
 
 @contextmanager
 def encoding_graph(config: CollectionConfig, *, dim: int) -> Iterator[EncodingGraph]:
-    """Make an empty graph of encodings, laid out as ``config`` says but without tokens; it is gone in the end.
+    """Make a temporary, empty graph of encodings with the layout of ``config``, but without tokens.
 
     Raises:
-        MissingExtraError: The embedded engine is not installed.
+        MissingExtraError: If the embedded engine is not installed.
     """
     vectors = creation_arguments(config, fde_dim=dim, token_dim=1, capabilities=EDGE)["vectors_config"]
-    # few encodings get a graph, too: what is measured here stands for a collection that has one
+    # even a few encodings get a graph, because they stand for a collection that has one
     optimizers = models.OptimizersConfigDiff(default_segment_number=config.segments, indexing_threshold=1)
     with TemporaryDirectory() as folder, EdgeClient(folder) as client:
         encodings = {config.fde_vector: vectors[config.fde_vector]}

@@ -1,6 +1,6 @@
-"""Makes rankings, and measures what they are worth.
+"""Computes rankings and their quality.
 
-A ranking is an array of document numbers, best first, of shape ``(queries, depth)``; -1 where it ends.
+A ranking is an array of document numbers, best first, of shape ``(queries, depth)``, padded with -1.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Ranking = np.ndarray[Any, np.dtype[np.int64]]
 
 CUTOFF: Final = 10
-"""Documents that a searcher looks at: nDCG is of so many, and recall asks for as many of MaxSim's best."""
+"""The k of nDCG@k, and the number of top MaxSim documents that recall is measured against."""
 
 
 def rank_by_score(scores: NDArray[np.float32], depth: int) -> Ranking:
@@ -36,22 +36,22 @@ def rerank(candidates: Ranking, scores: NDArray[np.float32]) -> Ranking:
 
 
 def recall(wanted: Ranking, found: Ranking) -> float:
-    """Return the share of the wanted documents that are found, mean over queries."""
+    """Return the share of the wanted documents that were found, averaged over queries."""
     return float(np.mean([np.isin(some, others).mean() for some, others in zip(wanted, found, strict=True)]))
 
 
 def rank_correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return Spearman's rank correlation of the scores ``(queries, documents)`` of each query."""
+    """Return Spearman's rank correlation of two score matrices ``(queries, documents)``, for each query."""
     return np.array([spearman(some, others) for some, others in zip(first, second, strict=True)])
 
 
 def ndcg(ranking: Ranking, qrels: Sequence[Mapping[int, int]]) -> float:
-    """Compute nDCG@10 of document numbers, best first: the mean over the queries that have judgments.
+    """Compute nDCG@10 of a ranking, averaged over the queries with judgments.
 
-    A query's judgments are document number → relevance, in grades.
+    A query's judgments map document numbers to graded relevance.
 
     Raises:
-        MissingExtraError: ir-measures is not installed.
+        MissingExtraError: If ir-measures is not installed.
     """
     measures = require_measures()
     judgments = [
@@ -70,11 +70,15 @@ def ndcg(ranking: Ranking, qrels: Sequence[Mapping[int, int]]) -> float:
 
 
 def require_measures() -> Any:
-    """Return the module ``ir_measures``; raise `MissingExtraError` if it is not installed."""
+    """Return the module ``ir_measures``.
+
+    Raises:
+        MissingExtraError: If it is not installed.
+    """
     try:
         import ir_measures  # noqa: PLC0415
     except ImportError as error:
         raise MissingExtraError(
-            "nDCG is computed by ir-measures: pip install 'colbert-qdrant[bench]', or leave qrels out"
+            "qrels need ir-measures, which computes nDCG: pip install 'colbert-qdrant[bench]', or omit qrels"
         ) from error
     return ir_measures

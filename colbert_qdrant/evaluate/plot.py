@@ -1,4 +1,4 @@
-"""Draws recall against candidates."""
+"""Plots recall against the number of candidates."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ from colbert_qdrant.shown import shown
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 else:
-    Figure = Any  # hints resolve where matplotlib, an optional extra, is not installed, and nobody waits for it
+    Figure = Any  # hints resolve without matplotlib, an optional extra that is slow to import
 
 
 def plot_recall(reports: Mapping[str, FdeReport], path: str | Path | None = None) -> Figure:
-    """Draw recall against candidates, one colour for each report: exact search solid, the graph dashed.
+    """Plot recall against the number of candidates.
+
+    Each report has its own color. Lines are solid for exact search, and dashed for the graph.
 
     Args:
-        reports: Label → report.
-        path: The file to save it to, as PNG, SVG or PDF by the name's ending; by default none.
+        reports: Reports by label.
+        path: The file to save the plot to; its extension chooses PNG, SVG or PDF. By default, no file is written.
 
     Raises:
-        ConfigurationError: There is no report.
-        MissingExtraError: matplotlib is not installed.
+        ConfigurationError: If there is no report.
+        MissingExtraError: If matplotlib is not installed.
 
     Example:
         >>> def compare(encoders, documents, queries):
@@ -40,11 +42,11 @@ def plot_recall(reports: Mapping[str, FdeReport], path: str | Path | None = None
         require_instance(f"reports[{shown(label)}]", report, FdeReport, "an FdeReport")
     require_instance("path", path, (str, PathLike, NoneType), "the path of a file")
     if not reports:
-        raise ConfigurationError("there is no report to draw: pass a label and an FdeReport for each")
+        raise ConfigurationError("reports is empty: pass a dict with an FdeReport for each label")
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415
     except ImportError as error:
-        raise MissingExtraError("plots are drawn by matplotlib: pip install 'colbert-qdrant[plot]'") from error
+        raise MissingExtraError("plot_recall needs matplotlib: pip install 'colbert-qdrant[plot]'") from error
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()
     for number, (label, report) in enumerate(reports.items()):

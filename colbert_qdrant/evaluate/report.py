@@ -1,4 +1,4 @@
-"""Defines the report on an encoding, and writes it as a table."""
+"""Defines the report on an encoding, and formats it as a table."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ _BITS: Final[Mapping[FdeQuantization | None, int]] = {None: 16, "int8": 8, "turb
 
 @dataclass(frozen=True, kw_only=True)
 class SearchQuality:
-    """The quality of one way of searching the encodings.
+    """The quality of one way to search the encodings.
 
     Attributes:
-        recall: Depth → share of the exact MaxSim top 10 among the first so many encodings, mean over queries.
+        recall: By depth, the share of the exact MaxSim top 10 among that number of nearest encodings, averaged over
+            queries.
         ndcg: nDCG@10 of the encodings alone; ``None`` without judgments.
-        two_stage_ndcg: nDCG@10 with the first encodings ranked by MaxSim; ``None`` without judgments.
+        two_stage_ndcg: nDCG@10 if MaxSim ranks the nearest encodings; ``None`` without judgments.
     """
 
     recall: Mapping[int, float]
@@ -30,23 +31,23 @@ class SearchQuality:
 
 @dataclass(frozen=True, kw_only=True)
 class FdeReport:
-    """A report on how well an encoding stands for MaxSim, and what it costs; ``str()`` of it is a table.
+    """The quality and cost of an encoding, compared with exact MaxSim; ``str()`` formats it as a table.
 
     Attributes:
         encoder: Name of the encoder's class.
         documents: The number of documents.
         queries: The number of queries.
         dim: Dimensions of an encoding.
-        quantization: The copy that the graph compares instead of the encodings.
-        candidates: Encodings that MaxSim ranks in the second stage.
-        rank_correlation: Spearman's, over all documents, between the encodings' inner product and MaxSim, mean over
-            queries.
+        quantization: The quantization that the graph compares instead of the encodings.
+        candidates: Number of encodings that MaxSim ranks in the second stage.
+        rank_correlation: Spearman's rank correlation, over all documents, between the encodings' inner product and
+            MaxSim, averaged over queries.
         maxsim_ndcg: nDCG@10 of exact MaxSim; ``None`` without judgments.
-        exact: The quality of exact search over the encodings: how good the encoding is.
-        graph: The quality of search through the HNSW graph; ``None`` if it was left out.
-        nearest_found: Share of the true nearest 100 encodings that the graph finds: how well they can be searched.
-        document_ms: Milliseconds to encode a document, in a batch.
-        query_ms: Milliseconds to encode a query, in a batch.
+        exact: The quality of exact search over the encodings, which is the quality of the encoding.
+        graph: The quality of search through the HNSW graph; ``None`` without a graph.
+        nearest_found: Share of the true nearest 100 encodings that the graph finds, which is the quality of the graph.
+        document_ms: Milliseconds to encode a document in a batch.
+        query_ms: Milliseconds to encode a query in a batch.
         graph_ms: Milliseconds of a search for ``candidates`` through the graph, without encoding the query.
     """
 
@@ -67,18 +68,18 @@ class FdeReport:
 
     @property
     def bytes_per_document(self) -> int:
-        """Bytes of what the graph compares: float16 encodings, or their quantization."""
+        """Bytes per document that the graph compares: the float16 encoding, or its quantization."""
         return -(-self.dim * _BITS[self.quantization] // 8)
 
     def __str__(self) -> str:
         return align(self._header() + self._recall_lines() + self._ndcg_lines())
 
     def _header(self) -> list[tuple[str, str]]:
-        size = f"{self.dim:,} dimensions, {self.bytes_per_document:,} bytes a document"
+        size = f"{self.dim:,} dimensions, {self.bytes_per_document:,} bytes per document"
         return [
             (self.encoder, size + (f" ({self.quantization})" if self.quantization else "")),
             ("measured on", f"{self.documents:,} documents, {self.queries:,} queries"),
-            ("encoding", f"{self.document_ms:.2f} ms a document, {self.query_ms:.2f} ms a query"),
+            ("encoding", f"{self.document_ms:.2f} ms per document, {self.query_ms:.2f} ms per query"),
             ("rank correlation", f"{self.rank_correlation:.3f}"),
         ]
 
@@ -91,7 +92,7 @@ class FdeReport:
         if self.graph is not None:
             lines += [
                 ("nearest 100 found", self._columns("", f"{self.nearest_found:.3f}")),
-                ("ms a search", self._columns("", f"{self.graph_ms:.2f}")),
+                ("ms per search", self._columns("", f"{self.graph_ms:.2f}")),
             ]
         return lines
 
@@ -117,6 +118,6 @@ def _recall_text(quality: SearchQuality, *, depth: int) -> str:
 
 
 def _ndcg_text(ndcg: float | None, *, maxsim: float) -> str:
-    """Write nDCG, and what part of MaxSim's it is."""
+    """Format nDCG and its ratio to MaxSim's nDCG."""
     ratio = f" ({ndcg / maxsim:.3f} ×)" if ndcg is not None and maxsim else ""
     return f"{ndcg:.4f}{ratio}"

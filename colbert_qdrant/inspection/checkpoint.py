@@ -1,4 +1,4 @@
-"""Describes a checkpoint, as its files tell and as it is once loaded."""
+"""Describes a checkpoint from its files and from the loaded model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from colbert_qdrant.inspection.fitness import MuveraFitness, align, muvera_fitne
 if TYPE_CHECKING:
     from colbert_qdrant.encoders.checkpoint.files import CheckpointFiles
 
-_SOURCES: Final = (  # of docstrings to measure with
+_SOURCES: Final = (  # their docstrings are the default documents
     *("builtins", "builtins:str", "builtins:dict", "math", "statistics", "random", "functools", "re", "heapq", "csv"),
     *("pathlib:Path", "datetime:datetime", "decimal:Decimal", "os", "shutil", "tempfile", "threading:Condition"),
     *("logging:Logger", "zipfile:ZipFile", "json", "subprocess", "socket", "argparse:ArgumentParser", "textwrap"),
@@ -33,21 +33,21 @@ _PER_SOURCE, _MIN_WORDS, _QUERY_WORDS = 7, 10, 16
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """A description of a checkpoint, and of how MUVERA ranks with it.
+    """A description of a checkpoint, with measurements of how MUVERA ranks with it.
 
     Attributes:
-        name: Its name on the hub, or that of its folder.
-        spec: Its specification: layout, projections (`CheckpointSpec.dense`), whether vectors get unit length, and
-            for queries and documents the length, prefix, prompt, expansion, skiplist and pooling.
-        model_type: The transformer's type, as in ``config.json``.
+        name: The checkpoint's name on the hub, or the name of its folder.
+        spec: The specification: layout, projections (`CheckpointSpec.dense`), and whether vectors are normalized. For
+            queries and documents, it has length, prefix, prompt, expansion, skiplist and pooling.
+        model_type: The transformer's model type in ``config.json``.
         architecture: The transformer's class.
-        parameters: How many numbers the transformer and the projections have.
-        dtype: The type that these numbers are stored in; ``None`` for a model that is loaded already.
+        parameters: Number of parameters of the transformer and the projections.
+        dtype: The type that the parameters are stored in; ``None`` for an encoder that was already loaded.
         vocab_size: Rows of the embedding table.
         dim: Dimensions of a token vector.
-        remote_code: Whether it needs Python code of its own, which runs only with ``trust_remote_code=True``. If that
-            was not given, ``fitness`` is ``None``, and so are other values that no file tells.
-        fitness: Measures of how MUVERA ranks.
+        remote_code: Whether the model needs its own Python code, which runs only with ``trust_remote_code=True``.
+            Without that argument, ``fitness`` is ``None``, and so are other values that no file contains.
+        fitness: Measurements of how MUVERA ranks.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Inspection:
     fitness: MuveraFitness | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as JSON values."""
+        """Return all attributes as JSON values."""
         return dict(json.loads(json.dumps(asdict(self))))
 
     def __str__(self) -> str:
@@ -80,7 +80,7 @@ class Inspection:
         ]
         if self.fitness:
             return f"{align(lines)}\n{self.fitness}"
-        advice = "not measured: pass trust_remote_code=True and, as revision=…, the commit whose code you have read"
+        advice = "not measured: pass trust_remote_code=True, and the commit whose code you have read as revision=…"
         return align([*lines, ("MUVERA", advice)])
 
 
@@ -99,17 +99,19 @@ def inspect(
 
     Args:
         name_or_path: A folder, a name on the Hugging Face hub, or a loaded encoder.
-        documents: Texts like those to be searched, at least 10; by default docstrings of the standard library.
-        queries: Queries to those documents; by default the first sentence of every third document.
+        documents: At least 10 texts that are representative of your documents; by default, docstrings of the standard
+            library.
+        queries: Queries for those documents; by default, the first sentence of every third document.
         revision: Branch, tag or commit on the hub.
-        token: Access token for the hub; by default the one that ``hf auth login`` stored.
-        local_files_only: Never ask the hub.
-        trust_remote_code: Run Python code that comes with the model. Read it, and pin its commit as ``revision``.
-        device: A torch device, for a model that is not loaded yet.
+        token: Access token for the hub; by default, the one that ``hf auth login`` stored.
+        local_files_only: Use only local files, and never contact the hub.
+        trust_remote_code: Run Python code that comes with the model. Read the code first, and pin its commit with
+            ``revision``.
+        device: The torch device for a model that is not loaded yet.
 
     Raises:
-        CheckpointError: There is no such checkpoint, or a file of it is missing, broken or does not fit.
-        ConfigurationError: There are queries without documents, or too few texts, or too long ones for the model.
+        CheckpointError: If the checkpoint does not exist, or a file of it is missing, broken or does not fit.
+        ConfigurationError: If there are queries without documents, too few texts, or texts that are too long.
     """
     require_instance("device", device, str, "the name of a device, as 'cuda'")
     if queries is not None and documents is None:
@@ -160,14 +162,14 @@ def _dim(spec: CheckpointSpec, config: dict[str, Any]) -> int | None:
 
 
 def _from_files(files: CheckpointFiles) -> Inspection:
-    """Describe a checkpoint as far as its files tell, the model itself not loaded."""
+    """Describe a checkpoint from its files, without loading the model."""
     spec = read_spec(files)
     config = files.settings(f"{spec.backbone}/config.json" if spec.backbone else "config.json")
     name = files.folder.absolute().name if files.name == str(files.folder) else files.name
     inspection = _from_settings(name, spec, config)
     try:
         parts = [files.tensors(folder) for folder in (spec.backbone, *(dense.folder for dense in spec.dense))]
-    except CheckpointError:  # which loading the model raises too
+    except CheckpointError:  # loading the model will raise it, too
         return inspection
     named = [pair for part in parts for pair in part.items() if pair[1].is_floating_point()]
     weights = [tensor for key, tensor in named if "pooler" not in key.split(".")]
@@ -179,7 +181,7 @@ def _with_model(
     inspection: Inspection, encoder: ColbertEncoder, documents: Sequence[str] | None, queries: Sequence[str] | None
 ) -> Inspection:
     checkpoint, spec = encoder.checkpoint, encoder.spec
-    if layout_of(spec).projection:  # which the weights alone describe
+    if layout_of(spec).projection:  # only its weights have its dimensions
         out, into = checkpoint.head[-1].get_parameter("linear.weight").shape
         spec = replace(spec, dense=(DenseSpec(folder="", in_features=into, out_features=out, bias=False),))
     weights = [*checkpoint.backbone.named_parameters(), *checkpoint.head.named_parameters()]
@@ -207,7 +209,7 @@ def _sample_documents() -> list[str]:
 
 
 def _sample_queries(documents: Sequence[str]) -> list[str]:
-    """Return the first sentence of every third document that has one, cut after some words."""
+    """Return the first words of the first sentence of every third document that has one."""
     sentences = (re.split(r"(?<=[.!?])\s", text.strip(), maxsplit=1)[0].split() for text in documents[::3])
     return [" ".join(words[:_QUERY_WORDS]) for words in sentences if words]
 
@@ -223,7 +225,7 @@ def _dense_text(dense: DenseSpec) -> str:
 
 
 def _side_lines(side: str, settings: dict[str, Any]) -> list[tuple[str, str]]:
-    """Write what differs from the defaults; of lists of tokens only their number."""
+    """Format the settings of queries or documents, with only the lengths of token lists."""
     lines = []
     for key, value in settings.items():
         text = f"{len(value)} tokens" if isinstance(value, tuple) else repr(value) if value else "none"

@@ -16,25 +16,31 @@ from colbert_qdrant.scoring.maxsim import maxsim
 from colbert_qdrant.tokens import TokenEmbeddings, require_tokens
 
 LOW_CORRELATION: Final = 0.5
-"""Rank correlation of encoding and MaxSim below which MUVERA ranks badly. Measured on 130 documents, four seeds each:
-token spaces of 2 to 128 dimensions without a common direction give 0.58 to 0.88, and all-MiniLM-L6-v2, where MUVERA
-alone costs 9 % of nDCG, 0.67 to 0.80 on docstrings; 128 dimensions with a common direction give 0.54 to 0.70 at a mean
-cosine of 0.2, 0.43 to 0.61 at 0.5, and 0.26 to 0.42 at 0.8."""
+"""The rank correlation with MaxSim below which MUVERA ranks badly.
+
+It was measured on 130 documents with four seeds each.
+
+- Token spaces of 2 to 128 dimensions without a common direction give 0.58 to 0.88.
+- all-MiniLM-L6-v2, where MUVERA alone costs 9 % of nDCG, gives 0.67 to 0.80 on docstrings.
+- 128 dimensions with a common direction give 0.54 to 0.70 at a mean cosine of 0.2, 0.43 to 0.61 at 0.5, and 0.26 to
+  0.42 at 0.8.
+"""
 CENTRING_GAIN: Final = 0.1
-"""Rank correlation that centring must win before it is advised. On the spaces above it wins 0.14 to 0.38 at a mean
-cosine of 0.8, some 0.1 at 0.5, and moves nothing beyond ±0.03 without a common direction; MiniLM loses 0.03 to 0.1."""
+"""The gain in rank correlation from which centering is recommended. On the spaces above, it gains 0.14 to 0.38 at a
+mean cosine of 0.8, and about 0.1 at 0.5. Without a common direction, it changes at most 0.03. MiniLM loses 0.03 to 0.1.
+"""
 HIGH_ANISOTROPY: Final = 0.5
-"""Mean cosine of unrelated tokens from which on it is named as the cause; tiny random models of 0.87 reach 0.66."""
+"""The mean cosine of unrelated tokens from which it is named as the cause; tiny random models of 0.87 reach 0.66."""
 
 _PAIRS, _MIN_DOCUMENTS = 20_000, 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class MuveraFitness:
-    """Measures of how well MUVERA, with its default settings, ranks for some token vectors.
+    """Measurements of how well MUVERA, with default settings, ranks for some token vectors.
 
-    Ranges are smallest, mean and largest value. "Centred" is with ``MuveraConfig(center=True)``, still compared with
-    the MaxSim of the tokens as they are.
+    Ranges are tuples of minimum, mean and maximum. "Centered" means with ``MuveraConfig(center=True)``, compared with
+    the MaxSim of the original tokens.
 
     Attributes:
         documents: The number of documents.
@@ -42,18 +48,20 @@ class MuveraFitness:
         document_tokens: The number of token vectors of all documents.
         query_tokens: The number of token vectors of all queries.
         dim: Dimensions of a token vector.
-        anisotropy: Mean cosine of random tokens of different documents: 0 if they are spread, 1 if all point one way.
-        effective_dim: The number of dimensions that the document tokens make use of (participation ratio).
+        anisotropy: Mean cosine of random tokens of different documents: 0 if they are spread out, 1 if all have the
+            same direction.
+        effective_dim: The number of dimensions that the document tokens use (participation ratio).
         norm: Range of the lengths of token vectors.
-        score: Range of MaxSim per query token, over queries and documents.
-        score_spread: Standard deviation of this score over the documents, mean over queries: what there is to rank by.
-        rank_correlation: Spearman's, over the documents, between the encodings' inner product and MaxSim, mean over
-            queries: 1 for the same order, 0 for no relation.
-        recall: Share of each query's best tenth of the documents by MaxSim that the encodings rank in their first
-            quarter; 0.25 by chance.
-        centred_rank_correlation: The rank correlation of centred encodings.
-        centred_recall: The recall of centred encodings.
-        warnings: Texts on what is wrong and what to do about it; empty if MUVERA suits.
+        score: Range of MaxSim per query token, over all pairs of query and document.
+        score_spread: Standard deviation of MaxSim per query token over the documents, averaged over queries. A small
+            spread is hard to rank by.
+        rank_correlation: Spearman's rank correlation, over the documents, between the encodings' inner product and
+            MaxSim, averaged over queries: 1 for the same order, 0 for no relation.
+        recall: The share of the top 10 % of documents by MaxSim that are among the top 25 % by the encodings, averaged
+            over queries; 0.25 by chance.
+        centred_rank_correlation: The rank correlation of centered encodings.
+        centred_recall: The recall of centered encodings.
+        warnings: Problems with their remedies; empty if MUVERA suits the model.
     """
 
     documents: int
@@ -73,7 +81,7 @@ class MuveraFitness:
     warnings: tuple[str, ...]
 
     def __str__(self) -> str:
-        recall = f"{self.recall:.0%} of MaxSim's best tenth in its first quarter; {self.centred_recall:.0%} centred"
+        recall = f"{self.recall:.0%} of MaxSim's top 10% in MUVERA's top 25%; {self.centred_recall:.0%} centered"
         lines = [
             ("measured on", f"{self.documents:,} documents, {self.document_tokens:,} token vectors"),
             ("and", f"{self.queries:,} queries, {self.query_tokens:,} token vectors"),
@@ -81,7 +89,7 @@ class MuveraFitness:
             ("anisotropy", f"{self.anisotropy:.3f} (mean cosine of unrelated tokens)"),
             ("effective dim", f"{self.effective_dim:.1f} of {self.dim}"),
             ("score per token", f"{_range_text(self.score)}, spread {self.score_spread:.3f}"),
-            ("rank correlation", f"{self.rank_correlation:.2f}; {self.centred_rank_correlation:.2f} centred"),
+            ("rank correlation", f"{self.rank_correlation:.2f}; {self.centred_rank_correlation:.2f} centered"),
             ("recall", recall),
             *(("warning", text) for text in self.warnings or ["none"]),
         ]
@@ -94,11 +102,11 @@ def muvera_fitness(queries: TokenEmbeddings, documents: TokenEmbeddings, *, seed
     Args:
         queries: Token vectors of queries.
         documents: Token vectors of the documents, at least 10, with the same ``dim``.
-        seed: Chooses the pairs of tokens for the anisotropy.
+        seed: Seed of the random pairs of tokens for the anisotropy.
 
     Raises:
-        ConfigurationError: There is no query, or there are too few documents to be ranked.
-        InvalidTokensError: Queries and documents differ in ``dim``.
+        ConfigurationError: If there is no query, or there are fewer than 10 documents.
+        InvalidTokensError: If queries and documents differ in ``dim``.
     """
     require_tokens("queries", queries)
     require_tokens("documents", documents)
@@ -106,8 +114,8 @@ def muvera_fitness(queries: TokenEmbeddings, documents: TokenEmbeddings, *, seed
     require_int("seed", seed, minimum=0, maximum=2**32 - 1)
     if not len(queries) or len(documents) < _MIN_DOCUMENTS:
         raise ConfigurationError(
-            f"{len(queries)} queries and {len(documents)} documents are too few to see how MUVERA ranks: pass at least "
-            f"one query and {_MIN_DOCUMENTS} documents"
+            f"{len(queries)} queries and {len(documents)} documents are too few to measure how MUVERA ranks: pass at "
+            f"least one query and {_MIN_DOCUMENTS} documents"
         )
     exact = maxsim(queries, documents)
     per_token = exact / queries.lengths[:, None]
@@ -134,7 +142,7 @@ def muvera_fitness(queries: TokenEmbeddings, documents: TokenEmbeddings, *, seed
 
 
 def anisotropy(documents: TokenEmbeddings, *, seed: int = 0) -> float:
-    """Return the mean cosine of tokens of different documents, of some 20,000 random pairs; a zero vector counts 0."""
+    """Return the mean cosine over up to 20,000 random pairs of tokens of different documents; zero vectors count 0."""
     owners = np.repeat(np.arange(len(documents)), documents.lengths)
     first, second = np.random.default_rng(seed).integers(len(owners), size=(2, _PAIRS))
     apart = owners[first] != owners[second]
@@ -145,7 +153,7 @@ def anisotropy(documents: TokenEmbeddings, *, seed: int = 0) -> float:
 
 
 def effective_dim(values: NDArray[Any]) -> float:
-    """Return the participation ratio (Σλ)² / Σλ² of the covariance's eigenvalues λ; 0 if all rows are the same."""
+    """Return the participation ratio (Σλ)² / Σλ² of the covariance's eigenvalues λ; 0 if all rows are equal."""
     centred = values - values.mean(axis=0, dtype=np.float64)
     covariance = centred.T @ centred  # the ratio does not depend on its scale
     total = float((covariance**2).sum())
@@ -153,7 +161,7 @@ def effective_dim(values: NDArray[Any]) -> float:
 
 
 def spearman(first: NDArray[Any], second: NDArray[Any]) -> float:
-    """Return Spearman's rank correlation of two series ``(n,)``, ties at their average rank; 0 if one does not vary."""
+    """Return Spearman's rank correlation of two arrays ``(n,)``, with average ranks for ties; 0 if one is constant."""
     ranks = []
     for values in (first, second):
         _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
@@ -182,19 +190,19 @@ def _warnings(correlation: float, centred: float, crowding: float, spread: float
     helps = centred - correlation >= CENTRING_GAIN
     if correlation >= LOW_CORRELATION and not helps:
         return ()
-    what = f"MUVERA ranks {'badly' if correlation < LOW_CORRELATION else 'worse than it could'} for this model"
+    what = f"MUVERA ranks {'badly' if correlation < LOW_CORRELATION else 'worse than necessary'} for this model"
     numbers = f"rank correlation with MaxSim {correlation:.2f}"
     if crowding >= HIGH_ANISOTROPY:
         numbers += f", mean cosine of unrelated tokens {crowding:.2f}, spread of scores per query token {spread:.3f}"
         what += ", as for models distilled on min-max-normalised scores"
     advice = "use more candidates, or fit a learned encoding such as LEMUR"
     if not helps:
-        advice += f"; centring the tokens does not help here ({centred:.2f})"
+        advice += f"; centering the tokens does not help here ({centred:.2f})"
     else:
         more = f"; also {advice}" if centred < LOW_CORRELATION else ""
         advice = (
-            "take the mean from the tokens, with CollectionConfig(fde=MuveraConfig(center=True)), which "
-            f"raises the correlation to {centred:.2f}{more}"
+            "center the tokens with CollectionConfig(fde=MuveraConfig(center=True)), which raises the correlation to "
+            f"{centred:.2f}{more}"
         )
     return (f"{what} ({numbers}): {advice}",)
 
@@ -204,5 +212,5 @@ def _range_text(values: tuple[float, float, float]) -> str:
 
 
 def align(lines: list[tuple[str, str]]) -> str:
-    """Write lines of a label and a value each, with the values in one column."""
+    """Format pairs of label and value as lines, with the values aligned in one column."""
     return "\n".join(f"{label:<26}{value}" for label, value in lines)

@@ -1,1 +1,1 @@
-"""Scores by exact MaxSim, and reranks by it without a database."""
+"""Computes exact MaxSim, and reranks with it without a database."""

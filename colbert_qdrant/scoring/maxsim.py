@@ -1,4 +1,4 @@
-"""Computes exact MaxSim, the reference that everything else is checked against."""
+"""Computes exact MaxSim, the reference for all other scores."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from colbert_qdrant.shown import holds, shown
 from colbert_qdrant.tokens import TokenEmbeddings, require_tokens
 
 _BLOCK_TOKENS: Final = 16_384
-"""Document tokens scored in one matmul: bounds the similarity matrix, and keeps it near the cache."""
+"""Document tokens scored in one matmul: bounds the similarity matrix, so that it is likely to fit the cache."""
 
 _QUERY_TOKENS: Final = 256
-"""Query tokens scored in one matmul, unless one query alone has more: then fewer document tokens are taken."""
+"""Query tokens scored in one matmul. If a single query has more, fewer document tokens are scored at a time."""
 
 
 def maxsim(queries: TokenEmbeddings, documents: TokenEmbeddings, *, device: str | None = None) -> NDArray[np.float32]:
     """Score every query against every document.
 
     MaxSim(q, d) is the sum over the tokens of q of the largest inner product with a token of d (ColBERT,
-    arXiv 2004.12832, equation 3). It is not divided by the number of query tokens, as in Qdrant. Nothing is padded,
-    so a best match that is negative counts as it is. Memory beyond the result is bounded, however many queries and
-    documents there are: about 16 MB on top of a block of documents.
+    arXiv 2004.12832, equation 3). As in Qdrant, it is not divided by the number of query tokens. No padding is
+    involved, so a negative best match counts with its value. Memory beyond the result is bounded for any number of
+    queries and documents: about 16 MB plus a block of documents.
 
     Args:
         queries: Token embeddings of the queries.
         documents: Token embeddings of the documents, with the same ``dim``.
-        device: The device to compute on: ``None`` or ``"cpu"`` is numpy in this process, anything else a torch device
-            such as ``"cuda"`` or ``"mps"``, which the tokens are sent to block by block. Both are float32 and agree up
-            to rounding.
+        device: The device to compute on. ``None`` and ``"cpu"`` use NumPy; any other value is a torch device such as
+            ``"cuda"`` or ``"mps"``, to which tokens are copied block by block. Both compute in float32 and agree up to
+            rounding.
 
     Returns:
-        float32, shape ``(len(queries), len(documents))``.
+        Scores as float32, shape ``(len(queries), len(documents))``.
 
     Raises:
-        InvalidTokensError: Queries and documents differ in ``dim``.
-        ConfigurationError: Torch has no such device.
+        InvalidTokensError: If queries and documents differ in ``dim``.
+        ConfigurationError: If torch has no such device.
 
     Example:
         >>> from colbert_qdrant import TokenEmbeddings
@@ -51,11 +51,13 @@ def maxsim(queries: TokenEmbeddings, documents: TokenEmbeddings, *, device: str 
     require_tokens("queries", queries)
     require_tokens("documents", documents)
     if queries.dim != documents.dim:
-        raise InvalidTokensError(f"queries have {queries.dim} dimensions and documents {documents.dim}")
+        raise InvalidTokensError(
+            f"queries have {queries.dim} dimensions and documents {documents.dim}: encode both with the same model"
+        )
     name = str(device) if holds(lambda: (str(device), True)) else shown(device)
     if device is None or name == "cpu":
         return _score_in_blocks(queries, documents, _numpy_matcher)
-    target = require_device(name, remedy="leave device out to score on the CPU")
+    target = require_device(name, remedy="omit device to score on the CPU")
     return _score_in_blocks(queries, documents, lambda block: _torch_matcher(block, target))
 
 
@@ -66,8 +68,8 @@ def _score_in_blocks(
 ) -> NDArray[np.float32]:
     """Compute MaxSim block by block.
 
-    ``matcher`` takes a block of documents and gives a function from query tokens ``(n, dim)`` to the best match of
-    each in each of those documents ``(n, n_documents)``: so a device gets every document once.
+    ``matcher`` takes a block of documents, and returns a function from query tokens ``(n, dim)`` to their best matches
+    in each document ``(n, n_documents)``. So every document is copied to the device only once.
     """
     scores = np.empty((len(queries), len(documents)), np.float32)
     if not len(queries):
@@ -97,7 +99,7 @@ def _torch_matcher(documents: TokenEmbeddings, device: str) -> Callable[[NDArray
     owner = torch.tensor(np.repeat(np.arange(len(documents)), documents.lengths), device=device)
 
     def best_matches(tokens: NDArray[np.float32]) -> NDArray[np.float32]:
-        # documents' tokens go down the rows, so that neighbouring threads do not compete for one maximum
+        # document tokens are the rows, so that neighboring threads do not compete for one maximum
         similarities = values @ torch.tensor(tokens, device=device).T
         best = torch.full((len(documents), len(tokens)), -torch.inf, device=device)
         best.scatter_reduce_(0, owner[:, None].expand_as(similarities), similarities, "amax")

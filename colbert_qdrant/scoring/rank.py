@@ -1,4 +1,4 @@
-"""Reranks token embeddings that are there already, under PyLate's names: ``from colbert_qdrant import rank``."""
+"""Reranks existing token embeddings, with the API of PyLate's ``rank`` module: ``from colbert_qdrant import rank``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class RerankResult(TypedDict):
     """A document and its score.
 
     Attributes:
-        id: The document's id, as it was given.
+        id: The document's id, as passed by the caller.
         score: MaxSim of the query and the document.
     """
 
@@ -38,30 +38,32 @@ def rerank(
 ) -> list[list[RerankResult]]:
     """Rank each query's own candidates by MaxSim.
 
-    It takes what PyLate's ``rank.rerank`` takes, and returns what that returns. A matrix ``(n_tokens, dim)`` is a numpy
-    array, a torch tensor on any device and of any float type, or a list of rows. Scores are float32. Two things
-    differ, both where PyLate pads documents to one length with zero vectors and lets those take part:
+    Arguments and return value are those of PyLate's ``rank.rerank``. A matrix ``(n_tokens, dim)`` is a NumPy array, a
+    torch tensor on any device and of any float type, or a list of rows. Scores are float32. Scores differ from PyLate
+    in two cases, because PyLate pads documents to one length with zero vectors and scores those:
 
     - Scores are exact. PyLate counts 0 for a query token whose best match in a document is negative, if that
-      document is shorter than another candidate, so its score depends on the other candidates.
-    - Rows of nothing but zeros at the end of a document are taken for such padding and left out; a document of
-      nothing else keeps one, and scores 0. Tokens in `TokenEmbeddings` are left as they are.
+      document is shorter than another candidate. So its score depends on the other candidates.
+    - All-zero rows at the end of a document are treated as such padding and dropped. A document with only zero rows
+      keeps one row, and scores 0. Tokens in `TokenEmbeddings` are never dropped.
 
     Args:
-        documents_ids: Per query, the ids of its candidates, of any type.
+        documents_ids: For each query, the ids of its candidates, of any type.
         queries_embeddings: One matrix per query: a list of matrices, a 3-D array or `TokenEmbeddings`. A 2-D array
             is one query.
-        documents_embeddings: Per query, one matrix per candidate: a list of matrices, a 3-D array or
+        documents_embeddings: For each query, one matrix per candidate: a list of matrices, a 3-D array or
             `TokenEmbeddings`.
-        device: As for `maxsim`: by default numpy on the CPU, wherever the embeddings are.
+        device: The device to compute on, as for `maxsim`. The default is NumPy on the CPU, even if the embeddings are
+            on another device.
 
     Returns:
-        Per query, its candidates by falling score; ties in the order given.
+        For each query, its candidates by descending score; ties keep their input order.
 
     Raises:
-        ConfigurationError: The numbers of queries and of lists of candidates differ, or a query's numbers of ids
-            and of documents, or torch has no such device.
-        InvalidTokensError: An embedding is no matrix or has NaN, or a query and its documents differ in ``dim``.
+        ConfigurationError: If the numbers of queries and of lists of candidates differ, a query's numbers of ids and
+            documents differ, or torch has no such device.
+        InvalidTokensError: If an embedding is not a matrix or contains NaN, or a query and its documents differ in
+            ``dim``.
 
     Example:
         >>> rerank([["a", "b"]], [[[1.0, 0.0]]], [[[[0.0, 1.0]], [[0.5, 0.5], [0.6, 0.0]]]], device="cpu")[0][0]["id"]
@@ -90,8 +92,8 @@ def _rank(number: int, ids: Sequence[Any], query: Any, documents: Any, device: s
         _require_several(f"the ids of query {number}", ids)
     if len(documents) != len(ids) or isinstance(ids, str):
         raise ConfigurationError(
-            f"query {number} has {len(documents)} documents and the ids {shown(ids, 80)}: give a list of one "
-            "id per document"
+            f"query {number} has {len(documents)} documents and the ids {shown(ids, 80)}: pass a list with one id per "
+            "document"
         )
     if not len(ids):
         return []
@@ -115,8 +117,8 @@ def _require_several(name: str, values: Any) -> None:
 def _check_counts(queries: int, ids: int, documents: int) -> None:
     if queries != ids or queries != documents:
         raise ConfigurationError(
-            f"there are {queries} queries, {ids} lists of ids and {documents} lists of documents: give one list of "
-            "each per query, also if there is only one query"
+            f"there are {queries} queries, {ids} lists of ids and {documents} lists of documents: pass one list of "
+            "each per query, even for a single query"
         )
 
 
@@ -129,7 +131,7 @@ def _name_in_errors(where: str) -> Iterator[None]:
 
 
 def _unpack(documents: Any) -> Any:
-    """Return something with one entry per document."""
+    """Return a collection with one entry per document."""
     is_array = hasattr(documents, "ndim")
     return _to_array(documents, "its documents", ndim=3) if is_array else documents
 
@@ -142,12 +144,14 @@ def _to_batch(documents: Any) -> TokenEmbeddings:
 
 
 def _to_array(values: Any, what: str, *, ndim: int = 2) -> NDArray[np.float32]:
-    """Make float32 out of arrays, tensors and lists; tensors are known by their methods, so torch is not imported."""
+    """Convert arrays, tensors and lists to float32; tensors are recognized by methods, without importing torch."""
     try:
         with np.errstate(over="ignore"):
             array = np.asarray(_to_host(values), dtype=np.float32)
     except (TypeError, ValueError) as error:
-        raise InvalidTokensError(f"{what} cannot be read as an array of numbers: {error}") from error
+        raise InvalidTokensError(
+            f"{what} cannot be converted to an array of numbers ({error}): pass a list of rows, an array or a tensor"
+        ) from error
     if array.ndim != ndim:
         shape = "(n_tokens, dim)" if ndim == 2 else "(n_documents, n_tokens, dim), or a list of matrices"
         raise InvalidTokensError(f"{what} must have shape {shape}, got shape {array.shape}")

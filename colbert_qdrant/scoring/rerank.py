@@ -1,4 +1,4 @@
-"""Reranks texts by a late-interaction model behind any retriever, without a database."""
+"""Reranks texts with a late-interaction model behind any retriever, without a database."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from colbert_qdrant.shown import shown
 from colbert_qdrant.tokens import TokenEmbeddings, require_tokens
 
 Queries: TypeAlias = list[str] | tuple[str, ...]
-"""Several queries. They cannot be any sequence, since a text is a sequence of texts too."""
+"""Several queries. Other sequences are excluded, because a string is also a sequence of strings."""
 
 Ranking: TypeAlias = list[tuple[int, float]]
-"""``(index, score)`` by falling score; ties by index."""
+"""``(index, score)`` by descending score; ties by index."""
 
 _CHUNK_TEXTS: Final = 256
-"""Texts encoded together: their token vectors are dropped as soon as they are scored."""
+"""Texts encoded at a time: their token vectors are dropped as soon as they are scored."""
 
 
 class ColbertReranker:
-    """Ranks texts for a query by MaxSim of a late-interaction model.
+    """Ranks texts for a query by MaxSim with a late-interaction model.
 
-    It is called as txtai's ``Similarity(lateencode=True)``, and is a drop-in for it. Texts are encoded some hundred at
-    a time and only their scores are kept, so a long list needs no more memory than a short one.
+    It is a drop-in replacement for txtai's ``Similarity(lateencode=True)``. Texts are encoded in chunks, and only
+    their scores are kept, so memory does not grow with the token vectors of a long list.
 
     Args:
         encoder: The model.
         normalize: Divide scores by the number of query tokens, as txtai does: the mean of the best matches instead of
             their sum. The order is the same.
-        device: The device to score on, as for `maxsim`; the encoder has a device of its own.
+        device: The device to score on, as for `maxsim`; the encoder has its own device.
 
     Example:
         >>> from colbert_qdrant import ColbertEncoder
@@ -70,24 +70,24 @@ class ColbertReranker:
         """Rank texts for one query or several.
 
         Args:
-            query: A text, or a list of texts; the texts to be ranked are encoded once for all of them.
+            query: A text, or a list of texts; with a list, ``texts`` are encoded only once.
             texts: Any iterable of texts, or the token embeddings of documents.
-            limit: Most results per query; by default all.
+            limit: Maximum number of results per query; by default all.
 
         Returns:
-            ``(index, score)`` by falling score, ties by index, where the index is the position in ``texts``; for a list
-            of queries, a list of such lists.
+            ``(index, score)`` by descending score, ties by index, where the index is the position in ``texts``; for a
+            list of queries, a list of such lists.
 
         Raises:
-            InvalidQueryError: A query is empty or no text.
-            InvalidDocumentError: One of the texts is no text.
-            ConfigurationError: ``texts`` is a single text, or ``limit`` is less than 1.
+            InvalidQueryError: If a query is empty or not a string.
+            InvalidDocumentError: If an item of ``texts`` is not a string.
+            ConfigurationError: If ``texts`` is a single string, or ``limit`` is less than 1.
         """
         limit = plain(limit)
         if limit is not None:
             require_int("limit", limit, minimum=1)
         if isinstance(texts, str):
-            raise ConfigurationError("texts is a single string: give a list of texts")
+            raise ConfigurationError(f"texts is a single string, {shown(texts, 80)}: pass a list of texts")
         if isinstance(texts, bytes | Mapping) or not isinstance(texts, Iterable):
             raise ConfigurationError(f"texts must be a list of texts, got {type(texts).__name__} {shown(texts)}")
         queries = _queries(query)
@@ -120,7 +120,7 @@ class ColbertReranker:
 
 @runtime_checkable
 class Searchable(Protocol):
-    """Anything with ``search(query, limit=…)``, such as a `ColbertCollection` or txtai's ``Embeddings``."""
+    """An object with ``search(query, limit=…)``, such as a `ColbertCollection` or txtai's ``Embeddings``."""
 
     @property
     def search(self) -> Callable[..., Iterable[Any]]:
@@ -128,13 +128,13 @@ class Searchable(Protocol):
 
 
 class Reranker:
-    """Retrieves more than is wanted with one model, and ranks that with another.
+    """Retrieves extra items with one model, and reranks them with another.
 
-    It is called as txtai's ``Reranker``, and is a drop-in for it.
+    It is a drop-in replacement for txtai's ``Reranker``.
 
     Args:
-        retriever: An object with ``search(query, limit=…)``, or else a callable ``(query, limit)``. It returns items:
-            texts, mappings with the key ``"text"``, or objects with the attribute ``text`` such as `SearchHit`.
+        retriever: An object with ``search(query, limit=…)``, or a callable ``(query, limit)``. It returns items: texts,
+            mappings with the key ``"text"``, or objects with the attribute ``text`` such as `SearchHit`.
         reranker: A `ColbertReranker`, or any callable ``(query, texts)`` that returns pairs ``(index, score)``.
 
     Example:
@@ -174,20 +174,20 @@ class Reranker:
 
         Args:
             query: A text, or a list of texts.
-            limit: Most results per query.
+            limit: Maximum number of results per query.
             factor: ``limit × factor`` items are retrieved and reranked.
             **kwargs: Arguments that are passed on to the retriever.
 
         Returns:
-            The retriever's items by falling score, ties in the retriever's order; for a list of queries, a list of
-            such lists. Items are never changed in place: a mapping comes back as a ``dict`` with ``"score"`` set, an
-            object with a ``score`` as a copy with it set, an object without one as it is, and a text as
-            ``{"text": …, "score": …}``.
+            The retriever's items by descending score, ties in the retriever's order; for a list of queries, a list of
+            such lists. Items are never changed in place. A mapping is returned as a ``dict`` with ``"score"`` set. An
+            object with a ``score`` is returned as a copy with the new score, an object without one unchanged. A text
+            becomes ``{"text": …, "score": …}``.
 
         Raises:
-            InvalidQueryError: A query is empty or no text.
-            InvalidDocumentError: The retriever returned something without text.
-            ConfigurationError: ``limit`` or ``factor`` is less than 1.
+            InvalidQueryError: If a query is empty or not a string.
+            InvalidDocumentError: If the retriever returned an item without text.
+            ConfigurationError: If ``limit`` or ``factor`` is less than 1.
         """
         limit, factor = plain(limit), plain(factor)
         require_int("limit", limit, minimum=1)
@@ -227,7 +227,7 @@ def _queries(query: Any) -> list[str]:
 def _check_queries(queries: list[str]) -> None:
     for number, query in enumerate(queries):
         if not isinstance(query, str) or not query.strip():
-            raise InvalidQueryError(f"query {number} is {shown(query, 80)}: a query is a text that is not empty")
+            raise InvalidQueryError(f"query {number} is {shown(query, 80)}: pass a non-empty string")
         require_text(f"query {number}", query, InvalidQueryError)
 
 
@@ -236,7 +236,7 @@ def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:
     while chunk := list(islice(numbered, _CHUNK_TEXTS)):
         for number, text in chunk:
             if not isinstance(text, str):
-                raise InvalidDocumentError(f"text {number} is {shown(text, 80)}: give strings, or TokenEmbeddings")
+                raise InvalidDocumentError(f"text {number} is {shown(text, 80)}: pass strings, or TokenEmbeddings")
         yield [text for _, text in chunk]
 
 
@@ -249,8 +249,8 @@ def _text(number: int, item: Any) -> str:
     text = item.get("text") if isinstance(item, Mapping) else getattr(item, "text", item)
     if not isinstance(text, str):
         raise InvalidDocumentError(
-            f"the retriever's item {number} has no text ({shown(item, 80)}): it must return texts, mappings with the "
-            "key 'text' or objects with the attribute 'text', so a search must ask for its stored content"
+            f"the retriever's item {number} has no text ({shown(item, 80)}): return texts, mappings with the key "
+            "'text' or objects with the attribute 'text', and have the search return its stored content"
         )
     return text
 

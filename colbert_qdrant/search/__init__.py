@@ -1,1 +1,1 @@
-"""Search options, the request they become, and the hits."""
+"""Turns search options into a request, sends it, and returns the hits."""

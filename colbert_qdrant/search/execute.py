@@ -1,4 +1,4 @@
-"""Sends search requests, in as many batches as the server's limits require."""
+"""Sends search requests in batches that respect the server's limits."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What searches found.
+    """The results of a batch of searches.
 
     Attributes:
-        searches: The searches, as they were sent.
-        responses: An answer to each part of each, in their order.
-        seconds: How long the server worked; ``None`` if the engine does not say.
+        searches: The searches that were sent.
+        responses: One response for each part of each search, in order.
+        seconds: The server's processing time; ``None`` if the engine does not report it.
     """
 
     searches: Sequence[SearchRequest]
@@ -49,10 +49,10 @@ class Found:
 async def execute(
     engine: Engine, collection: str, searches: Sequence[SearchRequest], *, builder: RequestBuilder
 ) -> Found:
-    """Send searches, and once more those whose answer is not all that it could be.
+    """Send searches, and send a search again if its first response may be incomplete.
 
-    Those are filtered ones that found too little through the graph, and ones where too many hits are equal to tell
-    which of them are wanted.
+    A filtered search is sent again if it found too few documents through the graph. A search is also sent again if
+    ties at the edge of its page leave the hits undetermined.
     """
     limits, final = builder.options.limits, list(searches)
     answers = await _send(engine, collection, [part for each in searches for part in each.parts], limits)
@@ -71,7 +71,7 @@ async def execute(
 def _better(
     search: SearchRequest, found: Sequence[models.ScoredPoint], builder: RequestBuilder
 ) -> SearchRequest | None:
-    """Return the search that finds what this one did not; ``None`` if it found all."""
+    """Return a search that finds the hits that this one missed; ``None`` if it missed no hits."""
     may_fall_short = builder.options.may_fall_short(builder.config) and builder.capabilities.has("search_params")
     if may_fall_short and search.main is not None and len(found) < search.start + search.limit:
         return replace(search, main=without_graph(search.main, builder.config.fde_vector))
@@ -79,10 +79,10 @@ def _better(
 
 
 class Limited(Protocol):
-    """Something that knows the limits of a server, as far as it has been told.
+    """An object that caches the limits of a server.
 
     Attributes:
-        limits: The limits that are known.
+        limits: The limits that the server last reported.
     """
 
     limits: Limits
@@ -92,9 +92,9 @@ class Limited(Protocol):
 
 
 async def keep_to_limits(limited: Limited, work: Callable[[Limits], Awaitable[Result]]) -> Result:
-    """Do work within the limits that are known; if it is refused, read them again, and do it once more if they changed.
+    """Do work within the cached limits; if it is refused, read the limits again, and retry once if they changed.
 
-    Limits that refuse may have been lifted, and what a server refuses may be what it allowed before.
+    The cached limits may have been lifted in the meantime, or the server may have tightened its limits.
     """
     try:
         return await work(limited.limits)
@@ -121,22 +121,22 @@ async def _send(engine: Engine, collection: str, requests: Sequence[models.Query
 
 
 def _sum(one: float | None, other: float | None) -> float | None:
-    """Seconds of two requests, if both are known."""
+    """The sum of two durations; ``None`` if either is unknown."""
     return None if one is None or other is None else one + other
 
 
 class Stopwatch:
-    """Measures the stages of a search, one after another, in seconds."""
+    """Measures the consecutive stages of a search in seconds."""
 
     def __init__(self) -> None:
         self._stages: dict[str, float] = {}
         self._mark = time.perf_counter()
 
     def lap(self, stage: str) -> None:
-        """End a stage; the next one begins."""
+        """End a stage and start the next one."""
         now = time.perf_counter()
         self._stages[stage], self._mark = now - self._mark, now
 
     def timings(self, *, server: float | None = None) -> SearchTimings:
-        """Return the time of every stage, and how long the server says that it worked."""
+        """Return the time of every stage, and the processing time that the server reported."""
         return SearchTimings(**self._stages, server=server)

@@ -25,41 +25,41 @@ if TYPE_CHECKING:
 Where: TypeAlias = Mapping[str, Any]
 """A condition on the payload of a document: ``{"year": {"gte": 2020}, "lang": ["en", "de"]}``.
 
-Keys are payload keys, with paths as Qdrant has them (``"author.name"``, ``"authors[].name"``). All of them have to
-hold; where a key has several values, one that fits is enough.
+Keys are payload keys, or paths in Qdrant's syntax (``"author.name"``, ``"authors[].name"``). A document must meet the
+conditions of all keys. If a key has several values, one matching value is enough.
 
-- ``{"lang": "en"}``: equals. Numbers equal as in Python, ``2020`` and ``2020.0`` do, but ``True`` is no number; a
-  ``date`` is that whole day, a ``datetime`` that instant, in UTC without a zone; ``None`` is no value, which is no
-  key, null or ``[]``. Enums, NumPy's values and a ``Decimal`` are what they stand for, as in payloads.
-- ``{"lang": ["en", "de"]}``: equals one of these.
-- ``{"year": {"gte": 2020, "ne": 2022}}``: all of these hold.
+- ``{"lang": "en"}``: a scalar means "equals". Numbers compare as in Python: ``2020`` equals ``2020.0``. ``True`` is not
+  a number. A ``date`` means the whole day, a ``datetime`` that instant; without a time zone, both are in UTC. ``None``
+  means "has no value": the key is missing, null or ``[]``. Enums, NumPy scalars and ``Decimal`` are converted as in
+  payloads.
+- ``{"lang": ["en", "de"]}``: a list means "is one of".
+- ``{"year": {"gte": 2020, "ne": 2022}}``: all of these conditions must hold.
 
-  - ``gt``, ``gte``, ``lt``, ``lte`` compare numbers, or times: a ``datetime``, a ``date``, or either as
-    ``"2024-06-01"`` or ``"2024-06-01T12:00:00Z"``, which are UTC without a zone. Only one and the same value within all
-    bounds fits. Whole numbers are compared exactly, and engines keep 15 digits of other numbers.
-  - ``in`` and ``not_in`` take a list, ``ne`` a value. ``ne`` and ``not_in`` are the opposites of equals: they also
-    hold where there is no value.
-  - ``exists`` says whether there is a value.
-  - ``match`` takes the words that a text has to contain, in any order and case. Servers before 1.20 need an index of
-    type ``"text"`` for the key: without one they would look for a part of the text, so that is an error. Words of
-    Chinese, Japanese and Thai need an index with the multilingual tokenizer, which local mode lacks.
-- ``{"$or": [where, where]}``, ``{"$and": [where, where]}``, ``{"$not": where}``.
+  - ``gt``, ``gte``, ``lt`` and ``lte`` compare numbers or times. A time is a ``datetime``, a ``date``, or a string such
+    as ``"2024-06-01"`` or ``"2024-06-01T12:00:00Z"``; without a time zone, it is in UTC. A single value must be within
+    all bounds. Integers are compared exactly; engines keep 15 digits of other numbers.
+  - ``in`` and ``not_in`` take a list, ``ne`` takes a value. ``ne`` and ``not_in`` also match documents without a value.
+  - ``exists`` takes ``True`` or ``False``: whether there is a value.
+  - ``match`` takes the words that a text must contain, in any order and case. Servers before 1.20 need an index of
+    type ``"text"`` for the key: without it they would match substrings, so that is an error. Words in Chinese,
+    Japanese and Thai need an index with the multilingual tokenizer, which local mode lacks.
+- ``{"$or": [where, where]}``, ``{"$and": [where, where]}`` and ``{"$not": where}`` combine conditions.
 
-For all else, as places, or several tests of the same element of an array, there is ``filter=``. What is in that means
-what the engine makes of it.
+For anything else, such as geographic conditions or several conditions on the same array element, use ``filter=``. The
+engine interprets such a filter as it stands.
 """
 
 _LOGIC: Final = ("$and", "$or", "$not")
 _BOUNDS: Final = ("gt", "gte", "lt", "lte")
 _MAX_DEPTH: Final = 13
-"""Each level can become four of Qdrant's filter, a list eight; Edge writes 64, and a server reads about a hundred."""
+"""One level can become four levels of Qdrant's filter, or eight with a list. Edge writes 64; servers read about 100."""
 
 
 def to_filter(where: Where) -> models.Filter:
     """Convert a filter to Qdrant's form; see `Where`.
 
     Raises:
-        ConfigurationError: The filter is invalid; the error names the key and the remedy.
+        ConfigurationError: If the filter is invalid; the error names the key and the remedy.
 
     Example:
         >>> to_filter({"year": {"gte": 2020}, "lang": ["en", "de"]}).model_dump(exclude_none=True)
@@ -72,12 +72,12 @@ def combine_filters(filter: models.Filter | None, where: Where | None) -> models
     """Combine two filters, either of which may be missing.
 
     Raises:
-        ConfigurationError: ``where`` is not a `Where`, or ``filter`` no ``models.Filter``, or one of a key that is no
-            path.
+        ConfigurationError: If ``where`` is not a `Where`, ``filter`` is not a ``models.Filter``, or a key of it is not
+            a valid path.
     """
     if not isinstance(filter, models.Filter | None):
         raise ConfigurationError(
-            f'filter must be a models.Filter, got {shown(filter)}: a dict like {{"year": 2020}} goes to where='
+            f'filter must be a models.Filter, got {shown(filter)}: pass a dict like {{"year": 2020}} as where='
         )
     for key in filter_keys(filter):
         require_path("filter", key)
@@ -87,7 +87,7 @@ def combine_filters(filter: models.Filter | None, where: Where | None) -> models
 
 
 def holds_of_everything(filter: models.Filter) -> bool:
-    """Tell whether a filter has no condition, in whatever filters that are inside it."""
+    """Tell whether a filter and the filters nested in it have no condition."""
     must, must_not, should = (
         each if isinstance(each, list) else [] if each is None else [each]
         for each in (filter.must, filter.must_not, filter.should)
@@ -99,7 +99,7 @@ def holds_of_everything(filter: models.Filter) -> bool:
 
 
 def word_keys(where: Where | None) -> frozenset[tuple[str, bool]]:
-    """Return the payload keys whose texts a valid `Where` looks for words in; with ``True`` they have no spaces."""
+    """Return the payload keys that a valid `Where` tests with ``match``, and whether those words lack spaces."""
     found: set[tuple[str, bool]] = set()
     for key, value in (where or {}).items():
         name = plain(key)
@@ -113,7 +113,7 @@ def word_keys(where: Where | None) -> frozenset[tuple[str, bool]]:
 
 
 def compared_keys(where: Where | None) -> frozenset[tuple[str, str]]:
-    """Return the payload keys that a valid `Where` compares with ``"numbers"`` or ``"times"``, and which of them."""
+    """Return the payload keys that a valid `Where` compares, each with ``"numbers"`` or ``"times"``."""
     found: set[tuple[str, str]] = set()
     for key, value in (where or {}).items():
         name = plain(key)
@@ -131,23 +131,23 @@ def compared_keys(where: Where | None) -> frozenset[tuple[str, str]]:
 
 
 def _conditions(where: Where, *, depth: int) -> list[models.Condition]:
-    """Conditions that all have to hold."""
+    """Return conditions that must all hold."""
     if not isinstance(where, Mapping):
         raise ConfigurationError(
-            f'a where must be a dict like {{"year": {{"gte": 2020}}}}, got {shown(where)}; a '
-            "models.Filter goes to filter="
+            f'where must be a dict like {{"year": {{"gte": 2020}}}}, got {shown(where)}: pass a models.Filter as '
+            "filter="
         )
     if not where:
-        raise ConfigurationError("a where must not be empty: leave it out, or None, where everything is meant")
+        raise ConfigurationError("where is empty: omit it to match everything")
     if depth > _MAX_DEPTH:
-        raise ConfigurationError(f"a where must not be nested more than {_MAX_DEPTH} deep: write it flatter")
+        raise ConfigurationError(f"where is nested more than {_MAX_DEPTH} levels deep: flatten it")
     return [condition for key, value in where.items() for condition in _entry(key, value, depth)]
 
 
 def _entry(key: str, value: Any, depth: int) -> list[models.Condition]:
     key = plain(key)
     if not isinstance(key, str) or not key:
-        raise _wrong(key, "is no payload key: use a string that is not empty")
+        raise _wrong(key, "is not a payload key: use a non-empty string")
     if key.startswith("$"):
         return [_logic(key, value, depth + 1)]
     key = require_path("where", _text(key, key))
@@ -158,7 +158,7 @@ def _entry(key: str, value: Any, depth: int) -> list[models.Condition]:
 
 
 def _plain(value: Any) -> Any:
-    """A value, or each of several, as an exact built-in type."""
+    """Convert a value, or each value of a collection, to an exact built-in type."""
     value = plain(value)
     return [plain(each) for each in value] if isinstance(value, list | tuple | set | frozenset) else value
 
@@ -169,7 +169,7 @@ def _logic(key: str, value: Any, depth: int) -> models.Condition:
     if key == "$not":
         return _not(_all(_conditions(value, depth=depth)))
     if not isinstance(value, list | tuple) or not value:
-        raise _wrong(key, f"needs a list of filters that is not empty, got {shown(value)}")
+        raise _wrong(key, f"needs a non-empty list of filters, got {shown(value)}")
     parts = [_all(_conditions(each, depth=depth)) for each in value]
     return _all(parts) if key == "$and" else _any(parts)
 
@@ -181,8 +181,8 @@ def _operators(key: str, tests: Mapping[str, Any]) -> list[models.Condition]:
         problem = f"has the unknown operator {shown(unknown[0])}{_nearest(unknown[0], names)}" if unknown else "has {}"
         raise _wrong(
             key,
-            f"{problem}: use {', '.join(names)}, or the value itself for what equals it; a key inside an object is "
-            f"written {f'{key}.name'!r}",
+            f"{problem}: use {', '.join(names)}, or pass the value to test for equality; write a key inside an object "
+            f"as {f'{key}.name'!r}",
         )
     bounds = {name: bound for name, bound in tests.items() if name in _BOUNDS}
     others = [_TESTS[name](key, operand) for name, operand in tests.items() if name in _TESTS]
@@ -207,7 +207,7 @@ def _equal(key: str, value: Any) -> models.Condition:
 
 def _any_of(key: str, values: Any) -> models.Condition:
     if not isinstance(values, list) or not values:
-        raise _wrong(key, f"needs a list of values that is not empty, got {shown(values)}")
+        raise _wrong(key, f"needs a non-empty list of values, got {shown(values)}")
     texts = [_exact(key, each) for each in values if isinstance(each, str | UUID)]
     numbers = [_number(key, each) for each in values if isinstance(each, int | float) and not isinstance(each, bool)]
     others = [each for each in values if isinstance(each, bool) or not isinstance(each, str | UUID | int | float)]
@@ -228,21 +228,21 @@ def _exists(key: str, wanted: Any) -> models.Condition:
 
 def _words(key: str, text: Any) -> models.Condition:
     if not isinstance(text, str) or not text.strip():
-        raise _wrong(key, f"'match' needs a text that is not empty, got {shown(text)}")
+        raise _wrong(key, f"'match' needs a non-empty string, got {shown(text)}")
     if NEVER_SPLIT.search(text):
         raise _wrong(
             key,
-            "'match' looks for words, and Qdrant splits none of Lao, Burmese or Khmer: store the words in a list, and "
-            "compare with 'in'",
+            "'match' searches for words, but Qdrant cannot split Lao, Burmese or Khmer into words: store the words as "
+            "a list, and compare with 'in'",
         )
     return models.FieldCondition(key=key, match=models.MatchText(text=_text(key, text)))
 
 
 def _range(key: str, bounds: Mapping[str, Any]) -> models.Condition:
-    # one condition, so that one value has to be within all bounds
+    # one condition, so that a single value must be within all bounds
     for one, other in (("gt", "gte"), ("lt", "lte")):
-        if one in bounds and other in bounds:  # engines do not agree on both
-            raise _wrong(key, f"has both {shown(one)} and {shown(other)}: use one of them")
+        if one in bounds and other in bounds:  # engines disagree about both together
+            raise _wrong(key, f"has both {shown(one)} and {shown(other)}: use only one")
     if all(map(is_number, bounds.values())):
         return within(key, bounds)
     times = {name: instant(bound, end=name in ("gt", "lte")) for name, bound in bounds.items()}
@@ -250,21 +250,21 @@ def _range(key: str, bounds: Mapping[str, Any]) -> models.Condition:
         return models.FieldCondition(key=key, range=models.DatetimeRange(**times))
     raise _wrong(
         key,
-        f"cannot be compared with {', '.join(map(shown, bounds.values()))}: use finite numbers (int, float), or else "
-        "dates and times of at most microseconds (date, datetime, '2024-06-01', '2024-06-01T12:00:00Z')",
+        f"cannot be compared with {', '.join(map(shown, bounds.values()))}: use finite numbers (int, float), or dates "
+        "and times in microseconds at most (date, datetime, '2024-06-01', '2024-06-01T12:00:00Z')",
     )
 
 
 def _exact(key: str, value: Any) -> Any:
-    """A value as Qdrant can look for it."""
+    """Convert a value to the form that Qdrant matches."""
     return str(value) if isinstance(value, UUID) else _text(key, value) if isinstance(value, str) else value
 
 
 def _number(key: str, value: float) -> int | float:
     if isinstance(value, int) and value not in INT_RANGE:
-        raise _wrong(key, f"cannot equal {shown(value)}: whole numbers have 64 bits; store larger ones as strings")
+        raise _wrong(key, f"cannot equal {shown(value)}: integers have 64 bits; store larger ones as strings")
     if not is_number(value):
-        raise _wrong(key, f"cannot equal {value}: no engine stores it; use a finite number, or None for no value")
+        raise _wrong(key, f"cannot equal {value}, which no engine stores: use a finite number, or None for no value")
     return value
 
 
@@ -272,7 +272,7 @@ def _text(key: str, text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise _wrong(key, f"{shown(text)} is not valid Unicode: {error.reason}") from error
+        raise _wrong(key, f"{shown(text)} is not valid Unicode ({error.reason}): correct the text") from error
     return text
 
 

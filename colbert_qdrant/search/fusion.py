@@ -18,17 +18,18 @@ from colbert_qdrant.shown import holds, shown
 
 @dataclass(frozen=True, kw_only=True)
 class Rrf:
-    """Reciprocal rank fusion: the sum of what a document's rank in each prefetch is worth.
+    """Reciprocal rank fusion (RRF): sums the reciprocal ranks of a document over the prefetches.
 
-    Ranks count from 0 and are worth ``1 / (rank + k)``. With a weight w it is ``1 / ((rank + 1) / w + k - 1)``, as
-    Qdrant has it: a vector of weight 2 has its ranks halved.
+    Ranks start at 0 and contribute ``1 / (rank + k)``. With a weight w, Qdrant computes
+    ``1 / ((rank + 1) / w + k - 1)``: a weight of 2 halves the ranks of a vector.
 
     Args:
-        k: How little the first ranks stand out; 60 in the paper (Cormack, Clarke and Büttcher, 2009), 2 in Qdrant.
-        weights: How much a vector counts, by name; others 1. Servers know them since 1.17.
+        k: The smoothing constant: the larger, the less the first ranks stand out. It is 60 in the paper (Cormack,
+            Clarke and Büttcher, 2009), and 2 by default in Qdrant.
+        weights: Weight by vector name; 1 for vectors without an entry. Needs Qdrant 1.17.
 
     Raises:
-        ConfigurationError: A value is out of range.
+        ConfigurationError: If a value is out of range.
     """
 
     k: int = 60
@@ -43,20 +44,24 @@ class Rrf:
 
 
 Fusion: TypeAlias = Literal["maxsim", "rrf", "dbsf"] | Rrf | models.FormulaQuery
-"""``"maxsim"``: MaxSim ranks all candidates; ``"rrf"``, `Rrf`: their ranks are fused, with the encodings' candidates
-ranked by MaxSim; ``"dbsf"``: their normalised scores are fused; a formula: of MaxSim, its ``$score``, and of the
-payload."""
+"""How candidates are ranked.
+
+- ``"maxsim"``: MaxSim ranks all candidates.
+- ``"rrf"`` or `Rrf`: reciprocal rank fusion; the FDE's candidates are ranked by MaxSim first.
+- ``"dbsf"``: distribution-based score fusion: normalized scores are fused.
+- A formula of the payload and of MaxSim, which is its ``$score``.
+"""
 
 _NAMES: Final = ("maxsim", "rrf", "dbsf")
 _QDRANT_K: Final = 2
-"""What servers take where nothing is said."""
+"""The default of servers."""
 
 
 def check_fusion(fusion: Fusion) -> None:
-    """Raise unless a fusion is known.
+    """Check a fusion.
 
     Raises:
-        ConfigurationError: The fusion is unknown, or a formula of a key that is no path.
+        ConfigurationError: If the fusion is unknown, or a key in its formula is not a valid path.
     """
     named = isinstance(fusion, str) and holds(lambda: fusion in _NAMES)
     if not named and not isinstance(fusion, Rrf | models.FormulaQuery):
@@ -78,11 +83,11 @@ def fusion_parts(
 ) -> dict[str, Any]:
     """Build the parts of a request that fuse prefetches by ``fusion``, which is not ``"maxsim"``.
 
-    ``first`` names the encodings, whose candidates ``rank`` ranks by MaxSim. A query may lack vectors of ``asked``.
+    ``first`` names the FDE vector, whose candidates ``rank`` ranks by MaxSim. A query may lack vectors of ``asked``.
 
     Raises:
-        CapabilityError: The engine does not know the fusion.
-        ConfigurationError: A weight is for a vector that the search does not prefetch by.
+        CapabilityError: If the engine does not support the fusion.
+        ConfigurationError: If a weight is for a vector that the search does not prefetch by.
     """
     if isinstance(fusion, models.FormulaQuery):
         capabilities.require("formula", what="a formula", remedy="use fusion='maxsim'")
@@ -108,7 +113,7 @@ def _fusion(fusion: Any, names: list[str], asked: Collection[str], capabilities:
     unknown = sorted(set(rrf.weights) - set(asked))
     if unknown:
         raise ConfigurationError(
-            f"there are weights for {unknown}, but the search prefetches by {[*asked]}: leave them out"
+            f"weights has entries for {unknown}, but the search prefetches by {[*asked]}: remove them"
         )
     capabilities.require("rrf_weights", what="weights of reciprocal rank fusion", remedy="leave them out")
     return models.RrfQuery(rrf=models.Rrf(k=rrf.k, weights=[rrf.weights.get(name, 1.0) for name in names]))

@@ -24,13 +24,12 @@ def to_hits(
     with_payload: bool,
     found_by: Mapping[str, Collection[Any]] | None = None,
 ) -> SearchHits:
-    """Convert search results to hits, in the order of (−score, id): ties come in the same order every time.
+    """Convert search results to hits, sorted by (−score, id), so that the order of ties is deterministic.
 
-    A score is what the engine computed, a float32, also where it came as decimal digits.
-
+    A score is the float32 that the engine computed, even if it arrived as decimal digits.
 
     Raises:
-        SchemaMismatchError: A point holds no document.
+        SchemaMismatchError: If a point does not hold a document.
     """
     hits = []
     for point in points:

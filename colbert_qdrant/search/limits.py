@@ -1,7 +1,7 @@
 """Checks requests against the limits of strict mode before they are sent.
 
-The limits are those of ``strict_mode_config`` (https://qdrant.tech/documentation/operations/administration), which
-servers have since 1.13 and Qdrant Cloud sets by itself.
+``strict_mode_config`` sets the limits (https://qdrant.tech/documentation/operations/administration). Servers have it
+since 1.13, and Qdrant Cloud sets it by default.
 """
 
 from __future__ import annotations
@@ -36,24 +36,25 @@ _ORDERED: Final[dict[str, str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """The limits of a collection; ``None`` for no limit.
+    """The limits of a collection; ``None`` means no limit.
 
     Attributes:
-        query_limit: Most points that a search, each stage of it, or a page may ask for.
-        hnsw_ef: Highest ``hnsw_ef``.
-        oversampling: Highest oversampling.
+        query_limit: Maximum number of points that a search, a stage of it, or a page may request.
+        hnsw_ef: Maximum ``hnsw_ef``.
+        oversampling: Maximum oversampling.
         exact: Whether vectors without a graph may be searched.
-        search_batch, upsert_batch: Most queries, and most points, of one request, by batch size and by rate.
-        rows: Most token vectors of a document.
-        sparse_lengths: Most numbers of a document's sparse vectors, by name.
-        conditions: Most conditions of a filter.
-        condition_size: Most values, ids among them, of one condition of a filter.
-        unindexed_reads, unindexed_writes: Whether filters may be on payload keys without an index.
+        search_batch, upsert_batch: Maximum number of queries, and of points, per request. The lower of the batch limit
+            and the rate limit applies.
+        rows: Maximum number of token vectors per document.
+        sparse_lengths: Maximum number of values in a document's sparse vector, by vector name.
+        conditions: Maximum number of conditions in a filter.
+        condition_size: Maximum number of values, including ids, in one condition.
+        unindexed_reads, unindexed_writes: Whether filters may use payload keys without an index.
         conditional_writes: Whether every write may have two conditions on payload keys without an index.
         indexed: Payload keys with an index.
-        texts: Payload keys with an index of words.
-        unspaced: Those whose index splits texts without spaces between words.
-        ordered: Payload keys with an index of ``"numbers"`` or of ``"times"``, and which of them.
+        texts: Payload keys with a full-text index.
+        unspaced: Payload keys whose index splits texts without spaces between words.
+        ordered: Payload keys with an index of ``"numbers"`` or ``"times"``, each with its kind.
     """
 
     query_limit: int | None = None
@@ -105,7 +106,7 @@ class Limits:
             unindexed_reads=strict.unindexed_filtering_retrieve is not False,
             unindexed_writes=strict.unindexed_filtering_update is not False,
             conditional_writes=strict.unindexed_filtering_update is not False
-            and strict.write_rate_limit is None  # which counts conditions
+            and strict.write_rate_limit is None  # this limit counts conditions
             and (strict.filter_max_conditions is None or strict.filter_max_conditions >= 2),
             indexed=frozenset(kinds),
             texts=texts,
@@ -114,35 +115,35 @@ class Limits:
         )
 
     def check_query_limit(self, **asked: int) -> None:
-        """Raise if a search asks for more points than allowed.
+        """Check how many points a search requests.
 
         Raises:
-            ConfigurationError: A number exceeds ``max_query_limit``.
+            ConfigurationError: If a number exceeds ``max_query_limit``.
         """
         for name, value in asked.items():
             if self.query_limit is not None and value > self.query_limit:
                 raise ConfigurationError(
-                    f"{name}={value} is more than the server's strict mode allows (max_query_limit="
+                    f"{name}={value} exceeds the limit of the server's strict mode (max_query_limit="
                     f"{self.query_limit}): ask for fewer, {_LIFT}"
                 )
 
     def check_exact(self) -> None:
-        """Raise if MaxSim over every document is not allowed.
+        """Check that MaxSim over every document is allowed.
 
         Raises:
-            ConfigurationError: Exact searches are forbidden.
+            ConfigurationError: If exact searches are forbidden.
         """
         if not self.exact:
             raise ConfigurationError(
-                "the server's strict mode forbids exact searches (search_allow_exact=False): use mode='two-stage' in a "
-                f"collection that is fitted, {_LIFT}"
+                "the server's strict mode forbids exact searches (search_allow_exact=False): use mode='two-stage' on a "
+                f"fitted collection, {_LIFT}"
             )
 
     def check_params(self, params: models.SearchParams | None) -> None:
-        """Raise if parameters of a search exceed a limit.
+        """Check the parameters of a search.
 
         Raises:
-            ConfigurationError: ``hnsw_ef``, oversampling or ``exact`` is not allowed.
+            ConfigurationError: If ``hnsw_ef``, oversampling or ``exact`` is not allowed.
         """
         if params is None:
             return
@@ -153,40 +154,40 @@ class Limits:
         ):
             if value is not None and limit is not None and value > limit:
                 raise ConfigurationError(
-                    f"params.{name}={value} is more than the server's strict mode allows ({setting}={limit}): lower "
+                    f"params.{name}={value} exceeds the limit of the server's strict mode ({setting}={limit}): lower "
                     f"it, {_LIFT}"
                 )
         if params.exact and not self.exact:
             raise ConfigurationError(
-                "the server's strict mode forbids exact searches (search_allow_exact=False): leave params.exact out, "
+                "the server's strict mode forbids exact searches (search_allow_exact=False): omit params.exact, "
                 f"{_LIFT}"
             )
 
     def check_formula(self, formula: models.FormulaQuery) -> None:
-        """Raise if a formula is of payload keys without an index, where that is not allowed.
+        """Check that a formula uses indexed payload keys only, if the server requires that.
 
         Raises:
-            ConfigurationError: A key has no index; the error names all such keys.
+            ConfigurationError: If a key has no index; the error names all such keys.
         """
         if not self.unindexed_reads:
             self._check_indexed(formula_keys(formula.formula), "formulas")
 
     def check_groups(self, by: str, *, points: int) -> None:
-        """Raise if hits may not be grouped by a payload key.
+        """Check that hits may be grouped by a payload key.
 
         Raises:
-            ConfigurationError: The key has no index, or the groups have too many points.
+            ConfigurationError: If the key has no index, or the groups have too many points.
         """
         self.check_query_limit(**{"limit × group_size": points})
         if not self.unindexed_reads:
             self._check_indexed([by], "groups")
 
     def check_filter(self, filter: models.Filter | None, *, writes: bool = False) -> None:
-        """Raise if a filter is on a payload key without an index or has too many conditions, where that is not allowed.
+        """Check the keys and the size of a filter.
 
         Raises:
-            ConfigurationError: A key has no index, and the error names all such keys; or there are too many conditions,
-                or values of one.
+            ConfigurationError: If a key without an index is not allowed; the error names all such keys. Also if the
+                filter has too many conditions, or a condition has too many values.
         """
         if not (self.unindexed_writes if writes else self.unindexed_reads):
             self._check_indexed(filter_keys(filter), "filters")
@@ -198,97 +199,97 @@ class Limits:
         ):
             if limit is not None and count > limit:
                 raise ConfigurationError(
-                    f"the filter has {count} {of}, and the server's strict mode allows {limit} ({setting}): use fewer, "
-                    f"in several requests if need be, {_LIFT}"
+                    f"the filter has {count} {of}, but the server's strict mode allows {limit} ({setting}): use fewer, "
+                    f"split the request, {_LIFT}"
                 )
 
     def _check_indexed(self, keys: Iterable[str], kind: str) -> None:
-        indexed = {key.replace("[]", "") for key in self.indexed}  # older servers have keys of nested objects without
+        indexed = {key.replace("[]", "") for key in self.indexed}  # older servers report nested keys without "[]"
         missing = sorted({key for key in keys if key.replace("[]", "") not in indexed})
         if missing:
             raise ConfigurationError(
-                f"the server's strict mode allows {kind} on payload keys with an index only, and {missing} have none: "
-                f"create them with client.create_payload_index(name, {missing[0]!r}, …), or a collection with "
+                f"the server's strict mode allows {kind} only on indexed payload keys, and {missing} have no index: "
+                f"create one with client.create_payload_index(name, {missing[0]!r}, …), or create the collection with "
                 "CollectionConfig(payload_indexes={…})"
             )
 
     def check_words(self, keys: frozenset[str]) -> None:
-        """Raise if words are looked for under payload keys without an index of words.
+        """Check that ``match`` is used only on payload keys with a full-text index.
 
         Raises:
-            ConfigurationError: A key has no such index; the error names the first one.
+            ConfigurationError: If a key has no such index; the error names the first such key.
         """
         missing = sorted(keys - self.texts)
         if missing:
             raise ConfigurationError(
-                f"where: {missing[0]!r} 'match' looks for words, for which this server needs an index of type 'text': "
-                f"without one it looks for a part of the text. Create it with client.create_payload_index(name, "
-                f"{missing[0]!r}, models.PayloadSchemaType.TEXT), or a collection with "
+                f"where: {missing[0]!r} 'match' searches for words, and this server needs an index of type 'text' for "
+                f"that (without it, it matches substrings): create one with client.create_payload_index(name, "
+                f"{missing[0]!r}, models.PayloadSchemaType.TEXT), or create the collection with "
                 f"CollectionConfig(payload_indexes={{{missing[0]!r}: 'text'}})"
             )
 
     def check_unspaced(self, keys: frozenset[str]) -> None:
-        """Raise if words without spaces between them are looked for under keys whose index does not split such texts.
+        """Check that the index of a key can split texts without spaces, if ``match`` searches for such words.
 
         Raises:
-            ConfigurationError: A key has no such index; the error names the first one.
+            ConfigurationError: If a key has no such index; the error names the first such key.
         """
         missing = sorted(keys - self.unspaced)
         if missing:
             raise ConfigurationError(
-                f"where: {missing[0]!r} 'match' looks for words of a language without spaces, and only an index with "
-                "the multilingual tokenizer finds such words: create it with client.create_payload_index(name, "
-                f"{missing[0]!r}, models.TextIndexParams(type='text', tokenizer='multilingual', lowercase=True)), in "
-                "the place of any other of the key"
+                f"where: {missing[0]!r} 'match' searches for words of a language without spaces, and only an index "
+                "with the multilingual tokenizer finds such words: replace the key's index with "
+                f"client.create_payload_index(name, {missing[0]!r}, models.TextIndexParams(type='text', "
+                "tokenizer='multilingual', lowercase=True))"
             )
 
     def check_compared(self, keys: frozenset[tuple[str, str]], indexes: Mapping[str, str]) -> None:
-        """Raise if numbers are compared under a key with an index of times, or the other way round.
+        """Check that a filter compares numbers and times only where the index has the same kind.
 
         Args:
-            keys: What is compared with what.
-            indexes: The collection's own indexes and their types.
+            keys: Each payload key, with ``"numbers"`` or ``"times"`` that it is compared with.
+            indexes: The indexes in the collection's settings, and their types.
 
         Raises:
-            ConfigurationError: They are: engines take a time for its microseconds since 1970 there.
+            ConfigurationError: If the kinds differ: engines would read a time as its microseconds since 1970.
         """
         own = {key: _ORDERED[kind] for key, kind in indexes.items() if kind in _ORDERED}
         kinds = own | dict(self.ordered)
         for key, kind in sorted(keys):
             if kinds.get(key, kind) != kind:
                 raise ConfigurationError(
-                    f"where: {key!r} is compared with {kind}, and has an index of {kinds[key]}, in which the engine "
-                    f"would take a time for a number of microseconds: compare with {kinds[key]}, or delete it by "
+                    f"where: {key!r} is compared with {kind}, but its index is for {kinds[key]}, and the engine would "
+                    f"read a time as a number of microseconds: compare with {kinds[key]}, or delete the index with "
                     f"client.delete_payload_index(name, {key!r})"
                 )
 
     def check_tokens(self, documents: Sequence[Document], lengths: NDArray[np.int64]) -> None:
-        """Raise if a document has more token vectors than allowed.
+        """Check the number of token vectors of documents.
 
         Raises:
-            InvalidDocumentError: A document has too many; the error names the first one.
+            InvalidDocumentError: If a document has too many; the error names the first such document.
         """
         if self.rows is None or not (lengths > self.rows).any():
             return
         first = int(np.argmax(lengths > self.rows))
         raise InvalidDocumentError(
-            f"document {documents[first].id!r} has {lengths[first]} token vectors, and the server's strict mode allows "
-            f"{self.rows} (multivector_config): shorten it, have the encoder pool them (pool_factor), {_LIFT}"
+            f"document {documents[first].id!r} has {lengths[first]} token vectors, but the server's strict mode allows "
+            f"{self.rows} (multivector_config): shorten it, pool its vectors with the encoder's pool_factor, {_LIFT}"
         )
 
     def check_sizes(self, document: Document, tokens: int, vectors: Mapping[str, Vector]) -> None:
-        """Raise if a document has more token vectors, or more numbers in a sparse vector, than allowed.
+        """Check the number of token vectors of a document, and the number of values in its sparse vectors.
 
         Raises:
-            InvalidDocumentError: It has too many; the error names it.
+            InvalidDocumentError: If a number exceeds its limit; the error names the document.
         """
         self.check_tokens([document], np.array([tokens]))
         for name, most in self.sparse_lengths:
             vector = vectors.get(name)
             if isinstance(vector, SparseVector) and vector.indices.size > most:
                 raise InvalidDocumentError(
-                    f"document {document.id!r} has {vector.indices.size} numbers in its sparse vector {name!r}, "
-                    f"and the server's strict mode allows {most} (sparse_config): shorten it, {_LIFT}"
+                    f"document {document.id!r} has {vector.indices.size} values in its sparse vector {name!r}, "
+                    f"but the server's strict mode allows {most} (sparse_config): shorten it, {_LIFT}"
                 )
 
 
@@ -297,7 +298,7 @@ def _lowest(*limits: int | None) -> int | None:
 
 
 def conditions_of(condition: Any) -> Iterator[Any]:
-    """Return all conditions of a filter that are no filters themselves: servers count these."""
+    """Return all conditions of a filter that are not filters themselves: servers count these."""
     if isinstance(condition, models.NestedCondition):
         yield from conditions_of(condition.nested.filter)
     elif isinstance(condition, models.Filter):
@@ -310,7 +311,7 @@ def conditions_of(condition: Any) -> Iterator[Any]:
 
 
 def _size_of(condition: Any) -> int:
-    """Count the values of a condition that servers count."""
+    """Count the values of a condition as servers do."""
     match = getattr(condition, "match", None)
     return len(
         getattr(condition, "has_id", None) or getattr(match, "any", None) or getattr(match, "except_", None) or []
@@ -337,7 +338,7 @@ def formula_keys(expression: Any) -> Iterator[str]:
 
 
 def filter_keys(condition: Any, prefix: str = "") -> Iterator[str]:
-    """Return the payload keys of a filter or a part of one; those of nested objects as paths."""
+    """Return the payload keys of a filter or a part of one, with paths for the keys of nested objects."""
     if isinstance(condition, list):
         for each in condition:
             yield from filter_keys(each, prefix)

@@ -21,11 +21,16 @@ from colbert_qdrant.search.limits import Limits, filter_keys
 from colbert_qdrant.shown import shown
 
 SearchMode = Literal["two-stage", "hybrid", "fde", "exact"]
-"""``"two-stage"``: the nearest encodings are the candidates, MaxSim ranks them; ``"hybrid"``: so are the best of all
-other vectors; ``"fde"``: the encodings alone; ``"exact"``: MaxSim over every document."""
+"""How documents are found.
+
+- ``"two-stage"``: the FDE finds candidates, and MaxSim ranks them.
+- ``"hybrid"``: the FDE and all other vectors find candidates, and MaxSim ranks them.
+- ``"fde"``: the FDE alone finds and ranks.
+- ``"exact"``: MaxSim over every document.
+"""
 
 PrefetchLimits: TypeAlias = Mapping[str, int] | Sequence[str]
-"""The vectors that find candidates, by name, and how many each."""
+"""The names of the vectors that find candidates, optionally with the number that each finds."""
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -34,17 +39,17 @@ _PLAIN: Final = (
     *("limit", "offset", "candidates", "mode", "with_payload", "prefetch", "fusion", "timings"),
     *("score_threshold", "token_threshold"),
 )
-"""The options that have values of built-in types."""
+"""The options whose values are converted to built-in types."""
 
 
 class AttachOptions(TypedDict, total=False):
-    """Options of a search whose candidates are found by a request of the user's.
+    """Options of a search whose candidates come from the user's own request.
 
     Attributes:
-        limit: Most hits; 10 by default.
-        filter: A condition in Qdrant's own form that documents have to meet, in every stage.
-        score_threshold: Lowest score of a hit.
-        timings: Whether to say where the time went, in the ``timings`` of what is returned.
+        limit: Maximum number of hits; 10 by default.
+        filter: A Qdrant filter that documents must match in every stage.
+        score_threshold: Minimum score of a hit.
+        timings: Whether to measure each stage; see `SearchHits.timings`.
     """
 
     limit: int
@@ -54,16 +59,16 @@ class AttachOptions(TypedDict, total=False):
 
 
 class SimilarOptions(TypedDict, total=False):
-    """Options of a search for documents like one that is stored.
+    """Options of a search for documents similar to a stored one.
 
     Attributes:
-        limit: Most hits, and in `search_groups` most groups; 10 by default.
-        candidates: Documents that the encodings hand on to MaxSim; by default 10 × ``limit``, at least 100. A cluster
-            takes that many from each shard.
-        where: Only documents whose payload matches, as in ``{"year": {"gte": 2020}, "lang": ["en", "de"]}``: see
+        limit: Maximum number of hits, or of groups in `search_groups`; 10 by default.
+        candidates: Number of documents that the FDE passes to MaxSim; by default 10 × ``limit``, at least 100. In a
+            cluster, each shard returns this number.
+        where: A condition that the payload must match, such as ``{"year": {"gte": 2020}, "lang": ["en", "de"]}``; see
             `Where`.
-        filter: The same in Qdrant's own form; if both are given, both have to match.
-        with_payload: Whether hits carry text and payload.
+        filter: A Qdrant filter that documents must match, in addition to ``where``.
+        with_payload: Whether hits include text and payload.
     """
 
     limit: int
@@ -74,23 +79,22 @@ class SimilarOptions(TypedDict, total=False):
 
 
 class GroupOptions(SimilarOptions, total=False):
-    """Options of a search for groups of documents; those of `SimilarOptions`, and these.
+    """Options of a search for groups of documents, in addition to those of `SimilarOptions`.
 
     Attributes:
-        mode: ``"two-stage"`` (the nearest encodings, ranked by MaxSim), ``"hybrid"`` (the best of every vector, ranked
-            by MaxSim), ``"fde"`` (the encodings alone) or ``"exact"`` (MaxSim over every document: slow, and the
-            reference).
-        params: Of the search over the encodings; by default ``hnsw_ef = max(128, 2 × candidates)``, and with a filter
-            ACORN, where the engine has it.
-        prefetch: The vectors that find candidates, in the place of those that the mode chooses: names, such as
-            ``["fde", "bm25"]``, or names with how many documents each finds, such as ``{"fde": 100, "bm25": 50}``.
-        fusion: How candidates of several vectors are ranked: ``"maxsim"`` ranks all of them by MaxSim, ``"rrf"`` (or
+        mode: ``"two-stage"`` (FDE candidates, ranked by MaxSim), ``"hybrid"`` (candidates of every vector, ranked by
+            MaxSim), ``"fde"`` (the FDE alone) or ``"exact"`` (MaxSim over every document). Exact search is slow; use
+            it as the reference.
+        params: Search parameters for the FDE; by default ``hnsw_ef = max(128, 2 × candidates)``, and ACORN if there is
+            a filter and the engine supports it.
+        prefetch: The vectors that find candidates; by default, the mode chooses them. Pass names, such as
+            ``["fde", "bm25"]``, or names with limits, such as ``{"fde": 100, "bm25": 50}``.
+        fusion: How candidates of several vectors are ranked: ``"maxsim"`` ranks all candidates by MaxSim; ``"rrf"`` (or
             `Rrf`), ``"dbsf"`` and a ``models.FormulaQuery`` fuse their rankings.
-        score_threshold: Lowest score of a hit.
-        token_threshold: Lowest score by MaxSim for each token of the query, which long and short queries have in
-            common.
-        vectors: Vectors of the query that are known already, by name, for those that no encoder makes. A batch takes a
-            list with one for each query.
+        score_threshold: Minimum score of a hit.
+        token_threshold: Minimum MaxSim score per query token, so that it suits queries of any length.
+        vectors: Query vectors by name, for vectors without an encoder. A batch takes a list per name, with one vector
+            for each query.
     """
 
     mode: SearchMode
@@ -103,13 +107,12 @@ class GroupOptions(SimilarOptions, total=False):
 
 
 class SearchOptions(GroupOptions, total=False):
-    """Options of a search; those of `GroupOptions`, and these.
+    """Options of a search, in addition to those of `GroupOptions`.
 
     Attributes:
-        offset: Hits to leave out before the first, for pages; no page goes past the candidates, whose number has to be
-            the same for all.
-        timings: Whether to say where the time went, in the ``timings`` of what is returned; a batch has those of the
-            whole.
+        offset: Number of hits to skip, for pagination. Pages end at the last candidate, so use the same number of
+            candidates for all pages.
+        timings: Whether to measure each stage; see `SearchHits.timings`. In a batch, they are those of the whole batch.
     """
 
     offset: int
@@ -118,17 +121,17 @@ class SearchOptions(GroupOptions, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedOptions:
-    """Search options with their defaults, checked; see `SearchOptions`.
+    """Checked search options with their defaults; see `SearchOptions`.
 
     Args:
-        limits: The limits of the server, see `within`.
-        words: Payload keys whose texts ``where`` looks for words in, and whether these have no spaces between them;
-            what is given is added to.
-        compared: Payload keys that ``where`` compares with numbers or times; what is given is added to.
+        limits: The limits of the server; see `within`.
+        words: Payload keys that are tested with ``match``, and whether those words lack spaces; the keys of ``where``
+            are added.
+        compared: Payload keys that are compared with numbers or times; the keys of ``where`` are added.
 
     Raises:
-        ConfigurationError: An unknown mode, ``limit < 1``, ``candidates < limit``, ``prefetch`` in a mode that has
-            none, or ``where`` is not a `Where`.
+        ConfigurationError: If an option is invalid or contradicts another: an unknown mode, ``limit < 1``,
+            ``candidates < limit``, ``prefetch`` in a mode without candidates, or an invalid ``where``.
     """
 
     limit: int = 10
@@ -155,29 +158,28 @@ class CheckedOptions:
         object.__setattr__(self, "compared", self.compared | compared_keys(where))
         keep_plain(self, *_PLAIN)
         if not isinstance(self.mode, str) or self.mode not in get_args(SearchMode):
-            raise ConfigurationError(f"unknown mode {shown(self.mode)}: use one of {', '.join(get_args(SearchMode))}")
+            raise ConfigurationError(f"mode={shown(self.mode)}: use one of {', '.join(get_args(SearchMode))}")
         require_int("limit", self.limit, minimum=1)
         require_int("offset", self.offset, minimum=0)
         if self.candidates is not None:
             require_int("candidates", self.candidates, minimum=1)
         if self.candidates is not None and self.candidates < self.limit:
             raise ConfigurationError(
-                f"candidates={self.candidates} is less than limit={self.limit}: the first stage must find at least "
-                "as many documents as are to be returned; raise candidates"
+                f"candidates={self.candidates} is less than limit={self.limit}: raise candidates to at least limit"
             )
         self._check_offset()
         self._check_fusion()
         self._check_bounds()
 
     def _check_bounds(self) -> None:
-        """Refuse what servers would: https://api.qdrant.tech/api-reference/search/query-points."""
+        """Reject values that servers reject: https://api.qdrant.tech/api-reference/search/query-points."""
         for name in ("score_threshold", "token_threshold"):
             if getattr(self, name) is not None:
                 require_number(name, getattr(self, name))
         require_bool("with_payload", self.with_payload)
         require_bool("timings", self.timings)
         if not isinstance(self.vectors, Mapping | None):
-            raise ConfigurationError(f"vectors={shown(self.vectors)}: give a dict, a vector for each name")
+            raise ConfigurationError(f"vectors={shown(self.vectors)}: pass a dict of vectors by name")
         if not isinstance(self.params, models.SearchParams | None):
             raise ConfigurationError(f"params must be a models.SearchParams, got {shown(self.params)}")
         if self.params is not None and self.params.hnsw_ef is not None:
@@ -189,27 +191,30 @@ class CheckedOptions:
     def _check_offset(self) -> None:
         if self.offset and self.mode not in ("fde", "exact") and self.offset + self.limit > self.first_stage_limit:
             raise ConfigurationError(
-                f"offset={self.offset} and limit={self.limit} go past the {self.first_stage_limit} candidates: raise "
+                f"offset={self.offset} and limit={self.limit} exceed the {self.first_stage_limit} candidates: raise "
                 "candidates, to the same number for every page"
             )
 
     def _check_fusion(self) -> None:
         check_fusion(self.fusion)
         if self.token_threshold is not None and (self.mode == "fde" or self.fusion != "maxsim"):
-            raise ConfigurationError("token_threshold is of scores by MaxSim: use score_threshold")
+            raise ConfigurationError(
+                f"token_threshold={shown(self.token_threshold)} needs MaxSim scores, but mode={shown(self.mode)} with "
+                f"fusion={shown(self.fusion)} has others: use score_threshold"
+            )
         if self.mode in ("fde", "exact") and (self.prefetch is not None or self.fusion != "maxsim"):
             raise ConfigurationError(
-                f"mode={shown(self.mode)} has no candidates to fuse: leave out prefetch and fusion, or the mode"
+                f"mode={shown(self.mode)} has no candidates to fuse: omit prefetch and fusion, or omit mode"
             )
         named = isinstance(self.prefetch, Mapping | list | tuple | set | frozenset) and len(self.prefetch) > 0
         if self.prefetch is not None and not (named and all(isinstance(name, str) for name in self.prefetch)):
             raise ConfigurationError(
-                f"prefetch={shown(self.prefetch)}: name at least one vector, in a list or with its limit"
+                f"prefetch={shown(self.prefetch)}: pass a list of vector names, or a dict of limits by vector name"
             )
 
     @property
     def first_stage_limit(self) -> int:
-        """How many documents each vector finds, if not said of each; then the most that one finds."""
+        """The number of documents that each vector finds; the largest limit if each vector has its own."""
         if self.mode == "fde":
             return self.limit
         if self.candidates is None and self.prefetch and isinstance(self.prefetch, Mapping):
@@ -217,10 +222,10 @@ class CheckedOptions:
         return self.candidates or max(_MIN_CANDIDATES, 10 * self.limit)
 
     def prefetch_limits(self, config: CollectionConfig) -> dict[str, int]:
-        """The vectors that find candidates, and how many each; none in an exact search.
+        """Return the vectors that find candidates, each with its limit; empty in an exact search.
 
         Raises:
-            ConfigurationError: The collection has no such vector, or a limit is not a number of documents.
+            ConfigurationError: If the collection has no such vector, or a limit is not a positive integer.
         """
         if self.mode == "exact":
             return {}
@@ -230,11 +235,12 @@ class CheckedOptions:
         if self.mode == "hybrid" and set(chosen) == {config.fde_vector}:
             others = " or ".join(map(repr, config.prefetch_vectors[1:]))
             raise ConfigurationError(
-                f"mode='hybrid' needs a vector beside {config.fde_vector!r}, and the "
+                f"mode='hybrid' needs a second vector besides {config.fde_vector!r}, but "
                 + (
-                    f"search prefetches by none: add {others} to prefetch="
+                    f"prefetch names no other: add {others} to prefetch="
                     if others
-                    else "collection has none: create one with CollectionConfig(bm25=Bm25Config()), dense=… or sparse=…"
+                    else "the collection has no other: create one with CollectionConfig(bm25=Bm25Config()), dense=… or "
+                    "sparse=…"
                 )
                 + ", or use mode='two-stage'"
             )
@@ -242,20 +248,22 @@ class CheckedOptions:
         for name, limit in limits.items():
             if name not in config.prefetch_vectors:
                 known = ", ".join(map(repr, config.prefetch_vectors))
-                raise ConfigurationError(f"the collection has no vector {shown(name)} to prefetch by: it has {known}")
+                raise ConfigurationError(
+                    f"prefetch names the vector {shown(name)}, which the collection does not have: use {known}"
+                )
             if not isinstance(limit, int) or limit < 1:
-                raise ConfigurationError(f"prefetch[{shown(name)}]={shown(limit)}: a vector finds at least 1 document")
+                raise ConfigurationError(f"prefetch[{shown(name)}]={shown(limit)}: use an integer of at least 1")
         return dict(limits)
 
     def for_one_query(self) -> CheckedOptions:
-        """The options of a batch of one query: each of its vectors in a list."""
+        """Return the options for a batch of this one query, with each of its vectors in a list."""
         return replace(self, vectors={name: [vector] for name, vector in (self.vectors or {}).items()})
 
     def within(self, limits: Limits, config: CollectionConfig) -> CheckedOptions:
-        """The same search where a server has limits: what was not asked for keeps to them.
+        """Return the options with defaults lowered to the limits of a server.
 
         Raises:
-            ConfigurationError: The options exceed a limit.
+            ConfigurationError: If an explicit option exceeds a limit.
         """
         asked = self.prefetch_limits(config) if isinstance(self.prefetch, Mapping) else {}
         limits.check_query_limit(limit=self.limit, candidates=self.candidates or 0)
@@ -272,9 +280,9 @@ class CheckedOptions:
         return replace(self, candidates=candidates, limits=limits)
 
     def may_fall_short(self, config: CollectionConfig) -> bool:
-        """Whether a graph may not lead to as many documents as match a filter, and everything may be looked at.
+        """Tell whether the graph may miss documents that match the filter, and a full scan is allowed instead.
 
-        Where all keys have an index the engine knows how many match, and looks at them one by one if they are few.
+        If all keys have an index, the engine knows how many documents match. It scans them if they are few.
         """
         thresholds = (self.score_threshold, self.token_threshold)
         as_asked = self.params is not None or any(threshold is not None for threshold in thresholds)
@@ -284,10 +292,10 @@ class CheckedOptions:
 
 
 def check_grouping(group_by: str, group_size: int) -> tuple[str, int]:
-    """Return the path that hits are grouped by, as every engine reads it, and the size of groups.
+    """Return the payload path to group by, in the form that every engine reads, and the group size.
 
     Raises:
-        ConfigurationError: The payload key is empty, or the size too small.
+        ConfigurationError: If the payload key is empty, or the size is less than 1.
     """
     size = plain(group_size)
     require_int("group_size", size, minimum=1)
@@ -295,11 +303,11 @@ def check_grouping(group_by: str, group_size: int) -> tuple[str, int]:
 
 
 def check_options(method: str, kind: type, options: Mapping[str, Any]) -> CheckedOptions:
-    """Check the options that a method was called with, against the kind of options that it takes.
+    """Check the options that a method was called with.
 
     Raises:
-        ConfigurationError: An option is out of range, or contradicts another.
-        TypeError: The method has no such option.
+        ConfigurationError: If an option is out of range, or contradicts another.
+        TypeError: If the method has no such option.
     """
     unknown = next((name for name in options if name not in kind.__annotations__), None)
     if unknown is not None:
@@ -309,7 +317,7 @@ def check_options(method: str, kind: type, options: Mapping[str, Any]) -> Checke
 
 
 def shows_options(kind: type) -> Callable[[Method], Method]:
-    """Have ``help()`` and signatures show the options of a method one by one, with their defaults and descriptions."""
+    """List every option of a method, with its default and description, in ``help()`` and the method's signature."""
     described = "".join(f"    {name}: {text}\n" for name, text in _descriptions(kind).items())
     defaults = inspect.signature(CheckedOptions).parameters
     options = [_parameter(name, hint, defaults[name].default) for name, hint in kind.__annotations__.items()]
@@ -326,7 +334,7 @@ def shows_options(kind: type) -> Callable[[Method], Method]:
 
 
 def _descriptions(kind: type) -> dict[str, str]:
-    """The description of every option of a kind, from its docstring and those of the kinds that it extends."""
+    """Collect the description of every option from the docstrings of a kind and its bases."""
     found: dict[str, str] = {}
     for each in (AttachOptions, SimilarOptions, GroupOptions, SearchOptions, kind):
         text = inspect.cleandoc(each.__doc__ or "")

@@ -1,7 +1,8 @@
-"""Conditions on numbers and times that choose exactly the right values on every engine, with an index and without.
+"""Builds conditions on numbers and times that are exact on every engine, with or without an index.
 
-Engines compare whole numbers as floats, which leave whole numbers out beyond 2**53; with an index of whole numbers, and
-in local mode, they compare them as they are. What they read as JSON they round, unless it has few digits.
+Engines compare integers as floats, which cannot represent every integer beyond 2**53. With an integer index, and in
+local mode, they compare the integers themselves. They round numbers that they read from JSON, unless they have few
+digits.
 """
 
 from __future__ import annotations
@@ -22,31 +23,31 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _DENSE: Final = 2**53
-"""Up to here, each whole number is a float."""
+"""Up to this number, a float can represent every integer."""
 _CUT: Final = 9.3e18
-"""An index of whole numbers cuts a bound down to 64 bits, and more than this to more than its last number."""
+"""An integer index clamps bounds to 64 bits. A bound above this number is clamped beyond the index's last number."""
 
 _BRANCHES: Final = 16
 _ISO: Final = re.compile(
     r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6}0*)?)?(Z|[+-]\d{2}(:?\d{2})?)?)?", re.ASCII
 )
-"""What servers read, to the microsecond that they compare."""
+"""The format of times that servers read; they compare microseconds."""
 
 
 class Bound(NamedTuple):
-    """A lower bound of numbers; an upper bound is one of the opposite numbers."""
+    """A lower bound of numbers; an upper bound is a lower bound of the negated numbers."""
 
     value: int | float
     strict: bool = False
 
     @property
     def is_wide(self) -> bool:
-        """Whether there are whole numbers of 64 bits near it that are no floats."""
+        """Whether floats cannot represent every 64-bit integer near the bound."""
         return _DENSE <= abs(self.value) <= INT_RANGE.stop
 
     @property
     def whole(self) -> int:
-        """The least whole number of 64 bits within the bound; one that has more bits if there is none."""
+        """The least 64-bit integer within the bound; a larger integer if there is no such one."""
         if self.value == -inf:
             return INT_RANGE.start
         least = floor(self.value) + 1 if self.strict else ceil(self.value)
@@ -65,7 +66,7 @@ class Bound(NamedTuple):
 
     @property
     def inner(self) -> Bound:
-        """The least bound within this one that every engine reads, and to which it rounds no number outside."""
+        """The least bound within this one that every engine reads exactly, with no number outside rounded to it."""
         if INT_RANGE.stop < self.value <= _CUT:
             return Bound(nextafter(self.real, -inf), strict=True)
         if not self.is_wide:
@@ -82,7 +83,7 @@ def is_number(value: Any) -> bool:
 
 
 def within(key: str, bounds: Mapping[str, int | float]) -> models.Condition:
-    """Return the condition that one number of a key is within bounds: ``gt``, ``gte``, ``lt``, ``lte``."""
+    """Return the condition that a single number of a key is within bounds: ``gt``, ``gte``, ``lt``, ``lte``."""
     low = high = Bound(-inf, strict=True)
     for name, value in bounds.items():
         if name.startswith("g"):
@@ -90,7 +91,7 @@ def within(key: str, bounds: Mapping[str, int | float]) -> models.Condition:
         else:
             high = Bound(-value, name == "lt")
     inside = _inside(key, low, high)
-    # whole numbers between that range and the bounds are named one by one; floats there have a range of their own
+    # integers between that range and the bounds are listed one by one; floats in between get a separate range
     least, most = low.whole, min(-high.whole, INT_RANGE.stop - 1)
     wholes = {each for each in _cut_off(low, high) if least <= each <= most}
     edges: list[models.Condition] = []
@@ -105,7 +106,7 @@ def within(key: str, bounds: Mapping[str, int | float]) -> models.Condition:
 
 
 def equal(key: str, values: Sequence[int | float]) -> list[models.Condition]:
-    """Return the conditions of which one holds where a number of a key equals one of several."""
+    """Return conditions such that at least one holds if a number of a key equals one of several values."""
     wide = [each for each in values if Bound(each).is_wide]
     small = sorted({each for each in values if not Bound(each).is_wide})
     others = _points(key, small, max(_BRANCHES, ceil(len(small) ** (1 / 3))))
@@ -117,12 +118,12 @@ def equal(key: str, values: Sequence[int | float]) -> list[models.Condition]:
 
 
 def _points(key: str, values: Sequence[int | float], branches: int) -> list[models.Condition]:
-    """The conditions that a number equals one of these: a flat tree, since most documents have another."""
+    """Return conditions that a number equals one of these values, as a flat tree: most documents fail at its top."""
     if len(values) <= branches:
         return [_inside(key, Bound(each), Bound(-each)) for each in values]
     size = branches if len(values) <= branches**2 else branches**2
     parts = [values[start : start + size] for start in range(0, len(values), size)]
-    return [  # not `should` beside `must`: engines look at that first
+    return [  # `should` is nested, since engines evaluate it before a `must` on the same level
         models.Filter(
             must=[
                 _range(key, Bound(part[0]).inner, Bound(-part[-1]).inner),
@@ -134,7 +135,7 @@ def _points(key: str, values: Sequence[int | float], branches: int) -> list[mode
 
 
 def _inside(key: str, low: Bound, high: Bound) -> models.Condition:
-    """The condition that a number is within the inner bounds; no whole number is, if both are beyond 64 bits."""
+    """Return the condition that a number is within the inner bounds; no integer is if both bounds exceed 64 bits."""
     inside = _range(key, low.inner, high.inner)
     if low.value > _CUT:
         return models.Filter(must=[inside, models.FieldCondition(key=key, range=models.Range(gt=_CUT))])
@@ -144,7 +145,7 @@ def _inside(key: str, low: Bound, high: Bound) -> models.Condition:
 
 
 def _cut_off(low: Bound, high: Bound) -> list[int]:
-    """The whole numbers that an index leaves out, since it cuts a bound beyond 64 bits down to them."""
+    """Return the integers that an index misses because it clamps a bound beyond 64 bits to them."""
     first = [INT_RANGE.start] if low.strict and isfinite(low.value) and low.value < INT_RANGE.start else []
     return (
         [*first, INT_RANGE.stop - 1]
@@ -167,9 +168,9 @@ def _among(key: str, wholes: list[int]) -> models.FieldCondition:
 
 
 def _floats(key: str, low: Bound, high: Bound, least: int, most: int) -> models.Condition:
-    """The condition that a float is in a range; whole numbers that are rounded into it have to be within bounds."""
+    """Return the condition that a float is in a range; integers that are rounded into it must be within bounds."""
     first, last = (min(max(each.real, -(2.0**64)), 2.0**64) for each in (low, high))
-    # a server may misread each by one float
+    # a server may be off by one float when it reads a bound
     below = range(max(int(first - 2 * ulp(first)), INT_RANGE.start), min(least, INT_RANGE.stop))
     above = range(max(most + 1, INT_RANGE.start), min(int(-last + 2 * ulp(last)) + 1, INT_RANGE.stop))
     inside = _range(key, low.as_float, high.as_float)
@@ -179,16 +180,16 @@ def _floats(key: str, low: Bound, high: Bound, least: int, most: int) -> models.
 
 
 def _is_short(value: float) -> bool:
-    """Tell whether every engine reads a number as it is written."""
+    """Tell whether every engine reads a number without rounding it."""
     return int("".join(map(str, Decimal(repr(value)).normalize().as_tuple().digits))) <= _DENSE
 
 
 def instant(bound: Any, *, end: bool) -> datetime | None:
-    """Return a time in UTC, of a day its first or its last; ``None`` if it is none that every engine compares."""
+    """Return a time in UTC; for a date, the start or end of the day. ``None`` if some engine cannot compare it."""
     if isinstance(bound, str):
         bound = _parsed(bound)
     if isinstance(bound, datetime):
-        if getattr(bound, "nanosecond", 0):  # pandas has datetimes with these
+        if getattr(bound, "nanosecond", 0):  # of pandas timestamps
             return None
         try:
             return in_utc(bound)

@@ -1,4 +1,4 @@
-"""Builds the requests of searches from options and encoded queries, without I/O."""
+"""Builds search requests from options and encoded queries, without I/O."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ Part = TypeVar("Part", models.QueryRequest, models.Prefetch)
 _MIN_HNSW_EF: Final = 128
 _BINARY_OVERSAMPLING: Final = 4.0
 _TIES: Final = 10
-"""Hits asked for before and after those wanted: engines return equal ones in any order, and here their ids decide."""
+"""Extra hits requested before and after the page: engines return ties in any order, and here they are sorted by id."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchRequest:
-    """The requests of one query, and its hits from their answers.
+    """The requests for one query; converts their responses to hits.
 
     Attributes:
-        main: Finds the hits; ``None`` if there is nothing to search for, and nothing is found.
-        prefetches: Tell the vectors that found each hit, where there are several.
-        start, limit: The hits that are wanted among those that ``main`` finds: those with equal scores at their borders
-            come in any order, and are found with them.
-        candidates: Most hits that ``main`` could find.
+        main: The request that finds the hits; ``None`` if the query has no vector to search by, and so no hits.
+        prefetches: Requests that show which vectors found each hit, if there are several vectors.
+        start, limit: The requested slice of the hits that ``main`` finds. ``main`` also finds some hits around it,
+            because engines return ties in any order.
+        candidates: Maximum number of hits that ``main`` could find.
     """
 
     main: models.QueryRequest | None
@@ -50,13 +50,13 @@ class SearchRequest:
 
     @property
     def parts(self) -> list[models.QueryRequest]:
-        """All requests, in the order that their answers come in."""
+        """All requests, in the order of their responses."""
         return [] if self.main is None else [self.main, *self.prefetches.values()]
 
     def hits(
         self, answers: Iterator[models.QueryResponse], config: CollectionConfig, *, with_payload: bool
     ) -> SearchHits:
-        """Return the hits; takes its own answers from those of all queries."""
+        """Consume this query's responses from those of all queries, and return the hits."""
         if self.main is None:
             return SearchHits()
         main = next(answers)
@@ -65,7 +65,7 @@ class SearchRequest:
         return SearchHits(hits[self.start : self.start + self.limit])
 
     def whole(self, found: Sequence[models.ScoredPoint]) -> SearchRequest | None:
-        """Return the search for all candidates, if what was found leaves open which of equal ones are wanted."""
+        """Return a search for all candidates if ties at the edges leave the requested hits undetermined."""
         main, end = self.main, self.start + self.limit
         if main is None or not found or (main.limit or 0) >= self.candidates:
             return None
@@ -79,14 +79,14 @@ class SearchRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class RequestBuilder:
-    """Builds the requests of queries that share their options.
+    """Builds the requests of queries that share options.
 
     Args:
         options: The options, within the limits of the server.
         config: The collection's settings.
         capabilities: The capabilities of the engine.
-        shard_key: The shards that are searched; ``None`` for all.
-        ties: How many hits to ask for before and after those wanted.
+        shard_key: The shard key to search; ``None`` for all shards.
+        ties: The number of extra hits to request before and after the page.
     """
 
     options: CheckedOptions
@@ -102,12 +102,12 @@ class RequestBuilder:
 
         Args:
             tokens: The query's token matrix, shape ``(n, dim)``.
-            vectors: The query's vector for each prefetch. Where that of the encodings is asked for and missing, MaxSim
-                over every document takes its place.
-            tell_found_by: Whether to find out which vectors found each hit.
+            vectors: The query's vector for each prefetch. If the FDE is requested but missing, MaxSim over every
+                document replaces it.
+            tell_found_by: Whether to add requests that show which vectors found each hit.
 
         Raises:
-            CapabilityError: The engine does not know the fusion.
+            CapabilityError: If the engine does not support the fusion.
         """
         asked = self.options.prefetch_limits(self.config)
         if asked and not vectors and self.config.fde_vector not in asked:
@@ -139,7 +139,7 @@ class RequestBuilder:
             parts = {config.fde_vector: {**rank, "limit": asked[config.fde_vector]}, **parts}
         if options.mode == "fde":
             return models.QueryRequest(**{**parts[config.fde_vector], **common})
-        # not as it is: servers join it with the other stage's, and their `min_should` count every condition twice
+        # wrapped, because servers merge it with the other stage's filter and then count each `min_should` twice
         inner = None if options.filter is None else models.Filter(must=[options.filter])
         prefetch = {name: models.Prefetch(**part, filter=inner) for name, part in parts.items()}
         if options.fusion == "maxsim":
@@ -157,7 +157,7 @@ class RequestBuilder:
         return models.QueryRequest(**fusion, **common)
 
     def _prefetch_requests(self, vectors: Mapping[str, Any]) -> dict[str, models.QueryRequest]:
-        """Requests for the ids that each prefetch finds."""
+        """Build a request for the ids that each prefetch finds."""
         common = {**self._common(), "with_payload": False}
         return {name: models.QueryRequest(**{**common, **part}) for name, part in self._parts(vectors).items()}
 
@@ -176,13 +176,13 @@ class RequestBuilder:
         }
 
     def _page(self, query_tokens: int) -> dict[str, Any]:
-        """The part of the hits that is wanted."""
+        """Build the parts of a request that select the page of hits."""
         options = self.options
         room = options.limits.query_limit or options.limit + 2 * self.ties
         before = min(options.offset, self.ties, max(0, room - options.limit))
         page: dict[str, Any] = {"limit": min(before + options.limit + self.ties, room)}
         if options.offset:
-            self.capabilities.require("offset", what=f"offset={options.offset}", remedy="ask for more hits at once")
+            self.capabilities.require("offset", what=f"offset={options.offset}", remedy="use a larger limit instead")
             page["offset"] = options.offset - before
         thresholds = [options.score_threshold, options.token_threshold and options.token_threshold * query_tokens]
         given = [threshold for threshold in thresholds if threshold is not None]
@@ -214,7 +214,7 @@ class RequestBuilder:
 
 
 def without_graph(part: Part, vector: str) -> Part:
-    """Return the same search, or part of one, without the graph: it reads every encoding that matches the filter."""
+    """Return the same search, or part of one, without the graph: it scans every FDE that matches the filter."""
     changes: dict[str, Any] = {}
     if part.using == vector:
         changes["params"] = models.SearchParams(exact=True)
@@ -226,10 +226,10 @@ def without_graph(part: Part, vector: str) -> Part:
 
 
 def _quantization(kind: FdeQuantization, limits: Limits, *, alone: bool) -> models.QuantizationSearchParams:
-    """Whether what the quantized copy finds is ranked by the full encodings: always said, as defaults differ.
+    """Build the parameters of a search in quantized FDEs; always explicit, because the engines' defaults differ.
 
-    Where MaxSim ranks what is found, reading the full encodings to rank it before gains nothing; but one bit a
-    dimension is so coarse that more has to be found, of which the full encodings choose.
+    If MaxSim ranks the candidates, rescoring them by the full FDEs first gains nothing. Binary quantization is an
+    exception: one bit per dimension is too coarse without oversampling and rescoring.
     """
     if kind == "binary":
         oversampling = min(_BINARY_OVERSAMPLING, limits.oversampling or _BINARY_OVERSAMPLING)

@@ -332,7 +332,7 @@ BAD_SEARCHES: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
         "a",
         {"mode": "fast"},
         ConfigurationError,
-        "unknown mode 'fast': use one of two-stage, hybrid, fde, exact",
+        "mode='fast': use one of two-stage, hybrid, fde, exact",
     ),
     "no hits wanted": ("a", {"limit": 0}, ConfigurationError, "limit must be at least 1, got 0"),
     "too few candidates": (

@@ -288,11 +288,11 @@ def test_what_an_encoder_makes_is_checked(engine: Engine, client: Client) -> Non
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"prefetch": ["other"]}, r"has no vector 'other' to prefetch by: it has 'fde', 'bm25', 'meaning', 'words'"),
-        ({"prefetch": {"bm25": 0}}, r"prefetch\['bm25'\]=0: a vector finds at least 1"),
-        ({"prefetch": []}, "name at least one vector"),
-        ({"prefetch": {}, "offset": 10}, "name at least one vector"),
-        ({"prefetch": "bm25"}, "name at least one vector"),
+        ({"prefetch": ["other"]}, r"the vector 'other', which .*: use 'fde', 'bm25', 'meaning', 'words'"),
+        ({"prefetch": {"bm25": 0}}, r"prefetch\['bm25'\]=0: use an integer of at least 1"),
+        ({"prefetch": []}, "pass a list of vector names"),
+        ({"prefetch": {}, "offset": 10}, "pass a list of vector names"),
+        ({"prefetch": "bm25"}, "pass a list of vector names"),
         ({"prefetch": ["bm25"], "mode": "exact"}, "has no candidates to fuse"),
         ({"fusion": "mean"}, "fusion='mean': use one of"),
         ({"prefetch": ["meaning"]}, r"the query has no vector 'meaning' to search with: .*vectors=\{'meaning': …\}"),
@@ -377,7 +377,7 @@ def test_pages_are_the_parts_of_one_list(docs: ColbertCollection, arguments: Any
 def test_no_page_goes_past_the_candidates(docs: ColbertCollection) -> None:
     assert len(docs.search(QUERY, limit=10, offset=70)) == 10
     with pytest.raises(
-        ConfigurationError, match=r"offset=95 and limit=10 go past the 100 candidates: raise candidates"
+        ConfigurationError, match=r"offset=95 and limit=10 exceed the 100 candidates: raise candidates"
     ):
         docs.search(QUERY, limit=10, offset=95)
     with pytest.raises(ConfigurationError, match="offset must be at least 0"):
@@ -391,7 +391,7 @@ def test_thresholds(docs: ColbertCollection) -> None:
     assert len(docs.search(QUERY, limit=80, candidates=80, score_threshold=threshold)) == wanted
     assert len(docs.search(QUERY, limit=80, candidates=80, token_threshold=threshold / 3)) == wanted
     assert len(docs.search(QUERY, limit=80, mode="exact", token_threshold=threshold / 3, score_threshold=0)) == wanted
-    with pytest.raises(ConfigurationError, match="token_threshold is of scores by MaxSim"):
+    with pytest.raises(ConfigurationError, match="token_threshold=0\\.5 needs MaxSim scores"):
         docs.search(QUERY, mode="fde", token_threshold=0.5)
 
 

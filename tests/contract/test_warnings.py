@@ -183,7 +183,7 @@ def test_awaited_and_as_errors(tmp_path: Path, runner: asyncio.Runner) -> None:
 )
 def test_a_hybrid_search_needs_a_second_vector(docs: ColbertCollection, search: Any) -> None:
     docs.upsert([Document(1, "one")])
-    with pytest.raises(ConfigurationError, match=r"mode='hybrid' needs a vector beside 'fde'.*Bm25Config.*'two-stage'"):
+    with pytest.raises(ConfigurationError, match=r"mode='hybrid' needs a second vector .*Bm25Config.*'two-stage'"):
         search(docs)
 
 
@@ -193,7 +193,7 @@ def test_a_hybrid_search_prefetches_by_a_second_vector(client: Client, engine: E
     docs.upsert([Document(1, "one")])
     for prefetch in (["fde"], {"fde": 20}, ("fde",)):
         with pytest.raises(
-            ConfigurationError, match=r"search prefetches by none: add 'bm25' or 'meaning' to prefetch="
+            ConfigurationError, match=r"prefetch names no other: add 'bm25' or 'meaning' to prefetch="
         ):
             docs.search("one", mode="hybrid", prefetch=prefetch)
         assert docs.search("one", prefetch=prefetch)

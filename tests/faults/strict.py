@@ -127,7 +127,7 @@ def _filter(strict: Mapping[str, Any], indexed: Mapping[str, Any] | None, filter
 
 
 def _conditions(filter: Any) -> Iterator[dict[str, Any]]:
-    """All conditions of a filter that are no filters themselves."""
+    """All conditions of a filter that are not filters themselves."""
     if not filter:
         return
     for kind in ("must", "must_not", "should", "min_should"):

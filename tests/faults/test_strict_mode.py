@@ -158,12 +158,12 @@ FORMULA = models.FormulaQuery(formula=models.SumExpression(sum=["$score", models
         (
             {"search_allow_exact": False},
             {"params": models.SearchParams(exact=True)},
-            r"forbids exact searches \(search_allow_exact=False\): leave params\.exact out",
+            r"forbids exact searches \(search_allow_exact=False\): omit params\.exact",
         ),
         (
             {"unindexed_filtering_retrieve": False},
             {"fusion": FORMULA},
-            r"allows formulas on payload keys with an index only, and \['price'\] have none",
+            r"allows formulas only on indexed payload keys, and \['price'\] have no index",
         ),
     ],
 )
@@ -243,7 +243,7 @@ def test_filters_that_are_not_allowed_any_more_are_named(engine: EngineServer, r
     }
     for call in (docs.count, docs.delete, lambda **options: docs.search("river", **options)):
         docs._opened.limits = Limits()
-        with pytest.raises(ConfigurationError, match=r"\['year'\] have none: create them with"):
+        with pytest.raises(ConfigurationError, match=r"\['year'\] have no index: create one with"):
             call(where={"year": 2001})
 
 
@@ -264,7 +264,7 @@ def test_documents_that_no_limit_allows_are_named(engine: EngineServer, remote: 
     words = models.SparseVector(indices=[1, 2, 3], values=[1.0, 1.0, 1.0])
     docs = ColbertCollection.open("docs", client=remote, encoder=WordEncoder(), retry=FAST)
     with pytest.raises(
-        InvalidDocumentError, match=r"document 'b' has 3 numbers in its sparse vector 'words', .* allows 2"
+        InvalidDocumentError, match=r"document 'b' has 3 values in its sparse vector 'words', .* allows 2"
     ):
         docs.upsert([Document("a", "river"), Document("b", "stone", vectors={"words": words})])
     assert docs.count() == 0
@@ -296,7 +296,7 @@ def test_an_attached_collection_keeps_to_the_limits(engine: EngineServer, remote
     with pytest.raises(ConfigurationError, match=r"the request's limit=31 is more than .*max_query_limit=30"):
         docs.search("river", own.model_copy(update={"limit": 31}))
     engine.strict["docs"] = {"enabled": True, "unindexed_filtering_retrieve": False, "filter_max_conditions": 1}
-    with pytest.raises(ConfigurationError, match=r"on payload keys with an index only, and \['year'\] have none"):
+    with pytest.raises(ConfigurationError, match=r"only on indexed payload keys, and \['year'\] have no index"):
         docs.search("river", own, filter=models.Filter(must=[YEARS]))
     engine.indexes["docs"]["year"] = "integer"
     assert docs.search("river", own, filter=models.Filter(must=[YEARS]))

@@ -167,9 +167,9 @@ def test_paths_into_payloads(edge: EdgeClient, kind: str, value: str, *, taken: 
         ({"limit": "10"}, "limit must be a whole number, got '10'"),
         ({"candidates": True}, "candidates must be a whole number, got True"),
         ({"params": {"hnsw_ef": 10}}, r"params must be a models.SearchParams, got {'hnsw_ef': 10}"),
-        ({"filter": {"must": []}}, r"filter must be a models.Filter, got {'must': \[\]}: a dict .* goes to where="),
-        ({"prefetch": 3}, "prefetch=3: name at least one vector"),
-        ({"vectors": [1]}, r"vectors=\[1\]: give a dict, a vector for each name"),
+        ({"filter": {"must": []}}, r"filter must be a models.Filter, got {'must': \[\]}: pass a dict .* as where="),
+        ({"prefetch": 3}, "prefetch=3: pass a list of vector names"),
+        ({"vectors": [1]}, r"vectors=\[1\]: pass a dict of vectors by name"),
         ({"with_payload": "text"}, "with_payload must be True or False, got 'text'"),
     ],
 )

@@ -440,7 +440,7 @@ def test_where_centring_does_not_help_other_things_are_recommended() -> None:
     assert fitness.centred_rank_correlation < fitness.rank_correlation + CENTRING_GAIN
     assert "use more candidates" in warning
     assert "LEMUR" in warning
-    assert "centring the tokens does not help" in warning
+    assert "centering the tokens does not help" in warning
     assert "min-max" not in warning
 
 

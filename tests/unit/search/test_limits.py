@@ -1,4 +1,4 @@
-"""Strict mode: what a server would refuse is not sent, and what was not asked for keeps to its limits."""
+"""Strict mode: requests that a server would refuse are not sent, and defaults keep to its limits."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_defaults_keep_to_the_limits(server: FaultyServer, strict: Callable[...,
     assert prefetch["params"]["quantization"]["oversampling"] == 1.5
     docs.search("river", prefetch=["fde"])
     assert server.bodies[-1]["searches"][0]["prefetch"]["limit"] == 50
-    with pytest.raises(ConfigurationError, match=r"prefetch\['fde'\]=51 is more than the server's strict mode allows"):
+    with pytest.raises(ConfigurationError, match=r"prefetch\['fde'\]=51 exceeds the limit of the server's strict mode"):
         docs.search("river", prefetch={"fde": 51})
 
 
@@ -96,7 +96,7 @@ def test_a_server_without_limits_gets_the_defaults(
         (
             {"unindexed_filtering_retrieve": False},
             {"filter": models.Filter(must=[match("year"), match("city")])},
-            r"and \['city'\] have none: create them with client\.create_payload_index\(name, 'city'",
+            r"and \['city'\] have no index: create one with client\.create_payload_index\(name, 'city'",
         ),
         (
             {"unindexed_filtering_retrieve": False},

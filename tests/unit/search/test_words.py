@@ -45,7 +45,7 @@ def filled(client: Any, **indexes: PayloadIndex) -> ColbertCollection:
 
 @pytest.fixture
 def of_1_19(tmp_path: Path) -> Iterator[QdrantClient]:
-    """A client of a model of a server 1.19, which looks for a part of a text where there is no index of words."""
+    """A client of a model of a server 1.19, which matches substrings without a full-text index."""
     with serving(tmp_path / "model") as url:
         client = QdrantClient(url=url, check_compatibility=False)
         yield client
@@ -107,7 +107,7 @@ def test_times_and_numbers_are_not_taken_for_each_other(of_1_19: QdrantClient, t
 def test_without_an_index_of_words_it_is_an_error(of_1_19: QdrantClient, call: str, where: dict[str, Any]) -> None:
     docs = filled(of_1_19, text="keyword")
     with pytest.raises(
-        ConfigurationError, match=r"'text' 'match' looks for words, for which this server needs an index"
+        ConfigurationError, match=r"'text' 'match' searches for words, and this server needs an index"
     ) as caught:
         CALLS[call](docs, where)
     assert "client.create_payload_index(name, 'text', models.PayloadSchemaType.TEXT)" in str(caught.value)
@@ -176,6 +176,6 @@ def test_words_that_nothing_finds() -> None:
     ):
         docs.count(where={"text": {"match": "港口"}})
     for words in ("កំពង់ផែ", "ທ່າເຮືອ", "ဆိပ်ကမ်း", "ferry ဆိပ်ကမ်း"):
-        with pytest.raises(ConfigurationError, match="'match' looks for words, and Qdrant splits none of Lao"):
+        with pytest.raises(ConfigurationError, match="'match' searches for words, but Qdrant cannot split Lao"):
             docs.count(where={"text": {"match": words}})
     assert docs.count(where={"text": {"match": "항구"}}) == 0
