@@ -277,7 +277,7 @@ GRAPH = SearchQuality(recall={10: 0.75, 100: 0.98}, ndcg=0.4, two_stage_ndcg=0.4
 def test_table() -> None:
     lines = {line[:26].strip(): line[26:].split("  ") for line in str(report_of(GRAPH)).splitlines()}
     cells = {label: [cell.strip() for cell in row if cell.strip()] for label, row in lines.items()}
-    assert cells["OneToken"] == ["512 dimensions, 1,024 bytes a document"]
+    assert cells["OneToken"] == ["512 dimensions, 1,024 bytes per document"]
     assert cells["rank correlation"] == ["0.877"]
     assert cells["recall@100"] == ["0.990", "0.980"]
     assert cells["nearest 100 found"] == ["0.970"]

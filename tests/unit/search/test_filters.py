@@ -161,7 +161,7 @@ NO_TIME = r"use finite numbers \(int, float\), or dates and times"
         ({"k": []}, r"'k' needs a non-empty list of values, got \[\]"),
         ({"k": {"in": []}}, "'k' needs a non-empty list of values"),
         ({"k": {"in": "en"}}, "'k' needs a non-empty list of values, got 'en'"),
-        ({"k": {"not_in": None}}, "'k' needs a list"),
+        ({"k": {"not_in": None}}, "'k' needs a non-empty list"),
         ({"k": {"ne": ["en"]}}, r"'k' cannot be compared with \['en'\], of type list"),
         ({"k": [["en"]]}, r"'k' cannot be compared with \['en'\], of type list: use a string, a number"),
         (

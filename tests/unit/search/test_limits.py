@@ -85,9 +85,9 @@ def test_a_server_without_limits_gets_the_defaults(
         (
             {"max_query_limit": 50},
             {"limit": 60},
-            r"limit=60 is more than .*max_query_limit=50\): ask for fewer, or lift",
+            r"limit=60 exceeds .*max_query_limit=50\): ask for fewer, or lift",
         ),
-        ({"max_query_limit": 50}, {"candidates": 51}, r"candidates=51 is more than"),
+        ({"max_query_limit": 50}, {"candidates": 51}, r"candidates=51 exceeds the limit"),
         (
             {"search_allow_exact": False},
             {"mode": "exact"},
@@ -101,7 +101,7 @@ def test_a_server_without_limits_gets_the_defaults(
         (
             {"unindexed_filtering_retrieve": False},
             {"where": {"$or": [{"year": 1}, {"a[].b": {"ne": 1}}, {"city": {"exists": True}}]}},
-            r"and \['a\[\]\.b', 'city'\] have none",
+            r"and \['a\[\]\.b', 'city'\] have no index",
         ),
     ],
 )
@@ -134,7 +134,7 @@ def test_keys_are_found_wherever_they_are(
     server.indexed = ["year"]
     docs = strict(unindexed_filtering_retrieve=False, unindexed_filtering_update=False)
     for call in (docs.count, docs.delete):
-        with pytest.raises(ConfigurationError, match=r"city'\] have none"):
+        with pytest.raises(ConfigurationError, match=r"city'\] have no index"):
             call(filter=filter)
     assert server.requests == 0
     server.indexed = ["year", "city", "a[].city"]
@@ -181,9 +181,9 @@ def client_of(docs: ColbertCollection) -> Any:
 def test_groups_keep_to_the_limits(server: FaultyServer, strict: Callable[..., ColbertCollection]) -> None:
     server.indexed = ["year"]
     docs = strict(max_query_limit=50, unindexed_filtering_retrieve=False)
-    with pytest.raises(ConfigurationError, match=r"limit × group_size=60 is more than .*max_query_limit=50"):
+    with pytest.raises(ConfigurationError, match=r"limit × group_size=60 exceeds .*max_query_limit=50"):
         docs.search_groups("river", "year", limit=20)
-    with pytest.raises(ConfigurationError, match=r"and \['city'\] have none: create them"):
+    with pytest.raises(ConfigurationError, match=r"and \['city'\] have no index: create one"):
         docs.search_groups("river", "city")
     assert server.requests == 0
 

@@ -89,7 +89,7 @@ def test_times_and_numbers_are_not_taken_for_each_other(of_1_19: QdrantClient, t
                 {"$not": {"day": {"lte": 10**15}}},
             ):
                 with pytest.raises(
-                    ConfigurationError, match=r"where: '(year|day)' is compared with (times|numbers), and"
+                    ConfigurationError, match=r"where: '(year|day)' is compared with (times|numbers), but"
                 ):
                     CALLS[call](docs, where)
             assert docs.count() == 4
