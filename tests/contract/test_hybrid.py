@@ -296,7 +296,7 @@ def test_what_an_encoder_makes_is_checked(engine: Engine, client: Client) -> Non
         ({"prefetch": ["bm25"], "mode": "exact"}, "has no candidates to fuse"),
         ({"fusion": "mean"}, "fusion='mean': use one of"),
         ({"prefetch": ["meaning"]}, r"the query has no vector 'meaning' to search with: .*vectors=\{'meaning': …\}"),
-        ({"prefetch": ["words", "bm25"], "fusion": Rrf(weights={"meaning": 1})}, r"weights for \['meaning'\]"),
+        ({"prefetch": ["words", "bm25"], "fusion": Rrf(weights={"meaning": 1})}, r"entries for \['meaning'\]"),
         (
             {"vectors": {"meanin": [1.0]}},
             r"vectors has \['meanin'\], but the search prefetches by \['fde'\]",
