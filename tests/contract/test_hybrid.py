@@ -376,9 +376,7 @@ def test_pages_are_the_parts_of_one_list(docs: ColbertCollection, arguments: Any
 
 def test_no_page_goes_past_the_candidates(docs: ColbertCollection) -> None:
     assert len(docs.search(QUERY, limit=10, offset=70)) == 10
-    with pytest.raises(
-        ConfigurationError, match=r"offset=95 and limit=10 exceed the 100 candidates: raise candidates"
-    ):
+    with pytest.raises(ConfigurationError, match=r"offset=95 and limit=10 exceed the 100 candidates: raise candidates"):
         docs.search(QUERY, limit=10, offset=95)
     with pytest.raises(ConfigurationError, match="offset must be at least 0"):
         docs.search(QUERY, offset=-1)

@@ -192,9 +192,7 @@ def test_a_hybrid_search_prefetches_by_a_second_vector(client: Client, engine: E
     docs = ColbertCollection.create(engine.name, client=client, encoder=WordEncoder(), config=config)
     docs.upsert([Document(1, "one")])
     for prefetch in (["fde"], {"fde": 20}, ("fde",)):
-        with pytest.raises(
-            ConfigurationError, match=r"prefetch names no other: add 'bm25' or 'meaning' to prefetch="
-        ):
+        with pytest.raises(ConfigurationError, match=r"prefetch names no other: add 'bm25' or 'meaning' to prefetch="):
             docs.search("one", mode="hybrid", prefetch=prefetch)
         assert docs.search("one", prefetch=prefetch)
     assert docs.search("one", mode="hybrid", prefetch=["bm25"])
