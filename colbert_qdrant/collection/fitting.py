@@ -7,19 +7,16 @@ from typing import TYPE_CHECKING
 
 from qdrant_client import models
 
-from colbert_qdrant._support.progress import reporting
 from colbert_qdrant.collection import artefacts
+from colbert_qdrant.collection.filling import fill, stored_documents
 from colbert_qdrant.collection.having import has_encoding, has_tokens, lacks_encoding
 from colbert_qdrant.collection.metadata import documents_only, require_writable
-from colbert_qdrant.collection.opened import WRITE_SECONDS
 from colbert_qdrant.collection.spans import query_spans, token_spans
-from colbert_qdrant.collection.stored import StoredDocuments
 from colbert_qdrant.errors import (
     ArtefactError,
     AuthenticationError,
     ConfigurationError,
-    RequestError,
-    RequestRefusedError,
+    InvalidDocumentError,
     RequestTooLargeError,
 )
 from colbert_qdrant.fde import encoder_from_bytes, fit_encoder, learns_from_queries
@@ -27,12 +24,10 @@ from colbert_qdrant.points.texts import text_of
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy as np
-    from numpy.typing import NDArray
+    from collections.abc import AsyncIterator, Sequence
 
     from colbert_qdrant._support.progress import ProgressReporter
+    from colbert_qdrant.collection.filling import Filled
     from colbert_qdrant.collection.opened import OpenCollection
     from colbert_qdrant.config import FdeConfig
     from colbert_qdrant.fde import Fitted
@@ -93,13 +88,27 @@ class Fitter:
             ConfigurationError: The encoding needs no fit, nothing is stored, or ``config`` cannot be the collection's.
             ArtefactError: What was fitted is lost, and this is no refit; or no token vectors are stored to fit it to.
         """
-        async with self._collection.fitting:
+        async with self._running(refit=refit):
+            await self._fit(config, refit=refit, device=device, progress=progress)
+
+    async def fill(self, *, label: str, progress: bool | ProgressReporter) -> Filled:
+        """Add the encoding that the collection has to the points that lack it."""
+        async with self._running(refit=False):
+            filled = await fill(self._collection, label=label, progress=progress)
+            await self._collection.check_complete()
+            return filled
+
+    @contextlib.asynccontextmanager
+    async def _running(self, *, refit: bool) -> AsyncIterator[None]:
+        collection = self._collection
+        async with collection.fitting:
             await self._begin(refit=refit)
-            self._collection.is_fitting = True
+            collection.is_fitting = True
             try:
-                await self._fit(config, refit=refit, device=device, progress=progress)
+                collection.limits = await collection.read_limits()
+                yield
             finally:
-                self._collection.is_fitting = False
+                collection.is_fitting = False
 
     async def _begin(self, *, refit: bool) -> None:
         try:
@@ -114,7 +123,6 @@ class Fitter:
         self, config: FdeConfig | None, *, refit: bool, device: str, progress: bool | ProgressReporter
     ) -> None:
         collection = self._collection
-        collection.limits = await collection.read_limits()
         own = collection.config.fde
         if not own.needs_fit:
             raise ConfigurationError(
@@ -134,7 +142,13 @@ class Fitter:
             stale = refit or await collection.has_any(has_encoding(collection.config))
             fitted = await self._fitted(config or own, device=device, progress=progress)
             await self._publish(fitted, refit=refit, stale=stale)
-        await self._fill(progress=progress)
+        filled = await fill(collection, label="encode", progress=progress)
+        await collection.check_complete()
+        if filled.rejected:
+            raise InvalidDocumentError(
+                f"collection {self._name!r} is fitted, and {len(filled.rejected):,} documents cannot have an encoding, "
+                f"so searches stay exact until they are deleted: {filled.rejected[0].reason}"
+            )
 
     async def _forget_lost(self) -> None:
         """Take a lost fit back where there is nothing to fit to; the next ingest fits anew."""
@@ -210,38 +224,6 @@ class Fitter:
                 some = models.Filter(must=[models.HasIdCondition(has_id=page)])
                 await self._engine.delete_vectors(self._name, vectors=names, points=some)
 
-    async def _fill(self, *, progress: bool | ProgressReporter) -> None:
-        """Add the encoding to the points that lack it, in one pass: later writes bring their own."""
-        collection = self._collection
-        lacking, fde = lacks_encoding(collection.config), collection.fde
-        missing = 0 if fde is None else await collection.count(lacking)
-        if fde is not None and missing:
-            # a document that was replaced since it was read has its own by now
-            only = lacking if (await self._engine.capabilities()).has("update_filter") else None
-            with reporting(progress, label="encode", total=missing) as report:
-                async for records, tokens in self._stored.pages(lacking, payload=False):
-                    encoded = await self._engine.runtime.compute(fde.encode_documents, tokens)
-                    await collection.notice(seconds=WRITE_SECONDS)
-                    await self._add(records, encoded, only=only)
-                    report.advance(len(records))
-        await collection.check_complete()
-
-    async def _add(
-        self, records: Sequence[models.Record], encoded: NDArray[np.float32], *, only: models.Filter | None
-    ) -> None:
-        points = [
-            models.PointVectors(id=record.id, vector={self._collection.config.fde_vector: vector.tolist()})
-            for record, vector in zip(records, encoded, strict=True)
-        ]
-        try:
-            await self._engine.update_vectors(self._name, points, update_filter=only)
-        except Exception as error:
-            # one that was deleted since is an error to every engine, after it has written the others
-            gone_wrong = isinstance(error, RequestError) and not isinstance(error, RequestRefusedError)
-            stored = await self._engine.retrieve(self._name, ids=[record.id for record in records])
-            if gone_wrong or len(stored) == len(points):
-                raise
-
     def _learn_from(self, texts: Sequence[str], documents: TokenEmbeddings, seed: int) -> TokenEmbeddings:
         """Token embeddings that stand for queries: of pieces of texts, or pieces of the documents' own."""
         spans = query_spans(texts, seed=seed)
@@ -255,20 +237,10 @@ class Fitter:
         texts: list[str] = []
         batches = [TokenEmbeddings.from_matrices([], dim=self._collection.encoder.dim)]
         count = 0
-        async for records, tokens in self._stored.sample(config.fit_documents, seed=config.seed):
+        async for records, tokens in stored_documents(self._collection).sample(config.fit_documents, seed=config.seed):
             texts += [text for each in records if (text := text_of(each.payload or {}, self._collection.config))]
             batches.append(tokens)
             count += len(tokens)
             if count >= config.fit_documents:
                 break
         return texts, TokenEmbeddings.concatenate(batches)
-
-    @property
-    def _stored(self) -> StoredDocuments:
-        return StoredDocuments(
-            self._engine,
-            self._name,
-            config=self._collection.config,
-            limits=self._collection.limits,
-            token_dim=self._collection.encoder.dim,
-        )

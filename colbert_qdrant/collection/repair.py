@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from colbert_qdrant.collection.aliases import real_name
 from colbert_qdrant.collection.artefacts import REMEMBERED, keeper_of, publish
 from colbert_qdrant.collection.companion import Companion, digest
+from colbert_qdrant.collection.filling import count_without_encoding
 from colbert_qdrant.collection.fitting import Fitter
 from colbert_qdrant.collection.indexes import make_indexes, missing_indexes, names_of
 from colbert_qdrant.collection.outgrown import say_outgrown
@@ -16,6 +17,7 @@ from colbert_qdrant.collection.rows import require_on_error
 from colbert_qdrant.collection.without_tokens import (
     count_without_tokens,
     encode_without_tokens,
+    say_rejected,
     say_without_tokens,
 )
 from colbert_qdrant.errors import InvalidDocumentError, RequestError
@@ -182,9 +184,26 @@ async def _without_tokens(collection: OpenCollection, info: models.CollectionInf
     return Problem(sentence=f"{say_without_tokens(count, config)}.", mend=mend) if count else None
 
 
+async def _without_encoding(collection: OpenCollection, _: models.CollectionInfo) -> Problem | None:
+    count = await count_without_encoding(collection)
+
+    async def mend(running: Repair) -> str:
+        filled = await Fitter(collection).fill(label="repair", progress=running.progress)
+        running.rejected.extend(filled.rejected)
+        done = f"{filled.count:,} documents got the encoding of their token vectors, which they lacked."
+        return done + say_rejected(filled.rejected, "and no two-stage search finds them")
+
+    sentence = (
+        f"{count:,} documents have token vectors and no encoding, as other programs write them, so no two-stage search "
+        "finds them: call repair(), which computes it from the token vectors."
+    )
+    return Problem(sentence=sentence, mend=mend) if count else None
+
+
 _FINDINGS: Final[tuple[Finding, ...]] = (
     _missing_indexes,
     _without_tokens,
+    _without_encoding,
     _lost_artefact,
     _outgrown_fit,
     _few_copies,

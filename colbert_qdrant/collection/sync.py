@@ -261,7 +261,7 @@ class ColbertCollection(Searches):
 
         Returns:
             A sentence for each thing that `repair` mends, such as missing payload indexes, or documents that another
-            program wrote with a text and no token vectors; nothing is written.
+            program wrote without token vectors or encodings; nothing is written.
 
         Raises:
             CollectionNotFoundError: It is gone.

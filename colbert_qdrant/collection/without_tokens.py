@@ -74,6 +74,15 @@ def say_without_tokens(count: int, config: CollectionConfig, *, opened: str | No
     )
 
 
+def say_rejected(rejected: Sequence[RejectedDocument], consequence: str) -> str:
+    """Say which documents cannot be encoded, and why; nothing if there are none."""
+    if not rejected:
+        return ""
+    more = "" if len(rejected) <= _SHOWN else "; …"
+    reasons = "; ".join(f"{each.id!r}: {each.reason}" for each in rejected[:_SHOWN])
+    return f" {len(rejected):,} documents cannot be encoded, {consequence} ({reasons}{more})."
+
+
 async def encode_without_tokens(collection: OpenCollection, *, progress: bool | ProgressReporter) -> Encoded:
     """Give token vectors and encodings to the documents that have a text only.
 
@@ -115,13 +124,8 @@ class Encoded:
     texts: str = ""
 
     def __str__(self) -> str:
-        sentences = [f"{self.count:,} documents were encoded that had a text only."]
-        if self.rejected:
-            more = "" if len(self.rejected) <= _SHOWN else "; …"
-            reasons = "; ".join(f"{each.id!r}: {each.reason}" for each in self.rejected[:_SHOWN])
-            sentences.append(
-                f"{len(self.rejected):,} documents cannot be encoded, and no search finds them ({reasons}{more})."
-            )
+        encoded = f"{self.count:,} documents were encoded that had a text only."
+        sentences = [encoded + say_rejected(self.rejected, "and no search finds them")]
         if self.textless_count:
             shown = ", ".join(map(repr, self.textless)) + (", …" if self.textless_count > len(self.textless) else "")
             sentences.append(f"{self.textless_count:,} documents have no text {self.texts} to be encoded: {shown}.")
