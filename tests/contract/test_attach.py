@@ -348,7 +348,7 @@ def test_an_encoder_that_gives_something_else_is_an_error(docs: AttachedCollecti
         def encode_documents(self, texts: Sequence[str]) -> TokenEmbeddings:
             return super().encode_documents(texts[1:])
 
-    with pytest.raises(InvalidDocumentError, match="it must return one matrix per text"):
+    with pytest.raises(InvalidDocumentError, match="make it return one matrix of"):
         attach(client, docs.name, encoder=Short()).search(QUERY, by_dense(QUERY))
 
 
