@@ -1,10 +1,10 @@
-# Each target creates .venv and installs what it needs. `make help` prints what stands after two number signs.
+# Each target creates .venv and installs its dependencies. `make help` prints the comments that begin with ##.
 
-## PYTHON            the interpreter that .venv is made with, python3 by default
-## TORCH_INDEX_URL   where torch comes from, for example https://download.pytorch.org/whl/cpu for wheels without CUDA
-## CONSTRAINTS       the file of versions to install, .ci/constraints.txt by default; if empty, the newest are installed
-## QUERY             a question of your own for the demo, for example QUERY="how do I parse a date"
-## MODEL             a ColBERT checkpoint for the demo: a folder, or a name on the Hugging Face hub
+## PYTHON            the interpreter for .venv, python3 by default
+## TORCH_INDEX_URL   the package index for torch, such as https://download.pytorch.org/whl/cpu for wheels without CUDA
+## CONSTRAINTS       the file with the versions to install, .ci/constraints.txt by default; empty for the newest versions
+## QUERY             your own question for the demo, such as QUERY="how do I parse a date"
+## MODEL             a ColBERT checkpoint for the demo: a folder, or a name on the Hugging Face Hub
 
 PYTHON ?= python3
 TORCH_INDEX_URL ?=
@@ -12,21 +12,21 @@ CONSTRAINTS ?= .ci/constraints.txt
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(addprefix --constraint ,$(CONSTRAINTS))
 
-# The demo gets these through the environment, as they were written: neither make nor the shell reads what is in them.
+# The demo reads these from the environment, so neither make nor the shell interprets their content.
 override QUERY := $(value QUERY)
 override MODEL := $(value MODEL)
 export QUERY MODEL
 
 .PHONY: help install demo test lint docs generate constraints clean
 
-help: ## print this
+help: ## print this help
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@awk '/^## / { if (!n++) print "\nVariables, as in make test PYTHON=python3.13:"; print substr($$0, 4) }' $(MAKEFILE_LIST)
+	@awk '/^## / { if (!n++) print "\nVariables, for example make test PYTHON=python3.13:"; print substr($$0, 4) }' $(MAKEFILE_LIST)
 
-install: .venv/dev ## install the package, editable, with what the tests and the linters need
+install: .venv/dev ## install the package in editable mode, with the dependencies of tests and linters
 
 .venv/torch: $(CONSTRAINTS)
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: run make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
 	$(if $(TORCH_INDEX_URL),$(PIP) --no-deps --index-url $(TORCH_INDEX_URL) torch)
 	$(PIP) $(addprefix --extra-index-url ,$(TORCH_INDEX_URL)) torch
@@ -46,24 +46,24 @@ demo: .venv/demo ## index the Python standard library and ask it questions
 test: .venv/dev ## run the tests
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-lint: .venv/dev ## run the linter, the formatter's check and the type checker
+lint: .venv/dev ## run the linter, check the format, types and generated files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python .ci/generate_sync.py --check
 	$(BIN)/python -m tests.unit.public_api --check
 
-generate: .venv/dev ## write the blocking classes from the asynchronous ones, and the list of the public API
+generate: .venv/dev ## generate the blocking classes and the list of the public API
 	$(BIN)/python .ci/generate_sync.py
 	$(BIN)/python -m tests.unit.public_api
 
-docs: .venv/dev ## build the documentation into site/, strictly
+docs: .venv/dev ## build the documentation into site/; a dead link fails
 	$(BIN)/python -m zensical build --strict --clean
 
-constraints: .venv/dev .venv/demo ## freeze what is installed now, to .ci/constraints.txt
+constraints: .venv/dev .venv/demo ## freeze the installed versions to .ci/constraints.txt
 	.ci/freeze $(BIN)/python
 	touch .venv/torch .venv/dev .venv/demo
 
-clean: ## remove what the others made
+clean: ## remove everything that the other targets made
 	rm -rf .venv demo-store build dist site .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""Store and search documents in this process: `python examples/01_edge.py [MODEL] [FOLDER]`."""
+"""Store and search documents in this process, without a server: `python examples/01_edge.py [MODEL] [FOLDER]`."""
 
 import sys
 

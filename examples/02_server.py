@@ -1,4 +1,4 @@
-"""The same on a Qdrant server, filtered: `QDRANT_URL=http://localhost:6333 python examples/02_server.py [MODEL]`."""
+"""Ingest and search on a server, with a filter: `QDRANT_URL=http://localhost:6333 python examples/02_server.py`."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ docs = ColbertCollection.open_or_create("docs", client=client, encoder=encoder)
 
 
 def read_documents() -> Iterator[Document]:
-    """Stands for a database cursor, a file, a crawl: anything that yields documents."""
+    """Yield documents; replace this with your database, files or crawl."""
     for number in range(1000):
         yield Document(number, f"Report {number} on the bridges of the river", {"year": 2000 + number % 25})
 

@@ -1,4 +1,4 @@
-"""Rerank without a database, as PyLate does and as txtai does: `python examples/03_rerank.py [MODEL]`."""
+"""Rerank without a database, with the APIs of PyLate and txtai: `python examples/03_rerank.py [MODEL]`."""
 
 import sys
 
@@ -12,7 +12,7 @@ documents_ids = [[1, 2], [1, 3, 2]]
 
 encoder = ColbertEncoder.from_pretrained(model)
 
-# existing token embeddings: the function, shapes and results are PyLate's
+# rank token embeddings with the signature and results of PyLate's function
 reranked_documents = rank.rerank(
     documents_ids=documents_ids,
     queries_embeddings=encoder.encode_queries(queries),
@@ -21,7 +21,7 @@ reranked_documents = rank.rerank(
 for query, results in zip(queries, reranked_documents, strict=True):
     print(query, *(f"{result['id']}: {result['score']:.2f}" for result in results), sep="  ")
 
-# texts: called like txtai's Similarity(lateencode=True)
+# rank texts with the signature of txtai's Similarity(lateencode=True)
 reranker = ColbertReranker(encoder)
 for index, score in reranker("query A", documents[1]):
     print(f"{score:.2f}  {documents[1][index]}")

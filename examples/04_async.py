@@ -1,4 +1,4 @@
-"""Many questions at once, in an event loop: `python examples/04_async.py [MODEL] [STORE]`."""
+"""Ask several questions concurrently with asyncio: `python examples/04_async.py [MODEL] [STORE]`."""
 
 import asyncio
 import sys
@@ -17,9 +17,9 @@ TEXTS = [
 
 
 async def main() -> None:
-    """Stores three sentences, and asks three questions at once."""
+    """Store three sentences, and ask three questions concurrently."""
     encoder = ColbertEncoder.from_pretrained(model)
-    # with a server it is qdrant_client.AsyncQdrantClient, and nothing else changes
+    # on a server: client = connect_async(url), and `await client.close()` at the end
     async with AsyncEdgeClient(store) as client:
         docs = await AsyncColbertCollection.open_or_create("async", client=client, encoder=encoder)
         await docs.upsert([Document(number, text) for number, text in enumerate(TEXTS)])

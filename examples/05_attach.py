@@ -1,4 +1,4 @@
-"""Late interaction on a collection that somebody else made: `python examples/05_attach.py [MODEL] [STORE]`."""
+"""Rerank an existing collection by MaxSim: `python examples/05_attach.py [MODEL] [STORE]`."""
 
 import sys
 import zlib
@@ -20,13 +20,13 @@ TEXTS = [
 
 
 def word_counts(text: str) -> models.SparseVector:
-    """Stands for the vectors of your collection, whatever they are."""
+    """Return word counts; they stand in for the vectors of your collection."""
     counts = Counter(zlib.crc32(word.encode()) for word in text.lower().strip(".").split())
     return models.SparseVector(indices=list(counts), values=[float(count) for count in counts.values()])
 
 
 def request(question: str) -> models.QueryRequest:
-    """Your own search, as you do it today: its best 50 are ranked by MaxSim."""
+    """Return your existing search; MaxSim ranks its top 50 hits."""
     return models.QueryRequest(query=word_counts(question), using="words", limit=50)
 
 
@@ -39,7 +39,7 @@ with EdgeClient(store) as client:
         ]
         client.upsert("existing", points=points)
 
-    # all of late interaction: nothing is written, with a server a read-only key is enough
+    # attach only reads, so a read-only key is enough on a server
     docs = attach(client, "existing", encoder=ColbertEncoder.from_pretrained(model), text_key="meta.text")
     for hit in docs.search("when does the boat leave the harbor", request, limit=2):
         print(f"{hit.score:.2f}  {hit.id}  {hit.text}")

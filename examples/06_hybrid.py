@@ -1,4 +1,4 @@
-"""Words and meaning: `python examples/06_hybrid.py [MODEL] [STORE]`."""
+"""Combine BM25 and late interaction in one search: `python examples/06_hybrid.py [MODEL] [STORE]`."""
 
 import sys
 

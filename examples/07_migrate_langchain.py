@@ -1,6 +1,6 @@
-"""Late interaction for documents that LangChain wrote: `python examples/07_migrate_langchain.py [MODEL]`.
+"""Add late interaction to LangChain's documents: `python examples/07_migrate_langchain.py [MODEL]`.
 
-LangChain goes on as before, on the same documents: pip install langchain-qdrant.
+LangChain continues to work on the same documents. Run `pip install langchain-qdrant` first.
 """
 
 import sys
@@ -23,38 +23,38 @@ TEXTS = [
 
 
 class WordCounts(Embeddings):
-    """Stands for the embeddings that you use."""
+    """Counts words; it stands in for your embeddings."""
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """One vector per text."""
+        """Return one vector per text."""
         return [self.embed_query(text) for text in texts]
 
     def embed_query(self, text: str) -> list[float]:
-        """Counts of words, in 64 bins."""
+        """Return word counts in 64 bins."""
         vector = [0.0] * 64
         for word in text.lower().strip(".").split():
             vector[zlib.crc32(word.encode()) % 64] += 1
         return vector
 
 
-# what you have: a collection, and an alias that applications use
-client = QdrantClient(":memory:")  # or QdrantClient(url=…)
+# your existing collection, with an alias for applications
+client = QdrantClient(":memory:")  # or connect(url)
 client.create_collection("docs-1", vectors_config=models.VectorParams(size=64, distance=models.Distance.COSINE))
 create = models.CreateAlias(alias_name="docs", collection_name="docs-1")
 client.update_collection_aliases([models.CreateAliasOperation(create_alias=create)])
 application = QdrantVectorStore(client, "docs", WordCounts())
 application.add_texts(TEXTS, metadatas=[{"page": number} for number in range(len(TEXTS))])
 
-# what you want: the same points with encodings and token vectors
+# copy the points to a new collection, and add encodings and token vectors
 encoder = ColbertEncoder.from_pretrained(model)
 migration = Migration.plan(client, "docs", "docs-2", encoder=encoder)
 print(migration)
 migration.run(progress=True)
 verdict = migration.verify()
 print("verified" if verdict.passed else verdict)
-migration.switch("docs")  # migration.rollback() is the way back
+migration.switch("docs")  # migration.rollback() undoes the switch
 
-# LangChain does not notice, and late interaction finds the same documents
+# LangChain works as before, and late interaction searches the same documents
 question = "when does the boat leave the harbor"
 print("LangChain:", application.similarity_search(question, k=1)[0].page_content)
 docs = ColbertCollection.open("docs", client=client, encoder=encoder)

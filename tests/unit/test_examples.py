@@ -97,9 +97,9 @@ def test_migrate_langchain(model: Path) -> None:
 
 def test_migrate_multivectors(tmp_path: Path) -> None:
     first = run("08_migrate_multivectors.py", tmp_path / "store")
-    assert "500 points written, 0 were there" in first
+    assert "500 points written, 0 already present" in first
     second = run("08_migrate_multivectors.py", tmp_path / "store")  # the plan finds what is done
-    assert "0 points written, 500 were there" in second
+    assert "0 points written, 500 already present" in second
     for printed in (first, second):
         assert "# pages → pages-fde: verified" in printed
         assert "**failed**" not in printed
@@ -163,7 +163,7 @@ def test_demo_help_teaches() -> None:
     environment = {**os.environ, "COLUMNS": "200"}
     printed = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
     assert "make demo QUERY=" in printed
-    assert "a folder, or a name on the Hugging Face hub" in printed
+    assert "a folder, or a name on the Hugging Face Hub" in printed
 
 
 @pytest.mark.parametrize(
