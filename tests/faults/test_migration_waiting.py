@@ -82,7 +82,7 @@ def test_graphs_that_are_not_built_in_time(engine: EngineServer, remote: QdrantC
     engine.fault = lambda method, path, body: None
     engine.status = ["red"] * 1000
     assert any("red" in reason and "log" in reason for reason in migration.verify(queries=3).reasons)
-    with pytest.raises(ConfigurationError, match="timeout=nan"):
+    with pytest.raises(ConfigurationError, match="timeout must be a number of at least 0, got nan"):
         migration.verify(timeout=float("nan"))
 
 

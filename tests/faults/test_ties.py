@@ -70,7 +70,7 @@ def test_a_few_equal_ones(server: Shuffling, client: QdrantClient) -> None:
     assert len(server.searches) == 3 * 20  # one request each
 
 
-@pytest.mark.parametrize("how", [{}, {"mode": "hybrid", "prefetch": ["fde"]}], ids=["two-stage", "hybrid"])
+@pytest.mark.parametrize("how", [{}, {"prefetch": ["fde"]}], ids=["two-stage", "prefetch"])
 def test_many_equal_ones_are_all_looked_at(server: Shuffling, client: QdrantClient, how: Any) -> None:
     docs = filled(client, MANY)
     assert answers(docs, limit=5, **how) == {(0, 1, 2, 3, 4)}
