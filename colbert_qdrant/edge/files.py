@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TEMPORARY_SUFFIX = ".tmp"
+_WALKS = 5
+"""Walks through a folder whose files are renamed in the meantime."""
 
 _WRITING = threading.Lock()
 """Two threads would write one temporary file; a store is open in one process only."""
@@ -83,13 +85,22 @@ def sync_tree(folder: Path, *, files: bool) -> None:
         files: Whether that is to hold for what is in the files, too.
     """
     try:
-        for parent, _, names in os.walk(folder, topdown=False):
-            for name in names if files else ():
-                if not (path := Path(parent, name)).is_symlink():
-                    _sync(path, os.O_RDWR)
-            sync_folder(parent)
+        for attempt in range(1, _WALKS + 1):
+            try:
+                return _sync_once(folder, files=files)
+            except FileNotFoundError:  # the engine renames files of its log in a thread
+                if attempt == _WALKS or not folder.exists():
+                    raise
     except OSError as error:
         raise EngineError(f"{folder} cannot be written to disk: {error}") from error
+
+
+def _sync_once(folder: Path, *, files: bool) -> None:
+    for parent, _, names in os.walk(folder, topdown=False):
+        for name in names if files else ():
+            if not (path := Path(parent, name)).is_symlink():
+                _sync(path, os.O_RDWR)
+        sync_folder(parent)
 
 
 def sync_folder(folder: str | Path) -> None:

@@ -28,7 +28,9 @@ def remote(engine: EngineServer) -> Iterator[QdrantClient]:
     client.create_collection("docs", vectors_config={"dense": params})
     points = [
         models.PointStruct(
-            id=number, vector={"dense": [1.0] * 4}, payload={"document": f"the river runs past {number}", "blob": "z" * LARGE}
+            id=number,
+            vector={"dense": [1.0] * 4},
+            payload={"document": f"the river runs past {number}", "blob": "z" * LARGE},
         )
         for number in range(POINTS)
     ]

@@ -6,7 +6,8 @@ import asyncio
 import os
 import threading
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from qdrant_client import models
@@ -22,6 +23,7 @@ from colbert_qdrant import (
     MuveraConfig,
 )
 from colbert_qdrant.edge import checkpoints
+from colbert_qdrant.edge.files import sync_tree
 from tests.encoders import WordEncoder, random_texts
 from tests.power import Device, Disk, Model
 from tests.processes import Script
@@ -29,7 +31,6 @@ from tests.processes import Script
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
 VECTOR = models.VectorParams(size=2, distance=models.Distance.DOT)
 COUNT = 40
@@ -265,3 +266,23 @@ def test_a_durability_that_is_none(tmp_path: Path) -> None:
     for client in (EdgeClient, AsyncEdgeClient):
         with pytest.raises(ConfigurationError, match="durability is 'never'; give one of 'checkpoint', 'always'"):
             client(tmp_path, durability="never")  # type: ignore[arg-type]
+
+
+def test_a_file_that_the_engine_renames_while_a_folder_is_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("tmp-open-1", "tmp-open-2"):
+        (tmp_path / name).write_text("x")
+    opened, synced = os.open, set()
+
+    def renaming(path: Any, *arguments: Any, **options: Any) -> int:
+        if (late := tmp_path / "tmp-open-2").exists():
+            late.rename(tmp_path / "open-2")
+            (tmp_path / "tmp-open-1").rename(tmp_path / "open-1")
+        descriptor = opened(path, *arguments, **options)
+        synced.add(Path(path).name)
+        return descriptor
+
+    monkeypatch.setattr(os, "open", renaming)
+    sync_tree(tmp_path, files=True)
+    assert synced == {"open-1", "open-2", tmp_path.name}
