@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from griffe import Class, Extension, Object
+from griffe import Class, Extension, Module, Object
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _PACKAGE: Final = "colbert_qdrant"
 _OPTIONS: Final = ("AttachOptions", "SimilarOptions", "GroupOptions", "SearchOptions")
@@ -34,35 +38,42 @@ class DocsLinks(Extension):
         self._public = public_names()
         self._options: dict[str, list[str]] = {}
 
-    def on_object(self, *, obj: Object, **_: Any) -> None:
-        """Link the public names in a docstring; give a kind of options those that it inherits."""
-        if obj.docstring is None:
-            return
-        text = re.sub(r"(?m)^::\n", "", obj.docstring.value)  # reStructuredText's mark of a block
-        text = re.sub(r"(?m)^Example:$", "Examples:", text)  # Griffe's name of a section of code
-        if isinstance(obj, Class) and obj.name in _OPTIONS:
-            text = self._with_inherited(obj, text)
-        obj.docstring.value = _NAME.sub(lambda match: self._link(obj, match[1]), text)
+    def on_package(self, *, pkg: Module, **_: Any) -> None:
+        """Link the public names in all docstrings; give each kind of options those that it inherits."""
+        for obj in [pkg, *_objects(pkg)]:
+            if obj.docstring is None:
+                continue
+            text = re.sub(r"(?m)^::\n", "", obj.docstring.value)  # reStructuredText's mark of a block
+            text = re.sub(r"(?m)^Example:$", "Examples:", text)  # Griffe's name of a section of code
+            if isinstance(obj, Class) and obj.name in _OPTIONS:
+                text = self._with_inherited(obj, text)
+            obj.docstring.value = _NAME.sub(partial(self._link, obj), text)
 
     def _with_inherited(self, kind: Class, text: str) -> str:
         own = _ENTRY.findall(text)
         inherited = [entry for base in kind.bases for entry in self._options.get(str(base), [])]
         names = {entry.split(":")[0] for entry in own}
         self._options[kind.name] = every = [entry for entry in inherited if entry.split(":")[0] not in names] + own
-        summary = re.sub(r"; those of `\w+`, and these\.", ".", text.split("\n", maxsplit=1)[0])
+        summary = re.sub(r", in addition to those of `\w+`\.", ".", text.split("\n", maxsplit=1)[0])
         return summary + "\n\nAttributes:\n" + "\n".join(every) + "\n"
 
-    def _link(self, obj: Object, name: str) -> str:
+    def _link(self, obj: Object, found: re.Match[str]) -> str:
+        name = found[1]
         owner = obj if isinstance(obj, Class) else obj.parent
         while owner is not None and not isinstance(owner, Class):
             owner = owner.parent
         if name in self._public:
             return f"[`{name}`][{_PACKAGE}.{name}]"
-        if owner is not None and owner.name in self._public and self._has(owner, name):
+        member = owner.all_members.get(name) if owner is not None and owner.name in self._public else None
+        if owner is not None and member is not None and member.has_docstring and name[0] != "_":
             documented = owner.name.removeprefix("Async")  # the pages list an asynchronous class's methods only
             return f"[`{name}`][{_PACKAGE}.{documented}.{name}]"
-        return f"`{name}`"
+        return found[0]
 
-    def _has(self, owner: Class, name: str) -> bool:
-        member = owner.members.get(name)
-        return member is not None and bool(getattr(member, "docstring", None)) and not name.startswith("_")
+
+def _objects(parent: Object) -> Iterator[Object]:
+    """All modules, classes, functions and attributes below one, without imported names."""
+    for member in parent.members.values():
+        if isinstance(member, Object):
+            yield member
+            yield from _objects(member)

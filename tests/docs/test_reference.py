@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 import colbert_qdrant
+from colbert_qdrant import AttachOptions, GroupOptions, SearchOptions, SimilarOptions
 from tests.docs.links import read
 
 if TYPE_CHECKING:
@@ -57,6 +58,14 @@ def test_every_member_has_an_anchor(site: Path) -> None:
         if f"colbert_qdrant.{name}.{member}" not in anchors
     ]
     assert missing == []
+
+
+@pytest.mark.parametrize("kind", [AttachOptions, SimilarOptions, GroupOptions, SearchOptions])
+def test_each_kind_of_options_lists_all_of_its_options(site: Path, kind: type) -> None:
+    page = "attach" if kind is AttachOptions else "searching"
+    html = (site / "reference" / page / "index.html").read_text(encoding="utf-8")
+    listed = re.findall(rf'title="colbert_qdrant\.{kind.__name__}\.(\w+)"', html)
+    assert sorted(listed) == sorted(kind.__annotations__)
 
 
 @pytest.mark.parametrize("name", [name for name in ASYNCHRONOUS if name != "AsyncEdgeClient"])

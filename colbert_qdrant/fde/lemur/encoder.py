@@ -26,13 +26,13 @@ from colbert_qdrant.tokens import TokenEmbeddings, require_tokens
 
 
 class LemurEncoder(Fitted):
-    r"""Encodes token matrices so that one inner product predicts MaxSim; needs a fit to token embeddings.
+    """Encodes token matrices so that one inner product predicts MaxSim; needs a fit to token embeddings.
 
-    MaxSim is a sum over query tokens, :math:`\sum_x g_C(x)` with :math:`g_C(x) = \max_{c \in C} \langle x, c \rangle`.
-    Features ψ (one hidden layer) are trained so that every document's function is nearly linear in ψ:
-    :math:`g_C(x) \approx \langle ψ(x), w_C \rangle`. Then Σψ(x) encodes a query, and w_C encodes a document (LEMUR,
-    arXiv 2601.21853). The vector w_C solves a least squares problem over a fixed sample of n learn tokens. The targets
-    are g minus its mean over documents for each token. The mean is the same for all documents, so no ranking changes.
+    MaxSim is a sum over query tokens x: the sum of g(x) = max ⟨x, c⟩ over the tokens c of a document. Features ψ (one
+    hidden layer) are trained so that every document's function is nearly linear in ψ: g(x) ≈ ⟨ψ(x), w⟩. Then Σψ(x)
+    encodes a query, and w encodes a document (LEMUR, arXiv 2601.21853). The vector w solves a least squares problem
+    over a fixed sample of n learn tokens. The targets are g minus its mean over documents for each token. The mean is
+    the same for all documents, so no ranking changes.
 
     **Rotated and truncated.** Let Z be the features of the learn tokens, and ZᵀZ/n (+ ridge) = LLᵀ. In the basis L⁻¹ψ,
     features are white, and least squares is one product: W = L⁻¹Zᵀ Y/n for the targets Y of all fitted documents. Let
@@ -41,10 +41,10 @@ class LemurEncoder(Fitted):
 
     **Refined by a document's own tokens.** The learn sample has no tokens near a document's own, where g is largest
     and rankings are decided. So the document's own tokens T (m rows φ(c)) join its problem with weight τ and their
-    known targets y*. Plain least squares gives w₀ = Φᵀy/n (with ΦᵀΦ/n = 1). Weighted least squares minimizes
-    |Φw − y|² + τ |Tw − y*|². Its normal equations are (n + τ TᵀT) w = n w₀ + τ Tᵀy*, and by Woodbury's identity
+    known targets t. Plain least squares gives w₀ = Φᵀy/n (with ΦᵀΦ/n = 1). Weighted least squares minimizes
+    |Φw − y|² + τ |Tw − t|². Its normal equations are (n + τ TᵀT) w = n w₀ + τ Tᵀt, and by Woodbury's identity
 
-    .. math:: w = w_0 + T^T (T T^T / n + 1/τ)^{-1} (y^* - T w_0) / n
+        w = w₀ + Tᵀ (T Tᵀ / n + 1/τ)⁻¹ (t − T w₀) / n
 
     so only an m × m system is solved, and query encodings do not change.
 

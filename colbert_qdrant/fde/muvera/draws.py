@@ -60,11 +60,11 @@ class Draws:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CountSketch:
-    r"""MUVERA's final projection.
+    """MUVERA's final projection.
 
-    It adds coordinate :math:`i`, with the random sign :math:`s_i`, to the random coordinate :math:`h_i`:
+    It adds coordinate i, with the random sign sᵢ, to the random coordinate hᵢ:
 
-    .. math:: (Sx)_j = \sum_{i : h_i = j} s_i x_i, \qquad \mathrm{E}\, \langle Sx, Sy \rangle = \langle x, y \rangle
+        (Sx)ⱼ = Σ sᵢ xᵢ over all i with hᵢ = j, so that E ⟨Sx, Sy⟩ = ⟨x, y⟩
 
     Attributes:
         targets: The target coordinate of each coordinate, shape ``(raw_dim,)``.

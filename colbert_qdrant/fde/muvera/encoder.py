@@ -35,14 +35,14 @@ _WORKERS: Final = Workers(16, exclusive=True)
 
 
 class MuveraEncoder(Fitted):
-    r"""Encodes token matrices so that one inner product estimates MaxSim.
+    """Encodes token matrices so that one inner product estimates MaxSim.
 
     Each repetition cuts the token space into ``2**k_sim`` cells with ``k_sim`` random hyperplanes (SimHash). The signs
     of a token's products with the normals are the bits of its cell. A random ±1 matrix, divided by √``dim_proj``,
     projects each token to ``dim_proj`` dimensions and preserves inner products in expectation. A query's cell holds
     the *sum* of its projected tokens, and a document's cell holds their *mean*, so that
 
-    .. math:: \langle F(q), F(d) \rangle \approx \sum_{x \in q} \langle x, \text{mean of d's tokens near x} \rangle
+        ⟨F(q), F(d)⟩ ≈ Σ ⟨x, mean of d's tokens near x⟩ over the tokens x of q
 
     This sum replaces the maximum of MaxSim. It ranks like MaxSim, but is smaller, because a mean is at most the
     maximum. The repetitions are concatenated, each scaled by 1/√``r_reps`` on both sides, so the product is their
@@ -55,7 +55,7 @@ class MuveraEncoder(Fitted):
     The optional final projection is a count sketch. It adds each coordinate i, with a random sign, to a random
     coordinate h(i) of a shorter vector:
 
-    .. math:: F'(x)_j = \sum_{i : h(i) = j} s_i F(x)_i, \qquad s_i = \pm 1
+        F'(x)ⱼ = Σ sᵢ F(x)ᵢ over all i with h(i) = j, where sᵢ = ±1
 
     Queries and documents share the signs and targets, which preserves inner products in expectation. The paper (arXiv
     2405.19504) has final projections, and its authors' implementation uses a count sketch, too.
@@ -66,8 +66,7 @@ class MuveraEncoder(Fitted):
     hyperplane. The error of a projection grows with the norms of the vectors, and most of it then comes from the
     shared part. So the mean m of the collection's tokens is subtracted from all tokens, including those of queries. In
 
-    .. math:: \langle x - m, y - m \rangle = \langle x, y \rangle - \langle m, y \rangle - \langle x, m \rangle
-        + \langle m, m \rangle
+        ⟨x − m, y − m⟩ = ⟨x, y⟩ − ⟨m, y⟩ − ⟨x, m⟩ + ⟨m, m⟩
 
     the last two terms are the same for every document, and ⟨m, y⟩ is nearly the same if all tokens share a direction.
     An empty cell is zero. With centering, it counts as the mean token instead of a token worse than all others.
