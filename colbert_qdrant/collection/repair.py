@@ -14,6 +14,7 @@ from colbert_qdrant.collection.fitting import Fitter
 from colbert_qdrant.collection.indexes import make_indexes, missing_indexes, names_of
 from colbert_qdrant.collection.outgrown import say_outgrown
 from colbert_qdrant.collection.rows import require_on_error
+from colbert_qdrant.collection.without_further import add_further, count_without_further
 from colbert_qdrant.collection.without_tokens import (
     count_without_tokens,
     encode_without_tokens,
@@ -200,10 +201,31 @@ async def _without_encoding(collection: OpenCollection, _: models.CollectionInfo
     return Problem(sentence=sentence, mend=mend) if count else None
 
 
+async def _without_further(collection: OpenCollection, _: models.CollectionInfo) -> Problem | None:
+    if not (await collection.engine.capabilities()).has("has_vector"):
+        return None
+    names = collection.further.names_from_texts
+    lacking = {name: count for name in names if (count := await count_without_further(collection, name))}
+
+    async def mend(running: Repair) -> str:
+        sentences = []
+        for name in lacking:
+            count, rejected = await add_further(collection, name, progress=running.progress)
+            running.rejected.extend(rejected)
+            done = f"{count:,} documents got the vector {name!r} of their text, which they lacked."
+            sentences.append(done + say_rejected(rejected, "and no search by it finds them"))
+        return " ".join(sentences)
+
+    counts = " and ".join(f"{count:,} documents have a text and no vector {name!r}" for name, count in lacking.items())
+    sentence = f"{counts}, so no search by it finds them: call repair(), which makes it of the text."
+    return Problem(sentence=sentence, mend=mend) if lacking else None
+
+
 _FINDINGS: Final[tuple[Finding, ...]] = (
     _missing_indexes,
     _without_tokens,
     _without_encoding,
+    _without_further,
     _lost_artefact,
     _outgrown_fit,
     _few_copies,

@@ -50,23 +50,31 @@ class FurtherVectors:
         """Names of the vectors without an encoder, which documents must bring themselves."""
         return [name for name in (*self._config.dense, *self._config.sparse) if name not in self._encoders]
 
-    def documents(self, documents: Sequence[Document]) -> list[dict[str, Vector]]:
+    @property
+    def names_from_texts(self) -> list[str]:
+        """Names of the vectors that are made of a document's text."""
+        own = [] if self._bm25 is None else [self._config.bm25_vector]
+        return [*own, *(name for name in (*self._config.dense, *self._config.sparse) if name in self._encoders)]
+
+    def documents(self, documents: Sequence[Document], *, only: str | None = None) -> list[dict[str, Vector]]:
         """Make the further vectors of documents, by name.
 
         A vector is left out if it has no encoder and the document does not bring it.
+
+        With ``only``, the vector of that name alone is made.
 
         Raises:
             InvalidDocumentError: If a document brings, or an encoder makes, a vector that cannot be stored.
         """
         made: list[dict[str, Vector]] = [{} for _ in documents]
-        if self._bm25 is not None:
+        if self._bm25 is not None and only in (None, self._config.bm25_vector):
             counted = self._bm25.documents([each.text for each in documents])
             for vectors, counts in zip(made, counted, strict=True):
                 if counts is not None:
                     vectors[self._config.bm25_vector] = counts
         for name in (*self._config.dense, *self._config.sparse):
             missing = [number for number, each in enumerate(documents) if name not in each.vectors]
-            encoder = self._encoders.get(name)
+            encoder = self._encoders.get(name) if only in (None, name) else None
             if encoder is not None and missing:
                 texts = [documents[number].text for number in missing]
                 encoded = list(encoder.encode_documents(texts))

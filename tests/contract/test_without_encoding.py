@@ -10,8 +10,10 @@ from qdrant_client import models
 
 from colbert_qdrant import (
     AsyncColbertCollection,
+    Bm25Config,
     ColbertCollection,
     CollectionConfig,
+    DenseConfig,
     Document,
     InvalidDocumentError,
     LemurConfig,
@@ -56,9 +58,11 @@ def points(numbers: Sequence[int], *, times: float = 1.0) -> list[models.PointSt
     ]
 
 
-def make(client: Client, name: str, fde: FdeConfig = MUVERA, **settings: Any) -> ColbertCollection:
+def make(
+    client: Client, name: str, fde: FdeConfig = MUVERA, encoders: Any = None, **settings: Any
+) -> ColbertCollection:
     config = CollectionConfig(fde=fde, text_key="text", id_scheme="native", **settings)
-    docs = ColbertCollection.create(name, client=client, encoder=WordEncoder(), config=config)
+    docs = ColbertCollection.create(name, client=client, encoder=WordEncoder(), config=config, vector_encoders=encoders)
     docs.ingest([Document(number, f"word{number} among others") for number in range(8)])
     return docs
 
@@ -168,3 +172,35 @@ def test_awaited(runner: asyncio.Runner, async_edge: AsyncEdgeClient) -> None:
         await empty(async_edge)
 
     runner.run(work())
+
+
+class Lengths:
+    """A dense encoder."""
+
+    def encode_documents(self, texts: Sequence[str]) -> list[list[float]]:
+        return [[1.0, float(len(text))] for text in texts]
+
+    encode_queries = encode_documents
+
+
+@pytest.mark.parametrize("bm25", [True, False], ids=["bm25", "dense"])
+def test_a_further_vector_that_a_text_gives(client: Client, engine: Engine, *, bm25: bool) -> None:
+    name, further = ("bm25", {"bm25": Bm25Config()}) if bm25 else ("own", {"dense": {"own": DenseConfig(dim=2)}})
+    encoders: Any = None if bm25 else {"own": Lengths()}
+    docs = make(client, engine.name, encoders=encoders, **further)
+    docs.upsert([Document(30, "the")])  # BM25 has no vector for it
+    assert docs.check() == ()
+    client.upsert(engine.name, points(OTHERS), wait=True)
+    bare = models.PointStruct(id=40, vector={"colbert": [[0.5] * 32], "fde": [0.5] * MUVERA.dim}, payload={})
+    client.upsert(engine.name, [bare], wait=True)
+    docs = ColbertCollection.open(engine.name, client=client, encoder=NoModel(), vector_encoders=encoders)
+    (_, sentence) = docs.check()
+    assert sentence.startswith(f"6 documents have a text and no vector {name!r}")
+    assert docs.repair()[1] == f"6 documents got the vector {name!r} of their text, which they lacked."
+    assert docs.check() == docs.repair() == ()
+    for number in [*OTHERS, *range(8)]:
+        (point,) = client.retrieve(engine.name, ids=[number], with_vectors=True)
+        vector: Any = point.vector
+        assert set(vector) == {"colbert", "fde", name}
+    if not bm25:
+        assert docs.search("word11", prefetch={"own": 50}, limit=1)[0].id == 11
