@@ -1,4 +1,4 @@
-"""Defines the documents that go into a collection, and the hits and reports that come back."""
+"""Defines documents, search hits and ingest reports."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.shown import listed
 
 DocumentId: TypeAlias = str | int | UUID
-"""An id as the user knows it. ``1``, ``"1"`` and a UUID are three different documents."""
+"""A document's id. ``1``, ``"1"`` and a UUID are three different ids."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """A text to be found, under an id of the user's own.
+    """A text to index, with an id that you choose.
 
     Args:
-        id: Any string, a whole number or a UUID; in a native collection a point's: a whole number or a UUID.
-        text: The text that is encoded and searched. It must not be empty; a document that is read from a native
-            collection has an empty one where no text is known.
-        payload: Anything JSON can hold; its keys can be filtered on and come back with every hit. NumPy's values and
-            enums become what they stand for, a ``Decimal`` a number, a UUID, date or datetime a string, as in
-            ``"2024-06-01T12:00:00+02:00"`` (without a zone it is UTC), and NaN null. In a native collection it is all
-            that is stored beside the vectors: the text is put into it where it is missing.
-        vectors: Vectors of its own for hybrid searches, by name, in the place of an encoder's.
+        id: Any string, integer or UUID. In a native collection it is the point's id: an integer or a UUID.
+        text: The text that is encoded and searched; it must not be empty. A document read from a native collection
+            has an empty text if the payload has no text.
+        payload: Any JSON value. Searches can filter by its keys, and every hit returns it. NumPy values and enums
+            become the built-in values that they hold. A ``Decimal`` becomes a number, and NaN becomes null. A UUID,
+            date or datetime becomes a string such as ``"2024-06-01T12:00:00+02:00"``; without a time zone it is UTC.
+            A native collection stores only the payload beside the vectors, and adds the text to it if it is missing.
+        vectors: Precomputed vectors for hybrid searches, by name; they replace an encoder's vectors.
     """
 
     id: DocumentId
@@ -37,17 +37,18 @@ class Document:
 
 @dataclass(frozen=True)
 class SearchHit:
-    """A found document.
+    """A document that a search found.
 
     Attributes:
-        id: The id the document was stored under, with its type; in a native collection the point's, a number or string.
-        score: MaxSim, the sum over query tokens of the best match in the document (not normalised by the number
-            of query tokens); in mode ``"fde"`` the inner product of the encodings, which estimates MaxSim.
-            On every engine it is a float32, so that equal documents have equal scores.
-        text: The document's text; ``None`` if the search was asked for no payload, or the payload has no text.
-        payload: The document's payload, without this library's own keys; in a native collection all of it.
-        found_by: The vectors that found it, where several find candidates (see ``prefetch`` in `SearchOptions`); else,
-            and in groups, empty.
+        id: The id of the stored document, with its type. In a native collection it is the point's id, a number or a
+            string.
+        score: MaxSim, the sum over query tokens of the best match in the document. It is not divided by the number of
+            query tokens. In mode ``"fde"`` it is the inner product of the encodings, which estimates MaxSim. Scores
+            are float32 on every engine, so that equal documents have equal scores.
+        text: The document's text; ``None`` if the search excludes payloads, or the payload has no text.
+        payload: The document's payload without this library's own keys; in a native collection, the whole payload.
+        found_by: The vectors that found the document, if several vectors find candidates (see ``prefetch`` in
+            `SearchOptions`); otherwise, and in groups, empty.
     """
 
     id: DocumentId
@@ -59,13 +60,13 @@ class SearchHit:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchTimings:
-    """The time that each step of a search took, in seconds; for a batch, that of all its queries together.
+    """The time that each step of a search took, in seconds; for a batch, the total of all queries.
 
     Attributes:
-        encode: Time to encode texts as token embeddings; next to nothing for queries that were encoded already.
+        encode: Time to encode texts as token embeddings; almost zero for queries that are encoded already.
         fde: Time to compute encodings of the token embeddings, and to build the request.
-        request: Time from sending the request to its answer, all attempts included.
-        server: Time that the server says it worked; ``None`` if it does not say, or there is no server.
+        request: Time from sending the request to its response, including all attempts.
+        server: Processing time that the server reports; ``None`` without a report or without a server.
         rank: Time to encode the candidates' texts and score them by MaxSim; ``None`` if Qdrant ranked them.
     """
 
@@ -80,35 +81,35 @@ class SearchHits(list[SearchHit]):
     """A list of the documents that a search found.
 
     Attributes:
-        timings: The time that each step took, if it was asked for.
+        timings: The time that each step took, if the search was called with ``timings=True``.
     """
 
     timings: SearchTimings | None = None
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: Callable[[object], Any]) -> Any:
-        """Have pydantic, and web frameworks that use it, take hits for the list that they are."""
+        """Let pydantic, and web frameworks that use it, treat hits as a list."""
         return handler(list[SearchHit])
 
     @classmethod
     def ranked(cls, hits: Iterable[SearchHit]) -> Self:
-        """Sort hits by falling score, ties by id, so that they come in the same order every time."""
+        """Sort hits by descending score, and ties by id, so that the order is deterministic."""
         found = listed(hits)
         if found is None:
-            raise ConfigurationError(f"hits must be a list of SearchHits, got {type(hits).__name__}")
+            raise ConfigurationError(f"hits must be a list of SearchHit, got {type(hits).__name__}")
         for hit in found:
             if not isinstance(hit, SearchHit):
-                raise ConfigurationError(f"hits must be a list of SearchHits, and one is {type(hit).__name__}")
+                raise ConfigurationError(f"hits must be a list of SearchHit, but one item is {type(hit).__name__}")
         return cls(sorted(found, key=lambda hit: (-hit.score, id_sort_key(hit.id))))
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchGroup:
-    """Documents of one group that a search found.
+    """The documents of one group that a search found.
 
     Attributes:
-        key: The value that they have in common.
-        hits: The best of them, by falling score.
+        key: The payload value that the documents share.
+        hits: The best documents of the group, by descending score.
     """
 
     key: str | int
@@ -117,11 +118,11 @@ class SearchGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class RejectedDocument:
-    """A document that is not stored, while others are.
+    """A document that an ingest or upsert did not store, although it stored others.
 
     Attributes:
-        id: The document's id, as it was given; ``None`` for what is no `Document`.
-        reason: What is wrong with it, in this library's words or the server's.
+        id: The document's id, as you passed it; ``None`` if the item is not a `Document`.
+        reason: The problem, in this library's words or the server's.
     """
 
     id: DocumentId | None
@@ -133,11 +134,11 @@ class IngestReport:
     """The outcome of an ingest or an upsert.
 
     Attributes:
-        documents: Documents written and acknowledged, each id once.
-        tokens: Token vectors of these.
-        truncated: Those of these that were longer than the encoder takes, and lost their end.
-        replaced: Documents that a later one with the same id replaced.
-        rejected: Documents that the server refused, or that ``on_error="skip"`` left out; they are not stored.
+        documents: Number of documents that were written and acknowledged; each id counts once.
+        tokens: Number of token vectors that were written.
+        truncated: Number of written documents that were cut at the encoder's maximum length.
+        replaced: Number of documents that a later document with the same id replaced.
+        rejected: Documents that were not stored: the server refused them, or ``on_error="skip"`` left them out.
         seconds: Wall time from the first document read to the last acknowledgement.
     """
 

@@ -1,37 +1,37 @@
-"""Defines every error that this library raises on purpose.
+"""Defines every error that this library raises deliberately.
 
-::
-
+```text
     ColbertQdrantError
     ├── ConfigurationError (ValueError)       a parameter or a combination of parameters is wrong
-    ├── InvalidTokensError (ValueError)       token embeddings with NaN, no rows, a wrong shape or too many values
-    ├── InvalidDocumentError (ValueError)     a document that cannot be stored: empty text, bad id, bad payload
-    ├── InvalidQueryError (ValueError)        a query that cannot be searched for
-    ├── CheckpointError (ValueError)          a model that cannot be loaded as an encoder
+    ├── InvalidTokensError (ValueError)       token embeddings have NaN, no rows, a wrong shape or too many values
+    ├── InvalidDocumentError (ValueError)     a document cannot be stored: empty text, bad id, bad payload
+    ├── InvalidQueryError (ValueError)        a query cannot be encoded or searched
+    ├── CheckpointError (ValueError)          a model cannot be loaded as an encoder
     ├── MissingExtraError (ImportError)       an optional package is not installed
-    ├── CapabilityError                       the engine is too old, or does not have the feature
-    ├── SchemaMismatchError                   a collection's vectors are not laid out as this library needs
+    ├── CapabilityError                       the engine is too old for a feature, or lacks it
+    ├── SchemaMismatchError                   a collection's vectors do not have the layout that this library needs
     ├── FingerprintMismatchError              a collection was built with another model or other settings
-    ├── ArtefactError                         a fitted encoding is missing, cut off or altered
-    ├── MigrationError                        a migration cannot go on, or may not yet
+    ├── ArtefactError                         a fitted encoding is missing, truncated or altered
+    ├── MigrationError                        a migration is blocked, or a step before it is not done
     └── EngineError                           the engine refused or failed
         ├── CollectionNotFoundError (LookupError)
         ├── CollectionExistsError
-        ├── DiskFullError                     an embedded store's disk has no room for what is to be written
+        ├── DiskFullError                     an embedded store's disk is full
         ├── StoreLockedError                  another process or client has the embedded store open
-        ├── ForkedProcessError                an embedded store was carried through ``fork()``
+        ├── ForkedProcessError                an embedded store was opened before ``fork()``
         ├── RequestError                      a request failed, after all attempts
-        │   ├── AuthenticationError           without a key, or one that may not do this
-        │   ├── RateLimitedError              the server has too much to do
+        │   ├── AuthenticationError           the key is missing, or does not permit the request
+        │   ├── RateLimitedError              the server is overloaded
         │   ├── RequestTimeoutError           the server did not answer in time
         │   ├── UnreachableError              no connection to the server
-        │   ├── RequestTooLargeError          larger than the server takes, and it cannot be split
-        │   ├── RequestRefusedError           the server says that the request is wrong
-        │   └── ServerError                   the server failed, or its answer cannot be read
-        ├── NotReadyError                     a collection is not built in time, or will not be by itself
+        │   ├── RequestTooLargeError          larger than the server accepts, and it cannot be split
+        │   ├── RequestRefusedError           the server rejected the request as invalid
+        │   └── ServerError                   the server failed, or its response cannot be read
+        ├── NotReadyError                     a collection is not built in time, or needs a call to be built
         └── ClosedError                       used after ``close()``
+```
 
-Messages say what is wrong, where, and what to do about it. They never contain keys.
+Each message names the problem, the place and the remedy. Messages never contain keys.
 
 `ColbertQdrantWarning` is the category of all warnings of this library.
 """
@@ -51,9 +51,9 @@ class ColbertQdrantError(Exception):
 
 
 class ColbertQdrantWarning(UserWarning):
-    """Something that users would not notice by themselves, such as documents that were truncated.
+    """Warns of a problem that users would not notice otherwise, such as truncated documents.
 
-    The filters of Python's ``warnings`` silence it, or make it an error.
+    The filters of Python's ``warnings`` silence it, or turn it into an error.
     """
 
 
@@ -62,7 +62,7 @@ class ConfigurationError(ColbertQdrantError, ValueError):
 
 
 class InvalidTokensError(ColbertQdrantError, ValueError):
-    """No engine could store token embeddings: they have NaN, no rows, a wrong shape or too many values."""
+    """Token embeddings cannot be stored: they have NaN, no rows, a wrong shape or too many values."""
 
 
 class InvalidDocumentError(ColbertQdrantError, ValueError):
@@ -70,7 +70,7 @@ class InvalidDocumentError(ColbertQdrantError, ValueError):
 
 
 class InvalidQueryError(ColbertQdrantError, ValueError):
-    """A query cannot be searched for."""
+    """A query cannot be encoded or searched."""
 
 
 class CheckpointError(ColbertQdrantError, ValueError):
@@ -82,18 +82,18 @@ class MissingExtraError(ColbertQdrantError, ImportError):
 
 
 class CapabilityError(ColbertQdrantError):
-    """The engine is too old for a feature, or does not have it."""
+    """The engine is too old for a feature, or lacks it."""
 
 
 class SchemaMismatchError(ColbertQdrantError):
-    """A collection's vectors are not laid out as this library needs them."""
+    """A collection's vectors do not have the layout that this library needs."""
 
 
 class FingerprintMismatchError(ColbertQdrantError):
-    """A collection was built with another model or other settings than it is opened with.
+    """A collection is opened with another model or other settings than it was built with.
 
     Attributes:
-        differences: Differing field → (value stored with the collection, value it is opened with).
+        differences: Each differing field, with the stored value and the value that was given.
     """
 
     def __init__(self, message: str, differences: Mapping[str, tuple[Any, Any]]) -> None:
@@ -102,11 +102,11 @@ class FingerprintMismatchError(ColbertQdrantError):
 
 
 class ArtefactError(ColbertQdrantError):
-    """A fitted encoding is missing, cut off, altered, or another collection's."""
+    """A fitted encoding is missing, truncated, altered, or belongs to another collection."""
 
 
 class MigrationError(ColbertQdrantError):
-    """A migration cannot go on, or may not yet: something is in its way, or was not verified."""
+    """A migration cannot continue: something blocks it, or a step such as verification is not done."""
 
 
 class EngineError(ColbertQdrantError):
@@ -114,15 +114,15 @@ class EngineError(ColbertQdrantError):
 
 
 class CollectionNotFoundError(EngineError, LookupError):
-    """There is no such collection."""
+    """The collection does not exist."""
 
 
 class CollectionExistsError(EngineError):
-    """There is such a collection already."""
+    """The collection exists already."""
 
 
 class DiskFullError(EngineError):
-    """The disk of an embedded store has no room for what is to be written; nothing of it was."""
+    """The disk of an embedded store is full; nothing was written."""
 
 
 class StoreLockedError(EngineError):
@@ -134,12 +134,12 @@ class ForkedProcessError(EngineError):
 
 
 class RequestError(EngineError):
-    """A request failed for good.
+    """A request failed, after all attempts.
 
     Attributes:
-        operation: The operation that it was part of.
-        collection: The collection that it was for.
-        attempts: The number of times that it was sent.
+        operation: The operation that the request was part of.
+        collection: The collection that the request was for.
+        attempts: The number of times that the request was sent.
     """
 
     def __init__(self, message: str, *, operation: str = "", collection: str = "", attempts: int = 1) -> None:
@@ -150,14 +150,14 @@ class RequestError(EngineError):
 
 
 class AuthenticationError(RequestError):
-    """The server wants a key, or does not permit the request with the one that it got."""
+    """The server requires a key, or the given key does not permit the request."""
 
 
 class RateLimitedError(RequestError):
-    """The server has too much to do.
+    """The server is overloaded.
 
     Attributes:
-        retry_after: Seconds after which it wants to be asked again, if it says so.
+        retry_after: Seconds to wait before the next request, if the server sent a number.
     """
 
     retry_after: float | None = None
@@ -168,27 +168,27 @@ class RequestTimeoutError(RequestError, TimeoutError):
 
 
 class UnreachableError(RequestError, ConnectionError):
-    """There is no connection to the server, or it broke."""
+    """The connection to the server failed or broke."""
 
 
 class RequestTooLargeError(RequestError):
-    """A request is larger than the server takes, or than its rate limits allow at once, and cannot be split."""
+    """A request exceeds the server's size limit or rate limit, and cannot be split."""
 
 
 class RequestRefusedError(RequestError):
-    """The server says that the request is wrong."""
+    """The server rejected the request as invalid."""
 
 
 class ServerError(RequestError):
-    """The server failed, or its answer cannot be read."""
+    """The server failed, or its response cannot be read."""
 
 
 class NotReadyError(EngineError):
-    """A collection was not ready in time, or will not be by itself."""
+    """A collection was not ready in time, or needs a call, such as `optimize`, to become ready."""
 
 
 class ClosedError(EngineError):
-    """Something is used after ``close()``."""
+    """An object is used after ``close()``."""
 
 
 def _restored(kind: type[ColbertQdrantError], arguments: tuple[Any, ...]) -> ColbertQdrantError:

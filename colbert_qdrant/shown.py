@@ -1,4 +1,4 @@
-"""Looks at values of callers, whatever they are: none of them raises its own error here."""
+"""Inspects callers' values without raising the errors that their methods may raise."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 
 
 def shown(value: object, most: int = 200) -> str:
-    """Return a value's `repr`, cut to so many characters; only its type where that fails."""
-    for show in (repr, reprlib.repr):  # the second one goes few levels deep
+    """Return a value's `repr`, cut to ``most`` characters; only its type if `repr` fails."""
+    for show in (repr, reprlib.repr):  # reprlib limits the depth
         try:
             text = show(value)
-        except Exception:  # noqa: BLE001, S112 - a number of thousands of digits, lists in thousands of lists, …
+        except Exception:  # noqa: BLE001, S112 - an integer with thousands of digits, thousands of nested lists, …
             continue
         return text if len(text) <= most else f"{text[:most]}…"
     return f"<{type(value).__name__}>"
 
 
 def holds(condition: Callable[[], object]) -> bool:
-    """Tell whether a condition of a caller's value holds; one that fails does not."""
+    """Tell whether a condition on a caller's value holds; False if it raises an error."""
     try:
         return bool(condition())
-    except Exception:  # noqa: BLE001 - values of other libraries compare as they like
+    except Exception:  # noqa: BLE001 - comparisons of other libraries' values may raise anything
         return False
 
 
@@ -32,11 +32,11 @@ def has(value: object, member: str) -> bool:
 
 
 def listed(values: object) -> list[Any] | None:
-    """Return several values of a caller as a list; ``None`` for a string, bytes, a dict, or what has no values."""
+    """Return a caller's iterable as a list; ``None`` for strings, bytes, dicts and objects that are not iterable."""
     if isinstance(values, str | bytes | bytearray | memoryview | Mapping) or not isinstance(values, Iterable):
         return None
     try:
         iterator = iter(values)
-    except Exception:  # noqa: BLE001 - an array of no dimension, a closed file
+    except Exception:  # noqa: BLE001 - a zero-dimensional array, a closed file
         return None
     return list(iterator)

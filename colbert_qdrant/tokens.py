@@ -1,4 +1,4 @@
-"""Defines `TokenEmbeddings`, the batch of token vectors that encoders, FDEs, scoring and points exchange."""
+"""Defines `TokenEmbeddings`, the batch of token vectors that encoders, FDEs, scoring and points share."""
 
 from __future__ import annotations
 
@@ -14,28 +14,27 @@ from colbert_qdrant.errors import InvalidTokensError
 from colbert_qdrant.shown import shown
 
 MAX_VALUES_PER_DOCUMENT: Final = 1_048_575
-"""Most numbers (tokens × dim) that one multivector may hold: the server refuses 2**20 and more
+"""The maximum number of values (tokens × dim) in one multivector. The server rejects 2**20 and more
 (``MAX_MULTIVECTOR_FLATTENED_LEN`` in ``lib/common/common/src/validation.rs``). The embedded engine and the
-client's local mode accept more, so the limit is enforced here, for every engine alike."""
+client's local mode accept more, so the limit is enforced here for every engine."""
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
 class TokenEmbeddings:
     """A ragged batch of token matrices, one per text, in one flat array.
 
-    A batch is checked once, when it is made; all code behind that border relies on it. Slices share memory with the
-    batch they come from.
+    The constructor validates a batch, and other code relies on that. Slices share memory with the original batch.
 
     Args:
-        values: Shape ``(total_tokens, dim)``, the token vectors of all texts one after another. Kept as float32
-            and C-contiguous; an array that is both already is not copied.
+        values: Shape ``(total_tokens, dim)``, the concatenated token vectors of all texts. They are stored as
+            C-contiguous float32; an array that already has this form is not copied.
         lengths: Shape ``(n_texts,)``, the number of tokens of each text.
-        truncated: Shape ``(n_texts,)``, which texts were longer than the encoder takes and lost their end; by
-            default none.
+        truncated: Shape ``(n_texts,)``, whether each text was cut at the encoder's maximum length; all False by
+            default.
 
     Raises:
-        InvalidTokensError: A value is NaN or infinite (also when it only overflows float32), a text has no tokens,
-            the shapes do not fit together, or a text has more than 1,048,575 values.
+        InvalidTokensError: If a value is NaN or infinite, or overflows float32. If a text has no tokens, or more than
+            1,048,575 values. If the shapes do not match.
 
     Example:
         >>> import numpy as np
@@ -60,20 +59,20 @@ class TokenEmbeddings:
 
     @classmethod
     def from_matrices(cls, matrices: Iterable[ArrayLike], *, dim: int | None = None) -> TokenEmbeddings:
-        """Make a batch of one matrix per text.
+        """Make a batch from one matrix per text.
 
         Args:
-            matrices: Arrays of shape ``(n_tokens, dim)``, anything that numpy can read.
-            dim: Dimensions of a token vector; needed only when there may be no matrix at all.
+            matrices: Arrays of shape ``(n_tokens, dim)``, in any form that NumPy can read.
+            dim: Dimensions of a token vector; required only if ``matrices`` may be empty.
 
         Raises:
-            InvalidTokensError: There is neither a matrix nor a ``dim``, the matrices differ in ``dim``, or the
-                constructor refuses the batch.
+            InvalidTokensError: If there is neither a matrix nor a ``dim``, the matrices differ in ``dim``, or the
+                constructor rejects the batch.
         """
         if isinstance(matrices, str | bytes) or not hasattr(matrices, "__iter__"):
             raise InvalidTokensError(f"matrices must be a list of one matrix per text, got {type(matrices).__name__}")
         if dim is not None and not (isinstance(dim, int | np.integer) and dim >= 1):
-            raise InvalidTokensError(f"dim must be a whole number of at least 1, got {shown(dim)}")
+            raise InvalidTokensError(f"dim must be an integer of at least 1, got {shown(dim)}")
         arrays = [_array(f"text {number}", matrix, np.float32) for number, matrix in enumerate(matrices)]
         for number, array in enumerate(arrays):
             if array.ndim != 2:
@@ -86,16 +85,16 @@ class TokenEmbeddings:
                 )
             dim = array.shape[1]
         if dim is None:
-            raise InvalidTokensError("no matrices given: pass dim=… to make an empty batch")
+            raise InvalidTokensError("matrices is empty: pass dim=… to make an empty batch")
         flat = np.concatenate(arrays) if arrays else np.empty((0, dim), np.float32)
         return cls(flat, np.fromiter((len(array) for array in arrays), np.int64, len(arrays)))
 
     @classmethod
     def concatenate(cls, batches: Sequence[TokenEmbeddings]) -> TokenEmbeddings:
-        """Join batches in order; one batch alone is returned as it is.
+        """Concatenate batches in order; a single batch is returned without a copy.
 
         Raises:
-            InvalidTokensError: No batch is given, or the batches differ in ``dim``.
+            InvalidTokensError: If no batch is given, or the batches differ in ``dim``.
         """
         if not isinstance(batches, list | tuple):
             raise InvalidTokensError(f"batches must be a list of TokenEmbeddings, got {type(batches).__name__}")
@@ -104,7 +103,9 @@ class TokenEmbeddings:
         if len(batches) == 1:
             return batches[0]
         if len({batch.dim for batch in batches}) != 1:
-            raise InvalidTokensError(f"cannot join batches of dims {[batch.dim for batch in batches]}")
+            raise InvalidTokensError(
+                f"cannot concatenate batches of dims {[batch.dim for batch in batches]}: pass batches of one dim"
+            )
         return cls._from_checked(
             np.concatenate([batch.values for batch in batches]),
             np.concatenate([batch.lengths for batch in batches]),
@@ -113,8 +114,8 @@ class TokenEmbeddings:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: Callable[[object], Any]) -> Any:
-        """Have pydantic read and write lists in the place of arrays: ``values``, ``lengths`` and ``truncated``."""
-        from pydantic_core import core_schema  # noqa: PLC0415 - whoever asks has it
+        """Let pydantic read and write ``values``, ``lengths`` and ``truncated`` as lists."""
+        from pydantic_core import core_schema  # noqa: PLC0415 - the caller is pydantic
 
         lists = core_schema.typed_dict_schema(
             {
@@ -137,7 +138,7 @@ class TokenEmbeddings:
     def _from_checked(
         cls, values: NDArray[np.float32], lengths: NDArray[np.int64], truncated: NDArray[np.bool_]
     ) -> TokenEmbeddings:
-        """Make a batch of parts of batches that were checked when they were made."""
+        """Make a batch from parts of validated batches."""
         batch = cls.__new__(cls)
         batch._set(values, lengths, truncated)  # noqa: SLF001
         return batch
@@ -149,12 +150,12 @@ class TokenEmbeddings:
 
     @property
     def dim(self) -> int:
-        """Dimensions of a token vector."""
+        """The dimensions of a token vector."""
         return int(self.values.shape[1])
 
     @cached_property
     def offsets(self) -> NDArray[np.int64]:
-        """Shape ``(n_texts + 1,)``: text ``i`` owns rows ``offsets[i]`` to ``offsets[i + 1]`` of ``values``."""
+        """The row offsets, shape ``(n_texts + 1,)``: text ``i`` is ``values[offsets[i]:offsets[i + 1]]``."""
         return np.concatenate([np.zeros(1, np.int64), np.cumsum(self.lengths)])
 
     def __len__(self) -> int:
@@ -172,7 +173,7 @@ class TokenEmbeddings:
             return matrix
         start, stop, step = index.indices(len(self))
         if step != 1:
-            raise InvalidTokensError("a batch is sliced in steps of 1: take single texts with batch[i]")
+            raise InvalidTokensError(f"slice step {step} is not supported: use step 1, or get single texts by batch[i]")
         stop = max(start, stop)
         rows = slice(self.offsets[start], self.offsets[stop])
         return self._from_checked(self.values[rows], self.lengths[start:stop], self.truncated[start:stop])
@@ -181,16 +182,16 @@ class TokenEmbeddings:
         return (self[number] for number in range(len(self)))
 
     def blocks(self, max_tokens: int) -> Iterator[tuple[int, int]]:
-        """Cut the batch into runs of whole texts, to work through it in bounded memory.
+        """Split the batch into ranges of whole texts, so that callers can process it in bounded memory.
 
         Args:
-            max_tokens: Most tokens in a run, unless a single text has more.
+            max_tokens: Maximum number of tokens in a range, unless a single text has more.
 
         Yields:
-            ``(start, stop)`` of each run, in order.
+            ``(start, stop)`` of each range, in order.
         """
         if not isinstance(max_tokens, int | np.integer) or max_tokens < 1:
-            raise InvalidTokensError(f"max_tokens must be a whole number of at least 1, got {shown(max_tokens)}")
+            raise InvalidTokensError(f"max_tokens must be an integer of at least 1, got {shown(max_tokens)}")
         start, max_tokens = 0, min(int(max_tokens), len(self.values))
         while start < len(self):
             limit = self.offsets[start] + max_tokens
@@ -207,7 +208,7 @@ class TokenEmbeddings:
 
 
 def require_tokens(name: str, value: object) -> None:
-    """Raise `InvalidTokensError` unless the value of a parameter is a batch of token embeddings."""
+    """Raise `InvalidTokensError` unless a parameter's value is a `TokenEmbeddings`."""
     if not isinstance(value, TokenEmbeddings):
         raise InvalidTokensError(
             f"{name} must be TokenEmbeddings, got {type(value).__name__}: encode texts with an encoder, or use "
@@ -229,7 +230,7 @@ def _counts(lengths: ArrayLike) -> NDArray[np.int64]:
     except ValueError as error:
         raise InvalidTokensError(f"lengths cannot be read as an array: {error}") from error
     if counts.ndim != 1 or not (np.issubdtype(counts.dtype, np.integer) or counts.size == 0):
-        raise InvalidTokensError(f"lengths must be a list of whole numbers, got shape {counts.shape}, {counts.dtype}")
+        raise InvalidTokensError(f"lengths must be a list of integers, got shape {counts.shape}, {counts.dtype}")
     return counts.astype(np.int64)
 
 
@@ -246,10 +247,10 @@ def _validate(values: NDArray[np.float32], lengths: NDArray[np.int64]) -> None:
         number = int(np.argmax(lengths * dim > MAX_VALUES_PER_DOCUMENT))
         raise InvalidTokensError(
             f"text {number} has {lengths[number]:,} tokens × {dim} dimensions = {lengths[number] * dim:,} values; "
-            f"Qdrant stores at most {MAX_VALUES_PER_DOCUMENT:,} per document, so {MAX_VALUES_PER_DOCUMENT // dim:,} "
-            "tokens: split the text, or lower the encoder's document length"
+            f"Qdrant stores at most {MAX_VALUES_PER_DOCUMENT:,} per document, which is "
+            f"{MAX_VALUES_PER_DOCUMENT // dim:,} tokens: split the text, or lower the encoder's document length"
         )
-    # min and max carry NaN and infinities along without a temporary array of booleans
+    # min and max propagate NaN and infinities without a temporary boolean array
     if len(values) and not (np.isfinite(values.min()) and np.isfinite(values.max())):
         row = int(np.argmin(np.isfinite(values).all(axis=1)))
         number = int(np.searchsorted(np.cumsum(lengths), row, side="right"))

@@ -1,4 +1,4 @@
-"""Defines the forms in which vectors are stored: numpy arrays, sparse vectors, or texts that a server encodes."""
+"""Defines the types of stored vectors: NumPy arrays, sparse vectors, and texts that a server encodes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from qdrant_client import models
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SparseVector:
-    """The values of a vector that are not zero.
+    """The nonzero values of a vector.
 
     Attributes:
-        indices: Their dimensions, each once, shape ``(n,)``.
+        indices: The distinct dimensions of the nonzero values, shape ``(n,)``.
         values: The values at these dimensions, shape ``(n,)``.
     """
 
@@ -24,10 +24,10 @@ class SparseVector:
 
     @property
     def size(self) -> int:
-        """The count of numbers that it stores, indices and values together."""
+        """The number of stored numbers: indices plus values."""
         return self.indices.size + self.values.size
 
 
 Vector: TypeAlias = NDArray[np.float32] | SparseVector | models.Document | models.SparseVector | list[Any]
-"""A vector ``(dim,)``, a multivector ``(n, dim)``, a sparse vector, or a text that the server makes one of; also as
-``qdrant_client`` reads it."""
+"""A vector ``(dim,)``, a multivector ``(n, dim)``, a sparse vector, or a text that the server encodes. The types that
+``qdrant_client`` returns are included."""

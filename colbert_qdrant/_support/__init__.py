@@ -1,1 +1,1 @@
-"""Holds small helpers that know nothing of ColBERT or Qdrant."""
+"""Provides small helpers that do not depend on ColBERT or Qdrant."""

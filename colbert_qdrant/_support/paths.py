@@ -1,8 +1,8 @@
-"""Reads values at paths into payloads, which are written as Qdrant writes them.
+"""Reads payload values at paths in Qdrant's syntax.
 
-Examples are ``meta.text``, ``parts[0].text``, ``parts[].text`` and ``"a key".text``. A step into a string goes into the
-JSON object or list that the string holds, which Qdrant's own paths do not: ``_node_content.text`` is where LlamaIndex
-keeps its texts.
+Examples are ``meta.text``, ``parts[0].text``, ``parts[].text`` and ``"a key".text``. Unlike in Qdrant, a step into a
+string leads into the JSON object or list that the string holds. For example, LlamaIndex stores its texts at
+``_node_content.text``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def parse_path(path: str) -> list[Step]:
     """Split a path into its steps.
 
     Raises:
-        ConfigurationError: ``path`` is no path.
+        ConfigurationError: If ``path`` is not a valid path.
 
     Example:
         >>> parse_path('parts[].pages[0]."the text"')
@@ -46,15 +46,15 @@ def parse_path(path: str) -> list[Step]:
         position = found.end()
     if not steps or not isinstance(steps[0], str) or position != len(path):
         raise ConfigurationError(
-            f"{shown(path)} is no path into a payload: write {_quoted(path)}'key', 'key.inner', 'list[0].key' or "
-            "'list[].key', and keys with other characters in double quotes, as '\"a key\"'; no path leads to keys that "
-            "have double quotes or backslashes themselves"
+            f"{shown(path)} is not a valid payload path: write {_quoted(path)}'key', 'key.inner', 'list[0].key' or "
+            "'list[].key'. Put keys with other characters in double quotes, as in '\"a key\"'. Keys that contain "
+            "double quotes or backslashes cannot be addressed"
         )
     return steps
 
 
 def _quoted(path: Any) -> str:
-    """Return what may be meant by something that is no path: its keys in quotes."""
+    """Return a suggestion for an invalid path, with its keys in quotes."""
     parts = [_PART.fullmatch(each) for each in path.split(".")] if isinstance(path, str) else []
     named = [each for each in parts if each]
     if not named or len(named) < len(parts):
@@ -63,7 +63,7 @@ def _quoted(path: Any) -> str:
 
 
 def join_path(steps: Sequence[Step]) -> str:
-    """Return the path of steps, with quotes where a key needs them on some engine.
+    """Join steps to a path, and quote the keys that need quotes on any engine.
 
     Example:
         >>> join_path(["parts", None, "pages", 0, "the text"])
@@ -79,17 +79,17 @@ def join_path(steps: Sequence[Step]) -> str:
 
 
 def _is_bare(key: str) -> bool:
-    """Tell whether a key needs no quotes for a server, whatever the language."""
+    """Tell whether a key, in any language, needs no quotes on a server."""
     return all(each.isalnum() or each in "_-" or unicodedata.category(each)[0] == "M" for each in key)
 
 
 def _is_plain(key: str) -> bool:
-    """Tell whether a key needs no quotes for any engine: not all of them know combining characters."""
+    """Tell whether a key needs no quotes on any engine: some engines do not support combining characters."""
     return bool(key) and all(each.isalnum() or each in "_-" for each in key)
 
 
 def values_at(payload: Any, steps: Sequence[Step]) -> Iterator[Any]:
-    """Yield the values at a path: none, one, or with ``[]`` any number of them.
+    """Yield the values at a path: at most one, or any number for a path with ``[]``.
 
     Example:
         >>> list(values_at({"node": '{"text": "a river"}'}, parse_path("node.text")))
@@ -112,7 +112,7 @@ def values_at(payload: Any, steps: Sequence[Step]) -> Iterator[Any]:
 
 
 def _parse_json(text: str) -> Any:
-    """Return the JSON object or list that a string holds; ``None`` if it holds none."""
+    """Return the JSON object or list that a string holds, or ``None``."""
     if not text.lstrip().startswith(("{", "[")):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Reports the progress of long work, on a bar or to a reporter of the caller's own."""
+"""Reports the progress of long operations, with a progress bar or through the caller's reporter."""
 
 from __future__ import annotations
 
@@ -22,37 +22,41 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 class ProgressReporter(Protocol):
-    """Is told how far long work has come. Any object with these three methods is a reporter.
+    """Receives the progress of a long operation. Any object with these three methods is a reporter.
 
-    An ingest that fits its encoding uses it several times, one after the other: for the documents, for the fit, for
-    the encodings that are added to what is stored, and for the documents that are left.
+    An ingest that fits its encoding uses the reporter for several phases in sequence. These are the first documents,
+    the fit, the encodings of stored documents, and the remaining documents.
     """
 
     def start(self, total: int | None) -> None:
-        """Begin, before the first document; ``total`` is without those done before, ``None`` if nobody knows it."""
+        """Start, before the first document.
+
+        Args:
+            total: The number of documents, without those that an earlier run finished; ``None`` if it is unknown.
+        """
 
     def advance(self, documents: int) -> None:
-        """Count the documents of a batch, after it was acknowledged."""
+        """Add the number of documents in a batch, after the engine acknowledged the batch."""
 
     def stop(self) -> None:
-        """End, also after an error."""
+        """Stop; called after an error, too."""
 
 
 class Silence:
     """Reports nothing."""
 
     def start(self, total: int | None) -> None:
-        """Ignore the beginning."""
+        """Do nothing."""
 
     def advance(self, documents: int) -> None:
-        """Ignore the documents."""
+        """Do nothing."""
 
     def stop(self) -> None:
-        """Ignore the end."""
+        """Do nothing."""
 
 
 class _RichBar:
-    """A live bar on stderr with documents per second and the time left."""
+    """A live progress bar on stderr, with documents per second and the remaining time."""
 
     def __init__(self, label: str) -> None:
         self._label = label
@@ -61,7 +65,7 @@ class _RichBar:
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
         except ImportError as error:
             raise MissingExtraError(
-                "progress=True draws its bar with rich: pip install 'colbert-qdrant[progress]'"
+                "progress=True needs rich to draw its bar: pip install 'colbert-qdrant[progress]'"
             ) from error
         self._progress: Progress = Progress(
             TextColumn("{task.description}"),
@@ -87,7 +91,7 @@ class _RichBar:
 
 
 class _Told:
-    """Tells how far the work is, at most once in so many seconds, and at its beginning and its end."""
+    """Reports the progress at the start, at the end, and in between at most once per ``SECONDS``."""
 
     SECONDS: ClassVar[float]
 
@@ -114,7 +118,7 @@ class _Told:
     def _tell(self) -> None:
         raise NotImplementedError
 
-    def __repr__(self) -> str:  # what a notebook without HTML shows
+    def __repr__(self) -> str:  # shown by notebooks without HTML
         seconds = time.monotonic() - self._begun
         of = "" if self._total is None else f" of {self._total:,}"
         rate = f", {self._done / seconds:,.0f} documents/s" if self._done and seconds else ""
@@ -122,7 +126,7 @@ class _Told:
 
 
 class _Lines(_Told):
-    """Lines in the log, for what is no terminal."""
+    """Log records, for output that is not a terminal."""
 
     SECONDS = 10.0
 
@@ -131,7 +135,7 @@ class _Lines(_Told):
 
 
 class _NotebookBar(_Told):
-    """A bar of plain HTML under a notebook's cell, without widgets."""
+    """A progress bar of plain HTML under a notebook cell, without widgets."""
 
     SECONDS = 0.2
 
@@ -151,7 +155,7 @@ class _NotebookBar(_Told):
 
 
 class _Guarded:
-    """Keeps the work from failing where a reporter does: its error is logged once."""
+    """Prevents a failing reporter from stopping the work: its error is logged once."""
 
     def __init__(self, reporter: ProgressReporter) -> None:
         self._reporter = reporter
@@ -169,21 +173,21 @@ class _Guarded:
     def _tell(self, method: str, *arguments: int | None) -> None:
         try:
             getattr(self._reporter, method)(*arguments)
-        except Exception:  # noqa: BLE001 - it may be anybody's
+        except Exception:  # noqa: BLE001 - users' reporters may raise anything
             if not self._has_warned:
                 self._has_warned = True
-                _LOG.warning("the progress reporter fails in %s(), and the work goes on without", method, exc_info=True)
+                _LOG.warning("the progress reporter failed in %s(); the work continues", method, exc_info=True)
 
 
 @contextmanager
 def reporting(progress: bool | ProgressReporter, *, label: str, total: int | None) -> Iterator[ProgressReporter]:  # noqa: FBT001
-    """Start the reporter that is asked for, and stop it in the end; ``True`` shows a bar in terminals and notebooks.
+    """Start the requested reporter, and stop it at the end.
 
-    Elsewhere it is lines in the log, at level ``INFO``.
+    ``True`` shows a progress bar in terminals and notebooks. Elsewhere it writes log records at level ``INFO``.
 
     Raises:
-        MissingExtraError: A bar is wanted and rich is not installed.
-        ConfigurationError: ``progress`` is neither a boolean nor a reporter.
+        MissingExtraError: If a terminal's progress bar is requested and rich is not installed.
+        ConfigurationError: If ``progress`` is neither a boolean nor a reporter.
     """
     report = _Guarded(_reporter(progress, label))
     report.start(total)
@@ -194,12 +198,14 @@ def reporting(progress: bool | ProgressReporter, *, label: str, total: int | Non
 
 
 def require_progress(progress: object) -> None:
-    """Raise unless the value of a parameter says whether, or whom, progress is reported to."""
+    """Raise `ConfigurationError` unless ``progress`` is a boolean or a reporter."""
     members = ("start", "advance", "stop")
     if not isinstance(progress, bool) and not all(
         has(progress, each) and callable(getattr(progress, each)) for each in members
     ):
-        raise ConfigurationError("progress must be True, False or an object with start, advance and stop")
+        raise ConfigurationError(
+            f"progress must be True, False or an object with start, advance and stop, got {type(progress).__name__}"
+        )
 
 
 def _shown(label: str) -> ProgressReporter:
@@ -209,7 +215,7 @@ def _shown(label: str) -> ProgressReporter:
 
 
 def _in_terminal() -> bool:
-    """Tell whether standard error is a terminal; it may be closed, missing or anything that somebody writes to."""
+    """Tell whether standard error is a terminal; it may be closed, missing or replaced by any writable object."""
     try:
         return bool(sys.stderr.isatty())
     except (AttributeError, ValueError):
@@ -217,7 +223,7 @@ def _in_terminal() -> bool:
 
 
 def _in_notebook() -> bool:
-    """Tell whether a notebook's kernel runs this; nothing is imported for it."""
+    """Tell whether a notebook's kernel runs this code; the check imports nothing."""
     find = getattr(sys.modules.get("IPython"), "get_ipython", None)
     shell = None if find is None else find()
     return shell is not None and getattr(shell, "kernel", None) is not None

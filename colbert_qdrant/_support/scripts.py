@@ -1,4 +1,4 @@
-"""Tells texts in scripts that write no spaces between words, in which most tokenizers find no words."""
+"""Detects texts in scripts without spaces between words, which most tokenizers cannot split."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ UNSPACED: Final = re.compile(rf"[{_WHOLE}{_SPLIT}]")
 """A letter of Chinese, Japanese, Thai, Lao, Burmese or Khmer."""
 
 NEVER_SPLIT: Final = re.compile(rf"[{_WHOLE}]")
-"""A letter of Lao, Burmese or Khmer, whose words no tokenizer of Qdrant's finds."""
+"""A letter of Lao, Burmese or Khmer, which no tokenizer in Qdrant splits into words."""
 
 _PART: Final = 4
 
 
 def is_unspaced(text: str) -> bool:
-    """Tell whether a good part of a text is in scripts without spaces between words.
+    """Tell whether at least a quarter of a text's characters are in scripts without spaces between words.
 
     Example:
         >>> [is_unspaced(text) for text in ("渡轮离开港口", "iPhone发布会在北京", "the ferry 渡", "페리는 항구를")]

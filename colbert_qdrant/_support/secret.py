@@ -1,4 +1,4 @@
-"""Wraps keys so that they are not shown where objects are printed, logged, formatted or pickled."""
+"""Keeps API keys out of repr, logs and pickles."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _MASK: Final = "Secret('***')"
 
 
 class Secret:
-    """A key that is not shown where objects are printed, logged, formatted, compared or pickled.
+    """A key that is hidden from printing, logging, formatting, comparing and pickling.
 
     Args:
         value: The key.
@@ -27,7 +27,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """Return the key itself."""
+        """Return the key."""
         return self._value
 
     def __repr__(self) -> str:
@@ -38,6 +38,6 @@ class Secret:
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError(
-            "a Secret is not pickled or copied, so that it stays in this process: make the client in the process that "
-            "uses it, from api_key_env or api_key_file"
+            "a Secret cannot be pickled or copied, so that the key stays in this process: make the client in the "
+            "process that uses it, from api_key_env or api_key_file"
         )

@@ -1,4 +1,4 @@
-"""Says what to do instead where somebody pickles or copies what holds a client."""
+"""Prevents pickling and copying of objects that hold a client."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import ClassVar, NoReturn
 
 
 class StaysHere:
-    """Base of what holds a client, and is neither pickled nor copied."""
+    """Base of classes that hold a client and cannot be pickled or copied."""
 
     _instead: ClassVar[str]
-    """A sentence, without its full stop, that says how to get one in another process."""
+    """How to get such an object in another process, as an imperative without a full stop."""
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError(f"{self!r} holds a client, which is not pickled or copied: {self._instead}")
+        raise TypeError(f"{self!r} holds a client, which cannot be pickled or copied: {self._instead}")

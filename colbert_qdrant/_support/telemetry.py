@@ -1,7 +1,7 @@
-"""Records spans of OpenTelemetry where its API is installed (extra ``telemetry``), and nothing elsewhere.
+"""Records OpenTelemetry spans if its API is installed (extra ``telemetry``).
 
-Requests are spans of clients, named and described by the semantic conventions for databases
-(https://opentelemetry.io/docs/specs/semconv/database). No span has a vector, a payload, a text or a key in it, nor a
+Requests are client spans, and follow the semantic conventions for databases
+(https://opentelemetry.io/docs/specs/semconv/database). No span contains a vector, a payload, a text, a key or a
 server's message, which may quote them.
 """
 
@@ -20,17 +20,17 @@ _INSTALLED: Final = bool(find_spec("opentelemetry") and find_spec("opentelemetry
 
 @contextmanager
 def operation(name: str, **attributes: Any) -> Iterator[None]:
-    """Record a span of an operation of this library, with all that is done in it."""
+    """Record a span for an operation of this library; spans of its requests are its children."""
     with _span(f"colbert_qdrant.{name}", {f"colbert_qdrant.{key}": value for key, value in attributes.items()}):
         yield
 
 
 @contextmanager
 def request(name: str, collection: str, address: tuple[str, int] | None) -> Iterator[dict[str, Any]]:
-    """Record a span of a request to a database; ``address`` is the host and port of a server.
+    """Record a span for a database request; ``address`` is the host and port of a server.
 
     Yields:
-        A dict that takes attributes which are known only at the end.
+        A dict for attributes that are known only at the end.
     """
     attributes: dict[str, Any] = {"db.system.name": _SYSTEM, "db.operation.name": name}
     if collection:

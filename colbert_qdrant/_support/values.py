@@ -1,4 +1,4 @@
-"""Reduces ids, values and settings to exact built-in types, so that every engine stores and compares the same."""
+"""Converts ids, values and settings to exact built-in types, so that every engine stores and compares them equally."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from uuid import UUID
 import numpy as np
 
 _ARRAYS: Final = "biufU"
-"""Kinds of NumPy's arrays whose values have a built-in type."""
+"""NumPy's kinds of arrays whose values have a built-in type."""
 
 
 def plain(value: Any) -> Any:
-    """Return a value as a bool, int, float, str, UUID, date or datetime of exactly that type.
+    """Return a value as exactly a bool, int, float, str, UUID, date or datetime, without loss.
 
-    An enum member becomes its value. A NumPy scalar and an instance of a subclass become the built-in type that they
-    stand for: a subclass may compare, print and iterate in its own way. A ``Decimal`` becomes the number that has its
-    digits, and a NumPy array a list. No time (NaT) becomes NaN. All else is returned as it is, and so is what would
-    lose something: a ``Decimal`` of more digits than a float has, a time with nanoseconds.
+    An enum member becomes its value. A NumPy scalar or an instance of a subclass becomes the corresponding built-in
+    type, because subclasses may override comparison, printing and iteration. A ``Decimal`` becomes the number that has
+    its digits, a NumPy array becomes a list, and NaT becomes NaN. Other values are returned unchanged. So are values
+    that would lose precision: a ``Decimal`` with more digits than a float, and a time with nanoseconds.
 
     Example:
         >>> from http import HTTPStatus
@@ -40,10 +40,10 @@ def plain(value: Any) -> Any:
 
 
 def in_utc(time: datetime) -> datetime:
-    """Return a time in UTC, which one without a zone is in.
+    """Convert a time to UTC; a time without a zone is taken as UTC.
 
     Raises:
-        OverflowError: Its year would be before 1 or after 9999.
+        OverflowError: If the year would be before 1 or after 9999.
     """
     return time.replace(tzinfo=UTC) if time.utcoffset() is None else time.astimezone(UTC)
 
@@ -58,7 +58,7 @@ def _exact(value: Any) -> Any:
 
 
 def _instant(value: datetime) -> Any:
-    if value != value:  # noqa: PLR0124 - pandas has no time that is a datetime
+    if value != value:  # noqa: PLR0124 - the NaT of pandas is a datetime
         return nan
     if getattr(value, "nanosecond", 0):
         return value
@@ -73,7 +73,7 @@ _EXACT: Final[dict[type, Any]] = {
     datetime: _instant,
     date: lambda value: date(value.year, value.month, value.day),
 }
-"""Each type, and a conversion that no subclass can override; a datetime is a date, too, and comes first."""
+"""A conversion for each type that no subclass can override; datetime is a subclass of date, and comes first."""
 
 
 def _listed(array: Any) -> Any:
@@ -96,7 +96,7 @@ def _time(value: np.datetime64) -> Any:
         return nan
     unit = np.datetime_data(value.dtype)[0]
     made = value if unit == "D" else value.astype("datetime64[us]")
-    time = made.item() if unit not in "YMW" and made.astype(value.dtype) == value else None  # nor rounded, nor wrapped
+    time = made.item() if unit not in "YMW" and made.astype(value.dtype) == value else None  # not rounded or wrapped
     return time if isinstance(time, date) else value
 
 

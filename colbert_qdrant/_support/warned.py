@@ -1,4 +1,4 @@
-"""Warns users of what they would not notice, once for each kind."""
+"""Warns users of problems that they would not notice, once per kind and collection."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHOWN: Final = 3
 
 
 class Warned:
-    """The kinds of warnings that were given about one collection.
+    """The kinds of warnings that one collection has issued.
 
     Example:
         >>> with warnings.catch_warnings(record=True, action="always") as shown:
@@ -35,30 +35,43 @@ class Warned:
         self._kinds = set[str]()
 
     def once(self, kind: str, message: str) -> None:
-        """Warn, unless that was done for this kind already."""
+        """Warn, unless a warning of this kind was issued before."""
         if kind not in self._kinds:
             self._kinds.add(kind)
             warn(message)
 
     def of_truncated_documents(self, where: str, ids: Sequence[Any], *, among: int) -> None:
-        """Warn if documents were truncated: those with some ids, of so many that were encoded."""
+        """Warn if documents were truncated.
+
+        Args:
+            where: The collection, for the message.
+            ids: The ids of the truncated documents.
+            among: The number of documents that were encoded.
+        """
         if ids:
             self.once(
                 "truncated documents",
-                f"{where}: {len(ids):,} of {among:,} documents ({_some(ids)}) are longer than the encoder takes, so "
-                "searches do not know their ends. Raise the encoder's document_length, have it split them "
-                "(long_documents='split'), or shorten them. This is said once; reports count all.",
+                f"{where}: {len(ids):,} of {among:,} documents ({_some(ids)}) are longer than the encoder's maximum. "
+                "Searches do not see their ends. Raise the encoder's document_length, split long documents "
+                "(long_documents='split'), or shorten them. This warning appears once; reports count all.",
             )
 
     def of_unsplit_documents(self, collection: str, ids: Sequence[Any], *, among: int, language: str) -> None:
-        """Warn if BM25 does not split texts: those of documents with some ids, of so many that were encoded."""
+        """Warn if BM25 does not split texts into words.
+
+        Args:
+            collection: The collection's name.
+            ids: The ids of the documents whose texts are not split.
+            among: The number of documents that were encoded.
+            language: The language of the BM25 settings.
+        """
         if ids:
             self.once(
                 "unsplit documents",
-                f"collection {collection!r}: {len(ids):,} of {among:,} documents ({_some(ids)}) are of languages "
-                f"without spaces between words, and Bm25Config(language={language!r}) does not split them: BM25 finds "
+                f"collection {collection!r}: {len(ids):,} of {among:,} documents ({_some(ids)}) are in languages "
+                f"without spaces between words. Bm25Config(language={language!r}) does not split them, so BM25 finds "
                 "hardly any of their words. Create the collection with the language 'chinese', 'japanese' or 'thai'; "
-                "Qdrant splits no others. This is said once.",
+                "Qdrant splits no other such language. This warning appears once.",
             )
 
     def of_truncated_queries(self, where: str, tokens: TokenEmbeddings) -> None:
@@ -66,27 +79,27 @@ class Warned:
         if tokens.truncated.any():
             self.once(
                 "truncated queries",
-                f"{where}: {int(tokens.truncated.sum()):,} of {len(tokens):,} queries are longer than the encoder "
-                "takes, and were searched for without their ends. Raise the encoder's query_length, or shorten them. "
-                "This is said once.",
+                f"{where}: {int(tokens.truncated.sum()):,} of {len(tokens):,} queries are longer than the encoder's "
+                "maximum, and their ends were ignored. Raise the encoder's query_length, or shorten the queries. "
+                "This warning appears once.",
             )
 
     def of_nan(self, collection: str, id: Any, key: str) -> None:
-        """Warn that null is stored in the place of a NaN in the payload of a document."""
+        """Warn that a NaN in the payload of a document is stored as null."""
         self.once(
             "nan",
-            f"collection {collection!r}: document {id!r} has NaN under payload key {key!r}, and null is stored in its "
-            "place, which no value equals: use None where there is no value. This is said once.",
+            f"collection {collection!r}: document {id!r} has NaN under payload key {key!r}. It is stored as null, "
+            "which equals no value in filters. Use None for missing values. This warning appears once.",
         )
 
     def of_truncated_texts(self, side: str, tokens: TokenEmbeddings, *, remedy: str) -> None:
-        """Warn if texts of a side were truncated by an encoder that the user called; others warn of it themselves."""
+        """Warn if an encoder that the user called truncated texts; collections issue their own warnings."""
         if tokens.truncated.any() and not _called_from_here():
             kind = {"query": "queries", "document": "documents"}[side]
             self.once(
                 f"truncated {kind}",
-                f"{int(tokens.truncated.sum()):,} of {len(tokens):,} {kind} are longer than the encoder takes, and "
-                f"lost their ends (TokenEmbeddings.truncated says which): {remedy}. This is said once.",
+                f"{int(tokens.truncated.sum()):,} of {len(tokens):,} {kind} are longer than the encoder's maximum, and "
+                f"lost their ends (see TokenEmbeddings.truncated): {remedy}. This warning appears once.",
             )
 
 
@@ -103,8 +116,8 @@ def _called_from_here() -> bool:
 
 
 def warn(message: str) -> None:
-    """Warn the code that called this library."""
-    frame, level = sys._getframe(), 1  # noqa: SLF001 - the warning is to show the user's line
+    """Issue a warning that points to the code that called this library."""
+    frame, level = sys._getframe(), 1  # noqa: SLF001 - the warning should show the user's line
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, ColbertQdrantWarning, stacklevel=level)

@@ -1,4 +1,4 @@
-"""Spreads pieces of work over threads that share the cores of a processor."""
+"""Distributes work over threads that share the CPU's cores."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ T = TypeVar("T")
 
 
 class Workers:
-    """A pool of threads, started when it is first needed.
+    """A thread pool, started on first use.
 
-    Small operations gain little from many cores, and lose much where other threads keep one of them busy, as all wait
-    for the last. So each thread works alone, with its share of torch's threads, and the pieces of work are spread.
+    Small operations gain little from many cores. They lose much if another thread occupies one core, because all cores
+    wait for the slowest. So each worker runs its own items with its share of torch's threads.
 
     Args:
-        most: Most threads; no more than torch uses at the first call.
-        exclusive: Whether each thread has a single core, even if that leaves some unused.
+        most: Maximum number of workers; never more than torch's number of threads at the first call.
+        exclusive: Whether each worker has a single core, even if some cores stay unused.
     """
 
     def __init__(self, most: int, *, exclusive: bool = False) -> None:
@@ -31,7 +31,7 @@ class Workers:
         self._pool: tuple[int, ThreadPoolExecutor] | None = None
 
     def run(self, work: Callable[[T], object], items: Iterable[T]) -> None:
-        """Do ``work`` for each of ``items``, several at once; raises the first error."""
+        """Call ``work`` for each item, several at a time; raises the first error."""
         import torch  # noqa: PLC0415
 
         run = map if torch.get_num_threads() == 1 else self._current_pool().map
@@ -39,17 +39,17 @@ class Workers:
             pass
 
     def _current_pool(self) -> ThreadPoolExecutor:
-        """Return the threads; a forked process has none of its parent's, and gets its own."""
+        """Return the thread pool; a forked process does not have its parent's threads, and starts its own."""
         with self._starting:
             if self._pool is None or self._pool[0] != os.getpid():
                 self._pool = os.getpid(), self._start_pool()
             return self._pool[1]
 
     def _start_pool(self) -> ThreadPoolExecutor:
-        """Start threads that use their share of the cores each.
+        """Start threads that each use their share of the cores.
 
-        Torch keeps the number for each thread, but gives new threads the number that was set last: so all workers are
-        started here, and the number is put back before anyone else begins.
+        Torch keeps a number of threads for each thread, but new threads get the number that was set last. So all
+        workers start here, and the number is restored before other threads start.
         """
         import torch  # noqa: PLC0415
 
@@ -60,7 +60,7 @@ class Workers:
 
         def start() -> None:
             torch.set_num_threads(1 if self._exclusive else cores // workers)
-            torch.get_num_threads()  # now this thread has taken the number over, and keeps it
+            torch.get_num_threads()  # makes this thread adopt the number for good
             barrier.wait()
 
         try:

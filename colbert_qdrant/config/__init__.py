@@ -1,4 +1,4 @@
-"""Holds the settings: they are frozen and checked when made, and those of a collection are stored with it as JSON."""
+"""Defines frozen, validated settings; a collection stores its settings as JSON."""
 
 from colbert_qdrant.config.collection import (
     CollectionConfig,

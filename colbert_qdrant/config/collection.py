@@ -1,4 +1,4 @@
-"""Defines the settings of a collection, by which it stores documents."""
+"""Defines the settings of a collection."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ VectorDatatype = Literal["float32", "float16"]
 """The storage type of the numbers of an encoding."""
 
 TokenDatatype = Literal["float32", "float16", "turbo8", "turbo4"]
-"""The storage type of a token vector's numbers: 32, 16, 8 or 4 bits, see `CollectionConfig`."""
+"""The storage type of token vectors: 32, 16, 8 or 4 bits per value; see `CollectionConfig`."""
 
 FdeQuantization = Literal["turbo4", "turbo2", "int8", "binary"]
-"""The copy that the graph compares instead of the stored encodings: 4, 2, 8 or 1 bits per dimension."""
+"""The quantized copy of the encodings that the graph compares: 4, 2, 8 or 1 bits per dimension."""
 
 Sharding = Literal["auto", "custom"]
-"""The way in which a document's shard is chosen, see `CollectionConfig`."""
+"""How a document's shard is chosen; see `CollectionConfig`."""
 
 IdScheme = Literal["uuid5", "native"]
-"""The way in which a document's id becomes its point's, see `CollectionConfig`."""
+"""How a document's id maps to its point's id; see `CollectionConfig`."""
 
 TokenDistance = Literal["dot", "cosine"]
-"""The way in which two token vectors are compared."""
+"""How two token vectors are compared."""
 
 Storage = Literal["memory", "balanced", "disk"]
-"""The parts that are kept in memory, see `CollectionConfig`."""
+"""How much of a collection is kept in RAM; see `CollectionConfig`."""
 
 PayloadIndex = Literal["keyword", "integer", "float", "bool", "datetime", "uuid", "text", "geo"]
 """A type of payload index."""
@@ -47,13 +47,13 @@ PayloadIndex = Literal["keyword", "integer", "float", "bool", "datetime", "uuid"
 
 @dataclass(frozen=True, kw_only=True)
 class HnswConfig:
-    """The graph over the encodings; a value left at ``None`` is the engine's own default.
+    """The settings of the HNSW graph over the encodings.
 
     Args:
         m: Links per node.
-        ef_construct: Neighbours considered while building.
-        full_scan_threshold: Kilobytes of vectors per segment below which a scan is used instead of the graph, at
-            least 10.
+        ef_construct: Neighbors considered while building.
+        full_scan_threshold: Kilobytes of vectors per segment below which Qdrant scans instead of using the graph; at
+            least 10. ``None`` is the engine's default.
     """
 
     m: int = 16
@@ -70,53 +70,56 @@ class HnswConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class CollectionConfig:
-    """The settings by which a collection stores documents.
+    """The settings of a collection.
 
     Args:
         fde: The fixed dimensional encoding of the first stage.
-        hnsw: The graph over the encodings.
-        storage: The parts that are kept in memory. ``"memory"``: all. ``"balanced"``: token vectors and the graph, as
-            far as there is room, and of encodings only their quantized copy, if there is one. ``"disk"``: nothing but
-            what is in use, and the quantized copy as far as there is room; for collections much larger than memory.
+        hnsw: The HNSW graph over the encodings.
+        storage: How much is kept in RAM. ``"memory"`` keeps everything in RAM. ``"balanced"`` caches token vectors and
+            the graph while RAM lasts; of the encodings, it keeps only the quantized copy, if there is one. ``"disk"``
+            reads from disk on demand, and caches the quantized copy while RAM lasts. Use it for collections much larger
+            than RAM.
         fde_datatype: Storage type of the encodings.
-        fde_quantization: A smaller copy of the encodings that the graph is searched with. MaxSim ranks what it finds,
-            so nothing is rescored in between, but for ``"binary"``, whose finds are rough. ``"turbo4"`` (TurboQuant,
-            servers since 1.18) loses next to no recall, and makes the graph faster.
-        token_datatype: Storage type of the token vectors. ``"turbo4"`` (servers since 1.19) takes a quarter of
-            ``"float16"`` and loses a little, ``"turbo8"`` (since 1.20) half and next to nothing.
-        segments: Segments per shard; about one per core, since a segment is scored by one thread. ``None`` is
-            the engine's default.
-        shard_number: Shards of a cluster; ``None`` is the server's default.
-        replication_factor: Copies of every shard; ``None`` is the server's default, one.
-        write_consistency_factor: Copies that have to confirm a write; ``None`` is the server's default, one.
-        sharding: ``"auto"``: documents are spread by their ids. ``"custom"``: whoever opens the collection says, with
-            ``shard_key``, which of the shard keys that ``client.create_shard_key`` made it is for. Ids are those of one
-            shard key: a document that is stored under two of them is there twice, for counts and searches, too.
-        bm25: Adds a sparse vector of BM25 to every document, for hybrid searches; ``None``: there is none.
-        dense: Further dense vectors, by name: made by an encoder of yours, or brought by the documents.
-        sparse: Further sparse vectors, by name; likewise.
-        payload_indexes: Payload keys that searches filter by, and the types of their indexes: without one, a filter
+        fde_quantization: A smaller copy of the encodings, which the graph compares. MaxSim ranks the candidates, so
+            there is no rescoring in between, except for the coarse ``"binary"``. ``"turbo4"`` (TurboQuant, servers
+            since 1.18) loses almost no recall, and makes the graph faster.
+        token_datatype: Storage type of the token vectors. ``"turbo4"`` (servers since 1.19) takes a quarter of the
+            space of ``"float16"`` and loses a little quality. ``"turbo8"`` (since 1.20) takes half and loses almost
+            nothing.
+        segments: Segments per shard. Use about one per core: one thread scores a segment. ``None`` is the engine's
+            default.
+        shard_number: Shards of a collection in a cluster; ``None`` is the server's default.
+        replication_factor: Copies of every shard; ``None`` is the server's default, 1.
+        write_consistency_factor: Copies that have to confirm a write; ``None`` is the server's default, 1.
+        sharding: ``"auto"`` distributes documents by their ids. ``"custom"`` stores them under the ``shard_key`` that
+            you open the collection with; create the keys with ``client.create_shard_key``. Ids are unique within one
+            shard key. A document stored under two keys exists twice, also in counts and searches.
+        bm25: Adds a sparse BM25 vector to every document, for hybrid searches; ``None`` adds no such vector.
+        dense: Additional dense vectors, by name. Your encoder computes them, or the documents provide them.
+        sparse: Additional sparse vectors, by name. Your encoder computes them, or the documents provide them.
+        payload_indexes: Index types by payload key, for the keys that searches filter by. Without an index, a filter
             reads every document, and servers in strict mode refuse it.
-        tenant_field: The payload key that says whose a document is, where a collection is shared by many: it gets an
-            index that keeps each tenant's documents together.
+        tenant_field: The payload key that names a document's tenant, if tenants share the collection. Its index keeps
+            each tenant's documents together.
         fde_vector: Name of the dense vector.
         token_vector: Name of the multivector.
-        bm25_vector: Name of the sparse vector of BM25.
-        text_key: Payload key of a document's text. In a native collection it is a path, as Qdrant writes them:
-            ``"metadata.text"``, ``"parts[].text"``, ``"_node_content.text"`` (a step into a string goes into the JSON
-            that it holds), or ``None``: no texts are known.
-        id_key: Payload key of a document's own id; a native collection has none.
-        id_scheme: ``"uuid5"``: ids are any strings, numbers and UUIDs, kept in the payload; a point's id is derived
-            from them. ``"native"``: a document's id is its point's, a whole number from 0 to 2**64 − 1 or a UUID, and
-            the payload is stored and given back as it is, with the text in it; for points that others wrote.
-        token_distance: The way in which token vectors are compared. ``"cosine"`` is for collections that exist already:
-            Qdrant normalises the vectors then, which changes no ranking of unit vectors.
+        bm25_vector: Name of the sparse BM25 vector.
+        text_key: Payload key of a document's text. In a native collection it is a path in Qdrant's syntax, such as
+            ``"metadata.text"`` or ``"parts[].text"``. A path may lead into JSON that a string holds, as in
+            ``"_node_content.text"``. ``None`` means that the payload has no text.
+        id_key: Payload key of a document's id; native collections do not use it.
+        id_scheme: ``"uuid5"`` accepts any string, integer or UUID as an id, keeps it in the payload, and derives the
+            point's id from it. ``"native"`` is for points that another application wrote: a document's id is its
+            point's id, an integer from 0 to 2**64 − 1 or a UUID. The payload, with the text in it, is stored and
+            returned unchanged.
+        token_distance: How token vectors are compared. ``"cosine"`` is for collections that exist already: Qdrant then
+            normalizes the vectors, which does not change the ranking of unit vectors.
 
-    The names of vectors are not empty, but of one in ``dense`` or ``sparse``, or of any but BM25's in a native
-    collection: ``""`` is Qdrant's unnamed vector.
+    Vector names must not be empty, because ``""`` is Qdrant's unnamed vector. Exceptions are one name in ``dense`` or
+    ``sparse``, and in a native collection any name except that of the BM25 vector.
 
     Raises:
-        ConfigurationError: A value is out of range, or two names are equal.
+        ConfigurationError: If a value is out of range, or two names are equal.
 
     Example:
         >>> config = CollectionConfig(fde=MuveraConfig(r_reps=10))
@@ -151,10 +154,10 @@ class CollectionConfig:
     def __post_init__(self) -> None:
         keep_plain(self)
         if not isinstance(self.fde, tuple(FDE_CONFIGS.values())):
-            names = " or a ".join(each.__name__ for each in FDE_CONFIGS.values())
-            raise ConfigurationError(f"fde must be a {names}, got {shown(self.fde)}")
+            names = " or ".join(each.__name__ for each in FDE_CONFIGS.values())
+            raise ConfigurationError(f"fde must be {names}, got {shown(self.fde)}")
         if not isinstance(self.hnsw, HnswConfig):
-            raise ConfigurationError(f"hnsw must be a HnswConfig, got {shown(self.hnsw)}")
+            raise ConfigurationError(f"hnsw must be an HnswConfig, got {shown(self.hnsw)}")
         require_one_of("id_scheme", self.id_scheme, get_args(IdScheme))
         require_one_of("storage", self.storage, get_args(Storage))
         require_one_of("fde_datatype", self.fde_datatype, get_args(VectorDatatype))
@@ -163,10 +166,10 @@ class CollectionConfig:
             require_one_of("fde_quantization", self.fde_quantization, get_args(FdeQuantization))
         self._check_shards()
         for setting in ("payload_indexes", "dense", "sparse"):
-            require_instance(setting, getattr(self, setting), Mapping, "a dict, by name")
+            require_instance(setting, getattr(self, setting), Mapping, "a dict by name")
             object.__setattr__(self, setting, dict(getattr(self, setting)))
         if not isinstance(self.tenant_field, str | None):
-            raise ConfigurationError(f"tenant_field={shown(self.tenant_field)}: name a payload key")
+            raise ConfigurationError(f"tenant_field={shown(self.tenant_field)} is not a string: name a payload key")
         object.__setattr__(self, "payload_indexes", _by_path(self.payload_indexes))
         object.__setattr__(self, "tenant_field", self.tenant_field and same_path(self.tenant_field))
         self._check_indexes()
@@ -176,7 +179,7 @@ class CollectionConfig:
 
     @property
     def native(self) -> bool:
-        """Tells whether points are kept as others wrote them: their ids and payloads are the documents' own."""
+        """Whether documents use their points' ids and payloads unchanged."""
         return self.id_scheme == "native"
 
     @property
@@ -217,13 +220,14 @@ class CollectionConfig:
                 require_int(name, getattr(self, name), minimum=1)
         if (self.write_consistency_factor or 1) > (self.replication_factor or self.write_consistency_factor or 1):
             raise ConfigurationError(
-                f"write_consistency_factor={self.write_consistency_factor} is more than the "
-                f"replication_factor={self.replication_factor} copies that there are: no write could be confirmed"
+                f"write_consistency_factor={self.write_consistency_factor} is more than "
+                f"replication_factor={self.replication_factor}, so no write could be confirmed: lower it, or raise "
+                "replication_factor"
             )
         if self.sharding == "custom" and self.fde.needs_fit:
             raise ConfigurationError(
-                "an encoding that is fitted is one of all documents, and sharding='custom' keeps them apart: use "
-                "MuveraConfig() as it is, or tenant_field"
+                "sharding='custom' separates documents, but a fitted encoding is computed from all documents: use "
+                "MuveraConfig() with its defaults, or tenant_field"
             )
 
     def _check_vectors(self) -> None:
@@ -239,42 +243,46 @@ class CollectionConfig:
         others = {*self.dense, *self.sparse, *((self.fde_vector, self.token_vector) if self.native else ())}
         for name in names:
             if not isinstance(name, str) or not (name or name in others):
-                raise ConfigurationError(f"a vector has the name {shown(name)}: it must be a string that is not empty")
+                raise ConfigurationError(f"a vector has the name {shown(name)}: use a string that is not empty")
             if names.count(name) > 1:
-                raise ConfigurationError(f"two vectors have the name {shown(name)}: use two names")
+                raise ConfigurationError(f"two vectors have the name {shown(name)}: use different names")
 
     def _check_keys(self) -> None:
         if self.text_key is None and not self.native:
-            raise ConfigurationError("text_key=None: only a collection with id_scheme='native' can be without texts")
+            raise ConfigurationError(
+                "text_key=None needs id_scheme='native': name a payload key, since other collections store texts"
+            )
         require_instance("id_key", self.id_key, str, "the name of a payload key")
         if not isinstance(self.text_key, str | None):
-            raise ConfigurationError(f"text_key={shown(self.text_key)}: name a payload key")
+            raise ConfigurationError(f"text_key={shown(self.text_key)} is not a string: name a payload key")
         if self.text_key == "" or not self.id_key:
-            raise ConfigurationError("text_key and id_key must not be empty")
+            raise ConfigurationError("text_key and id_key must not be empty: name payload keys")
         if self.text_key == self.id_key and not self.native:
-            raise ConfigurationError(f"text_key and id_key are both {shown(self.text_key)}: use two names")
+            raise ConfigurationError(f"text_key and id_key are both {shown(self.text_key)}: use different names")
 
     def _check_indexes(self) -> None:
         for key, kind in self.payload_indexes.items():
             if not isinstance(key, str) or not key:
-                raise ConfigurationError(f"payload_indexes has the key {shown(key)}: payload keys are strings")
+                raise ConfigurationError(f"payload_indexes has the key {shown(key)}: use a string that is not empty")
             require_one_of(f"payload_indexes[{shown(key)}]", kind, get_args(PayloadIndex))
         if self.tenant_field is None:
             return
         if not isinstance(self.tenant_field, str) or not self.tenant_field:
-            raise ConfigurationError(f"tenant_field={shown(self.tenant_field)}: name a payload key")
+            raise ConfigurationError(
+                f"tenant_field={shown(self.tenant_field)} is not a payload key: name one, or use None"
+            )
         if self.indexes[self.tenant_field] not in ("keyword", "uuid"):
             raise ConfigurationError(
                 f"tenant_field={shown(self.tenant_field)} is in payload_indexes as "
-                f"{shown(self.payload_indexes[self.tenant_field])}: only 'keyword' and 'uuid' can tell tenants apart"
+                f"{shown(self.payload_indexes[self.tenant_field])}: use 'keyword' or 'uuid'"
             )
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Make settings of what `to_dict` returned.
+        """Make settings from the dict that `to_dict` returned.
 
         Raises:
-            ConfigurationError: A key is unknown, or a value is out of range.
+            ConfigurationError: If a key is unknown, or a value is out of range.
         """
         values = require_known_fields(cls, data)
         if "fde" in values:
@@ -290,9 +298,9 @@ class CollectionConfig:
 
 
 def _by_path(indexes: Mapping[str, PayloadIndex]) -> dict[str, PayloadIndex]:
-    """Return indexes by their keys as every engine reads them."""
+    """Return indexes by the normalized form of their keys."""
     found: dict[str, PayloadIndex] = {}
     for key, kind in indexes.items():
         if found.setdefault(same_path(key), kind) != kind:
-            raise ConfigurationError(f"payload_indexes has the key {key!r} twice, with two types: use one of them")
+            raise ConfigurationError(f"payload_indexes has the key {key!r} twice, with different types: remove one")
     return found

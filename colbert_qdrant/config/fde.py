@@ -1,4 +1,4 @@
-"""Defines the settings of the fixed dimensional encodings."""
+"""Defines the settings of fixed dimensional encodings (FDEs)."""
 
 from __future__ import annotations
 
@@ -21,57 +21,57 @@ from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.shown import shown
 
 MAX_DENSE_DIM: Final = 65_536
-"""Most dimensions of a Qdrant dense vector (``lib/collection/src/operations/types.rs`` and its documentation)."""
+"""The maximum dimensions of a dense vector (Qdrant's ``lib/collection/src/operations/types.rs`` and documentation)."""
 
 MAX_RAW_DIM: Final = 2**20
-"""Most dimensions before a final projection, whose 4 MB every document is encoded to on the way."""
+"""The maximum dimensions before a final projection: each document is first encoded to a vector of up to 4 MB."""
 
 MuveraPartition = Literal["simhash", "kmeans"]
-"""The way in which MUVERA cuts the token space: by random hyperplanes, or around centroids fitted to a collection."""
+"""How MUVERA partitions the token space: by random hyperplanes, or around centroids fitted to a collection."""
 
 MuveraVariant = Literal["colbert-qdrant", "fastembed"]
-"""The implementation whose random numbers, scaling and filling of empty cells an encoding has."""
+"""The implementation whose random numbers, scaling and filling of empty cells an encoding reproduces."""
 
 Preset = Literal["small", "balanced", "accurate"]
-"""The size of an encoding; the benchmarks show what each costs and finds."""
+"""The named sizes of encodings; the benchmarks list their costs and recall."""
 
 
 class FdeConfig(Protocol):
-    """The settings of a fixed dimensional encoding, a frozen dataclass."""
+    """The settings of a fixed dimensional encoding; implementations are frozen dataclasses."""
 
     tag: ClassVar[str]
-    """The name of the algorithm among the stored settings, as their ``"type"``."""
+    """The name of the algorithm, stored as ``"type"``."""
 
     @property
     def dim(self) -> int:
-        """Dimensions of the encoding."""
+        """The dimensions of the encoding."""
 
     @property
     def needs_fit(self) -> bool:
-        """Tells whether something has to be fitted to a collection before it can encode."""
+        """Whether the encoding has to be fitted to a collection before it can encode."""
 
     @property
     def fit_documents(self) -> int:
-        """Documents that it is fitted to, if it needs a fit."""
+        """The number of documents that the encoding is fitted to, if it needs a fit."""
 
     @property
     def seed(self) -> int:
-        """The seed that chooses the documents of a fit, and all else that is random."""
+        """The seed of all random numbers, including the choice of documents for a fit."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all settings as JSON values, and the tag as ``"type"``."""
+        """Return all settings as JSON values, with the tag under ``"type"``."""
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Make settings of what `to_dict` returned.
+        """Make settings from the dict that `to_dict` returned.
 
         Raises:
-            ConfigurationError: The tag is another algorithm's, a key is unknown, or a value is out of range.
+            ConfigurationError: If the tag is another algorithm's, a key is unknown, or a value is out of range.
         """
 
 
 FDE_CONFIGS: Final[dict[str, type[FdeConfig]]] = {}
-"""The settings of every known encoding by their tag; `colbert_qdrant.fde.register_fde` fills it."""
+"""The settings classes of all registered encodings, by tag; `colbert_qdrant.fde.register_fde` adds to it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,22 +80,22 @@ class _TaggedSettings:
 
     tag: ClassVar[str]
     _later: ClassVar[tuple[str, ...]] = ()
-    """Settings that are stored only if they are set, see `without_defaults`."""
+    """Settings that are stored only if they are set; see `without_defaults`."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all settings as JSON values, tagged with the algorithm."""
+        """Return all settings as JSON values, with the tag under ``"type"``."""
         return without_defaults(type(self), {"type": self.tag, **asdict(self)}, among=self._later)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Make settings of what `to_dict` returned.
+        """Make settings from the dict that `to_dict` returned.
 
         Raises:
-            ConfigurationError: The tag is another algorithm's, a key is unknown, or a value is out of range.
+            ConfigurationError: If the tag is another algorithm's, a key is unknown, or a value is out of range.
         """
-        require_instance("data", data, Mapping, "a dict, as to_dict() returns it")
+        require_instance("data", data, Mapping, "a dict from to_dict()")
         if data.get("type") != cls.tag:
-            raise ConfigurationError(f"expected an FDE of type {shown(cls.tag)}, got {data.get('type')!r}")
+            raise ConfigurationError(f"data['type'] is {shown(data.get('type'))}: pass settings of type {cls.tag!r}")
         return cls(**require_known_fields(cls, {key: value for key, value in data.items() if key != "type"}))
 
 
@@ -103,30 +103,32 @@ class _TaggedSettings:
 class MuveraConfig(_TaggedSettings):
     """MUVERA, the data-independent fixed dimensional encoding (arXiv 2405.19504).
 
-    The encoding has ``r_reps * 2**k_sim * dim_proj`` dimensions, 10,240 by default, or ``final_projection`` of them.
+    The encoding has ``r_reps * 2**k_sim * dim_proj`` dimensions, 10,240 by default. If ``final_projection`` is set, it
+    has that number of dimensions.
 
     Args:
-        k_sim: Hyperplanes per repetition; they cut the token space into ``2**k_sim`` cells.
+        k_sim: Hyperplanes per repetition; they divide the token space into ``2**k_sim`` cells.
         dim_proj: Dimensions to which the token vectors of a cell are projected.
-        r_reps: Independent repetitions, one after another in the encoding; more are more accurate.
-        seed: Chooses the hyperplanes and projections. Documents and queries need the same one.
-        fill_empty: Fill a document's empty cells from its nearest tokens, as the paper does. Leaving them empty found
-            more in all of our measurements: recall@100 of .924 instead of .904 on SciFact, .987 instead of .979 on
-            Cranfield with centred tokens.
-        final_projection: Dimensions to which the whole encoding is cut by a count sketch: every coordinate of the
-            long encoding is added, with a random sign, to one random coordinate of the short one. It keeps inner
-            products on average, and only the short encoding has to fit into 65,536 dimensions.
-        center: Take the mean of a collection's tokens from all tokens before they are encoded, for models whose tokens
-            all point one way. It is fitted to the collection once and kept with it.
-        partition: ``"kmeans"`` makes the cells those around ``2**k_sim`` centroids of a collection's tokens, others in
-            each repetition. They are fitted once and kept with the collection, and need ``fill_empty=False``.
-        fit_documents: Documents that the mean and the centroids are fitted to, if there are any to fit.
-        variant: ``"fastembed"`` gives the numbers of FastEmbed's ``Muvera`` for the same parameters and seed, to go
-            on with a collection that was written with it.
+        r_reps: Independent repetitions, concatenated in the encoding; more repetitions are more accurate.
+        seed: Seed of the hyperplanes and projections. Documents and queries need the same seed.
+        fill_empty: Fill a document's empty cells from its nearest tokens, as the paper does. Empty cells gave higher
+            recall@100 in all of our measurements. On SciFact it was .924 instead of .904; on Cranfield with centered
+            tokens, .987 instead of .979.
+        final_projection: Dimensions to which a count sketch reduces the whole encoding. It adds every coordinate of the
+            long encoding, with a random sign, to one random coordinate of the short one. This preserves inner products
+            on average, and only the short encoding has to fit into 65,536 dimensions.
+        center: Subtract the mean of a collection's tokens from all tokens before encoding, for models whose tokens all
+            point in one direction. The mean is fitted to the collection once and stored with it.
+        partition: ``"kmeans"`` forms the cells around ``2**k_sim`` centroids of a collection's tokens, which differ
+            between repetitions. The centroids are fitted once and stored with the collection. They need
+            ``fill_empty=False``.
+        fit_documents: Number of documents that the mean and the centroids are fitted to.
+        variant: ``"fastembed"`` reproduces the numbers of FastEmbed's ``Muvera`` for the same parameters and seed. Use
+            it to continue a collection that FastEmbed wrote.
 
     Raises:
-        ConfigurationError: A value is out of range, the encoding has more than 65,536 dimensions, or two settings do
-            not go together.
+        ConfigurationError: If a value is out of range, the encoding has more than 65,536 dimensions, or two settings
+            conflict.
 
     Example:
         >>> MuveraConfig(r_reps=10).dim
@@ -162,12 +164,13 @@ class MuveraConfig(_TaggedSettings):
         require_one_of("partition", self.partition, get_args(MuveraPartition))
         if self.partition == "kmeans" and self.fill_empty:
             raise ConfigurationError(
-                "empty cells are filled by the bits of SimHash, which partition='kmeans' has not: set fill_empty=False"
+                "fill_empty=True needs the SimHash bits of cells, which partition='kmeans' does not have: set "
+                "fill_empty=False"
             )
         if self.variant == "fastembed" and (self.needs_fit or self.final_projection is not None):
             raise ConfigurationError(
-                "FastEmbed has no final projection, centring or k-means: leave out final_projection, center and "
-                "partition, or the variant"
+                "variant='fastembed' has no final projection, centering or k-means: leave out final_projection, center "
+                "and partition, or leave out variant"
             )
         if self.final_projection is not None:
             require_int("final_projection", self.final_projection, minimum=1, maximum=MAX_DENSE_DIM)
@@ -181,60 +184,59 @@ class MuveraConfig(_TaggedSettings):
 
     @classmethod
     def preset(cls, name: Preset) -> Self:
-        """Return settings by size: ``"small"``, ``"balanced"`` or ``"accurate"``, which is the default.
+        """Return settings by size: ``"small"``, ``"balanced"``, or ``"accurate"``, which equals the default.
 
-        They make encodings of 2,560, 5,120 and 10,240 dimensions.
+        The encodings have 2,560, 5,120 and 10,240 dimensions.
 
         Raises:
-            ConfigurationError: There is no such preset.
+            ConfigurationError: If the preset does not exist.
         """
         return cls(r_reps=preset_size(name, {"small": 5, "balanced": 10, "accurate": 20}))
 
     @property
     def dim(self) -> int:
-        """Dimensions of the encoding."""
+        """The dimensions of the encoding."""
         return self.raw_dim if self.final_projection is None else self.final_projection
 
     @property
     def needs_fit(self) -> bool:
-        """Tells whether something has to be fitted to a collection before it can encode."""
+        """Whether the encoding has to be fitted to a collection before it can encode."""
         return self.center or self.partition == "kmeans"
 
     @property
     def raw_dim(self) -> int:
-        """Dimensions before the final projection."""
+        """The dimensions before the final projection."""
         return self.r_reps * self.cells * self.dim_proj
 
     @property
     def cells(self) -> int:
-        """Cells per repetition."""
+        """The number of cells per repetition."""
         return 1 << self.k_sim
 
 
 @dataclass(frozen=True, kw_only=True)
 class LemurConfig(_TaggedSettings):
-    """LEMUR, the learned fixed dimensional encoding (arXiv 2601.21853), rotated, cut, balanced and refined.
+    """LEMUR, the learned fixed dimensional encoding (arXiv 2601.21853), rotated, truncated, balanced and refined.
 
-    It is fitted to a collection's own token embeddings. An encoding has ``dim`` dimensions in order of importance, so
-    stored ones can be cut further.
+    LEMUR is fitted to a collection's own token embeddings. The dimensions of an encoding are in order of importance, so
+    that stored encodings can be truncated further.
 
     Args:
         dim: Dimensions of the encoding.
-        hidden: Features it is cut from; with ``epochs=0`` more of them are better.
-        epochs: Most passes of the training; 0 leaves the features random, which needs no training and finds a little
+        hidden: Number of features before truncation to ``dim``; with ``epochs=0``, more features are better.
+        epochs: Maximum number of training epochs. 0 keeps random features, which needs no training and finds a little
             less.
-        learn_tokens: Tokens at which documents are compared with their encodings, half of them from queries. Encoding
-            a document takes time in proportion.
-        own_weight: How much a document's own tokens count among the learn tokens, each so many times one of them; 0
-            leaves them out.
-        own_tokens: Most of a document's own tokens that are used.
-        fit_documents: Documents that it is fitted to.
-        training_documents: Of these, the ones whose scores the features are trained to predict.
-        ridge: Regularisation of the least squares, relative to the mean eigenvalue.
-        seed: Chooses samples and first weights.
+        learn_tokens: Number of tokens at which a document's scores are fitted; half the tokens come from queries. The
+            time to encode a document grows in proportion.
+        own_weight: Weight of each of a document's own tokens, relative to a learn token; 0 leaves own tokens out.
+        own_tokens: Maximum number of a document's own tokens that are used.
+        fit_documents: Number of documents that LEMUR is fitted to.
+        training_documents: Number of these documents whose scores the features are trained to predict.
+        ridge: Regularization of the least squares, relative to the mean eigenvalue.
+        seed: Seed of the samples and the initial weights.
 
     Raises:
-        ConfigurationError: A value is out of range, or ``dim`` is more than ``hidden``.
+        ConfigurationError: If a value is out of range, or ``dim`` is more than ``hidden``.
     """
 
     tag: ClassVar[str] = "lemur"
@@ -264,32 +266,32 @@ class LemurConfig(_TaggedSettings):
         require_int("seed", self.seed, minimum=0, maximum=2**32 - 1)
         if self.dim > self.hidden:
             raise ConfigurationError(
-                f"dim={self.dim} is more than the hidden={self.hidden} features it is cut from: raise hidden"
+                f"dim={self.dim} is more than hidden={self.hidden}, the number of features: raise hidden, or lower dim"
             )
 
     @classmethod
     def preset(cls, name: Preset) -> Self:
-        """Return settings by size: ``"small"``, ``"balanced"``, which is the default, or ``"accurate"``.
+        """Return settings by size: ``"small"``, ``"balanced"``, which equals the default, or ``"accurate"``.
 
-        They make encodings of 256, 512 and 1,024 dimensions.
+        The encodings have 256, 512 and 1,024 dimensions.
 
         Raises:
-            ConfigurationError: There is no such preset.
+            ConfigurationError: If the preset does not exist.
         """
         return cls(dim=preset_size(name, {"small": 256, "balanced": 512, "accurate": 1_024}))
 
     @property
     def needs_fit(self) -> bool:
-        """Always true: LEMUR cannot encode before it is fitted."""
+        """Always True: LEMUR cannot encode before it is fitted."""
         return True
 
 
 class AsStored:
-    """Has pydantic read and write the settings of an encoding as they are stored, with their tag."""
+    """Lets pydantic read and write the settings of an encoding in their stored form, with the tag."""
 
     def __get_pydantic_core_schema__(self, source: object, handler: Any) -> Any:
-        """Return what pydantic asks a hint for."""
-        from pydantic_core import core_schema  # noqa: PLC0415 - whoever asks has it
+        """Return the schema of a hint that is annotated with this class."""
+        from pydantic_core import core_schema  # noqa: PLC0415 - the caller is pydantic
 
         stored = handler.generate_schema(dict[str, Any])
         made = core_schema.no_info_after_validator_function(fde_from_dict, stored)
@@ -304,14 +306,14 @@ class AsStored:
 
 
 def fde_from_dict(data: Mapping[str, Any]) -> FdeConfig:
-    """Make settings of what ``to_dict`` returned, for whichever algorithm the tag names.
+    """Make the settings of the algorithm that the tag names, from the dict that ``to_dict`` returned.
 
     Raises:
-        ConfigurationError: The tag or a key is unknown, or a value is out of range.
+        ConfigurationError: If the tag or a key is unknown, or a value is out of range.
     """
-    require_instance("fde", data, Mapping, "a dict, as to_dict() returns it")
+    require_instance("fde", data, Mapping, "a dict from to_dict()")
     kind = FDE_CONFIGS.get(str(data.get("type", "")))
     if kind is None:
         tags = ", ".join(FDE_CONFIGS)
-        raise ConfigurationError(f"unknown FDE type {data.get('type')!r}: this version knows {tags}")
+        raise ConfigurationError(f"unknown FDE type {data.get('type')!r}: use one of {tags}, or register_fde first")
     return kind.from_dict(data)

@@ -1,7 +1,7 @@
-"""Checks the names of collections, vectors and payload keys against those that servers take.
+"""Validates the names of collections, vectors and payload keys.
 
-The bounds are Qdrant's own (``lib/common/common/src/validation.rs``), which hold on every engine: so a collection can
-move from one to another.
+The limits are those of a Qdrant server (``lib/common/common/src/validation.rs``). They apply to every engine, so that
+collections can move between engines.
 """
 
 from __future__ import annotations
@@ -23,24 +23,33 @@ _MAX_VECTOR_BYTES: Final = 200
 
 
 def require_collection_name(name: object, *, what: str = "a collection", suffix: str = "") -> None:
-    """Raise unless a new collection, or what else is said, can have a name, also with a suffix behind it."""
+    """Raise `ConfigurationError` unless a new collection can have the name, also with a suffix appended.
+
+    Args:
+        name: The name.
+        what: The kind of object that gets the name, for the message.
+        suffix: A suffix that is appended to the name.
+    """
     _require(name, what, _FORBIDDEN, _MAX_BYTES - len(suffix))
 
 
 def require_stored_name(name: object) -> None:
-    """Raise unless there can be a collection of a name: servers before 1.5 took more characters than today's."""
+    """Raise `ConfigurationError` unless a stored collection can have the name.
+
+    Servers before 1.5 accepted more characters in names.
+    """
     _require(name, "a collection", _FORBIDDEN_IN_OLD, _MAX_BYTES)
 
 
 def require_vector_names(names: Iterable[str]) -> None:
-    """Raise unless new vectors can have names; ``""`` is the unnamed vector."""
+    """Raise `ConfigurationError` unless new vectors can have the names; ``""`` is the unnamed vector."""
     for name in names:
         if name:
             _require(name, "a vector", _FORBIDDEN, _MAX_VECTOR_BYTES)
 
 
 def require_path(setting: str, path: str) -> str:
-    """Return the value of a setting as every engine reads it; raise unless it is a path into a payload."""
+    """Return a payload path in normalized form; raise `ConfigurationError` unless it is a valid path."""
     try:
         return join_path(parse_path(path))
     except ConfigurationError as error:
@@ -48,7 +57,7 @@ def require_path(setting: str, path: str) -> str:
 
 
 def same_path(path: Any) -> Any:
-    """Return a path as `require_path` does, or as it is if it is none: two of them are equal if they say the same."""
+    """Return a payload path in normalized form, so that equivalent paths compare equal; keep an invalid path."""
     try:
         return join_path(parse_path(path))
     except ConfigurationError:
@@ -56,15 +65,15 @@ def same_path(path: Any) -> Any:
 
 
 def require_key(setting: str, key: str) -> None:
-    """Raise unless the value of a setting is one payload key: Qdrant would take any other for a path."""
+    """Raise `ConfigurationError` unless a setting is a single payload key, which Qdrant does not split as a path."""
     try:
         is_key = parse_path(key) == [key]
     except ConfigurationError:
         is_key = False
     if not is_key:
         raise ConfigurationError(
-            f"{setting}: {shown(key)} is not one payload key of letters, digits, - and _, as it has to be here: "
-            "a text is found at other paths in a collection with id_scheme='native'"
+            f"{setting}: {shown(key)} is not a single payload key: use letters, digits, - and _; only collections with "
+            "id_scheme='native' accept paths"
         )
 
 
@@ -72,7 +81,7 @@ def _require(name: object, what: str, forbidden: re.Pattern[str], most: int) -> 
     problem = _problem(name, forbidden, most)
     if problem:
         raise ConfigurationError(
-            f"{_shorten(name)} cannot be the name of {what}: {problem}; use letters, digits, - and _"
+            f"{_shorten(name)} cannot be the name of {what}, {problem}: use letters, digits, - and _"
         )
 
 
@@ -81,16 +90,16 @@ def _problem(name: object, forbidden: re.Pattern[str], most: int) -> str | None:
         return f"it is a {type(name).__name__}, not a string"
     found = forbidden.search(name)
     if found:
-        return f"it has the character {found[0]!r}"
+        return f"it contains {found[0]!r}"
     if name in ("", ".", ".."):
-        return "it is empty" if not name else "it would lead to another folder"
+        return "it is empty" if not name else "it refers to another folder"
     try:
         size = len(name.encode())
     except UnicodeEncodeError:
         return "it is not valid Unicode"
-    return f"it has {size} bytes, the most are {most}" if size > most else None
+    return f"it has {size} bytes, but the maximum is {most}" if size > most else None
 
 
 def _shorten(name: object) -> str:
-    text = shown(name).encode("ascii", "backslashreplace").decode()  # a name may not be printable
+    text = shown(name).encode("ascii", "backslashreplace").decode()  # a name may contain unprintable characters
     return text if len(text) <= 60 else f"{text[:60]}…"

@@ -1,4 +1,4 @@
-"""Defines which failed requests are sent again, and for how long."""
+"""Defines the retry settings of requests."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from colbert_qdrant.config.checks import keep_plain, require_int, require_number
 
 @dataclass(frozen=True, kw_only=True)
 class RetryConfig:
-    """The settings by which failed requests are sent again, and for how long.
+    """The settings for retries of failed requests.
 
-    Only failures that may pass are tried again: timeouts, broken connections, overload (429, RESOURCE_EXHAUSTED) and
-    errors of the server (5xx). Repeating a request of this library does nothing twice. Where there is no connection
-    (refused, reset, no such name, UNAVAILABLE), the request is tried until the deadline: it survives a restart of the
-    server. Waits are random up to a bound that doubles each time ("full jitter"), so that many clients do not come back
-    at once; a server that says how long to wait is believed.
+    Only transient failures are retried: timeouts, broken connections, overload (429, RESOURCE_EXHAUSTED) and server
+    errors (5xx). All requests of this library are idempotent. Without a connection (refused, reset, unknown host,
+    UNAVAILABLE), a request is retried until the deadline, so that it survives a restart of the server. Waits are random
+    up to a bound that doubles each time ("full jitter"), so that clients do not all return at once. A wait time that
+    the server asks for takes precedence.
 
     Args:
-        attempts: Most times that a request may fail otherwise than for want of a connection; 1 never tries again.
+        attempts: Maximum number of attempts; failures to connect do not count. 1 never retries.
         first_wait: Bound of the first wait, in seconds.
         longest_wait: Bound of any wait, in seconds.
-        deadline: Seconds that a request may take, all its parts, attempts and waits together. Then its connection is
-            closed, whatever the server does; the client's ``timeout`` bounds a single attempt. A server may still apply
-            a write that it had received by then. From 1.16 on, a later write of the same open collection to the same
-            documents wins over that, unless strict mode limits conditions; a deletion does not.
+        deadline: Total seconds for a request, including all its parts, attempts and waits. After that, its connection
+            is closed. The client's ``timeout`` bounds a single attempt. A server may still apply a write that it
+            received before the deadline. From 1.16 on, a later write of the same open collection to the same documents
+            wins over such a write, unless strict mode limits conditions. A later deletion does not win.
 
     Raises:
-        ConfigurationError: A value is out of range.
+        ConfigurationError: If a value is out of range.
     """
 
     attempts: int = 6

@@ -1,4 +1,4 @@
-"""Defines the settings of the vectors, beside encoding and token vectors, by which a hybrid search finds candidates."""
+"""Defines the settings of the additional vectors of hybrid searches: BM25, dense and sparse vectors."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.shown import shown
 
 _NOT_STEMMED: Final = ("thai",)
-"""Languages of the multilingual tokenizer that the stemmers and stop words do not know."""
+"""Languages of the multilingual tokenizer without stemmer and stop words."""
 
 _WITHOUT_SPACES: Final = ("chinese", "japanese", *_NOT_STEMMED)
 _LANGUAGES: Final = (*(each.value for each in models.Language), *_NOT_STEMMED)
 
 Distance = Literal["cosine", "dot", "euclid", "manhattan"]
-"""The way in which two dense vectors are compared."""
+"""How two dense vectors are compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bm25Config:
-    """The settings of BM25, which gives every document a sparse vector of its text.
+    """The settings of BM25, which stores a sparse vector of every document's text.
 
-    The parts of BM25 that a text alone decides are written with it; Qdrant knows how rare a word is, and multiplies
-    with that (``Modifier.IDF``).
+    The stored values contain term frequency and length normalization; Qdrant multiplies them by the inverse document
+    frequency at query time (``Modifier.IDF``).
 
     Args:
-        language: The language whose stop words and word endings are left out: ``"english"``, ``"german"``, … (those of
-            the Snowball stemmers). ``"chinese"``, ``"japanese"`` and ``"thai"``, which are written without spaces, are
-            split into words by Qdrant's multilingual tokenizer, and an index of type ``"text"`` does the same then.
-        k: Term saturation: the larger, the more it counts that a word comes once more.
-        b: Length normalisation: how much long documents lose, from 0 to 1.
-        avg_len: Words of an average document. Qdrant does not find it out by itself.
-        ascii_folding: Whether accents are left out.
+        language: The language of stop words and stemming: ``"english"``, ``"german"``, … (the languages of the Snowball
+            stemmers). Qdrant's multilingual tokenizer splits ``"chinese"``, ``"japanese"`` and ``"thai"``, which are
+            written without spaces, into words. Payload indexes of type ``"text"`` then use the same tokenizer.
+        k: Term-frequency saturation (k1): with a larger value, repeated words count more.
+        b: Length normalization, from 0 to 1: with a larger value, long documents are penalized more.
+        avg_len: Average number of words per document; Qdrant does not compute it.
+        ascii_folding: Whether accents are removed.
 
     Raises:
-        ConfigurationError: A value is out of range.
+        ConfigurationError: If a value is out of range.
     """
 
     language: str = "english"
@@ -60,8 +60,9 @@ class Bm25Config:
         keep_plain(self)
         if not isinstance(self.language, str) or self.language not in _LANGUAGES:
             raise ConfigurationError(
-                f"language={shown(self.language)}: use one of {', '.join(map(repr, _LANGUAGES))}; for another language "
-                "bring sparse vectors of its words in the place of bm25, sparse={'words': SparseConfig(idf=True)}"
+                f"language={shown(self.language)}: use one of {', '.join(map(repr, _LANGUAGES))}; for another "
+                "language, provide your own sparse vectors of words instead of bm25: "
+                "sparse={'words': SparseConfig(idf=True)}"
             )
         require_number("k", self.k, minimum=0)
         require_number("b", self.b, minimum=0, maximum=1)
@@ -70,17 +71,17 @@ class Bm25Config:
 
     @property
     def unspaced(self) -> bool:
-        """Tells whether texts are split as those of languages without spaces between words."""
+        """Whether the language is written without spaces between words."""
         return self.language in _WITHOUT_SPACES
 
     def splits(self, text: str) -> bool:
-        """Tells whether the words of a text are found in it."""
+        """Tell whether the tokenizer can split a text into words."""
         require_instance("text", text, str, "a string")
         return not is_unspaced(text) or (self.unspaced and NEVER_SPLIT.search(text) is None)
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options of Qdrant's model, as servers take them."""
+        """The options of Qdrant's BM25 model, in the form of the server's API."""
         of_language: dict[str, Any] = {} if self.language in _NOT_STEMMED else {"language": self.language}
         if self.unspaced:
             of_language["tokenizer"] = "multilingual"
@@ -90,14 +91,14 @@ class Bm25Config:
 
 @dataclass(frozen=True, kw_only=True)
 class DenseConfig:
-    """The settings of one dense vector of every document, which an encoder of the user's makes or the document brings.
+    """The settings of an additional dense vector, which your encoder computes or the documents provide.
 
     Args:
-        dim: Its dimensions.
-        distance: The distance by which it is compared.
+        dim: Dimensions of the vector.
+        distance: How vectors are compared.
 
     Raises:
-        ConfigurationError: A value is out of range.
+        ConfigurationError: If a value is out of range.
     """
 
     dim: int
@@ -111,10 +112,10 @@ class DenseConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SparseConfig:
-    """The settings of one sparse vector of every document, which an encoder of the user's makes or the document brings.
+    """The settings of an additional sparse vector, which your encoder computes or the documents provide.
 
     Args:
-        idf: Whether Qdrant multiplies with how rare a dimension is.
+        idf: Whether Qdrant multiplies the values by the inverse document frequency of their dimensions.
     """
 
     idf: bool = False

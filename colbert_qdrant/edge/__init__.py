@@ -1,4 +1,4 @@
-"""Runs Qdrant Edge, the embedded engine, in this process or one of its own, with QdrantClient's methods and models."""
+"""Runs Qdrant Edge, the embedded engine, with QdrantClient's methods and models, in this or a worker process."""
 
 from __future__ import annotations
 

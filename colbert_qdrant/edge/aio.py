@@ -1,4 +1,4 @@
-"""Offers the embedded engine to event loops, in a process of its own: `AsyncEdgeClient`."""
+"""Provides `AsyncEdgeClient`, which runs the embedded engine in a worker process for event loops."""
 
 from __future__ import annotations
 
@@ -25,27 +25,28 @@ from colbert_qdrant.errors import ClosedError, ConfigurationError, EngineError
 
 _MODULE: Final = "colbert_qdrant.edge.worker"
 _PATIENCE: Final = 60.0
-"""Seconds that a process has for writing everything to disk, before it is killed."""
+"""Seconds that a process gets to write everything to disk before it is killed."""
 
 
 class WorkerEndedError(EngineError):
-    """The engine's process ended while it was asked something; what it had acknowledged is kept."""
+    """The engine's process ended during a request; acknowledged writes are kept."""
 
 
 class AsyncEdgeClient:
-    """`EdgeClient` with all methods awaited, and the engine in another process.
+    """An async `EdgeClient` with the engine in another process.
 
-    The engine keeps Python's global lock while it works, so that no thread would help: other tasks go on only because
-    it works elsewhere. The process is started at the first call, started again after a crash, and ended by `close`, or
-    when this one ends. Methods, arguments, results and errors are those of `EdgeClient`.
+    The engine holds Python's global interpreter lock while it works, so a thread would block the event loop. The
+    engine's process starts at the first call and restarts after a crash. It ends at `close`, or with this process.
+    Methods, arguments, results and errors are those of `EdgeClient`.
 
     Args:
         path: The folder of the store; it is created if it does not exist.
-        durability: What a power cut may take, as `EdgeClient` says.
+        durability: Which writes survive a power cut; see `EdgeClient`.
 
     Raises:
-        ConfigurationError: The path is empty, has a control character, is not valid Unicode, is ``":memory:"``, a URL
-            or the address of a server, or begins as only shells read it; or there is no such durability.
+        ConfigurationError: If the path is empty, contains control characters, or is not valid Unicode. If it is
+            ``":memory:"``, a URL or the address of a server. If it starts with ``~`` or a variable, which only shells
+            expand. If ``durability`` is unknown.
 
     Example:
         >>> import asyncio, tempfile
@@ -76,12 +77,12 @@ class AsyncEdgeClient:
         await self.close()
 
     async def close(self) -> None:
-        """Ends the process, when it has done what it was asked to and written everything to disk.
+        """End the process after it has finished its requests and written everything to disk.
 
-        One that takes longer than a minute is killed; what it had acknowledged is not lost by that.
+        A process that takes longer than a minute is killed; acknowledged writes are not lost.
         """
         self._closed = True
-        if self._worker is not None:  # also one that is just being started, which ends the start
+        if self._worker is not None:  # it may still be starting, which this aborts
             await self._worker.end()
         async with self._start_lock:
             self._worker = None
@@ -92,19 +93,22 @@ class AsyncEdgeClient:
     async def _current_worker(self) -> _Worker:
         async with self._start_lock:
             if self._closed:
-                raise ClosedError(f"store {self._path} is closed; open a new AsyncEdgeClient")
+                raise ClosedError(f"store {self._path} is closed: open a new AsyncEdgeClient")
             if self._worker is not None and self._worker.loop is not asyncio.get_running_loop():
-                raise ConfigurationError("an AsyncEdgeClient belongs to the event loop that it was first used in")
+                raise ConfigurationError(
+                    f"the AsyncEdgeClient of store {self._path} belongs to another event loop, which used it first: "
+                    "use it there, or close it and make another one here"
+                )
             if self._worker is None or self._worker.has_ended:
                 self._worker = await _Worker.start(self._path, self._durability)
                 await self._open(self._worker)
             return self._worker
 
     async def _open(self, worker: _Worker) -> None:
-        """Have a new process open the store; an error of that is raised, and ends it."""
+        """Open the store in a new process; an error ends the process and is raised."""
         if self._closed:
             await worker.end()
-            raise ClosedError(f"store {self._path} was closed meanwhile; open a new AsyncEdgeClient")
+            raise ClosedError(f"store {self._path} was closed while it was opened: open a new AsyncEdgeClient")
         try:
             await worker.ask("open", (), {})
         except BaseException:
@@ -128,7 +132,7 @@ class _Worker:
 
     @classmethod
     async def start(cls, path: Path, durability: Durability) -> Self:
-        """Start the process, which opens the store when it is asked the first time."""
+        """Start the process, which opens the store at its first request."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", _MODULE, str(path), durability),
             stdin=asyncio.subprocess.PIPE,
@@ -139,11 +143,11 @@ class _Worker:
 
     @property
     def has_ended(self) -> bool:
-        """Tells whether the process is gone."""
+        """Whether the process has ended."""
         return self._reader.done()
 
     async def ask(self, method: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        """Return the result of a method, which is carried out even if nobody waits for it; `optimize` is ended then."""
+        """Return the result of a method. A cancelled call still runs to its end, except `optimize`, which stops."""
         number = next(self._numbers)
         message = pack(number, {"method": method, "arguments": list(arguments), "named": named})
         if self.has_ended or self._process.stdin is None:
@@ -151,7 +155,7 @@ class _Worker:
         self._pending[number] = answer = self.loop.create_future()
         try:
             self._process.stdin.write(message)
-            with contextlib.suppress(ConnectionError):  # the reader sees that too, and says so
+            with contextlib.suppress(ConnectionError):  # the reader gets this error too, and reports it
                 await self._process.stdin.drain()
             return await answer
         except asyncio.CancelledError:
@@ -162,11 +166,11 @@ class _Worker:
             self._pending.pop(number, None)
 
     async def end(self) -> None:
-        """Tell the process to end when it has done what it was asked to, and wait until it is gone; then kill it."""
+        """End the process after its pending requests; kill it if it does not end in time."""
         if self._process.stdin is not None and not self._process.stdin.is_closing():
             self._process.stdin.write(GOODBYE)  # a child that was forked from this process keeps its input open
             self._process.stdin.close()
-        _, late = await asyncio.wait([self._reader], timeout=_PATIENCE)  # it ends when all is answered
+        _, late = await asyncio.wait([self._reader], timeout=_PATIENCE)  # ends after the last response
         if late:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
@@ -189,7 +193,7 @@ class _Worker:
             return
         try:
             answer = unpack(body, text)
-        except Exception as error:  # noqa: BLE001 - it is raised where the answer is waited for
+        except Exception as error:  # noqa: BLE001 - raised in the waiting task
             future.set_exception(error)
         else:
             if "error" in answer:
@@ -199,8 +203,8 @@ class _Worker:
 
     def _ended_error(self) -> WorkerEndedError:
         return WorkerEndedError(
-            f"the embedded engine's process ended (exit code {self._process.returncode}); what it had acknowledged is "
-            "kept, and it is started again with the next call"
+            f"the embedded engine's process ended (exit code {self._process.returncode}); acknowledged writes are "
+            "kept, and the next call restarts it"
         )
 
 

@@ -1,4 +1,4 @@
-"""Keeps `aliases.json`, the other names of a store's collections."""
+"""Reads and writes `aliases.json`, the aliases of a store's collections."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ FILE_NAME: Final = "aliases.json"
 
 
 class Aliases:
-    """The aliases of one store: all in one file, which is read once and replaced as a whole.
+    """The aliases of one store, in one file that is read once and always replaced as a whole.
 
     Attributes:
-        targets: Alias → the collection that it stands for. The mapping is never changed, only replaced, so that it may
-            be read at any time.
+        targets: The collection's name by alias. The mapping is replaced and never changed, so that other threads can
+            read it at any time.
     """
 
     def __init__(self, store: Path) -> None:
@@ -31,7 +31,7 @@ class Aliases:
         self.targets = _read(store / FILE_NAME)
 
     def change(self, operations: Sequence[models.AliasOperations], collections: Collection[str]) -> None:
-        """Carries out operations in their order, all or none; errors are those of `update_collection_aliases`."""
+        """Apply all operations in order, or none; errors are those of `update_collection_aliases`."""
         targets = dict(self.targets)
         for operation in operations:
             match operation:
@@ -43,22 +43,24 @@ class Aliases:
                     targets.pop(old.alias_name, None)
                 case models.RenameAliasOperation(rename_alias=names):
                     if names.old_alias_name not in targets:
-                        raise CollectionNotFoundError(f"there is no alias {names.old_alias_name!r} in {self._store}")
+                        raise CollectionNotFoundError(
+                            f"alias {names.old_alias_name!r} does not exist in {self._store}: compare get_aliases()"
+                        )
                     self._require_free(names.new_alias_name, collections)
                     targets[names.new_alias_name] = targets.pop(names.old_alias_name)
                 case _:
                     raise ConfigurationError(
-                        f"{operation!r} changes no aliases: give a CreateAliasOperation, a DeleteAliasOperation or a "
+                        f"{operation!r} is not an alias operation: use CreateAliasOperation, DeleteAliasOperation or "
                         "RenameAliasOperation"
                     )
         self._replace(targets)
 
     def forget(self, collection: str) -> None:
-        """Deletes the aliases of a collection."""
+        """Delete the aliases of a collection."""
         self._replace({alias: target for alias, target in self.targets.items() if target != collection})
 
     def require_none(self, name: str) -> None:
-        """Raises CollectionExistsError if a name that a collection is to get is an alias."""
+        """Raise `CollectionExistsError` if the name of a new collection is an alias."""
         if name in self.targets:
             raise CollectionExistsError(
                 f"{name!r} is an alias of collection {self.targets[name]!r} in {self._store}: choose another name, or "
@@ -73,15 +75,15 @@ class Aliases:
     def _require_collection(self, new: models.CreateAlias, collections: Collection[str]) -> None:
         if new.collection_name not in collections:
             raise CollectionNotFoundError(
-                f"there is no collection {new.collection_name!r} in {self._store} for the alias {new.alias_name!r}: an "
-                "alias stands for a collection, not for another alias"
+                f"collection {new.collection_name!r} for alias {new.alias_name!r} does not exist in {self._store}: "
+                "name a collection, not another alias"
             )
 
     def _require_free(self, alias: str, collections: Collection[str]) -> None:
         check_name(alias, "an alias")
         if alias in collections:
             raise CollectionExistsError(
-                f"{alias!r} cannot be an alias, for it is a collection in {self._store}: choose another name, or "
+                f"{alias!r} cannot be an alias, because it is a collection in {self._store}: choose another name, or "
                 "delete the collection first"
             )
 
@@ -92,7 +94,7 @@ def _read(path: Path) -> Mapping[str, str]:
     try:
         return read_json(path, FORMAT, _check_names)
     except EngineError as error:
-        raise EngineError(f"{error}; restore it from a backup, or delete it to go on without aliases") from error
+        raise EngineError(f"{error}: restore the file from a backup, or delete it to lose all aliases") from error
 
 
 def _check_names(aliases: Mapping[str, str]) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""Refuses arguments that are nothing a method takes, with an error of this library's."""
+"""Rejects arguments of the wrong type with this library's errors."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ _KINDS: Final[Mapping[str, tuple[tuple[type, ...], str]]] = {
     "data": ((bytes, NoneType), "bytes"),
     "key": ((str, NoneType), "a string"),
 }
-"""Parameter → the types that it takes."""
+"""The types that parameters accept, by name."""
 
 _NAMES: Final[Mapping[str, str]] = {"collection_name": "a collection", "file_name": "an attached file"}
-"""Parameter → what it names."""
+"""The kinds of objects that parameters name, by parameter."""
 
 _LISTS: Final = frozenset(
     {"points", "points_selector", "ids", "keys", "vectors", "requests", "change_aliases_operations", "with_vectors"}
 )
-"""Parameters that take lists: nothing without a length, which may have no end."""
+"""Parameters that accept lists; iterables without a length are rejected, because they may be infinite."""
 
 
 def checked(method: Callable[P, R]) -> Callable[P, R]:
-    """Returns a method that raises only this library's errors, but `TypeError` for arguments that it does not have."""
+    """Return a method that raises only this library's errors, except `TypeError` for unknown arguments."""
     signature = inspect.signature(method)
 
     @functools.wraps(method)
@@ -57,31 +57,31 @@ def checked(method: Callable[P, R]) -> Callable[P, R]:
 
 
 def check_arguments(bound: inspect.BoundArguments) -> None:
-    """Raises `ConfigurationError` for an argument that is nothing its parameter takes; strings become exactly that.
+    """Raise `ConfigurationError` for an argument of the wrong type, and convert subclasses of `str` to `str`.
 
-    A subclass of `str` may compare and print in its own way.
+    A subclass of `str` may override comparison and printing.
     """
     for name, value in bound.arguments.items():
         kinds, wanted = _KINDS.get(name, ((object,), ""))
         if not isinstance(value, kinds):
-            raise ConfigurationError(f"{name} is a {type(value).__name__}: give {wanted}")
+            raise ConfigurationError(f"{name} must be {wanted}, got {type(value).__name__}")
         if name in _NAMES and not isinstance(value, str):
             check_name(value, _NAMES[name])
         if name in _LISTS and isinstance(value, Iterable) and not isinstance(value, Sized | BaseModel):
-            raise ConfigurationError(f"{name} is a {type(value).__name__}: give a list")
+            raise ConfigurationError(f"{name} must be a list, got {type(value).__name__}")
         if isinstance(value, str) and type(value) is not str:
             bound.arguments[name] = value.value if isinstance(value, Enum) else str.__str__(value)
 
 
 @contextlib.contextmanager
 def wrong_arguments(operation: str) -> Iterator[None]:
-    """Raises `ConfigurationError` for what fails because an argument, or a value in it, is of another type."""
+    """Raise `ConfigurationError` for errors that arguments of the wrong type cause."""
     try:
         yield
     except (ColbertQdrantError, MemoryError):
         raise
     except Exception as error:
         raise ConfigurationError(
-            f"{operation} cannot be done with its arguments ({type(error).__name__}: {str(error)[:200]}): give what "
-            "QdrantClient takes"
+            f"the arguments of {operation} are invalid ({type(error).__name__}: {str(error)[:200]}): use the types "
+            "that QdrantClient accepts"
         ) from error

@@ -1,4 +1,4 @@
-"""Says where the files are that are kept with a collection."""
+"""Locates the files that are attached to a collection."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ _MAX_NAME_BYTES: Final = 255 - len(TEMPORARY_SUFFIX)
 
 
 def attachment_path(folder: Path, file_name: str) -> Path:
-    """Returns where a file is that is kept with the collection in a folder.
+    """Return the path of a file that is attached to the collection in a folder.
 
     Raises:
-        ConfigurationError: The name cannot be that of a file, or is one of the collection's own.
+        ConfigurationError: If the name is not a valid name of a file, or is reserved.
     """
     check_name(file_name, "an attached file", max_bytes=_MAX_NAME_BYTES)
     name = fold_name(file_name)
     if name in _OWN_NAMES or name.startswith(SET_ASIDE) or name.endswith(TEMPORARY_SUFFIX):
-        raise ConfigurationError(f"{file_name!r} is a file of the collection's own: attach it under another name")
+        raise ConfigurationError(
+            f"{file_name!r} is a reserved name in a collection: attach the file under another name"
+        )
     return folder / file_name

@@ -1,6 +1,6 @@
-"""Refuses the settings and numbers that a server refuses, so that an application can move to one.
+"""Rejects settings and numbers that a server would reject, so that applications can move to a server.
 
-The bounds are those of Qdrant's own description of its API (``docs/redoc/master/openapi.json``).
+The bounds are those of Qdrant's OpenAPI schema (``docs/redoc/master/openapi.json``).
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _BOUNDS: Final[dict[str, dict[str, tuple[float, float | None]]]] = {
     "Rrf": {"k": (1, None)},
     "Mmr": {"diversity": (0, 1), "candidates_limit": (0, 16_384)},
 }
-"""Class name → field → the least and the most that servers take; an older qdrant-client lacks some of the classes."""
+"""The minimum and maximum by class name and field; an older qdrant-client lacks some of the classes."""
 
 _UNCHECKED: Final = frozenset({"filter"})
 
 
 def check_bounds(value: Any, where: str) -> None:
-    """Raises `ConfigurationError` if a number in parameters, or in what is in them, is out of a server's bounds."""
+    """Raise `ConfigurationError` if a number in parameters, at any depth, is out of a server's bounds."""
     if isinstance(value, BaseModel):
         bounds = _BOUNDS.get(type(value).__name__, {})
         for name in type(value).model_fields:
@@ -46,13 +46,13 @@ def check_bounds(value: Any, where: str) -> None:
     elif isinstance(value, dict):
         for part in value.values():
             check_bounds(part, where)
-    elif isinstance(value, list) and value and isinstance(value[0], BaseModel):  # no numbers of a vector
+    elif isinstance(value, list) and value and isinstance(value[0], BaseModel):  # skips the numbers of vectors
         for part in value:
             check_bounds(part, where)
 
 
 def check_number(value: float, least: float, most: float | None, name: str) -> None:
-    """Raises `ConfigurationError` if a number is out of bounds; `None` is no bound."""
+    """Raise `ConfigurationError` if a number is out of bounds; `None` sets no bound."""
     if value < least or (most is not None and value > most):
         bounds = f"at least {least:,}" if most is None else f"between {least:,} and {most:,}"
-        raise ConfigurationError(f"{name} must be {bounds}, as servers have it, got {value:,}")
+        raise ConfigurationError(f"{name} must be {bounds}, got {value:,}")

@@ -1,8 +1,8 @@
-"""Builds the graphs of a shard, in a process of its own: ``python build.py SHARD``.
+"""Builds the graphs of a shard in a separate process: ``python build.py SHARD``.
 
-The engine keeps Python's global lock while it builds, so no signal reaches the process that calls it. Another process
-can be waited for, interrupted and killed: the shard is then as it was, or has some of its graphs. As a program this
-file imports nothing but the engine, so it starts at once.
+The engine holds Python's global interpreter lock while it builds, so that its process handles no signals. A separate
+process can be awaited, interrupted and killed. An interrupted shard is unchanged, or has some of its graphs. As a
+program, this file imports only the engine, so that it starts quickly.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 APART: Final = os.name == "posix"
-"""Whether a process can inherit the lock of a store, without which another one could open it meanwhile."""
+"""Whether a child process can inherit the lock of a store; without it, another process could open the store."""
 
 APART_BYTES: Final = 4 * 2**20
-"""The bytes of segments that are built in less time than a process takes to start, or a user to interrupt it."""
+"""Segments up to this size are built faster than a process starts or a user interrupts it."""
 
 _DIES_WITH_PARENT: Final = 1
 _GO: Final = b"go"
-"""Without it the process ends at once: an interrupt may come while it starts, when nobody knows it yet."""
+"""The process ends at once unless it reads this: its parent may be interrupted before it knows the process."""
 
 _MESSAGE_CHARACTERS: Final = 500
 
 
 def build_apart(shard: Path, *, lock: int) -> bool:
-    """Builds the graphs of a shard that is closed here; returns whether there was something to do.
+    """Build the graphs of a shard that this process has closed; returns whether anything was built.
 
     Args:
         shard: The shard's folder.
-        lock: The open file that the store is locked by: it stays so while the process lives.
+        lock: The open lock file of the store, which stays locked while the process lives.
 
     Raises:
-        OSError: The process failed, or was killed by somebody else.
+        OSError: If the process failed or was killed.
     """
-    with subprocess.Popen(  # noqa: S603 - it is this file
+    with subprocess.Popen(  # noqa: S603 - it runs this file
         [sys.executable, "-P", __file__, str(shard)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -60,16 +60,16 @@ def build_apart(shard: Path, *, lock: int) -> bool:
 
 
 def _main(path: str) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of a terminal's processes; the other one decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the parent decides
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_DIES_WITH_PARENT, signal.SIGKILL)
     if sys.stdin.buffer.read() != _GO:
         return
-    import qdrant_edge as edge  # noqa: PLC0415 - after what must not be missed
+    import qdrant_edge as edge  # noqa: PLC0415 - slow, so after the handlers are set
 
     shard = edge.EdgeShard.load(path)
     changed = shard.optimize()
-    shard.flush()  # which deletes what was replaced
+    shard.flush()  # deletes replaced segments
     shard.close()
     sys.stdout.write("built" if changed else "")
 

@@ -1,5 +1,5 @@
-"""Offers QdrantClient's methods over the embedded engine: `EdgeClient`."""
-# ruff: noqa: ARG002 - `wait` is QdrantClient's parameter; this engine has always applied a write when it returns
+"""Provides `EdgeClient`, which has QdrantClient's methods over the embedded engine."""
+# ruff: noqa: ARG002 - `wait` is QdrantClient's parameter; this engine always applies a write before it returns
 
 from __future__ import annotations
 
@@ -25,26 +25,28 @@ if TYPE_CHECKING:
 
 
 class EdgeClient(ReadMethods):
-    """Qdrant in this process: no server, the data in a folder, QdrantClient's methods and models.
+    """A client for Qdrant in this process, without a server, with QdrantClient's methods and models.
 
-    Methods take an alias for a collection's name, except those that create or delete a collection. Only one client can
-    have a folder open. Every method raises `ClosedError` after `close()`, `ForkedProcessError` in a process that was
-    forked from the one that opened it, and `CollectionNotFoundError` for a collection that does not exist. Those that
-    write raise `DiskFullError`, before they write anything, where less than 64 MiB of the disk would be left.
+    The client stores its data in a folder, which only one client can have open. Methods accept an alias instead of a
+    collection's name, except those that create or delete a collection. Every method raises `ClosedError` after
+    `close()`, and `CollectionNotFoundError` for a collection that does not exist. After a fork, every method raises
+    `ForkedProcessError` in the child process. Methods that write raise `DiskFullError` before the write, if it would
+    leave less than 64 MiB of free disk space.
 
     Args:
         path: The folder of the store; it is created if it does not exist.
-        durability: What a power cut may take. A write is never lost because this process ends. With `"checkpoint"` it
-            is on disk, where no power cut loses it, after 5 seconds or 32 MiB of writes, before anything that relies
-            on it (metadata, an alias, an attached file, deleting a collection), and after `flush` and `close`. With
-            `"always"` it is when the call returns, which makes small writes many times slower.
+        durability: Which writes survive a power cut; all writes survive the end of this process. With `"checkpoint"`,
+            writes are flushed to disk after 5 seconds or 32 MiB, and by `flush` and `close`. They are also flushed
+            before metadata, an alias or an attached file changes, and before a collection is deleted. With `"always"`,
+            each write is flushed before the call returns, which makes small writes many times slower.
 
     Raises:
-        MissingExtraError: qdrant-edge-py is not installed.
-        StoreLockedError: Another client, here or in another process, has the folder open.
-        EngineError: The folder cannot be made or opened.
-        ConfigurationError: The path is empty, has a control character, is not valid Unicode, is ``":memory:"``, a URL
-            or the address of a server, or begins as only shells read it; or there is no such durability.
+        MissingExtraError: If qdrant-edge-py is not installed.
+        StoreLockedError: If another client, in this or another process, has the folder open.
+        EngineError: If the folder cannot be created or opened.
+        ConfigurationError: If the path is empty, contains control characters, or is not valid Unicode. If it is
+            ``":memory:"``, a URL or the address of a server. If it starts with ``~`` or a variable, which only shells
+            expand. If ``durability`` is unknown.
     """
 
     def __init__(self, path: str | PathLike[str], *, durability: Durability = "checkpoint") -> None:
@@ -63,11 +65,11 @@ class EdgeClient(ReadMethods):
     def __del__(self) -> None:
         try:
             self.close()
-        except Exception:  # noqa: BLE001 - nobody could catch it; when Python exits, modules may be gone already
+        except Exception:  # noqa: BLE001 - no caller could catch it, and modules may be gone while Python exits
             return
 
     def close(self) -> None:
-        """Writes everything to disk and releases the folder; in a forked child it does nothing."""
+        """Flush everything to disk and release the folder; does nothing in a forked child."""
         self._store.close()
 
     def create_collection(
@@ -81,22 +83,21 @@ class EdgeClient(ReadMethods):
         quantization_config: models.QuantizationConfig | None = None,
         metadata: models.Payload | None = None,
     ) -> bool:
-        """Creates an empty collection, and returns True.
+        """Create an empty collection, and return True.
 
         Args:
-            collection_name: A name that is no collection's yet.
+            collection_name: The name of the new collection.
             vectors_config: The dense vectors and multivectors, by name.
             sparse_vectors_config: The sparse vectors, by name.
-            hnsw_config: HNSW parameters of the vectors that have none of their own.
-            optimizers_config: How segments are built; by default one per CPU core, at most 8.
-            quantization_config: Quantization of the vectors that have none of their own.
-            metadata: JSON that is kept with the collection.
+            hnsw_config: The default HNSW parameters of all vectors.
+            optimizers_config: How segments are built; the default is one segment per CPU core, at most 8.
+            quantization_config: The default quantization of all vectors.
+            metadata: JSON that is stored with the collection.
 
         Raises:
-            CollectionExistsError: There is such a collection, one whose name differs only in upper and lower case, or
-                an alias of that name.
-            CapabilityError: The embedded engine does not have one of the parameters.
-            ConfigurationError: The name cannot be that of a collection.
+            CollectionExistsError: If a collection or an alias has this name, or a name that differs only in case.
+            CapabilityError: If the embedded engine does not support one of the parameters.
+            ConfigurationError: If the name is not a valid name of a collection.
         """
         self._store.create(
             collection_name,
@@ -112,17 +113,17 @@ class EdgeClient(ReadMethods):
         return True
 
     def collection_exists(self, collection_name: str) -> bool:
-        """Says if there is such a collection, or an alias of that name."""
+        """Tell whether a collection or alias of that name exists."""
         return self._store.exists(collection_name)
 
     def get_collections(self) -> models.CollectionsResponse:
-        """Lists the collections."""
+        """List the collections."""
         return models.CollectionsResponse(
             collections=[models.CollectionDescription(name=name) for name in self._store.names()]
         )
 
     def get_collection(self, collection_name: str) -> models.CollectionInfo:
-        """Describes a collection: its parameters, its metadata and how much is in it."""
+        """Describe a collection: its parameters, metadata and size."""
         return self._store.collection(collection_name).info()
 
     def update_collection(
@@ -132,20 +133,20 @@ class EdgeClient(ReadMethods):
         metadata: models.Payload | None = None,
         vectors_config: Mapping[str, models.VectorParamsDiff] | None = None,
     ) -> bool:
-        """Changes a collection's metadata, and how its vectors are indexed and kept; returns True.
+        """Change a collection's metadata, and how its vectors are indexed and stored; return True.
 
-        For changed vectors the collection is opened anew, which calls of other threads wait for. `optimize` then
-        builds what was asked for; until it does, searches go on with what there is.
+        If vectors change, the collection is reopened while calls of other threads wait. `optimize` then builds the new
+        indexes; until then, searches use the existing ones.
 
         Args:
             collection_name: The collection.
-            metadata: Merged into the collection's, by top-level keys; a value of None deletes its key.
-            vectors_config: Dense vector → what is to change of it; "" is the unnamed vector. Fields that are not set
-                stay as they are. An empty `HnswConfigDiff`, or `Disabled`, leaves it to the collection's parameters.
+            metadata: Metadata that is merged by top-level keys; the value None deletes a key.
+            vectors_config: The changes by name of the dense vector; "" is the unnamed vector. Fields that are not set
+                keep their values. An empty `HnswConfigDiff`, or `Disabled`, restores the collection's parameters.
 
         Raises:
-            SchemaMismatchError: A vector is not in the collection; nothing was changed.
-            CapabilityError: The embedded engine does not have one of the parameters; nothing was changed.
+            SchemaMismatchError: If a vector is not in the collection; nothing was changed.
+            CapabilityError: If the embedded engine does not support one of the parameters; nothing was changed.
         """
         self._store.collection(collection_name).change(metadata or {}, vectors_config or {})
         return True
@@ -158,63 +159,63 @@ class EdgeClient(ReadMethods):
         *,
         wait: bool = True,
     ) -> models.UpdateResult:
-        """Adds a vector to a collection, whose points have none of it yet; a vector that is there already is kept.
+        """Add a vector to a collection, with no values in its points; an equal vector that exists already is kept.
 
-        A crash leaves the collection with the vector or without it.
+        A crash leaves the collection either with or without the vector.
 
         Raises:
-            SchemaMismatchError: There is another vector of that name.
-            ConfigurationError: The name, or the size, cannot be that of a vector.
+            SchemaMismatchError: If a different vector of that name exists.
+            ConfigurationError: If the name or the size of the vector is invalid.
         """
         self._store.collection(collection_name).create_vector(vector_name, vector_name_config)
         return _update_result()
 
     def delete_vector_name(self, collection_name: str, vector_name: str, *, wait: bool = True) -> models.UpdateResult:
-        """Removes a vector from a collection and from all its points; one that is not there is no error.
+        """Remove a vector from a collection and all its points; a missing vector is not an error.
 
-        A crash meanwhile leaves the collection as it was, or without the vector.
+        A crash during the call leaves the collection unchanged, or without the vector.
 
         Raises:
-            ConfigurationError: The vector is the collection's only one.
+            ConfigurationError: If the collection has no other vector.
         """
         self._store.collection(collection_name).delete_vector(vector_name)
         return _update_result()
 
     def delete_collection(self, collection_name: str) -> bool:
-        """Deletes a collection, its data and its aliases; False if there is none of that name, an alias included."""
+        """Delete a collection, its data and its aliases; returns False for an alias or a missing collection."""
         return self._store.delete(collection_name)
 
     def update_collection_aliases(self, change_aliases_operations: Sequence[models.AliasOperations]) -> bool:
-        """Changes aliases, other names of collections: all operations in their order, or none of them; returns True.
+        """Apply all alias operations in order, or none; returns True.
 
-        An alias that is there already is switched to the other collection. Whoever uses it meanwhile finds the old
-        collection or the new one, and so does whoever opens the store after a crash. Deleting an alias that is not
-        there does nothing.
+        Creating an alias that exists switches it to the given collection. The switch is atomic: concurrent calls, and
+        clients that open the store after a crash, see the old or the new collection. Deleting a missing alias does
+        nothing.
 
         Raises:
-            CollectionNotFoundError: An alias is to stand for what is no collection, or the alias to rename is missing.
-            CollectionExistsError: A collection has the name that an alias is to get.
-            ConfigurationError: A name cannot be that of an alias, or an operation is none.
+            CollectionNotFoundError: If the collection of a new alias, or an alias to rename, does not exist.
+            CollectionExistsError: If a collection has the name of a new alias.
+            ConfigurationError: If a name is not a valid alias, or an operation has an unknown type.
         """
         self._store.change_aliases(change_aliases_operations)
         return True
 
     def get_aliases(self) -> models.CollectionsAliasesResponse:
-        """Lists all aliases."""
+        """List all aliases."""
         return _aliases_response(self._store.aliases())
 
     def get_collection_aliases(self, collection_name: str) -> models.CollectionsAliasesResponse:
-        """Lists the aliases of a collection; a name that is no collection's has none."""
+        """List the aliases of a collection; the list is empty if the collection does not exist."""
         aliases = self._store.aliases()
         return _aliases_response({alias: target for alias, target in aliases.items() if target == collection_name})
 
     def upsert(
         self, collection_name: str, points: Sequence[models.PointStruct], *, wait: bool = True
     ) -> models.UpdateResult:
-        """Inserts points, or replaces them as a whole. A batch is refused before anything of it is written.
+        """Insert points, or replaces whole points. An invalid batch is rejected before anything is written.
 
         Raises:
-            SchemaMismatchError: A vector is not in the collection or has another size.
+            SchemaMismatchError: If a vector is not in the collection or has a different size.
         """
         self._store.collection(collection_name).upsert(points)
         return _update_result()
@@ -227,11 +228,11 @@ class EdgeClient(ReadMethods):
         wait: bool = True,
         update_filter: models.Filter | None = None,
     ) -> models.UpdateResult:
-        """Replaces the given vectors of points, or of those that match a filter; the rest of them stays.
+        """Replace the given vectors of points, or of the points that match a filter, and keep everything else.
 
         Raises:
-            SchemaMismatchError: A vector is not in the collection or has another size.
-            EngineError: A point does not exist; the others were written.
+            SchemaMismatchError: If a vector is not in the collection or has a different size.
+            EngineError: If a point does not exist; the other points were written.
         """
         self._store.collection(collection_name).update_vectors(points, update_filter)
         return _update_result()
@@ -239,11 +240,11 @@ class EdgeClient(ReadMethods):
     def delete_vectors(
         self, collection_name: str, vectors: Sequence[str], points: Selector, *, wait: bool = True
     ) -> models.UpdateResult:
-        """Removes the named vectors from points, by id or by filter; the rest of them stays.
+        """Remove the named vectors from points, by id or by filter, and keep everything else.
 
         Raises:
-            SchemaMismatchError: A vector is not in the collection.
-            EngineError: A point does not exist; the others were changed.
+            SchemaMismatchError: If a vector is not in the collection.
+            EngineError: If a point does not exist; the other points were changed.
         """
         self._store.collection(collection_name).delete_vectors(vectors, points)
         return _update_result()
@@ -257,26 +258,26 @@ class EdgeClient(ReadMethods):
         *,
         wait: bool = True,
     ) -> models.UpdateResult:
-        """Merges a payload into that of points, or into the object under `key` of it."""
+        """Merge a payload into the payload of points, or into the object at its path `key`."""
         self._store.collection(collection_name).set_payload(payload, points, key)
         return _update_result()
 
     def overwrite_payload(
         self, collection_name: str, payload: models.Payload, points: Selector, *, wait: bool = True
     ) -> models.UpdateResult:
-        """Replaces the whole payload of points."""
+        """Replace the whole payload of points."""
         self._store.collection(collection_name).overwrite_payload(payload, points)
         return _update_result()
 
     def delete_payload(
         self, collection_name: str, keys: Sequence[str], points: Selector, *, wait: bool = True
     ) -> models.UpdateResult:
-        """Removes fields from the payload of points."""
+        """Remove fields from the payload of points."""
         self._store.collection(collection_name).delete_payload(keys, points)
         return _update_result()
 
     def delete(self, collection_name: str, points_selector: Selector, *, wait: bool = True) -> models.UpdateResult:
-        """Deletes points by id or by filter."""
+        """Delete points by id or by filter."""
         self._store.collection(collection_name).delete(points_selector)
         return _update_result()
 
@@ -288,48 +289,48 @@ class EdgeClient(ReadMethods):
         *,
         wait: bool = True,
     ) -> models.UpdateResult:
-        """Indexes a payload field, which makes filters on it fast.
+        """Index a payload field, which makes filters on it fast.
 
         Raises:
-            ConfigurationError: The schema is missing or names no type.
+            ConfigurationError: If the schema is missing or its type is unknown.
         """
         self._store.collection(collection_name).create_payload_index(field_name, field_schema)
         return _update_result()
 
     def delete_payload_index(self, collection_name: str, field_name: str, *, wait: bool = True) -> models.UpdateResult:
-        """Removes the index of a payload field."""
+        """Remove the index of a payload field."""
         self._store.collection(collection_name).delete_payload_index(field_name)
         return _update_result()
 
     def attach(self, collection_name: str, file_name: str, data: bytes | None) -> None:
-        """Keeps a file with a collection, in the place of one of that name; only the embedded engine has this.
+        """Store a file with a collection, and replace a file of that name; only the embedded engine supports this.
 
-        None removes it. A crash leaves the old file or the new one, nothing in between.
+        None removes the file. A crash leaves either the old file or the new file.
 
         Raises:
-            ConfigurationError: The name cannot be that of a file, or is one that the collection has itself.
+            ConfigurationError: If the name is not a valid name of a file, or is reserved.
         """
         self._store.collection(collection_name).attach(file_name, data)
 
     def attachment(self, collection_name: str, file_name: str) -> bytes | None:
-        """Reads a file that is kept with a collection, None if there is none; only the embedded engine has this."""
+        """Read a file that is stored with a collection, or return None; only the embedded engine supports this."""
         return self._store.collection(collection_name).attachment(file_name)
 
     def optimize(self, collection_name: str) -> bool:
-        """Builds the vector indexes (HNSW) and merges segments; only the embedded engine has this.
+        """Build the vector indexes (HNSW) and merge segments; only the embedded engine supports this.
 
-        It takes minutes for a large collection. Ctrl-C ends it: the collection is then as it was, or has some of its
-        graphs. Other calls for the same collection wait until it is done.
+        The call takes minutes for a large collection. Ctrl-C interrupts it, and leaves the collection unchanged or with
+        some of its graphs. Other calls for the same collection wait until it ends.
 
         Returns:
-            True if there was something to do.
+            True if anything was built.
         """
         return self._store.collection(collection_name).optimize()
 
     def flush(self, collection_name: str) -> None:
-        """Writes everything of a collection to disk; only the embedded engine has this.
+        """Flush all writes of a collection to disk; only the embedded engine supports this.
 
-        Without it a write is safe when this process ends; see `durability` for when the power fails.
+        Unflushed writes survive the end of this process; see `durability` for power cuts.
         """
         self._store.collection(collection_name).flush()
 
@@ -349,9 +350,7 @@ def _open_store(path: Path, durability: Durability) -> Store:
     try:
         importlib.import_module("qdrant_edge")
     except ImportError as error:
-        raise MissingExtraError(
-            "the embedded engine is not installed; install it with: pip install 'colbert-qdrant[edge]'"
-        ) from error
+        raise MissingExtraError("the embedded engine is not installed: pip install 'colbert-qdrant[edge]'") from error
     from colbert_qdrant.edge.store import Store  # noqa: PLC0415 - its engine is an optional extra
 
     return Store(path, durability)

@@ -1,4 +1,4 @@
-"""Serves one collection: an engine shard and its manifest."""
+"""Implements one collection: an engine shard and its manifest."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from colbert_qdrant.edge.checkpoints import Checkpoints
 from colbert_qdrant.edge.describe import collection_info, vector_params
 from colbert_qdrant.edge.failures import engine_errors
 from colbert_qdrant.edge.fields import read_fields, unsupported_error
-from colbert_qdrant.edge.files import remove_file, write_file
+from colbert_qdrant.edge.files import remove_file, unreadable_error, write_file
 from colbert_qdrant.edge.filters import to_filter
 from colbert_qdrant.edge.groups import GroupSearch
 from colbert_qdrant.edge.manifest import dump_models
@@ -38,7 +38,7 @@ from colbert_qdrant.edge.shapes import at_key, check_depth, check_vectors, json_
 from colbert_qdrant.edge.shards import SHARD_NAME, open_shard
 from colbert_qdrant.edge.space import BYTES_ON_DISK, require_space, used_bytes
 from colbert_qdrant.edge.vector_changes import creation_operation, with_changes, with_vector, without_vector
-from colbert_qdrant.errors import ConfigurationError, EngineError
+from colbert_qdrant.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -53,11 +53,11 @@ if TYPE_CHECKING:
     from colbert_qdrant.edge.vector_changes import VectorNameConfig
 
 _HALTED = "Not recovered from previous error"
-"""So a shard refuses all writes after one that failed half way, until it is opened again."""
+"""The message with which a shard refuses all writes after an incomplete write, until it is reopened."""
 
 
 class Collection:
-    """A loaded collection. Every method takes and gives qdrant-client's models."""
+    """An open collection. All methods accept and return qdrant-client's models."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Collection:
         self._set_manifest(manifest)
 
     def close(self) -> None:
-        """Writes everything to disk and lets go of the files."""
+        """Flush everything to disk and close the files."""
         with self._engine_call("close"):
             try:
                 self._flush()
@@ -87,33 +87,33 @@ class Collection:
                 self.shard.close()
 
     def flush(self) -> None:
-        """Writes everything to disk."""
+        """Flush everything to disk."""
         with self._engine_call("flush"):
             self._flush()
 
     def checkpoint(self) -> None:
-        """Writes everything to disk that may not be there: before all that relies on it."""
+        """Flush pending writes to disk, before an operation that relies on them."""
         with self._engine_call("flush"):
             if self._checkpoints.due:
                 self._flush()
 
     def optimize(self) -> bool:
-        """Builds the indexes; True if there was something to do."""
+        """Build the indexes; returns True if anything was built."""
         with self._engine_call("optimize"):
             size = used_bytes(self._segments)
-            require_space(self._folder, size, f"{self._where}: its segments are built anew")
+            require_space(self._folder, size, f"{self._where}: rebuilding its segments")
             changed = self._build_apart() if APART and size > APART_BYTES else self.shard.optimize()
-            self._flush()  # which deletes what was replaced
+            self._flush()  # deletes replaced segments
             self._built = True
             return changed
 
     def info(self) -> models.CollectionInfo:
-        """Describes the collection."""
+        """Describe the collection."""
         with self._engine_call("get_collection"):
             return collection_info(self._manifest, self.shard.info(), built=self._built)
 
     def change(self, metadata: Mapping[str, Any], vectors: Mapping[str, models.VectorParamsDiff]) -> None:
-        """Merges metadata by top-level keys, where None deletes a key, and changes parameters of vectors."""
+        """Merge metadata by top-level keys (None deletes a key), and change parameters of vectors."""
         with self._engine_call("update_collection"):
             require_space(self._folder, 0, f"{self._where}: changing it")
             config = with_changes(self._manifest.config, self._where, vectors)
@@ -125,28 +125,28 @@ class Collection:
                 self._reopen(changed)
 
     def create_vector(self, name: str, value: VectorNameConfig) -> None:
-        """Adds a vector; no point has one yet."""
+        """Add a vector, without values in any point."""
         with self._engine_call("create_vector_name"):
             config = with_vector(self._manifest.config, self._where, name, value)
             if config is not self._manifest.config:
                 self._replace_vector(name, config, creation_operation(config, name))
 
     def delete_vector(self, name: str) -> None:
-        """Removes a vector from the collection and all its points."""
+        """Remove a vector from the collection and all its points."""
         with self._engine_call("delete_vector_name"):
             config = without_vector(self._manifest.config, self._where, name)
             if config is not self._manifest.config:
                 self._replace_vector(name, config)
 
     def upsert(self, points: Sequence[models.PointStruct]) -> None:
-        """Inserts points, or replaces them as a whole."""
+        """Insert points, or replaces whole points."""
         with self._engine_call("upsert"):
             made = [self._point(point) for point in points]
             operation = edge.UpdateOperation.upsert_points([point for point, _ in made])
             self._update(operation, sum(size for _, size in made))
 
     def update_vectors(self, points: Sequence[models.PointVectors], matching: models.Filter | None) -> None:
-        """Replaces the given vectors of points, or of those that match."""
+        """Replace the given vectors of points, or of the points that match the filter."""
         with self._engine_call("update_vectors"):
             made = [(point.id, self._vectors(point)) for point in points]
             changes = [edge.PointVectors(id, vectors) for id, vectors in made]
@@ -155,13 +155,13 @@ class Collection:
             self._update(edge.UpdateOperation.update_vectors(changes, condition), size + self._copied(len(made)))
 
     def delete_vectors(self, names: Sequence[str], points: Selector) -> None:
-        """Removes vectors from points."""
+        """Remove vectors from points."""
         operations = edge.UpdateOperation
         with self._engine_call("delete_vectors"):
             self._select(points, operations.delete_vectors, operations.delete_vectors_by_filter, list(names))
 
     def attach(self, file_name: str, data: bytes | None) -> None:
-        """Keeps a file with the collection; None removes it."""
+        """Store a file with the collection; None removes the file."""
         path = attachment_path(self._folder, file_name)
         with self._guard:
             if data is not None:
@@ -173,24 +173,26 @@ class Collection:
                 write_file(path, data)
 
     def attachment(self, file_name: str) -> bytes | None:
-        """Reads a file that is kept with the collection; None if there is none."""
+        """Read a file that is stored with the collection; returns None if it does not exist."""
         path = attachment_path(self._folder, file_name)
         try:
             return path.read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise EngineError(f"{path} cannot be read: {error}") from error
+            raise unreadable_error(path, error) from error
 
     def set_payload(self, payload: models.Payload, points: Selector, key: str | None) -> None:
-        """Merges a payload into the payload of points."""
+        """Merge a payload into the payload of points."""
         operations = edge.UpdateOperation
-        check_depth(at_key(payload, key), f"{self._where}: the payload under its key")
+        check_depth(
+            at_key(payload, key), f"{self._where}: the payload at key {key!r}" if key else f"{self._where}: payload"
+        )
         with self._engine_call("set_payload"):
             self._select(points, operations.set_payload, operations.set_payload_by_filter, to_payload(payload), key)
 
     def overwrite_payload(self, payload: models.Payload, points: Selector) -> None:
-        """Replaces the payload of points."""
+        """Replace the payload of points."""
         operations = edge.UpdateOperation
         with self._engine_call("overwrite_payload"):
             self._select(
@@ -198,18 +200,18 @@ class Collection:
             )
 
     def delete_payload(self, keys: Sequence[str], points: Selector) -> None:
-        """Removes fields from the payload of points."""
+        """Remove fields from the payload of points."""
         operations = edge.UpdateOperation
         with self._engine_call("delete_payload"):
             self._select(points, operations.delete_payload, operations.delete_payload_by_filter, list(keys))
 
     def delete(self, points: Selector) -> None:
-        """Deletes points."""
+        """Delete points."""
         with self._engine_call("delete"):
             self._select(points, edge.UpdateOperation.delete_points, edge.UpdateOperation.delete_points_by_filter)
 
     def query_batch(self, operation: str, requests: Sequence[models.QueryRequest]) -> list[QueryResponse]:
-        """Answers queries in one pass over the collection."""
+        """Run queries in one pass over the collection."""
         for request in requests:
             check_bounds(request, f"{self._where}: ")
         with self._engine_call(operation):
@@ -220,7 +222,7 @@ class Collection:
     def query_groups(
         self, request: models.QueryRequest, *, group_by: str, limit: int, group_size: int
     ) -> models.GroupsResult:
-        """Answers a query with groups of points."""
+        """Run a query for groups of points."""
         return GroupSearch(self, request, group_by=group_by, limit=limit, group_size=group_size).result()
 
     def scroll(
@@ -233,7 +235,7 @@ class Collection:
         with_payload: models.WithPayloadInterface,
         with_vectors: bool | Sequence[str],
     ) -> tuple[list[models.Record], int | str | None]:
-        """Lists points by id or by a payload field, and the offset to go on at."""
+        """List points by id or by a payload field, and return the offset of the next page."""
         check_number(limit, 1, None, "limit")
         with self._engine_call("scroll"):
             request = edge.ScrollRequest(
@@ -250,13 +252,13 @@ class Collection:
     def retrieve(
         self, ids: Sequence[PointId], *, with_payload: models.WithPayloadInterface, with_vectors: bool | Sequence[str]
     ) -> list[models.Record]:
-        """Reads points by id; ids that do not exist are left out."""
+        """Read points by id; ids that do not exist are left out."""
         with self._engine_call("retrieve"):
             records = self.shard.retrieve(list(ids), to_selector(with_payload), to_names(with_vectors))
         return [from_record(record) for record in records]
 
     def count(self, count_filter: models.Filter | None, *, exact: bool) -> int:
-        """Counts points."""
+        """Count points."""
         with self._engine_call("count"):
             condition = None if count_filter is None else to_filter(count_filter)
             return self.shard.count(edge.CountRequest(exact=exact, filter=condition))
@@ -264,7 +266,7 @@ class Collection:
     def create_payload_index(
         self, field_name: str, schema: models.PayloadSchemaType | models.PayloadSchemaParams | str | None
     ) -> None:
-        """Indexes a payload field."""
+        """Index a payload field."""
         with self._engine_call("create_payload_index"):
             self._update(edge.UpdateOperation.create_field_index(field_name, payload_index.edge_schema(schema)))
             schema_values = (
@@ -273,7 +275,7 @@ class Collection:
             self._write_manifest(replace(self._manifest, indexes=self._manifest.indexes | {field_name: schema_values}))
 
     def delete_payload_index(self, field_name: str) -> None:
-        """Removes the index of a payload field."""
+        """Remove the index of a payload field."""
         with self._engine_call("delete_payload_index"):
             self._update(edge.UpdateOperation.delete_field_index(field_name))
             if field_name in self._manifest.indexes:
@@ -282,7 +284,7 @@ class Collection:
 
     @contextlib.contextmanager
     def _engine_call(self, operation: str) -> Iterator[None]:
-        # One after the other, as the engine has them anyway: a shard that is opened anew is not to be missed.
+        # Serialized, as in the engine itself, so that every call uses the current shard after it is reopened.
         with self._guard, engine_errors(operation, self.name):
             yield
 
@@ -305,7 +307,7 @@ class Collection:
         self._point_bytes = None
 
     def _copied(self, points: int) -> int:
-        """Returns about how many bytes a change of so many points copies: no segment that is built is changed."""
+        """Estimate the bytes that a change of points copies, because built segments are immutable."""
         if self._point_bytes is None:
             self._point_bytes = used_bytes(self._segments) / max(1, self.shard.info().points_count)
         return int(points * self._point_bytes)
@@ -316,10 +318,10 @@ class Collection:
         self._set_manifest(manifest)
 
     def _replace_vector(self, name: str, config: dict[str, Any], *operations: edge.UpdateOperation) -> None:
-        """Removes a vector, or what a failed call left of it, and then carries out operations.
+        """Remove a vector, or the remains of a failed call, and then applies operations.
 
-        The engine changes one segment after the other, and opens no shard whose segments differ. So the manifest says
-        first that it is being done, and the files are complete before and after.
+        The engine changes the segments one by one, and cannot open a shard whose segments differ. So the manifest marks
+        the vector as unfinished during the change, and the files are complete before and after.
         """
         before = without_vector(config, self._where, name) if operations else config
         others = [each for each in self._manifest.unfinished if each != name]
@@ -336,9 +338,9 @@ class Collection:
             self.shard = open_shard(self._folder, self._manifest)
 
     def _reopen(self, manifest: Manifest) -> None:
-        """Opens the shard anew, with other parameters; with the old ones if the engine does not take them.
+        """Reopen the shard with new parameters, or with the old ones if the engine rejects the new ones.
 
-        The manifest is written last: what it says is in force after a crash.
+        The manifest is written last; after a crash, the shard opens as the manifest states.
         """
         self.close()
         try:
@@ -350,7 +352,7 @@ class Collection:
             raise
 
     def _update(self, operation: edge.UpdateOperation, size: int = 0) -> None:
-        """Carries out an operation that stores about so many bytes."""
+        """Apply an operation that stores about ``size`` bytes."""
         require_space(self._folder, BYTES_ON_DISK * size, f"{self._where}: writing")
         try:
             self.shard.update(operation)
@@ -363,7 +365,7 @@ class Collection:
         self._checkpoints.wrote(size)
 
     def _point(self, point: models.PointStruct) -> tuple[edge.Point, int]:
-        """Returns a point as the engine takes it, and about how many bytes it has."""
+        """Convert a point for the engine, and return it with its approximate size in bytes."""
         vectors = self._vectors(point)
         payload = None if point.payload is None else to_payload(point.payload)
         check_depth(payload, f"collection {self.name!r}, point {point.id}: the payload")
@@ -393,6 +395,6 @@ class Collection:
         elif isinstance(points, (list, tuple)):
             operation, count = by_ids(list(points), *arguments), len(points)
         else:
-            raise ConfigurationError(f"points are chosen by a list of ids or a filter, not by {points!r}")
-        size = count * json_bytes(arguments) + self._copied(count) if arguments else 0  # what is deleted takes none
+            raise ConfigurationError(f"points must be a list of ids or a filter, got {points!r}")
+        size = count * json_bytes(arguments) + self._copied(count) if arguments else 0  # a deletion needs no space
         self._update(operation, size)

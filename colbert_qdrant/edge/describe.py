@@ -1,4 +1,4 @@
-"""Makes the answers of `get_collection`."""
+"""Builds the response of `get_collection`."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     from colbert_qdrant.edge.manifest import Manifest
 
 _BYTES: Final = {"float16": 2, "uint8": 1, "turbo8": 1, "turbo4": 0.5}
-"""The bytes of a number that is stored in another way than as float32."""
+"""The bytes per number of storage types other than float32."""
 
 
 def vector_params(manifest: Manifest) -> models.CollectionParams:
-    """Returns the vectors that a collection was created with."""
+    """Return the vectors that a collection was created with."""
     return models.CollectionParams(
         vectors=manifest.config.get("vectors") or {}, sparse_vectors=manifest.config.get("sparse_vectors")
     )
 
 
 def collection_info(manifest: Manifest, shard: edge.ShardInfo, *, built: bool) -> models.CollectionInfo:
-    """Describes a collection as a server would, with status grey while graphs are neither built nor being built.
+    """Describe a collection as a server would; its status is grey while graphs are missing and no build is running.
 
     Args:
         manifest: The collection's manifest.
         shard: The engine's own description.
-        built: Whether nothing was written since graphs were built; else the numbers of vectors tell.
+        built: Whether nothing was written since graphs were built. If not, the counts of vectors decide.
     """
     config = _config(manifest)
     built = built or _is_built(config, shard)
@@ -46,10 +46,12 @@ def collection_info(manifest: Manifest, shard: edge.ShardInfo, *, built: bool) -
 
 
 def _is_built(config: models.CollectionConfig, shard: edge.ShardInfo) -> bool:
-    """Tells whether too few vectors are outside of graphs for another one."""
+    """Tell whether the vectors outside of graphs are too few to build another graph."""
     vectors = config.params.vectors or {}
     every = [vectors] if isinstance(vectors, models.VectorParams) else [*vectors.values()]
-    outside = shard.points_count - shard.indexed_vectors_count / max(1, len(every))  # it counts those of all names
+    outside = shard.points_count - shard.indexed_vectors_count / max(
+        1, len(every)
+    )  # the count includes all vector names
     sizes = [each.size * _BYTES.get(str(each.datatype), 4) for each in every if _has_graph(each, config.hnsw_config.m)]
     threshold = (config.optimizer_config.indexing_threshold or 0) * 1024
     return not threshold or outside * max(sizes, default=0) <= threshold
@@ -62,7 +64,7 @@ def _has_graph(vector: models.VectorParams, usual: int) -> bool:
 
 def _config(manifest: Manifest) -> models.CollectionConfig:
     config = manifest.config
-    # There is no flushing in the background, which is what 0 stands for.
+    # 0 means no flushing in the background.
     optimizers: dict[str, Any] = {**OPTIMIZER_DEFAULTS, "flush_interval_sec": 0, **config["optimizers_config"]}
     return models.CollectionConfig(
         params=vector_params(manifest),

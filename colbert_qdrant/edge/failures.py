@@ -1,4 +1,4 @@
-"""Translates Edge's exceptions to this library's, by their messages, for Edge raises bare `Exception`."""
+"""Converts Edge's exceptions to this library's errors by their messages, because Edge raises plain `Exception`."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _NO_SCORE = (
-    "; so ends a formula where a point has not the number, date or place that it needs, and `defaults` have none "
-    "either, or where the result is no finite number"
+    "; if the query has a formula, add `defaults` for points without its payload values, and make sure that every "
+    "result is a finite number"
 )
 _KINDS: tuple[tuple[str, type[ColbertQdrantError], str], ...] = (
     ("Not existing vector name", SchemaMismatchError, ""),
     ("Vector dimension error", SchemaMismatchError, ""),
     ("Wrong usage of", SchemaMismatchError, ""),
-    ("WouldBlock", StoreLockedError, "; another process has its files open, perhaps a child that was forked"),
+    ("WouldBlock", StoreLockedError, "; another process has its files open: end it, for example a forked child"),
     ("No space left on device", DiskFullError, f": {REMEDY}"),
     ("process cancelled by service", EngineError, _NO_SCORE),
-    ("Shard is not initialized", ClosedError, "; the collection was closed meanwhile"),
+    ("Shard is not initialized", ClosedError, "; the collection was closed during the call: open it again"),
 )
 
 
 @contextlib.contextmanager
 def engine_errors(operation: str, collection: str) -> Iterator[None]:
-    """Raises this library's errors instead of Edge's; the message names the operation and the collection."""
+    """Raise this library's errors instead of Edge's; the message names the operation and the collection."""
     try:
         yield
     except BaseException as error:
@@ -45,7 +45,7 @@ def engine_errors(operation: str, collection: str) -> Iterator[None]:
 
 
 def is_from_engine(error: BaseException) -> bool:
-    """Tells whether Edge raised an error: `Exception` itself, a panic, or Python's own for values it cannot read."""
+    """Tell whether Edge raised an error: a plain `Exception`, a panic, or a built-in error for an unreadable value."""
     panic = type(error).__module__ == "pyo3_runtime"
     refused = isinstance(error, (ValueError, TypeError, OverflowError, OSError))
     return (type(error) is Exception or panic or refused) and not isinstance(error, ColbertQdrantError)

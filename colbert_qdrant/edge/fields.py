@@ -1,4 +1,4 @@
-"""Reads qdrant-client's models without losing anything: what Edge does not have is refused, not dropped."""
+"""Reads the fields of qdrant-client's models, and rejects fields that Edge does not support."""
 
 from __future__ import annotations
 
@@ -16,17 +16,20 @@ T = TypeVar("T")
 
 
 def unsupported_error(what: str) -> CapabilityError:
-    """Returns the error for something that only a Qdrant server has."""
-    return CapabilityError(f"the embedded engine does not support {what}; use a Qdrant server for it")
+    """Return the error for a feature that only a Qdrant server has."""
+    return CapabilityError(f"the embedded engine does not support {what}: use a Qdrant server")
 
 
 def read_fields(
     model: BaseModel, *names: str, enums: Mapping[str, type[Any]] | None = None, drop: str | None = None
 ) -> dict[str, Any]:
-    """Returns the fields of a model that are set; raises `CapabilityError` if another one is.
+    """Return the fields of a model that are set; raises `CapabilityError` if an unsupported field is set.
 
-    The caller passes `names` on as they are. `enums` has the enumeration of Edge that a field's value is translated to.
-    The field `drop` carries no information (the `type` tag of a union).
+    Args:
+        model: The model.
+        *names: Fields whose values are returned unchanged.
+        enums: Fields with values of enumerations, and the enumeration of Edge that each is converted to.
+        drop: A field without information, such as the `type` tag of a union.
     """
     enums = enums or {}
     fields = {name: getattr(model, name) for name in type(model).model_fields if name != drop}
@@ -38,7 +41,7 @@ def read_fields(
 
 
 def same_member(kind: type[Any], member: Enum) -> Any:
-    """Returns the member of an enumeration of Edge that means the same as qdrant-client's."""
+    """Return the member of an Edge enumeration that corresponds to qdrant-client's."""
     wanted = _normalize(str(member.value))
     for name in dir(kind):
         if _normalize(name) == wanted:
@@ -51,5 +54,5 @@ def _normalize(name: str) -> str:
 
 
 def as_list(value: T | list[T] | None) -> list[T] | None:
-    """Returns a list: qdrant-client's models take one value where they take a list of them."""
+    """Return a list; qdrant-client's models accept a single value instead of a list."""
     return value if value is None or isinstance(value, list) else [value]

@@ -1,4 +1,4 @@
-"""Reads and writes files of a store: a crash leaves the old one or the new one, nothing in between."""
+"""Reads files of a store, and replaces them atomically: a crash leaves the old or the new file."""
 
 from __future__ import annotations
 
@@ -23,16 +23,21 @@ _WALKS = 5
 """Walks through a folder whose files are renamed in the meantime."""
 
 _WRITING = threading.Lock()
-"""Two threads would write one temporary file; a store is open in one process only."""
+"""Prevents two threads from writing one temporary file; only one process has a store open."""
+
+
+def unreadable_error(path: Path, error: Exception) -> EngineError:
+    """Return the error for a file or folder that cannot be read."""
+    return EngineError(f"{path} cannot be read: {error}")
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Writes a file; raises `EngineError` if it cannot be written, `DiskFullError` if there is no room for it."""
+    """Write a file; raises `EngineError` if it cannot be written, and `DiskFullError` if the disk is full."""
     temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
     try:
         with _WRITING:
             temporary.unlink(missing_ok=True)
-            with temporary.open("xb") as file:  # exclusively: a link of that name is not followed
+            with temporary.open("xb") as file:  # exclusive, so that a link of that name is not followed
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -42,12 +47,12 @@ def write_file(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         if error.errno == errno.ENOSPC:
-            raise DiskFullError(f"{path} cannot be written, for its disk is full: {REMEDY}") from error
+            raise DiskFullError(f"{path} cannot be written, because its disk is full: {REMEDY}") from error
         raise EngineError(f"{path} cannot be written: {error}") from error
 
 
 def remove_file(path: Path) -> None:
-    """Removes a file, if there is one; raises `EngineError` if it cannot be removed."""
+    """Remove a file if it exists; raises `EngineError` if it cannot be removed."""
     try:
         path.unlink(missing_ok=True)
         sync_folder(path.parent)
@@ -56,16 +61,16 @@ def remove_file(path: Path) -> None:
 
 
 def write_json(path: Path, version: int, values: Mapping[str, Any]) -> None:
-    """Writes JSON values, and the version of their format, as `write_file` does."""
+    """Write JSON values, and the version of their format, as `write_file` does."""
     write_file(path, json.dumps({"format": version, **values}, ensure_ascii=False, indent=2).encode())
 
 
 def read_json(path: Path, version: int, make: Callable[..., T]) -> T:
-    """Reads what `write_json` wrote; `make` takes the values by name.
+    """Read a file that `write_json` wrote, and pass its values to `make` by name.
 
     Raises:
-        EngineError: The file cannot be read, or `make` does not take its values.
-        CapabilityError: The file has another version.
+        EngineError: If the file cannot be read, or `make` rejects its values.
+        CapabilityError: If the file has another version.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -73,16 +78,18 @@ def read_json(path: Path, version: int, make: Callable[..., T]) -> T:
         if found == version:
             return make(**values)
     except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
-        raise EngineError(f"{path} cannot be read: {error}") from error
-    raise CapabilityError(f"{path} has format {found}, this version reads {version}; upgrade colbert-qdrant to open it")
+        raise unreadable_error(path, error) from error
+    raise CapabilityError(
+        f"{path} has format {found}, but this version of colbert-qdrant reads format {version}: upgrade it"
+    )
 
 
 def sync_tree(folder: Path, *, files: bool) -> None:
-    """Makes sure that what is in a folder, and in those below it, outlives a power cut; raises `EngineError` if not.
+    """Sync a folder and all folders below it to disk; raises `EngineError` if that fails.
 
     Args:
         folder: The folder.
-        files: Whether that is to hold for what is in the files, too.
+        files: Whether to sync the contents of files, too.
     """
     try:
         for attempt in range(1, _WALKS + 1):
@@ -92,7 +99,7 @@ def sync_tree(folder: Path, *, files: bool) -> None:
                 if attempt == _WALKS or not folder.exists():
                     raise
     except OSError as error:
-        raise EngineError(f"{folder} cannot be written to disk: {error}") from error
+        raise EngineError(f"{folder} cannot be synced to disk: {error}") from error
 
 
 def _sync_once(folder: Path, *, files: bool) -> None:
@@ -104,8 +111,8 @@ def _sync_once(folder: Path, *, files: bool) -> None:
 
 
 def sync_folder(folder: str | Path) -> None:
-    """Makes sure that what was made, renamed or removed in a folder stays so when the power fails."""
-    if os.name != "nt":  # where folders cannot be opened
+    """Sync the entries of a folder to disk, so that they survive a power cut."""
+    if os.name != "nt":  # Windows cannot open folders
         _sync(folder, os.O_RDONLY)
 
 

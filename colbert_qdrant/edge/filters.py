@@ -1,4 +1,4 @@
-"""Translates qdrant-client's filters to Edge's."""
+"""Converts qdrant-client's filters to Edge's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def to_filter(value: models.Filter) -> edge.Filter:
-    """Translates a filter; raises `CapabilityError` if Edge does not have one of the conditions."""
+    """Convert a filter; raises `CapabilityError` if Edge does not support one of its conditions."""
     parts = read_fields(value, "must", "should", "must_not", "min_should")
     min_should = parts.pop("min_should", None)
     clauses = {name: _conditions(part) for name, part in parts.items()}
@@ -31,7 +31,7 @@ def _conditions(value: Any) -> list[edge.ConditionType]:
 
 
 def to_condition(value: models.Condition) -> edge.ConditionType:
-    """Translates one condition of a filter, or a filter as a condition; raises `CapabilityError` if Edge lacks it."""
+    """Convert a condition, or a filter as a condition; raises `CapabilityError` if Edge does not support it."""
     kind = type(value).__name__
     if kind not in _CONDITIONS:
         raise unsupported_error(f"`{kind}` in filters")
@@ -71,7 +71,7 @@ def _match(value: models.Match) -> edge.MatchType:
 
 
 def _match_value(value: str | int) -> edge.MatchValue:
-    # Edge reads True as the integer 1, which matches no boolean; numpy's is no integer.
+    # Edge reads True as the integer 1, which matches no boolean; NumPy's True is not an integer.
     return edge.MatchValue(cast("bool", np.bool_(value)) if isinstance(value, bool) else value)
 
 
@@ -89,7 +89,7 @@ def _values_count(value: models.ValuesCount) -> edge.ValuesCount:
 
 
 def to_geo_point(value: models.GeoPoint) -> edge.GeoPoint:
-    """Translates a geographical point."""
+    """Convert a geographical point."""
     return edge.GeoPoint(lon=value.lon, lat=value.lat)
 
 

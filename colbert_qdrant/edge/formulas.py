@@ -1,4 +1,4 @@
-"""Translates qdrant-client's formulas to Edge's."""
+"""Converts qdrant-client's formulas to Edge's."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     Inner: TypeAlias = Callable[[Any], edge.Expression]
-    """Translates a part of an expression."""
+    """Converts a part of an expression."""
 
     Translate: TypeAlias = Callable[[Any, Inner], edge.Expression]
 
 MAX_DEPTH: Final = 64
-"""Most levels of nested expressions: a server reads 128 levels of JSON, and a sum takes two of them."""
+"""The maximum depth of nested expressions: a server reads 128 levels of JSON, and a sum takes two levels."""
 
 _CONDITIONS: Final = get_args(models.Condition)
 
 
 def to_formula(value: models.FormulaQuery) -> edge.Formula:
-    """Translates a formula, the conditions in it included.
+    """Convert a formula, including its conditions.
 
     Raises:
-        CapabilityError: Edge does not have one of the expressions.
-        ConfigurationError: The formula is nested too deep.
+        CapabilityError: If Edge does not support one of the expressions.
+        ConfigurationError: If the formula is nested too deeply.
     """
     parts = read_fields(value, "formula", "defaults")
     return edge.Formula(_expression(parts["formula"], 1), to_payload(parts.get("defaults", {})))
@@ -39,7 +39,7 @@ def to_formula(value: models.FormulaQuery) -> edge.Formula:
 
 def _expression(value: Any, depth: int) -> edge.Expression:
     if depth > MAX_DEPTH:
-        raise ConfigurationError(f"a formula is nested deeper than {MAX_DEPTH} expressions: write it flatter")
+        raise ConfigurationError(f"the formula nests more than {MAX_DEPTH} expressions: write it with less nesting")
     if isinstance(value, str):
         return edge.Expression.Variable(value)
     if isinstance(value, (int, float)):

@@ -1,8 +1,8 @@
-"""Finds groups of points with the same value of a payload field: makes `query_points_groups` out of queries.
+"""Implements `query_points_groups` with queries: finds groups of points with the same value of a payload field.
 
-Without prefetches a first search finds the best groups: it asks for as many points as would fill them, and for four
-times as many again until there are enough groups. Where some are not full, a second search is for points of these
-groups alone. With prefetches one search looks at all their candidates.
+Without prefetches, a first search finds the best groups. It requests as many points as fill the groups, and four times
+more each time until there are enough groups. If some groups are not full, a second search finds points of these groups
+only. With prefetches, one search covers all their candidates.
 """
 
 from __future__ import annotations
@@ -29,31 +29,31 @@ if TYPE_CHECKING:
 _OPERATION: Final = "query_points_groups"
 _GROWTH: Final = 4
 _MOST: Final = 2**40
-"""Most points of a request: more than a collection has, and few enough for the engine's arithmetic."""
+"""The maximum number of points in a request: more than any collection has, but safe in the engine's arithmetic."""
 
 _INTEGERS: Final = range(-(2**63), 2**63)
-"""The integers that a filter can ask for."""
+"""The integers that a filter can match."""
 
 _STEP: Final = re.compile(r'"(?P<quoted>[^"]*)"|(?P<key>[^".\[\]]+)|\[(?P<index>\d*)\]')
 
 
 class PointSource(Protocol):
-    """Answers the queries that a search for groups is made of, and reads the points it found."""
+    """Runs the queries of a search for groups, and reads the points that they found."""
 
     def query_batch(self, operation: str, requests: Sequence[models.QueryRequest]) -> list[QueryResponse]:
-        """Answers queries; errors name the operation that they are part of."""
+        """Run queries; errors name the operation."""
 
     def retrieve(
         self, ids: Sequence[PointId], *, with_payload: models.WithPayloadInterface, with_vectors: bool | Sequence[str]
     ) -> list[models.Record]:
-        """Reads points by id; ids that do not exist are left out."""
+        """Read points by id; ids that do not exist are left out."""
 
 
 class GroupSearch:
-    """Searches for groups of points; the limit of the request itself is ignored.
+    """Searches for groups of points; the limit of the request is ignored.
 
     Raises:
-        ConfigurationError: `limit` or `group_size` is less than 1.
+        ConfigurationError: If `limit` or `group_size` is less than 1.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class GroupSearch:
     ) -> None:
         for name, value in (("limit", limit), ("group_size", group_size)):
             if value < 1:
-                raise ConfigurationError(f"{name} is {value}: it has to be 1 or more")
+                raise ConfigurationError(f"{name} must be at least 1, got {value}")
         self._source = source
         self._query = request
         self._field = group_by
@@ -70,7 +70,7 @@ class GroupSearch:
         self._size = group_size
 
     def result(self) -> models.GroupsResult:
-        """Searches, and returns the groups."""
+        """Search, and return the groups."""
         groups = self._find_groups()
         points = {point.id: point for hits in groups.values() for point in hits}
         records = self._source.retrieve(
@@ -79,9 +79,9 @@ class GroupSearch:
             with_vectors=cast("bool | list[str]", self._query.with_vector),
         )
         contents = {record.id: {"payload": record.payload, "vector": record.vector} for record in records}
-        for id, point in points.items():  # one that was deleted meanwhile is without them
+        for id, point in points.items():  # a point may have been deleted in the meantime
             points[id] = point.model_copy(update=contents.get(id, {"payload": None}))
-        # not validated: that would look at every float
+        # without validation, which would check every float
         return models.GroupsResult.model_construct(
             groups=[
                 models.PointGroup.model_construct(id=key, hits=[points[hit.id] for hit in hits])
@@ -90,7 +90,7 @@ class GroupSearch:
         )
 
     def _find_groups(self) -> Groups:
-        """Returns the best groups, in the order of their best points."""
+        """Return the best groups, in the order of their best points."""
         request = self._first_request()
         found, exhausted = self._search(request, lambda groups: len(groups) >= self._limit)
         best = dict(list(found.items())[: self._limit])
@@ -98,14 +98,14 @@ class GroupSearch:
             return best
         condition = group_condition(self._field, best)
         if condition is not None:
-            # by no graph: for few points it takes longer, and misses some
+            # without a graph, which is slower and less exact for few points
             params = (request.params or models.SearchParams()).model_copy(update={"exact": True})
             request = _add_filter(request, models.Filter(must=[condition])).model_copy(update={"params": params})
         found, _ = self._search(request, lambda groups: self._are_full(groups, best))
         return {key: hits for key, hits in found.items() if key in best}
 
     def _search(self, request: models.QueryRequest, is_enough: Callable[[Groups], bool]) -> tuple[Groups, bool]:
-        """Groups the best points, more and more until they are enough or all; says also whether they are all."""
+        """Group the best points, in growing requests until the groups suffice; tells also if no points are left."""
         limit = request.limit or DEFAULT_LIMIT
         while True:
             attempt = request.model_copy(update={"limit": limit})
@@ -119,7 +119,7 @@ class GroupSearch:
         return all(len(groups.get(key, ())) == self._size for key in keys)
 
     def _first_request(self) -> models.QueryRequest:
-        """Returns the first request, which asks for the field alone of payloads."""
+        """Return the first request, which reads only the grouping field of payloads."""
         changes = {
             "limit": min(self._limit * self._size, _MOST),
             "with_payload": models.PayloadSelectorInclude(include=[_selectable_field(self._field)]),
@@ -135,14 +135,14 @@ class GroupSearch:
 
 
 def widen(prefetch: models.Prefetch, group_size: int) -> models.Prefetch:
-    """Returns a prefetch of so many times the points, as a server makes it for groups."""
+    """Multiply the limits of a prefetch by the group size, as a server does for groups."""
     inner = [widen(each, group_size) for each in as_list(prefetch.prefetch) or []]
     limit = DEFAULT_LIMIT if prefetch.limit is None else prefetch.limit
     return prefetch.model_copy(update={"limit": min(limit * group_size, _MOST), "prefetch": inner or None})
 
 
 def group_points(points: Sequence[models.ScoredPoint], path: Sequence[Step], size: int) -> Groups:
-    """Groups points by their keys: the groups in the order of their first points, in each no more than its size."""
+    """Group points by their keys, in the order of their first points, up to a number of points per group."""
     groups: Groups = {}
     for point in points:
         for key in group_keys(point.payload or {}, path):
@@ -153,7 +153,7 @@ def group_points(points: Sequence[models.ScoredPoint], path: Sequence[Step], siz
 
 
 def group_keys(payload: Mapping[str, Any], path: Sequence[Step]) -> list[Key]:
-    """Returns the groups that a point is in: none, if a value of the field is neither a string nor an integer."""
+    """Return a point's group keys; none if any value of the field is neither a string nor an integer."""
     values: list[Any] = [payload]
     for step in path:
         values = [child for value in values for child in _children(value, step)]
@@ -162,7 +162,7 @@ def group_keys(payload: Mapping[str, Any], path: Sequence[Step]) -> list[Key]:
 
 
 def parse_path(field: str) -> list[Step]:
-    """Splits a path into a payload, key by key; in lists an index, or ``None`` for all that is in one."""
+    """Split a payload path into keys and list indices; ``None`` stands for all elements of a list."""
     found: list[Step] = []
     for match in _STEP.finditer(field):
         index = match["index"]
@@ -174,7 +174,7 @@ def parse_path(field: str) -> list[Step]:
 
 
 def group_condition(field: str, wanted: Iterable[Key]) -> models.FieldCondition | None:
-    """Returns a condition for points of groups; ``None`` if no condition is for all of them."""
+    """Return a condition that matches the points of all groups; ``None`` if no condition can."""
     strings = [key for key in wanted if isinstance(key, str)]
     integers = [key for key in wanted if isinstance(key, int)]
     if (strings and integers) or not all(key in _INTEGERS for key in integers):
@@ -188,7 +188,7 @@ def _add_filter(request: models.QueryRequest, more: models.Filter) -> models.Que
 
 
 def _selectable_field(field: str) -> str:
-    """Returns the part of a path that a payload can be cut down to: the engine cannot pick elements out of lists."""
+    """Return the leading part of a path that the engine can select, which ends before an index into a list."""
     bracket = next((match for match in _STEP.finditer(field) if match["index"] is not None), None)
     return field if bracket is None else field[: bracket.start()]
 

@@ -1,4 +1,4 @@
-"""Lets one client have a store: an exclusive lock on a file that says who holds it."""
+"""Locks a store for one client, with an exclusive lock on a file that names its holder."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from colbert_qdrant.errors import StoreLockedError
 
 
 class StoreLock:
-    """An exclusive lock on a store's folder, released by `release()` or by the end of the process.
+    """An exclusive lock on a store's folder, until `release()` or the end of the process.
 
     Attributes:
-        was_abandoned: Whether the one that last had it ended without a release.
+        was_abandoned: Whether the previous holder ended without a release.
 
     Raises:
-        StoreLockedError: Another client or process holds the lock.
+        StoreLockedError: If another client or process holds the lock.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        # no link, for what that leads to would be emptied
+        # does not follow a link, because its target would be truncated
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
         self._file = os.fdopen(os.open(path, flags, 0o666), "a+", encoding="utf-8")
         try:
@@ -39,11 +39,11 @@ class StoreLock:
         self._write(json.dumps(_this_process()))
 
     def fileno(self) -> int:
-        """Returns the open file: a process that inherits it has the lock, too."""
+        """Return the file descriptor; a process that inherits it also holds the lock."""
         return self._file.fileno()
 
     def release(self) -> None:
-        """Gives the lock back."""
+        """Release the lock."""
         if not self._file.closed:
             self._write("")
             portalocker.unlock(self._file)
@@ -59,14 +59,14 @@ class StoreLock:
         holder = _holder(self._path)
         if (holder.get("pid"), holder.get("host")) == (os.getpid(), socket.gethostname()):
             who = "this process already has it open"
-            return f"store {store} is locked: {who}, reuse that EdgeClient or close it"
+            return f"store {store} is locked, because {who}: reuse that EdgeClient, or close it"
         who = "another process"
         if holder:
             who = f"process {holder.get('pid')} ({holder.get('program')}) on {holder.get('host')}"
             who += f" since {holder.get('since')}"
         return (
-            f"store {store} is locked: {who} has it open. Stop that process or close its EdgeClient, "
-            "use another path, or use a Qdrant server, which many processes can share"
+            f"store {store} is locked, because {who} has it open: stop that process or close its EdgeClient, use "
+            "another path, or use a Qdrant server, which many processes can share"
         )
 
 
@@ -82,6 +82,6 @@ def _this_process() -> dict[str, Any]:
 def _holder(path: Path) -> dict[str, Any]:
     try:
         holder = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # just being written, or a system where a locked file cannot be read
+    except (OSError, ValueError):  # the file is being written, or the system forbids reading a locked file
         return {}
     return holder if isinstance(holder, dict) else {}

@@ -1,8 +1,8 @@
-"""Takes out of the engine's log what cannot be applied, which would end a collection: no shard opens with it.
+"""Removes operations from the engine's log that cannot be applied: a shard with such an operation does not open.
 
-A log is a folder of files, `closed-<number of its first entry>` and `open-<order>`. Each begins with a header: `wal`, a
-version, and a checksum to begin with. An entry is its length, its data, zeros, and a CRC-32C of all that, which goes on
-from the checksum before it. The engine reads a file up to the first checksum that is wrong.
+A log is a folder of files, `closed-<number of its first entry>` and `open-<order>`. Each file starts with a header:
+`wal`, a version, and an initial checksum. An entry consists of its length, its data, zeros, and a CRC-32C of these
+bytes, which continues the previous checksum. The engine reads a file up to the first wrong checksum.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 LOG: Final = "wal"
 WHOLE: Final = "wal-before"
-"""The folder with the log as it was, while it is looked through."""
+"""The folder with the original log during the search for bad entries."""
 DONE: Final = "wal-done"
-"""The same, when it is not needed any more."""
+"""The folder with the original log after the search, before it is deleted."""
 SET_ASIDE: Final = "not-applied-"
-"""How the names of files begin that have what was taken out."""
+"""The prefix of the files that keep removed operations."""
 
 _MOST: Final = 16
-"""Entries that are taken out; where there are more, it is not about them."""
+"""The maximum number of entries to remove; if more entries fail, the entries are not the cause."""
 _HEADER: Final = b"wal\0"
 _NOTHING: Final = b"\xbfmdelete_points\xa1cids\x80\xff"
-"""An entry that deletes no points: later ones keep their numbers, which are the versions of points."""
+"""An operation that deletes no points: a placeholder, so that later entries keep their numbers (point versions)."""
 _POLYNOMIAL: Final = 0x82F63B78
 
 
@@ -42,9 +42,9 @@ class Entry(NamedTuple):
     """One entry of a log.
 
     Attributes:
-        number: Its number.
-        before: The checksum before it.
-        raw: All of it, with its own checksum.
+        number: The number of the entry.
+        before: The checksum of the previous entry.
+        raw: All bytes of the entry, including its own checksum.
     """
 
     number: int
@@ -53,15 +53,16 @@ class Entry(NamedTuple):
 
     @property
     def data(self) -> bytes:
-        """What the engine wrote: an operation as CBOR."""
+        """The operation, as CBOR."""
         return self.raw[8 : 8 + int.from_bytes(self.raw[:8], "little")]
 
 
 def load_without_what_fails(shard: Path, load: Callable[[], edge.EdgeShard]) -> edge.EdgeShard:
-    """Loads a shard, with operations of its log set aside if they cannot be applied.
+    """Load a shard, and set operations of its log aside if they cannot be applied.
 
-    They are kept in files beside the shard, and warned of. After a crash meanwhile it begins again, with the log as it
-    was. What loading raises is raised if it is not about a few entries of the log, which is as before then.
+    These operations are kept in files beside the shard, with a warning. After a crash during the search, the next call
+    restarts with the original log. If removing a few entries does not help, the log is restored, and the error of
+    loading is raised.
     """
     whole = shard / WHOLE
     if not whole.exists():
@@ -81,7 +82,7 @@ def load_without_what_fails(shard: Path, load: Callable[[], edge.EdgeShard]) -> 
     loaded.flush()
     sync_tree(shard / LOG, files=True)
     _remove(shard / DONE)
-    whole.rename(shard / DONE)  # at once: half of a log would be taken for all of it
+    whole.rename(shard / DONE)  # atomic, because a partly deleted log would be taken for the whole log
     sync_folder(shard)
     _remove(shard / DONE)
     for message in messages:
@@ -98,7 +99,7 @@ def _put_back(shard: Path) -> None:
 def _without_what_fails(
     shard: Path, load: Callable[[], edge.EdgeShard]
 ) -> tuple[edge.EdgeShard, list[tuple[Entry, BaseException]]]:
-    """Returns the shard, and what was taken out of its log."""
+    """Return the shard, and the entries that were removed from its log."""
     entries = list(_read(shard / WHOLE))
     problems: list[BaseException] = []
     taken: list[tuple[Entry, BaseException]] = []
@@ -127,7 +128,7 @@ def _without_what_fails(
 
 
 def _first_bad(good: int, count: int, works: Callable[[int], edge.EdgeShard | None]) -> int | None:
-    """Returns which entry is the first that cannot be applied; None if the log is not at fault."""
+    """Return the index of the first entry that cannot be applied; None if the log is not the cause."""
     low, high = good, count
     if not _opens(works, low):
         return None
@@ -145,12 +146,12 @@ def _opens(works: Callable[[int], edge.EdgeShard | None], count: int) -> bool:
 
 
 def _set_aside(shard: Path, entry: Entry, problem: BaseException) -> str:
-    """Keeps an operation in a file, and returns a message about it."""
+    """Save an operation to a file, and return the warning about it."""
     path = shard.parent / f"{SET_ASIDE}{entry.number}.cbor"
     write_file(path, entry.data)
     return (
-        f"an operation of the log of {shard} cannot be applied ({problem}): it is kept in {path}, and all others are "
-        "applied"
+        f"an operation in the log of {shard} cannot be applied ({problem}). It is saved in {path}; all other "
+        "operations are applied. Write its points again"
     )
 
 
@@ -169,7 +170,7 @@ def _read(log: Path) -> Iterator[Entry]:
 
 
 def _write(shard: Path, entries: Sequence[Entry], first: int) -> None:
-    """Makes a log of entries that follow each other; where checksums do not, another file begins."""
+    """Write a log of consecutive entries; a gap in the chain of checksums starts another file."""
     log = shard / LOG
     _remove(log)
     log.mkdir()
@@ -188,7 +189,7 @@ def _write(shard: Path, entries: Sequence[Entry], first: int) -> None:
 
 
 def _nothing(entry: Entry) -> Entry:
-    """Returns an entry that does nothing, in the place of another one."""
+    """Return an entry that does nothing and replaces another entry."""
     length = len(_NOTHING)
     body = struct.pack("<Q", length) + _NOTHING + bytes(-(length + 12) % 8)
     return Entry(entry.number, entry.before, body + _checksum(entry.before, body))

@@ -1,4 +1,4 @@
-"""Keeps `collection.json`, which holds what the engine itself does not keep about a collection."""
+"""Reads and writes `collection.json`, which stores facts about a collection that the engine does not store."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Manifest:
     """A collection's creation parameters, its metadata and its payload indexes, all as plain JSON values.
 
     Attributes:
-        config: The parameters of `create_collection` that are set, and what was changed of them since.
+        config: The parameters of `create_collection` that are set, with later changes.
         metadata: The metadata of the collection.
-        indexes: Payload field → the schema that its index was created with.
-        unfinished: Vectors that are just being added or removed; some segments of the shard may have them.
+        indexes: The schema of each payload index, by payload field.
+        unfinished: Vectors whose addition or removal is in progress; some segments of the shard may have them.
     """
 
     config: dict[str, Any]
@@ -39,20 +39,20 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
-        """Reads the manifest of a collection's folder."""
+        """Read the manifest of a collection's folder."""
         return read_json(folder / FILE_NAME, FORMAT, cls)
 
     def write(self, folder: Path) -> None:
-        """Writes the manifest. A crash leaves the old file or the new one, nothing in between."""
+        """Write the manifest atomically: a crash leaves the old or the new file."""
         write_json(folder / FILE_NAME, FORMAT, asdict(self))
 
     def merge(self, metadata: Mapping[str, Any]) -> None:
-        """Merges metadata by top-level keys; None deletes a key."""
+        """Merge metadata by top-level keys; None deletes a key."""
         merged = self.metadata | to_json(metadata)
         self.metadata = {key: value for key, value in merged.items() if value is not None}
 
     def index_params(self, field_name: str) -> models.PayloadSchemaParams | None:
-        """Returns the parameters of a payload index, None if only its type was given."""
+        """Return the parameters of a payload index; None if only its type was given."""
         schema = self.indexes.get(field_name)
         if not isinstance(schema, dict):
             return None
@@ -61,17 +61,19 @@ class Manifest:
 
 
 def to_json(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns metadata as plain JSON values; raises `ConfigurationError` if one is none."""
+    """Return metadata as plain JSON values; raises `ConfigurationError` if that is not possible."""
     try:
         plain: dict[str, Any] = to_jsonable_python(dict(value))
         json.dumps(plain, allow_nan=False, ensure_ascii=False).encode()
     except (PydanticSerializationError, ValueError, TypeError) as error:
-        raise ConfigurationError(f"metadata has to be JSON: {error}") from error
+        raise ConfigurationError(
+            f"metadata is not JSON ({error}): use strings, numbers, booleans, lists and dicts"
+        ) from error
     return plain
 
 
 def dump_models(value: BaseModel | Mapping[str, BaseModel] | None) -> Any:
-    """Returns a model, or a dict of models, as plain JSON values."""
+    """Return a model, or a dict of models, as plain JSON values."""
     if value is None or isinstance(value, BaseModel):
         return value and value.model_dump(mode="json", exclude_none=True)
     return {name: dump_models(model) for name, model in value.items()}

@@ -1,4 +1,4 @@
-"""Reads numbers as Edge does from the payloads that it stores: of those with more than 15 digits it misreads some."""
+"""Reproduces how Edge reads numbers in stored payloads: it misreads some numbers with more than 15 digits."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Final
 
 _DENSE: Final = 2.0**53
 _READS: Final = 4
-"""Edge writes anew what it has read where it builds a graph, and misreads some numbers once more."""
+"""The number of reads to follow: building a graph makes Edge rewrite the numbers that it read, and misread again."""
 
 _LARGEST_POWER: Final = 308
 
 
 def outer_bound(name: str, bound: float) -> float:
-    """Return the bound of a range for which a number counts as it was written, whatever Edge reads by now.
+    """Return a bound under which a number matches as it was written, whatever Edge reads now.
 
     Args:
-        name: Which bound: ``gt``, ``gte``, ``lt`` or ``lte``.
+        name: The kind of bound: ``gt``, ``gte``, ``lt`` or ``lte``.
         bound: The bound.
     """
     if not abs(bound) < _DENSE:
@@ -28,7 +28,7 @@ def outer_bound(name: str, bound: float) -> float:
 
 
 def as_read(number: float) -> float:
-    """Return what Edge reads where it has written a finite number.
+    """Return the number that Edge reads after it has written a finite number.
 
     Example:
         >>> as_read(0.5), as_read(0.36995516654807925)

@@ -1,4 +1,4 @@
-"""Translates qdrant-client's collection parameters to Edge's configuration, with Qdrant's defaults where not set."""
+"""Converts qdrant-client's collection parameters to Edge's configuration, with Qdrant's defaults."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _QUANTIZATIONS: dict[str, tuple[str, type[Any], tuple[str, ...], dict[str, type[
 
 
 class CreateParams(TypedDict):
-    """The parameters of `create_collection`, apart from the name and the metadata."""
+    """The parameters of `create_collection`, except the name and the metadata."""
 
     vectors: models.VectorParams | Mapping[str, models.VectorParams] | None
     sparse_vectors: Mapping[str, models.SparseVectorParams] | None
@@ -45,7 +45,7 @@ class CreateParams(TypedDict):
 
 
 def stored_params(config: Mapping[str, Any]) -> CreateParams:
-    """Returns what a collection was created with, from the plain values that its manifest keeps."""
+    """Return the parameters of a collection from the plain values in its manifest."""
     made = models.CreateCollection(**config)
     return {
         "vectors": made.vectors,
@@ -57,7 +57,7 @@ def stored_params(config: Mapping[str, Any]) -> CreateParams:
 
 
 def with_segments(value: models.OptimizersConfigDiff | None) -> models.OptimizersConfigDiff:
-    """Fills in the number of segments: a query is answered with one thread per segment."""
+    """Set the default number of segments; a query uses one thread per segment."""
     value = value or models.OptimizersConfigDiff()
     if value.default_segment_number is not None:
         return value
@@ -65,7 +65,7 @@ def with_segments(value: models.OptimizersConfigDiff | None) -> models.Optimizer
 
 
 def edge_config(params: CreateParams) -> edge.EdgeConfig:
-    """Returns Edge's configuration of a new collection; raises `CapabilityError` if Edge lacks a parameter."""
+    """Return Edge's configuration of a collection; raises `CapabilityError` if Edge does not support a parameter."""
     hnsw = _hnsw_values(params["hnsw_config"], HNSW_DEFAULTS)
     vectors = params["vectors"] or {}
     return edge.EdgeConfig(

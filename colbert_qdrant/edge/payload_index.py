@@ -1,4 +1,4 @@
-"""Translates qdrant-client's parameters of payload indexes to Edge's."""
+"""Converts qdrant-client's parameters of payload indexes to Edge's."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _TEXT = ("min_token_len", "max_token_len", "lowercase", "ascii_folding", "phrase
 def edge_schema(
     value: models.PayloadSchemaType | models.PayloadSchemaParams | str | None,
 ) -> edge.PayloadSchemaType | edge.PayloadSchemaParams:
-    """Returns Edge's description of a payload index.
+    """Return Edge's description of a payload index.
 
     Raises:
-        ConfigurationError: There is no schema, or no such type.
-        CapabilityError: Edge does not have one of the parameters.
+        ConfigurationError: If there is no schema, or its type is unknown.
+        CapabilityError: If Edge does not support one of the parameters.
     """
     if value is None or isinstance(value, str):
         schema: edge.PayloadSchemaType = same_member(edge.PayloadSchemaType, schema_type(value))
@@ -41,12 +41,12 @@ def edge_schema(
 
 
 def schema_type(value: str | None) -> models.PayloadSchemaType:
-    """Returns the type that a name such as `"keyword"` stands for."""
+    """Return the type for a name such as `"keyword"`."""
     try:
         return models.PayloadSchemaType(value)
     except ValueError as error:
         kinds = ", ".join(kind.value for kind in models.PayloadSchemaType)
-        raise ConfigurationError(f"field_schema is {value!r}; give one of: {kinds}") from error
+        raise ConfigurationError(f"field_schema={value!r}: use one of {kinds}") from error
 
 
 def _stopwords(value: models.Language | models.StopwordsSet) -> edge.Language | edge.StopwordsSet:

@@ -1,4 +1,4 @@
-"""Translates qdrant-client's points to Edge's, and Edge's records to qdrant-client's."""
+"""Converts qdrant-client's points to Edge's, and Edge's records to qdrant-client's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def to_vector(value: Any) -> edge.NamedVector:
-    """Translates one vector. Lists are passed on as they are: they hold thousands of floats."""
+    """Convert one vector. Lists are passed unchanged, because they hold thousands of floats."""
     if isinstance(value, list):
         return [row.tolist() for row in value] if value and hasattr(value[0], "tolist") else value
     if hasattr(value, "tolist"):
@@ -30,19 +30,19 @@ def to_vector(value: Any) -> edge.NamedVector:
 
 
 def to_vectors(value: Any) -> dict[str, edge.NamedVector]:
-    """Translates the vectors of a point; the only vector of an unnamed collection has the name ""."""
+    """Convert the vectors of a point; the unnamed vector has the name ""."""
     named = value if isinstance(value, dict) else {"": value}
     return {name: to_vector(vector) for name, vector in named.items()}
 
 
 def to_payload(value: models.Payload) -> dict[str, Any]:
-    """Returns a payload as plain JSON values: dates, UUIDs and models are accepted, as by QdrantClient."""
+    """Convert a payload to plain JSON values; like QdrantClient, it accepts dates, UUIDs and models."""
     payload: dict[str, Any] = to_jsonable_python(value)
     return payload
 
 
 def to_selector(value: models.WithPayloadInterface) -> edge.WithPayloadType:
-    """Translates `with_payload`."""
+    """Convert `with_payload`."""
     if isinstance(value, models.PayloadSelectorInclude):
         return edge.PayloadSelector.Include(read_fields(value, "include")["include"])
     if isinstance(value, models.PayloadSelectorExclude):
@@ -51,22 +51,22 @@ def to_selector(value: models.WithPayloadInterface) -> edge.WithPayloadType:
 
 
 def to_names(value: bool | Sequence[str]) -> bool | list[str]:  # noqa: FBT001 - QdrantClient's parameter
-    """Translates `with_vectors`."""
+    """Convert `with_vectors`."""
     return value if isinstance(value, bool) else list(value)
 
 
 def from_id(value: PointId) -> int | str:
-    """Returns a point id as QdrantClient gives it."""
+    """Return a point id in QdrantClient's form."""
     return str(value) if isinstance(value, UUID) else value
 
 
 def from_record(value: edge.Record) -> models.Record:
-    """Translates a record. It is not validated again: that costs a look at every float."""
+    """Convert a record, without validation, which would check every float."""
     return models.Record.model_construct(**_common_fields(value))
 
 
 def from_scored_point(value: edge.ScoredPoint) -> models.ScoredPoint:
-    """Translates a search result."""
+    """Convert a search result."""
     return models.ScoredPoint.model_construct(version=value.version, score=value.score, **_common_fields(value))
 
 

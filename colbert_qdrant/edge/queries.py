@@ -1,4 +1,4 @@
-"""Translates qdrant-client's queries to Edge's."""
+"""Converts qdrant-client's queries to Edge's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 DEFAULT_LIMIT = 10
-"""The server's limit of a request or a prefetch that names none."""
+"""The server's default limit of a request or a prefetch."""
 
 DEFAULT_DIVERSITY = 0.5
 RRF_K = 2
@@ -25,7 +25,7 @@ _SHARED_FIELDS = ("prefetch", "query", "using", "filter", "params", "score_thres
 
 
 def to_request(value: models.QueryRequest) -> edge.QueryRequest:
-    """Translates a query with its prefetches and filters; raises `CapabilityError` if Edge lacks it or a parameter."""
+    """Convert a query with its prefetches and filters; raises `CapabilityError` if Edge does not support a part."""
     values = read_fields(value, *_SHARED_FIELDS, "offset", "with_vector", "with_payload")
     return edge.QueryRequest(
         **_shared_fields(values),
@@ -52,9 +52,9 @@ def _shared_fields(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def to_query(value: Any, *, using: str | None, limit: int) -> edge.ScoringQueryType | None:
-    """Translates a query: a vector or one of the query models; None lists points by id.
+    """Convert a query, which is a vector or one of the query models; None lists points by id.
 
-    The limit of the request bounds the candidates of MMR unless they are given.
+    The limit of the request is the default number of candidates of MMR.
     """
     kind = type(value).__name__
     if value is None:
@@ -96,7 +96,7 @@ def _sample(value: models.SampleQuery) -> edge.ScoringQueryType:
 
 
 def _scoring(value: Any) -> edge.ScoringQueryType:
-    # By the type stub, no kind of fusion is a `Fusion`, and none of samples a `Sample`.
+    # In the type stub, the kinds of fusion are not subclasses of `Fusion`, nor samples of `Sample`.
     query: edge.ScoringQueryType = value
     return query
 
@@ -132,7 +132,7 @@ _PARAM_PARTS: dict[str, Callable[[Any], Any]] = {
 
 
 def to_order(value: str | models.OrderBy) -> edge.OrderBy:
-    """Translates `order_by` of a scroll."""
+    """Convert `order_by` of a scroll."""
     if isinstance(value, str):
         return edge.OrderBy(value)
     values = read_fields(value, "key", "direction", "start_from")

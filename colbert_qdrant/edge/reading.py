@@ -1,4 +1,4 @@
-"""Holds the methods of `EdgeClient` that read points: queries, lists, counts."""
+"""Implements the methods of `EdgeClient` that read points: queries, scrolls and counts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ReadMethods:
-    """The methods that read points, for `EdgeClient` to inherit."""
+    """Base class of `EdgeClient` with the methods that read points."""
 
     if TYPE_CHECKING:
         _store: Store
@@ -40,32 +40,32 @@ class ReadMethods:
         with_vectors: WithVectors = False,
         score_threshold: float | None = None,
     ) -> QueryResponse:
-        """Searches a collection.
+        """Search a collection.
 
         Args:
             collection_name: The collection.
             query: A vector, a list of vectors (a multivector), a sparse vector, or a nearest, fusion, RRF or
                 formula query; None lists points.
-            using: The vector that is searched.
-            prefetch: Searches whose results are the candidates of this one; they can be nested. A prefetch
-                without a limit gives 10 points.
-            query_filter: Only points that match are found, by the prefetches too.
-            search_params: How the search is carried out.
+            using: The vector to search.
+            prefetch: Searches that find the candidates of this search; they can be nested. The default limit of a
+                prefetch is 10 points.
+            query_filter: The filter that points have to match, also in prefetches.
+            search_params: Parameters of the search, such as `hnsw_ef` and `exact`.
             limit: The number of points to return.
             offset: The number of points to skip.
-            with_payload: Whether to return payloads, or which fields of them.
-            with_vectors: Whether to return vectors, or which.
-            score_threshold: The score that a point needs to be returned.
+            with_payload: Whether to return payloads, or which payload fields to return.
+            with_vectors: Whether to return vectors, or which vectors to return.
+            score_threshold: The minimum score of a returned point.
 
         Returns:
             The points found, best first.
 
         Raises:
-            CapabilityError: The embedded engine does not have the query or a parameter of it.
-            SchemaMismatchError: The vector is not in the collection or has another size.
-            ConfigurationError: A formula is nested too deep.
+            CapabilityError: If the embedded engine does not support the query or one of its parameters.
+            SchemaMismatchError: If the vector is not in the collection or has a different size.
+            ConfigurationError: If a formula is nested too deeply.
         """
-        # Not validated: that looks at every float of the query, and the engine does it again.
+        # Without validation, which would check every float of the query; the engine checks them anyway.
         request = models.QueryRequest.model_construct(
             query=query,
             using=using,
@@ -96,27 +96,27 @@ class ReadMethods:
         with_vectors: WithVectors = False,
         score_threshold: float | None = None,
     ) -> models.GroupsResult:
-        """Searches a collection for the best groups: points with the same value of a payload field.
+        """Search a collection for the best groups of points with the same value of a payload field.
 
-        A point whose field is a list is in the group of each of its values. One without the field is in no group, nor
-        is one with a value that is neither a string nor an integer. An index of the field makes it fast.
+        A point whose field is a list is in the group of each value. A point is in no group if it lacks the field, or
+        has a value that is neither a string nor an integer. An index on the field speeds up the search.
 
-        All parameters but these are as for `query_points`.
+        All other parameters are those of `query_points`.
 
         Args:
-            group_by: The payload field; `a.b` is a field of an object, `a[].b` one of all objects in a list.
-            prefetch: Searches whose results are the candidates of this one, the only points that are put into groups.
-                Their limits are multiplied by the size of a group.
+            group_by: The payload field; `a.b` is a field of an object, and `a[].b` a field of all objects in a list.
+            prefetch: Searches that find the candidates; only candidates are grouped. Their limits are multiplied by
+                `group_size`.
             limit: The number of groups.
-            group_size: The most points of a group.
+            group_size: The maximum number of points in a group.
 
         Returns:
-            The groups, in the order of their best points; in each the best points first.
+            The groups in the order of their best points; each group has its best points first.
 
         Raises:
-            CapabilityError: The embedded engine does not have the query or a parameter of it.
-            SchemaMismatchError: The vector is not in the collection or has another size.
-            ConfigurationError: `limit` or `group_size` is less than 1, or a formula is nested too deep.
+            CapabilityError: If the embedded engine does not support the query or one of its parameters.
+            SchemaMismatchError: If the vector is not in the collection or has a different size.
+            ConfigurationError: If `limit` or `group_size` is less than 1, or a formula is nested too deeply.
         """
         request = models.QueryRequest.model_construct(
             query=query,
@@ -133,12 +133,12 @@ class ReadMethods:
         )
 
     def query_batch_points(self, collection_name: str, requests: Sequence[models.QueryRequest]) -> list[QueryResponse]:
-        """Answers several queries at once, which is faster than one by one.
+        """Run several queries at once, which is faster than one by one.
 
         Raises:
-            CapabilityError: The embedded engine does not have one of the queries.
-            SchemaMismatchError: A vector is not in the collection or has another size.
-            ConfigurationError: A formula is nested too deep.
+            CapabilityError: If the embedded engine does not support one of the queries.
+            SchemaMismatchError: If a vector is not in the collection or has a different size.
+            ConfigurationError: If a formula is nested too deeply.
         """
         return self._store.collection(collection_name).query_batch("query_batch_points", requests)
 
@@ -153,10 +153,10 @@ class ReadMethods:
         with_payload: models.WithPayloadInterface = True,
         with_vectors: WithVectors = False,
     ) -> tuple[list[models.Record], int | str | None]:
-        """Lists points by id, or by a payload field that has an index, page by page.
+        """List points by id, or by an indexed payload field, page by page.
 
         Returns:
-            The points, and the offset of the next page or None.
+            The points, and the offset of the next page or, after the last page, None.
         """
         return self._store.collection(collection_name).scroll(
             scroll_filter,
@@ -175,7 +175,7 @@ class ReadMethods:
         with_payload: models.WithPayloadInterface = True,
         with_vectors: WithVectors = False,
     ) -> list[models.Record]:
-        """Reads points by id; ids that do not exist are left out."""
+        """Read points by id; ids that do not exist are left out."""
         return self._store.collection(collection_name).retrieve(
             ids, with_payload=with_payload, with_vectors=with_vectors
         )
@@ -183,5 +183,5 @@ class ReadMethods:
     def count(
         self, collection_name: str, count_filter: models.Filter | None = None, *, exact: bool = True
     ) -> models.CountResult:
-        """Counts points, all or those that match a filter."""
+        """Count all points, or the points that match a filter."""
         return models.CountResult(count=self._store.collection(collection_name).count(count_filter, exact=exact))

@@ -1,8 +1,8 @@
-"""Checks what is written before Edge sees it.
+"""Validates writes before they reach Edge.
 
-Edge writes a batch to its log before it looks at it. A batch that fails half way stays half written, and two
-things make the log unreadable, so that the collection cannot be loaded again after a crash: a multivector with
-rows of different lengths, and a deeply nested payload or filter.
+Edge writes a batch to its log before it validates the batch. A batch that fails halfway stays partly written.
+Multivectors whose rows differ in length, and deeply nested payloads or filters, make the log unreadable. The collection
+then cannot be loaded after a crash.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Layout(NamedTuple):
     """The vectors of a collection.
 
     Attributes:
-        dense: Vector name → its size.
-        multi: Multivector name → the size of its rows.
+        dense: The sizes of dense vectors, by name.
+        multi: The row sizes of multivectors, by name.
         sparse: The names of the sparse vectors.
     """
 
@@ -34,7 +34,7 @@ class Layout(NamedTuple):
     sparse: frozenset[str]
 
     def width(self, name: str) -> int:
-        """Returns how many numbers one item of a dense vector's list has: a multivector's are rows."""
+        """Return the numbers per list item of a vector: the row size of a multivector, otherwise 1."""
         return self.multi.get(name, 1)
 
 
@@ -42,7 +42,7 @@ def layout_of(
     vectors: models.VectorParams | Mapping[str, models.VectorParams] | None,
     sparse_vectors: Mapping[str, models.SparseVectorParams] | None,
 ) -> Layout:
-    """Returns the layout that creation parameters describe; an unnamed vector has the name ""."""
+    """Return the layout for creation parameters; the unnamed vector has the name ""."""
     named = {"": vectors} if isinstance(vectors, models.VectorParams) else vectors or {}
     return Layout(
         dense={name: v.size for name, v in named.items() if v.multivector_config is None},
@@ -52,7 +52,7 @@ def layout_of(
 
 
 def check_vectors(layout: Layout, where: str, vectors: Mapping[str, edge.NamedVector]) -> None:
-    """Raises SchemaMismatchError unless the vectors of a point fit the collection."""
+    """Raise `SchemaMismatchError` unless the vectors of a point fit the collection."""
     for name, vector in vectors.items():
         problem = _problem(layout, name, vector)
         if problem:
@@ -60,7 +60,7 @@ def check_vectors(layout: Layout, where: str, vectors: Mapping[str, edge.NamedVe
 
 
 def vector_bytes(layout: Layout, vectors: Mapping[str, edge.NamedVector]) -> int:
-    """Returns about how many bytes the engine stores for vectors that fit the collection."""
+    """Estimate the bytes that the engine stores for vectors that fit the collection."""
     return sum(
         8 * len(vector.indices) if isinstance(vector, edge.SparseVector) else 4 * layout.width(name) * len(vector)
         for name, vector in vectors.items()
@@ -68,18 +68,18 @@ def vector_bytes(layout: Layout, vectors: Mapping[str, edge.NamedVector]) -> int
 
 
 def json_bytes(value: Any) -> int:
-    """Returns how many bytes plain JSON values have."""
+    """Return the size of plain JSON values in bytes."""
     return len(to_json(value)) if value else 0
 
 
 def check_depth(value: Any, what: str) -> None:
-    """Raises InvalidDocumentError if JSON values are nested too deeply to be written."""
+    """Raise `InvalidDocumentError` if JSON values are nested too deeply to be written."""
     if is_too_deep(value):
-        raise InvalidDocumentError(f"{what} has more than {MAX_DEPTH} lists and objects inside each other")
+        raise InvalidDocumentError(f"{what} is nested more than {MAX_DEPTH} levels deep: flatten its lists and objects")
 
 
 def at_key(payload: Any, key: str | None) -> Any:
-    """Returns a payload inside as many objects as a key has steps, at the most."""
+    """Return a payload nested in as many objects as a key has steps, up to the maximum depth."""
     steps = 0 if not key else min(MAX_DEPTH, key.count(".") + key.count("[")) + 1
     for _ in range(steps):
         payload = {"": payload}
@@ -94,29 +94,30 @@ def _problem(layout: Layout, name: str, vector: edge.NamedVector) -> str | None:
     if name in layout.sparse:
         return _sparse_problem(vector)
     known = sorted({*layout.dense, *layout.multi, *layout.sparse})
-    return f"is not in the collection, which has {known}"
+    return f"is not in the collection: use one of {known}"
 
 
 def _multi_problem(size: int, vector: edge.NamedVector) -> str | None:
     if not isinstance(vector, list) or not vector or not isinstance(vector[0], list):
-        return f"has to be a list of rows of {size} values, and at least one row"
+        return f"must be a list of at least one row of {size} values"
     try:
         lengths = set(map(len, vector))
     except TypeError:
-        return "mixes rows and numbers"
+        return f"mixes rows and numbers: use rows of {size} values"
     wrong = lengths - {size}
-    return f"has a row of {min(wrong)} values, the collection has {size}" if wrong else None
+    return f"has a row of {min(wrong)} values, but the collection needs {size}" if wrong else None
 
 
 def _dense_problem(size: int, vector: edge.NamedVector) -> str | None:
     if not isinstance(vector, list) or (vector and isinstance(vector[0], list)):
-        return f"has to be one list of {size} values"
-    return f"has {len(vector)} values, the collection has {size}" if len(vector) != size else None
+        return f"must be one list of {size} values"
+    return f"has {len(vector)} values, but the collection needs {size}" if len(vector) != size else None
 
 
 def _sparse_problem(vector: edge.NamedVector) -> str | None:
     if not isinstance(vector, edge.SparseVector):
-        return "has to be a SparseVector"
+        return "must be a SparseVector"
     if len(vector.indices) != len(vector.values):
-        return f"has {len(vector.indices)} indices and {len(vector.values)} values"
-    return "has an index twice" if len(set(vector.indices)) != len(vector.indices) else None
+        return f"has {len(vector.indices)} indices and {len(vector.values)} values: give one value per index"
+    repeated = len(set(vector.indices)) != len(vector.indices)
+    return "has a repeated index: give each index once" if repeated else None

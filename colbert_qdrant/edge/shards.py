@@ -1,4 +1,4 @@
-"""Opens a collection's shard as its manifest says, whatever a crash left."""
+"""Opens a collection's shard in the state that its manifest describes, also after a crash."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import qdrant_edge as edge
 
-from colbert_qdrant.edge.files import write_file
+from colbert_qdrant.edge.files import unreadable_error, write_file
 from colbert_qdrant.edge.log import load_without_what_fails
 from colbert_qdrant.edge.names import check_name
 from colbert_qdrant.edge.params import edge_config, stored_params
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 SHARD_NAME: Final = "shard"
 _VECTORS: Final = ("vectors", "sparse_vectors", "vector_data", "sparse_vector_data")
-"""The keys at which the engine's files of parameters list vectors: a shard's the first two, a segment's the others."""
+"""The keys for vectors in the engine's parameter files: the first two in a shard's file, the others in a segment's."""
 
 
 def open_shard(folder: Path, manifest: Manifest) -> edge.EdgeShard:
-    """Opens the shard of a collection's folder; it is then as the manifest says, in its parameters too.
+    """Open the shard in a collection's folder, with the vectors and parameters of the manifest.
 
-    Vectors that were being added or removed when the process died are gone afterwards.
+    Vectors that were being added or removed when the process died are removed.
     """
     path = folder / SHARD_NAME
     _refuse_links(path)
@@ -37,7 +37,7 @@ def open_shard(folder: Path, manifest: Manifest) -> edge.EdgeShard:
         for name in manifest.unfinished:
             _strip(path, name)
         shard = load_without_what_fails(path, lambda: edge.EdgeShard.load(str(path)))
-        for name in manifest.unfinished:  # the engine's log may have brought it back
+        for name in manifest.unfinished:  # the engine's log may have restored it
             shard.update(edge.UpdateOperation.delete_vector_name(name))
         shard.flush()
         shard.close()
@@ -48,22 +48,24 @@ def open_shard(folder: Path, manifest: Manifest) -> edge.EdgeShard:
 
 
 def _refuse_links(shard: Path) -> None:
-    """Raises if a link leads out of a shard: what is read, written and deleted there has to be the store's own."""
+    """Raise if a shard contains a link: a store only reads, writes and deletes its own files."""
     link = next((each for each in (shard, *shard.rglob("*")) if each.is_symlink()), None)
     if link is not None:
-        raise EngineError(f"{link} is a link, and a store has none: it was changed by something else; restore it")
+        raise EngineError(
+            f"{link} is a link, which another program added to the store: remove it, or restore the store from a backup"
+        )
 
 
 def _check_vector_name(folder: Path, name: str) -> None:
-    """Raises unless a name in a manifest can be a vector's, which is part of the names of folders."""
+    """Raise unless a vector's name in a manifest is valid; it becomes a part of folder names."""
     try:
         check_name(name or "unnamed", "a vector")
     except ConfigurationError as error:
-        raise EngineError(f"{folder} was changed by something else, restore it: {error}") from error
+        raise EngineError(f"another program changed {folder} ({error}): restore it from a backup") from error
 
 
 def _strip(shard: Path, name: str) -> None:
-    """Takes a vector out of the engine's own files: it opens no shard where only some of the segments have it."""
+    """Remove a vector from the engine's files: the engine cannot open a shard if only some segments have it."""
     _forget(shard / "edge_config.json", name)
     for parameters in sorted(shard.glob("segments/*/segment.json")):
         _forget(parameters, name)
@@ -77,7 +79,7 @@ def _forget(path: Path, name: str) -> None:
         config = values.get("config", values)
         kinds = [config[kind] for kind in _VECTORS if name in config.get(kind, ())]
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise EngineError(f"{path} cannot be read: {error}") from error
+        raise unreadable_error(path, error) from error
     for vectors in kinds:
         del vectors[name]
     if kinds:

@@ -1,6 +1,6 @@
-"""Keeps the collections of one folder, open in this process alone.
+"""Manages the collections of one folder, which only this process has open.
 
-The folder has the files `.lock` and `aliases.json`, and `collections/<name>/{collection.json, shard/}`.
+The folder contains `.lock`, `aliases.json` and `collections/<name>/{collection.json, shard/}`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 
 class Store:
-    """The collections of one folder, open in this process alone."""
+    """The collections of one folder, which only this process has open."""
 
     def __init__(self, path: Path, durability: Durability) -> None:
         self.path = path
@@ -58,12 +58,12 @@ class Store:
         try:
             self._collections.mkdir(parents=True, exist_ok=True)
             self._lock = StoreLock(path / ".lock")
-        except (OSError, RecursionError) as error:  # a path of very many folders is made by recursion
+        except (OSError, RecursionError) as error:  # mkdir recurses, which fails for a path of very many folders
             raise EngineError(
-                f"store {path} cannot be opened: {error}; name a folder, or a new one, that this process may write"
+                f"store {path} cannot be opened ({error}): give the path of a folder that this process may write"
             ) from error
         try:
-            if self._lock.was_abandoned:  # what it wrote may be in memory only, and is about to be relied on
+            if self._lock.was_abandoned:  # its last writes may be in memory only
                 sync_tree(path, files=True)
             self._aliases = Aliases(path)
         except Exception:
@@ -76,7 +76,7 @@ class Store:
         return self.path / "collections"
 
     def close(self) -> None:
-        """Closes all collections and gives the folder back. Does nothing in a forked child."""
+        """Close all collections and release the folder; does nothing in a forked child."""
         if os.getpid() != self._pid:
             return
         with self._guard:
@@ -99,28 +99,28 @@ class Store:
             raise problems[0]
 
     def names(self) -> list[str]:
-        """Returns the names of the collections."""
+        """Return the names of the collections."""
         self._check()
         return sorted(found.parent.name for found in self._collections.glob(f"*/{FILE_NAME}"))
 
     def exists(self, name: str) -> bool:
-        """Says if there is such a collection, or an alias of that name."""
+        """Tell whether a collection or alias of that name exists."""
         with self._exclusive_access():
             return self._folder(self._resolve(name)).name in self.names()
 
     def aliases(self) -> Mapping[str, str]:
-        """Returns the collections that aliases stand for."""
+        """Return the collection's name of every alias."""
         self._check()
         return self._aliases.targets
 
     def change_aliases(self, operations: Sequence[models.AliasOperations]) -> None:
-        """Carries out operations on aliases in their order: all of them, or none."""
+        """Apply all alias operations in order, or none."""
         with self._exclusive_access():
             self._checkpoint()
             self._aliases.change(operations, self.names())
 
     def create(self, name: str, params: CreateParams, metadata: Mapping[str, Any] | None) -> None:
-        """Creates a collection; raises `CollectionExistsError` if a collection or an alias has the name."""
+        """Create a collection; raises `CollectionExistsError` if a collection or an alias has the name."""
         folder = self._folder(name)
         check_new_vectors(params, f"collection {name!r}: ")
         params["optimizers_config"] = with_segments(params["optimizers_config"])
@@ -130,7 +130,7 @@ class Store:
             self._require_free(folder)
             self._aliases.require_none(name)
             require_space(self._collections, 0, f"collection {name!r}: creating it")
-            _remove(folder)  # what a crash left behind
+            _remove(folder)  # the remains of a crash
             with engine_errors("create_collection", name):
                 config = edge_config(params)
                 folder.mkdir()
@@ -139,7 +139,7 @@ class Store:
             try:
                 collection.flush()
                 sync_tree(folder, files=False)
-                manifest.write(folder)  # last: only now it is a collection
+                manifest.write(folder)  # last, because the manifest makes it a collection
                 sync_folder(self._collections)
             except EngineError:
                 collection.close()
@@ -147,27 +147,27 @@ class Store:
             self._loaded[name] = collection
 
     def delete(self, name: str) -> bool:
-        """Deletes a collection with its aliases; False if there is none of that name."""
+        """Delete a collection with its aliases; returns False if it does not exist."""
         folder = self._folder(name)
         with self._exclusive_access(), engine_errors("delete_collection", name):
             existed = folder.name in self.names()
             if folder.name not in {entry.name for entry in self._collections.iterdir()}:
-                return False  # though a file system may take another one for it
+                return False  # although a case-insensitive file system may open another collection
             _require_no_link(folder)
             loaded = self._loaded.pop(name, None)
             if loaded is not None:
                 loaded.close()
-            self._checkpoint()  # another collection may have its documents
+            self._checkpoint()  # its documents may have moved to another collection
             self._aliases.forget(name)
-            remove_file(folder / FILE_NAME)  # first: a crash leaves no half collection
+            remove_file(folder / FILE_NAME)  # first, so that a crash leaves no partial collection
             _remove(folder)
         return existed
 
     def collection(self, name: str) -> Collection:
-        """Returns the collection of a name or an alias, loading it when it is used for the first time.
+        """Return the collection for a name or an alias, and load it on first use.
 
         Raises:
-            CollectionNotFoundError: There is no such collection.
+            CollectionNotFoundError: If the collection does not exist.
         """
         with self._exclusive_access():
             name = self._resolve(name)
@@ -176,7 +176,7 @@ class Store:
             return self._loaded[name]
 
     def keep_shards(self) -> None:
-        """Makes sure that this process never destroys the shards that its parent has open."""
+        """Prevent this forked process from destroying the shards that its parent has open."""
         for collection in self._loaded.values():
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(collection.shard))
 
@@ -187,7 +187,9 @@ class Store:
     def _load(self, name: str) -> Collection:
         folder = self._folder(name)
         if folder.name not in self.names():
-            raise CollectionNotFoundError(f"there is no collection {name!r} in {self.path}: look at get_collections()")
+            raise CollectionNotFoundError(
+                f"collection {name!r} does not exist in {self.path}: compare the name with get_collections()"
+            )
         manifest = Manifest.read(folder)
         again = CHECKPOINT_BYTES if self._lock.was_abandoned else 0
         require_space(folder, again, f"collection {name!r}: opening it", reserve=OPENING)
@@ -197,7 +199,7 @@ class Store:
 
     @contextlib.contextmanager
     def _exclusive_access(self) -> Iterator[None]:
-        self._check()  # before the guard: in a forked child nobody would ever give it back
+        self._check()  # before the guard, which would never be released in a forked child
         with self._guard:
             self._check()
             yield
@@ -205,14 +207,14 @@ class Store:
     def _check(self) -> None:
         if os.getpid() != self._pid:
             raise ForkedProcessError(
-                f"store {self.path} was opened by process {self._pid} before fork(); the engine does not "
-                "survive that. Open the EdgeClient after the fork, or start processes with the 'spawn' method"
+                f"store {self.path} was opened by process {self._pid} before fork(), which the engine does not "
+                "support: open the EdgeClient after the fork, or start processes with the 'spawn' method"
             )
         if self._closed:
-            raise ClosedError(f"store {self.path} is closed; open a new EdgeClient")
+            raise ClosedError(f"store {self.path} is closed: open a new EdgeClient")
 
     def _resolve(self, name: str) -> str:
-        """Returns the collection that a name stands for."""
+        """Return the collection's name for a name or an alias."""
         return self._aliases.targets.get(name, name)
 
     def _folder(self, name: str) -> Path:
@@ -222,8 +224,11 @@ class Store:
     def _require_free(self, folder: Path) -> None:
         for other in self.names():
             if fold_name(other) == fold_name(folder.name):
-                clash = "" if other == folder.name else f", which some file systems take {folder.name!r} for"
-                raise CollectionExistsError(f"collection {other!r} exists already in {self.path}{clash}")
+                clash = "" if other == folder.name else f", a name equal to {folder.name!r} on some file systems"
+                raise CollectionExistsError(
+                    f"collection {other!r} exists already in {self.path}{clash}: choose another name, or delete the "
+                    "collection first"
+                )
         _require_no_link(folder)
 
 
@@ -232,7 +237,7 @@ _STORES: weakref.WeakSet[Store] = weakref.WeakSet()
 
 def _at_exit() -> None:
     for store in list(_STORES):
-        with contextlib.suppress(Exception):  # nobody could catch it
+        with contextlib.suppress(Exception):  # no caller could catch it
             store.close()
 
 
@@ -241,8 +246,8 @@ def _after_fork() -> None:
         store.keep_shards()
 
 
-atexit.register(_at_exit)  # while threads still run that bring collections to disk
-# Destroying a shard writes to its files, and a forked child's garbage collector would do it to its parent's.
+atexit.register(_at_exit)  # while the checkpoint threads still run
+# Destroying a shard writes to its files, so a forked child's garbage collector would write to its parent's files.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
@@ -251,7 +256,7 @@ def _require_no_link(folder: Path) -> None:
     if folder.is_symlink():
         raise EngineError(
             f"{folder} is a symbolic link, and nothing outside of the store is deleted: remove the link by hand, and "
-            "what it leads to if you mean that too"
+            "its target if you do not need it"
         )
 
 

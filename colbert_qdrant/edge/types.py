@@ -1,4 +1,4 @@
-"""Names the types of arguments that several methods of clients take."""
+"""Defines the argument types that several methods of clients share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Selector: TypeAlias = Sequence[PointId] | models.Filter | models.FilterSelector 
 """The points that an operation applies to: their ids, or a filter."""
 
 WithVectors: TypeAlias = bool | Sequence[str]
-"""Whether points come with all vectors, or the names of the vectors that they come with."""
+"""Whether to return all vectors, or the names of the vectors to return."""
 
 AnyQuery: TypeAlias = models.QueryInterface | np.ndarray[Any, Any]
 """Every query of `QdrantClient.query_points`: a vector, a point's id, a fusion, a formula and others."""

@@ -1,6 +1,6 @@
-"""Computes the vectors that a collection has once one of them is added, changed or removed.
+"""Computes a collection's parameters after a vector is added, changed or removed.
 
-Nothing here touches an engine; the parameters that come out are plain JSON values, as a manifest keeps them.
+No function here calls an engine. The parameters are plain JSON values, as in a manifest.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _KINDS = ("vectors", "sparse_vectors")
 
 
 def check_new_vectors(params: CreateParams, where: str) -> None:
-    """Raises `ConfigurationError` unless a server would take the vectors of a new collection."""
+    """Raise `ConfigurationError` unless a server would accept the vectors of a new collection."""
     for kind in (params["vectors"], params["sparse_vectors"]):
         for name in kind or () if not isinstance(kind, models.VectorParams) else ():
             _check_vector_name(name)
@@ -48,11 +48,11 @@ def _check_vector_name(name: str) -> None:
 
 
 def with_vector(config: Config, where: str, name: str, value: VectorNameConfig) -> Config:
-    """Returns the parameters of a collection with one more vector; the same ones if it has that vector already.
+    """Return the parameters with an additional vector, or the same object if the vector exists already.
 
     Raises:
-        ConfigurationError: The engine can have no such vector.
-        SchemaMismatchError: There is another vector of that name.
+        ConfigurationError: If the vector is invalid.
+        SchemaMismatchError: If a different vector of that name exists.
     """
     _check_vector_name(name)
     kind, params = _params(value, where, name)
@@ -63,17 +63,17 @@ def with_vector(config: Config, where: str, name: str, value: VectorNameConfig) 
         if each == kind and _fixed_parameters(type(params)(**found)) == _fixed_parameters(params):
             return config
         raise SchemaMismatchError(
-            f"{where} has a vector {name!r} already, and it is another one: {each} {found}. Choose another name, or "
-            "remove that vector with delete_vector_name first"
+            f"{where} has a different vector {name!r} already ({each} {found}): choose another name, or remove that "
+            "vector with delete_vector_name first"
         )
     return config | {kind: _vectors_by_name(config, kind) | {name: dump_models(params)}}
 
 
 def without_vector(config: Config, where: str, name: str) -> Config:
-    """Returns the parameters of a collection without a vector; the same ones if it has none of that name.
+    """Return the parameters without a vector, or the same object if the vector does not exist.
 
     Raises:
-        ConfigurationError: The vector is the only one.
+        ConfigurationError: If the collection has no other vector.
     """
     kinds = {kind: vectors for kind in _KINDS if (vectors := _vectors_by_name(config, kind))}
     kept = {kind: {other: v for other, v in vectors.items() if other != name} for kind, vectors in kinds.items()}
@@ -81,18 +81,18 @@ def without_vector(config: Config, where: str, name: str) -> Config:
         return config
     if not any(kept.values()):
         raise ConfigurationError(
-            f"{where} has no vector but {name!r}, and needs one: delete the collection, or add another vector first"
+            f"{where} needs a vector, and {name!r} is its only one: add another vector first, or delete the collection"
         )
     return {key: value for key, value in (config | kept).items() if value}
 
 
 def with_changes(config: Config, where: str, changes: Mapping[str, models.VectorParamsDiff]) -> Config:
-    """Returns the parameters with some dense vectors' changed; raises `SchemaMismatchError` if a vector is missing."""
+    """Return the parameters with changes to dense vectors; raises `SchemaMismatchError` if a vector is missing."""
     check_bounds(dict(changes), f"{where}: ")
     vectors = _vectors_by_name(config, "vectors")
     unknown = sorted(changes.keys() - vectors.keys())
     if unknown:
-        raise SchemaMismatchError(f"{where}: there is no dense vector {unknown[0]!r}, there are {sorted(vectors)}")
+        raise SchemaMismatchError(f"{where} has no dense vector {unknown[0]!r}: use one of {sorted(vectors)}")
     changed = {
         name: dump_models(_apply_changes(models.VectorParams(**vectors[name]), diff)) for name, diff in changes.items()
     }
@@ -102,7 +102,7 @@ def with_changes(config: Config, where: str, changes: Mapping[str, models.Vector
 
 
 def creation_operation(config: Config, name: str) -> edge.UpdateOperation:
-    """Returns the operation by which the engine makes a vector that is among the parameters."""
+    """Return the engine's operation that adds a vector of the parameters."""
     if name in _vectors_by_name(config, "sparse_vectors"):
         sparse = models.SparseVectorParams(**_vectors_by_name(config, "sparse_vectors")[name])
         index = sparse.index or models.SparseIndexParams()
@@ -122,13 +122,13 @@ def creation_operation(config: Config, name: str) -> edge.UpdateOperation:
 
 
 def _vectors_by_name(config: Config, kind: str) -> dict[str, Any]:
-    """Returns the vectors of a kind by name, the only vector of an unnamed collection too."""
+    """Return the vectors of a kind by name; the unnamed vector has the name ""."""
     vectors: dict[str, Any] = config.get(kind) or {}
     return {_UNNAMED: vectors} if _is_unnamed(vectors) else vectors
 
 
 def _is_unnamed(vectors: dict[str, Any]) -> bool:
-    return "size" in vectors and not isinstance(vectors["size"], dict)  # which may be a name
+    return "size" in vectors and not isinstance(vectors["size"], dict)  # a vector may have the name "size"
 
 
 def _member(kind: type[Any], value: Enum | None) -> Any:
@@ -145,18 +145,20 @@ def _params(
         return "sparse_vectors", models.SparseVectorParams(modifier=sparse.get("modifier"), index=index)
     if not isinstance(value, models.DenseVectorNameConfig):
         raise ConfigurationError(
-            f"vector_name_config is {value!r}; give a DenseVectorNameConfig or a SparseVectorNameConfig"
+            f"vector_name_config must be a DenseVectorNameConfig or a SparseVectorNameConfig, got {value!r}"
         )
     dense = read_fields(value.dense, "size", "distance", "multivector_config", "datatype")
     if not 1 <= dense["size"] <= MAX_SIZE:
-        raise ConfigurationError(f"{where}: vector {name!r} cannot have size {dense['size']}; give 1 to {MAX_SIZE}")
+        raise ConfigurationError(
+            f"{where}: the size of vector {name!r} must be between 1 and {MAX_SIZE}, got {dense['size']}"
+        )
     if "datatype" in dense:
         dense["datatype"] = models.Datatype(dense["datatype"].value)
     return "vectors", models.VectorParams(**dense)
 
 
 def _fixed_parameters(params: models.VectorParams | models.SparseVectorParams) -> Any:
-    """Returns what cannot change about a vector."""
+    """Return the parameters of a vector that cannot change."""
     if isinstance(params, models.SparseVectorParams):
         index = params.index or models.SparseIndexParams()
         return params.modifier or models.Modifier.NONE, index.datatype or models.Datatype.FLOAT32
@@ -176,5 +178,5 @@ def _apply_changes(params: models.VectorParams, diff: models.VectorParamsDiff) -
 
 def _merge(model: M, values: dict[str, Any]) -> M:
     if "on_disk" in values:
-        values.setdefault("memory", None)  # which would count for more, though it is the older one
+        values.setdefault("memory", None)  # an older `memory` would override the new `on_disk`
     return model.model_copy(update=values)

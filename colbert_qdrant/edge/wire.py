@@ -1,7 +1,7 @@
-"""Packs calls and answers to and from the engine's process into bytes: JSON, and numbers as they are.
+"""Serializes calls to the engine's process and their results, as JSON with binary buffers for numbers.
 
-A message is its number, the length of its JSON, that of its buffers, the JSON, and the buffers, which the JSON refers
-to. Nothing in it is code: a class is a name, looked up among the client's models and this library's errors.
+A message consists of its number, the lengths of its JSON and its buffers, the JSON, and the buffers, which the JSON
+refers to. A message contains no code: classes are names, looked up among the client's models and this library's errors.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ HEADER: Final = struct.Struct("<QQQ")
 """The header of a message: its number, the bytes of its JSON, and those of its buffers."""
 
 GOODBYE: Final = HEADER.pack(0, 0, 0)
-"""The last message, which asks for nothing."""
+"""The last message, which has no request."""
 
 INTERRUPT: Final = getattr(signal, "SIGUSR1", None)
-"""The signal that ends an `optimize`; ``None`` where there is none."""
+"""The signal that ends an `optimize`; ``None`` on systems without it."""
 
 _TAG: Final = "!"
 _FEW: Final = 8
-"""Numbers that are not worth a buffer."""
+"""Lists with fewer numbers stay in the JSON."""
 
 _COLLECTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {"dict": dict, "tuple": tuple}
 _READERS: Final[Mapping[str, Callable[[str], Any]]] = {
@@ -50,27 +50,28 @@ _READERS: Final[Mapping[str, Callable[[str], Any]]] = {
 
 
 def pack(number: int, message: Any) -> bytes:
-    """Returns a message as bytes; raises `TypeError` for a value that is no JSON, no model and no array."""
+    """Serialize a message; raises `TypeError` for a value that is not JSON, a model or an array."""
     buffers = _Buffers()
     text = json.dumps(_encode(message, buffers)).encode()
     return b"".join([HEADER.pack(number, len(text), buffers.size), text, *buffers.parts])
 
 
 def unpack(body: bytes, text_length: int) -> Any:
-    """Returns the message that `pack` made bytes of, which come without their header.
+    """Deserialize a message from the bytes of `pack`, without their header.
 
-    It raises `ValueError` if the message names a class that is none of the client's models.
+    Raises:
+        ValueError: If the message names a class that is not one of the client's models.
     """
     return _decode(json.loads(body[:text_length]), memoryview(body)[text_length:])
 
 
 def pack_error(error: Exception) -> dict[str, Any]:
-    """Returns an exception as a message."""
+    """Convert an exception to a message."""
     return {"type": type(error).__name__, "text": str(error)}
 
 
 def unpack_error(message: dict[str, Any]) -> Exception:
-    """Makes the exception of a message: of this library's class, a built-in one, or an `EngineError` that names it."""
+    """Convert a message to an exception: this library's, a built-in one, or an `EngineError` that names the class."""
     name, text = message["type"], message["text"]
     for module in (errors, builtins):
         kind = getattr(module, name, None)
@@ -80,7 +81,7 @@ def unpack_error(message: dict[str, Any]) -> Exception:
 
 
 def _make_error(kind: type[Exception], text: str) -> Exception:
-    """Makes an exception of a class, or of the nearest one above it that is made from a text alone."""
+    """Make an exception of a class, or of its nearest base class whose constructor takes only a message."""
     for each in kind.__mro__:
         with contextlib.suppress(TypeError):
             error: Exception = each(text)
@@ -96,14 +97,14 @@ class _Buffers:
         self.size = 0
 
     def add(self, data: bytes) -> tuple[int, int]:
-        """Adds data; returns their start and their length."""
+        """Add data, and return its start and its length."""
         start = self.size
         self.parts.append(data)
         self.size += len(data)
         return start, len(data)
 
 
-def _encode(value: Any, buffers: _Buffers) -> Any:  # noqa: PLR0911 - one for each kind of value
+def _encode(value: Any, buffers: _Buffers) -> Any:  # noqa: PLR0911 - one return per kind of value
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, list):
@@ -123,7 +124,7 @@ def _encode(value: Any, buffers: _Buffers) -> Any:  # noqa: PLR0911 - one for ea
     return _encode_rare(value, buffers)
 
 
-def _encode_rare(value: Any, buffers: _Buffers) -> Any:  # noqa: PLR0911 - likewise
+def _encode_rare(value: Any, buffers: _Buffers) -> Any:  # noqa: PLR0911 - one return per kind of value
     match value:
         case Enum() if name := _client_class_name(type(value)):
             return {_TAG: "enum", "name": name, "value": value.value}
@@ -138,14 +139,16 @@ def _encode_rare(value: Any, buffers: _Buffers) -> Any:  # noqa: PLR0911 - likew
         case UUID():
             return {_TAG: "UUID", "text": str(value)}
     try:
-        return _encode(to_jsonable_python(value), buffers)  # as the client in this process takes what is in a payload
+        return _encode(to_jsonable_python(value), buffers)  # as `EdgeClient` converts values in payloads
     except PydanticSerializationError as error:
-        raise TypeError(f"a {type(value).__name__} cannot be sent to the embedded engine's process") from error
+        raise TypeError(
+            f"a {type(value).__name__} cannot be sent to the embedded engine's process: convert it to a JSON value"
+        ) from error
 
 
 @functools.cache
 def _client_class_name(kind: type) -> str | None:
-    """Returns the name under which the client's models have a class, or one that it is made from."""
+    """Return the name of a class, or of its nearest base class, among the client's models."""
     own = (each for each in kind.__mro__ if each not in (BaseModel, Enum))
     return next((each.__name__ for each in own if getattr(models, each.__name__, None) is each), None)
 
@@ -186,5 +189,5 @@ def _numbers(value: dict[str, Any], buffer: memoryview) -> Any:
 def _class(name: str, base: type[Any]) -> Any:
     found = getattr(models, name, None)
     if not (isinstance(found, type) and issubclass(found, base)):
-        raise ValueError(f"{name!r} is none of the client's models")  # noqa: TRY004 - its value is wrong
+        raise ValueError(f"{name!r} is not one of the client's models")  # noqa: TRY004 - the value is wrong, not its type
     return found

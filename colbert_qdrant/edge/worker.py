@@ -1,7 +1,7 @@
-"""Serves an embedded store from a process of its own: ``python -m … PATH DURABILITY``.
+"""Serves an embedded store from a worker process: ``python -m … PATH DURABILITY``.
 
-Requests come over its standard input, answers go over its standard output. It ends when it is told to, or when the
-input does.
+The process reads requests from standard input, and writes responses to standard output. It ends on request, or at the
+end of its input.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _STANDARD_ERROR: Final = 2
 
 
 def main(path: str, durability: Durability) -> None:
-    """Serves the store in a folder until the other side goes away."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of a terminal's processes; the other one decides
+    """Serve the store in a folder until the client disconnects."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the parent decides
     _listen(signal.SIG_IGN)
     requests, answers = sys.stdin.buffer, _reserve_output()
     client: EdgeClient | None = None
     while (message := _read(requests)) is not None:
         number, call = message
-        if client is None:  # the first one only says that it is to be opened
+        if client is None:  # the first request only opens the store
             client = _answer(answers, number, lambda: EdgeClient(path, durability=durability), shown=False)
         else:
             _answer(answers, number, functools.partial(call, client))
@@ -46,7 +46,7 @@ def _answer(answers: BinaryIO, number: int, call: Callable[[], Any], *, shown: b
     try:
         result = call()
         message = pack(number, {"result": result if shown else None})
-    except Exception as error:  # noqa: BLE001 - it is raised where the call comes from
+    except Exception as error:  # noqa: BLE001 - raised again in the calling process
         result, message = None, pack(number, {"error": pack_error(error)})
     answers.write(message)
     answers.flush()
@@ -54,7 +54,7 @@ def _answer(answers: BinaryIO, number: int, call: Callable[[], Any], *, shown: b
 
 
 def _read(requests: BinaryIO) -> tuple[int, Callable[[EdgeClient], Any]] | None:
-    """Reads the next request: its number, and what it asks of a client; ``None`` if there is none any more."""
+    """Read the next request, and return its number and its call on a client; ``None`` after the last request."""
     header = requests.read(HEADER.size)
     if len(header) < HEADER.size or header == GOODBYE:
         return None
@@ -71,10 +71,10 @@ def _call(body: bytes, text: int, client: EdgeClient) -> Any:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Has the signal for it end what is done meanwhile; nobody waits for an answer then."""
+    """Let the signal `INTERRUPT` end the call, after its caller was cancelled."""
 
     def end(*_: object) -> None:
-        raise EngineError("nobody waits for it any more")
+        raise EngineError("the call was cancelled")
 
     _listen(end)
     try:
@@ -89,8 +89,8 @@ def _listen(handler: Callable[..., None] | signal.Handlers) -> None:
 
 
 def _reserve_output() -> BinaryIO:
-    """Takes standard output over; whatever else is printed goes to standard error from now on, or nowhere."""
-    if sys.stderr is None:  # closed, and its number must not become that of another file
+    """Reserve standard output for responses; other output goes to standard error, if it is open."""
+    if sys.stderr is None:  # closed, and another file must not get its descriptor
         os.dup2(os.open(os.devnull, os.O_WRONLY), _STANDARD_ERROR)
     own = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(_STANDARD_ERROR, sys.stdout.fileno())

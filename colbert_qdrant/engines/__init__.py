@@ -1,4 +1,4 @@
-"""The engines: one class for each, behind one Protocol, and the clients and retries that lead to them."""
+"""Sends requests to each engine through one Protocol, with retries and deadlines, and makes clients."""
 
 from colbert_qdrant.engines.base import Answers, AsyncClient, Client, Engine
 from colbert_qdrant.engines.client import ClientEngine

@@ -1,4 +1,4 @@
-"""Checks that answers of clients are what was asked for."""
+"""Checks that clients' responses match their requests."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
     from qdrant_client.http.models import QueryResponse
 
 _NOT_APPLIED: Final = frozenset({"acknowledged", "wait_timeout", "Acknowledged", "WaitTimeout", "ClockRejected"})
-"""Statuses of a write, over HTTP and gRPC, that is not applied, or not yet."""
+"""Statuses, over HTTP and gRPC, of a write that is not applied, or not applied yet."""
 
 
 def require_applied(status: str) -> None:
     """Raise unless a write is applied.
 
     Raises:
-        NotConfirmedError: The write was taken only.
+        NotConfirmedError: If the server accepted the write, but did not apply it.
     """
     if status in _NOT_APPLIED:
-        raise NotConfirmedError(f"the write is {status!r}, not completed")
+        raise NotConfirmedError(f"the status of the write is {status!r}, not completed")
 
 
 def check_answers(answers: list[QueryResponse], requests: Sequence[models.QueryRequest]) -> list[QueryResponse]:
-    """Return the answers if each is at most as long as was asked for, with scores that have an order.
+    """Return the responses if each respects its limit and has finite scores.
 
     Raises:
-        GarbledAnswerError: The answers do not match the requests.
+        GarbledAnswerError: If the responses do not match the requests.
     """
     if len(answers) != len(requests):
         raise GarbledAnswerError

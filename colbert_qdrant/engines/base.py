@@ -1,4 +1,4 @@
-"""Defines the `Engine` Protocol: the methods of an engine that this library uses, as coroutines."""
+"""Defines the `Engine` Protocol: the coroutines that this library calls on every engine."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ if TYPE_CHECKING:
     from colbert_qdrant.points.point import Point
 
 Client: TypeAlias = QdrantClient | EdgeClient
-"""The clients that block: the two have the same method names."""
+"""The blocking clients, which share their method names."""
 
 AsyncClient: TypeAlias = AsyncQdrantClient | AsyncEdgeClient
-"""The clients whose methods are awaited."""
+"""The async clients."""
 
 ShardKey: TypeAlias = str | int
-"""Names the shards of a collection with custom sharding that requests are for."""
+"""The name of a group of shards in a collection with custom sharding."""
 
 PointId: TypeAlias = int | str | UUID
 """A point's id."""
 
 Selector: TypeAlias = models.Filter | models.FilterSelector | models.PointIdsList
-"""The points that a write is about."""
+"""The points that a write applies to."""
 
 
 class Answers(NamedTuple):
-    """The answers to several searches.
+    """The responses to several searches.
 
     Attributes:
-        responses: One per search, in their order.
-        seconds: How long the server worked; ``None`` if the engine does not say.
+        responses: One response per search, in order.
+        seconds: The server's processing time; ``None`` if the engine does not report it.
     """
 
     responses: list[QueryResponse]
@@ -54,61 +54,61 @@ class Files(Protocol):
     """Files that an engine keeps beside a collection."""
 
     async def read(self, collection: str, file_name: str) -> bytes | None:
-        """Read a file; ``None`` if there is none."""
+        """Read a file; ``None`` if it does not exist."""
 
     async def write(self, collection: str, file_name: str, data: bytes | None) -> None:
-        """Write a file whole, or remove it if ``data`` is ``None``."""
+        """Replace a file, or remove it if ``data`` is ``None``."""
 
 
 class Engine(Protocol):
-    """One engine, reached through a client of the user's.
+    """An engine that a user's client connects to.
 
-    Every method is one request, where it does not say otherwise. It is bounded in time, sent again where that may help,
-    and fails with this library's errors. Names and parameters are those of ``qdrant_client``.
+    Every method is one request unless it states otherwise. Each request has a deadline, is retried after transient
+    failures, and raises this library's errors. Names and parameters are those of ``qdrant_client``.
     """
 
     @property
     def client(self) -> object:
-        """The user's client; two engines are one if they have the same."""
+        """The user's client; two engines with the same client are the same engine."""
 
     @property
     def runtime(self) -> Runtime:
-        """Runs the coroutines that use the engine."""
+        """The runtime for coroutines that use the engine."""
 
     @property
     def shard_key(self) -> ShardKey | None:
-        """The shards that requests are for; ``None`` for all."""
+        """The shard key of all requests; ``None`` for all shards."""
 
     @property
     def binary(self) -> bool:
-        """Whether numbers travel as bytes, not as decimal digits."""
+        """Whether numbers are sent as bytes instead of decimal digits."""
 
     @property
     def reserved(self) -> set[str]:
-        """Collections whose metadata are known to be in a point: those that a server before 1.16 made."""
+        """Collections that are known to keep their metadata in a point, because a server before 1.16 created them."""
 
     @property
     def files(self) -> Files | None:
-        """Files beside collections; ``None`` if the engine keeps none."""
+        """Files beside collections; ``None`` if the engine cannot store files."""
 
     async def capabilities(self) -> Capabilities:
-        """Return what the engine can do; a server is asked for its version once.
+        """Return the features of the engine; a server's version is requested once.
 
         Raises:
-            CapabilityError: The server is older than 1.10.
+            CapabilityError: If the server is older than 1.10.
         """
 
     async def collection_exists(self, collection: str) -> bool:
-        """Tell whether there is such a collection, or an alias of that name."""
+        """Tell whether a collection or alias of that name exists."""
 
     async def get_collection(self, collection: str) -> models.CollectionInfo:
         """Describe a collection."""
 
     async def cluster_info(self, collection: str) -> models.CollectionClusterInfo | None:
-        """Describe shards and their copies; ``None`` if the engine has none, or the client's key may not see them."""
+        """Describe shards and replicas; ``None`` if the engine has no shards, or the client's key may not see them."""
 
     async def optimizations(self, collection: str) -> models.OptimizationsResponse | None:
-        """Describe what is still to be built; ``None`` if the engine does not say, or not to the client's key."""
+        """Describe pending optimizations; ``None`` if the engine does not report them, or not to the client's key."""
 
     async def create_collection(self, collection: str, **settings: Any) -> None:
         """Create an empty collection."""
@@ -120,10 +120,10 @@ class Engine(Protocol):
         """Delete a collection with all its points."""
 
     async def missing_copies(self, collection: str, *, like: str, copies: int) -> list[models.ReplicateShard]:
-        """Return the copies of shards that a collection lacks, on nodes of the collection that it is to be like."""
+        """Return the replicas that a collection lacks, on the nodes of the collection ``like``."""
 
     async def replicate_shard(self, collection: str, copy: models.ReplicateShard) -> None:
-        """Begin to make a copy of a shard on another node."""
+        """Start to replicate a shard to another node."""
 
     async def create_payload_index(self, collection: str, *, field_name: str, field_schema: Any) -> None:
         """Index a payload key."""
@@ -140,10 +140,10 @@ class Engine(Protocol):
         """Return the names of all collections."""
 
     async def get_aliases(self) -> Mapping[str, str]:
-        """Return the collection of every alias."""
+        """Return the collection's name of every alias."""
 
     async def update_aliases(self, operations: Sequence[models.AliasOperations]) -> None:
-        """Change aliases, all of them or none."""
+        """Apply all changes of aliases, or none."""
 
     async def upsert(
         self, collection: str, points: Sequence[Point], *, insert_only: bool = False, ordered: bool = False
@@ -152,10 +152,10 @@ class Engine(Protocol):
 
         Args:
             collection: The collection's name.
-            points: The points, each replaced whole if it is stored already.
-            insert_only: Leave alone the points that are stored already.
-            ordered: Have a later write of this engine to the same points win, also where the server applies this one
-                last. It takes a condition on payload keys without an index, and a server that knows `update_filter`.
+            points: The points; each replaces the whole stored point.
+            insert_only: Do not replace points that are stored already.
+            ordered: Let a later write of this engine to the same points win, even if the server applies this one last.
+                It needs a condition on payload keys without an index, and a server with the feature `update_filter`.
         """
 
     async def update_vectors(
@@ -177,7 +177,7 @@ class Engine(Protocol):
         with_payload: bool | list[str] = True,
         with_vectors: bool | list[str] = False,
     ) -> list[models.Record]:
-        """Read points by their ids; those that are not stored are left out."""
+        """Read points by id; ids that are not stored are left out."""
 
     async def scroll(
         self,
@@ -189,38 +189,38 @@ class Engine(Protocol):
         with_payload: bool | list[str],
         with_vectors: bool | list[str],
     ) -> tuple[list[models.Record], PointId | None]:
-        """Read a page of points, and where the next one begins; ``None`` after the last."""
+        """Read a page of points and the offset of the next page, which is ``None`` after the last page."""
 
     async def count(self, collection: str, count_filter: models.Filter | None = None) -> int:
-        """Count points exactly; where a server forbids that, their ids are read, page by page."""
+        """Count points exactly; if the server forbids exact counts, read all ids page by page."""
 
     async def search(self, collection: str, requests: Sequence[models.QueryRequest]) -> Answers:
-        """Answer searches that this library built, in one request."""
+        """Run searches that this library built, in one request."""
 
     async def search_given(self, collection: str, requests: Sequence[models.QueryRequest]) -> list[QueryResponse]:
-        """Answer a user's own searches, as the client sends them: it may turn texts in them into vectors."""
+        """Run a user's searches through the client, which may convert texts in them to vectors."""
 
     async def search_groups(
         self, collection: str, request: models.QueryRequest, *, group_by: str, group_size: int
     ) -> list[models.PointGroup]:
-        """Answer a search for groups of points."""
+        """Run a search for groups of points."""
 
     async def optimize(self, collection: str) -> None:
-        """Build the graphs of a collection now, where the engine does not do so by itself."""
+        """Build the graphs of a collection now, if the engine does not build them automatically."""
 
 
 def checked_shard_key(key: object) -> ShardKey | None:
-    """Return a shard key as servers take it.
+    """Return a shard key in the form that servers accept.
 
     Raises:
-        ConfigurationError: It is neither a string nor a whole number of 64 bits that is not negative.
+        ConfigurationError: If it is neither a string nor an unsigned 64-bit integer.
     """
     key = plain(key)
     if key is None or isinstance(key, str):
         return key
     if isinstance(key, bool) or not isinstance(key, int) or key not in NATIVE_RANGE:
         raise ConfigurationError(
-            f"shard_key must be a string or a whole number from 0 to 2**64 - 1, got {short(key)}, of type "
-            f"{type(key).__name__}: use str(…)"
+            f"shard_key must be a string or an integer from 0 to 2**64 - 1, got {short(key)} of type "
+            f"{type(key).__name__}: convert it with str(…)"
         )
     return key

@@ -1,4 +1,4 @@
-"""Sends requests through a client: retries them where that helps, and raises this library's errors."""
+"""Sends requests through a client, retries transient failures, and raises this library's errors."""
 
 from __future__ import annotations
 
@@ -46,22 +46,22 @@ _SPOKEN: Final[Mapping[str, str]] = {
     "query_points_groups": "search",
     "retrieve": "get",
 }
-"""The name of a request in errors, where that is not the name of the client's method."""
+"""The names of requests in errors, if they differ from the names of the client's methods."""
 
 
 class ClientEngine:
-    """What all engines behind a client with ``QdrantClient``'s methods share; see `Engine` for the methods.
+    """Base class of engines whose clients have ``QdrantClient``'s methods; see `Engine` for the methods.
 
     Args:
         client: The user's client.
-        retry: What is done about failing requests.
-        shard_key: The shards that requests are for; ``None`` for all.
+        retry: The retry settings of requests.
+        shard_key: The shard key of all requests; ``None`` for all shards.
 
     Attributes:
         NAME: The engine's name in `CollectionState` and `Capabilities`.
-        BLOCKING: Classes of its blocking clients.
-        AWAITED: Classes of its clients whose methods are awaited.
-        MAX_REQUEST_BYTES: Bytes from which on a request is sent in several parts; ``None`` for no bound.
+        BLOCKING: The classes of its blocking clients.
+        AWAITED: The classes of its async clients.
+        MAX_REQUEST_BYTES: The approximate maximum size of a request; larger requests are split. ``None`` for no limit.
     """
 
     NAME: ClassVar[str]
@@ -81,7 +81,7 @@ class ClientEngine:
 
     @classmethod
     def accepts(cls, client: object) -> bool:
-        """Tell whether a client is one of this engine's."""
+        """Tell whether this engine serves a client."""
         return isinstance(client, (*cls.BLOCKING, *cls.AWAITED))
 
     @property
@@ -90,11 +90,11 @@ class ClientEngine:
 
     @property
     def address(self) -> tuple[str, int] | None:
-        """Host and port of a server."""
+        """The host and port of a server."""
         return None
 
     def keys(self) -> Iterable[str]:
-        """Return the keys that no error and no log record may show."""
+        """Return the API keys, which errors and log records must not show."""
         return ()
 
     async def capabilities(self) -> Capabilities:
@@ -163,7 +163,7 @@ class ClientEngine:
         points: Sequence[Point],
         *,
         insert_only: bool = False,
-        ordered: bool = False,  # noqa: ARG002 - nothing comes late here
+        ordered: bool = False,  # noqa: ARG002 - local writes are never applied late
     ) -> None:
         await self.request("upsert", collection, partial(self._upsert, collection, points, insert_only=insert_only))
 
@@ -265,17 +265,17 @@ class ClientEngine:
         *,
         deadline: float | None = None,
     ) -> Result:
-        """Send a request, again where that may help; nothing may happen twice if it is sent twice.
+        """Send an idempotent request, and retry it after transient failures.
 
         Args:
-            operation: What it does, for errors and logs.
+            operation: The name of the operation, for errors and logs.
             collection: The collection's name.
-            send: Sends it once.
-            deadline: Seconds for all attempts; by default those of `RetryConfig`.
+            send: Sends the request once.
+            deadline: Seconds for all attempts; the default is that of `RetryConfig`.
 
         Raises:
-            RequestError: The request failed for good; the error has the fault and the number of attempts.
-            CollectionNotFoundError: There is no such collection.
+            RequestError: If the request failed after all attempts; the error has the cause and the number of attempts.
+            CollectionNotFoundError: If the collection does not exist.
         """
         started = time.monotonic()
         config = self.retry if deadline is None else replace(self.retry, deadline=deadline)
@@ -308,11 +308,11 @@ class ClientEngine:
         send: Callable[[], Awaitable[Result]],
         deadline: float,  # noqa: ARG002 - for engines that need one
     ) -> Callable[[], Awaitable[Result]]:
-        """Bound the time of all attempts together; an engine in this process needs no bound."""
+        """Apply a deadline to all attempts together; an engine in this process needs no deadline."""
         return send
 
     def shards(self) -> dict[str, Any]:
-        """The argument that names the shards of a request about points."""
+        """Return the argument that selects the shards of a request."""
         return {}
 
     async def _call(self, method: str, *arguments: Any, deadline: float | None = None, **named: Any) -> Any:
@@ -332,7 +332,7 @@ class ClientEngine:
         require_applied(answer.status.value)
 
     def to_struct(self, point: Point) -> models.PointStruct:
-        """Convert a point to the form that the client takes."""
+        """Convert a point to the form that the client accepts."""
         return to_struct(point)
 
     async def _in_parts(
@@ -380,4 +380,4 @@ class ClientEngine:
 
 
 _OF_SHARDS: Final = frozenset({"retrieve", "count", "delete", "scroll"})
-"""Methods that take a shard key; a search takes one with each query."""
+"""Methods with an argument for the shard key; searches have one in each query."""

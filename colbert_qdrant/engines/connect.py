@@ -25,11 +25,11 @@ from colbert_qdrant.errors import ConfigurationError
 Made = TypeVar("Made", QdrantClient, AsyncQdrantClient)
 
 _KEPT_OPEN: Final = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=3)
-"""Connections are used again, also to this machine, where the client itself opens one for each request. Servers close
-them after 5 seconds."""
+"""Keeps connections alive between requests, also to localhost, where the client would open one per request. Servers
+close idle connections after 5 seconds."""
 
 _LONGEST_RECONNECT_MS: Final = 5_000
-"""After which a server that was away is tried again over gRPC; gRPC itself waits up to two minutes."""
+"""The longest wait before gRPC tries again to reach a server; gRPC's default is two minutes."""
 
 _HOST: Final = re.compile(r"[\w.-]+|[0-9a-f:.]+")
 _WARNING: Final = "(Api key|Auth token provider) is used with an insecure connection"
@@ -50,30 +50,31 @@ def connect(
     client_key: str | os.PathLike[str] | None = None,
     allow_insecure: bool = False,
 ) -> QdrantClient:
-    """Make a client whose key is never sent in the clear, nor shown where the client or an error is printed.
+    """Make a client that never sends its key unencrypted and never shows it in reprs or errors.
 
-    The key goes as ``Authorization: Bearer``, which servers take as they take ``api-key``. That way the client holds a
-    `Secret`, and not the key. Nothing is sent before the first request.
+    The key is sent as ``Authorization: Bearer``, which servers accept like ``api-key``. This way the client holds a
+    `Secret` instead of the plain key. The client sends nothing before the first request.
 
     Args:
-        url: Where the server is: ``"https://qdrant.example.org:6333"``.
-        api_key: The key, or a JWT; at most one of this and the next three is given.
-        api_key_env: The environment variable that holds it.
-        api_key_file: The file that holds it, such as a secret of Docker or Kubernetes. Line breaks at its end do not
-            count.
-        auth_token_provider: Asked for a token before every request, for tokens that expire. No deadline ends a blocking
-            one: it has to bound its own time.
-        prefer_grpc: Speak gRPC where the client can.
-        grpc_port: Where the server listens for it.
-        timeout: Seconds that the server has for an answer. The client's own 5 are few for token vectors.
-        ca_file: Certificates (PEM) of the authorities to trust, in the place of the usual ones.
-        client_certificate: This side's certificate (PEM), for a server that asks for one.
-        client_key: Its private key (PEM, without password), unless that is in the same file.
-        allow_insecure: Send the key unencrypted over ``http://`` to another machine. Everybody in between can read it.
+        url: The server's URL, such as ``"https://qdrant.example.org:6333"``.
+        api_key: The key, or a JWT. Pass at most one of this and the next three arguments.
+        api_key_env: The environment variable that holds the key.
+        api_key_file: The file that holds the key, such as a Docker or Kubernetes secret. Trailing line breaks are
+            ignored.
+        auth_token_provider: A function that returns a token before every request, for tokens that expire. Deadlines do
+            not interrupt a blocking function, so it needs its own timeout.
+        prefer_grpc: Use gRPC for requests that the client supports over gRPC.
+        grpc_port: The server's gRPC port.
+        timeout: Seconds to wait for a response. The client's default of 5 is short for token vectors.
+        ca_file: Certificates (PEM) of the authorities to trust, instead of the default ones.
+        client_certificate: The client's certificate (PEM), for servers that require one.
+        client_key: The certificate's private key (PEM, without password), unless the same file contains it.
+        allow_insecure: Send the key unencrypted over ``http://`` to another machine. Anyone on the network path can
+            read it.
 
     Raises:
-        ConfigurationError: A setting is wrong, cannot be read or contradicts another one, or the key would leave this
-            machine unencrypted.
+        ConfigurationError: If a setting is invalid, cannot be read or contradicts another one, or the key would leave
+            this machine unencrypted.
 
     Example:
         >>> connect("http://qdrant.example.org:6333", api_key="correct-horse")
@@ -81,8 +82,8 @@ def connect(
         colbert_qdrant.errors.ConfigurationError: http://qdrant.example.org:6333 is not encrypted, ...
     """
     if not isinstance(url, str):
-        raise ConfigurationError(f"url is a {type(url).__name__}: give the address of a server, as a string")
-    # from here on a traceback with local variables has nothing to tell
+        raise ConfigurationError(f"url is a {type(url).__name__}: give the address of a server as a string")
+    # from here on, a traceback with local variables shows no secret
     url, api_key = without_secrets(url), hide(api_key)
     settings = ServerSettings(
         url=url,
@@ -99,7 +100,7 @@ def connect(
         allow_insecure=allow_insecure,
     )
     if is_async(auth_token_provider):
-        raise ConfigurationError("auth_token_provider is async: give one that is not, or use connect_async")
+        raise ConfigurationError("auth_token_provider is async: pass a blocking function, or use connect_async")
     return _make(QdrantClient, settings)
 
 
@@ -118,7 +119,7 @@ def connect_async(
     client_key: str | os.PathLike[str] | None = None,
     allow_insecure: bool = False,
 ) -> AsyncQdrantClient:
-    """Make an async client; arguments and errors are those of `connect`, and ``auth_token_provider`` may be async."""
+    """Make an async client; see `connect` for arguments and errors. ``auth_token_provider`` may be async."""
     url, api_key = without_secrets(url), hide(api_key)
     settings = ServerSettings(
         url=url,
@@ -139,7 +140,7 @@ def connect_async(
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings:
-    """The settings of `connect`, whose words these are, without anything that must not be shown."""
+    """The arguments of `connect`, with secrets hidden."""
 
     url: str
     api_key: Secret | None
@@ -161,13 +162,13 @@ class ServerSettings:
         require_number("timeout", self.timeout, minimum=1)
         require_bool("allow_insecure", self.allow_insecure)
         if self.client_key is not None and self.client_certificate is None:
-            raise ConfigurationError("client_key is given without client_certificate: give both, or neither")
+            raise ConfigurationError("client_key is set without client_certificate: set both, or neither")
 
     def arguments(self) -> dict[str, Any]:
-        """What the client is made with. Reads the files and the environment variable that are named.
+        """Return the client's arguments; reads the given files and environment variable.
 
         Raises:
-            ConfigurationError: See `connect`.
+            ConfigurationError: If a setting is invalid; see `connect`.
         """
         where = _split(self.url)
         provider = token_provider(
@@ -184,7 +185,7 @@ class ServerSettings:
             "grpc_port": self.grpc_port,
             "timeout": math.ceil(self.timeout),
             "auth_token_provider": provider,
-            # a thread that asks for the version without the certificates; collections ask for it when they are opened
+            # the check runs in a thread without the certificates; opening a collection checks the version anyway
             "check_compatibility": False,
             "limits": _KEPT_OPEN,
             "grpc_options": of_grpc,
@@ -193,14 +194,14 @@ class ServerSettings:
 
     def _plain(self, where: SplitResult, *, with_key: bool) -> dict[str, Any]:
         if self.ca_file is not None or self.client_certificate is not None:
-            raise ConfigurationError(f"{self.url} is not encrypted, so there is no use for certificates: use https://")
+            raise ConfigurationError(f"{self.url} is not encrypted, so certificates have no effect: use https://")
         if _is_this_machine(where.hostname or ""):
-            # a proxy that the environment names is another machine
+            # a proxy from the environment would be another machine
             return {"trust_env": False, "grpc_options": {"grpc.enable_http_proxy": 0}}
         if with_key and not self.allow_insecure:
             raise ConfigurationError(
-                f"{self.url} is not encrypted, and everybody in between could read the key: use https://, or pass "
-                "allow_insecure=True if you trust the network as you trust the server"
+                f"{self.url} is not encrypted, so anyone on the network path could read the key: use https://, or pass "
+                "allow_insecure=True if you trust the network"
             )
         return {}
 
@@ -217,7 +218,7 @@ class ServerSettings:
 
 
 def without_secrets(url: str) -> str:
-    """A URL without what is secret in it, if anything is; never raises."""
+    """Return a URL with its secret parts masked; never raises."""
     shown = re.sub(r"^([^/@]*//)?.*@", r"\1***@", str(url), flags=re.DOTALL)
     return re.sub(r"[?#].*", "?***", shown, flags=re.DOTALL)
 
@@ -225,23 +226,25 @@ def without_secrets(url: str) -> str:
 def _split(url: str) -> SplitResult:
     if "@" in url:
         raise ConfigurationError(
-            f"url {url!r} has a user name or password in it, and URLs end in logs: give a key as api_key_file, "
+            f"url {url!r} contains a user name or password, which would appear in logs: pass the key as api_key_file, "
             "api_key_env or api_key"
         )
     if "?" in url:
-        raise ConfigurationError(f"url {url!r} has a query or a fragment, which would be lost: leave it out")
+        raise ConfigurationError(f"url {url!r} has a query or a fragment, which would be ignored: leave it out")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError as error:
-        raise ConfigurationError(f"url {url!r} is none: {error}") from error
+        raise ConfigurationError(
+            f"url {url!r} is invalid ({error}): use the form https://qdrant.example.org:6333"
+        ) from error
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise ConfigurationError(
-            f"url {url!r} has no scheme that servers have: begin it with https:// or http://, or use EdgeClient for a "
-            "folder and QdrantClient(':memory:') for none"
+            f"url {url!r} does not start with https:// or http://: add one, or use EdgeClient(path) for a folder or "
+            "QdrantClient(':memory:') for memory"
         )
     if not _HOST.fullmatch(host) or port == 0 or not url.isprintable() or set(url) & set(" \\"):
-        raise ConfigurationError(f"url {url!r} has no host, or characters that no address has")
+        raise ConfigurationError(f"url {url!r} has no valid host or port: use the form https://qdrant.example.org:6333")
     return parts
 
 
@@ -257,5 +260,5 @@ def _is_this_machine(host: str) -> bool:
 def _make(kind: Callable[..., Made], settings: ServerSettings) -> Made:
     arguments = settings.arguments()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", _WARNING, UserWarning)  # what it warns of is allowed by now
+        warnings.filterwarnings("ignore", _WARNING, UserWarning)  # an insecure connection is allowed at this point
         return bound(kind(**arguments))

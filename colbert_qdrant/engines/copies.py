@@ -1,4 +1,4 @@
-"""Decides on which nodes of a cluster the copies of a collection are missing."""
+"""Determines which replicas of a collection are missing, and on which nodes to create them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from qdrant_client import models
 def missing_copies(
     own: models.CollectionClusterInfo, like: models.CollectionClusterInfo, copies: int
 ) -> list[models.ReplicateShard]:
-    """Return the copies that are to be made, so that each shard has as many as there should be.
+    """Return the replications that give each shard the required number of copies.
 
     Args:
         own: The shards of the collection.
-        like: The shards of a collection on whose active nodes the copies may be.
-        copies: How many copies of each shard there should be.
+        like: The shards of another collection, whose active nodes may hold the copies.
+        copies: The required number of copies per shard.
     """
     active = models.ReplicaState.ACTIVE
     nodes = {like.peer_id for shard in like.local_shards if shard.state == active}

@@ -1,4 +1,4 @@
-"""Holds the deadline of the request that a thread is sending, for the transports underneath the clients."""
+"""Holds the deadline of a thread's current request, for the transports below the clients."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _END: Final = ContextVar("_END", default=math.inf)
 
 @contextmanager
 def until(end: float) -> Iterator[None]:
-    """Have what is sent meanwhile end at a time of `time.monotonic`."""
+    """Set the deadline of requests within the context, as a time of `time.monotonic`."""
     token = _END.set(end)
     try:
         yield
@@ -25,7 +25,7 @@ def until(end: float) -> Iterator[None]:
 
 
 def cut(timeout: float | None) -> float | None:
-    """Return a timeout that ends no later than the deadline; it is zero or less when that is over."""
+    """Return a timeout that ends no later than the deadline; zero or less after the deadline."""
     left = _END.get() - time.monotonic()
     if left == math.inf:
         return timeout

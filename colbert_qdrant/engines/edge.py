@@ -1,4 +1,4 @@
-"""Runs requests on Qdrant Edge, the embedded engine, in this process or in one of its own."""
+"""Runs requests on Qdrant Edge, the embedded engine, in this process or in a worker process."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class EdgeEngine(ClientEngine):
         await self._call("optimize", collection)
 
     async def read(self, collection: str, file_name: str) -> bytes | None:
-        """Read a file beside a collection; ``None`` if there is none."""
+        """Read a file beside a collection; ``None`` if it does not exist."""
         data: bytes | None = await self._call("attachment", collection, file_name)
         return data
 
@@ -49,7 +49,7 @@ class EdgeEngine(ClientEngine):
         await self._call("attach", collection, file_name, data)
 
     def to_struct(self, point: Point) -> models.PointStruct:
-        """Keep vectors as arrays, which Edge's clients take."""
+        """Keep vectors as arrays, which Edge's clients accept."""
         vectors = {
             name: vector if isinstance(vector, np.ndarray) else to_numbers(vector)
             for name, vector in point.vectors.items()

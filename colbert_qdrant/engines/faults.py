@@ -35,26 +35,26 @@ _MIXED_UP: Final = (
     "illegal status line",
     "http1.x",
 )
-"""Parts of messages where one side speaks TLS, gRPC or HTTP/1.1, and the other does not."""
+"""Parts of messages for a protocol mismatch: only one side uses TLS, gRPC or HTTP/1.1."""
 
 _TOO_LARGE: Final = ("larger than allowed", "payload has exceeded limit", "payload reached size limit")
 _TOO_LARGE_CALL: Final = (
     "larger than max",
-    "message length too large",  # a server in Rust, as Qdrant
+    "message length too large",  # servers in Rust, such as Qdrant
     "exceeds maximum",
     "exceeds the maximum",
     "header with status: 413",
 )
-"""Parts of messages about the size of a request, of servers and of what is before them."""
+"""Parts of messages about too large requests, from servers and proxies."""
 
 _OVER_BUDGET: Final = "larger than rate limiter capacity"
 _PANICKED: Final = "panicked with message"
 _NO_INFERENCE: Final = "InferenceService URL not configured"
 _STRICT: Final = (". Help: ", " limit of ")
-"""Parts of messages about a limit of strict mode."""
+"""Parts of messages about strict mode limits."""
 _UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _UNSENT_CALL: Final = ("failed to connect", "DNS resolution failed")
-"""Parts of what gRPC says where there is no connection."""
+"""Parts of gRPC's messages about a missing connection."""
 
 _WRITES: Final = frozenset({"upsert", "delete", "update_vectors", "delete_vectors", "set_payload"})
 _IN_DOUBT: Final = frozenset({"timeout", "deadline", "unreachable", "server", "panicked", "garbled"})
@@ -83,15 +83,15 @@ _HTTP_KINDS: Final[Mapping[int, Kind]] = {
 
 
 class NotConfirmedError(Exception):
-    """A write was accepted, but not applied in time; this never leaves the package."""
+    """A write was accepted, but not applied in time; internal to the package."""
 
 
 class GarbledAnswerError(Exception):
-    """The response does not match the request; this never leaves the package."""
+    """The response does not match the request; internal to the package."""
 
 
 class DeadlineError(Exception):
-    """The deadline passed; this never leaves the package."""
+    """The deadline passed; internal to the package."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,11 +99,11 @@ class Fault:
     """The reason that a request failed.
 
     Attributes:
-        kind: What it was.
-        detail: What the server or the transport said, shortened.
-        retry_after: Seconds after which the server wants to be asked again, if it says so.
-        sent: Whether the server may have got the request.
-        showed_key: Whether the exception shows a key; the detail does not.
+        kind: The kind of failure.
+        detail: The message of the server or the transport, shortened.
+        retry_after: Seconds to wait before the next attempt, if the server sent a number.
+        sent: Whether the server may have received the request.
+        showed_key: Whether the exception shows a key; ``detail`` never shows one.
     """
 
     kind: Kind
@@ -119,18 +119,18 @@ class Fault:
 
     @property
     def connection(self) -> bool:
-        """Whether no connection came about, or it broke before the server answered."""
+        """Whether the connection failed, or broke before the server responded."""
         return self.kind == "unreachable" or (self.retryable and not self.sent)
 
     @property
     def in_doubt(self) -> bool:
-        """Whether the server may do what it was asked to all the same, and only later."""
+        """Whether the server may still apply the request later."""
         return self.sent and self.kind in _IN_DOUBT
 
     def error(
         self, *, operation: str, collection: str, attempts: int, address: tuple[str, int] | None = None
     ) -> RequestError | CollectionNotFoundError:
-        """Return the exception for it."""
+        """Return the exception for this fault."""
         words, remedy, kind, _ = MEANINGS[self.kind]
         remedy = remedy.replace("{smaller}", SMALLER.get(operation, "send less at a time"))
         times = "" if attempts == 1 else f" after {attempts} attempts"
@@ -138,7 +138,9 @@ class Fault:
         at = f"{address[0]}:{address[1]}: " if address and self.kind in _ABOUT_CONNECTIONS else ""
         message = f"{operation}{where} failed{times}: {words} ({at}{self.detail}); {remedy}"
         if operation in _WRITES and self.in_doubt:
-            message += ". The write may be applied all the same, or on some copies only: repeat it, which does no harm"
+            message += (
+                ". The server may still apply the write, or apply it on some replicas only: repeat it, which is safe"
+            )
         if not issubclass(kind, RequestError):
             return kind(message)
         error = kind(message, operation=operation, collection=collection, attempts=attempts)
@@ -148,11 +150,11 @@ class Fault:
 
 
 def fault_of(error: BaseException, *, keys: Iterable[str] = ()) -> Fault | None:
-    """Classify an exception of a client; ``None`` if it is not about a request.
+    """Classify a client's exception; ``None`` if it is not about a request.
 
     Args:
         error: The exception.
-        keys: Keys that the fault must not show: a proxy may send back the headers that it got.
+        keys: Keys that the fault must not show: a proxy may return the headers that it received.
     """
     fault = _read(error)
     if fault is None:
@@ -165,11 +167,11 @@ def fault_of(error: BaseException, *, keys: Iterable[str] = ()) -> Fault | None:
 
 def _read(error: BaseException) -> Fault | None:
     if isinstance(error, AssertionError) and "returned None" not in str(error):
-        return None  # a mistake, not an answer with nothing in it
+        return None  # a programming error, not an empty response
     if isinstance(error, RecursionError) and "JSON" not in str(error):
-        return None  # likewise
+        return None  # a programming error, not deeply nested JSON
     if isinstance(error, ValueError) and isinstance(error, ColbertQdrantError):
-        return None  # says what is wrong by itself
+        return None  # one of this library's errors, with its own message
     return next((read(error) for kind, read in _READERS.items() if isinstance(error, kind)), None)
 
 
@@ -182,7 +184,7 @@ def _of_response(error: UnexpectedResponse) -> Fault:
     kind = _HTTP_KINDS.get(status, "refused" if 400 <= status < 500 else _kind_of_failure(detail))
     if status == 404 and "No point with id" in detail:
         kind = "refused"
-    elif status == 404 and _error_in(error.content) is None:  # a proxy's answer, or a server's that has no such path
+    elif status == 404 and _error_in(error.content) is None:  # from a proxy, or from a server without this path
         kind = "wrong_address"
     elif status == 400 and any(part in detail for part in _STRICT):
         kind = "limited"
@@ -209,7 +211,7 @@ def _of_transport(source: Exception) -> Fault:
 
 
 def _of_call(error: RpcError) -> Fault:
-    # a failed call has these, though the base class of its exceptions does not say so
+    # a failed call has these methods, although the base class of its exceptions does not declare them
     call: Any = error
     code, detail = call.code().name, str(call.details() or "")
     kind = _GRPC_KINDS.get(code) or _kind_of_failure(detail)
@@ -244,14 +246,14 @@ def _of_provider(error: TokenProviderError) -> Fault:
 
 
 def _kind_of_failure(detail: str) -> Kind:
-    """Tell failures of a server that every try would meet from those that may pass."""
+    """Distinguish a server's permanent failures from transient ones."""
     if _NO_INFERENCE in detail:
         return "refused"
     return "panicked" if _PANICKED in detail else "server"
 
 
 def _of_client(error: ValueError) -> Fault:
-    """Read what the client, or its local mode, finds wrong by itself."""
+    """Classify an error that the client, or its local mode, raised without a server."""
     is_missing = str(error).startswith("Collection ") and str(error).endswith(" not found")
     return Fault(kind="not_found" if is_missing else "refused_here", detail=_short(error), sent=False)
 
@@ -261,7 +263,7 @@ def _of_garbled(error: Exception) -> Fault:
 
 
 def _said(content: bytes) -> str:
-    """Return the message in a server's answer, or its beginning."""
+    """Return the message in a server's response, or the start of the response."""
     message = _error_in(content)
     return content[:_MAX_DETAIL].decode("utf-8", "replace") if message is None else message[:_MAX_DETAIL]
 
@@ -281,7 +283,7 @@ _READERS: Final[Mapping[type[BaseException], Callable[[Any], Fault]]] = {
     ResourceExhaustedResponse: lambda error: Fault(
         kind="overloaded", detail=_short(error), retry_after=max(0.0, float(error.retry_after_s))
     ),
-    # the client's only other use of it: a Retry-After that is no whole number, such as a date
+    # the client raises it otherwise only for a Retry-After that is not an integer, such as a date
     QdrantException: lambda error: Fault(kind="overloaded", detail=_short(error)),
     UnexpectedResponse: _of_response,
     ResponseHandlingException: lambda error: _of_transport(error.source),
@@ -291,7 +293,7 @@ _READERS: Final[Mapping[type[BaseException], Callable[[Any], Fault]]] = {
     TokenProviderError: _of_provider,
     UnsendableTokenError: _of_token,
     WorkerEndedError: lambda error: Fault(kind="ended", detail=str(error)),
-    # the client reads answers outside what it wraps, and asserts that there is something in them
+    # the client reads responses outside its own error handling, and asserts that they are not empty
     GarbledAnswerError: _of_garbled,
     json.JSONDecodeError: _of_garbled,
     UnicodeDecodeError: _of_garbled,

@@ -1,4 +1,4 @@
-"""Reads and checks API keys; no frame that raises here has a key among its variables."""
+"""Reads and checks API keys; no frame that raises an error here has a key in a local variable."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from colbert_qdrant._support.secret import Secret
 from colbert_qdrant.errors import ConfigurationError
 
 TokenProvider: TypeAlias = Callable[[], str] | Callable[[], Awaitable[str]]
-"""Returns the token of each request, for keys that expire; an async one is for `connect_async`."""
+"""A function that returns a token for each request, for tokens that expire; only `connect_async` accepts async ones."""
 
 _KEY: Final = re.compile(r"[!-~]+")
 _HEADER: Final = re.compile(
     r"""((?:authorization|api-key)["']?\s*[:=,]?\s*["']?(?:bearer\s+)?|bearer\s+)[\w~+/=.-]+""", re.IGNORECASE
 )
 _SHORTEST_HIDDEN: Final = 4
-"""Characters of the shortest key that is hidden wherever it stands; shorter ones occur in words."""
+"""The minimum length of a key that is masked anywhere in a text; shorter keys occur in words."""
 
 
 class UnsendableTokenError(Exception):
-    """A user's function for tokens returned one that no header can hold; this never leaves the package."""
+    """A user's token provider returned a token that cannot be sent in a header; internal to the package."""
 
 
 class TokenProviderError(Exception):
-    """A user's function for tokens raised an error; this never leaves the package."""
+    """A user's token provider raised an error; internal to the package."""
 
 
 def hide(key: str | Secret | None) -> Secret | None:
-    """Wrap a key in a `Secret`; this never raises, since the key is checked later."""
+    """Wrap a key in a `Secret`; never raises, because the key is checked later."""
     return key if key is None or isinstance(key, Secret) else Secret(key)
 
 
@@ -43,10 +43,10 @@ def token_provider(
     api_key_file: str | os.PathLike[str] | None,
     auth_token_provider: TokenProvider | None,
 ) -> TokenProvider | None:
-    """Return the provider of the token of each request; ``None`` if there is no key.
+    """Return the function that provides a token for each request; ``None`` without a key.
 
     Raises:
-        ConfigurationError: Two keys are given, or a source has none, or a key has forbidden characters.
+        ConfigurationError: If more than one key is given, a source has no key, or a key has forbidden characters.
     """
     sources = {
         "api_key": api_key,
@@ -56,14 +56,16 @@ def token_provider(
     }
     given = [name for name, value in sources.items() if value is not None]
     if len(given) > 1:
-        raise ConfigurationError(f"{' and '.join(given)} are given, but there is one key: leave out all but one")
-    if not isinstance(api_key_env, str | None):  # nothing is shown that may be a key
+        raise ConfigurationError(f"{' and '.join(given)} are set, but only one key can be used: leave out all but one")
+    if not isinstance(api_key_env, str | None):  # the message does not show the value, which may be a key
         raise ConfigurationError("api_key_env must be the name of an environment variable, a string")
     if not isinstance(api_key_file, str | os.PathLike | None):
         raise ConfigurationError("api_key_file must be the path of a file")
     if auth_token_provider is not None:
         if not callable(auth_token_provider):
-            raise ConfigurationError("auth_token_provider must be a function that returns a token; a key is an api_key")
+            raise ConfigurationError(
+                "auth_token_provider must be a function that returns a token: pass a fixed key as api_key"
+            )
         return _Checking(auth_token_provider)
     if api_key is not None:
         return _checked(api_key, "api_key").reveal
@@ -75,7 +77,7 @@ def token_provider(
 
 
 def is_async(provider: TokenProvider | None) -> bool:
-    """Whether a provider has to be awaited, as far as can be told without calling it."""
+    """Tell, without a call, whether a provider is an async function."""
     return inspect.iscoroutinefunction(provider) or inspect.iscoroutinefunction(getattr(provider, "__call__", None))  # noqa: B004
 
 
@@ -88,33 +90,35 @@ def _from_environment(name: str) -> Secret:
 def _is_set(name: str) -> bool:
     try:
         return name in os.environ
-    except ValueError:  # no variable can have such a name
+    except ValueError:  # not a valid name of a variable
         return False
 
 
 def _from_file(path: Path) -> Secret:
     try:
-        # what is no text cannot be a key either, and is found out with the rest
+        # bytes that are not UTF-8 are replaced here, and rejected by the check of the key
         return Secret(path.read_bytes().decode("utf-8", "replace").rstrip("\r\n"))
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"the key cannot be read from {str(path)!r}: {error}") from error
+        raise ConfigurationError(
+            f"api_key_file {str(path)!r} cannot be read ({error}): give the path of a readable file"
+        ) from error
 
 
 def _checked(key: Secret, source: str) -> Secret:
     if not isinstance(key.reveal(), str):
         raise ConfigurationError(f"{source}: a key must be a string or a Secret, got {type(key.reveal()).__name__}")
     if not key.reveal():
-        raise ConfigurationError(f"{source}: the key is empty; leave it out for a server without keys")
+        raise ConfigurationError(f"{source}: the key is empty: leave it out for a server without keys")
     if not _KEY.fullmatch(key.reveal()):
         raise ConfigurationError(
-            f"{source}: the key has spaces, line breaks, control characters or others than ASCII, which cannot be sent "
-            "in a header: look whether it was copied whole, and without quotes or comments"
+            f"{source}: the key has spaces, line breaks, control or non-ASCII characters, which cannot be sent in a "
+            "header: check that it was copied completely, without quotes or comments"
         )
     return key
 
 
 def without_keys(text: str, keys: Iterable[str] = ()) -> str:
-    """Mask the given keys, and every value of a header for keys, in a text.
+    """Mask the given keys, and the values of all authorization headers, in a text.
 
     Example:
         >>> without_keys("502 from proxy; Authorization: Bearer correct-horse")
@@ -126,7 +130,7 @@ def without_keys(text: str, keys: Iterable[str] = ()) -> str:
 
 
 def keys_of(options: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the keys that a client with these options sent last, as far as they can be known."""
+    """Return the known keys that a client with these options sent last."""
     provider = options.get("auth_token_provider")
     holder = getattr(provider, "__self__", None)
     secrets = [options.get("api_key"), holder, provider.last if isinstance(provider, _Checking) else None]
@@ -135,10 +139,10 @@ def keys_of(options: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 class _Checking:
-    """A user's provider, whose tokens are checked before they are sent, since a later error would repeat them.
+    """A user's token provider whose tokens are checked before they are sent; a later error would show them.
 
     Attributes:
-        last: The token that was given last.
+        last: The token that the provider returned last.
     """
 
     def __init__(self, provider: TokenProvider) -> None:

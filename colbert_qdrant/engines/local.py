@@ -27,7 +27,7 @@ LOCAL: Final = Capabilities(
 """The capabilities of local mode."""
 
 _LOCKS: Final[WeakKeyDictionary[Any, threading.RLock]] = WeakKeyDictionary()
-"""One for each client, however many collections it has: local mode is not made for several threads."""
+"""A lock per client, for all its collections: local mode is not thread-safe."""
 
 
 class LocalEngine(ClientEngine):
@@ -49,32 +49,32 @@ class LocalEngine(ClientEngine):
     def bounded(
         self,
         send: Callable[[], Awaitable[Result]],
-        deadline: float,  # noqa: ARG002 - nothing here waits for others
+        deadline: float,  # noqa: ARG002 - local mode sends nothing
     ) -> Callable[[], Awaitable[Result]]:
-        """Send while no other thread does; see `ClientEngine.bounded`."""
+        """Send while no other thread sends; see `ClientEngine.bounded`."""
         lock, name = _LOCKS.setdefault(self.client, threading.RLock()), type(self.client).__name__
 
         async def alone() -> Result:
-            with lock:  # local mode awaits nothing, so that no event loop waits for this
+            with lock:  # local mode never awaits while it holds the lock, so event loops cannot deadlock
                 try:
                     return await send()
                 except RuntimeError as error:
                     if "is closed" not in str(error):
                         raise
-                    raise ClosedError(f"the {name} is closed: make a new one, and open the collection") from error
+                    raise ClosedError(f"the {name} is closed: make a new one, and reopen the collection") from error
                 except KeyError as error:  # of a write to points
                     raise EngineError(
-                        f"the {name} has no point {error}: somebody else deleted it meanwhile; write it anew, or leave "
+                        f"the {name} has no point {error}, because another client deleted it: write it again, or leave "
                         "it out"
                     ) from error
                 except sqlite3.ProgrammingError as error:
                     raise EngineError(
-                        f"the files of the {name} refuse this thread ({error}): make the client with "
-                        "force_disable_check_same_thread=True, which is safe where only colbert-qdrant uses it"
+                        f"the {name} was made in another thread ({error}): make it with "
+                        "force_disable_check_same_thread=True, which is safe if only colbert-qdrant uses it"
                     ) from error
                 except sqlite3.Error as error:
                     raise EngineError(
-                        f"the files of the {name} cannot be read or written ({error}): look at its folder"
+                        f"the files of the {name} cannot be read or written ({error}): check its folder"
                     ) from error
 
         return alone

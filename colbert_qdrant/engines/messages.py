@@ -1,6 +1,6 @@
-"""Converts points to protobuf messages, straight from the bytes of numpy arrays.
+"""Serializes points to protobuf messages, directly from the bytes of NumPy arrays.
 
-``qdrant_client`` makes the same messages from lists, which takes many times as long.
+``qdrant_client`` makes the same messages from lists, which is many times slower.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def upsert_request(collection: str, points: Iterable[Point], shard_key: str | int | None = None) -> grpc.UpsertPoints:
-    """Build the request that stores points, and waits until they are applied."""
+    """Build a request that stores points, and makes the server wait until they are applied."""
     request = grpc.UpsertPoints(collection_name=collection, wait=True)
     if shard_key is not None:
         request.shard_key_selector.CopyFrom(RestToGrpc.convert_shard_key_selector(shard_key))
@@ -32,7 +32,7 @@ def upsert_request(collection: str, points: Iterable[Point], shard_key: str | in
             id=RestToGrpc.convert_extended_point_id(point.id), payload=RestToGrpc.convert_payload(point.payload)
         )
         vectors = message.vectors.vectors
-        vectors.SetInParent()  # a point without any has to say so
+        vectors.SetInParent()  # a point without vectors needs an empty field
         for name, vector in point.vectors.items():
             _set_vector(vectors.vectors[name], vector)
     return request
@@ -49,7 +49,7 @@ def _set_vector(message: grpc.Vector, vector: Vector) -> None:
         _set_vector(message, np.asarray(vector, np.float32))
     elif isinstance(vector, SparseVector):
         message.sparse.MergeFromString(_floats(vector.values).tobytes())
-        # varints, each as long as its number needs, and few: protobuf may encode them
+        # varints of variable length, and few enough for protobuf to encode
         message.sparse.indices.extend(vector.indices.tolist())
     elif vector.ndim == 1:
         message.dense.MergeFromString(_floats(vector).tobytes())
@@ -58,14 +58,14 @@ def _set_vector(message: grpc.Vector, vector: Vector) -> None:
 
 
 def _floats(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Floats as the packed field of a ``DenseVector`` or ``SparseVector``, for each row of an array."""
+    """Encode each row of floats as the packed field of a ``DenseVector`` or ``SparseVector``."""
     return _field(np.ascontiguousarray(values, "<f4").view(np.uint8))
 
 
 def _field(contents: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Bytes, or rows of bytes, as the first field of a message, where floats are, and a multivector's vectors."""
+    """Encode bytes, or rows of bytes, as field 1 of a message: the floats, or the vectors of a multivector."""
     length = contents.shape[-1]
-    header = [1 << 3 | 2]  # field 1, of a length that follows in groups of 7 bits, lowest first
+    header = [1 << 3 | 2]  # field 1, length-delimited; the length follows in groups of 7 bits, lowest first
     while length > 0x7F:
         header.append(length & 0x7F | 0x80)
         length >>= 7

@@ -1,4 +1,4 @@
-"""Says of a collection that is not there which ones are."""
+"""Names existing collections in the error for a missing one."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _SHOWN: Final = 5
 
 
 async def missing_collection(engine: Engine, name: str, remedy: str) -> CollectionNotFoundError:
-    """Return the error that there is no such collection, with similar names and the remedy."""
+    """Return the error for a collection that does not exist, with similar names and the remedy."""
     try:
         there = _named(name, [*await engine.collection_names(), *await engine.get_aliases()])
     except EngineError:
-        there = ""  # the key may be for other collections alone
-    return CollectionNotFoundError(f"there is no collection {name!r}{there}: {remedy}")
+        there = ""  # the key may not list collections
+    return CollectionNotFoundError(f"collection {name!r} does not exist{there}: {remedy}")
 
 
 def _named(name: str, names: Sequence[str]) -> str:
     if not names:
-        return ", nor any other"
+        return " (there are no collections)"
     near = get_close_matches(name, names, n=_SHOWN)
     if not near and len(names) > _SHOWN:
         return ""
-    return f", but {', '.join(map(repr, near or sorted(names)))}"
+    return f" (existing names: {', '.join(map(repr, near or sorted(names)))})"

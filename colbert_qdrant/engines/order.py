@@ -1,7 +1,7 @@
-"""Has the later of two writes win, also where the earlier one is applied last.
+"""Lets the later of two writes win, even if the server applies the earlier one last.
 
-A server may still apply a write that it had received when nobody waited for it any more. So every write leaves alone
-the points that bear the stamp of a later one. Only points whose earlier write may still come get a stamp.
+A server may still apply a write after its client gave up waiting. So every write skips the points that have the stamp
+of a later write. Only points with a write that may still be applied get a stamp.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.points.point import Point
 
 _MOST_DOUBTFUL: Final = 2**17
-"""The most points that are remembered; the oldest ones are forgotten first."""
+"""The maximum number of points to remember; the oldest are forgotten first."""
 
 
 class Writer:
@@ -39,8 +39,8 @@ class Writer:
         points: Sequence[Point],
         send: Callable[[Sequence[Point], models.Filter], Awaitable[None]],
     ) -> Callable[[], Awaitable[None]]:
-        """Return what sends a write once; sent again, it is still the same write."""
-        if self._process != os.getpid():  # a child's numbers are its parent's, too
+        """Return a function that sends the write once; a retry sends the same write."""
+        if self._process != os.getpid():  # a forked child would reuse its parent's numbers
             self._name, self._process = uuid4().hex, os.getpid()
         name, number = self._name, next(self._numbers)
         marked = [
@@ -53,7 +53,7 @@ class Writer:
                 await send(marked, not_newer(writer=name, number=number))
             except BaseException as error:
                 fault = fault_of(error)
-                if fault is None or fault.in_doubt:  # a cancelled task is no fault, but leaves a doubt
+                if fault is None or fault.in_doubt:  # a cancelled task raises no fault, but leaves a doubt
                     self._doubt((collection, point.id) for point in points)
                 raise
 

@@ -1,4 +1,4 @@
-"""Reads points page by page, and counts them so where a server forbids exact counts."""
+"""Reads points page by page, and counts points if a server forbids exact counts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.errors import RequestRefusedError
 
 _MORE: Final = 256
-"""Points that others may add meanwhile."""
+"""Points that other clients may add while pages are read."""
 
 _PAGE_IDS: Final = 10_000
 
@@ -30,19 +30,19 @@ async def read_pages(
     with_payload: bool | list[str] = False,
     with_vectors: bool | list[str] = False,
 ) -> AsyncIterator[list[models.Record]]:
-    """Read the points that match a filter in the order of their ids; no page is empty.
+    """Read the points that match a filter, in the order of their ids; yields no empty page.
 
     Args:
         engine: The engine.
         collection: The collection's name.
         filter: The points to read; ``None`` for all.
-        limit: Returns how many points the next page has.
-        points: How many points the collection says that it has.
+        limit: A function that returns the size of the next page.
+        points: The number of points that the collection reports.
         with_payload: The payload to read.
         with_vectors: The vectors to read.
 
     Raises:
-        EngineError: There are many more points than the collection says.
+        EngineError: If there are many more points than the collection reports.
     """
     left, offset = 2 * points + _MORE, None
     while left > 0:
@@ -63,8 +63,8 @@ async def read_pages(
         if offset is None:
             return
     raise EngineError(
-        f"collection {collection!r} has page after page of points, more than it says that it has: look what is between "
-        "here and the server"
+        f"collection {collection!r} returned far more points than the {points:,} that it reports: check that no proxy "
+        "repeats the server's responses"
     )
 
 

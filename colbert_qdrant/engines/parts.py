@@ -1,4 +1,4 @@
-"""Sends requests in several parts where they are larger than a server takes at once."""
+"""Splits requests that are larger than a server accepts."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
 MAX_REQUEST_BYTES: Final = 16 * 2**20
-"""Of one request over REST; servers take 32 MiB by default (``service.max_request_size_mb``)."""
+"""The maximum size of a REST request; servers accept 32 MiB by default (``service.max_request_size_mb``)."""
 
 _BYTES_OF_NUMBER: Final = 21
-"""A float32 written as the decimal digits of its double, with its comma."""
+"""The length of a float32 as the decimal digits of its double, plus a comma."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -29,19 +29,19 @@ async def send_parts(
     deadline: float,
     max_bytes: int | None,
 ) -> list[Result]:
-    """Send items in order, in as few parts as possible; once one is too large, all others are at most half of it.
+    """Send items in order, in as few parts as possible; if a part is too large, halve it and all later parts.
 
     Args:
         items: The items.
-        send: Sends some of them, within so many seconds.
+        send: Sends a part within a number of seconds.
         deadline: Seconds for all parts together.
-        max_bytes: Most bytes of a part, roughly; ``None`` for any number.
+        max_bytes: Approximate maximum size of a part; ``None`` for no limit.
 
     Returns:
-        The answer to each part.
+        The response to each part.
 
     Raises:
-        RequestTooLargeError: One item alone is too large.
+        RequestTooLargeError: If a single item is too large.
     """
     end, seconds = time.monotonic() + deadline, deadline
     sizes = [0] * len(items) if max_bytes is None or len(items) < 2 else _sizes(items)
@@ -62,7 +62,7 @@ async def send_parts(
 
 
 def _leading(sizes: Sequence[int], limit: int) -> int:
-    """Return how many of the first items fit, at least one."""
+    """Return the number of leading items that fit, at least one."""
     total = 0
     for count, size in enumerate(sizes):
         total += size
@@ -77,7 +77,7 @@ def _sizes(items: Sequence[Any]) -> list[int]:
 
 
 def _json_bytes(value: Any, known: dict[int, int]) -> int:
-    """Estimate the length of a value as JSON; filters are often the same in all searches, and are known then."""
+    """Estimate the length of a value as JSON; ``known`` caches models, because searches often share filters."""
     if isinstance(value, str):
         return len(value) + 3
     if isinstance(value, dict):

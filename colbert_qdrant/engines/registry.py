@@ -1,4 +1,4 @@
-"""Finds the engine behind a client; a new engine is one class and one call of `register_engine`."""
+"""Finds the engine for a client; to add an engine, write one class and call `register_engine`."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _ENGINES: Final[list[type[ClientEngine]]] = [EdgeEngine, LocalEngine, GrpcEngine
 
 
 def register_engine(engine: type[ClientEngine]) -> None:
-    """Have an engine asked first whether a client is one of its own.
+    """Register an engine, which takes precedence over the engines that were registered before.
 
     Args:
         engine: A subclass of `ClientEngine`, which serves clients with ``QdrantClient``'s method names.
 
     Raises:
-        ConfigurationError: The engine is no such class.
+        ConfigurationError: If ``engine`` is not a subclass of `ClientEngine`.
     """
     if not (isinstance(engine, type) and issubclass(engine, ClientEngine)):
-        raise ConfigurationError(f"register_engine takes a class that extends ClientEngine, got {engine!r}")
+        raise ConfigurationError(f"engine must be a subclass of ClientEngine, got {engine!r}")
     if engine not in _ENGINES:
         _ENGINES.insert(0, engine)
 
@@ -35,21 +35,21 @@ def register_engine(engine: type[ClientEngine]) -> None:
 def blocking_engine(
     client: Client | AsyncClient, *, retry: RetryConfig | None = None, shard_key: ShardKey | None = None
 ) -> Engine:
-    """Return the engine of a client that blocks.
+    """Return the engine of a blocking client.
 
     Args:
         client: The user's client.
-        retry: What is done about failing requests.
-        shard_key: The shards that requests are for; ``None`` for all.
+        retry: The retry settings of requests.
+        shard_key: The shard key of all requests; ``None`` for all shards.
 
     Raises:
-        ConfigurationError: The client has to be awaited, or no engine knows it.
+        ConfigurationError: If the client is async, or no engine accepts it.
     """
     engine = _engine_of(client)
     if isinstance(client, engine.AWAITED):
         raise ConfigurationError(
-            f"{type(client).__name__} has to be awaited: use AsyncColbertCollection or AsyncMigration, or "
-            "attach_async, or give a QdrantClient or an EdgeClient"
+            f"client {type(client).__name__} is async: use AsyncColbertCollection, AsyncMigration or attach_async, or "
+            "pass a QdrantClient or an EdgeClient"
         )
     return engine(client, retry=retry, shard_key=shard_key)
 
@@ -57,16 +57,16 @@ def blocking_engine(
 def async_engine(
     client: Client | AsyncClient, *, retry: RetryConfig | None = None, shard_key: ShardKey | None = None
 ) -> Engine:
-    """Return the engine of a client whose methods are awaited; see `blocking_engine`.
+    """Return the engine of an async client; see `blocking_engine`.
 
     Raises:
-        ConfigurationError: The client blocks, or no engine knows it.
+        ConfigurationError: If the client blocks, or no engine accepts it.
     """
     engine = _engine_of(client)
     if isinstance(client, engine.BLOCKING):
         raise ConfigurationError(
-            f"{type(client).__name__} would block the event loop: use ColbertCollection or Migration, or attach, or "
-            "give an AsyncQdrantClient or an AsyncEdgeClient"
+            f"client {type(client).__name__} would block the event loop: use ColbertCollection, Migration or attach, "
+            "or pass an AsyncQdrantClient or an AsyncEdgeClient"
         )
     return engine(client, retry=retry, shard_key=shard_key)
 

@@ -1,4 +1,4 @@
-"""Sends requests again after faults that may pass."""
+"""Retries requests after transient failures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _LOG: Final = logging.getLogger(__name__)
 _LONGEST_RECONNECT: Final = 5.0
-"""Seconds until a connection is tried again, at most: that costs a server nothing, which may be back meanwhile."""
+"""The longest wait, in seconds, before the next attempt to connect: an attempt costs the server nothing."""
 
 Result = TypeVar("Result")
 
@@ -35,13 +35,13 @@ async def run(
     address: tuple[str, int] | None = None,
     keys: Callable[[], Iterable[str]] = tuple,
 ) -> tuple[Result, int]:
-    """Send a request, and again while a retry may help.
+    """Send a request, and retry it after transient failures.
 
-    Connections are tried until the deadline; all other faults count as attempts.
+    Failed connections are retried until the deadline; all other failures count as attempts.
 
     Raises:
-        RequestError: The request failed for good; the error has the fault and the number of attempts.
-        CollectionNotFoundError: There is no such collection.
+        RequestError: If the request failed after all attempts; the error has the cause and the number of attempts.
+        CollectionNotFoundError: If the collection does not exist.
     """
     policy = _Policy(config, runtime, keys)
     retrying = AsyncRetrying(
@@ -59,19 +59,19 @@ async def run(
         if fault is None:
             raise
         if isinstance(error, DeadlineError) and policy.earlier is not None:
-            fault = policy.earlier  # says more than that time ran out
+            fault = policy.earlier  # more informative than the expired deadline
         attempts = int(retrying.statistics["attempt_number"])
-        # an exception whose message repeats the key is no cause
+        # an exception whose message shows the key must not become the cause
         cause = None if fault.kind == "unsendable" or fault.showed_key else error
         raise fault.error(operation=operation, collection=collection, attempts=attempts, address=address) from cause
 
 
 class _Policy:
-    """Decides, from the faults of one request, whether and when it is sent again.
+    """Decides, from the faults of one request, whether and when to retry it.
 
     Attributes:
-        latest: The fault of the latest attempt; ``None`` if it was none.
-        earlier: The fault before that.
+        latest: The fault of the latest attempt; ``None`` if its exception is not a fault.
+        earlier: The fault of the attempt before.
     """
 
     def __init__(self, config: RetryConfig, runtime: Runtime, keys: Callable[[], Iterable[str]]) -> None:
@@ -87,7 +87,7 @@ class _Policy:
         self._wait_to_connect = jitter(max=min(config.longest_wait, _LONGEST_RECONNECT))
 
     def may_help(self, error: BaseException) -> bool:
-        """Take note of an exception, and tell whether to send the request again."""
+        """Record an exception, and tell whether a retry may help."""
         fault = fault_of(error, keys=self._keys())
         self.earlier, self.latest = self.latest, fault
         if fault is None:
@@ -97,14 +97,14 @@ class _Policy:
         return fault.retryable and not used_up
 
     def wait(self, state: RetryCallState) -> float:
-        """Return the seconds until the next attempt: as many as the server asks for, if it does."""
+        """Return the seconds until the next attempt; the server's ``Retry-After`` takes precedence."""
         fault = self.latest
         if fault is not None and fault.retry_after is not None:
             return fault.retry_after
         return (self._wait_to_connect if fault is not None and fault.connection else self._wait)(state)
 
     def stop(self, state: RetryCallState) -> bool:
-        """Tell whether the next attempt would begin after the deadline."""
+        """Tell whether the next attempt would start after the deadline."""
         return self._now() + state.upcoming_sleep >= self._end
 
 
@@ -117,8 +117,7 @@ def _log(fault: Fault | None, state: RetryCallState, operation: str, collection:
         "wait": state.upcoming_sleep,
     }
     _LOG.warning(
-        "%(operation)s in collection %(collection)r failed (attempt %(attempt)d: %(fault)s), trying again in "
-        "%(wait).1f s",
+        "%(operation)s in collection %(collection)r failed (attempt %(attempt)d: %(fault)s), retrying in %(wait).1f s",
         extra,
         extra=extra,
     )

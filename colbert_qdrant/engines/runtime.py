@@ -1,7 +1,7 @@
-"""Runs coroutines: in the calling thread, blocking, or in an event loop.
+"""Runs coroutines either blocking, in the calling thread, or in an event loop.
 
-All I/O is written once, as coroutines. `BlockingRuntime` gives them nothing to wait for: whatever they await is done
-when it returns, so that `run_blocking` gets through them without an event loop.
+All I/O is written once, as coroutines. The coroutines of `BlockingRuntime` never suspend: each call is complete when it
+returns, so that `run_blocking` needs no event loop.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ Result = TypeVar("Result")
 
 
 class Runtime(Protocol):
-    """The operations that coroutines of this library wait for.
+    """The operations that coroutines of this library await.
 
     Attributes:
-        has_event_loop: Whether coroutines may wait for others than this runtime's.
+        has_event_loop: Whether coroutines may await anything else, such as tasks of an event loop.
     """
 
     has_event_loop: bool
@@ -33,35 +33,35 @@ class Runtime(Protocol):
     async def call(
         self, method: Callable[Arguments, Any], *arguments: Arguments.args, **named: Arguments.kwargs
     ) -> Any:
-        """Call a client's method, and await its result if that has to be awaited."""
+        """Call a client's method, and await its result if the client is async."""
 
     async def compute(
         self, function: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs
     ) -> Result:
-        """Do long work without keeping an event loop from its other tasks."""
+        """Run a long computation without blocking an event loop."""
 
     async def within(self, seconds: float, request: Callable[[], Awaitable[Result]]) -> Result:
-        """Bound the time of a request, which sends nothing any more when it is over.
+        """Run a request with a timeout, after which it sends nothing more.
 
         Raises:
-            TimeoutError: The request takes longer than ``seconds``, unless the client raises its own error for that.
+            TimeoutError: If the request takes longer than ``seconds``, unless the client raises its own error.
         """
 
     async def whole(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Finish work before a cancellation takes effect."""
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait for a number of seconds."""
 
     def now(self) -> float:
-        """Return the seconds since some moment."""
+        """Return the time in seconds, from an arbitrary origin."""
 
     def lock(self) -> AbstractAsyncContextManager[None]:
-        """Return a lock that one task or thread holds at a time."""
+        """Return a lock for tasks or threads."""
 
 
 def run_blocking(work: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine of a `BlockingRuntime` to its end.
+    """Run a coroutine of a `BlockingRuntime` to completion.
 
     Example:
         >>> run_blocking(BlockingRuntime().compute(abs, -3))
@@ -73,11 +73,11 @@ def run_blocking(work: Coroutine[Any, Any, Result]) -> Result:
         result: Result = stop.value
         return result
     work.close()
-    raise RuntimeError("a coroutine waits for an event loop, but there is none here")
+    raise RuntimeError("a coroutine awaits an event loop, which BlockingRuntime does not have")
 
 
 class BlockingRuntime:
-    """Everything is done, in the caller's thread, when it returns."""
+    """Runs everything in the caller's thread, before it returns."""
 
     has_event_loop = False
 
@@ -92,7 +92,7 @@ class BlockingRuntime:
         return function(*arguments, **named)
 
     async def within(self, seconds: float, request: Callable[[], Awaitable[Result]]) -> Result:
-        """See `Runtime`; the transports of clients, see `bound`, look at the deadline at every byte."""
+        """Set the deadline, which the clients' transports check at every read and write; see `bound`."""
         with deadline.until(time.monotonic() + seconds):
             return await request()
 
@@ -100,7 +100,7 @@ class BlockingRuntime:
         return await work
 
     async def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)  # noqa: ASYNC251 - there is no event loop to keep busy
+        time.sleep(seconds)  # noqa: ASYNC251 - there is no event loop to block
 
     def now(self) -> float:
         return time.monotonic()
@@ -110,7 +110,7 @@ class BlockingRuntime:
 
 
 class AsyncioRuntime:
-    """Tasks of an event loop; long work goes to threads."""
+    """Runs tasks in an event loop, and long computations in threads."""
 
     has_event_loop = True
 
@@ -138,7 +138,7 @@ class AsyncioRuntime:
         if cancelled is None:
             return task.result()
         if not task.cancelled():
-            task.exception()  # the cancellation is what the caller is told
+            task.exception()  # retrieved and dropped: the caller gets the cancellation
         raise cancelled
 
     async def sleep(self, seconds: float) -> None:

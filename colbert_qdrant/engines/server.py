@@ -1,4 +1,4 @@
-"""Sends requests to a Qdrant server or cluster, over REST or gRPC, each with a deadline."""
+"""Sends requests with deadlines to a Qdrant server or cluster, over REST or gRPC."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _CLOCK_ERROR: Final = 0.01
-"""Seconds by which gRPC may end a call too early."""
+"""Seconds by which gRPC may end a call before the deadline."""
 
 
 class RestEngine(ClientEngine):
-    """A ``QdrantClient(url=…)``, which speaks JSON over HTTP."""
+    """The engine of a ``QdrantClient(url=…)``, which sends JSON over HTTP."""
 
     NAME = "server"
     BLOCKING: ClassVar = (QdrantClient,)
@@ -122,12 +122,12 @@ class RestEngine(ClientEngine):
 
     async def optimizations(self, collection: str) -> models.OptimizationsResponse | None:
         if self.binary or not (await self.capabilities()).has("optimizations"):
-            return None  # not to be had over gRPC
+            return None  # gRPC does not provide it
         found: models.OptimizationsResponse | None = await self._if_allowed("get_optimizations", collection)
         return found
 
     async def _if_allowed(self, method: str, collection: str) -> Any:
-        """Ask about a collection that is there; ``None`` where that is not for everybody, or not known."""
+        """Call a method about an existing collection; ``None`` if the key does not permit it or the server lacks it."""
         try:
             return await self._call(method, collection)
         except (AuthenticationError, CollectionNotFoundError, RequestRefusedError):
@@ -147,7 +147,7 @@ class RestEngine(ClientEngine):
             raise
 
     async def _search(self, collection: str, requests: Sequence[models.QueryRequest]) -> Answers:
-        # the client's own method throws the time away, and would keep an event loop from its other tasks meanwhile
+        # the client's own method drops the time, and would block an event loop during serialization
         body: Any = await self.runtime.compute(_to_json, requests)
         answer = await self.runtime.call(
             self.client.http.search_api.query_batch_points, collection_name=collection, query_request_batch=body
@@ -162,7 +162,7 @@ class RestEngine(ClientEngine):
             settings.update_filter = only
         if insert_only:
             settings.update_mode = models.UpdateMode.INSERT_ONLY
-        body: Any = await self.runtime.compute(_points_to_json, points, settings)  # likewise
+        body: Any = await self.runtime.compute(_points_to_json, points, settings)  # does not block an event loop
         answer = await self.runtime.call(
             self.client.http.points_api.upsert_points,
             collection_name=collection,
@@ -175,7 +175,7 @@ class RestEngine(ClientEngine):
 
 
 class GrpcEngine(RestEngine):
-    """A ``QdrantClient(url=…, prefer_grpc=True)``, which sends numbers as bytes."""
+    """The engine of a ``QdrantClient(url=…, prefer_grpc=True)``, which sends numbers as bytes."""
 
     MAX_REQUEST_BYTES: ClassVar[int | None] = None
 
@@ -210,18 +210,18 @@ class GrpcEngine(RestEngine):
 
     @property
     def _timeout(self) -> int:
-        """Seconds that the client gives a call, which its stubs do not know by themselves."""
+        """The client's timeout in seconds, which its stubs do not apply automatically."""
         seconds = self.client.init_options["timeout"]
         return QdrantRemote.DEFAULT_GRPC_TIMEOUT if seconds is None else math.ceil(seconds)
 
 
 def _to_json(requests: Sequence[models.QueryRequest]) -> bytes:
-    """Return a batch of searches as the client sends it; one by one, since other threads wait while one is encoded."""
+    """Serialize a batch of searches as the client does, one by one, so that other threads can run in between."""
     return f'{{"searches":[{",".join(map(_dump, requests))}]}}'.encode()
 
 
 def _points_to_json(points: Sequence[Point], settings: models.PointsList) -> bytes:
-    """Return points as the client sends them, with the settings of their write."""
+    """Serialize points as the client does, with the settings of their write."""
     written = ",".join(_dump(to_struct(point)) for point in points)
     return _dump(settings).replace('"points":[]', f'"points":[{written}]', 1).encode()
 
@@ -237,7 +237,7 @@ def _unstamped(answers: list[QueryResponse]) -> list[QueryResponse]:
 
 
 def _address(client: QdrantClient | AsyncQdrantClient) -> tuple[str, int]:
-    """Host and port of a client's server; its URL may have a user and a password in it."""
+    """Return the host and port of a client's server, without a user name and password in its URL."""
     options = client.init_options
     over_grpc = bool(options.get("prefer_grpc"))
     where = options.get("url") or options.get("location") or ""

@@ -1,4 +1,4 @@
-"""Reads certificates, for REST and for gRPC."""
+"""Reads TLS certificates for REST and gRPC."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def rest_context(
     client_certificate: str | os.PathLike[str] | None,
     client_key: str | os.PathLike[str] | None,
 ) -> ssl.SSLContext:
-    """Trusts the authorities in a file, or those that httpx trusts; presents the client's certificate, if there is one.
+    """Return an SSL context with the authorities in a file, or those of httpx, and the client's certificate, if any.
 
     Raises:
-        ConfigurationError: A file cannot be read, or holds no certificate or key.
+        ConfigurationError: If a file cannot be read, or contains no certificate or key.
     """
     try:
         context = httpx.create_ssl_context() if ca_file is None else ssl.create_default_context(cafile=Path(ca_file))
@@ -31,7 +31,7 @@ def rest_context(
         raise _unusable("ca_file", ca_file, error) from error
     if client_certificate is not None:
         try:
-            # without a password OpenSSL would ask for one on the terminal
+            # without this argument, OpenSSL would ask for a password on the terminal
             context.load_cert_chain(Path(client_certificate), client_key, password="")
         except (OSError, ValueError) as error:
             raise _unusable("client_certificate and client_key", client_certificate, error) from error
@@ -44,7 +44,7 @@ def grpc_credentials(
     client_certificate: str | os.PathLike[str] | None,
     client_key: str | os.PathLike[str] | None,
 ) -> dict[str, bytes]:
-    """The same for gRPC, as the client takes it among its ``grpc_options``; of files that `rest_context` could read."""
+    """Return the certificates for the client's ``grpc_options``; `rest_context` must have read the files before."""
     files = {
         "root_certificates": ca_file,
         "certificate_chain": client_certificate,
@@ -54,4 +54,6 @@ def grpc_credentials(
 
 
 def _unusable(name: str, file: str | os.PathLike[str] | None, error: Exception) -> ConfigurationError:
-    return ConfigurationError(f"{name} {str(file)!r} cannot be used: {error}; give a PEM file, a key without password")
+    return ConfigurationError(
+        f"{name} {str(file)!r} cannot be used ({error}): give a PEM file, with a private key without password"
+    )

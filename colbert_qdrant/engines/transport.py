@@ -1,11 +1,11 @@
-"""Bounds the transports of clients: after the deadline of a request nothing of it is sent, received or left open.
+"""Enforces deadlines in the transports of clients: after its deadline, a request sends, receives and keeps nothing.
 
-A client's own timeouts bound the time between two bytes, not that of a request. So every read and write of a blocking
-client looks at the deadline, in the thread that waits for it. A connection whose request fails is closed with a reset:
-otherwise the operating system would go on sending what it has taken over.
+A client's own timeouts limit the time between two bytes, not that of a request. So every read and write of a blocking
+client checks the deadline, in the thread that waits for it. If a request fails, its connection is closed with a reset.
+Otherwise the operating system would continue to send its buffered bytes.
 """
 
-# ruff: noqa: SLF001, ASYNC109 - neither httpx nor the client says in public what is underneath, which has timeouts
+# ruff: noqa: SLF001, ASYNC109 - httpx and the client have no public access to their transports, whose API has timeouts
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ AnyClient = TypeVar("AnyClient", bound=QdrantClient | AsyncQdrantClient)
 SocketOption: TypeAlias = Any
 
 _PIECE: Final = 2**14
-"""Bytes that are written at once: between two pieces the deadline is looked at."""
+"""The number of bytes per write; the deadline is checked between writes."""
 
 _OPTIONS: Final = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1))
-_QUICK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)  # of Linux
+_QUICK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)  # Linux only
 _RESET: Final = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 
 _BOUNDED: Final[WeakSet[Any]] = WeakSet()
 _OPENED: Final[ContextVar[list[_AsyncStream] | None]] = ContextVar("_OPENED", default=None)
-"""The connections that the request of a task opened."""
+"""The connections that a task's request opened."""
 
 
 def bound(client: AnyClient) -> AnyClient:
-    """Have a client of a server keep to the deadlines of requests; it stays the same client.
+    """Make a server's client enforce the deadlines of requests, and return the same client.
 
-    A client with a transport of the user's own keeps to them between two bytes only.
+    A client with a custom transport checks deadlines only between two bytes.
     """
     remote: Any = client._client
     if remote in _BOUNDED:
@@ -65,7 +65,7 @@ def bound(client: AnyClient) -> AnyClient:
     if blocking:
         http.add_middleware(_wait_for_connection)
         for connection in (each for pool in pools for each in pool.connections if each.is_idle()):
-            connection.close()  # from before, and not bounded
+            connection.close()  # opened before, so it does not check deadlines
         if remote._prefer_grpc:
             _bound_calls(remote)
     else:
@@ -74,14 +74,14 @@ def bound(client: AnyClient) -> AnyClient:
 
 
 def _pools(client: Any) -> Iterator[Any]:
-    """Yield the pools of connections of a client of httpx; a transport of the user's own may have none."""
+    """Yield the connection pools of an httpx client; a custom transport may not have a pool."""
     for transport in (client._transport, *client._mounts.values()):
         if hasattr(transport, "_pool"):
             yield transport._pool
 
 
 def _wait_for_connection(request: httpx.Request, send: Callable[[httpx.Request], httpx.Response]) -> httpx.Response:
-    """Bound the time until one of a limited number of connections is free."""
+    """Apply the deadline to the wait for a free connection."""
     timeouts = request.extensions.get("timeout", {})
     left = cut(timeouts.get("pool"))
     request.extensions["timeout"] = {**timeouts, "pool": None if left is None else max(0.0, left)}
@@ -91,7 +91,7 @@ def _wait_for_connection(request: httpx.Request, send: Callable[[httpx.Request],
 async def _close_unused(
     pools: Iterable[Any], request: httpx.Request, send: Callable[[httpx.Request], Awaitable[httpx.Response]]
 ) -> httpx.Response:
-    """Close a connection that was opened for a request, which was cancelled before it used it: the pool never would."""
+    """Close connections that a request opened, but did not use before it was cancelled; the pool would keep them."""
     opened: list[_AsyncStream] = []
     token = _OPENED.set(opened)
     try:
@@ -109,7 +109,7 @@ async def _close_unused(
 def _positive(timeout: float | None, error: type[Exception]) -> float | None:
     left = cut(timeout)
     if left is not None and left <= 0:
-        raise error("the deadline is over")
+        raise error("the deadline has passed")
     return left
 
 
@@ -133,7 +133,7 @@ class _Stream(httpcore.NetworkStream):
             for start in range(0, len(buffer), _PIECE):
                 self._stream.write(buffer[start : start + _PIECE], _positive(timeout, httpcore.WriteTimeout))
         except BaseException:
-            buffer = b""  # it may hold a key, and a traceback with local variables would show it
+            buffer = b""  # it may contain a key, which a traceback with local variables would show
             _reset(self._stream)
             raise
 
@@ -148,12 +148,12 @@ class _Stream(httpcore.NetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         if info == "is_readable" and self._process != os.getpid():
-            return True  # an unused connection that can be read from is given up: it is the parent process's
+            return True  # makes the pool discard an idle connection that belongs to the parent process
         return self._stream.get_extra_info(info)
 
 
 class _Backend(httpcore.NetworkBackend):
-    """Makes the connections of a blocking client."""
+    """Opens the connections of a blocking client."""
 
     def __init__(self, backend: httpcore.NetworkBackend) -> None:
         self._backend = backend
@@ -186,7 +186,7 @@ class _Backend(httpcore.NetworkBackend):
 
 
 class _AsyncStream(httpcore.AsyncNetworkStream):
-    """A connection of an awaited client: the event loop ends what takes too long."""
+    """A connection of an async client; the event loop enforces the deadline."""
 
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
         self._stream = stream
@@ -207,7 +207,7 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
         try:
             await self._stream.write(buffer, timeout)
         except BaseException:
-            buffer = b""  # see above
+            buffer = b""  # it may contain a key, which a traceback with local variables would show
             _reset(self._stream)
             raise
 
@@ -221,7 +221,7 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
             return _AsyncStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
         except BaseException:
             _reset(self._stream)
-            await self._stream.aclose()  # the transport does so at errors only, not where it is cancelled
+            await self._stream.aclose()  # the transport closes it after errors, but not after a cancellation
             raise
 
     def get_extra_info(self, info: str) -> Any:
@@ -229,7 +229,7 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
 
 
 class _AsyncBackend(httpcore.AsyncNetworkBackend):
-    """Makes the connections of an awaited client."""
+    """Opens the connections of an async client."""
 
     def __init__(self, backend: httpcore.AsyncNetworkBackend) -> None:
         self._backend = backend
@@ -255,15 +255,15 @@ class _AsyncBackend(httpcore.AsyncNetworkBackend):
 
 
 def _reset(stream: httpcore.NetworkStream | httpcore.AsyncNetworkStream) -> None:
-    """Have a connection forget what it has not sent yet, once it is closed."""
+    """Make a connection discard its unsent bytes when it is closed."""
     with suppress(OSError, AttributeError):
         stream.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
 
 def _acknowledge(stream: httpcore.NetworkStream | httpcore.AsyncNetworkStream) -> None:
-    """Have what comes be acknowledged at once: a server that sends an answer in parts may wait for it, for 40 ms.
+    """Acknowledge received bytes immediately: a server that sends a response in parts may wait 40 ms for that.
 
-    The operating system forgets this with everything that is sent.
+    The operating system resets this option on every send.
     """
     if _QUICK is not None:
         with suppress(OSError, AttributeError):
@@ -271,11 +271,11 @@ def _acknowledge(stream: httpcore.NetworkStream | httpcore.AsyncNetworkStream) -
 
 
 _LOOKUPS: Final[dict[tuple[int, str, int], Future[list[str]]]] = {}
-"""Names that are being looked up, by process, host and port: each in one thread, however many wait for it."""
+"""Pending DNS lookups by process, host and port; all waiting threads share one lookup."""
 
 
 def _addresses(host: str, port: int, timeout: float | None) -> list[str]:
-    """Look a name up; the operating system's own way has no timeout."""
+    """Resolve a host name with a timeout, which the operating system's resolver lacks."""
     with suppress(ValueError):
         return [str(ipaddress.ip_address(host))]
     key, new = (os.getpid(), host, port), Future[list[str]]()
@@ -285,7 +285,7 @@ def _addresses(host: str, port: int, timeout: float | None) -> list[str]:
     try:
         return lookup.result(timeout)
     except TimeoutError as error:
-        raise httpcore.ConnectTimeout(f"no address of {host} was found in time") from error
+        raise httpcore.ConnectTimeout(f"the address of {host} was not found in time") from error
     except OSError as error:
         raise httpcore.ConnectError(str(error)) from error
 
@@ -295,14 +295,14 @@ def _look_up(key: tuple[int, str, int], found: Future[list[str]]) -> None:
     try:
         places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         found.set_result(list(dict.fromkeys(str(place[4][0]) for place in places)))
-    except Exception as error:  # noqa: BLE001 - it is raised where the addresses are waited for
+    except Exception as error:  # noqa: BLE001 - raised again in the waiting threads
         found.set_exception(error)
     finally:
         del _LOOKUPS[key]
 
 
 class _Calls(grpc.UnaryUnaryClientInterceptor):
-    """Bounds the calls of a blocking client over gRPC."""
+    """Applies deadlines to the gRPC calls of a blocking client."""
 
     def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         left = cut(client_call_details.timeout)

@@ -267,10 +267,12 @@ def test_a_client_of_the_other_kind_is_refused(tmp_path: Path) -> None:
     encoder = WordEncoder()
     with (
         EdgeClient(tmp_path) as client,
-        pytest.raises(ConfigurationError, match="EdgeClient would block the event loop: use ColbertCollection or"),
+        pytest.raises(
+            ConfigurationError, match="EdgeClient would block the event loop: use ColbertCollection, Migration or"
+        ),
     ):
         asyncio.run(AsyncColbertCollection.open("docs", client=client, encoder=encoder))  # type: ignore[arg-type]
-    with pytest.raises(ConfigurationError, match="AsyncQdrantClient has to be awaited: use AsyncColbertCollection"):
+    with pytest.raises(ConfigurationError, match="AsyncQdrantClient is async: use AsyncColbertCollection"):
         ColbertCollection.open("docs", client=AsyncQdrantClient(":memory:"), encoder=encoder)  # type: ignore[arg-type]
 
 
@@ -359,7 +361,7 @@ def test_errors_are_those_of_the_blocking_client(tmp_path: Path) -> None:
         await client.create_collection("docs", {"a": models.VectorParams(size=2, distance=models.Distance.DOT)})
         with pytest.raises(SchemaMismatchError):
             await client.upsert("docs", [models.PointStruct(id=1, vector={"a": [1.0, 2.0, 3.0]})])
-        with pytest.raises(CollectionNotFoundError, match="there is no collection 'other'"):
+        with pytest.raises(CollectionNotFoundError, match="collection 'other' does not exist"):
             await client.count("other")
         with pytest.raises(TypeError, match="unexpected keyword"):
             await client.count("docs", nothing=1)
@@ -379,7 +381,7 @@ def test_a_message_that_cannot_be_read_is_an_error_of_that_call_alone(
         for name, function in (("pack", unreadable), ("unpack", fail)):
             with monkeypatch.context() as patch:
                 patch.setattr(aio, name, function)
-                with pytest.raises(ValueError, match="is none of the client's models"):
+                with pytest.raises(ValueError, match="is not one of the client's models"):
                     await client.count("docs")
         assert (await client.count("docs")).count == 0
         assert worker(client)._process is process
@@ -393,7 +395,7 @@ def unreadable(number: int, _: Any) -> bytes:
 
 
 def fail(*_: Any) -> None:
-    raise ValueError("this is none of the client's models")
+    raise ValueError("this is not one of the client's models")
 
 
 def test_a_forked_child_does_not_keep_the_process_alive(tmp_path: Path) -> None:
@@ -446,7 +448,7 @@ def test_a_client_belongs_to_one_event_loop(tmp_path: Path) -> None:
     client = AsyncEdgeClient(tmp_path)
     with asyncio.Runner() as first, asyncio.Runner() as second:
         first.run(client.get_collections())
-        with pytest.raises(ConfigurationError, match="belongs to the event loop"):
+        with pytest.raises(ConfigurationError, match="belongs to another event loop"):
             second.run(client.get_collections())
         first.run(client.close())
 

@@ -423,7 +423,7 @@ def test_mistakes_say_what_is_wrong(docs: AttachedCollection, client: Client) ->
 
 @pytest.mark.parametrize("key", ["", ".", "a..b", "a.", "[0]", "a[", "a[-1]", "two words", 'a"b', None, 7])
 def test_what_is_no_path_is_refused_at_once(key: Any) -> None:
-    with pytest.raises(ConfigurationError, match="is no path into a payload"):
+    with pytest.raises(ConfigurationError, match="is not a valid payload path"):
         attach(QdrantClient(":memory:"), "docs", encoder=WordEncoder(), text_key=key)
 
 

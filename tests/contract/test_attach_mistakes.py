@@ -80,5 +80,5 @@ def test_other_mistakes_are_errors_of_the_library_too(attached: AttachedCollecti
 
 
 def test_the_path_of_the_texts_is_named(client: Client) -> None:
-    with pytest.raises(ConfigurationError, match=r"^text_key: 'a\.\.b' is no path into a payload"):
+    with pytest.raises(ConfigurationError, match=r"^text_key: 'a\.\.b' is not a valid payload path"):
         attach(client, "docs", encoder=WordEncoder(), text_key="a..b")

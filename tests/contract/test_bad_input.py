@@ -146,7 +146,7 @@ BAD_TOKENS = {
     "no tokens": (ROWS[:0], "document 'x' has no tokens"),
     "too many tokens": (
         np.tile(ROWS[:1], (32_768, 1)),
-        "document 'x' has 32,768 tokens .* at most 1,048,575 per document, so 32,767 tokens",
+        "document 'x' has 32,768 tokens .* at most 1,048,575 per document, which is 32,767 tokens",
     ),
     "a vector instead of a matrix": (
         ROWS[0],
@@ -301,7 +301,7 @@ def test_a_reporter_that_fails_stops_nothing(
     docs = ColbertCollection.create(engine.name, client=client, encoder=encoder, config=CONFIG)
     assert docs.ingest([GOOD], progress=_BrokenReporter()).documents == 1
     assert [record.message for record in caplog.records if "progress" in record.message] == [
-        "the progress reporter fails in start(), and the work goes on without"
+        "the progress reporter failed in start(); the work continues"
     ]
 
 

@@ -259,7 +259,7 @@ def test_search_finds_the_same_after_the_graph_is_built(engine: Engine, client: 
 
 
 def test_create_open_and_drop(engine: Engine, client: Client, encoder: WordEncoder) -> None:
-    with pytest.raises(CollectionNotFoundError, match=r"there is no collection .* ColbertCollection.create"):
+    with pytest.raises(CollectionNotFoundError, match=r"collection .* does not exist.* ColbertCollection.create"):
         ColbertCollection.open(engine.name, client=client, encoder=encoder)
     made = ColbertCollection.open_or_create(engine.name, client=client, encoder=encoder, config=CONFIG)
     made.upsert(DOCUMENTS[:3])

@@ -57,7 +57,7 @@ def test_similar_names_and_the_remedy(engine: Engine, client: Client, use: Calla
     with pytest.raises(CollectionNotFoundError) as raised:
         use(client, f"{engine.name}-ntoes")
     assert str(raised.value) == (
-        f"there is no collection '{engine.name}-ntoes', but '{engine.name}-notes': {REMEDIES[use]}"
+        f"collection '{engine.name}-ntoes' does not exist (existing names: '{engine.name}-notes'): {REMEDIES[use]}"
     )
 
 
@@ -66,7 +66,7 @@ def test_where_there_is_none_at_all(tmp_path: Path, use: Callable[[Client, str],
     with EdgeClient(tmp_path) as client:
         with pytest.raises(CollectionNotFoundError) as raised:
             use(client, "docs")
-        assert str(raised.value) == f"there is no collection 'docs', nor any other: {REMEDIES[use]}"
+        assert str(raised.value) == f"collection 'docs' does not exist (there are no collections): {REMEDIES[use]}"
 
 
 def test_a_missing_collection_that_a_vector_is_looked_up_in_is_another(client: Client, engine: Engine) -> None:
@@ -80,7 +80,9 @@ def test_a_missing_collection_that_a_vector_is_looked_up_in_is_another(client: C
 def test_awaited(tmp_path: Path, runner: asyncio.Runner) -> None:
     async def work() -> None:
         async with AsyncEdgeClient(tmp_path) as client:
-            with pytest.raises(CollectionNotFoundError, match=r"nor any other: .* AsyncColbertCollection\.create"):
+            with pytest.raises(
+                CollectionNotFoundError, match=r"there are no collections\): .* AsyncColbertCollection\.create"
+            ):
                 await AsyncColbertCollection.open("docs", client=client, encoder=WordEncoder())
             with pytest.raises(CollectionNotFoundError, match="attach ranks what is there, and makes nothing"):
                 await attach_async(client, "docs", encoder=WordEncoder()).search("one", REQUEST)

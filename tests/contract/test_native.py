@@ -259,7 +259,7 @@ def test_points_without_text_and_without_payload(docs: ColbertCollection, client
 
 @pytest.mark.parametrize("key", ["a..b", "[0]", "two words"])
 def test_a_text_key_that_is_no_path_makes_no_collection(engine: Engine, client: Client, key: str) -> None:
-    with pytest.raises(ConfigurationError, match="is no path into a payload"):
+    with pytest.raises(ConfigurationError, match="is not a valid payload path"):
         create(client, engine.name, text_key=key)
     assert not client.collection_exists(engine.name)
 

@@ -96,7 +96,7 @@ def test_a_path_without_quotes_is_shown_with_them(
         ):
             with pytest.raises(ConfigurationError) as caught:
                 call()
-            assert f"is no path into a payload: write {shown!r}, " in str(caught.value)
+            assert f"is not a valid payload path: write {shown!r}, " in str(caught.value)
 
 
 @pytest.mark.parametrize("key", ["my key", '"my key"', "meta.text", "parts[]", "a[", "@id"])
@@ -104,7 +104,9 @@ def test_a_key_that_has_to_be_one(client: Client, encoder: WordEncoder, key: str
     for setting, config in {"text_key": replace(CONFIG, text_key=key), "id_key": replace(CONFIG, id_key=key)}.items():
         with pytest.raises(ConfigurationError) as caught:
             ColbertCollection.create("docs", client=client, encoder=encoder, config=config)
-        assert str(caught.value).startswith(f"{setting}: {key!r} is not one payload key of letters, digits, - and _")
+        assert str(caught.value).startswith(
+            f"{setting}: {key!r} is not a single payload key: use letters, digits, - and _"
+        )
 
 
 def test_one_path_with_two_types_of_indexes() -> None:
@@ -123,9 +125,9 @@ def test_paths_and_words_in_an_event_loop(async_edge: AsyncEdgeClient, runner: a
         assert [hit.id for hit in await docs.search("港口", prefetch=["bm25"])] == [1]
         condition = models.FieldCondition(key="my key", match=models.MatchValue(value="x"))
         for refused, message in (
-            (docs.count(where={"my key": "x"}), "where: 'my key' is no path"),
-            (docs.count(filter=models.Filter(must=[condition])), "filter: 'my key' is no path"),
-            (docs.search_groups("river", "my key"), "group_by: 'my key' is no path"),
+            (docs.count(where={"my key": "x"}), "where: 'my key' is not a valid payload path"),
+            (docs.count(filter=models.Filter(must=[condition])), "filter: 'my key' is not a valid payload path"),
+            (docs.search_groups("river", "my key"), "group_by: 'my key' is not a valid payload path"),
             (docs.delete(where={"note": {"match": "港口"}}), "'note' 'match' .* multilingual"),
         ):
             with pytest.raises(ConfigurationError, match=message):

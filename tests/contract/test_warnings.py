@@ -64,7 +64,9 @@ def test_documents_that_were_truncated(docs: ColbertCollection, method: str) -> 
             texts = ["one", LONG, f"six {LONG}"]
             getattr(docs, method)([Document(number, text) for number, text in enumerate(texts, start)])
     (message,) = messages
-    assert message.startswith(f"collection {docs.name!r}: 2 of 3 documents (1, 2) are longer than the encoder takes")
+    assert message.startswith(
+        f"collection {docs.name!r}: 2 of 3 documents (1, 2) are longer than the encoder's maximum"
+    )
     assert "document_length" in message
 
 
@@ -85,7 +87,7 @@ def test_queries_that_were_truncated(docs: ColbertCollection) -> None:
             docs.search_batch(["one", LONG])
             docs.search_groups(LONG, "kind")
     (message,) = messages
-    assert message.startswith(f"collection {docs.name!r}: 1 of 2 queries are longer than the encoder takes")
+    assert message.startswith(f"collection {docs.name!r}: 1 of 2 queries are longer than the encoder's maximum")
 
 
 def test_texts_and_queries_of_an_attached_collection(docs: ColbertCollection, client: Client) -> None:

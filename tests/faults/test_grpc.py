@@ -144,7 +144,7 @@ def test_every_request_is_halved_until_it_is_taken(
     assert len(own.search_batch(queries, [models.QueryRequest(query=[0.5] * 32, using="fde")] * 100)) == 100
     docs.delete(ids=ids)
     assert docs.get(ids) == []
-    with pytest.raises(RequestTooLargeError, match=r"count .*; send less at a time, or raise the limit of gRPC's mess"):
+    with pytest.raises(RequestTooLargeError, match=r"count .*; send less at a time, or raise that limit"):
         docs.count(where={"key": [*range(1_000)]})
 
 

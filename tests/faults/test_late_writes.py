@@ -113,7 +113,7 @@ def test_a_later_write_wins_over_one_that_failed(grpc: bool) -> None:
     with running(grpc=grpc) as (server, docs):
         docs.upsert([document("a", 0), document("b", 0)])
         server.holding = 1_000_000
-        with pytest.raises(RequestError, match="may be applied all the same"):
+        with pytest.raises(RequestError, match="may still apply the write"):
             docs.upsert([document("a", 1), document("b", 1), document("new", 1)])
         server.holding = 0
         docs.upsert([document("a", 2), document("new", 2)])

@@ -34,7 +34,7 @@ from tests.faults.test_keys import KEY, Running
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-DOUBT = "The write may be applied all the same"
+DOUBT = "The server may still apply the write"
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_a_path_that_nobody_serves_is_no_missing_collection(server: FaultyServer
     client = connect(f"http://127.0.0.1:{server.port}/qdrant", timeout=1)
     server.failure = Answer(status=404, body=body)
     open_it = lambda: ColbertCollection.open("docs", client=client, encoder=WordEncoder(), retry=QUICK)  # noqa: E731
-    assert "check the path of the client's URL" in message_of(open_it, RequestRefusedError)
+    assert "check the path in the client's URL" in message_of(open_it, RequestRefusedError)
     server.failure = failing(404, "Not found: Collection `docs` doesn't exist!")
     message_of(open_it, CollectionNotFoundError)
     client.close()

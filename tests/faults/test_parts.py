@@ -177,7 +177,7 @@ def test_what_cannot_be_split_is_an_error_that_fits(server: FaultyServer, docs: 
     with pytest.raises(RequestTooLargeError, match=r"count .*; send less at a time, raise .* prefer_grpc=True"):
         docs.count(where={"year": list(range(100))})
     server.judge, server.requests = costly(0), 0
-    with pytest.raises(RequestTooLargeError, match=r"rate limit allows in a minute .*strict_mode_config=…"):
+    with pytest.raises(RequestTooLargeError, match=r"rate limit per minute .*strict_mode_config=…"):
         docs.search("river")
     assert server.requests == 1
 
@@ -219,7 +219,7 @@ def test_grpc_has_a_remedy_of_its_own() -> None:
     fault = fault_of(Failed("Sent message larger than max (2 vs. 1)"))
     assert fault is not None
     said = str(fault.error(operation="search", collection="docs", attempts=1))
-    assert "search with fewer tokens, vectors or conditions, or raise the limit of gRPC's messages" in said
+    assert "search with fewer tokens, vectors or conditions, or raise that limit" in said
     fault = fault_of(Failed("request larger than rate limiter capacity, please try to split your request"))
     assert fault is not None
     assert not fault.retryable

@@ -279,7 +279,7 @@ def test_what_the_server_alone_can_tell_comes_with_its_remedy(engine: EngineServ
     docs = create(remote)
     full = failing(400, "Bad request: Max points count limit of 100 reached!")
     engine.fault = lambda method, path, body: full if method == "PUT" else None
-    with pytest.raises(RequestRefusedError, match=r"limit of 100 reached!\); keep to its limits, or lift them"):
+    with pytest.raises(RequestRefusedError, match=r"limit of 100 reached!\); stay within the limits, or raise them"):
         docs.upsert(DOCUMENTS)
 
 
@@ -373,6 +373,6 @@ def test_other_limits_come_with_their_remedy(engine: EngineServer, remote: Qdran
     engine.fault = lambda method, path, body: failing(400, f"Bad request: {said}") if method != "GET" else None
     for call in (lambda: docs.search("river", fusion="rrf"), lambda: docs.upsert(DOCUMENTS[:1])):
         with pytest.raises(
-            RequestRefusedError, match=r"strict mode does not allow it .*; keep to its limits, or lift them"
+            RequestRefusedError, match=r"strict mode does not allow it .*; stay within the limits, or raise them"
         ):
             call()

@@ -106,5 +106,7 @@ def test_a_client_without_certificate_is_turned_away(address: dict[str, Any], ma
 )
 def test_files_that_are_something_else_are_refused_at_once(made: Path, files: dict[str, str]) -> None:
     given: dict[str, Any] = {name: made / file for name, file in files.items()}
-    with pytest.raises(ConfigurationError, match=r"cannot be used: .*give a PEM file, a key without password"):
+    with pytest.raises(
+        ConfigurationError, match=r"cannot be used .*give a PEM file, with a private key without password"
+    ):
         connect("https://localhost", prefer_grpc=True, **given)

@@ -45,13 +45,13 @@ class Meaning:
 
     words: str
     error: type[Exception]
-    remedy: str = "look at what the server says"
+    remedy: str = "correct the part that the server's message names"
     passes: bool = False
 
 
 MEANINGS: Final = (
     Meaning(
-        "Not found: Collection `?[-\\w]+`? (doesn't exist!|not found)", CollectionNotFoundError, "look at its name"
+        "Not found: Collection `?[-\\w]+`? (doesn't exist!|not found)", CollectionNotFoundError, "compare its name with"
     ),
     Meaning("Not found: No point with id", RequestRefusedError),
     Meaning("(Format|Deserialize) error", RequestRefusedError),
@@ -59,15 +59,15 @@ MEANINGS: Final = (
     Meaning("Wrong input", RequestRefusedError),
     Meaning("Bad request: .*(Help: | has a limit of )", RequestRefusedError, "strict_mode_config=…"),
     Meaning("Bad request: Shard key", RequestRefusedError),
-    Meaning("Rate limiting exceeded: .* Retry after 60s", RateLimitedError, "send more slowly", passes=True),
+    Meaning("Rate limiting exceeded: .* Retry after 60s", RateLimitedError, "send requests more slowly", passes=True),
     Meaning("JSON payload .* is larger than allowed", RequestTooLargeError, "prefer_grpc=True"),
     Meaning("Qdrant is running in standalone mode", RequestRefusedError),
     Meaning(
         "Service internal error: InferenceService URL not configured", RequestRefusedError, "provide valid address"
     ),
-    Meaning("(?s)Service internal error: .*panicked", ServerError, "change the points or the request"),
-    Meaning("Service internal error: Invalid path", ServerError, "look into the server's log", passes=True),
-    Meaning("$", RequestRefusedError, "check the path of the client's URL"),  # nothing is at this path
+    Meaning("(?s)Service internal error: .*panicked", ServerError, "change the request or its points"),
+    Meaning("Service internal error: Invalid path", ServerError, "check the server's log", passes=True),
+    Meaning("$", RequestRefusedError, "check the path in the client's URL"),  # nothing is at this path
 )
 
 

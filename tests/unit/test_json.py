@@ -49,7 +49,7 @@ def test_a_config_survives_json(config: cq.CollectionConfig) -> None:
 
 
 def test_what_is_wrong_with_a_config_is_said() -> None:
-    with pytest.raises(ValidationError, match="unknown FDE type 'lattice': this version knows muvera, lemur"):
+    with pytest.raises(ValidationError, match="unknown FDE type 'lattice': use one of muvera, lemur"):
         TypeAdapter(cq.CollectionConfig).validate_json('{"fde": {"type": "lattice"}}')
 
 

@@ -238,9 +238,9 @@ def test_an_encoding_that_is_not_registered(client: Client, kind: FdeKind) -> No
         register_fde(kind)
         wanted = CollectionConfig(fde=config)
         ColbertCollection.create("toy", client=client, encoder=encoder, config=wanted).ingest(DOCUMENTS)
-    with pytest.raises(ConfigurationError, match=f"unknown FDE type {config.tag!r}: this version knows muvera, lemur"):
+    with pytest.raises(ConfigurationError, match=f"unknown FDE type {config.tag!r}: use one of muvera, lemur"):
         ColbertCollection.open("toy", client=client, encoder=encoder)
-    with pytest.raises(ConfigurationError, match="fde must be a MuveraConfig or a LemurConfig"):
+    with pytest.raises(ConfigurationError, match="fde must be MuveraConfig or LemurConfig"):
         CollectionConfig(fde=config)
     with pytest.raises(ConfigurationError, match="register_fde"):
         version_of(config)
@@ -360,7 +360,7 @@ class ToyEngine(ClientEngine):
 
 def test_what_is_no_engine_cannot_be_registered() -> None:
     for wrong in (5, WordEncoder, ToyClient()):
-        with pytest.raises(ConfigurationError, match="register_engine takes a class that extends ClientEngine"):
+        with pytest.raises(ConfigurationError, match="engine must be a subclass of ClientEngine"):
             register_engine(wrong)  # type: ignore[arg-type]
 
 
@@ -378,7 +378,7 @@ def test_an_engine_is_one_class_and_one_registration() -> None:
         expected = maxsim(docs.encoder.encode_queries([QUERY]), docs.encoder.encode_documents(TEXTS))[0]
         assert [hit.score for hit in hits] == pytest.approx(sorted(expected, reverse=True)[:5], abs=1e-3)
         assert docs.info().engine == "toy"
-        with pytest.raises(CapabilityError, match="the engine 'toy' has nothing like it"):
+        with pytest.raises(CapabilityError, match="the engine 'toy' does not support it"):
             ColbertCollection.create(
                 "more", client=client, encoder=WordEncoder(), config=CollectionConfig(sharding="custom")
             )

@@ -114,7 +114,7 @@ def test_a_function_that_finds_texts_is_called_in_threads() -> None:
 def test_a_client_of_the_other_kind_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"would block the event loop: use .* Migration"):
         asyncio.run(AsyncMigration.plan(QdrantClient(":memory:"), "docs"))  # type: ignore[arg-type]
-    with pytest.raises(ConfigurationError, match=r"has to be awaited: use .* AsyncMigration"):
+    with pytest.raises(ConfigurationError, match=r"is async: use .* AsyncMigration"):
         Migration.plan(AsyncQdrantClient(":memory:"), "docs")  # type: ignore[arg-type]
 
 

@@ -83,7 +83,7 @@ def test_names_of_collections(
     encoder, config = WordEncoder(), CollectionConfig(fde=SMALL)
     assert takes(lambda: ColbertCollection.create(value, client=edge, encoder=encoder, config=config)) == taken
     if not taken:  # the stub knows one name
-        with pytest.raises(ConfigurationError, match=r"cannot be the name of a collection: it .*use letters, digits"):
+        with pytest.raises(ConfigurationError, match=r"cannot be the name of a collection, it .*: use letters, digits"):
             ColbertCollection.create(value, client=client, encoder=encoder, config=config)
         assert set(server.texts) <= {b"/ "}  # nothing but the version is asked for
 
@@ -151,21 +151,21 @@ def test_paths_into_payloads(edge: EdgeClient, kind: str, value: str, *, taken: 
     with nullcontext() if taken else pytest.raises(EngineError, match="invalid JSON path"):
         edge.count("docs", count_filter=chosen)  # the engine's own opinion
     if not taken:
-        with pytest.raises(ConfigurationError, match=r"^where: .* is no path into a payload: write '"):
+        with pytest.raises(ConfigurationError, match=r"^where: .* is not a valid payload path: write '"):
             docs.delete(where={"$or": [{"fine": 1}, {value: {"gte": 1}}]})
         config = CollectionConfig(fde=SMALL, payload_indexes={value: "keyword"})
-        with pytest.raises(ConfigurationError, match=r"^payload_indexes.* is no path into a payload: write '"):
+        with pytest.raises(ConfigurationError, match=r"^payload_indexes.* is not a valid payload path: write '"):
             ColbertCollection.create("other", client=edge, encoder=WordEncoder(), config=config)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"score_threshold": float("nan")}, "score_threshold must be a number that is finite, got nan"),
-        ({"token_threshold": float("inf")}, "token_threshold must be a number that is finite"),
-        ({"limit": 2.5}, "limit must be a whole number, got 2.5"),
-        ({"limit": "10"}, "limit must be a whole number, got '10'"),
-        ({"candidates": True}, "candidates must be a whole number, got True"),
+        ({"score_threshold": float("nan")}, "score_threshold must be a finite number, got nan"),
+        ({"token_threshold": float("inf")}, "token_threshold must be a finite number"),
+        ({"limit": 2.5}, "limit must be an integer, got 2.5"),
+        ({"limit": "10"}, "limit must be an integer, got '10'"),
+        ({"candidates": True}, "candidates must be an integer, got True"),
         ({"params": {"hnsw_ef": 10}}, r"params must be a models.SearchParams, got {'hnsw_ef': 10}"),
         ({"filter": {"must": []}}, r"filter must be a models.Filter, got {'must': \[\]}: pass a dict .* as where="),
         ({"prefetch": 3}, "prefetch=3: pass a list of vector names"),
@@ -188,7 +188,7 @@ def test_keys_of_the_librarys_own_are_no_paths(server: FaultyServer, client: Qdr
 
 
 def test_a_fitted_collection_leaves_room_for_its_companion(server: FaultyServer, client: QdrantClient) -> None:
-    with pytest.raises(ConfigurationError, match="it has 251 bytes, the most are 250"):
+    with pytest.raises(ConfigurationError, match="it has 251 bytes, but the maximum is 250"):
         ColbertCollection.create(
             "n" * 251, client=client, encoder=WordEncoder(), config=CollectionConfig(fde=LemurConfig(dim=8, epochs=0))
         )

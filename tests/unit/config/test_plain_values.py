@@ -112,7 +112,7 @@ def test_the_clients_enum_names_an_index() -> None:
 
 @pytest.mark.parametrize("wrong", [np.float64(3.0), np.bool_(True), np.array([3]), np.timedelta64(3)])
 def test_what_stands_for_something_else_is_refused(wrong: Any) -> None:
-    with pytest.raises(cq.ConfigurationError, match="k_sim must be a whole number"):
+    with pytest.raises(cq.ConfigurationError, match="k_sim must be an integer"):
         cq.MuveraConfig(k_sim=wrong)
 
 

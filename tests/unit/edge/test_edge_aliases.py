@@ -171,7 +171,7 @@ def test_a_collection_cannot_have_the_name_of_an_alias(filled: EdgeClient) -> No
 
 REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
     "no collection": (create("new", "nope"), CollectionNotFoundError, "no collection 'nope'.*'new'"),
-    "an alias of an alias": (create("new", "alias"), CollectionNotFoundError, "not for another alias"),
+    "an alias of an alias": (create("new", "alias"), CollectionNotFoundError, "not another alias"),
     "the name of a collection": (create("b", "a"), CollectionExistsError, "'b' cannot be an alias"),
     "renamed to a collection": (rename("alias", "b"), CollectionExistsError, "'b' cannot be an alias"),
     "renamed without being there": (rename("nope", "new"), CollectionNotFoundError, "no alias 'nope'"),

@@ -227,7 +227,7 @@ def test_what_is_missing_has_a_default_or_is_refused(engines: Engines, formula: 
     assert len({found[n] for n in (3, 4, 5)}) == 1
     assert found[2] != found[3]
     for others in ({}, {"other": 1.5}):
-        refused(engines, formula, others, match="`defaults` have none either")
+        refused(engines, formula, others, match="add `defaults` for points without")
 
 
 @pytest.mark.parametrize("defaults", [{"$score[1]": 7.0}, {"$score[1]": -3, "$score": 5}])
@@ -405,7 +405,7 @@ ONES: list[tuple[Any, dict[str, Any]]] = [
 def test_a_list_of_one_is_no_default(engines: Engines, formula: Any, defaults: dict[str, Any]) -> None:
     edge, local = engines
     assert len(scored(local, formula, defaults)) == 6
-    with pytest.raises(EngineError, match="`defaults` have none either"):
+    with pytest.raises(EngineError, match="add `defaults` for points without"):
         scored(edge, formula, defaults)
 
 
@@ -445,5 +445,7 @@ def test_formulas_are_nested_so_deep(engines: Engines) -> None:
     edge, local = engines
     assert agreed(engines, negated(MAX_DEPTH - 1))[2] == -3.0
     assert scored(local, negated(MAX_DEPTH))[2] == 3.0
-    with pytest.raises(ConfigurationError, match="a formula is nested deeper than 64 expressions: write it flatter"):
+    with pytest.raises(
+        ConfigurationError, match="the formula nests more than 64 expressions: write it with less nesting"
+    ):
         scored(edge, negated(MAX_DEPTH))

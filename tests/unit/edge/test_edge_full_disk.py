@@ -91,7 +91,7 @@ def check_untouched(docs: EdgeClient) -> None:
 def test_a_write_that_is_too_large_for_the_disk(docs: EdgeClient, write: str, monkeypatch: pytest.MonkeyPatch) -> None:
     leave(monkeypatch, 65)
     with pytest.raises(
-        DiskFullError, match=r"collection 'docs'.* has 65 MiB left, \d+ MiB are needed: free some, or move"
+        DiskFullError, match=r"collection 'docs'.* needs \d+ MiB, but .* has 65 MiB left: free disk space, or move"
     ):
         WRITES[write](docs)
     check_untouched(docs)
@@ -147,7 +147,7 @@ def test_a_file_that_finds_no_room(docs: EdgeClient, tmp_path: Path, monkeypatch
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", fail)
-        with pytest.raises(DiskFullError, match=r"fitted cannot be written, for its disk is full: free some"):
+        with pytest.raises(DiskFullError, match=r"fitted cannot be written, because its disk is full: free disk space"):
             docs.attach("docs", "fitted", b"new")
     assert docs.attachment("docs", "fitted") == b"old"
     assert not list(tmp_path.rglob("*.tmp"))

@@ -314,7 +314,7 @@ def test_what_is_refused(client: EdgeClient) -> None:
     load(client, [{"k": "a"}])
     wrong: list[dict[str, Any]] = [{"limit": 0}, {"group_size": 0}, {"limit": -1}]
     for sizes in wrong:
-        with pytest.raises(ConfigurationError, match="has to be 1 or more"):
+        with pytest.raises(ConfigurationError, match="must be at least 1"):
             client.query_points_groups("docs", "k", [1.0], using="near", **sizes)
     with pytest.raises(EngineError, match=r"query_points_groups on collection 'docs'.*invalid JSON path"):
         client.query_points_groups("docs", "no path", [1.0], using="near")

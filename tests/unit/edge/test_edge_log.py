@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 VECTOR = models.VectorParams(size=2, distance=models.Distance.DOT)
 WARNING = (
-    r"cannot be applied \(.*recursion limit.*\): it is kept in .*not-applied-\d+\.cbor, and all others are applied"
+    r"cannot be applied \(.*recursion limit.*\)\. It is saved in .*not-applied-\d+\.cbor; all other operations are"
 )
 
 DEEP = """
@@ -222,5 +222,5 @@ def test_more_than_a_few_are_not_set_aside(tmp_path: Path) -> None:
 def test_what_is_set_aside_is_no_attached_file(tmp_path: Path) -> None:
     with EdgeClient(tmp_path) as client:
         client.create_collection("docs", VECTOR)
-        with pytest.raises(ConfigurationError, match="is a file of the collection's own"):
+        with pytest.raises(ConfigurationError, match="is a reserved name in a collection"):
             client.attach("docs", "not-applied-3.cbor", b"mine")

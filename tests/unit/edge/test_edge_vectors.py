@@ -233,12 +233,12 @@ def test_what_cannot_be_a_vector_harms_nothing(tmp_path: Path, name: str, config
 
 def test_the_only_vector_stays(client: EdgeClient) -> None:
     small(client)
-    with pytest.raises(ConfigurationError, match=r"no vector but 'first'.*add another vector first"):
+    with pytest.raises(ConfigurationError, match=r"'first' is its only one: add another vector first"):
         client.delete_vector_name("docs", "first")
     client.create_vector_name("docs", "words", sparse())
     client.delete_vector_name("docs", "first")
     assert names(client) == {"words"}
-    with pytest.raises(ConfigurationError, match="no vector but 'words'"):
+    with pytest.raises(ConfigurationError, match="'words' is its only one"):
         client.delete_vector_name("docs", "words")
     assert client.count("docs").count == 3
 
@@ -261,7 +261,7 @@ def test_an_unnamed_vector_beside_a_named_one(tmp_path: Path) -> None:
         assert [(point.id, point.score) for point in found] == [(2, 10.0), (1, 5.0)]
         records = client.retrieve("docs", [1, 3], with_vectors=True)
         assert [record.vector for record in records] == [points[0].vector, points[2].vector]
-        with pytest.raises(SchemaMismatchError, match="has 2 values, the collection has 4"):
+        with pytest.raises(SchemaMismatchError, match="has 2 values, but the collection needs 4"):
             client.upsert("docs", [models.PointStruct(id=4, vector={"": [1.0, 2.0]})])
 
 
@@ -356,7 +356,7 @@ def test_a_vector_that_is_not_there_cannot_be_changed(client: EdgeClient, name: 
     client.create_vector_name("docs", "words", sparse())
     before = client.get_collection("docs")
     diff = models.VectorParamsDiff(hnsw_config=models.HnswConfigDiff(m=5))
-    with pytest.raises(SchemaMismatchError, match=rf"collection 'docs': there is no dense vector '{name}'.*'first'"):
+    with pytest.raises(SchemaMismatchError, match=rf"collection 'docs' has no dense vector '{name}'.*'first'"):
         client.update_collection("docs", metadata={"a": 1}, vectors_config={"first": diff, name: diff})
     assert client.get_collection("docs") == before
 

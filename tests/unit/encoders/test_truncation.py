@@ -55,7 +55,7 @@ def test_once_for_each_side(encoder: ColbertEncoder) -> None:
             encoder.encode_documents([LONG, "cat", LONG])
             encoder.encode_queries([LONG])
     documents, queries = messages
-    assert documents.startswith("2 of 3 documents are longer than the encoder takes")
+    assert documents.startswith("2 of 3 documents are longer than the encoder's maximum")
     assert "load it with a larger document_length, or load it with long_documents='split', or shorten them" in documents
     assert queries.startswith("1 of 1 queries are longer")
     assert "load it with a larger query_length, or shorten them" in queries
@@ -67,8 +67,8 @@ def test_no_remedy_that_the_model_refuses(bert: Path) -> None:
         encoder.encode_documents(["cat " * 100])
         encoder.encode_queries(["cat " * 100])
     documents, queries = messages
-    assert "says which): load it with long_documents='split', or shorten them" in documents
-    assert "says which): shorten them" in queries
+    assert "(see TokenEmbeddings.truncated): load it with long_documents='split', or shorten them" in documents
+    assert "(see TokenEmbeddings.truncated): shorten them" in queries
 
 
 def test_of_an_iterator(encoder: ColbertEncoder) -> None:

@@ -153,7 +153,7 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("NOT_SET", raising=False)
     with pytest.raises(ConfigurationError, match="environment variable NOT_SET is not set"):
         connect(REMOTE, api_key_env="NOT_SET")
-    with pytest.raises(ConfigurationError, match=r"the key cannot be read from .*missing"):
+    with pytest.raises(ConfigurationError, match=r"api_key_file .*missing.* cannot be read"):
         connect(REMOTE, api_key_file=tmp_path / "missing")
     for name in ("ca_file", "client_certificate"):
         with pytest.raises(ConfigurationError, match=f"{name}.* cannot be used"):
@@ -163,9 +163,9 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"api_key": KEY, "api_key_env": "HOME"}, "api_key and api_key_env are given, but there is one key"),
+        ({"api_key": KEY, "api_key_env": "HOME"}, "api_key and api_key_env are set, but only one key can be used"),
         ({"auth_token_provider": KEY}, "auth_token_provider must be a function"),
-        ({"client_key": "key.pem"}, "client_key is given without client_certificate"),
+        ({"client_key": "key.pem"}, "client_key is set without client_certificate"),
         ({"timeout": 0}, "timeout must be a number of at least 1"),
         ({"grpc_port": 70_000}, "grpc_port must be between"),
         ({"prefer_grpc": "yes"}, "prefer_grpc must be True or False"),
@@ -181,7 +181,7 @@ def test_settings_that_make_no_sense_are_refused(arguments: dict[str, Any], mess
 
 @pytest.mark.parametrize("arguments", [{"ca_file": "ca.pem"}, {"client_certificate": "me.pem"}])
 def test_certificates_without_tls_are_not_ignored(arguments: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError, match="no use for certificates: use https://"):
+    with pytest.raises(ConfigurationError, match="so certificates have no effect: use https://"):
         connect("http://localhost:6333", **arguments)
 
 

@@ -160,7 +160,7 @@ def test_an_answer_to_another_search(result: Any) -> None:
             "docs", client=client, encoder=WordEncoder(), config=SMALL, retry=RetryConfig(attempts=1)
         )
         server.script = [Answer(body=json.dumps({"result": result, "status": "ok", "time": 0}).encode())]
-        with pytest.raises(ServerError, match="the answer could not be read"):
+        with pytest.raises(ServerError, match="the response could not be read"):
             docs.search("river", limit=10)
         client.close()
 
@@ -181,7 +181,7 @@ def test_groups_that_nobody_asked_for(groups: Any) -> None:
         )
         body = {"result": {"groups": groups}, "status": "ok", "time": 0}
         server.script = [Answer(body=json.dumps(body).encode())]
-        with pytest.raises(ServerError, match="the answer could not be read"):
+        with pytest.raises(ServerError, match="the response could not be read"):
             docs.search_groups("river", "year", limit=2, group_size=4)
         client.close()
 
@@ -203,7 +203,7 @@ def test_pages_without_end() -> None:
     config = CollectionConfig(fde=LemurConfig(dim=8, hidden=32, epochs=0, fit_documents=1_000))
     docs = ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=config)
     docs.upsert([Document(number, text) for number, text in enumerate(random_texts(20))])
-    with pytest.raises(EngineError, match="has page after page of points, more than it says"):
+    with pytest.raises(EngineError, match=r"returned far more points than the .* that it reports"):
         docs.fit()
     assert client.pages < 1_000
 
@@ -220,6 +220,6 @@ def test_points_without_the_vector_that_they_were_chosen_by(monkeypatch: pytest.
 
 @pytest.mark.parametrize("version", ["", "unknown", "1", "9" * 100_000 + ".1", "1." + "9" * 100_000, "x" * 1_000_000])
 def test_a_version_that_is_none(version: str) -> None:
-    with pytest.raises(CapabilityError, match="expected a number such as") as caught:
+    with pytest.raises(CapabilityError, match="not a number such as") as caught:
         Capabilities.of_server(version)
     assert len(str(caught.value)) < 200

@@ -251,7 +251,7 @@ def test_when_to_come_back_is_told(server: Server, client: QdrantClient) -> None
 def test_numbers_that_the_client_cannot_send_are_its_error(server: Server, client: QdrantClient) -> None:
     with pytest.raises(ValueError, match="out of range"):
         client.upsert("docs", points=[models.PointStruct(id=1, vector={}, payload={"n": 2**63})])
-    with pytest.raises(RequestRefusedError, match=r"the client refuses it .*out of range"):
+    with pytest.raises(RequestRefusedError, match=r"the client rejected the request .*out of range"):
         upsert(client, "docs", [point(payload={"n": 2**63})])
     assert server.upserts == []
 

@@ -16,7 +16,7 @@ def test_what_waits_for_an_event_loop_is_not_run_without_one() -> None:
     async def wait() -> None:
         await loop.create_future()
 
-    with pytest.raises(RuntimeError, match="waits for an event loop"):
+    with pytest.raises(RuntimeError, match="awaits an event loop"):
         run_blocking(wait())
 
 

@@ -18,20 +18,20 @@ from tests.unit.fde.test_muvera import clustered
     [
         ({"k_sim": -1}, "k_sim must be between 0 and 12, got -1"),
         ({"k_sim": 13}, "k_sim must be between 0 and 12"),
-        ({"k_sim": 2.0}, "k_sim must be a whole number, got 2.0"),
+        ({"k_sim": 2.0}, "k_sim must be an integer, got 2.0"),
         ({"dim_proj": 0}, "dim_proj must be at least 1"),
-        ({"r_reps": True}, "r_reps must be a whole number"),
+        ({"r_reps": True}, "r_reps must be an integer"),
         ({"seed": -1}, "seed must be between 0 and 4294967295"),
         ({"fill_empty": 1}, "fill_empty must be True or False"),
         ({"r_reps": 129}, "= 66,048 dimensions, but a Qdrant vector has at most 65,536.*or set final_projection"),
         ({"final_projection": 0}, "final_projection must be between 1 and 65536, got 0"),
         ({"final_projection": 65_537}, "final_projection must be between 1 and 65536"),
         ({"variant": "google"}, "variant='google': use one of 'colbert-qdrant', 'fastembed'"),
-        ({"variant": "fastembed", "final_projection": 64}, "FastEmbed has no final projection"),
-        ({"variant": "fastembed", "center": True}, "FastEmbed has no final projection, centring or k-means"),
+        ({"variant": "fastembed", "final_projection": 64}, "variant=.fastembed. has no final projection"),
+        ({"variant": "fastembed", "center": True}, "variant=.fastembed. has no final projection, centering or k-means"),
         ({"center": None}, "center must be True or False, got None"),
         ({"partition": "lsh"}, "partition='lsh': use one of 'simhash', 'kmeans'"),
-        ({"partition": "kmeans"}, "by the bits of SimHash, which partition='kmeans' has not: set fill_empty=False"),
+        ({"partition": "kmeans"}, "needs the SimHash bits of cells, .* does not have: set fill_empty=False"),
         ({"fit_documents": 0}, "fit_documents must be at least 1"),
     ],
 )
@@ -60,7 +60,7 @@ def test_the_default_parameters_on_a_processor_and_in_torch() -> None:
 
 @pytest.mark.parametrize("device", ["warp", "cuda:99", "meta", ""])
 def test_a_device_that_is_not_there_is_named(device: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"device '{device}' cannot be used by torch .*leave device out"):
+    with pytest.raises(ConfigurationError, match=f"torch cannot use device '{device}' .*leave device out"):
         MuveraEncoder(token_dim=8, device=device)
 
 

@@ -253,5 +253,5 @@ def test_shard_keys_where_there_are_none_are_refused(client: QdrantClient, tmp_p
         ColbertCollection.create("docs", client=client, shard_key="acme", **arguments)
     with EdgeClient(tmp_path) as edge, pytest.raises(CapabilityError, match="sharding='custom' needs a Qdrant server"):
         ColbertCollection.create("docs", client=edge, encoder=WordEncoder(), config=CUSTOM)
-    with pytest.raises(ConfigurationError, match="is one of all documents, and sharding='custom' keeps them apart"):
+    with pytest.raises(ConfigurationError, match="sharding='custom' separates documents, but a fitted encoding"):
         CollectionConfig(fde=LemurConfig(), sharding="custom")
