@@ -90,7 +90,7 @@ class _RichBar:
         self._progress.stop()
 
 
-class _Told:
+class _PeriodicReport:
     """Reports the progress at the start, at the end, and in between at most once per ``SECONDS``."""
 
     SECONDS: ClassVar[float]
@@ -99,42 +99,42 @@ class _Told:
         self._label = label
         self._total: int | None = None
         self._done = 0
-        self._begun = self._told = 0.0
+        self._started = self._reported = 0.0
 
     def start(self, total: int | None) -> None:
         self._total = total
-        self._begun = self._told = time.monotonic()
-        self._tell()
+        self._started = self._reported = time.monotonic()
+        self._report()
 
     def advance(self, documents: int) -> None:
         self._done += documents
-        if time.monotonic() - self._told >= self.SECONDS:
-            self._told = time.monotonic()
-            self._tell()
+        if time.monotonic() - self._reported >= self.SECONDS:
+            self._reported = time.monotonic()
+            self._report()
 
     def stop(self) -> None:
-        self._tell()
+        self._report()
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         raise NotImplementedError
 
     def __repr__(self) -> str:  # shown by notebooks without HTML
-        seconds = time.monotonic() - self._begun
+        seconds = time.monotonic() - self._started
         of = "" if self._total is None else f" of {self._total:,}"
         rate = f", {self._done / seconds:,.0f} documents/s" if self._done and seconds else ""
         return f"{self._label}: {self._done:,}{of} documents, {seconds:,.0f} s{rate}"
 
 
-class _Lines(_Told):
+class _Lines(_PeriodicReport):
     """Log records, for output that is not a terminal."""
 
     SECONDS = 10.0
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         _LOG.info("%s", str(self))
 
 
-class _NotebookBar(_Told):
+class _NotebookBar(_PeriodicReport):
     """A progress bar of plain HTML under a notebook cell, without widgets."""
 
     SECONDS = 0.2
@@ -145,7 +145,7 @@ class _NotebookBar(_Told):
         self._handle = display(self, display_id=True)
         super().start(total)
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         if self._handle is not None:
             self._handle.update(self)
 
@@ -162,15 +162,15 @@ class _Guarded:
         self._has_warned = False
 
     def start(self, total: int | None) -> None:
-        self._tell("start", total)
+        self._report("start", total)
 
     def advance(self, documents: int) -> None:
-        self._tell("advance", documents)
+        self._report("advance", documents)
 
     def stop(self) -> None:
-        self._tell("stop")
+        self._report("stop")
 
-    def _tell(self, method: str, *arguments: int | None) -> None:
+    def _report(self, method: str, *arguments: int | None) -> None:
         try:
             getattr(self._reporter, method)(*arguments)
         except Exception:  # noqa: BLE001 - users' reporters may raise anything

@@ -94,7 +94,7 @@ def _read(path: Path) -> Mapping[str, str]:
     try:
         return read_json(path, FORMAT, _check_names)
     except EngineError as error:
-        raise EngineError(f"{error}: restore the file from a backup, or delete it to lose all aliases") from error
+        raise EngineError(f"{error}, or delete it, which loses all aliases") from error
 
 
 def _check_names(aliases: Mapping[str, str]) -> Mapping[str, str]:

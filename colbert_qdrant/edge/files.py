@@ -28,7 +28,7 @@ _WRITING = threading.Lock()
 
 def unreadable_error(path: Path, error: Exception) -> EngineError:
     """Return the error for a file or folder that cannot be read."""
-    return EngineError(f"{path} cannot be read: {error}")
+    return EngineError(f"{path} cannot be read ({error}): check its permissions, or restore it from a backup")
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -48,7 +48,7 @@ def write_file(path: Path, data: bytes) -> None:
             temporary.unlink()
         if error.errno == errno.ENOSPC:
             raise DiskFullError(f"{path} cannot be written, because its disk is full: {REMEDY}") from error
-        raise EngineError(f"{path} cannot be written: {error}") from error
+        raise EngineError(f"{path} cannot be written ({error}): check the folder and its permissions") from error
 
 
 def remove_file(path: Path) -> None:
@@ -57,7 +57,7 @@ def remove_file(path: Path) -> None:
         path.unlink(missing_ok=True)
         sync_folder(path.parent)
     except OSError as error:
-        raise EngineError(f"{path} cannot be removed: {error}") from error
+        raise EngineError(f"{path} cannot be removed ({error}): check the folder and its permissions") from error
 
 
 def write_json(path: Path, version: int, values: Mapping[str, Any]) -> None:
@@ -99,7 +99,7 @@ def sync_tree(folder: Path, *, files: bool) -> None:
                 if attempt == _WALKS or not folder.exists():
                     raise
     except OSError as error:
-        raise EngineError(f"{folder} cannot be synced to disk: {error}") from error
+        raise EngineError(f"{folder} cannot be synced to disk ({error}): check the disk") from error
 
 
 def _sync_once(folder: Path, *, files: bool) -> None:

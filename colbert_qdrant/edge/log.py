@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import qdrant_edge as edge
 
 LOG: Final = "wal"
-WHOLE: Final = "wal-before"
+ORIGINAL: Final = "wal-before"
 """The folder with the original log during the search for bad entries."""
 DONE: Final = "wal-done"
 """The folder with the original log after the search, before it is deleted."""
@@ -64,14 +64,14 @@ def load_without_what_fails(shard: Path, load: Callable[[], edge.EdgeShard]) -> 
     restarts with the original log. If removing a few entries does not help, the log is restored, and the error of
     loading is raised.
     """
-    whole = shard / WHOLE
-    if not whole.exists():
+    original = shard / ORIGINAL
+    if not original.exists():
         try:
             return load()
         except BaseException as error:
             if not is_from_engine(error) or "WouldBlock" in str(error):
                 raise
-        (shard / LOG).rename(whole)
+        (shard / LOG).rename(original)
         sync_folder(shard)
     try:
         loaded, taken = _without_what_fails(shard, load)
@@ -82,7 +82,7 @@ def load_without_what_fails(shard: Path, load: Callable[[], edge.EdgeShard]) -> 
     loaded.flush()
     sync_tree(shard / LOG, files=True)
     _remove(shard / DONE)
-    whole.rename(shard / DONE)  # atomic, because a partly deleted log would be taken for the whole log
+    original.rename(shard / DONE)  # atomic, because a partly deleted log would be taken for the whole log
     sync_folder(shard)
     _remove(shard / DONE)
     for message in messages:
@@ -92,7 +92,7 @@ def load_without_what_fails(shard: Path, load: Callable[[], edge.EdgeShard]) -> 
 
 def _put_back(shard: Path) -> None:
     _remove(shard / LOG)
-    (shard / WHOLE).rename(shard / LOG)
+    (shard / ORIGINAL).rename(shard / LOG)
     sync_folder(shard)
 
 
@@ -100,7 +100,7 @@ def _without_what_fails(
     shard: Path, load: Callable[[], edge.EdgeShard]
 ) -> tuple[edge.EdgeShard, list[tuple[Entry, BaseException]]]:
     """Return the shard, and the entries that were removed from its log."""
-    entries = list(_read(shard / WHOLE))
+    entries = list(_read(shard / ORIGINAL))
     problems: list[BaseException] = []
     taken: list[tuple[Entry, BaseException]] = []
 
@@ -174,7 +174,7 @@ def _write(shard: Path, entries: Sequence[Entry], first: int) -> None:
     log = shard / LOG
     _remove(log)
     log.mkdir()
-    if (acknowledged := shard / WHOLE / "first-index").exists():
+    if (acknowledged := shard / ORIGINAL / "first-index").exists():
         shutil.copyfile(acknowledged, log / acknowledged.name)
     files: dict[int, list[bytes]] = {} if entries else {first: [_HEADER + bytes(4)]}
     number, checksum = first, b""

@@ -40,7 +40,7 @@ def require_space(folder: Path, size: int, what: str, *, reserve: int = RESERVE)
     try:
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        raise EngineError(f"{folder} cannot be read: {error}") from error
+        raise EngineError(f"{folder} cannot be read ({error}): check the folder and its permissions") from error
     if free < size + reserve:
         raise DiskFullError(
             f"{what} needs {-(-(size + reserve) // _MIB)} MiB, but the disk of {folder} has {free // _MIB} MiB left: "

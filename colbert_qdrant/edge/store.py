@@ -266,4 +266,4 @@ def _remove(folder: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise EngineError(f"{folder} cannot be deleted: {error}") from error
+        raise EngineError(f"{folder} cannot be deleted ({error}): check its permissions") from error

@@ -41,7 +41,7 @@ _LOG: Final = logging.getLogger(__name__)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_SPOKEN: Final[Mapping[str, str]] = {
+_REQUEST_NAMES: Final[Mapping[str, str]] = {
     "query_batch_points": "search",
     "query_points_groups": "search",
     "retrieve": "get",
@@ -321,7 +321,7 @@ class ClientEngine:
             named.update(self.shards())
         send = partial(self.runtime.call, getattr(self.client, method), *arguments, **named)
         collection = arguments[0] if arguments else ""
-        return await self.request(_SPOKEN.get(method, method), collection, send, deadline=deadline)
+        return await self.request(_REQUEST_NAMES.get(method, method), collection, send, deadline=deadline)
 
     async def _upsert(self, collection: str, points: Sequence[Point], *, insert_only: bool = False) -> None:
         named: dict[str, Any] = {"update_mode": models.UpdateMode.INSERT_ONLY} if insert_only else {}

@@ -82,7 +82,7 @@ def connect(
         colbert_qdrant.errors.ConfigurationError: http://qdrant.example.org:6333 is not encrypted, ...
     """
     if not isinstance(url, str):
-        raise ConfigurationError(f"url is a {type(url).__name__}: give the address of a server as a string")
+        raise ConfigurationError(f"url must be a string, got {type(url).__name__}: give the address of a server")
     # from here on, a traceback with local variables shows no secret
     url, api_key = without_secrets(url), hide(api_key)
     settings = ServerSettings(

@@ -21,7 +21,7 @@ EDGE: Final = Capabilities(engine="edge", lacks=frozenset({"bm25_inference", "sh
 
 
 class EdgeEngine(ClientEngine):
-    """An `EdgeClient` or an `AsyncEdgeClient`."""
+    """The engine of an `EdgeClient` or an `AsyncEdgeClient`."""
 
     NAME = "edge"
     BLOCKING: ClassVar = (EdgeClient,)

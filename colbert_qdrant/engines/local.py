@@ -31,7 +31,7 @@ _LOCKS: Final[WeakKeyDictionary[Any, threading.RLock]] = WeakKeyDictionary()
 
 
 class LocalEngine(ClientEngine):
-    """A ``QdrantClient(":memory:")`` or ``QdrantClient(path=…)``, which serves one thread at a time."""
+    """The engine of a ``QdrantClient(":memory:")`` or ``QdrantClient(path=…)``, which serves one thread at a time."""
 
     NAME = "local"
     BLOCKING: ClassVar = (QdrantClient,)
