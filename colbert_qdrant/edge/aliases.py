@@ -44,7 +44,8 @@ class Aliases:
                 case models.RenameAliasOperation(rename_alias=names):
                     if names.old_alias_name not in targets:
                         raise CollectionNotFoundError(
-                            f"alias {names.old_alias_name!r} does not exist in {self._store}: compare get_aliases()"
+                            f"alias {names.old_alias_name!r} does not exist in {self._store}: compare "
+                            "the name with get_aliases()"
                         )
                     self._require_free(names.new_alias_name, collections)
                     targets[names.new_alias_name] = targets.pop(names.old_alias_name)

@@ -264,7 +264,7 @@ def test_encodings_match_the_stored_fit(disk: Disk) -> None:
 
 def test_a_durability_that_is_none(tmp_path: Path) -> None:
     for client in (EdgeClient, AsyncEdgeClient):
-        with pytest.raises(ConfigurationError, match="durability is 'never'; give one of 'checkpoint', 'always'"):
+        with pytest.raises(ConfigurationError, match="durability='never': use one of 'checkpoint', 'always'"):
             client(tmp_path, durability="never")  # type: ignore[arg-type]
 
 

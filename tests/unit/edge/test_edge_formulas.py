@@ -320,7 +320,7 @@ def test_expressions_that_the_engine_has_not(engines: Engines) -> None:
     unknown: Any = SinhExpression()
     for formula in (unknown, models.NegExpression.model_construct(neg=unknown)):
         query = models.FormulaQuery.model_construct(formula=formula)
-        with pytest.raises(CapabilityError, match="`SinhExpression` in formulas; use a Qdrant server"):
+        with pytest.raises(CapabilityError, match="`SinhExpression` in formulas: use a Qdrant server"):
             engines[0].query_points("docs", query, prefetch=LEGS)
 
 

@@ -239,7 +239,7 @@ def test_a_manifest_that_names_another_folder_is_refused(tmp_path: Path, name: s
     values = json.loads(manifest.read_text())
     manifest.write_text(json.dumps({**values, "unfinished": [name]}))
     before = everything(tmp_path)
-    with EdgeClient(tmp_path / "store") as client, pytest.raises(EngineError, match="was changed by something else"):
+    with EdgeClient(tmp_path / "store") as client, pytest.raises(EngineError, match="another program changed"):
         client.count("docs")
     assert {path: content for path, content in everything(tmp_path).items() if not path.endswith(".lock")} == {
         path: content for path, content in before.items() if not path.endswith(".lock")

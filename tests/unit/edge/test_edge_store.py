@@ -127,7 +127,7 @@ def test_another_process_is_named(tmp_path: Path, script_env: dict[str, str]) ->
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "open\n"
-        with pytest.raises(StoreLockedError, match=rf"process {process.pid} \(-c\).*Stop that process"):
+        with pytest.raises(StoreLockedError, match=rf"process {process.pid} \(-c\).*stop that process"):
             EdgeClient(tmp_path)
         process.communicate(timeout=60)
     EdgeClient(tmp_path).close()

@@ -200,7 +200,9 @@ def test_another_vector_of_that_name_is_refused(client: EdgeClient, name: str, c
     small(client)
     client.create_vector_name("docs", "words", sparse())
     before = client.get_collection("docs")
-    with pytest.raises(SchemaMismatchError, match=rf"collection 'docs' has a vector '{name}'.*delete_vector_name"):
+    with pytest.raises(
+        SchemaMismatchError, match=rf"collection 'docs' has a different vector '{name}'.*delete_vector_name"
+    ):
         client.create_vector_name("docs", name, config)
     assert client.get_collection("docs") == before
 

@@ -143,10 +143,10 @@ HOLDERS: dict[str, tuple[Callable[[QdrantClient, Path], object], str]] = {
         lambda client, _: Migration.plan(client, "docs", "other", encoder=WordEncoder(), config=SMALL, reencode=True),
         r"Migration\('docs'.* make it with Migration\.plan, or go on with one by Migration\.resume",
     ),
-    "EdgeClient": (lambda _, folder: EdgeClient(folder), "an EdgeClient holds its store.* send the path"),
+    "EdgeClient": (lambda _, folder: EdgeClient(folder), "EdgeClient has its store open.* send the path"),
     "AsyncEdgeClient": (
         lambda _, folder: AsyncEdgeClient(folder),
-        "an AsyncEdgeClient holds its store.* send the path",
+        "AsyncEdgeClient has its store open.* send the path",
     ),
     "Secret": (lambda *_: Secret("key"), "make the client in the process that uses it"),
 }
