@@ -105,21 +105,20 @@ PAIRS: Final = (
     Pair(
         folder="migrate",
         texts={
-            "collections for late interaction, as coroutines, and": "collections for late interaction, and",
+            "collections to late interaction, as coroutines, and": "collections to late interaction, and",
             """    \"\"\"`Migration` with all methods awaited: same names, same parameters, same errors.
 
-    Requests go out through an ``AsyncQdrantClient`` or an `AsyncEdgeClient`, and other tasks go on meanwhile. Texts are
-    encoded and points are converted in threads; ``text`` and ``confirm`` are called there, too. Progress is told about
-    in the event loop, that of a fit in a thread. A task that is cancelled leaves what a process leaves that ended: the
-    same call, or `resume`, goes on with it.
-""": """    \"\"\"Turns an existing collection into one for late interaction, with nothing lost and a way back.
+    Requests use an ``AsyncQdrantClient`` or an `AsyncEdgeClient`, and never block other tasks. Worker threads encode
+    texts, convert points, and call ``text`` and ``confirm``. Progress reporters are called on the event loop, or in a
+    thread during a fit. After a task is cancelled, repeat the call, or use `resume`: the migration continues.
+""": """    \"\"\"Migrates an existing collection to late interaction, without data loss and with a rollback.
 
-    Made with `plan`, or on another machine, or later, with `resume`. Points keep their ids, payloads and vectors, also
-    in form: what read the source can read the target. Printed, it is its plan.
+    Create one with `plan`, or continue one on any machine with `resume`. Points keep their ids, payloads and vectors,
+    in the same form: applications that read the source can read the target. ``print`` shows the plan.
 
-    The clients stay the caller's: they are never closed here.
+    The clients stay yours: the migration never closes them.
 """,
-            "client: An ``AsyncQdrantClient`` or an `AsyncEdgeClient`": "client: A ``QdrantClient`` or an `EdgeClient`",
+            "engine: an ``AsyncQdrantClient`` or an `AsyncEdgeClient`": "engine: a ``QdrantClient`` or an `EdgeClient`",
         },
     ),
 )

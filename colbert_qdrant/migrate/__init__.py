@@ -1,4 +1,4 @@
-"""Turns existing collections into collections for late interaction."""
+"""Migrates existing collections to late interaction."""
 
 from colbert_qdrant.migrate.aio import AsyncMigration
 from colbert_qdrant.migrate.plan import Costs, MigrationPlan, Risk

@@ -1,4 +1,4 @@
-"""Finds encodings that FastEmbed made, and proves their parameters by computing some of them again."""
+"""Finds FDEs that FastEmbed computed, and proves their parameters by recomputing a sample."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _DATATYPES: Final = ("float32", "float16")
 _COMPARED: Final = 16
 _SIMILAR: Final = 0.999
 _MOST: Final = 0.9
-"""The part of the sample that has to be alike: a token on a hyperplane may come to its other side when rounded."""
+"""The share of the sample that must match; rounding may move a token near a hyperplane to its other side."""
 
 
 class Adoption(NamedTuple):
-    """Encodings that are there already.
+    """FDEs that the source already has.
 
     Attributes:
         vector: The name of their vector.
-        config: The parameters that they were made with.
-        cosine: Whether the engine took their norms away.
+        config: The parameters that they were computed with.
+        cosine: Whether their distance is cosine, so that the engine discarded their norms.
     """
 
     vector: str
@@ -47,7 +47,7 @@ class Adoption(NamedTuple):
 def find_encodings(
     source: Source, sample: Sequence[models.Record], token_vector: str, wanted: FdeConfig | None
 ) -> Adoption | None:
-    """Find encodings by FastEmbed among the dense vectors of a source; any parameters will do if none are wanted."""
+    """Find FDEs by FastEmbed among the dense vectors of a source, with the wanted parameters or with any."""
     if wanted is not None and getattr(wanted, "variant", None) != "fastembed":
         return None
     for name, params in source.dense.items():
@@ -70,9 +70,9 @@ def find_encodings(
 def _find_parameters(
     stored: NDArray[np.float32], tokens: TokenEmbeddings, *, cosine: bool, wanted: FdeConfig | None
 ) -> FdeConfig | None:
-    """Return the parameters that encodings were made with; ``None`` if they are none, or were made in another way."""
+    """Return the parameters that reproduce the vectors; ``None`` if the vectors are not FDEs of known parameters."""
     for config in _candidates(stored.shape[1], tokens.dim, wanted):
-        for part in (slice(0, 1), slice(None)):  # one point tells most of the wrong ones
+        for part in (slice(0, 1), slice(None)):  # one point rules out most of the wrong parameters
             encoder = make_encoder(config, token_dim=tokens.dim)
             if encoder is None or not _are_same(stored[part], encoder.encode_documents(tokens[part]), cosine=cosine):
                 break

@@ -1,4 +1,4 @@
-"""Brings a target up to date in the moment of a switch, so that no write to its source is lost."""
+"""Brings a target up to date during a switch, so that no write to its source is lost."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     Records = Sequence[models.Record]
 
 _NAMED: Final = 100
-"""The most points that a state names."""
+"""The largest number of points that a state names."""
 
 
 async def catch_up(job: MigrationJob) -> Snapshot:
-    """Copy what was written to the source since the last run; return the source as the target has it now."""
+    """Copy all writes to the source since the last run, and return a snapshot of the copied points."""
     snapshot = Snapshot(job.sameness.vectors)
     with reporting(False, label="switch", total=job.source.points) as report:  # noqa: FBT003
         copier = await make_copier(job, report=report, snapshot=snapshot)
@@ -42,13 +42,13 @@ async def catch_up(job: MigrationJob) -> Snapshot:
 
 
 async def settle(job: MigrationJob, snapshot: Snapshot) -> None:
-    """Copy what was written to the source between the snapshot and the move of an alias to the target.
+    """Copy the writes to the source between the snapshot and the move of an alias to the target.
 
-    Applications write to the target by now: a point that they wrote, or deleted, stays what they made it, which is the
-    later version for all who write through the alias. A warning names it, and so does `cleanup`, before it deletes the
-    other version.
+    Applications already write to the target. A point that they wrote or deleted there keeps that state, which is the
+    later one for applications that write through the alias. A warning names the point, and `cleanup` names it before it
+    deletes the other version.
     """
-    digest, late, known = Digest(job.sameness.vectors), [], 0
+    digest, late, in_snapshot = Digest(job.sameness.vectors), [], 0
     source, compute = job.source, job.source_engine.runtime.compute
     async for page in read_pages(
         job.source_engine,
@@ -60,9 +60,9 @@ async def settle(job: MigrationJob, snapshot: Snapshot) -> None:
     ):
         await compute(digest.add, page)
         late += await compute(_find_late, page, snapshot)
-        known += sum(record.id in snapshot for record in page)
+        in_snapshot += sum(record.id in snapshot for record in page)
     overruled = await _copy_late(job, snapshot, late)
-    if known < len(snapshot):
+    if in_snapshot < len(snapshot):
         await _delete_late(job, snapshot)
     state = await job.read_state()
     state = replace(state, left=digest.to_dict(), overruled=tuple(overruled[:_NAMED]))
@@ -70,7 +70,8 @@ async def settle(job: MigrationJob, snapshot: Snapshot) -> None:
     if overruled:
         warn(
             f"points{show(overruled)} were written both to {job.plan.source!r} and to {job.plan.target!r} while an "
-            "alias was switched: the target keeps its own, which are later if both were written through the alias"
+            "alias was switched. The target keeps its own versions, which are later if applications write through "
+            "the alias: compare both if not."
         )
 
 
@@ -79,11 +80,11 @@ def _find_late(page: Records, snapshot: Snapshot) -> list[PointId]:
 
 
 async def _copy_late(job: MigrationJob, snapshot: Snapshot, ids: list[PointId]) -> list[PointId]:
-    """Copy points unless somebody wrote them in the target since, too, and return those."""
+    """Copy points, except those that another client wrote in the target since; return the exceptions."""
     overruled: list[PointId] = []
 
     async def choose(points: list[Point]) -> list[Point]:
-        """Look at the target in the last moment: texts are encoded by now."""
+        """Compare with the target right before the write, after the slow encoding of texts."""
         records = await job.target_engine.retrieve(job.plan.target, ids=[point.id for point in points])
         there, free = {record.id: record for record in records}, []
         for point in points:
@@ -102,7 +103,7 @@ async def _copy_late(job: MigrationJob, snapshot: Snapshot, ids: list[PointId]) 
 
 
 async def _delete_late(job: MigrationJob, snapshot: Snapshot) -> None:
-    """Delete the points that were deleted from the source, but for those that somebody wrote in the target since."""
+    """Delete the points that the source lost, except those that another client wrote in the target since."""
     limits = await limits_of(job.target_engine, job.plan.target)
     async for gone in read_gone(job, limits=limits):
         asked = [id for id in gone if id in snapshot]

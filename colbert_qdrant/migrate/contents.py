@@ -1,4 +1,4 @@
-"""Compares ids and payloads of a source and its target, by a digest and one by one."""
+"""Compares the ids and payloads of a source and its target, one by one and by a digest."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Contents:
-    """Ids and payloads of a source, told from others by a digest that does not depend on their order.
+    """The ids and payloads of a source, with a digest that does not depend on their order.
 
     Args:
         size: The size of the sample.
@@ -39,13 +39,13 @@ class Contents:
     Attributes:
         points: The number of points.
         texts: The number of points with a text.
-        sentences: The number of those that can be texts of documents, see `is_text`.
-        different: The points whose payload is another in the target.
+        sentences: The number of texts that look like texts of documents; see `is_text`.
+        different: The points whose payload differs in the target.
         missing: The points that the target lacks.
-        altered: The vectors that are others in the target, with their points, in words.
-        stale: In place, the points whose added vectors were made of something else than they have.
+        altered: A description of each vector that differs in the target, with its point.
+        stale: In place, the points whose text or token vectors have changed since their vectors were added.
         sample: Some ids, chosen at random.
-        copy: The digest of the target's points, which may have other last digits of floats; empty in place.
+        copy: The digest of the target's points, in which the last digits of floats may differ; empty in place.
     """
 
     size: int = 0
@@ -67,7 +67,7 @@ class Contents:
         return str(self._digest)
 
     def add(self, page: Sequence[models.Record]) -> None:
-        """Count a page of points."""
+        """Add a page of points to the digest and the sample."""
         self._digest.add(page)
         for record in page:
             self.points += 1
@@ -76,7 +76,7 @@ class Contents:
     def compare(
         self, page: Sequence[models.Record], target: Sequence[models.Record], converter: Converter, same: Sameness
     ) -> None:
-        """Count a page of points, and compare it with the same points of the target."""
+        """Add a page of points, and compare it with the same points of the target."""
         there = {record.id: record for record in target}
         self.copy.add(target)
         self._count_texts(page, converter)
@@ -90,7 +90,7 @@ class Contents:
             self.altered += [f"{name!r} of point {record.id!r}" for name in same.differing(record, there[record.id])]
 
     def examine(self, page: Sequence[models.Record], converter: Converter) -> None:
-        """Count a page of points, in place."""
+        """Add a page of points in place, and find those with stale vectors."""
         self._count_texts(page, converter)
         self.add(page)
         if converter.origin_vector is not None:
@@ -118,7 +118,7 @@ async def read_contents(engine: Engine, source: Source) -> Contents:
 
 
 def read_origins(job: MigrationJob, converter: Converter) -> AsyncIterator[list[models.Record]]:
-    """Read in place, page by page, what added vectors are made of, and the digest of what they were made of."""
+    """Read in place, page by page, the sources of added vectors, and the digests of the sources they were made from."""
     source, vectors = job.source, [str(converter.origin_vector)]
     if converter.encoder is None:
         vectors.append(converter.token_vector)
@@ -133,7 +133,7 @@ def read_origins(job: MigrationJob, converter: Converter) -> AsyncIterator[list[
 
 
 async def read_both(job: MigrationJob) -> AsyncIterator[tuple[list[models.Record], list[models.Record]]]:
-    """Read what is compared of source and target, page by page of the source."""
+    """Read the data to compare from source and target, page by page of the source."""
     source, vectors = job.source, job.sameness.vectors
     async for page in read_pages(
         job.source_engine, source.name, source.filter, limits=source.limits, payload=True, vectors=vectors
@@ -148,7 +148,7 @@ async def read_both(job: MigrationJob) -> AsyncIterator[tuple[list[models.Record
 
 
 async def read_gone(job: MigrationJob, *, limits: Limits) -> AsyncIterator[list[PointId]]:
-    """Read the ids of the points of the target that the source has not, page by page; ``limits`` are the target's."""
+    """Read the ids that only the target has, page by page; ``limits`` are the target's."""
     source = job.source
     async for page in read_pages(job.target_engine, job.plan.target, None, limits=limits):
         ids = [record.id for record in page]
@@ -165,7 +165,7 @@ async def read_gone(job: MigrationJob, *, limits: Limits) -> AsyncIterator[list[
 async def compare_contents(
     job: MigrationJob, converter: Converter, *, sample: int, report: ProgressReporter
 ) -> Contents:
-    """Read all ids and payloads of source and target, page by page; every page is reported."""
+    """Read all ids and payloads of source and target, page by page, and report every page."""
     compute = job.source_engine.runtime.compute
     contents = Contents(size=sample)
     if job.in_place:
@@ -181,26 +181,25 @@ async def compare_contents(
 
 
 def check_texts(job: MigrationJob, contents: Contents) -> list[Check]:
-    """Warn where few points have a text, or few texts are those of documents: no check of vectors would notice."""
+    """Warn if few points have a text, or if few texts look like texts, which no check of vectors would detect."""
     if job.texts is None or job.plan.tokens != "encoded" or not contents.points:
         return []
     found = f"{contents.texts:,} of {contents.points:,} points have a text {job.texts}"
     if 2 * contents.sentences < contents.texts:
-        found += (
-            f", and {contents.texts - contents.sentences:,} of these are hardly texts (words, numbers, files, JSON)"
-        )
+        odd = contents.texts - contents.sentences
+        found += f", but {odd:,} of these look like single words, numbers, file names or JSON"
     elif 2 * contents.texts > contents.points:
         return [Check(name="texts", passed=True, detail=found)]
-    detail = f"{found}: look whether that is right, or plan anew with text_key=… or text=…"
+    detail = f"{found}: check that this is right, or plan again with text_key=… or text=…"
     warn(f"migration of collection {job.plan.source!r}: {detail}")
     return [Check(name="texts", passed=None, detail=detail, warns=True)]
 
 
 async def check_found(job: MigrationJob) -> list[Check]:
-    """Warn where documents of the target have a text and no token vectors, as those that other programs wrote."""
+    """Warn if documents of the target have a text but no token vectors, as other applications write them."""
     plan, engine = job.plan, job.target_engine
     if job.in_place and plan.tokens == "encoded":
-        return []  # what is wrong is found by the digests of texts
+        return []  # the digests of texts detect it
     limits = Limits.of(await engine.get_collection(plan.target), plan.config.token_vector)
     count = await count_without_tokens(engine, plan.target, plan.config, limits)
     if not count:
@@ -211,7 +210,7 @@ async def check_found(job: MigrationJob) -> list[Check]:
 
 
 async def check_contents(job: MigrationJob, contents: Contents, *, switched: bool) -> list[Check]:
-    """Check counts, ids and payloads; in place, the digests of what added vectors were made of.
+    """Check counts, ids and payloads; in place, check the digests of texts or token vectors.
 
     Once an alias is ``switched``, applications may add points to the target.
     """
@@ -222,15 +221,15 @@ async def check_contents(job: MigrationJob, contents: Contents, *, switched: boo
     more = target - (contents.points - len(missing))
     same = target == contents.points or (switched and not missing)
     again = (
-        f"write to {job.plan.target!r} what applications did not delete or change themselves since the switch"
+        f"write the points to {job.plan.target!r}, unless applications deleted or changed them after the switch"
         if switched
         else "run() again"
     )
-    since = "" if same else f"; {again}" if switched else f"; {again}, if the source was written to meanwhile"
+    since = "" if same else f"; {again}" if switched else f"; {again} if the source was written to during the run"
     found = [f"{len(missing):,} are missing{show(missing)}"] if missing else []
     found += [f"{more:,} are not in the source"] if more and not switched else []
-    fine = f"the same, and {more:,} that were written since the switch" if more else "the same"
-    others = f"{len(different):,} points have another payload{show(different)}; {again}"
+    fine = f"the same, plus {more:,} that were written after the switch" if more else "the same"
+    others = f"{len(different):,} points have a different payload{show(different)}; {again}"
     return [
         Check(name="count", passed=same, detail=f"{contents.points:,} points, {target:,} in the target{since}"),
         Check(name="ids", passed=not found, detail=f"{', '.join(found)}; {again}" if found else fine),
@@ -244,5 +243,5 @@ async def check_contents(job: MigrationJob, contents: Contents, *, switched: boo
 
 def _check_origins(contents: Contents) -> Check:
     stale = contents.stale
-    others = f"{len(stale):,} points lack vectors, or have those of another text{show(stale)}; run() again"
-    return Check(name="origins", passed=not stale, detail=others if stale else "all vectors are those of their texts")
+    others = f"{len(stale):,} points lack vectors, or have vectors of another text{show(stale)}; run() again"
+    return Check(name="origins", passed=not stale, detail=others if stale else "all vectors belong to their texts")

@@ -1,4 +1,4 @@
-"""Converts points that were read to points that are written."""
+"""Converts points of a source to points of a target."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredTokens:
-    """Stands for the encoder of stored token vectors, where none is needed or known.
+    """A placeholder for the encoder of stored token vectors, if no encoder is needed or the encoder is unknown.
 
     Attributes:
         dim: The dimensions of the token vectors.
-        made_by: The fingerprint of the encoder that made them; empty if nobody knows it.
+        made_by: The fingerprint of the encoder that made them; empty if it is unknown.
     """
 
     dim: int
@@ -47,34 +47,34 @@ class StoredTokens:
         """Refuse to encode.
 
         Raises:
-            NotImplementedError: The method is called.
+            NotImplementedError: If the method is called.
         """
-        raise NotImplementedError(f"there is no encoder for {len(texts)} texts")
+        raise NotImplementedError(f"no encoder was given for {len(texts)} texts: pass encoder=…")
 
     def encode_documents(self, texts: Sequence[str]) -> TokenEmbeddings:
         """Refuse to encode; see `encode_queries`."""
         return self.encode_queries(texts)
 
     def fingerprint(self) -> Mapping[str, Any]:
-        """See `LateInteractionEncoder`."""
+        """Return the fingerprint of the encoder; see `LateInteractionEncoder`."""
         return self.made_by
 
 
 @dataclass(frozen=True, kw_only=True)
 class Converter:
-    """Adds to points what late interaction needs; the rest of them stays.
+    """Adds FDEs and token vectors to points, and leaves the rest of the points unchanged.
 
     Args:
-        kept: The vectors that are copied as they are.
+        kept: The vectors that are copied unchanged.
         token_vector: The name of the token vectors.
-        fde_vector: The name of the encodings.
+        fde_vector: The name of the FDE vectors.
         encoder: The encoder of texts; ``None`` if token vectors are stored.
-        fde: The encoding; ``None`` if encodings are stored, or fitted later.
-        texts: The place of the texts.
-        bm25: The maker of BM25's vectors; ``None`` if none are added.
-        origin_vector: The vector for digests of what others were made of; ``None`` if none are written.
-        narrowed: The setting of each vector that the target stores in a smaller datatype than it comes in, and that
-            datatype.
+        fde: The FDE encoder; ``None`` if FDEs are stored, or fitted later.
+        texts: The source of the texts.
+        bm25: The encoder of BM25 vectors; ``None`` if no BM25 vectors are added.
+        origin_vector: The vector for the digests of texts or token vectors; ``None`` if no digests are written.
+        narrowed: The setting and the datatype of each vector whose datatype in the target may be smaller than that of
+            its values.
     """
 
     kept: Sequence[str]
@@ -88,13 +88,13 @@ class Converter:
     narrowed: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def convert(self, records: Sequence[models.Record]) -> list[Point]:
-        """Return points with the vectors that are copied and those that are added.
+        """Return points with the copied and the added vectors.
 
-        A point without a text, or without stored token vectors, gets none; it is copied all the same.
+        A point without a text, or without stored token vectors, is copied without added vectors.
 
         Raises:
-            MigrationError: A stored multivector is damaged, or the encoder leaves out a text.
-            InvalidTokensError: There are token vectors, or encodings, that cannot be stored.
+            MigrationError: If a stored multivector is damaged, or if the encoder skips a text.
+            InvalidTokensError: If token vectors or FDEs cannot be stored.
         """
         made: list[dict[str, Any]] = [
             {name: vector for name, vector in vectors_of(record).items() if name in self.kept} for record in records
@@ -121,18 +121,18 @@ class Converter:
         ]
 
     def find_texts(self, records: Sequence[models.Record]) -> list[str | None]:
-        """Return the text of each point; ``None`` for a point without one.
+        """Return the text of each point; ``None`` for a point without a text.
 
         Raises:
-            MigrationError: The user's function fails.
+            MigrationError: If the user's function fails.
         """
         return [None] * len(records) if self.texts is None else [self._find_text(self.texts, each) for each in records]
 
     def read_tokens(self, records: Sequence[models.Record]) -> tuple[TokenEmbeddings, list[int]]:
-        """Return the stored token vectors, and the places of the points that have some.
+        """Return the stored token vectors, and the positions of the points that have token vectors.
 
         Raises:
-            MigrationError: A stored multivector is damaged.
+            MigrationError: If a stored multivector is damaged.
         """
         found: list[Any] = [vectors_of(record).get(self.token_vector) for record in records]
         places = [place for place, rows in enumerate(found) if rows]
@@ -144,14 +144,14 @@ class Converter:
             ids = [records[place].id for place in places]
             raise MigrationError(
                 f"the stored vectors {self.token_vector!r} of points {ids[0]!r} … {ids[-1]!r} cannot be used "
-                f"({error}): write or delete them, then run the migration again"
+                f"({error}): rewrite or delete them, then run the migration again"
             ) from error
 
     def find_stale(self, records: Sequence[models.Record]) -> list[PointId]:
-        """Return the points whose added vectors are missing, or were made of something else than the point has.
+        """Return the points whose added vectors are missing, or belong to another text or other token vectors.
 
         Raises:
-            MigrationError: A stored multivector is damaged, or no text can be found because ``text=`` fails.
+            MigrationError: If a stored multivector is damaged, or if the function ``text=`` fails.
         """
         wanted: list[NDArray[np.float32] | None] = [None] * len(records)
         if self.encoder is None:
@@ -166,8 +166,8 @@ class Converter:
             if not same_origin(origin, vectors_of(record).get(str(self.origin_vector)))
         ]
 
-    def still_so(self, points: Sequence[Point]) -> models.Filter | None:
-        """Return a filter for points that have the texts still that they were read with; ``None`` if there is none."""
+    def texts_unchanged(self, points: Sequence[Point]) -> models.Filter | None:
+        """Return a filter for points whose texts are unchanged since they were read; ``None`` without an encoder."""
         if self.encoder is None or self.texts is None:
             return None
         conditions = [(point.id, self.texts.is_still(point.payload)) for point in points if point.vectors]
@@ -188,8 +188,8 @@ class Converter:
             return texts.text(record.payload or {})
         except Exception as error:
             raise MigrationError(
-                f"text=… failed for point {record.id!r} ({type(error).__name__}: {error}): have it return None for a "
-                "payload without a text"
+                f"the function text=… failed for point {record.id!r} ({type(error).__name__}: {error}): return None "
+                "for a payload without a text"
             ) from error
 
     def _make_tokens(

@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from colbert_qdrant.points.point import Point
 
 _PASSES: Final = 5
-"""How often all points are looked at again, at most, for some that were written to while vectors were added."""
+"""The largest number of extra passes over all points to find those that changed while vectors were added."""
 
 
 async def make_copier(
     job: MigrationJob, *, report: ProgressReporter, rate: float | None = None, snapshot: Snapshot | None = None
 ) -> Copier:
-    """Make what copies the points of a migration; see `Copier`."""
+    """Build the copier of a migration; see `Copier`."""
     info = await job.target_engine.get_collection(job.plan.target)
     limits = Limits.of(info, job.plan.config.token_vector)
     converter = await job.make_converter()
@@ -45,15 +45,15 @@ async def make_copier(
 
 
 class Copier:
-    """Copies the points of a migration, or adds vectors to them: whatever is missing, however often it is begun.
+    """Copies the points of a migration, or adds vectors to them; a repeated run writes only missing data.
 
     Args:
         job: The migration.
         converter: The converter of the migration.
         limits: The limits of the target's server.
-        rate: The points to write per second; ``None`` for as many as there can be.
-        report: The reporter, told of every batch.
-        snapshot: The record of every point that is copied, or the same already; ``None`` if nobody needs one.
+        rate: The points to write per second; ``None`` for no limit.
+        report: The reporter, which is told of every batch.
+        snapshot: The record of every point that is copied or already equal; ``None`` if no record is needed.
     """
 
     def __init__(
@@ -84,10 +84,10 @@ class Copier:
         self.written = self.present = self.removed = self.without_tokens = self.truncated = 0
 
     async def copy(self) -> None:
-        """Write every point that the target lacks, or has with another payload, and delete what the source lost.
+        """Write every point that is missing or different in the target, and delete points that the source lost.
 
         Raises:
-            MigrationError: The server refuses points; all others are written.
+            MigrationError: If the server refuses points. All other points are written.
         """
         async for ids in self._ids(self._source.filter):
             missing = await self._find_missing(ids)
@@ -102,10 +102,10 @@ class Copier:
     async def copy_points(
         self, ids: Sequence[PointId], *, choose: Callable[[list[Point]], Awaitable[list[Point]]]
     ) -> None:
-        """Write some points as they are in the source, but only those that are chosen right before.
+        """Copy the points that ``choose`` returns right before each write.
 
         Raises:
-            MigrationError: Texts have to be encoded, and cannot be; or the server refuses points.
+            MigrationError: If texts have to be encoded and there is no encoder, or if the server refuses points.
         """
         self._job.require_encoder(ids)
         async for points in self._convert(ids):
@@ -113,17 +113,17 @@ class Copier:
         self._require_taken()
 
     async def add(self) -> None:
-        """Add vectors, in place, to every point that lacks them, or has those of another text.
+        """Add vectors, in place, to every point that lacks them or has vectors of another text.
 
-        Whoever writes to the points meanwhile is caught up with: all are looked at again until none is stale, a few
-        times at most.
+        To catch up with writes by other clients, further passes over all points follow, up to a limit, until no point
+        is stale.
 
         Raises:
-            MigrationError: The server refuses the vectors of some points; all others have them.
+            MigrationError: If the server refuses the vectors of some points. All other points have vectors.
         """
         if self._converter.origin_vector is None:
             return
-        # a strict mode may forbid filters by a text: then what was written too late is found and written anew
+        # strict mode may forbid filters by a text; then stale vectors are found and rewritten in a later pass
         strict, capabilities = self._source.info.config.strict_mode_config, await self._target_engine.capabilities()
         self._conditional = capabilities.has("update_filter") and not (strict and strict.enabled)
         having = models.HasVectorCondition(has_vector=self._converter.origin_vector)
@@ -136,7 +136,7 @@ class Copier:
         self._require_taken()
 
     async def _renew(self) -> int:
-        """Write the vectors of all points anew that are stale; return how many were."""
+        """Rewrite the vectors of all stale points, and return the number of stale points."""
         count, refused = 0, {id for id, _ in self._refused}
         async for page in read_origins(self._job, self._converter):
             found = await self._source_engine.runtime.compute(self._converter.find_stale, page)
@@ -150,9 +150,9 @@ class Copier:
         return count
 
     async def _drop(self, ids: Sequence[PointId]) -> None:
-        """Take stale vectors away that are not written again: of points without a text, and encodings that are fitted.
+        """Remove stale vectors that are not rewritten: those of points without a text, and FDEs that need a fit.
 
-        The digest goes first, so that a point of which not all is taken away is stale still.
+        The digest is removed first, so that a point stays stale if only a part of its vectors is removed.
         """
         size = self._limits.condition_size or len(ids)
         for start in range(0, len(ids), size):
@@ -165,7 +165,7 @@ class Copier:
             yield [record.id for record in page]
 
     async def _remove_gone(self) -> None:
-        """Delete points that the source has no more; all points of the target are a migration's."""
+        """Delete the points that the source lost; every point of the target comes from the migration."""
         if await count_documents(self._target_engine, self._target) <= self.written + self.present:
             return
         async for gone in read_gone(self._job, limits=self._limits):
@@ -173,7 +173,7 @@ class Copier:
             self.removed += len(gone)
 
     async def _find_missing(self, ids: Sequence[PointId]) -> Sequence[PointId]:
-        """Return the points that the target lacks, or has with another payload or other vectors."""
+        """Return the points that are missing in the target, or have a different payload or different vectors there."""
         same, engine, vectors = self._job.sameness, self._target_engine, self._job.sameness.vectors or False
         stored = await engine.retrieve(self._target, ids=ids, with_payload=False, with_vectors=False)
         there = [record.id for record in stored]
@@ -189,7 +189,7 @@ class Copier:
         return [id for id in ids if id not in found]
 
     async def _note_read(self, records: Sequence[models.Record]) -> None:
-        """Keep in mind what the target has when all is done."""
+        """Record points that the target has at the end of the run."""
         await self._source_engine.runtime.compute(self.copied.add, records)
         if self._snapshot is not None:
             await self._source_engine.runtime.compute(self._snapshot.add, records)
@@ -218,16 +218,16 @@ class Copier:
         for batch in self._batches(points):
             changes = await self._target_engine.runtime.compute(_take_vectors, batch)
             if changes:
-                only = self._converter.still_so(batch) if self._conditional else None
+                only = self._converter.texts_unchanged(batch) if self._conditional else None
                 refused = await update_vectors(self._target_engine, self._target, changes, only=only)
                 self._refused += [(each.id, each.error) for each in refused]
             self._report.advance(len(batch))
             await self._note(batch)
-        # those without text stay as they are
+        # points without a text stay unchanged
         self.written -= len(self._refused) - before + sum(not point.vectors for point in points)
 
     async def _note(self, points: Sequence[Point]) -> None:
-        """Count points that were written, and wait where they were more than the rate allows."""
+        """Count written points, and wait if they exceed the rate."""
         self.written += len(points)
         own = {self._converter.token_vector, self._converter.fde_vector}
         self.without_tokens += sum(own.isdisjoint(point.vectors) for point in points)
@@ -251,21 +251,21 @@ class Copier:
         if self._refused:
             lines = "".join(f"\n  {id!r}: {error}" for id, error in self._refused[:10])
             raise MigrationError(
-                f"{len(self._refused)} points are not migrated, for the server of {self._target!r} refuses them (all "
-                f"others are):{lines}"
+                f"the server of {self._target!r} refuses {len(self._refused)} points, and all other points are "
+                f"migrated: fix these points in the source, then run() again:{lines}"
             )
 
 
 def _find_same(
     same: Sameness, current: Sequence[models.Record], stored: Sequence[models.Record]
 ) -> list[models.Record]:
-    """Return the points of the source that are the same in the target."""
+    """Return the points of the source that are equal in the target."""
     there = {record.id: record for record in stored}
     return [record for record in current if same.is_same(record, there[record.id])]
 
 
 def _take_vectors(points: Sequence[Point]) -> list[models.PointVectors]:
-    """Return the vectors of the points that get some; in place none are kept, so all are new."""
+    """Return the vectors of the points that have vectors; in place, all these vectors are new."""
     return [
         models.PointVectors.model_construct(
             id=point.id, vector={name: to_numbers(vector) for name, vector in point.vectors.items()}

@@ -1,4 +1,4 @@
-"""Measures on a sample of points what all of them cost."""
+"""Measures the costs of a migration on a sample of points."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 _BYTES: Final[Mapping[str, float]] = {"float32": 4, "float16": 2, "turbo8": 1, "turbo4": 0.5}
 _WARM_UP: Final = 2
 _SECONDS_PER_BYTE: Final = 2e-8
-"""Of a request that writes points: half of that in Edge on two cores, somewhat more where a server parses decimals."""
+"""The time per byte of a write request. Edge needs half of it on two cores; servers that parse decimals need more."""
 
 _REQUESTS: Final = 3
-"""The requests for each page of points: what the target has of it, what the source has, and the write."""
+"""The requests per page of points: read the target's points, read the source's points, write."""
 
 
 def measure_costs(sample: Sample, converter: Converter, config: CollectionConfig, *, binary: bool) -> Costs:
     """Convert a sample of the source, and return the costs of one point.
 
     Raises:
-        MigrationError: A point cannot be converted.
+        MigrationError: If a point cannot be converted.
     """
     records = sample.records
     if not records:
         return Costs()
-    converter.convert(records[:_WARM_UP])  # models compile at first, libraries are loaded
+    converter.convert(records[:_WARM_UP])  # loads libraries and compiles models
     started = time.perf_counter()
     points = converter.convert(records)
     seconds = time.perf_counter() - started

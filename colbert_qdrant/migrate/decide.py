@@ -1,4 +1,4 @@
-"""Decides what a migration does, from what its source has and what the user wants; no request is sent."""
+"""Decides the steps of a migration from its source and the user's options, without I/O."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from colbert_qdrant.migrate.plan import Costs, MigrationPlan, without_label
 from colbert_qdrant.points.fingerprint import NEVER_MIGRATED, fingerprint_of_encoder
 from colbert_qdrant.points.origins import origin_name
 from colbert_qdrant.points.schema import datatype_of, distance_of
-from colbert_qdrant.points.texts import TextSource
+from colbert_qdrant.points.texts import TextSource, require_text_function
 from colbert_qdrant.search.filters import combine_filters
 from colbert_qdrant.shown import shown
 
@@ -36,20 +36,20 @@ if TYPE_CHECKING:
     from colbert_qdrant.points.texts import TextOf
 
 _TEXT_KEYS: Final = ("_node_content.text", "page_content", "content", "text", "document")
-"""The keys under which LlamaIndex, LangChain, Haystack, many by hand, and FastEmbed's ``client.add`` write texts.
+"""The keys of texts from LlamaIndex, LangChain, Haystack, many hand-written scripts, and FastEmbed's ``client.add``.
 
-LlamaIndex writes the metadata beside its own key, which says more than they do."""
+LlamaIndex's key comes first, since LlamaIndex writes metadata beside it that could have one of the other keys."""
 
 _FEW: Final = 4
-"""Texts are taken to be where one in so many points of a sample has one."""
+"""A key counts as the key of the texts if more than one in this many sampled points has a text there."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MigrationOptions:
-    """The options of `Migration.plan`, where they are described.
+    """The options of `Migration.plan`, which describes them.
 
     Raises:
-        ConfigurationError: The strategy is unknown, or two options contradict each other.
+        ConfigurationError: If an option is invalid, or if two options contradict each other.
     """
 
     encoder: LateInteractionEncoder | None = None
@@ -71,23 +71,23 @@ class MigrationOptions:
             require_encoder(self.encoder)
         require_instance("fde", self.fde, (*FDE_CONFIGS.values(), NoneType), "a MuveraConfig or a LemurConfig")
         require_instance("config", self.config, (CollectionConfig, NoneType), "a CollectionConfig")
-        require_instance("text_key", self.text_key, (str, NoneType), "a path in payloads, as 'metadata.text'")
+        require_instance("text_key", self.text_key, (str, NoneType), "a path in payloads, such as 'metadata.text'")
         require_instance("token_vector", self.token_vector, (str, NoneType), "the name of a vector")
         combine_filters(self.filter, None)
         if self.text_key is not None:
             require_path("text_key", self.text_key)
         require_bool("reencode", self.reencode)
         require_bool("allow_irreversible", self.allow_irreversible)
-        if self.text is not None and not callable(self.text):
-            raise ConfigurationError("text must be a function that takes a payload and returns its text, or None")
+        if self.text is not None:
+            require_text_function(self.text)
         if self.text is not None and self.text_key is not None:
-            raise ConfigurationError("text and text_key both say where texts are: give one of them")
+            raise ConfigurationError("text and text_key both locate the texts: pass only one")
         if self.fde is not None and self.config is not None:
-            raise ConfigurationError("fde and config both say what the encoding is: put it into config=…")
+            raise ConfigurationError("fde and config both set the encoding: pass only config=CollectionConfig(fde=…)")
 
     @property
     def finds_texts(self) -> bool:
-        """Whether the user leaves it to the plan where texts are."""
+        """Whether the plan has to find the texts, since the user gave neither a path nor a function."""
         return self.text is None and self.text_key is None
 
     @property
@@ -97,12 +97,12 @@ class MigrationOptions:
 
     @property
     def keeps_parameters(self) -> bool:
-        """Whether vectors that are used as they are also keep their distance and datatype."""
+        """Whether vectors that are reused also keep their distance and datatype."""
         return self.in_place or self.config is None
 
     @property
     def wanted_fde(self) -> FdeConfig | None:
-        """The encoding, wherever it was given; ``None`` if any will do."""
+        """The encoding from either option; ``None`` if the user gave none."""
         return self.fde if self.config is None else self.config.fde
 
 
@@ -111,7 +111,7 @@ class Decision(NamedTuple):
 
     Attributes:
         plan: The plan, without costs and risks.
-        texts: The place of the texts; ``None`` if nobody needs them, or nobody knows it.
+        texts: The source of the texts; ``None`` if no text is needed, or if the source is unknown.
     """
 
     plan: MigrationPlan
@@ -119,10 +119,11 @@ class Decision(NamedTuple):
 
 
 def decide(source: Source, target: str, sample: Sequence[models.Record], options: MigrationOptions) -> Decision:
-    """Choose the target's settings, and the origin of its vectors.
+    """Choose the target's settings and the origin of its vectors.
 
     Raises:
-        ConfigurationError: The user has to say something that cannot be known, or wants what cannot be had.
+        ConfigurationError: If the source does not determine something that the user left out, or does not support an
+            option.
     """
     if source.fingerprint is not None:
         return _decide_own(source, target, source.fingerprint, options)
@@ -130,11 +131,11 @@ def decide(source: Source, target: str, sample: Sequence[models.Record], options
 
 
 def _decide_own(source: Source, target: str, stored: Fingerprint, options: MigrationOptions) -> Decision:
-    """Decide on a collection of this library, which gets another encoding, another encoder, or another engine."""
+    """Decide for a collection of this library, which gets another encoding, another encoder or another engine."""
     if options.token_vector or options.text_key is not None:
         raise ConfigurationError(
-            f"collection {source.name!r} is one of this library's, which knows where its texts and token vectors are: "
-            "leave text_key and token_vector out"
+            f"collection {source.name!r} was created by colbert-qdrant, and its settings name its texts and token "
+            "vectors: leave text_key and token_vector out"
         )
     own, encoder = stored.config, options.encoder
     config = _merge_settings(own, options)
@@ -142,7 +143,7 @@ def _decide_own(source: Source, target: str, stored: Fingerprint, options: Migra
     is_other = without_label(fingerprint) != without_label(stored.encoder)
     encoded = options.reencode or (is_other and bool(stored.encoder))
     if encoded and encoder is None:
-        raise ConfigurationError("reencode=True needs encoder=…, which encodes the texts")
+        raise ConfigurationError("reencode=True needs an encoder for the texts: pass encoder=…")
     token_dim = encoder.dim if encoded and encoder is not None else stored.token_dim
     _require_dim(source, encoder, token_dim)
     same_fde = config.fde == own.fde and not encoded and stored.canary is not None
@@ -155,7 +156,9 @@ def _decide_own(source: Source, target: str, stored: Fingerprint, options: Migra
     if texts is None and config.text_key is not None:
         texts = TextSource(config.text_key if config.id_scheme == "native" else f'"{config.text_key}"')
     if encoded and texts is None:
-        raise ConfigurationError(f"collection {source.name!r} does not know where its texts are: give text=…")
+        raise ConfigurationError(
+            f"collection {source.name!r} has no text_key in its settings, and its texts have to be encoded: pass text=…"
+        )
     plan = MigrationPlan(
         **_common_parts(source, target, texts, options),
         kind="colbert_qdrant",
@@ -182,7 +185,7 @@ def _merge_settings(own: CollectionConfig, options: MigrationOptions) -> Collect
 def _decide_foreign(
     source: Source, target: str, sample: Sequence[models.Record], options: MigrationOptions
 ) -> Decision:
-    """Decide on a collection of somebody else's."""
+    """Decide for a collection that this library did not create."""
     encoder = options.encoder
     texts = _find_text_source(sample, options)
     name = None if options.reencode else _find_token_vector(source, options)
@@ -197,8 +200,8 @@ def _decide_foreign(
         token_dim = encoder.dim
     else:
         raise ConfigurationError(
-            f"collection {source.name!r} has no token vectors that could be used (its multivectors: "
-            f"{list(source.multivectors)}): give encoder=…, which makes them from texts"
+            f"collection {source.name!r} has no usable token vectors (its multivectors: "
+            f"{list(source.multivectors)}): pass encoder=… to encode its texts"
         )
     stored_fde = adoption is not None and not adoption.cosine
     rewritten = adoption.vector if adoption is not None and adoption.cosine else None
@@ -219,7 +222,7 @@ def _decide_foreign(
 
 
 def _find_text_source(sample: Sequence[models.Record], options: MigrationOptions) -> TextSource | None:
-    """Find the texts of a collection: where the user says, or where well-known writers put them."""
+    """Locate the texts of a collection: by the user's option, or by the keys of well-known writers."""
     if options.text is not None:
         return TextSource("", options.text)
     if options.text_key is not None:
@@ -237,21 +240,21 @@ def _find_text_source(sample: Sequence[models.Record], options: MigrationOptions
 
 
 def _find_token_vector(source: Source, options: MigrationOptions) -> str | None:
-    """Choose the multivector to use; ``None`` if there is none."""
+    """Choose the multivector to use; ``None`` if no multivector is usable."""
     usable = source.usable_multivectors
     if options.token_vector is not None:
         if options.token_vector not in usable:
             raise ConfigurationError(
-                f"token_vector={options.token_vector!r} is no multivector of collection {source.name!r} that could be "
-                f"used: {list(usable)} are (distance Dot or Cosine, of floats)"
+                f"token_vector={options.token_vector!r} is not a usable multivector of collection {source.name!r}: use "
+                f"one of {list(usable)}, which hold floats with distance Dot or Cosine"
             )
         return options.token_vector
     if options.encoder is not None and len(usable) > 1:
         usable = {name: each for name, each in usable.items() if each.size == options.encoder.dim} or usable
     if len(usable) > 1:
         raise ConfigurationError(
-            f"collection {source.name!r} has several multivectors, {list(usable)}: say which one holds token vectors "
-            "with token_vector=…, or reencode=True"
+            f"collection {source.name!r} has several multivectors, {list(usable)}: name the one with the token vectors "
+            "with token_vector=…, or pass reencode=True"
         )
     return next(iter(usable), None)
 
@@ -259,7 +262,7 @@ def _find_token_vector(source: Source, options: MigrationOptions) -> str | None:
 def _keep_stored(
     config: CollectionConfig, source: Source, name: str, adoption: Adoption | None, options: MigrationOptions
 ) -> CollectionConfig:
-    """Return the settings with which stored token vectors and encodings stay what they are."""
+    """Return the settings that leave stored token vectors and FDEs unchanged."""
     changes: dict[str, Any] = {"token_vector": name}
     params = source.multivectors[name]
     if options.keeps_parameters:
@@ -274,7 +277,7 @@ def _keep_stored(
 def _add_vectors(
     config: CollectionConfig, source: Source, kept: Sequence[str], *, text_key: str | None
 ) -> CollectionConfig:
-    """Return the settings with the vectors that are copied, and with the path of texts."""
+    """Return the settings with the copied vectors and the path of the texts."""
     own = (config.token_vector, config.fde_vector)
     dense = {
         name: DenseConfig(dim=each.size, distance=distance_of(each))
@@ -289,8 +292,8 @@ def _add_vectors(
     unknown = sorted({*config.dense, *config.sparse} - {*dense, *sparse})
     if unknown:
         raise ConfigurationError(
-            f"config names the vectors {unknown}, which collection {source.name!r} has not: add them after the "
-            "migration, or leave them out"
+            f"config names the vectors {unknown}, which collection {source.name!r} lacks: leave them out, or add them "
+            "after the migration"
         )
     return replace(config, text_key=text_key, dense=dense, sparse=sparse)
 
@@ -304,8 +307,8 @@ def _check_names(source: Source, kept: Sequence[str], config: CollectionConfig, 
     for setting, name in added.items():
         if name in kept:
             raise ConfigurationError(
-                f"collection {source.name!r} has a vector {name!r} already, which is copied: choose another name for "
-                f"the one that is added with config=CollectionConfig({setting}=…)"
+                f"collection {source.name!r} already has a vector {name!r}, which is copied: choose another name for "
+                f"the added vector with config=CollectionConfig({setting}=…)"
             )
 
 
@@ -320,7 +323,7 @@ def _kind_of(source: Source, *, adopted: bool, tokens: bool) -> SourceKind:
 
 
 def _common_parts(source: Source, target: str, texts: TextSource | None, options: MigrationOptions) -> dict[str, Any]:
-    """Return the parts of a plan that are not decided here."""
+    """Return the parts of a plan that every kind of source has in common."""
     return {
         "source": source.name,
         "target": target,
@@ -351,6 +354,6 @@ def _new_encoding(config: CollectionConfig) -> Encoding:
 def _require_dim(source: Source, encoder: LateInteractionEncoder | None, token_dim: int) -> None:
     if encoder is not None and encoder.dim != token_dim:
         raise ConfigurationError(
-            f"the encoder makes token vectors of {encoder.dim} dimensions, those of collection {source.name!r} have "
-            f"{token_dim}: give the encoder that made them, or reencode=True to encode its texts anew"
+            f"the encoder's token vectors have {encoder.dim} dimensions, but those of collection {source.name!r} have "
+            f"{token_dim}: pass the encoder that the source was encoded with, or reencode=True"
         )

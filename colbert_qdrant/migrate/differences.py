@@ -1,4 +1,4 @@
-"""Tells what source and target do not have in common, so that no copy is deleted which is the only one."""
+"""Finds the differences between source and target, so that the only copy of a point is never deleted."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Differences:
-    """What source and target do not have in common.
+    """The differences between a source and its target.
 
     Attributes:
         source: The source's name.
         target: The target's name.
         missing: The points that only the source has.
         more: The points that only the target has.
-        different: The points with another payload, or other dense or sparse vectors, in the two.
+        different: The points whose payload, dense or sparse vectors differ between the two.
         digest: The digest of the source.
     """
 
@@ -49,11 +49,11 @@ class Differences:
 
     def __str__(self) -> str:
         found = [
-            (self.missing, f"in {self.source!r} only"),
-            (self.more, f"in {self.target!r} only"),
-            (self.different, f"in two versions in {self.source!r} and {self.target!r}"),
+            (self.missing, f"only in {self.source!r}"),
+            (self.more, f"only in {self.target!r}"),
+            (self.different, f"in different versions in {self.source!r} and {self.target!r}"),
         ]
-        return ", ".join(f"points{show(ids)} {words}: {len(ids):,}" for ids, words in found if ids)
+        return ", ".join(f"{len(ids):,} points {where}{show(ids)}" for ids, where in found if ids)
 
     def compare(self, page: Sequence[models.Record], stored: Sequence[models.Record], same: Sameness) -> None:
         """Compare a page of the source with the same points of the target."""
@@ -67,7 +67,7 @@ class Differences:
 
 
 async def find_differences(job: MigrationJob) -> Differences:
-    """Compare all points of source and target, both ways."""
+    """Compare all points of source and target in both directions."""
     found, same = Differences(source=job.plan.source, target=job.plan.target), job.sameness
     async for page, stored in read_both(job):
         await job.source_engine.runtime.compute(found.compare, page, stored, same)
@@ -79,28 +79,28 @@ async def find_differences(job: MigrationJob) -> Differences:
 
 
 async def require_no_own(job: MigrationJob, state: MigrationState) -> None:
-    """Raise an error if somebody wrote to the target what the source has not.
+    """Raise an error if another client wrote data to the target that the source lacks.
 
     Raises:
-        MigrationError: The target would be deleted, or overwritten, with the only copy of something.
+        MigrationError: If the only copy of a point would be deleted or overwritten with the target.
     """
     if state.wrote is None and state.returned is None and not state.switches:
-        return  # no run has ended, and no alias was switched, so nobody has used it
+        return  # no run has ended and no alias was switched, so no application has used the target
     if (await read_digest(job.target_engine, job.plan.target)).to_dict() == state.wrote:
         return
     found = await find_differences(job)
     if found.more or found.different:
         found.missing.clear()
         raise MigrationError(
-            f"somebody wrote to collection {job.plan.target!r}, there are {found}: write to {job.plan.source!r} what "
-            f"is not to be lost, then delete {job.plan.target!r} yourself, with client.delete_collection"
+            f"another client wrote to collection {job.plan.target!r}, with {found}: write the points that you need to "
+            f"{job.plan.source!r}, then delete {job.plan.target!r} with client.delete_collection"
         )
 
 
 async def read_digest(
     engine: Engine, name: str, *, chosen: models.Filter | None = None, vectors: Sequence[str] = ()
 ) -> Digest:
-    """Read all points of a collection, or those that a filter chooses, and return their digest."""
+    """Read all points of a collection, or those that match a filter, and return their digest."""
     digest, limits = Digest(vectors), await limits_of(engine, name)
     async for page in read_pages(engine, name, chosen, limits=limits, payload=True, vectors=vectors):
         await engine.runtime.compute(digest.add, page)

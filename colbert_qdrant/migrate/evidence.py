@@ -1,4 +1,4 @@
-"""Looks at what is taken for texts: names of files, labels and single words are none that a search could rank."""
+"""Judges whether strings are texts of documents, rather than file names, labels or single words."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ _LONGEST_PATH: Final = 1_000
 
 
 def is_text(text: str) -> bool:
-    """Tell whether something can be a text: more than one word of letters, and no name, path, address or JSON."""
+    """Tell whether a string looks like a text: at least two words, and not a file name, path, URL or JSON.
+
+    One word is enough in scripts without spaces.
+    """
     if UNSPACED.search(text) is None:
         words = (each for each in re.finditer(r"\S+", text) if _LETTER.search(each[0]))
         if len(list(islice(words, 2))) < 2:
@@ -39,7 +42,7 @@ def is_text(text: str) -> bool:
 
 
 def _is_path(text: str) -> bool:
-    """Tell whether something is a path or an address, which may have spaces in it, or a list of such."""
+    """Tell whether a string is a path or a URL, possibly with spaces, or a list of paths or URLs."""
     if _PATH.match(text) is None or len(text) > _LONGEST_PATH:
         return False
     words = text.split()
@@ -57,25 +60,25 @@ def _is_json(text: str) -> bool:
 
 
 def doubt_of(texts: Sequence[str]) -> str | None:
-    """Say why some points' texts are hardly the texts of documents; ``None`` if they may be."""
+    """Return the reason why strings do not look like texts of documents; ``None`` if they do."""
     if not texts:
         return None
     if 2 * sum(map(is_text, texts)) < len(texts):
-        return "most of them are single words, numbers, names of files, addresses or JSON"
+        return "most are single words, numbers, file names, URLs or JSON"
     most = _REPEATED if median(map(len, texts)) < _LABEL else _REPEATED_LONG
     if len(texts) >= _FEW_TEXTS and most * len(set(texts)) <= len(texts):
-        return f"{len(texts):,} points have {len(set(texts)):,} different ones only, like labels"
+        return f"{len(texts):,} points have only {len(set(texts)):,} different ones, like labels"
     return None
 
 
 def example_of(texts: Sequence[str]) -> str:
-    """Show a text that is typical for some."""
+    """Return the text of median length, shortened, as a quoted string."""
     text = sorted(texts, key=len)[len(texts) // 2]
     return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
 
 
 def longer_texts(payloads: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> str | None:
-    """Return the path at which most payloads have much longer texts than these; ``None`` if there is none."""
+    """Return the path where most payloads have much longer texts than ``texts``; ``None`` without such a path."""
     found: dict[str, list[str]] = {}
     for payload in payloads:
         for path, text in _strings(payload):
@@ -93,7 +96,7 @@ def longer_texts(payloads: Sequence[Mapping[str, Any]], texts: Sequence[str]) ->
 
 
 def _strings(payload: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Return the strings in a payload and in the objects in it, with their paths."""
+    """Yield the strings in a payload and in its objects, one level deep, with their paths."""
     for key, value in payload.items():
         inner = [(key, value)] if isinstance(value, str) else []
         if isinstance(value, dict):

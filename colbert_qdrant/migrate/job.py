@@ -1,4 +1,4 @@
-"""Holds a plan together with everything that carries it out."""
+"""Holds a plan with the engines, the encoder and the encoding that execute it."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class MigrationJob:
-    """A plan, and what carries it out.
+    """A plan with the objects that execute it.
 
     Attributes:
         source_engine: The engine of the source.
         target_engine: The engine of the target.
-        source: The source, as it was when the plan was made.
+        source: The source at the time of the plan.
         plan: The plan.
-        texts: The place of the texts; ``None`` if nobody needs them, or nobody knows it.
+        texts: The source of the texts; ``None`` if no text is needed, or if the source is unknown.
         encoder: The user's encoder, if there is one.
-        fde: The encoding; ``None`` until it is fitted.
-        warned: The warnings that were given about it.
+        fde: The FDE encoder; ``None`` until it is fitted.
+        warned: The warnings that were already given.
     """
 
     source_engine: Engine
@@ -59,46 +59,49 @@ class MigrationJob:
 
     @property
     def same_engine(self) -> bool:
-        """Whether source and target are in one server or store."""
+        """Whether source and target are in the same server or store."""
         return self.source_engine.client is self.target_engine.client
 
     @property
     def sameness(self) -> Sameness:
-        """Compares points of source and target."""
+        """The comparison of points of source and target."""
         return Sameness(source=self.source, plan=self.plan)
 
     @property
     def target_encoder(self) -> LateInteractionEncoder:
-        """The encoder that the target is opened with; a stand-in if the user gave none."""
+        """The encoder that opens the target; a placeholder if the user gave no encoder."""
         return self.encoder or StoredTokens(dim=self.plan.token_dim, made_by=self.plan.encoder)
 
     async def with_source(self) -> MigrationJob:
-        """Return the job with the source as it is now.
+        """Return the job with the current state of the source.
 
         Raises:
-            CollectionNotFoundError: The source is gone.
+            CollectionNotFoundError: If the source is gone.
         """
         return replace(self, source=await read_source(self.source_engine, self.plan.source, self.plan.filter))
 
     async def with_fde(self) -> MigrationJob:
-        """Return the job with the source as it is now, and with the encoding that was fitted."""
+        """Return the job with the current state of the source, and with the fitted encoding."""
         job = await self.with_source()
         return replace(job, fde=(await job.open_target()).fde) if job.plan.encoding == "fitted" else job
 
     def require_encoder(self, ids: Sequence[PointId] = ()) -> None:
-        """Raise an error if texts have to be encoded, those of some points or all, and cannot be.
+        """Raise an error if texts have to be encoded, of some points or all, and cannot be.
 
         Raises:
-            MigrationError: There is no encoder, or nobody knows the place of the texts.
+            MigrationError: If there is no encoder, or if the source of the texts is unknown.
         """
         where = f"of points{show(ids)} in" if ids else "of"
         if self.plan.tokens == "encoded" and self.encoder is None:
-            raise MigrationError(f"texts {where} collection {self.plan.source!r} have to be encoded: give encoder=…")
+            raise MigrationError(f"texts {where} collection {self.plan.source!r} have to be encoded: pass encoder=…")
         if self.plan.tokens == "encoded" and self.texts is None:
-            raise MigrationError(f"a function finds the texts {where} collection {self.plan.source!r}: give text=…")
+            raise MigrationError(
+                f"the migration was started with a function that returns the texts {where} collection "
+                f"{self.plan.source!r}: pass text=…"
+            )
 
     async def make_converter(self) -> Converter:
-        """Make what adds to points everything that late interaction needs."""
+        """Build the converter, which adds FDEs and token vectors to points."""
         plan, config = self.plan, self.plan.config
         bm25 = None
         if config.bm25 is not None and config.bm25_vector not in plan.kept:
@@ -136,14 +139,17 @@ class MigrationJob:
         )
 
     async def read_state(self) -> MigrationState:
-        """Read how far the migration is.
+        """Read the state of the migration.
 
         Raises:
-            MigrationError: The migration was not begun, or the target is that of another one.
+            MigrationError: If the migration was not started, or if the target belongs to another migration.
         """
         state = await read_migration(self.target_engine, self.plan.target)
         if state is None:
-            raise MigrationError(f"the migration to collection {self.plan.target!r} was not begun: run() it first")
+            raise MigrationError(f"the migration to collection {self.plan.target!r} was not started: run() it first")
         if not state.plan.same_as(self.plan):
-            raise MigrationError(f"collection {self.plan.target!r} is another migration's target: plan that one again")
+            raise MigrationError(
+                f"collection {self.plan.target!r} is the target of another migration: resume that one, or plan with "
+                "another target"
+            )
         return state

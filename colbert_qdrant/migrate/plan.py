@@ -1,4 +1,4 @@
-"""Describes a migration before anything is written: what it does, what it costs, and what can go wrong."""
+"""Describes a migration before anything is written: its steps, costs and risks."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ from colbert_qdrant.errors import MigrationError
 from colbert_qdrant.points.origins import origin_name
 
 Strategy = Literal["blue_green", "in_place"]
-"""The target is a new collection, which an alias is switched to; or the source, whose points get more vectors."""
+"""``"blue_green"``: the target is a new collection, to which an alias is switched. ``"in_place"``: the source's points
+get more vectors."""
 
 SourceKind = Literal["colbert_qdrant", "fastembed_muvera", "multivector", "dense", "hybrid", "sparse", "payload"]
-"""What a collection has: this library's layout; FastEmbed's encodings and token vectors; token vectors; dense vectors;
-dense and sparse vectors; sparse vectors; nothing but payload."""
+"""The contents of a source: this library's layout; FastEmbed's FDEs and token vectors; token vectors; dense vectors;
+dense and sparse vectors; sparse vectors; only payloads."""
 
 Tokens = Literal["stored", "encoded"]
-"""The origin of token vectors: the collection has them, or its texts are encoded."""
+"""The origin of token vectors: stored in the source, or encoded from its texts."""
 
 Encoding = Literal["stored", "computed", "fitted"]
-"""The origin of encodings: the collection has them, they are computed, or they are fitted when all tokens are there."""
+"""The origin of FDEs: stored in the source, computed, or fitted once all token vectors are written."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Risk:
-    """Something that can go wrong.
+    """A risk of a migration.
 
     Attributes:
-        blocks: Whether the migration cannot be run because of it.
-        problem: The problem, in words.
-        remedy: The remedy, in words.
+        blocks: Whether the risk prevents the migration from running.
+        problem: A description of the problem.
+        remedy: A description of the remedy.
     """
 
     blocks: bool
@@ -48,16 +49,16 @@ class Costs:
     """The costs of one point, measured on a sample.
 
     Attributes:
-        sample: The number of points that were measured.
-        read_bytes: The bytes of payload and vectors, as they are read.
-        written_bytes: The bytes of payload and vectors, as they are written.
-        disk_bytes: The bytes that the point takes in the target, without graphs and payload indexes.
-        tokens: The number of token vectors.
-        longest: The number of token vectors of the point of the sample that has most.
-        truncated: The number of those measured whose text is longer than the encoder takes.
-        read_seconds: The time that reading takes.
-        compute_seconds: The time that encoding the text, if need be, and computing the encoding take.
-        write_seconds: The time that writing takes.
+        sample: The number of points in the sample.
+        read_bytes: The bytes of payload and vectors that are read.
+        written_bytes: The bytes of payload and vectors that are written.
+        disk_bytes: The bytes on the target's disk, without graphs and payload indexes.
+        tokens: The mean number of token vectors.
+        longest: The largest number of token vectors of any point in the sample.
+        truncated: The number of points in the sample whose text is longer than the encoder accepts.
+        read_seconds: The seconds to read the point.
+        compute_seconds: The seconds to encode the text, if necessary, and to compute the FDE.
+        write_seconds: The seconds to write the point.
     """
 
     sample: int = 0
@@ -73,33 +74,33 @@ class Costs:
 
     @property
     def seconds(self) -> float:
-        """About the time that one point takes."""
+        """The estimated seconds for one point."""
         return self.read_seconds + self.compute_seconds + self.write_seconds
 
 
 @dataclass(frozen=True, kw_only=True)
 class MigrationPlan:
-    """Everything that a migration does.
+    """The plan of a migration.
 
     Attributes:
-        source: The collection that is read, by its own name.
-        target: The collection that is written; in place, the same.
-        strategy: Whether the target is another collection, or the source itself.
-        kind: What the source has.
+        source: The name of the source; never an alias.
+        target: The name of the target; the source's if the migration is in place.
+        strategy: Whether the target is another collection or the source itself.
+        kind: The contents of the source.
         points: The number of points to migrate.
-        present: The number of those that the target has already.
-        filter: The points to migrate; ``None`` for all.
-        vectors: The source's vectors, in words, by name.
-        kept: The vectors that are copied as they are.
-        tokens: The origin of token vectors.
-        encoding: The origin of encodings.
-        encoder: The encoder's fingerprint; empty if nobody said which one made the stored token vectors.
+        present: The number of these points that the target already has.
+        filter: The filter for the points to migrate; ``None`` for all.
+        vectors: A description of each of the source's vectors, by name.
+        kept: The vectors that are copied unchanged.
+        tokens: The origin of the token vectors.
+        encoding: The origin of the FDEs.
+        encoder: The encoder's fingerprint; empty if the encoder of stored token vectors is unknown.
         token_dim: The dimensions of a token vector.
-        text: The path of the texts; ``None`` if a function finds them, or nobody needs them.
+        text: The path of the texts; ``None`` if a function returns them, or if no text is needed.
         config: The target's settings.
         indexes: The payload keys with an index.
         costs: The costs of one point.
-        risks: Everything that can go wrong.
+        risks: All risks, blocking or not.
     """
 
     source: str
@@ -123,53 +124,53 @@ class MigrationPlan:
 
     @property
     def origin_vector(self) -> str:
-        """The vector that says, in place, what the added vectors of a point were made of."""
+        """The vector with the digest of each point's text or token vectors; used in place."""
         return origin_name(self.config.token_vector)
 
     @property
     def written(self) -> tuple[str, ...]:
-        """The vectors that are made of a point's text or token vectors and written with it."""
+        """The vectors that are derived from a point's text or token vectors, and written with the point."""
         fde = (self.config.fde_vector,) if self.encoding == "computed" else ()
         return fde + ((self.config.token_vector,) if self.tokens == "encoded" else ())
 
     @property
     def added(self) -> tuple[str, ...]:
-        """The vectors that are added to the source in place, the one that is taken away first first."""
+        """The vectors that are added to the source in place, in the order in which a rollback removes them."""
         own = tuple(name for name in (self.config.fde_vector, self.config.token_vector) if name not in self.kept)
         return ((self.origin_vector,) if self.written else ()) + own
 
     @property
     def blocked(self) -> tuple[Risk, ...]:
-        """The risks because of which the plan cannot be run."""
+        """The risks that prevent the plan from running."""
         return tuple(risk for risk in self.risks if risk.blocks)
 
     @property
     def seconds(self) -> float:
-        """About the time that the rest takes."""
+        """The estimated seconds for the points that the target lacks."""
         return (self.points - self.present) * self.costs.seconds
 
     @property
     def disk_bytes(self) -> float:
-        """About the bytes that the target takes, without graphs and payload indexes."""
+        """The estimated bytes of the target on disk, without graphs and payload indexes."""
         return self.points * self.costs.disk_bytes
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """The steps, in words."""
+        """A description of each step."""
         return tuple(self._steps())
 
     def require_possible(self) -> None:
-        """Raise an error if something is in the way.
+        """Raise an error if a risk blocks the migration.
 
         Raises:
-            MigrationError: A risk blocks the migration; the message names all that do, with the remedies.
+            MigrationError: If a risk blocks the migration. The message names every such risk and its remedy.
         """
         if self.blocked:
             lines = "".join(f"\n  {risk.problem}: {risk.remedy}" for risk in self.blocked)
             raise MigrationError(f"collection {self.source!r} cannot be migrated as planned:{lines}")
 
     def same_as(self, other: MigrationPlan) -> bool:
-        """Tell whether another plan makes the same target of the same source."""
+        """Tell whether another plan builds the same target from the same source."""
         return isinstance(other, MigrationPlan) and self._identity() == other._identity()
 
     def to_dict(self) -> dict[str, Any]:
@@ -182,10 +183,10 @@ class MigrationPlan:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Make a plan of what `to_dict` returned.
+        """Build a plan from the output of `to_dict`.
 
         Raises:
-            MigrationError: The values are no plan, or one of a newer version.
+            MigrationError: If the values are not a plan, or if a newer version wrote them.
         """
         try:
             values = require_known_fields(cls, data)
@@ -197,8 +198,8 @@ class MigrationPlan:
             return cls(**values)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise MigrationError(
-                f"the plan of a migration cannot be read ({error}): it was changed by hand, or written by a newer "
-                "version of colbert-qdrant"
+                f"the stored plan of a migration cannot be read ({error}): upgrade colbert-qdrant if a newer version "
+                "wrote it, or restore the collection's metadata if it was changed outside this library"
             ) from error
 
     def __str__(self) -> str:
@@ -217,28 +218,28 @@ class MigrationPlan:
             yield f"create collection {self.target!r}{indexes}"
         else:
             yield f"add vectors to collection {self.source!r}"
-        source = {"stored": "as stored", "encoded": f"encoded from the text {self._where()}"}[self.tokens]
+        source = {"stored": "as stored", "encoded": f"encoded from the texts {self._where()}"}[self.tokens]
         yield f"{config.token_vector!r}: token vectors of {self.token_dim} dimensions, {source}"
         how = {
             "stored": "as stored",
             "computed": "computed from the token vectors",
-            "fitted": "fitted to the token vectors, once all are there",
+            "fitted": "fitted to the token vectors once all are written",
         }[self.encoding]
-        yield f"{config.fde_vector!r}: encodings of {config.fde.dim:,} dimensions, {how}"
+        yield f"{config.fde_vector!r}: FDEs of {config.fde.dim:,} dimensions, {how}"
         others = [name for name in self.kept if name not in (config.token_vector, config.fde_vector)]
         if others and self.strategy == "blue_green":
-            yield f"copied as they are: ids, payloads, and the vectors {others}"
+            yield f"copy ids, payloads and the vectors {others} unchanged"
         elif self.strategy == "blue_green":
-            yield "copied as they are: ids and payloads"
+            yield "copy ids and payloads unchanged"
         yield "verify(), then switch(alias)" if self.strategy == "blue_green" else "verify()"
 
     def _where(self) -> str:
-        return "that text= finds" if self.text is None else f"under {self.text!r}"
+        return "returned by text=" if self.text is None else f"under {self.text!r}"
 
     def _lines(self) -> Iterator[str]:
         costs = self.costs
         yield f"Migration of collection {self.source!r} ({self.kind}) to {self.target!r} ({self.strategy})"
-        yield f"  points     {self.points:,}" + (f", of which {self.present:,} are there" if self.present else "")
+        yield f"  points     {self.points:,}" + (f", of which the target has {self.present:,}" if self.present else "")
         for name, words in self.vectors.items():
             yield f"  vector     {name!r}: {words}"
         for number, step in enumerate(self.steps, start=1):
@@ -248,18 +249,16 @@ class MigrationPlan:
                 f"  per point  {costs.read_bytes:,.0f} bytes read, {costs.written_bytes:,.0f} written, "
                 f"{costs.tokens:,.0f} token vectors, {1e3 * costs.seconds:,.1f} ms (from {costs.sample} points)"
             )
-            disk = f"{self.disk_bytes / 2**20:,.0f} MiB of disk, and its graphs"
-            fit = ", and the time of a fit" if self.encoding == "fitted" else ""
-            times = (
-                f"{_duration(self.seconds / 3)} to {_duration(3 * self.seconds)}, for nothing is written to measure it"
-            )
-            yield f"  in all     about {_duration(self.seconds)} ({times}){fit}; {disk}"
+            disk = f"{self.disk_bytes / 2**20:,.0f} MiB on disk, plus graphs"
+            fit = ", plus the time of a fit" if self.encoding == "fitted" else ""
+            times = f"{_duration(self.seconds / 3)} to {_duration(3 * self.seconds)}, since writes are only estimated"
+            yield f"  total      about {_duration(self.seconds)} ({times}){fit}; {disk}"
         for risk in self.risks:
             yield f"  {'BLOCKED' if risk.blocks else 'risk'}: {risk.problem}: {risk.remedy}"
 
 
 def without_label(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is compared of an encoder's fingerprint: all but its label and what decides queries alone."""
+    """Return the parts of an encoder's fingerprint to compare: all except its label and its query settings."""
     return {name: value for name, value in fingerprint.items() if name not in ("name", "query")}
 
 

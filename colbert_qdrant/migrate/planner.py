@@ -1,4 +1,4 @@
-"""Makes plans of migrations: reads the source, and writes nothing."""
+"""Plans migrations: reads the source, and writes nothing."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def plan_migration(
     source = await read_source(source_engine, name, options.filter)
     target = _target_name(source, target, options, same_engine=source_engine.client is target_engine.client)
     begun = await read_migration(target_engine, source.name) if options.in_place else None
-    if begun is not None and begun.plan.strategy == "in_place":  # its source has some of what is added by now
+    if begun is not None and begun.plan.strategy == "in_place":  # its source already has added vectors
         _require_same_options(begun.plan, options)
         return await _restore(source_engine, target_engine, begun.plan, options.encoder, options.text)
     sample = await read_sample(source_engine, source)
@@ -86,18 +86,18 @@ async def resume_migration(
     encoder: LateInteractionEncoder | None,
     text: TextOf | None,
 ) -> MigrationJob:
-    """Go on with a migration that was begun; see `Migration.resume`."""
+    """Continue a migration that was started; see `Migration.resume`."""
     require_stored_name(target)
     if encoder is not None:
         require_encoder(encoder)
     state = await read_migration(target_engine, target)
     if state is None:
-        raise MigrationError(f"collection {target!r} is no migration's target: begin one with Migration.plan")
+        raise MigrationError(f"collection {target!r} is not the target of a migration: start one with Migration.plan")
     return await _restore(source_engine, target_engine, state.plan, encoder, text)
 
 
 async def _try_out(job: MigrationJob, sample: Sample, options: MigrationOptions) -> MigrationJob:
-    """Add to the plan the costs and risks that a sample shows, and the points that are there already."""
+    """Add to the plan the costs and risks that a sample shows, and the number of points that the target has."""
     plan, engine = job.plan, job.target_engine
     converter, compute = await job.make_converter(), job.source_engine.runtime.compute
     risks = [*risks_of_engines(job, await engine.capabilities())]
@@ -125,7 +125,7 @@ async def _try_out(job: MigrationJob, sample: Sample, options: MigrationOptions)
 
 
 async def _count_gaps(job: MigrationJob) -> int:
-    """Count the points that have either token vectors or an encoding, where both are stored."""
+    """Count the points that have only one of token vectors and FDE, if the source stores both."""
     engine, config = job.source_engine, job.plan.config
     if job.plan.encoding != "stored" or not (await engine.capabilities()).has("has_vector"):
         return 0
@@ -146,8 +146,8 @@ async def _target_exists(engine: Engine, plan: MigrationPlan) -> bool:
         return await engine.collection_exists(plan.target)
     except AuthenticationError as error:
         raise AuthenticationError(
-            f"the key may not look at collection {plan.target!r}, into which {plan.source!r} is migrated ({error}): "
-            "give a key that may create collections and aliases and read and write both, name another collection with "
+            f"the API key has no access to collection {plan.target!r}, the target of {plan.source!r} ({error}): use a "
+            "key that may create collections and aliases and read and write both, name another collection with "
             "target=…, or add the vectors with strategy='in_place'",
             operation=error.operation,
             collection=plan.target,
@@ -156,7 +156,7 @@ async def _target_exists(engine: Engine, plan: MigrationPlan) -> bool:
 
 
 async def _count_texts(job: MigrationJob, converter: Converter, sample: Sequence[models.Record]) -> tuple[int, int]:
-    """Return how many points of how many that were looked at have a text; more are looked at if none has."""
+    """Return the number of points with a text and the number searched; search further if the sample has no text."""
     texts = await job.source_engine.runtime.compute(converter.find_texts, sample)
     found = sum(text is not None for text in texts)
     if found or job.texts is None or len(sample) >= job.source.points:
@@ -171,11 +171,11 @@ async def _restore(
     encoder: LateInteractionEncoder | None,
     text: TextOf | None,
 ) -> MigrationJob:
-    """Return a migration that was begun, as it was planned."""
+    """Return the job of a migration that was started, with its stored plan."""
     await _require_same_encoder(source_engine, plan, encoder)
     if text is not None and plan.text is not None:
         raise MigrationError(
-            f"the migration to collection {plan.target!r} was begun with texts under {plan.text!r}: leave text out"
+            f"the migration to collection {plan.target!r} was started with texts under {plan.text!r}: leave text out"
         )
     texts = TextSource("", text) if text is not None else None if plan.text is None else TextSource(plan.text)
     await _require_two(source_engine, plan)
@@ -193,7 +193,7 @@ async def _restore(
 
 
 async def _find_source(source_engine: Engine, target_engine: Engine, plan: MigrationPlan) -> Source:
-    """Return the source, or what stands for one that `cleanup` deleted before it came to its end."""
+    """Return the source, or a placeholder if an interrupted `cleanup` deleted it."""
     state = await read_migration(target_engine, plan.target)
     if state is None or state.copied is None or await source_engine.collection_exists(plan.source):
         return await read_source(source_engine, plan.source, plan.filter)
@@ -207,26 +207,29 @@ async def _require_same_encoder(engine: Engine, plan: MigrationPlan, encoder: La
     fingerprint = await engine.runtime.compute(fingerprint_of_encoder, encoder)
     if without_label(fingerprint) != without_label(plan.encoder):
         raise MigrationError(
-            f"the migration to collection {plan.target!r} was begun with another encoder: give that one"
+            f"the migration to collection {plan.target!r} was started with another encoder: pass that encoder"
         )
 
 
 async def _require_two(engine: Engine, plan: MigrationPlan) -> None:
-    """Raise an error if the target is taken for the source of the same name, which is in another engine."""
+    """Raise an error if the client is the target's and not that of the source of the same name in another engine."""
     if plan.strategy == "in_place" or plan.source != plan.target:
         return
     state = await read_migration(engine, plan.source)
     if state is not None and state.plan.same_as(plan):
         raise MigrationError(
             f"the client is that of the target {plan.target!r}, whose source of the same name is in another engine: "
-            "give the source's client first, and this one as target_client"
+            "pass the source's client as client, and this one as target_client"
         )
 
 
 async def _make_fde(
     engine: Engine, plan: MigrationPlan, source: Source
 ) -> tuple[FixedDimensionalEncoder | None, str | None]:
-    """Make the encoding; ``None`` if it has to be fitted first, or is lost, which the second value then says."""
+    """Build the FDE encoder; ``None`` if it has to be fitted first, or if its fit is lost.
+
+    The second value is the error message of a lost fit.
+    """
     if plan.encoding != "stored" or not plan.config.fde.needs_fit:
         return await engine.runtime.compute(make_encoder, plan.config.fde, token_dim=plan.token_dim), None
     return (None, None) if source.fingerprint is None else await fitted(engine, source.name, source.fingerprint)
@@ -241,15 +244,17 @@ def _require_same_options(plan: MigrationPlan, options: MigrationOptions) -> Non
     }
     if others := [name for name, (wanted, begun) in pairs.items() if wanted not in (None, begun)]:
         raise MigrationError(
-            f"vectors were added to collection {plan.target!r} already, with another {' and another '.join(others)}: "
-            "use those, or rollback() first"
+            f"vectors were already added to collection {plan.target!r}, with another {' and another '.join(others)}: "
+            "use the same values, or call rollback() first"
         )
 
 
 def _target_name(source: Source, name: str | None, options: MigrationOptions, *, same_engine: bool) -> str:
     if options.in_place:
         if name not in (None, source.name) or not same_engine:
-            raise ConfigurationError("in place the source is the target: leave target and target_client out")
+            raise ConfigurationError(
+                "strategy='in_place' migrates the source itself: leave target and target_client out"
+            )
         return source.name
     usual = f"{source.name}_colbert" if same_engine else source.name
     chosen = usual if name is None else name

@@ -1,4 +1,4 @@
-"""Measures how much of the exact search's results the two-stage search finds in a target."""
+"""Measures the recall of two-stage search in a target against exact search."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _DEPTH: Final = 10
 _SEED: Final = 0
 
 _SAME_SCORE: Final = 1e-5
-"""The relative difference of two scores that are the same."""
+"""The relative difference below which two scores count as equal."""
 
 
 async def check_quality(
     job: MigrationJob, converter: Converter, ids: Sequence[PointId], *, queries: int, min_recall: float
 ) -> tuple[Check, float | None]:
-    """Search a target in both ways for pieces of some documents; the recall is ``None`` if it was not measured."""
+    """Search a target in both modes for pieces of documents; the recall is ``None`` if it was not measured."""
     engine, target = job.target_engine, job.plan.target
     documents = _Documents(converter, job.encoder)
     async for records in retrieve_pages(engine, target, ids):
@@ -54,9 +54,9 @@ async def check_quality(
         return _skip("no point has token vectors"), None
     recall = sum(overlaps) / len(overlaps)
     passed = recall >= min_recall
-    advice = f", less than {min_recall:g}: give the search more candidates=…, or plan with a larger encoding (fde=…)"
+    advice = f", less than {min_recall:g}: search with more candidates=…, or plan with a larger encoding (fde=…)"
     detail = (
-        f"recall@{_DEPTH} of the two-stage search against exact MaxSim {recall:.3f} in {len(overlaps)} queries"
+        f"recall@{_DEPTH} of two-stage search against exact MaxSim is {recall:.3f} over {len(overlaps)} queries"
         f"{'' if passed else advice}"
     )
     return Check(name="quality", passed=passed, detail=detail), recall
@@ -67,13 +67,13 @@ def _skip(reason: str) -> Check:
 
 
 def _overlap(exact: SearchHits, near: SearchHits) -> float:
-    """Return how much of the best was found; of points with the same score, as duplicates have, any will do."""
+    """Return the share of the best hits that was found; points with equal scores, such as duplicates, are equal."""
     least = min(hit.score for hit in exact)
     return sum(hit.score >= least - _SAME_SCORE * abs(least) for hit in near) / len(exact)
 
 
 class _Documents:
-    """Documents of which pieces become queries."""
+    """Documents whose pieces become queries."""
 
     def __init__(self, converter: Converter, encoder: LateInteractionEncoder | None) -> None:
         self._converter = converter
@@ -82,14 +82,14 @@ class _Documents:
         self._tokens: list[TokenEmbeddings] = []
 
     def add(self, records: Sequence[models.Record]) -> None:
-        """Keep the texts of some points if they can be encoded, and their token vectors."""
+        """Keep the texts of points, if they can be encoded, and their token vectors."""
         if self._encoder is not None:
             self._texts += [text for text in self._converter.find_texts(records) if text is not None]
         tokens, _ = self._converter.read_tokens(records)
         self._tokens += [tokens] if len(tokens) else []
 
     def pieces(self, count: int) -> TokenEmbeddings:
-        """Return token vectors of pieces as short as queries: of texts if those can be encoded, else of documents."""
+        """Return token vectors of pieces as short as queries, encoded from texts or cut from stored token vectors."""
         if self._encoder is not None and (spans := query_spans(self._texts, seed=_SEED)[:count]):
             return self._encoder.encode_queries(spans)
         if not self._tokens:

@@ -1,4 +1,4 @@
-"""Looks for what can go wrong with a migration, before anything is written."""
+"""Finds the risks of a migration before anything is written."""
 
 from __future__ import annotations
 
@@ -24,88 +24,91 @@ if TYPE_CHECKING:
 
 _COMPARED: Final = 8
 _SAME_ENCODER: Final = 0.98
-"""The least mean cosine of stored token vectors and those that are computed again: rounding costs a thousandth."""
+"""The lowest mean cosine between stored and recomputed token vectors of the same encoder; rounding costs 0.001."""
 
 
 def risks_of_engines(job: MigrationJob, capabilities: Capabilities) -> Iterator[Risk]:
-    """Look for risks that engines and settings bring."""
+    """Find the risks of the engines and the settings."""
     source, plan = job.source, job.plan
     try:
         require_for(plan.config, capabilities)
     except CapabilityError as error:
-        yield _block(f"the target's engine cannot hold it ({error})", "choose other settings with config=…")
+        yield _block(f"the target's engine does not support the plan ({error})", "change the settings with config=…")
     params = source.info.config.params
     if params.sharding_method is not None and params.sharding_method.value == "custom":
         yield _block(
-            "the source has shard keys of its own, of which no list of its points tells",
-            "migrate the points of each key by a filter on a payload key into a collection of its own",
+            "the source has custom shard keys, which its points do not show",
+            "migrate the points of each shard key to their own collection, with a filter on a payload key",
         )
     if job.in_place:
         yield from _risks_in_place(job, capabilities)
     elif plan.tokens == "stored" and source.fingerprint is None and _has_graph(source, plan.config.token_vector):
         yield _warn(
-            f"{plan.config.token_vector!r} is searched through a graph, and has none in the target, where "
-            "encodings find the candidates",
-            "who goes on searching it by itself looks at every point: use ColbertCollection",
+            f"{plan.config.token_vector!r} has a graph in the source but not in the target, where FDEs find the "
+            "candidates",
+            "search the target with ColbertCollection, since a search of this vector alone scans every point",
         )
     strict = source.info.config.strict_mode_config
     if strict is not None and strict.enabled:
         yield _warn(
             "the source's server is in strict mode",
-            "the target gets the same limits when all points are there; exact searches may be forbidden then",
+            "expect the target to get the same limits once all points are written; they may forbid exact searches",
         )
 
 
 def risks_of_points(job: MigrationJob, found: int, looked_at: int) -> Iterator[Risk]:
-    """Look for risks that the points themselves bring; so many of those that were looked at have a text."""
+    """Find the risks of the points; ``found`` of the ``looked_at`` points have a text."""
     source, plan, config = job.source, job.plan, job.plan.config
     if not source.points:
-        yield _warn("there are no points", "run() makes an empty target")
+        yield _warn("the source has no points", "expect run() to create an empty target")
     of_texts = _makes_vectors_of_texts(plan)
     if of_texts and job.texts is None:
         yield _block(
-            "there is no text in the payloads" if looked_at else "without points nobody sees where texts are",
-            "say where they are with text_key='path.to.it' or text=function",
+            "no texts were found in the payloads" if looked_at else "the source has no points that show its texts",
+            "locate them with text_key='path.to.text' or text=function",
         )
     elif of_texts and looked_at and not found:
         yield _block(
-            f"no point of {looked_at:,} looked at has a text there",
-            "correct text_key, or what text= finds; or say with filter=… which points have one",
+            f"none of {looked_at:,} sampled points has a text there",
+            "correct text_key or the function text=, or choose the points that have a text with filter=…",
         )
     elif plan.tokens == "encoded" and found < looked_at:
         yield _warn(
-            f"{looked_at - found:,} of {looked_at:,} points looked at have no text",
-            "they are copied, and late interaction does not find them",
+            f"{looked_at - found:,} of {looked_at:,} sampled points have no text",
+            "expect them to be copied, but not to be found by late interaction",
         )
     if plan.tokens == "stored" and not plan.encoder:
         yield _warn(
-            "nobody says which encoder made the token vectors",
-            "give encoder=…, so that the collection is never searched with another one",
+            "the encoder of the token vectors is unknown",
+            "pass encoder=…, so that the collection is never searched with another encoder",
         )
     if plan.kind == "fastembed_muvera" and plan.encoding != "stored" and not job.in_place:
         yield _warn(
-            f"the encodings {config.fde_vector!r} are compared by cosine, which takes their norms away",
-            "they are computed again from the token vectors, for the inner product",
+            f"the FDEs {config.fde_vector!r} have distance Cosine, which discards their norms",
+            "expect them to be recomputed from the token vectors, for the inner product",
         )
     if job.texts is not None and plan.text is None and config.id_scheme == "native":
-        yield _warn("texts are found by a function, which a collection cannot keep", "hits have payloads, but no text")
+        yield _warn(
+            "a function returns the texts, and a collection cannot store a function",
+            "expect hits with payloads, but without text",
+        )
     if job.texts is not None and job.texts.key == "content" and [*source.vectors] == [""] and not source.sparse:
         yield _warn(
             "Haystack's QdrantDocumentStore refuses collections that have more than its one unnamed vector",
-            "if it wrote this one, have it go on with the source, and add nothing to that in place",
+            "if it wrote this collection, let it continue with the source, and do not migrate in place",
         )
     others = [*config.dense, *config.sparse]
     if others and source.fingerprint is None:
         yield _warn(
-            f"nobody says what makes the vectors {others} of a query",
-            "for hybrid searches open the collection with vector_encoders={…}, or give vectors={…} with the query",
+            f"the encoders of the vectors {others} are unknown",
+            "for hybrid search, open the collection with vector_encoders={…}, or pass vectors={…} with each query",
         )
 
 
 def _risk_of_evidence(
     job: MigrationJob, converter: Converter, sample: Sequence[models.Record], *, found: bool
 ) -> Risk | None:
-    """Look at what is taken for texts; it blocks where nobody said that they are there."""
+    """Check that the texts look like texts; the risk blocks if the plan chose their key."""
     texts = [text for text in converter.find_texts(sample) if text is not None]
     if job.texts is None or not texts:
         return None
@@ -113,17 +116,17 @@ def _risk_of_evidence(
     if doubt is None and (other is None or not found):
         return None
     reasons = [] if doubt is None else [doubt]
-    reasons += [] if other is None else [f"there are longer ones under {other!r}"]
-    right = f"text_key={job.texts.key!r} if they are right" if found else "nothing if they are right"
+    reasons += [] if other is None else [f"longer texts are under {other!r}"]
+    right = f"pass text_key={job.texts.key!r}" if found else "ignore this warning"
     return Risk(
         blocks=found and doubt is not None and _makes_vectors_of_texts(job.plan),
-        problem=f"the texts {job.texts} are such as {example_of(texts)}: {', and '.join(reasons)}",
-        remedy=f"give {right}, or text_key={other or '…'!r} or text=function for others",
+        problem=f"the texts {job.texts}, such as {example_of(texts)}, may be wrong, since {', and '.join(reasons)}",
+        remedy=f"if they are right, {right}; otherwise pass text_key={other or '…'!r} or text=function",
     )
 
 
 def _risk_of_words(job: MigrationJob, converter: Converter, sample: Sequence[models.Record]) -> Risk | None:
-    """Look whether BM25 splits the texts into words; ``None`` if it does, or is not made of them here."""
+    """Check that BM25 splits the texts into words; ``None`` if it does, or if the migration adds no BM25."""
     config = job.plan.config
     if config.bm25 is None or config.bm25_vector in job.plan.kept:
         return None
@@ -132,9 +135,9 @@ def _risk_of_words(job: MigrationJob, converter: Converter, sample: Sequence[mod
     if not unsplit:
         return None
     return _warn(
-        f"{len(unsplit):,} of {len(texts):,} texts looked at, such as {example_of(unsplit)}, are of languages without "
-        f"spaces between words, and Bm25Config(language={config.bm25.language!r}) does not split them",
-        "plan with the language 'chinese', 'japanese' or 'thai', or do without BM25: Qdrant splits no others",
+        f"{len(unsplit):,} of {len(texts):,} sampled texts, such as {example_of(unsplit)}, are in a language without "
+        f"spaces between words, which Bm25Config(language={config.bm25.language!r}) does not split",
+        "use the language 'chinese', 'japanese' or 'thai', the only ones that Qdrant splits, or leave bm25 out",
     )
 
 
@@ -144,23 +147,23 @@ def _makes_vectors_of_texts(plan: MigrationPlan) -> bool:
 
 
 def risks_of_rollback(job: MigrationJob, *, allowed: bool) -> Iterator[Risk]:
-    """Look for what `rollback` cannot undo in place; it blocks unless that is allowed."""
+    """Find changes that `rollback` cannot undo in place; the risk blocks unless that is allowed."""
     if isinstance(job.source.info.config.params.vectors, models.VectorParams):
         yield Risk(
             blocks=not allowed,
-            problem="the collection has one unnamed vector, and rollback() cannot make such a schema again: Haystack's "
-            "QdrantDocumentStore, for one, refuses what it leaves",
-            remedy="use strategy='blue_green', or allow_irreversible=True if nobody needs the old schema",
+            problem="the collection has one unnamed vector, and rollback() cannot restore such a schema; Haystack's "
+            "QdrantDocumentStore, for example, refuses the collection after a rollback",
+            remedy="use strategy='blue_green', or allow_irreversible=True if no application needs the old schema",
         )
 
 
 def risks_of_gaps(plan: MigrationPlan, points: int) -> Iterator[Risk]:
-    """Look at the points that have either token vectors or an encoding: no search finds those as it should."""
+    """Report points that have token vectors but no FDE, or the reverse, which no search finds reliably."""
     if points:
         yield _block(
-            f"{points:,} points have only one of {plan.config.token_vector!r} and {plan.config.fde_vector!r}, as no "
-            "target may",
-            "write or delete what they lack, or plan with another encoding, which all points get "
+            f"{points:,} points have only one of {plan.config.token_vector!r} and {plan.config.fde_vector!r}, but need "
+            "both or neither",
+            "add the missing vectors or delete the others, or plan with another encoding for all points "
             "(config=CollectionConfig(fde=…, fde_vector=…))",
         )
 
@@ -168,16 +171,16 @@ def risks_of_gaps(plan: MigrationPlan, points: int) -> Iterator[Risk]:
 def risks_of_sample(
     job: MigrationJob, converter: Converter, sample: Sequence[models.Record], *, found: bool
 ) -> list[Risk]:
-    """Look at some points: at what is taken for their texts, and whether the encoder made their token vectors.
+    """Check a sample's texts, and check that the encoder made its token vectors.
 
     Args:
         job: The migration.
-        converter: It finds texts and token vectors.
+        converter: The converter, which reads texts and token vectors.
         sample: The points.
-        found: Whether the plan found the texts, rather than the user said where they are.
+        found: Whether the plan chose the key of the texts, rather than the user.
 
     Raises:
-        MigrationError: A stored multivector is damaged, or the encoder leaves out a text.
+        MigrationError: If a stored multivector is damaged, or if the encoder skips a text.
     """
     risks = [
         _risk_of_evidence(job, converter, sample, found=found),
@@ -188,10 +191,10 @@ def risks_of_sample(
 
 
 def _risk_of_encoder(job: MigrationJob, converter: Converter, sample: Sequence[models.Record]) -> Risk | None:
-    """Encode some texts again; ``None`` if the stored token vectors are the encoder's, or nothing can be compared.
+    """Encode some texts again; ``None`` if the stored token vectors match, or if nothing can be compared.
 
     Raises:
-        MigrationError: A stored multivector is damaged, or the encoder leaves out a text.
+        MigrationError: If a stored multivector is damaged, or if the encoder skips a text.
     """
     if job.encoder is None or job.plan.tokens != "stored":
         return None
@@ -210,33 +213,34 @@ def _risk_of_encoder(job: MigrationJob, converter: Converter, sample: Sequence[m
     if np.mean(cosines) >= _SAME_ENCODER:
         return None
     return _block(
-        f"the encoder makes other token vectors of {len(texts)} texts than those that are stored (mean cosine "
+        f"the encoder's token vectors of {len(texts)} texts differ from the stored ones (mean cosine "
         f"{np.mean(cosines):.3f})",
-        "give the encoder, and the text, that they were made of, or reencode=True",
+        "pass the encoder and the texts that the source was encoded with, or reencode=True",
     )
 
 
 def risk_of_texts(source: str, count: int) -> Risk:
-    """Return the risk that points have a text only, as other programs write them."""
+    """Return the risk that points have a text but no token vectors, as other applications write them."""
     return _warn(
-        f"{count:,} points have a text and no token vectors: they are copied, and late interaction does not find them",
+        f"{count:,} points have a text but no token vectors; they are copied, but late interaction does not find them",
         f"open collection {source!r} with its encoder and call repair() first",
     )
 
 
 def risk_of_length(costs: Costs) -> Risk:
-    """Return the risk that texts lose their ends."""
+    """Return the risk that texts are truncated."""
     return _warn(
-        f"{costs.truncated:,} of {costs.sample:,} texts looked at are longer than the encoder takes, and would lose "
-        "their ends",
-        "give an encoder with a larger document_length, or one that splits them (long_documents='split')",
+        f"{costs.truncated:,} of {costs.sample:,} sampled texts are longer than the encoder accepts, and would be "
+        "truncated",
+        "use an encoder with a larger document_length, or one that splits them (long_documents='split')",
     )
 
 
 def risk_of_target(target: str) -> Risk:
     """Return the risk that another collection has the target's name."""
     return _block(
-        f"collection {target!r} exists, and is not this migration's", "name another target, or delete that one first"
+        f"collection {target!r} already exists, and does not belong to this migration",
+        "name another target, or delete that collection first",
     )
 
 
@@ -250,33 +254,37 @@ def _risks_in_place(job: MigrationJob, capabilities: Capabilities) -> Iterator[R
     if not capabilities.has("vector_names"):
         yield _block(
             "servers before 1.19 lose points or vectors when vectors are added to a collection (qdrant/qdrant issues "
-            "9105, 9317, 9641), or cannot do so at all",
+            "9105, 9317, 9641), or cannot add them",
             "use strategy='blue_green'",
         )
     if source.fingerprint is not None:
         yield _block(
-            "the collection has its encodings and token vectors already",
+            "the collection already has FDEs and token vectors",
             "use strategy='blue_green', or ColbertCollection.fit(refit=True) for another fitted encoding",
         )
     elif taken := [name for name in job.plan.added if name in source.vectors or name in source.sparse]:
-        cosine = ", for they are compared by cosine" if taken == [config.fde_vector] else ""
+        cosine = ", since their distance is Cosine" if taken == [config.fde_vector] else ""
         yield _block(
-            f"the collection has the vectors {taken} already, which would have to be written anew{cosine}",
-            "use strategy='blue_green', which leaves the collection as it is",
+            f"the collection already has the vectors {taken}, which would have to be rewritten{cosine}",
+            "use strategy='blue_green', which leaves the collection unchanged",
         )
     if config.bm25 is not None:
-        yield _block("BM25's vectors are not added in place", "leave bm25 out, or use strategy='blue_green'")
+        yield _block("BM25 vectors cannot be added in place", "leave bm25 out, or use strategy='blue_green'")
     indexes = [key for key in config.indexes if key not in source.info.payload_schema]
     if indexes and capabilities.has("payload_indexes"):
-        yield _block(f"payload indexes {indexes} are not made in place", "make them with client.create_payload_index")
+        yield _block(
+            f"payload indexes {indexes} are not created in place", "create them with client.create_payload_index"
+        )
     if source.filter is not None:
-        yield _block("points without the added vectors would stay in it", "leave filter out, or use 'blue_green'")
+        yield _block(
+            "points outside the filter would stay without the added vectors", "leave filter out, or use 'blue_green'"
+        )
     status = source.info.status.value
     if status == "red":
-        yield _block("the collection is red, its optimizer gave up", "look into the server's log, and mend the cause")
+        yield _block("the collection is red, since its optimizer failed", "see the server's log, and fix the cause")
     elif status != "green":
-        yield _warn(f"the collection is {status}: graphs are to be built yet", "run() waits until they are there")
-    yield _warn("there is no second copy while vectors are added", "take a snapshot before run()")
+        yield _warn(f"the collection is {status}, since graphs are not built yet", "expect run() to wait for them")
+    yield _warn("the migration writes to the only copy of the data", "take a snapshot before run()")
 
 
 def _block(problem: str, remedy: str) -> Risk:

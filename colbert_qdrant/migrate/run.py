@@ -1,4 +1,4 @@
-"""Runs a migration: makes the target ready, writes points in the order of ids, and fits the encoding if need be."""
+"""Runs a migration: prepares the target, writes points in the order of their ids, and fits the encoding if required."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class MigrationReport:
     """The outcome of a run.
 
     Attributes:
-        points: The number of points written; in place, of those that got vectors.
-        present: The number of points that were there already, as they are in the source.
-        removed: The number of points that the source has no more, and that were deleted from the target.
-        without_tokens: The number of points that have no text, and so no token vectors: MaxSim never finds them.
-        truncated: The number of points written whose text was longer than the encoder takes, and lost its end.
+        points: The number of points written; in place, the number of points that got vectors.
+        present: The number of points that the target already had, equal to those of the source.
+        removed: The number of points that the source lost, and that were deleted from the target.
+        without_tokens: The number of points without a text, and so without token vectors; MaxSim never finds them.
+        truncated: The number of points written whose text was truncated, since it is longer than the encoder accepts.
         seconds: The wall time.
     """
 
@@ -53,7 +53,7 @@ async def run_migration(
     if points_per_second is not None:
         require_number("points_per_second", points_per_second, minimum=0)
         if points_per_second == 0:
-            raise ConfigurationError("points_per_second=0 would write nothing: give more, or leave it out")
+            raise ConfigurationError("points_per_second=0 would write nothing: use a larger number, or leave it out")
     job.plan.require_possible()
     job.require_encoder()
     started = time.perf_counter()
@@ -91,8 +91,8 @@ async def _fit(job: MigrationJob, *, progress: bool | ProgressReporter) -> None:
 
 
 async def _copy_limits(job: MigrationJob) -> None:
-    """Give the target the source's strict mode, now that all points are there."""
-    strict = job.source.info.config.strict_mode_config  # of another class than what is sent
+    """Copy the source's strict mode to the target once all points are written."""
+    strict = job.source.info.config.strict_mode_config  # a different class than that of requests
     if strict is None or job.in_place or not (await job.target_engine.capabilities()).has("strict_mode"):
         return
     limits = models.StrictModeConfig(**strict.model_dump(exclude_none=True))

@@ -1,4 +1,4 @@
-"""Tells whether points of a source and its target are the same."""
+"""Compares points of a source with points of its target."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _TOLERANCES: Final[Mapping[str, float]] = {
     "turbo8": 0.03,
     "turbo4": 0.25,
 }
-"""The norm of the difference, relative to that of the vector, that reading and writing again may cost."""
+"""The largest difference that storing a vector may cause, by datatype; norms, relative to the vector's norm."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sameness:
-    """Compares points by payload and by the vectors that are copied, except for multivectors and encodings.
+    """Compares points by their payloads and their copied vectors, except multivectors and FDEs.
 
-    Those are many times larger than all else; a change of them alone is found by a sample only.
+    These two are far larger than the rest of a point. If nothing else changes, only a sample shows their changes.
 
     Attributes:
         source: The source.
@@ -53,28 +53,28 @@ class Sameness:
 
     @property
     def own(self) -> list[str]:
-        """The vectors that this library makes of texts."""
+        """The vectors that this library computes from texts."""
         config = self.plan.config
         return [config.token_vector, config.fde_vector, *([] if config.bm25 is None else [config.bm25_vector])]
 
     def is_same(self, one: models.Record, other: models.Record) -> bool:
-        """Tell whether a point of the source and one of the target are the same."""
+        """Tell whether a point of the source equals a point of the target."""
         return is_same_payload(one.payload, other.payload) and not any(self.differing(one, other))
 
     def differing(self, one: models.Record, other: models.Record) -> Iterator[str]:
-        """Name the vectors that are others in the target than in the source."""
+        """Yield the names of the vectors that differ between source and target."""
         first, second = vectors_of(one), vectors_of(other)
         for name in self.vectors:
             if name not in first and name in self.own:
-                continue  # `repair` adds it to a point that has a text only
+                continue  # `repair` adds it to points that have only a text
             if not self.is_same_vector(name, first.get(name), second.get(name)):
                 yield name
 
     def is_same_vector(self, name: str, one: Any, other: Any) -> bool:
-        """Tell whether a vector is that of the source, within the rounding of another write.
+        """Tell whether a vector equals that of the source, within the tolerance of its datatype.
 
-        Vectors that are compared by cosine may differ in length: engines normalize them, and the client's local mode
-        returns them unnormalized once its folder is reopened.
+        Vectors with distance cosine may differ in length: engines normalize them, and the client's local mode returns
+        them unnormalized after its folder is reopened.
         """
         if one is None or other is None:
             return one is None and other is None

@@ -1,4 +1,4 @@
-"""Draws points from all over a collection that is to be migrated."""
+"""Draws a sample of points from a source."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
 
 _SIZE: Final = 32
 _BYTES: Final = 2 * PAGE_BYTES
-"""The bytes after which a sample of large points is large enough."""
+"""The bytes at which a sample of large points stops."""
 
 _TEXTS: Final = 1_000
-"""The points that are looked at for a text, where those of the sample have none."""
+"""The number of points that are searched for a text if the sample has no text."""
 
 _FIRST: Final = 2_000
-"""The points of which a sample is taken on servers that draw none."""
+"""The number of first points to sample from, on servers that cannot sample at random."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """Some points with all that they hold.
+    """A sample of points with payloads and vectors.
 
     Attributes:
         records: The points.
-        seconds: The time that reading them took, without the latency of requests.
-        latency: The time of a request that reads hardly anything.
+        seconds: The seconds that reading them took, without the latency of requests.
+        latency: The seconds that a minimal request takes.
     """
 
     records: Sequence[models.Record]
@@ -48,7 +48,7 @@ class Sample:
 
 
 async def read_sample(engine: Engine, source: Source) -> Sample:
-    """Read some points with payload and vectors."""
+    """Read a sample of points with payloads and vectors."""
     ids = await _draw(engine, source, _SIZE)
     started = time.perf_counter()
     await engine.retrieve(source.name, ids=ids[:1], with_payload=False, with_vectors=False)
@@ -66,7 +66,7 @@ async def read_sample(engine: Engine, source: Source) -> Sample:
 
 
 async def count_texts(engine: Engine, source: Source, converter: Converter) -> tuple[int, int]:
-    """Look at many points, until some have a text; return how many of how many have one."""
+    """Search many points until a page has texts; return the number of texts and of points searched."""
     found = looked = 0
     async for page in retrieve_pages(engine, source.name, await _draw(engine, source, _TEXTS), vectors=False):
         looked += len(page)
@@ -77,7 +77,7 @@ async def count_texts(engine: Engine, source: Source, converter: Converter) -> t
 
 
 async def _draw(engine: Engine, source: Source, size: int) -> list[PointId]:
-    """Draw points at random; servers before 1.11 cannot, and their first ones have to do."""
+    """Draw ids at random; on servers before 1.11, which cannot sample, draw from the first points."""
     size = min(size, source.limits.query_limit or size)
     if (await engine.capabilities()).has("sample"):
         request = models.QueryRequest(

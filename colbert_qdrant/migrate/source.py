@@ -1,4 +1,4 @@
-"""Reads a collection that is to be migrated, and never changes it."""
+"""Reads the source of a migration, and never changes it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from colbert_qdrant.points.fingerprint import Fingerprint
 
 DISTANCES: Final = (models.Distance.DOT, models.Distance.COSINE)
-"""The distances of stored vectors that can be used as token vectors or encodings."""
+"""The distances of stored vectors that can be reused as token vectors or FDEs."""
 
 _PAGE_IDS: Final = 1_000
-"""The points of one request that asks for ids, and perhaps payloads, only."""
+"""The largest number of points in a request for ids only."""
 
 PAGE_POINTS: Final = 256
-"""The most points of one request that asks for payloads or vectors."""
+"""The largest number of points in a request for payloads or vectors."""
 
 _SHOWN: Final = 5
 
@@ -38,14 +38,14 @@ _TOKEN_DATATYPES: Final = ("float32", "float16", "turbo8", "turbo4")
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A collection that is to be migrated.
+    """A collection to migrate.
 
     Attributes:
-        name: The collection's own name, also if it was given by an alias.
+        name: The collection's own name, even if the user gave an alias.
         info: The engine's description of the collection.
         points: The number of points to migrate.
-        filter: The points to migrate; ``None`` for all.
-        fingerprint: The settings that this library built the collection with; ``None`` if it did not.
+        filter: The filter for the points to migrate; ``None`` for all.
+        fingerprint: The fingerprint of a collection of this library; ``None`` for other collections.
         limits: The limits of the server.
     """
 
@@ -58,22 +58,22 @@ class Source:
 
     @property
     def vectors(self) -> Mapping[str, models.VectorParams]:
-        """The dense vectors and multivectors by name; the unnamed one has the name ``""``."""
+        """The dense vectors and multivectors by name; ``""`` names the unnamed vector."""
         return named_vectors(self.info)
 
     @property
     def dense(self) -> Mapping[str, models.VectorParams]:
-        """The vectors of one row."""
+        """The dense vectors by name."""
         return {name: each for name, each in self.vectors.items() if each.multivector_config is None}
 
     @property
     def multivectors(self) -> Mapping[str, models.VectorParams]:
-        """The vectors of several rows."""
+        """The multivectors by name."""
         return {name: each for name, each in self.vectors.items() if each.multivector_config is not None}
 
     @property
     def usable_multivectors(self) -> dict[str, models.VectorParams]:
-        """The multivectors that can be searched by MaxSim."""
+        """The multivectors that can be reused as token vectors."""
         return {
             name: each
             for name, each in self.multivectors.items()
@@ -86,19 +86,19 @@ class Source:
         return self.info.config.params.sparse_vectors or {}
 
     def narrow(self, *conditions: models.Condition) -> models.Filter:
-        """Return a filter for the points to migrate that meet conditions."""
+        """Return a filter for the points to migrate that match further conditions."""
         return models.Filter(must=[*([] if self.filter is None else [self.filter]), *conditions])
 
 
 async def read_source(engine: Engine, name: str, filter: models.Filter | None) -> Source:
-    """Ask an engine about a collection.
+    """Read the description of a collection from an engine.
 
     Raises:
-        CollectionNotFoundError: There is no such collection.
-        ConfigurationError: The server's strict mode does not allow the filter.
+        CollectionNotFoundError: If the collection does not exist.
+        ConfigurationError: If the server's strict mode does not allow the filter.
     """
     if not await engine.collection_exists(name):
-        remedy = "look at its name, and whether client is the one of the source's engine"
+        remedy = "check its name, and check that client belongs to the source's engine"
         raise await missing_collection(engine, name, remedy)
     name = await real_name(engine, name)
     info = await engine.get_collection(name)
@@ -124,9 +124,9 @@ async def read_pages(
     payload: bool = False,
     vectors: Sequence[str] = (),
 ) -> AsyncIterator[list[models.Record]]:
-    """Read the points that match a filter in the order of their ids, with some vectors; ``None`` matches all.
+    """Read the points that match a filter, in the order of their ids, with the named vectors; ``None`` matches all.
 
-    Pages with payloads or vectors are of bounded size.
+    Pages with payloads or vectors have a bounded size.
     """
     bounded = payload or bool(vectors)
     most = PAGE_POINTS if bounded else _PAGE_IDS
@@ -152,14 +152,14 @@ async def retrieve_pages(
     vectors: bool | list[str] = True,
     size: PageSize | None = None,
 ) -> AsyncIterator[list[models.Record]]:
-    """Read points with payload and vectors, in pages of bounded size; those that are gone are left out.
+    """Read points with payloads and vectors, in pages of bounded size; points that are gone are left out.
 
     Args:
         engine: The engine.
         collection: The collection's name.
         ids: The points' ids.
-        vectors: The vectors that are read.
-        size: The size of pages, which the caller teaches; by default each page teaches the next.
+        vectors: The vectors to read.
+        size: The page size, which the caller adapts; by default each page adapts the size of the next.
     """
     own, place = PageSize(PAGE_POINTS), 0
     while place < len(ids):
@@ -172,5 +172,5 @@ async def retrieve_pages(
 
 
 def show(ids: Sequence[PointId]) -> str:
-    """Name some points in a message."""
+    """Return the first few ids, in parentheses, for a message."""
     return f" ({', '.join(map(repr, ids[:_SHOWN]))}{', …' if len(ids) > _SHOWN else ''})"

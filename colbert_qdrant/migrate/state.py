@@ -1,4 +1,4 @@
-"""Keeps a migration's state in the metadata of its target, so that any machine can go on with it."""
+"""Stores a migration's state in the metadata of its target, so that any machine can resume it."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from colbert_qdrant.engines.base import PointId
 
 KEY: Final = "colbert_qdrant_migration"
-"""A migration's entry in the metadata of its target."""
+"""The key of a migration's state in the metadata of its target."""
 
 FORMAT: Final = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Switch:
-    """An alias that was given to the target.
+    """An alias that was switched to the target.
 
     Attributes:
         alias: The alias.
-        previous: The collection that it stood for before; ``None`` if there was no such alias.
+        previous: The collection that it pointed at before; ``None`` if the alias is new.
         at: The time, in UTC.
-        forced: The reason to do without a passed verification; ``None`` if there was one.
+        forced: The user's reason to switch without a passed verification; ``None`` after a passed one.
     """
 
     alias: str
@@ -42,21 +42,21 @@ class Switch:
 
 @dataclass(frozen=True, kw_only=True)
 class MigrationState:
-    """How far a migration is.
+    """The state of a migration.
 
     Attributes:
         plan: The plan.
         before: In place, the number of points and the digest of ids and payloads before anything was added.
-        added: In place, the vectors that this migration made, and nobody else: `rollback` deletes no others.
+        added: In place, the vectors that this migration created; `rollback` deletes no others.
         copied: The time, in UTC, when all points were written; ``None`` until then.
-        wrote: The number of points and the digest of ids and payloads that the last run, or catching up, left in the
-            target; ``None`` if it did not end. Somebody else wrote to a target that has others.
-        verified: The last verdict, shortened; ``None`` if there is none.
-        switches: The aliases that were given to the target and not taken back.
-        left: The number of points and the digest of the source, vectors included, when all had been caught up with
-            after a switch; ``None`` if nobody knows.
-        overruled: Some of the points that were written on both sides while an alias moved; the target keeps its own.
-        returned: The reason for which aliases were taken back from a target that has what the source has not.
+        wrote: The number of points and the digest of ids and payloads that the last run or switch left in the target.
+            It is ``None`` if the run did not finish. If the target differs, another client wrote to it.
+        verified: The last verdict, shortened; ``None`` before the first.
+        switches: The aliases that were switched to the target and not switched back.
+        left: The number of points and the digest of the source, vectors included, after the switch had copied all late
+            writes; ``None`` if it is unknown.
+        overruled: Some of the points that were written on both sides during a switch; the target keeps its versions.
+        returned: The reason for a rollback from a target that has data that the source lacks.
     """
 
     plan: MigrationPlan
@@ -77,49 +77,49 @@ class MigrationState:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Make a state of what `to_dict` returned.
+        """Build a state from the output of `to_dict`.
 
         Raises:
-            MigrationError: The values are no state, or one of a newer version.
+            MigrationError: If the values are not a state, or if a newer version wrote them.
         """
         if data.get("format") != FORMAT:
             raise MigrationError(
-                f"the state of a migration has format {data.get('format')!r:.40}, this version reads {FORMAT}: upgrade "
-                "colbert-qdrant"
+                f"the state of a migration has format {data.get('format')!r:.40}, but this version reads {FORMAT}: "
+                "upgrade colbert-qdrant"
             )
         try:
             values = require_known_fields(cls, {name: value for name, value in data.items() if name != "format"})
             values["plan"] = plan = MigrationPlan.from_dict(values["plan"])
-            unrecorded = [name for name in plan.added if name not in plan.vectors]  # by version 0.1.0
+            unrecorded = [name for name in plan.added if name not in plan.vectors]  # 0.1.0 did not store them
             values["added"] = tuple(values.get("added", unrecorded))
             values["overruled"] = tuple(values.get("overruled", ()))
             values["switches"] = tuple(Switch(**require_known_fields(Switch, each)) for each in values["switches"])
             return cls(**values)
         except (KeyError, TypeError, ValueError, AttributeError, ConfigurationError) as error:
             raise MigrationError(
-                f"the state of a migration cannot be read ({error}): it was changed by hand; restore the collection's "
-                f"metadata, or delete the key {KEY!r} of it"
+                f"the state of a migration was changed outside this library and cannot be read ({error}): restore the "
+                f"collection's metadata, or delete its key {KEY!r}"
             ) from error
 
     def before_run(self, plan: MigrationPlan) -> MigrationState:
-        """Return the state of a run that is about to write points: no earlier verification counts any more."""
-        before = None if self.copied else self.before  # others may have written since a run that ended
+        """Return the state at the start of a run, which invalidates earlier verifications."""
+        before = None if self.copied else self.before  # other clients may have written since the last complete run
         return replace(self, plan=plan, before=before, copied=None, wrote=None, verified=None, returned=None)
 
-    def require_passed(self, otherwise: str = "say with force='…' why not") -> Mapping[str, Any]:
-        """Return the last verdict, shortened; the error says what else can be done.
+    def require_passed(self, otherwise: str = "pass the reason not to as force='…'") -> Mapping[str, Any]:
+        """Return the last verdict, shortened; the error names ``otherwise`` as the alternative.
 
         Raises:
-            MigrationError: The target was not verified since points were written, or did not pass.
+            MigrationError: If the target was not verified since points were written, or did not pass.
         """
         if self.verified is not None and self.verified.get("passed"):
             return self.verified
         found = "was not verified" if self.verified is None else "did not pass its verification"
-        raise MigrationError(f"collection {self.plan.target!r} {found}: verify() it first, or {otherwise}")
+        raise MigrationError(f"collection {self.plan.target!r} {found}: call verify() first, or {otherwise}")
 
 
 async def read_migration(engine: Engine, collection: str) -> MigrationState | None:
-    """Read the state that is kept in a collection; ``None`` if there is no such collection, or it is no target."""
+    """Read the state that a collection stores; ``None`` if it does not exist or is not the target of a migration."""
     if not await engine.collection_exists(collection):
         return None
     entry = (await read_metadata(engine, collection)).get(KEY)
@@ -127,10 +127,10 @@ async def read_migration(engine: Engine, collection: str) -> MigrationState | No
 
 
 async def write_migration(engine: Engine, state: MigrationState) -> None:
-    """Keep a state in the target."""
+    """Store a state in the target's metadata."""
     await write_metadata(engine, state.plan.target, {KEY: state.to_dict()})
 
 
 def utc_now() -> str:
-    """Return the time, in UTC, as it is kept."""
+    """Return the current time in UTC, as an ISO 8601 string."""
     return datetime.now(UTC).isoformat(timespec="seconds")

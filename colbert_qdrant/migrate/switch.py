@@ -1,4 +1,4 @@
-"""Switches aliases to the target, and back."""
+"""Switches aliases to the target, and rolls back."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from colbert_qdrant.migrate.contents import check_found
 from colbert_qdrant.migrate.differences import find_differences, read_digest
 from colbert_qdrant.migrate.state import Switch, utc_now, write_migration
 from colbert_qdrant.migrate.target import remove_vectors
+from colbert_qdrant.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,11 +27,13 @@ if TYPE_CHECKING:
 
 
 async def switch_alias(job: MigrationJob, alias: str, *, force: str | None) -> None:
-    """Have an alias stand for the target; see `Migration.switch`."""
+    """Point an alias at the target; see `Migration.switch`."""
     if job.in_place:
-        raise ConfigurationError("in place there is one collection, and nothing to switch: use it as it is")
+        raise ConfigurationError(
+            "switch() has nothing to do after a migration in place: open the source with ColbertCollection"
+        )
     require_instance("alias", alias, str, "the name of an alias")
-    alias, force = plain(alias), _reason(force, "no passed verification is needed")
+    alias, force = plain(alias), _reason(force, "to switch without a passed verification")
     state = await job.read_state()
     if force is None:
         state.require_passed()
@@ -38,8 +41,8 @@ async def switch_alias(job: MigrationJob, alias: str, *, force: str | None) -> N
     previous = (await engine.get_aliases()).get(alias)
     if previous is None and await engine.collection_exists(alias):
         raise ConfigurationError(
-            f"{alias!r} is a collection, and cannot be an alias too: choose another name and have applications use "
-            f"that; once collection {alias!r} is deleted, its name is free"
+            f"{alias!r} is the name of a collection, and cannot be an alias too: choose another alias for your "
+            f"applications, or delete collection {alias!r} first"
         )
     if previous == target:
         await _require_settled(job, state, alias)
@@ -55,15 +58,15 @@ async def switch_alias(job: MigrationJob, alias: str, *, force: str | None) -> N
     kept = tuple(each for each in state.switches if each.alias != alias)
     switches = (*kept, Switch(alias=alias, previous=previous, at=utc_now(), forced=force))
     left = state.left if snapshot is None else None
-    await write_migration(engine, replace(state, switches=switches, left=left))  # first, so that there is a way back
+    await write_migration(engine, replace(state, switches=switches, left=left))  # first, so that rollback is possible
     await engine.update_aliases(_change(alias, previous, target))
     if snapshot is not None:
         await settle(job, snapshot)
 
 
 async def roll_back(job: MigrationJob, *, force: str | None) -> None:
-    """Have all aliases stand for what they stood for, or take added vectors away; see `Migration.rollback`."""
-    force = _reason(force, "what only the target has is not needed")
+    """Point all aliases back, or remove the added vectors; see `Migration.rollback`."""
+    force = _reason(force, "to roll back although the target has data that the source lacks")
     state, engine = await job.read_state(), job.target_engine
     if job.in_place:
         await remove_vectors(job, state)
@@ -72,19 +75,19 @@ async def roll_back(job: MigrationJob, *, force: str | None) -> None:
     if changes:
         state = await _give_back(job, state, changes, force)
     elif state.switches and state.returned is None:
-        state = replace(state, returned="an alias stood for the target until somebody moved it back")
+        state = replace(state, returned="an alias pointed at the target until another client moved it back")
     await write_migration(engine, replace(state, switches=(), left=None, overruled=()))
     if changes and state.returned is not None and force is None:
         raise MigrationError(
-            f"the aliases are back, but {state.returned}: neither run() nor cleanup() deletes that; write to "
-            f"{job.plan.source!r} what is not to be lost"
+            f"the aliases are switched back, but {state.returned}: write the points that you need to "
+            f"{job.plan.source!r}; neither run() nor cleanup() deletes the target's points"
         )
 
 
 async def _give_back(
     job: MigrationJob, state: MigrationState, changes: Sequence[models.AliasOperations], force: str | None
 ) -> MigrationState:
-    """Take aliases back from a target that has nothing of its own, or for a reason; return the state after that."""
+    """Switch aliases back if the source has all data of the target, or if forced; return the new state."""
     compared = force is None and await job.source_engine.collection_exists(job.plan.source)
     if compared:
         job = await job.with_source()
@@ -96,22 +99,22 @@ async def _give_back(
 
 
 async def is_in_use(engine: Engine, target: str) -> bool:
-    """Tell whether an alias stands for the target."""
+    """Tell whether an alias points at the target."""
     return target in (await engine.get_aliases()).values()
 
 
-def _reason(force: str | None, why: str) -> str | None:
+def _reason(force: str | None, purpose: str) -> str | None:
     force = plain(force)
     if force is not None and (not isinstance(force, str) or not force.strip()):
-        raise ConfigurationError(f"force is the reason, which is kept: say why {why}")
+        raise ConfigurationError(f"force is {shown(force)}: pass a text with the reason {purpose}, which is stored")
     return force
 
 
 async def _bring_up_to_date(job: MigrationJob, state: MigrationState) -> Snapshot | None:
-    """Copy what was written to the source since the verification; ``None`` if nothing may be copied any more.
+    """Copy all writes to the source since the verification; ``None`` if the target is in use and nothing is copied.
 
     Raises:
-        MigrationError: Somebody wrote to the target, or to the source since an alias was switched.
+        MigrationError: If another client wrote to the target, or to the source since an alias was switched.
     """
     if not await is_in_use(job.target_engine, job.plan.target):
         await _require_untouched(job, state)
@@ -119,70 +122,71 @@ async def _bring_up_to_date(job: MigrationJob, state: MigrationState) -> Snapsho
     now = await read_digest(job.source_engine, job.plan.source, chosen=job.plan.filter, vectors=job.sameness.vectors)
     if now.to_dict() != state.left and (found := await find_differences(job)):
         raise MigrationError(
-            f"an alias stands for collection {job.plan.target!r} already, so nothing is copied to it, and there are "
-            f"{found}: write what should be there yourself, or say with force='…' why not"
+            f"an alias already points at collection {job.plan.target!r}, so that nothing is copied to it, and the two "
+            f"collections differ, with {found}: write the missing points, or pass the reason not to as force='…'"
         )
     return None
 
 
 async def _require_settled(job: MigrationJob, state: MigrationState, alias: str) -> None:
-    """Raise an error if a switch ended before it copied what was written to the source while the alias moved."""
+    """Raise an error if a switch was interrupted before it copied the writes that arrived while the alias moved."""
     unforced = any(each.alias == alias and each.forced is None for each in state.switches)
     if state.left is not None or not unforced or not await job.source_engine.collection_exists(job.plan.source):
         return
     if found := await find_differences(await job.with_source()):
         raise MigrationError(
-            f"the alias is switched, but its switch did not come to its end, and there are {found}: compare them, and "
-            f"write to {job.plan.target!r} what should be there"
+            f"alias {alias!r} moved, but its switch was interrupted, and the two collections differ, with {found}: "
+            f"compare these points, and write the missing ones to {job.plan.target!r}"
         )
 
 
 async def _require_untouched(job: MigrationJob, state: MigrationState) -> None:
-    """Raise an error if somebody wrote to the target since it was verified."""
+    """Raise an error if another client wrote to the target since it was verified."""
     verified = state.require_passed()
     changed = await _find_change(job, {name: verified.get(name) for name in ("points", "digest")})
     if changed is not None:
         raise MigrationError(
-            f"collection {job.plan.target!r} was written to since it was verified{changed}: run() and verify() again, "
-            "or say with force='…' why not"
+            f"collection {job.plan.target!r} was written to since it was verified{changed}: call run() and verify() "
+            "again, or pass the reason not to as force='…'"
         )
 
 
 async def _find_change(job: MigrationJob, before: object) -> str | None:
-    """Say how the target differs from the source; ``None`` if it is what it was, or what the source is."""
+    """Describe how the target differs from the source; ``None`` if it is unchanged or equals the source."""
     if (await read_digest(job.target_engine, job.plan.target)).to_dict() == before:
         return None
     if not await job.source_engine.collection_exists(job.plan.source):
         return ""
     found = await find_differences(await job.with_source())
-    return f", there are {found}" if found else None
+    return f", with {found}" if found else None
 
 
 async def _require_same(job: MigrationJob) -> Mapping[str, Any]:
-    """Return the digest of ids and payloads, which is that of source and target.
+    """Return the digest of ids and payloads that source and target have in common.
 
     Raises:
-        MigrationError: They are not the same.
+        MigrationError: If source and target differ.
     """
     found = await find_differences(job)
     if found:
         raise MigrationError(
-            f"there are {found}: write to {job.plan.source!r} what is not to be lost, or say with force='…' why not; "
-            f"then it stays in {job.plan.target!r}, and neither run() nor cleanup() deletes it"
+            f"collections {job.plan.source!r} and {job.plan.target!r} differ, with {found}: write the points that you "
+            f"need to {job.plan.source!r}, or pass the reason not to as force='…', which keeps them in "
+            f"{job.plan.target!r}"
         )
     return found.digest.to_dict()
 
 
 async def _look_again(job: MigrationJob, state: MigrationState) -> MigrationState:
-    """Return the state with what somebody wrote to the target while its aliases were taken back."""
+    """Return the state with a note of writes to the target while its aliases were switched back."""
     changed = await _find_change(job, state.wrote)
     if changed is None:
         return state
-    return replace(state, returned=f"somebody wrote to the target meanwhile{changed}")
+    return replace(state, returned=f"another client wrote to the target during the rollback{changed}")
 
 
 async def _undo(engine: Engine, state: MigrationState) -> list[models.AliasOperations]:
-    """Return the changes that undo all switches; an alias that was not switched, or is switched back, stays."""
+    """Return the changes that undo all switches, except those that were never made or are already undone."""
     target, aliases = state.plan.target, await engine.get_aliases()
     changes: list[models.AliasOperations] = []
     for each in state.switches:
@@ -190,14 +194,14 @@ async def _undo(engine: Engine, state: MigrationState) -> list[models.AliasOpera
         if current == target:
             if each.previous is not None and not await engine.collection_exists(each.previous):
                 raise MigrationError(
-                    f"alias {each.alias!r} cannot be given back to collection {each.previous!r}, which is gone: "
-                    "restore it from a snapshot, or leave the alias where it is"
+                    f"alias {each.alias!r} cannot be switched back to collection {each.previous!r}, which is gone: "
+                    "restore it from a snapshot, or leave the alias unchanged"
                 )
             changes += _change(each.alias, current, each.previous)
         elif current not in (None, each.previous):
             raise MigrationError(
-                f"alias {each.alias!r} stands for collection {current!r} by now, not for {target!r}: somebody else "
-                "changed it; see to it that it is what it should be, with client.update_collection_aliases"
+                f"alias {each.alias!r} points at collection {current!r} instead of {target!r}, since another client "
+                "changed it: correct it with client.update_collection_aliases"
             )
     return changes
 

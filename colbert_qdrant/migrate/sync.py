@@ -1,6 +1,6 @@
 # Generated from colbert_qdrant/migrate/aio.py by .ci/generate_sync.py: change it, and run `make generate`.
 
-"""Turns existing collections into collections for late interaction, and has a way back."""
+"""Migrates existing collections to late interaction, and rolls back."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from colbert_qdrant.points.texts import TextOf
 
 
 class Migration(StaysHere):
-    """Turns an existing collection into one for late interaction, with nothing lost and a way back.
+    """Migrates an existing collection to late interaction, without data loss and with a rollback.
 
-    Made with `plan`, or on another machine, or later, with `resume`. Points keep their ids, payloads and vectors, also
-    in form: what read the source can read the target. Printed, it is its plan.
+    Create one with `plan`, or continue one on any machine with `resume`. Points keep their ids, payloads and vectors,
+    in the same form: applications that read the source can read the target. ``print`` shows the plan.
 
-    The clients stay the caller's: they are never closed here.
+    The clients stay yours: the migration never closes them.
 
     Example:
         >>> from qdrant_client import QdrantClient
@@ -48,11 +48,11 @@ class Migration(StaysHere):
     """
 
     _instead: ClassVar = (
-        "make it with Migration.plan, or go on with one by Migration.resume, in the process that uses it"
+        "create it with Migration.plan, or continue it with Migration.resume, in the process that uses it"
     )
 
     def __init__(self, job: MigrationJob) -> None:
-        """Used by `plan` and `resume`."""
+        """Use `plan` or `resume` instead."""
         self._job = job
 
     @classmethod
@@ -75,36 +75,37 @@ class Migration(StaysHere):
         allow_irreversible: bool = False,
         retry: RetryConfig | None = None,
     ) -> Self:
-        """Find out what has to be done, what it costs and what can go wrong. Nothing is written.
+        """Plan a migration: its steps, costs and risks. Nothing is written.
 
-        What the source has is used: token vectors in a multivector need no encoder. Encodings that FastEmbed made are
-        adopted where computing some again proves their parameters. A collection of this library gets another encoding
-        (``fde``), another encoder, or another engine. A target that this plan has begun with is gone on with.
+        The plan reuses the source's vectors: stored token vectors need no encoder. FDEs that FastEmbed computed are
+        adopted if a recomputed sample proves their parameters. A collection of this library gets another encoding
+        (``fde``), another encoder or another engine. A target begun by the same plan is resumed.
 
         Args:
-            client: A ``QdrantClient`` or an `EdgeClient`, that of the source's engine.
+            client: The client of the source's engine: a ``QdrantClient`` or an `EdgeClient`.
             source: The collection, or an alias of it.
-            target: The new collection's name; by default the source's with ``_colbert``, in another engine the same.
-            target_client: The client of the target's engine; by default the source's.
-            encoder: The encoder that makes token vectors of texts. Stored ones need none; if it is given, they are
-                compared with its own.
-            fde: The encoding; by default that of the source, or ``MuveraConfig()``.
-            config: All settings of the target, in the place of ``fde``; ids, texts and copied vectors stay what they
-                are.
-            text_key: The path of texts in payloads (`metadata.text`, `parts[].text`); by default where LangChain,
-                LlamaIndex, Haystack and FastEmbed put them.
-            text: The function that finds a payload's text, in the place of a path.
-            token_vector: The multivector with token vectors, if there are several.
-            reencode: Whether texts are encoded although there are token vectors.
-            strategy: ``"blue_green"`` migrates into a new collection, which an alias is switched to. ``"in_place"``
-                adds the vectors to the points where they are, on servers since 1.19 and embedded engines.
-            filter: The points to migrate; by default all.
-            allow_irreversible: Whether a plan may be run that `rollback` cannot undo; its risks say why it cannot.
-            retry: What is done about failing requests.
+            target: The new collection's name. The default is the source's name, with ``_colbert`` appended if both
+                are in the same engine.
+            target_client: The client of the target's engine; the source's by default.
+            encoder: The encoder that turns texts into token vectors. Stored token vectors need no encoder; if you
+                give one, they are compared with its output.
+            fde: The encoding; the source's by default, or ``MuveraConfig()``.
+            config: All settings of the target, instead of ``fde``. Ids, texts and copied vectors stay unchanged.
+            text_key: The path of the texts in payloads, such as ``metadata.text`` or ``parts[].text``. By default,
+                texts are looked for where LangChain, LlamaIndex, Haystack and FastEmbed store them.
+            text: A function that takes a payload and returns its text, instead of a path.
+            token_vector: The multivector with the token vectors, if the source has several.
+            reencode: Whether to encode the texts even if the source has token vectors.
+            strategy: ``"blue_green"`` writes a new collection, to which you switch an alias. ``"in_place"`` adds the
+                vectors to the source's points, on servers since 1.19 and embedded engines.
+            filter: The points to migrate; all by default.
+            allow_irreversible: Whether to allow a plan that `rollback` cannot undo; its risks give the reason.
+            retry: How to retry failed requests.
 
         Raises:
-            CollectionNotFoundError: There is no such collection.
-            ConfigurationError: Something has to be said that cannot be known, or two arguments contradict each other.
+            CollectionNotFoundError: If the source does not exist.
+            ConfigurationError: If an argument is missing that the plan needs, or if two arguments contradict each
+                other.
         """
         options = MigrationOptions(
             encoder=encoder,
@@ -133,18 +134,19 @@ class Migration(StaysHere):
         text: TextOf | None = None,
         retry: RetryConfig | None = None,
     ) -> Self:
-        """Go on with a migration that was begun, wherever that was: all it needs is kept with the target.
+        """Continue a migration that was started anywhere: its state is stored with the target.
 
         Args:
             client: The client of the source's engine.
             target: The target's name.
-            target_client: The client of the target's engine, if it is another.
-            encoder: The encoder that it was begun with; only needed to run and verify, where texts are encoded.
-            text: The function that finds a payload's text, if it was begun with one.
-            retry: What is done about failing requests.
+            target_client: The client of the target's engine, if it differs from the source's.
+            encoder: The encoder of the migration. It is needed only if `run` and `verify` have to encode texts.
+            text: The function that returns a payload's text, if the migration uses one.
+            retry: How to retry failed requests.
 
         Raises:
-            MigrationError: The collection is no migration's target, or it was begun with another encoder.
+            MigrationError: If the collection is not the target of a migration, or if the migration was started with
+                another encoder.
         """
         source_engine = blocking_engine(client, retry=retry)
         target_engine = source_engine if target_client is None else blocking_engine(target_client, retry=retry)
@@ -152,7 +154,7 @@ class Migration(StaysHere):
 
     @property
     def details(self) -> MigrationPlan:
-        """The plan, with everything that was found out."""
+        """The plan, with all its details."""
         return self._job.plan
 
     def to_dict(self) -> dict[str, Any]:
@@ -169,26 +171,25 @@ class Migration(StaysHere):
     def run(
         self, *, progress: bool | ProgressReporter = False, points_per_second: float | None = None
     ) -> MigrationReport:
-        """Write every point that the target has not, or has with another payload or other dense or sparse vectors.
+        """Write every point that the target lacks, or whose payload, dense or sparse vectors differ from the source.
 
-        A run can be stopped at any time, and begun again: it also catches up with what was written to the source
-        meanwhile. Token vectors and encodings alone that were changed there are found by a sample of `verify` only.
-        Points that were deleted from the source are deleted from the target, too. In place, points get vectors that
-        lack them, or have those of another text.
+        You can stop a run at any time, and run again. Each run also catches up with writes to the source, and deletes
+        points that were deleted there. A change of token vectors or FDEs alone is found only in the sample of `verify`.
+        In place, a run writes vectors that are missing, or that belong to a text that has changed.
 
         Args:
-            progress: ``True`` for a live bar in a terminal (needs the ``progress`` extra) or a notebook, and lines in
-                the log elsewhere; or an object of your own that is told of every acknowledged batch.
-            points_per_second: Most points to write in a second, to leave the server something for its searches.
+            progress: ``True`` shows a live bar in a terminal (needs the ``progress`` extra) or a notebook, and writes
+                log lines elsewhere. Or pass your own reporter, which is told of every acknowledged batch.
+            points_per_second: The highest rate of writes, to leave the server capacity for searches.
 
         Returns:
-            What was done.
+            The counts of points, and the time.
 
         Raises:
-            ConfigurationError: ``points_per_second`` is not more than 0.
-            MigrationError: Something is in the way (see the plan's risks), the target is in use already, or the server
-                refuses points; all others are written.
-            RequestError: The server failed for good; what was written stays, and the next run goes on from there.
+            ConfigurationError: If ``points_per_second`` is not greater than 0.
+            MigrationError: If a risk blocks the plan, if the target is already in use, or if the server refuses
+                points. All other points are written.
+            RequestError: If the server keeps failing. Written points stay, and the next run continues from there.
         """
         return run_blocking(run_migration(self._job, progress=progress, points_per_second=points_per_second))
 
@@ -201,27 +202,26 @@ class Migration(StaysHere):
         timeout: float = 600.0,
         progress: bool | ProgressReporter = False,
     ) -> Verdict:
-        """Compare the target with the source, and its two-stage search with the exact one; the outcome is kept.
+        """Compare the target with the source, and its two-stage search with exact search; store the verdict.
 
-        All ids, payloads, dense and sparse vectors are compared, how many points have which vectors, the other vectors
-        of some points, and payload indexes. In place, all texts are compared with those that vectors were made of. A
-        server goes on building graphs after `run`: this waits until they are there.
+        The comparison covers all ids, payloads, dense and sparse vectors, and payload indexes. It counts the points
+        that have each vector, and compares the other vectors of a sample. In place, it compares all texts with those
+        that were encoded. Servers continue to build graphs after `run`: this call waits for them.
 
         Args:
-            sample: Points whose vectors are compared, and computed again.
-            queries: Pieces of documents that are searched for in both ways; the exact one takes long in large
-                collections.
-            min_recall: The least part of the exact search's ten best that the two-stage search has to find.
-            timeout: Seconds to wait for the graphs; a verdict of a target without them does not pass.
-            progress: As for `run`, told of every page of ids and payloads, and then of vectors in graphs.
+            sample: The number of points whose other vectors are compared and recomputed.
+            queries: The number of queries, which are pieces of documents. Exact search is slow in large collections.
+            min_recall: The lowest acceptable recall@10 of two-stage search, measured against exact search.
+            timeout: The seconds to wait for the graphs; without graphs, the verdict does not pass.
+            progress: As for `run`; reports every page of ids and payloads, and then the vectors in graphs.
 
         Returns:
-            The verdict, with reasons, and with warnings of what does not speak against the target. After a switch,
-            points that applications added to the target do not.
+            The verdict, with the reasons for a failure, and with warnings, which are not failures. After a switch,
+            points that applications added to the target are not failures.
 
         Raises:
-            ConfigurationError: An argument is out of range.
-            MigrationError: The migration was not begun.
+            ConfigurationError: If an argument is out of range.
+            MigrationError: If the migration was not started.
         """
         return run_blocking(
             verify_target(
@@ -230,53 +230,53 @@ class Migration(StaysHere):
         )
 
     def switch(self, alias: str, *, force: str | None = None) -> None:
-        """Have an alias stand for the target, in one request: no search finds neither collection, or both.
+        """Point an alias at the target, in one atomic request.
 
-        Before that, what was written to the source since the verification is copied; after it, what was written while
-        the alias moved. Once an alias stands for the target, nothing is copied over what applications write there; a
-        warning names points that were written on both sides meanwhile.
+        Before that, writes to the source since the verification are copied. Afterwards, writes that arrived while the
+        alias moved are copied. Once an alias points at the target, nothing replaces points that applications write
+        there. A warning names points that were written on both sides during the switch.
 
         Args:
-            alias: The alias, which may be new, or stand for the source, or any other collection.
-            force: The reason to do without a passed verification, and without copying anything; it is kept.
+            alias: The alias, which may be new, or point at the source or any other collection.
+            force: The reason to switch without a passed verification and without copying; it is stored.
 
         Raises:
-            MigrationError: The last verification did not pass, or somebody wrote to the target since. Or texts have to
-                be encoded, and there is no encoder.
-            ConfigurationError: A collection has that name, the reason is empty, or the migration is in place.
+            MigrationError: If the last verification did not pass, or if another client wrote to the target since. Also
+                if texts have to be encoded and there is no encoder.
+            ConfigurationError: If a collection has that name, if the reason is empty, or if the migration is in place.
         """
         run_blocking(switch_alias(self._job, alias, force=force))
 
     def rollback(self, *, force: str | None = None) -> None:
-        """Have all aliases stand for what they stood for before `switch`; in place, take the added vectors away.
+        """Point all aliases back at their collections from before `switch`; in place, remove the added vectors.
 
         Args:
-            force: The reason to leave behind what only the target has, or has in another version; it is kept, and
-                neither `run` nor `cleanup` deletes that then.
+            force: The reason to roll back although the target has points or versions that the source lacks. It is
+                stored, and neither `run` nor `cleanup` deletes those points.
 
         Raises:
-            MigrationError: What an alias stood for is gone, or somebody else changed it since. Or source and target are
-                not the same, since applications wrote to the target.
-            ConfigurationError: The reason is empty.
+            MigrationError: If the previous collection of an alias is gone, or if another client changed the alias
+                since. Also if source and target differ, since applications wrote to the target.
+            ConfigurationError: If the reason is empty.
         """
         run_blocking(roll_back(self._job, force=force))
 
     def cleanup(self, what: Side | None = None, *, confirm: Callable[[str], bool] = ask) -> str | None:
-        """Delete the collection that is not needed any more: after a switch the source, else the target.
+        """Delete the collection that is no longer needed: the source after a switch, the target otherwise.
 
         Args:
-            what: ``"source"`` or ``"target"``. It has to be said where they are in two engines, or somebody else
-                changed an alias since.
-            confirm: The function that is told what would be deleted, and says whether to. By default somebody at the
-                terminal is asked.
+            what: ``"source"`` or ``"target"``. It is required if the two are in different engines, or if another
+                client changed an alias since.
+            confirm: A function that takes a question with the collection's name, and returns whether to delete it. By
+                default, the question is asked in the terminal.
 
         Returns:
-            The name of what was deleted; ``None`` if it was not confirmed.
+            The name of the deleted collection; ``None`` if the deletion was not confirmed.
 
         Raises:
-            MigrationError: The source is to go, but the target is not verified. Or it has points that were not
-                migrated, or were written since the switch, or an alias. Or the target is to go, and has an alias, or
-                something that the source has not, or the source is gone.
-            ConfigurationError: It has to be said which one is to go, or the migration is in place.
+            MigrationError: If the source would be deleted but the target is not verified. Also if the source has an
+                alias, or points that were not migrated or were written since the switch. When the target would be
+                deleted, also if it has an alias or data that the source lacks, or if the source is gone.
+            ConfigurationError: If ``what`` is required, or if the migration is in place.
         """
         return run_blocking(clean_up(self._job, what, confirm=confirm))

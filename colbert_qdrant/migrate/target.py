@@ -1,4 +1,4 @@
-"""Makes a target ready for points: creates a collection beside the source, or adds vectors to the source."""
+"""Prepares a target for points: creates a collection, or adds vectors to the source."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ if TYPE_CHECKING:
     from colbert_qdrant.migrate.source import Source
 
 _OF_SERVERS: Final = ("max_indexing_threads", "on_disk", "inline_storage", "memory")
-"""The settings of a graph that embedded engines do not know."""
+"""The graph settings that embedded engines do not support."""
 
 
 async def prepare_target(job: MigrationJob, *, progress: bool | ProgressReporter) -> None:
-    """Make the target ready for points.
+    """Prepare the target for points.
 
     Raises:
-        MigrationError: An application may use the target, or another migration is under way in it.
-        CollectionExistsError: Another collection has the target's name.
+        MigrationError: If an application may use the target, or if the target belongs to another migration.
+        CollectionExistsError: If another collection has the target's name.
     """
     engine, plan = job.target_engine, job.plan
     state = await read_migration(engine, plan.target) or MigrationState(plan=plan)
     if job.in_place and not state.plan.same_as(plan):
         raise MigrationError(
-            f"another migration began to add vectors to collection {plan.target!r} since this one was planned: "
-            "Migration.resume() that one, or have it rollback() and plan again"
+            f"another migration started to add vectors to collection {plan.target!r} after this one was planned: "
+            "continue that one with Migration.resume, or call its rollback() and plan again"
         )
     await _require_unused(job, state)
     if state.returned is not None:
@@ -62,7 +62,7 @@ async def prepare_target(job: MigrationJob, *, progress: bool | ProgressReporter
 
 
 async def declare(job: MigrationJob, fde: FixedDimensionalEncoder | None) -> None:
-    """Make the source a collection of this library, with an encoding; ``None`` if that is not fitted yet."""
+    """Declare the source a collection of this library, with its FDE encoder; ``None`` before a fit."""
     await lifecycle.declare(
         job.plan.target,
         engine=job.target_engine,
@@ -74,9 +74,9 @@ async def declare(job: MigrationJob, fde: FixedDimensionalEncoder | None) -> Non
 
 
 async def remove_vectors(job: MigrationJob, state: MigrationState) -> None:
-    """Take away the vectors that this migration made, and what the metadata say of them; its state goes last."""
+    """Remove the vectors that this migration created, then their metadata, and its state last."""
     engine, plan = job.target_engine, job.plan
-    await write_metadata(engine, plan.target, {FINGERPRINT: None})  # it is no collection of this library any more
+    await write_metadata(engine, plan.target, {FINGERPRINT: None})  # no longer a collection of this library
     for name in state.added:
         if name in await _vector_names(engine, plan.target):
             await _remove_vector(engine, plan.target, name)
@@ -86,7 +86,7 @@ async def remove_vectors(job: MigrationJob, state: MigrationState) -> None:
 
 
 async def is_blank(engine: Engine, plan: MigrationPlan) -> bool:
-    """Tell whether a run made the target and ended before it could say so, as only servers without metadata have it."""
+    """Tell whether an interrupted run created the target without its state, as on engines without metadata."""
     if (await engine.capabilities()).has("metadata"):
         return False
     info = await engine.get_collection(plan.target)
@@ -97,20 +97,20 @@ async def is_blank(engine: Engine, plan: MigrationPlan) -> bool:
 
 
 async def _require_unused(job: MigrationJob, state: MigrationState) -> None:
-    """Raise an error if applications may write to the target: points that the source has not would be deleted again."""
+    """Raise an error if applications may write to the target, since a run would delete their points."""
     target = job.plan.target
     in_use = {each.alias for each in state.switches}
     if not job.in_place:
         in_use |= {alias for alias, name in (await job.target_engine.get_aliases()).items() if name == target}
     if in_use:
         raise MigrationError(
-            f"aliases {sorted(in_use)} were switched to collection {target!r}, which may be written to by now: "
-            "rollback() first, or delete them, or plan a migration to another target"
+            f"aliases {sorted(in_use)} point at collection {target!r}, to which applications may already write: call "
+            "rollback() first, delete the aliases, or plan a migration to another target"
         )
 
 
 async def _prepare_in_place(job: MigrationJob, state: MigrationState, report: ProgressReporter) -> None:
-    """Add the missing vectors to the source; what the source was before is kept with its state."""
+    """Add the missing vectors to the source, and store its previous contents as a digest in the state."""
     engine, plan = job.target_engine, job.plan
     await require_green(engine, plan.target, report)
     if state.before is None:
@@ -120,7 +120,7 @@ async def _prepare_in_place(job: MigrationJob, state: MigrationState, report: Pr
     state = replace(state, added=tuple(name for name in plan.added if name in state.added or name not in there))
     if taken := [name for name in plan.added if name not in state.added]:
         raise MigrationError(
-            f"somebody else added the vectors {taken} to collection {plan.target!r} since this migration was planned: "
+            f"another client added the vectors {taken} to collection {plan.target!r} after this migration was planned: "
             "delete them, or plan again"
         )
     await write_migration(engine, state)
@@ -131,7 +131,7 @@ async def _prepare_in_place(job: MigrationJob, state: MigrationState, report: Pr
 
 
 async def _create_target(job: MigrationJob, state: MigrationState) -> None:
-    """Create the target with everything that says what it is, unless it is there."""
+    """Create the target with its metadata and payload indexes, unless it exists."""
     engine, plan = job.target_engine, job.plan
     capabilities = await engine.capabilities()
     fingerprint = await engine.runtime.compute(
@@ -153,7 +153,8 @@ async def _create_target(job: MigrationJob, state: MigrationState) -> None:
     stored = await read_migration(engine, plan.target)
     if stored is None or not stored.plan.same_as(plan):
         raise CollectionExistsError(
-            f"collection {plan.target!r} exists, and is not this migration's: choose another target, or delete it first"
+            f"collection {plan.target!r} already exists, and does not belong to this migration: name another target, "
+            "or delete that collection first"
         )
     await _create_indexes(job, capabilities)
 
@@ -161,9 +162,9 @@ async def _create_target(job: MigrationJob, state: MigrationState) -> None:
 def _creation_arguments(job: MigrationJob, capabilities: Capabilities) -> dict[str, Any]:
     """Return the arguments of ``create_collection`` for the target.
 
-    Vectors that are copied keep their parameters. What the source sets for all of its vectors is given to each of them,
-    so that it does not hold for added ones; only the graphs of tenants are built for encodings, too. On the same server
-    the target gets the source's shards, optimizer and log.
+    Copied vectors keep their parameters. Each of these vectors gets the source's collection-wide settings, which then
+    do not apply to added vectors. Only ``payload_m``, for the graphs of tenants, applies to FDEs, too. On the same
+    server, the target gets the source's shards, optimizer settings and write-ahead log settings.
     """
     plan, source, config = job.plan, job.source, job.plan.config
     arguments = creation_arguments(config, fde_dim=config.fde.dim, token_dim=plan.token_dim, capabilities=capabilities)
@@ -185,8 +186,8 @@ def _creation_arguments(job: MigrationJob, capabilities: Capabilities) -> dict[s
 
 
 def _inherit(source: Source, segments: int | None) -> dict[str, Any]:
-    """Return the source's settings of the optimizer, but for a number of segments that the user wants, and its log."""
-    config = source.info.config  # of other classes than what is sent
+    """Return the source's settings of optimizer and write-ahead log; ``segments`` replaces the number of segments."""
+    config = source.info.config  # different classes than those of requests
     optimizers = config.optimizer_config.model_dump(exclude_none=True, exclude_unset=True)
     if segments is not None:
         optimizers["default_segment_number"] = segments
@@ -213,7 +214,7 @@ async def _create_indexes(job: MigrationJob, capabilities: Capabilities) -> None
 
 
 async def _copy_artefact(job: MigrationJob) -> None:
-    """Copy what stored encodings were fitted with."""
+    """Copy the artefact that stored FDEs were fitted with."""
     plan = job.plan
     if plan.encoding != "stored" or not plan.config.fde.needs_fit:
         return
@@ -223,18 +224,18 @@ async def _copy_artefact(job: MigrationJob) -> None:
     data = await lifecycle.read_artefact(job.source_engine, job.source.name, wanted=stored.fitted_digest)
     if await artefacts.publish(job.target_engine, plan.target, data, encoder=plan.encoder) != data:
         raise MigrationError(
-            f"collection {plan.source!r} was fitted anew since the migration to {plan.target!r} was begun: "
+            f"collection {plan.source!r} was refitted after the migration to {plan.target!r} was started: call "
             "cleanup('target'), then plan again"
         )
 
 
 async def _add_vectors(engine: Engine, plan: MigrationPlan) -> None:
-    """Add vectors; the source's own graph and quantization never take hold of them."""
+    """Add vectors that do not inherit the source's graph and quantization settings."""
     capabilities, config = await engine.capabilities(), plan.config
     wanted = creation_arguments(config, fde_dim=config.fde.dim, token_dim=plan.token_dim, capabilities=capabilities)
     there = await _vector_names(engine, plan.target)
-    known: dict[str, models.VectorParams] = {**wanted["vectors_config"], plan.origin_vector: ORIGIN_PARAMS}
-    added = {name: known[name] for name in plan.added}
+    params_of: dict[str, models.VectorParams] = {**wanted["vectors_config"], plan.origin_vector: ORIGIN_PARAMS}
+    added = {name: params_of[name] for name in plan.added}
     for name, params in added.items():
         if name not in there:
             await _add_vector(engine, plan.target, name, params)
@@ -253,7 +254,7 @@ async def _add_vector(engine: Engine, collection: str, name: str, params: models
     try:
         await engine.create_vector_name(collection, name, models.DenseVectorNameConfig(dense=dense))
     except RequestRefusedError:
-        if name not in await _vector_names(engine, collection):  # else an earlier answer was lost
+        if name not in await _vector_names(engine, collection):  # if it is there, an earlier response was lost
             raise
 
 
@@ -281,7 +282,7 @@ def _settings_of(params: models.VectorParams) -> models.VectorParamsDiff:
 def _make_standalone(
     params: models.VectorParams, config: models.CollectionConfig, capabilities: Capabilities
 ) -> models.VectorParams:
-    """Return a vector's parameters with those of its collection, which it would have by default."""
+    """Return a vector's parameters with the defaults of its collection filled in."""
     graph = config.hnsw_config.model_dump(exclude_none=True)
     graph |= {} if params.hnsw_config is None else params.hnsw_config.model_dump(exclude_none=True)
     changes: dict[str, Any] = {"quantization_config": params.quantization_config or config.quantization_config}

@@ -1,4 +1,4 @@
-"""Compares the vectors of a source and its target: how many there are of each, and some of them one by one."""
+"""Compares the vectors of a source and its target: the number of each vector, and the values of a sample."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 _SHOWN: Final = 5
 _RECOMPUTED: Final = 0.98
-"""The least cosine of an encoding and the one that is computed again. Stored token vectors are rounded, so a token on a
-hyperplane may come to its other side."""
+"""The lowest accepted cosine between a stored and a recomputed vector. Stored token vectors are rounded, which may move
+a token near a hyperplane to its other side."""
 
 
 async def check_counts(job: MigrationJob, contents: Contents, *, switched: bool) -> Check:
-    """Check that copied vectors are as many as in the source, and added ones as many as there are texts.
+    """Check that the target has as many copied vectors as the source, and as many added vectors as texts.
 
-    There may be more vectors of this library, which `repair` adds, and of all once an alias is ``switched``.
+    It may have more vectors of this library, which `repair` adds, and more of every vector once ``switched``.
     """
     plan = job.plan
     if not all([(await each.capabilities()).has("has_vector") for each in (job.source_engine, job.target_engine)]):
-        return Check(name="vectors", passed=None, detail="servers before 1.13 do not tell which points have a vector")
+        return Check(name="vectors", passed=None, detail="servers before 1.13 cannot filter points by a vector")
     own = (plan.config.token_vector, plan.config.fde_vector)
     wrong, counts = [], {}
     for name in plan.kept:
@@ -43,25 +43,25 @@ async def check_counts(job: MigrationJob, contents: Contents, *, switched: bool)
         before = await count_documents(job.source_engine, job.source.name, having)
         counts[name] = await _count_with(job, name)
         if counts[name] < before or (counts[name] > before and not switched and name not in job.sameness.own):
-            wrong.append(f"{counts[name]:,} of {before:,} points have {name!r}")
+            wrong.append(f"{counts[name]:,} points have {name!r}, but {before:,} in the source")
     tokens, encodings = [await _count_with(job, name) for name in own]
     counts |= {name: count for name, count in zip(own, (tokens, encodings), strict=True) if name not in plan.kept}
     if plan.tokens == "encoded" and (tokens < contents.texts or (tokens > contents.texts and not switched)):
-        wrong.append(f"{contents.texts:,} points have a text, and {tokens:,} token vectors")
+        wrong.append(f"{contents.texts:,} points have a text, but {tokens:,} have token vectors")
     remedy = _remedy(plan, switched=switched)
     if tokens != encodings:
         if plan.encoding == "stored" and not wrong:
             remedy = (
-                "so it is in the source; add them to the points there that lack them, or cleanup('target') and plan "
-                "with another encoding (fde=…), which all points get"
+                "as in the source; add the missing vectors there, or call cleanup('target') and plan with another "
+                "encoding (fde=…) for all points"
             )
-        wrong.append(f"{tokens:,} points have token vectors, and {encodings:,} an encoding")
+        wrong.append(f"{tokens:,} points have token vectors, but {encodings:,} have an FDE")
     numbers = ", ".join(f"{name!r} {count:,}" for name, count in counts.items())
     return Check(name="vectors", passed=not wrong, detail=f"{'; '.join(wrong)}: {remedy}" if wrong else numbers)
 
 
 async def check_sample(job: MigrationJob, converter: Converter, contents: Contents, *, switched: bool) -> list[Check]:
-    """Check that some points' copied vectors are those of the source, and compute the added ones again."""
+    """Compare the copied vectors of a sample with the source, and recompute its added vectors."""
     if not contents.sample:
         return []
     sample = _Sample(job, converter)
@@ -73,7 +73,7 @@ async def check_sample(job: MigrationJob, converter: Converter, contents: Conten
 
 
 class _Sample:
-    """Compares the vectors of points that are on both sides."""
+    """Compares the vectors of points that source and target have in common."""
 
     def __init__(self, job: MigrationJob, converter: Converter) -> None:
         self._job = job
@@ -83,7 +83,7 @@ class _Sample:
         self._worst = 1.0
 
     def compare(self, source: Sequence[models.Record], target: Sequence[models.Record]) -> None:
-        """Compare copied vectors that are compared of no other points, and compute the added ones again."""
+        """Compare the copied vectors that are too large to compare for every point, and recompute the added ones."""
         there = {record.id: vectors_of(record) for record in target}
         both = [record for record in source if record.id in there]
         plan, same = self._job.plan, self._job.sameness
@@ -101,16 +101,16 @@ class _Sample:
                 self._compute_again(point.vectors[name], there[point.id].get(name))
 
     def checks(self, contents: Contents, remedy: str) -> list[Check]:
-        """Return the outcome; vectors that are cheap to read were compared with all other contents."""
+        """Return the checks; the small vectors of every point were already compared with ids and payloads."""
         wrong = contents.altered + self._wrong
-        others = f"other than in the source: {', '.join(wrong[:_SHOWN])}: {remedy}"
+        others = f"different from the source: {', '.join(wrong[:_SHOWN])}: {remedy}"
         number = contents.points if self._job.sameness.vectors else self._points
         detail = others if wrong else f"equal in {number:,} points"
         checks = [Check(name="copied vectors", passed=not wrong, detail=detail)]
         if self._computed or self._worst < 1:
             passed = self._worst >= _RECOMPUTED
-            problem = "" if passed else f": another encoder, or altered; {remedy}"
-            detail = f"the least cosine of {self._computed} vectors that were computed again is {self._worst:.4f}"
+            problem = "" if passed else f", since the encoder is another or the vectors were altered; {remedy}"
+            detail = f"the lowest cosine of {self._computed} recomputed vectors is {self._worst:.4f}"
             checks.append(Check(name="computed vectors", passed=passed, detail=f"{detail}{problem}"))
         return checks
 
@@ -123,16 +123,16 @@ class _Sample:
 
 
 def _remedy(plan: MigrationPlan, *, switched: bool) -> str:
-    """Say what to do about vectors: a run looks at ids and payloads only, in place at missing vectors only."""
+    """Return the remedy for wrong vectors, which a run does not compare."""
     if switched:
         return (
-            "applications may have written these since the switch: nothing is to be done about their own vectors; open "
-            f"collection {plan.target!r} with its encoder, call repair(), which encodes texts that have no token "
-            "vectors, and write other documents anew"
+            "ignore this if applications wrote these vectors after the switch. Otherwise, open collection "
+            f"{plan.target!r} with its encoder, call repair() to encode texts without token vectors, and rewrite the "
+            "other documents"
         )
     if plan.strategy == "in_place":
-        return "run() again for those that are missing, for others rollback() first"
-    return "delete these points from the target, or all of it, and run() again"
+        return "run() again if vectors are missing, and call rollback() first if they are wrong"
+    return "delete these points or the whole target, and run() again"
 
 
 async def _count_with(job: MigrationJob, name: str) -> int:

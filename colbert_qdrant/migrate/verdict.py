@@ -1,4 +1,4 @@
-"""Says how a verification came out, in words, JSON and Markdown."""
+"""Defines the verdict of a verification, as text, JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ _END: Final = "\n\n"
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One thing that was looked at.
+    """One check of a verification.
 
     Attributes:
-        name: The name of the thing.
-        passed: The outcome; ``None`` if the thing could not be looked at, which speaks neither for the target nor
-            against it.
-        detail: The finding, in words; with the remedy if it did not pass.
-        warns: Whether you should look at the finding, although it does not speak against the target.
+        name: The name of the check.
+        passed: The outcome; ``None`` if the check could not be made, which does not fail the verification.
+        detail: The finding; with the remedy if the check did not pass.
+        warns: Whether you should look at the finding although the check did not fail.
     """
 
     name: str
@@ -29,16 +28,16 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The outcome of a verification: whether a target is what its source is, and can be searched.
+    """The outcome of a verification: whether a target equals its source and can be searched.
 
     Attributes:
         source: The source.
         target: The target.
         at: The time, in UTC.
         points: The number of points.
-        digest: The SHA-256 over ids and payloads, in any order.
-        recall: The recall@10 of the two-stage search, against the exact one; ``None`` if it was not measured.
-        checks: Everything that was looked at.
+        digest: The SHA-256 of ids and payloads; it does not depend on their order.
+        recall: The recall@10 of two-stage search against exact search; ``None`` if it was not measured.
+        checks: All checks.
     """
 
     source: str
@@ -51,17 +50,17 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether no check failed."""
         return not self.reasons
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Everything that is wrong, with the remedies."""
+        """The failed checks, with remedies."""
         return tuple(f"{check.name}: {check.detail}" for check in self.checks if check.passed is False)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Everything that you should look at although it is not wrong, with the remedies."""
+        """The findings that you should look at although their checks did not fail, with remedies."""
         return tuple(f"{check.name}: {check.detail}" for check in self.checks if check.warns)
 
     def to_dict(self) -> dict[str, Any]:
@@ -73,7 +72,7 @@ class Verdict:
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
 
     def to_markdown(self) -> str:
-        """Return the verdict as a table in Markdown."""
+        """Return the verdict as a Markdown table."""
         marks = {True: "passed", False: "**failed**", None: "not checked"}
         rows = "".join(
             f"| {each.name} | {'**warning**' if each.warns else marks[each.passed]} | {_cell(each.detail)} |\n"

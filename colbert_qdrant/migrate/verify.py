@@ -1,4 +1,4 @@
-"""Verifies that a target is what its source is, and can be searched; everything that can be looked at, is."""
+"""Verifies that a target equals its source and can be searched."""
 
 from __future__ import annotations
 
@@ -74,22 +74,22 @@ async def verify_target(
     )
     read = {"points": verdict.points, "digest": verdict.digest} if job.in_place else contents.copy.to_dict()
     short = {"at": verdict.at, "passed": verdict.passed, **read}
-    state = await job.read_state()  # an alias may have been switched meanwhile
+    state = await job.read_state()  # an alias may have been switched since
     await write_migration(job.target_engine, replace(state, verified=short))
     return verdict
 
 
 def _check_run(state: MigrationState, contents: Contents) -> list[Check]:
-    """Check that the run ended, and that in place no id and no payload is another than before."""
-    ended = f"ended {state.copied}" if state.copied else "it did not end: run() again"
+    """Check that the run finished, and that in place no id and no payload changed."""
+    ended = f"finished {state.copied}" if state.copied else "the run did not finish: run() again"
     checks = [Check(name="run", passed=state.copied is not None, detail=ended)]
     if state.before is not None:
         same = state.before == {"points": contents.points, "digest": contents.digest}
         detail = (
-            "ids and payloads are what they were"
+            "ids and payloads are unchanged"
             if same
-            else "ids or payloads are others than before run(): run() and verify() again if somebody wrote meanwhile, "
-            "else restore the snapshot"
+            else "ids or payloads have changed since run() started: call run() and verify() again if another client "
+            "wrote to the collection, or else restore the snapshot"
         )
         checks.append(Check(name="untouched", passed=same, detail=detail))
     return checks
@@ -102,17 +102,17 @@ def _is_fine(checks: Sequence[Check]) -> bool:
 async def _check_engine(
     job: MigrationJob,
     *,
-    timeout: float,  # noqa: ASYNC109 - what is not ready then is a finding
+    timeout: float,  # noqa: ASYNC109 - a graph that is not ready then is a finding
     progress: bool | ProgressReporter,
 ) -> list[Check]:
-    """Check that the target has every payload index of the source, and that its graphs are built in time."""
+    """Check that the target has every payload index of the source, and that its graphs are built before the timeout."""
     with reporting(progress, label="graphs", total=job.source.points) as report:
         info = await wait_for_graphs(job.target_engine, job.plan.target, report, timeout=timeout)
     if (await job.target_engine.capabilities()).has("payload_indexes"):
         indexes = _check_indexes(job, info.payload_schema)
     else:
-        indexes = Check(name="payload indexes", passed=None, detail="the client's local mode has none")
-    remedies = {"green": "", "red": "; look into the server's log, mend the cause, and verify() again"}
+        indexes = Check(name="payload indexes", passed=None, detail="the client's local mode has no payload indexes")
+    remedies = {"green": "", "red": "; see the server's log, fix the cause, and call verify() again"}
     remedy = remedies.get(info.status.value, f" after {timeout:g} s; verify(timeout=…) waits longer")
     detail = f"{describe_status(info)}, {info.indexed_vectors_count or 0:,} vectors in graphs{remedy}"
     return [indexes, Check(name="index state", passed=info.status.value == "green", detail=detail)]
@@ -121,6 +121,6 @@ async def _check_engine(
 def _check_indexes(job: MigrationJob, there: Mapping[str, models.PayloadIndexInfo]) -> Check:
     wanted = job.source.info.payload_schema
     missing = [key for key, index in wanted.items() if key not in there or there[key].data_type != index.data_type]
-    problem = f"missing or of another type: {missing}; run() again"
+    problem = f"missing or of a different type: {missing}; run() again"
     detail = problem if missing else f"{len(wanted)} of {len(wanted)}"
     return Check(name="payload indexes", passed=not missing, detail=detail)

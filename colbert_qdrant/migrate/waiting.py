@@ -1,4 +1,4 @@
-"""Waits until the graphs of a collection are built, and has a server build those that it put off."""
+"""Waits until the graphs of a collection are built, and starts builds that a server has postponed."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ async def wait_for_graphs(
     collection: str,
     report: ProgressReporter,
     *,
-    timeout: float = 600.0,  # noqa: ASYNC109 - the state of then is the answer, not an exception
+    timeout: float = 600.0,  # noqa: ASYNC109 - the result is the state at that time, not an exception
 ) -> models.CollectionInfo:
-    """Ask again and again, at most every two seconds, until a collection is green or red, or the time is over.
+    """Poll a collection until it is green or red, or until the timeout.
 
-    Servers put graphs off until the next write after a restart: the collection is grey then, and is woken. Embedded
-    stores build them now.
+    After a restart, servers postpone graphs until the next write. The collection is grey then, and an empty update
+    starts the build. Embedded stores build their graphs here.
     """
     built: int | None = None
 
@@ -50,18 +50,18 @@ async def require_green(engine: Engine, collection: str, report: ProgressReporte
     """Wait until a collection has its graphs.
 
     Raises:
-        NotReadyError: It had not in time, or its optimizer gave up.
+        NotReadyError: If the graphs are not built in time, or if the optimizer failed.
     """
     info = await wait_for_graphs(engine, collection, report)
     if info.status != models.CollectionStatus.GREEN:
         raise NotReadyError(
-            f"collection {collection!r} is {describe_status(info)}, and vectors are safely added to a green one only: "
-            "run() again goes on; if it stays so, look into the server's log"
+            f"collection {collection!r} is {describe_status(info)}, but vectors can be added safely only to a green "
+            "collection: run() again later, and see the server's log if the status does not change"
         )
 
 
 def describe_status(info: models.CollectionInfo) -> str:
-    """Return a collection's status, with the error of an optimizer that gave up."""
+    """Return a collection's status, with the error of a failed optimizer."""
     optimizer: Any = info.optimizer_status
     failed = f" ({str(optimizer.error)[:300]})" if isinstance(optimizer, models.OptimizersStatusOneOf1) else ""
     return f"{info.status.value}{failed}"

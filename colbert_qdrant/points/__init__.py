@@ -1,1 +1,1 @@
-"""Converts documents to points and back, and knows their schema, without I/O."""
+"""Converts documents to points and back, and defines the schema of collections, without I/O."""

@@ -1,4 +1,4 @@
-"""Converts documents to points, and points that were read to documents."""
+"""Converts documents to points, and stored points to documents."""
 
 from __future__ import annotations
 
@@ -28,13 +28,15 @@ if TYPE_CHECKING:
 
 
 def check_document(document: Document, config: CollectionConfig) -> tuple[Payload, str | None]:
-    """Check a document that is to be written, and make its payload.
+    """Check a document before it is written, and build its payload.
 
     Returns:
-        The payload, and the path of the first NaN in it, in whose place it has null; ``None`` if there was none.
+        The payload, in which null replaces every NaN, and the path of the first NaN. The path is ``None`` if the
+        payload has no NaN.
 
     Raises:
-        InvalidDocumentError: The document cannot be stored; the message names it, why, and the remedy.
+        InvalidDocumentError: If the document cannot be stored. The message names the document, the reason and the
+            remedy.
     """
     if not isinstance(document, Document):
         raise InvalidDocumentError(
@@ -47,12 +49,12 @@ def check_document(document: Document, config: CollectionConfig) -> tuple[Payloa
         value = getattr(document, name)
         if not isinstance(value, Mapping):
             raise InvalidDocumentError(
-                f"document {shown(document.id)}: {name} is a {type(value).__name__}: give a dict, or leave it out"
+                f"document {shown(document.id)}: {name} is a {type(value).__name__}: pass a dict, or leave it out"
             )
     payload = _native_payload(document, config) if config.native else _own_payload(document, config)
     if STAMP in document.payload:
         raise InvalidDocumentError(
-            f"document {shown(document.id)}: payload key {STAMP!r} is this library's: leave it out"
+            f"document {shown(document.id)}: payload key {STAMP!r} is reserved for colbert-qdrant: leave it out"
         )
     if is_too_deep(payload):
         raise _too_deep_error(document)
@@ -72,7 +74,7 @@ def make_point(
     further: Mapping[str, Vector],
     config: CollectionConfig,
 ) -> Point:
-    """Make a point of all vectors and the payload; it has no encoding while that is not fitted."""
+    """Build a point from the payload and all vectors; it has no FDE until the encoding is fitted."""
     vectors: dict[str, Vector] = {config.token_vector: tokens, **further}
     if fde is not None:
         vectors[config.fde_vector] = fde
@@ -80,7 +82,7 @@ def make_point(
 
 
 def vectors_of(point: models.Record | models.ScoredPoint) -> dict[str, Any]:
-    """Return a point's vectors by name, as they were read; the unnamed one, which may come without, has ``""``."""
+    """Return a point's vectors by name, in the form that the client returned; ``""`` names the unnamed vector."""
     found: Any = point.vector
     if isinstance(found, dict):
         return found
@@ -90,12 +92,12 @@ def vectors_of(point: models.Record | models.ScoredPoint) -> dict[str, Any]:
 def to_document(
     point: models.Record | models.ScoredPoint, config: CollectionConfig, *, vectors: Sequence[str] = ()
 ) -> Document:
-    """Return the document that a stored point was made from, with the vectors that are named.
+    """Return the document that a stored point holds, with the vectors named in ``vectors``.
 
-    In a native collection any point is a document.
+    In a native collection, every point is a document.
 
     Raises:
-        SchemaMismatchError: The point was made from no document.
+        SchemaMismatchError: If the point was not written from a document.
     """
     payload, stored = point.payload or {}, vectors_of(point)
     own_vectors = {name: stored[name] for name in vectors if name in stored}
@@ -115,15 +117,15 @@ def _own_payload(document: Document, config: CollectionConfig) -> Payload:
     reserved = set(keys) & set(document.payload)
     if reserved:
         raise InvalidDocumentError(
-            f"document {shown(document.id)}: payload keys {sorted(reserved)} are used by this library; rename them, or "
-            "choose other names with CollectionConfig(text_key=…, id_key=…)"
+            f"document {shown(document.id)}: colbert-qdrant uses the payload keys {sorted(reserved)} itself: rename "
+            "them, or choose other names with CollectionConfig(text_key=…, id_key=…)"
         )
     payload: Payload = _to_json(document, {**keys, **document.payload})
     return payload
 
 
 def _native_payload(document: Document, config: CollectionConfig) -> Payload:
-    """Return the payload as it is, with the text in it."""
+    """Return the document's payload with its text in it."""
     payload: Payload
     payload, text = _to_json(document, [dict(document.payload), document.text])
     source = text_source(config.text_key)
@@ -136,14 +138,14 @@ def _native_payload(document: Document, config: CollectionConfig) -> Payload:
 
 
 def _to_json(document: Document, values: Any) -> Any:
-    """Return what is stored."""
+    """Return the values as JSON types, or raise an error that names the document."""
     try:
         return to_json(values)
     except UnicodeEncodeError as error:
         where = broken_text(document.payload) or "the text"
         raise InvalidDocumentError(
-            f"document {shown(document.id)}: text or payload is not valid JSON: {where} is not valid Unicode "
-            f"({error.reason}); mend it, for example by .encode(errors='replace').decode()"
+            f"document {shown(document.id)}: text or payload is not valid JSON, since {where} is not valid Unicode "
+            f"({error.reason}): fix it, for example with .encode(errors='replace').decode()"
         ) from error
     except RecursionError as error:
         raise _too_deep_error(document) from error
@@ -153,13 +155,13 @@ def _to_json(document: Document, values: Any) -> Any:
 
 def _too_deep_error(document: Document) -> InvalidDocumentError:
     return InvalidDocumentError(
-        f"document {shown(document.id)}: the payload has more than {MAX_DEPTH} lists and objects inside each other, "
-        "and engines store some that they never read again; flatten it, or store it as a string of JSON"
+        f"document {shown(document.id)}: the payload nests lists and objects more than {MAX_DEPTH} levels deep, and "
+        "engines may be unable to read it back: flatten it, or store it as a JSON string"
     )
 
 
 def document_id(point: models.Record | models.ScoredPoint, config: CollectionConfig) -> DocumentId:
-    """Return the id of the document that a point was made from; raise `SchemaMismatchError` if it has none."""
+    """Return the id of the document that a point holds; raise `SchemaMismatchError` if there is no such id."""
     if config.native:
         return canonical_id(point.id)
     try:
@@ -172,6 +174,6 @@ def document_id(point: models.Record | models.ScoredPoint, config: CollectionCon
 
 def _no_document_error(key: str) -> SchemaMismatchError:
     return SchemaMismatchError(
-        f"the collection has a point whose payload has not, under {key!r}, what this library writes there: it was "
-        "written or changed by something else; delete it, or restore its payload"
+        f"the collection has a point whose payload key {key!r} is missing or invalid, since another application wrote "
+        "or changed it: delete the point, or restore its payload"
     )

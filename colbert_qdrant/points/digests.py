@@ -1,4 +1,4 @@
-"""Digests of points that were read: of ids, payloads and vectors, one by one and of whole collections."""
+"""Computes digests of ids, payloads and vectors, for single points and for whole collections."""
 
 from __future__ import annotations
 
@@ -18,21 +18,20 @@ if TYPE_CHECKING:
     from qdrant_client import models
 
 _KEPT: Final = 8
-"""The bytes of a digest that are kept: those of a changed point are others but for one chance in 2**64."""
-
+"""The bytes kept of a digest: a changed point has the same ones with a probability of 2**-64."""
 
 _DIGITS: Final = 12
-"""Of floats in the payload of a copy: engines misread numbers of 16 and 17 digits in the last of them."""
+"""The digits of payload floats that count in a copy: engines misread the last digit of numbers with 16 or 17 digits."""
 
 _TOLERANCE: Final = 2.0**-50
-"""The same, relative to a float."""
+"""The relative difference between a payload float and its copy that still counts as equal."""
 
 
 class Snapshot:
-    """The points of a source as they were copied to its target, in 16 bytes each.
+    """The state of a source's points when they were copied to the target, in 16 bytes a point.
 
     Args:
-        vectors: The names of the vectors that count.
+        vectors: The names of the vectors to compare.
     """
 
     def __init__(self, vectors: Sequence[str]) -> None:
@@ -40,16 +39,16 @@ class Snapshot:
         self._points: dict[int | str | UUID, bytes] = {}
 
     def add(self, records: Sequence[models.Record]) -> None:
-        """Keep points of the source as they are."""
+        """Record the current state of points of the source."""
         for record in records:
             self._points[record.id] = _copied(record) + content_of(record, self._vectors)[:_KEPT]
 
     def is_as_it_was(self, record: models.Record) -> bool:
-        """Tell whether a point of the source is what it was."""
+        """Tell whether a point of the source is unchanged since `add`."""
         return self._points.get(record.id, b"")[_KEPT:] == content_of(record, self._vectors)[:_KEPT]
 
     def is_as_copied(self, record: models.Record) -> bool:
-        """Tell whether a point of the target has the payload that was copied."""
+        """Tell whether a point of the target still has the payload that was copied."""
         return self._points.get(record.id, b"")[:_KEPT] == _copied(record)
 
     def __contains__(self, id: object) -> bool:
@@ -60,13 +59,15 @@ class Snapshot:
 
 
 class Digest:
-    """A digest of points in any order, by ids and payloads, and by vectors if some are named.
+    """A digest of points that does not depend on their order.
+
+    It covers ids, payloads and the named vectors.
 
     Args:
         vectors: The names of the vectors.
 
     Attributes:
-        points: The number of points.
+        points: The number of points added so far.
     """
 
     def __init__(self, vectors: Sequence[str] = ()) -> None:
@@ -75,7 +76,7 @@ class Digest:
         self.points = 0
 
     def add(self, page: Sequence[models.Record]) -> None:
-        """Add points."""
+        """Add a page of points."""
         for record in page:
             self._total += int.from_bytes(content_of(record, self._vectors), "big")
         self.points += len(page)
@@ -89,7 +90,7 @@ class Digest:
 
 
 def content_of(record: models.Record, vectors: Sequence[str] = ()) -> bytes:
-    """Return the SHA-256 of a point's id and payload, and of some vectors."""
+    """Return the SHA-256 of a point's id, its payload and its named vectors."""
     content = hashlib.sha256(f"{record.id!r} {canonical_json(record.payload)}".encode())
     found = vectors_of(record)
     for name in vectors:
@@ -102,12 +103,12 @@ def content_of(record: models.Record, vectors: Sequence[str] = ()) -> bytes:
 
 
 def entries(vector: models.SparseVector) -> dict[int, float]:
-    """Return what a sparse vector holds, in the 32 bits that engines keep of a number."""
+    """Return a sparse vector's values by index, rounded to float32 as engines store them."""
     return dict(zip(vector.indices, np.asarray(vector.values, np.float32).tolist(), strict=True))
 
 
 def is_same_payload(one: Any, other: Any) -> bool:
-    """Tell whether a copy has the payload of its original, but for the last digits of floats, which engines misread."""
+    """Tell whether a copy has its original's payload; the last digits of floats, which engines misread, may differ."""
     return canonical_json(one) == canonical_json(other) or _is_close(one, other)
 
 
@@ -124,7 +125,7 @@ def _is_close(one: Any, other: Any) -> bool:
 
 
 def _copied(record: models.Record) -> bytes:
-    """Return the digest of a payload that a copy of the point has, too."""
+    """Return a digest of the payload that is the same for a point and its copy."""
     return hashlib.sha256(canonical_json(_rounded(record.payload)).encode()).digest()[:_KEPT]
 
 
@@ -137,5 +138,5 @@ def _rounded(value: Any) -> Any:
 
 
 def canonical_json(payload: Any) -> str:
-    """Return a payload as JSON that is equal for equal payloads: Python takes 1, 1.0 and ``True`` for the same."""
+    """Return a payload as canonical JSON, which distinguishes 1, 1.0 and ``True``, unlike Python's ``==``."""
     return json.dumps(payload or {}, sort_keys=True)

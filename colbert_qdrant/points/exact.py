@@ -1,6 +1,6 @@
-"""Finds what is in a payload that an engine would store as something else, or not find again.
+"""Finds payload keys and numbers that an engine would store differently or could not find again.
 
-The payload has been written as JSON before: so it is a tree, of few levels.
+The payload was written as JSON before, so it is a tree of limited depth.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def lossy_key(payload: Mapping[Any, Any]) -> str | None:
-    """Return what is wrong with the first key that is no string; ``None`` if all are."""
+    """Describe the first key that is not a string; return ``None`` if every key is a string."""
     levels: list[tuple[list[Step], Any]] = [([], payload)]
     for path, value in levels:
         if not isinstance(value, Mapping):
@@ -31,7 +31,8 @@ def lossy_key(payload: Mapping[Any, Any]) -> str | None:
             if not isinstance(key, str):
                 under = f" under {join_path(path)!r}" if path and isinstance(path[0], str) else ""
                 return (
-                    f"payload key {short(key)}{under} is a {type(key).__name__}: use a string, as {short(short(key))}"
+                    f"payload key {short(key)}{under} is a {type(key).__name__}: use a string, such as "
+                    f"{short(short(key))}"
                 )
             if _is_inner(each):
                 levels.append(([*path, str.__str__(key)], each))
@@ -39,31 +40,31 @@ def lossy_key(payload: Mapping[Any, Any]) -> str | None:
 
 
 def lossy_number(payload: Mapping[str, Any], indexes: Mapping[str, PayloadIndex]) -> str | None:
-    """Return what is wrong with the first number that engines would round or not find; ``None`` if there is none."""
+    """Describe the first number that engines would round or fail to find; return ``None`` if all are safe."""
     for path, value in _leaves(payload):
         if type(value) is float and isinf(value):
             return (
-                f"payload key {join_path(path)!r} is {value}, and JSON has no such number: use None, a finite number "
+                f"payload key {join_path(path)!r} is {value}, which JSON cannot represent: use None, a finite number "
                 "or a string"
             )
         if type(value) is int and value not in INT_RANGE:
             return (
-                f"payload key {join_path(path)!r} is {short(value)}, and whole numbers have 64 bits: engines would "
-                "round it, or refuse it; store it as a string"
+                f"payload key {join_path(path)!r} is {short(value)}, which does not fit into 64 bits, so that engines "
+                "would round or refuse it: store it as a string"
             )
     for key, kind in indexes.items():
         for value in values_at(payload, parse_path(key)) if kind == "integer" else ():
             for each in value if isinstance(value, list) else [value]:
                 if type(each) is float and not (each.is_integer() and int(each) in INT_RANGE):
                     return (
-                        f"payload key {key!r} is {each!r}, which is no whole number of 64 bits, and its index of type "
-                        f"'integer' would not find it: use payload_indexes={{{key!r}: 'float'}}, or a whole number"
+                        f"payload key {key!r} is {each!r}, which its index of type 'integer' would not find, since it "
+                        f"is not a 64-bit integer: use payload_indexes={{{key!r}: 'float'}}, or an integer"
                     )
     return None
 
 
 def nulls_for_nan(payload: dict[str, Any]) -> str | None:
-    """Put null in the place of NaN, and return the path of the first; ``None`` if there was none."""
+    """Replace every NaN with null, and return the path of the first; return ``None`` if there was no NaN."""
     found = [path for path, value in _leaves(payload) if type(value) is float and isnan(value)]
     for path in found:
         inner: Any = payload
@@ -74,7 +75,7 @@ def nulls_for_nan(payload: dict[str, Any]) -> str | None:
 
 
 def broken_text(payload: Mapping[Any, Any]) -> str | None:
-    """Return which key or value of a payload is not valid Unicode; ``None`` if none is."""
+    """Name the first key or value of a payload that is not valid Unicode; return ``None`` if all are valid."""
     for path, value in _leaves(payload):
         for text, name in ((path[-1], "payload key"), (value, f"payload key {join_path(path)!a}:")):
             if isinstance(text, str) and not text.isascii() and any("\ud800" <= each <= "\udfff" for each in text):
@@ -83,7 +84,7 @@ def broken_text(payload: Mapping[Any, Any]) -> str | None:
 
 
 def _leaves(value: Any) -> Iterator[tuple[list[Step], Any]]:
-    """Yield all values that are no lists and objects, with their paths."""
+    """Yield every value that is not a list or an object, with its path."""
     levels: list[tuple[list[Step], Any]] = [([], value)]
     for path, inner in levels:
         for step, each in inner.items() if isinstance(inner, Mapping) else enumerate(inner):

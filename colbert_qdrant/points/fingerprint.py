@@ -1,4 +1,4 @@
-"""Records what a collection was built with, so that it is never searched or filled with anything else."""
+"""Records the encoder and settings that a collection was built with, and compares them when it is opened."""
 
 from __future__ import annotations
 
@@ -34,28 +34,31 @@ _OF_STORAGE: Final = (
     "replication_factor",
     "write_consistency_factor",
 )
-"""Settings of how vectors are kept and found, which change none of them."""
+"""The settings of storage and search, which change no vector."""
 _CANARY_LENGTHS: Final = (3, 5)
 _CANARY_TOLERANCE: Final = 1e-3
-"""Relative. Matmuls differ between machines by some 1e-6; another hyperplane or projection changes everything."""
+"""A relative tolerance.
+
+Matrix products differ between machines by about 1e-6. Another hyperplane or projection changes every number.
+"""
 
 NEVER_MIGRATED: Final = ("id_scheme", "id_key", "text_key", "fde_vector", "token_vector", "token_distance")
-"""The settings that a collection of this library keeps in a migration, whatever is given."""
+"""The settings that a migration never changes in a collection of this library."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fingerprint:
-    """The facts that decide a collection's points.
+    """The encoder and the settings that determine a collection's points.
 
     Attributes:
-        encoder: The model's own fingerprint. It is empty if something else wrote the tokens, and nobody said what; then
-            any encoder of their dimensions will do.
+        encoder: The encoder's own fingerprint. It is empty if another application wrote the token vectors and no
+            encoder was named. The collection then accepts any encoder with the same token dimensions.
         fde: Settings, version and token dimensions of the fixed dimensional encoding.
-        layout: The rest of the collection's settings: names of vectors and payload keys, storage, graph.
-        id_scheme: The way in which ids become point ids; ``"uuid5"`` derives them from a document's id and its type,
-            ``"native"`` takes them as they are.
-        canary: The encoding of a fixed token matrix, folded to a few numbers: it catches an algorithm that
-            changed without saying so. ``None`` while an encoding that has to be fitted is not.
+        layout: The collection's other settings: names of vectors and payload keys, storage, graph.
+        id_scheme: The scheme that turns ids into point ids. ``"uuid5"`` derives them from a document's id and its type;
+            ``"native"`` uses the ids themselves.
+        canary: The encoding of a fixed token matrix, folded to a few numbers. It detects an algorithm that changed
+            under the same version. It is ``None`` until an encoding that needs a fit is fitted.
     """
 
     encoder: Mapping[str, Any]
@@ -73,7 +76,7 @@ class Fingerprint:
         config: CollectionConfig,
         canary: NDArray[np.float32] | None,
     ) -> Self:
-        """Gather a fingerprint; ``encoder`` is empty if nobody knows it, ``canary`` the encoding of `canary_tokens`."""
+        """Build a fingerprint; ``encoder`` is empty if it is unknown, ``canary`` is the encoding of `canary_tokens`."""
         layout = {key: value for key, value in config.to_dict().items() if key not in ("fde", "id_scheme")}
         return cls(
             encoder=dict(encoder),
@@ -88,14 +91,14 @@ class Fingerprint:
         """The collection's settings.
 
         Raises:
-            ConfigurationError: The settings were written by a newer version.
-            SchemaMismatchError: What is stored is no settings.
+            ConfigurationError: If a newer version wrote the settings.
+            SchemaMismatchError: If the stored settings cannot be read.
         """
         try:
             settings = {**self.layout, "fde": self.fde["config"], "id_scheme": self.id_scheme}
             return CollectionConfig.from_dict(settings)
         except (KeyError, TypeError, AttributeError) as error:
-            raise _unreadable_error("its settings are none") from error
+            raise _unreadable_error("it has no valid settings") from error
 
     @property
     def token_dim(self) -> int:
@@ -104,12 +107,12 @@ class Fingerprint:
 
     @property
     def fitted_digest(self) -> str | None:
-        """The SHA-256 of the artefact of the encoding; ``None`` if it is not fitted, or needs no fit."""
+        """The SHA-256 of the encoding's artefact; ``None`` if the encoding is not fitted or needs no fit."""
         found = self.fde.get("digest")
         return found[:_DIGEST_LENGTH] if isinstance(found, str) and self.canary is not None else None
 
     def with_fit_of(self, other: Fingerprint) -> Self:
-        """Return the fingerprint with what a fit adds to another one, where that cannot be read any more."""
+        """Return the fingerprint with another one's digest and canary, for a fit that can no longer be read."""
         return replace(self, fde={**self.fde, "digest": other.fde.get("digest")}, canary=other.canary)
 
     def to_dict(self) -> dict[str, Any]:
@@ -119,11 +122,11 @@ class Fingerprint:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` returned; raise `SchemaMismatchError` for anything else, and for a newer format."""
+        """Read the output of `to_dict`; raise `SchemaMismatchError` if it is invalid or has a newer format."""
         if data.get("format") != FORMAT:
             raise SchemaMismatchError(
-                f"the collection's fingerprint has format {_shorten(data.get('format'))}, this version reads {FORMAT}: "
-                "upgrade colbert-qdrant"
+                f"the collection's fingerprint has format {_shorten(data.get('format'))}, but this version reads "
+                f"{FORMAT}: upgrade colbert-qdrant"
             )
         names = {each.name for each in fields(cls)}
         if missing := names - set(data):
@@ -132,17 +135,17 @@ class Fingerprint:
             if not isinstance(data[name], dict):
                 raise _unreadable_error(f"its {name} is a {type(data[name]).__name__}")
         if not isinstance(data["fde"].get("token_dim"), int):
-            raise _unreadable_error("it does not say how many dimensions a token has")
-        data = {**data, "layout": _with_a_bound_of_today(data["layout"])}
+            raise _unreadable_error("it has no number of token dimensions")
+        data = {**data, "layout": _with_valid_threshold(data["layout"])}
         canary = None if data["canary"] == _UNFITTED else _read_canary(data["canary"])
         return cls(**{name: data[name] for name in names - {"canary"}}, canary=canary)
 
     def differences(self, other: Fingerprint) -> dict[str, tuple[Any, Any]]:
-        """Return the own and the other value of every field in which another fingerprint differs, by dotted name.
+        """Return both values of every field in which another fingerprint differs, by dotted name.
 
-        If this one does not know its encoder, nothing is compared of that but the dimensions of tokens. What changes no
-        stored vector is not compared: an encoder's ``"query"``, payload indexes and a tenants' field that only one of
-        them has, and what `differences_of_storage` compares.
+        If this fingerprint has no encoder, only the token dimensions are compared. Settings that change no stored
+        vector are not compared. These are an encoder's ``"query"``, the fields of `differences_of_storage`, and payload
+        indexes or a tenant field that only one of the two has.
         """
         parts = (*(("encoder",) if self.encoder else ()), "fde", "layout", "id_scheme")
         found = {
@@ -154,7 +157,7 @@ class Fingerprint:
         }
         if "fde.config.fit_documents" in found and not self.config.fde.needs_fit:
             del found["fde.config.fit_documents"]
-        # other parameters give another fit and another canary anyway: these tell something only if the rest is the same
+        # different parameters always give a different fit and canary, so these matter only if the rest is equal
         if any(name.startswith("fde.") and name != "fde.digest" for name in found):
             found.pop("fde.digest", None)
         elif not _is_close(self.canary, other.canary):
@@ -162,43 +165,43 @@ class Fingerprint:
         return found
 
     def differences_of_storage(self, other: Fingerprint) -> dict[str, tuple[Any, Any]]:
-        """Return what differs, as `differences` does, in settings that change no stored vector."""
+        """Return the differences, in the form of `differences`, in the settings of storage and search."""
         pairs = _differences("layout", self.layout, other.layout)
         return {name: values for name, values in pairs if _is_of_storage(name)}
 
     def require_unchanged(self, opened: Fingerprint, *, collection: str) -> None:
-        """Raise unless a name stands for the collection that was opened by it; a fit may have changed its encoding.
+        """Raise unless a name still leads to the collection that was opened; a fit may have changed its encoding.
 
         Raises:
-            FingerprintMismatchError: The two differ; the message lists every field, both values and the remedy.
+            FingerprintMismatchError: If the two differ. The message lists every field, both values and the remedy.
         """
         differences = {} if self == opened else self.differences(opened)
-        if differences and self._may_have_become_by_fits(opened):
+        if differences and self._may_be_refit_of(opened):
             differences = {key: pair for key, pair in differences.items() if key != "canary" and key[:4] != "fde."}
         if differences:
             lines = [
-                f"collection {collection!r} is not that which was opened: an alias was switched, or it was made anew.",
-                "The request was not sent: open it again.",
+                f"collection {collection!r} was replaced after you opened it: an alias moved, or it was recreated.",
+                "The request was not sent: reopen the collection.",
                 *describe_differences(differences),
             ]
             raise FingerprintMismatchError("\n".join(lines), differences)
 
-    def _may_have_become_by_fits(self, opened: Fingerprint) -> bool:
+    def _may_be_refit_of(self, opened: Fingerprint) -> bool:
         now, then = self.config.fde, opened.config.fde
         same_dims = (now.dim, self.token_dim) == (then.dim, opened.token_dim)
         return now.needs_fit and then.needs_fit and same_dims
 
     def require_equal(self, current: Fingerprint, *, collection: str) -> None:
-        """Raise unless what a collection is opened with is what it was built with.
+        """Raise unless a collection is opened with the encoder and settings that it was built with.
 
         Raises:
-            FingerprintMismatchError: The two differ; the message lists every field, both values and the remedy.
+            FingerprintMismatchError: If the two differ. The message lists every field, both values and the remedy.
         """
         differences = self.differences(current)
         if not differences:
             return
         lines = [
-            f"collection {collection!r} was built with other settings than it is opened with:",
+            f"collection {collection!r} was built with different settings:",
             *describe_differences(differences),
             *_remedies(differences),
         ]
@@ -206,16 +209,16 @@ class Fingerprint:
 
 
 def fingerprint_of_encoder(encoder: LateInteractionEncoder) -> dict[str, Any]:
-    """Return an encoder's own fingerprint as it is read back.
+    """Return an encoder's own fingerprint in the form in which engines return it.
 
     Raises:
-        ConfigurationError: It has values that JSON cannot hold.
+        ConfigurationError: If it has values that JSON cannot represent.
     """
     try:
         return dict(to_json(dict(encoder.fingerprint())))
     except (TypeError, ValueError, RecursionError) as error:
         raise ConfigurationError(
-            f"{type(encoder).__name__}.fingerprint() has to return a dict of JSON values: {error}"
+            f"{type(encoder).__name__}.fingerprint() must return a dict of JSON values: {error}"
         ) from error
 
 
@@ -226,8 +229,8 @@ def canary_tokens(dim: int) -> TokenEmbeddings:
     return TokenEmbeddings(values / np.linalg.norm(values, axis=1, keepdims=True), _CANARY_LENGTHS)
 
 
-def _with_a_bound_of_today(layout: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings with the graph's default where 0.1.0 took a threshold that servers refuse."""
+def _with_valid_threshold(layout: dict[str, Any]) -> dict[str, Any]:
+    """Replace a ``full_scan_threshold`` below 10, which 0.1.0 accepted and servers refuse, with the default."""
     match layout:
         case {"hnsw": {"full_scan_threshold": int(threshold), **others}} if threshold < 10:
             return {**layout, "hnsw": {**others, "full_scan_threshold": None}}
@@ -236,8 +239,8 @@ def _with_a_bound_of_today(layout: dict[str, Any]) -> dict[str, Any]:
 
 def _unreadable_error(problem: str) -> SchemaMismatchError:
     return SchemaMismatchError(
-        f"the collection's fingerprint cannot be read, {problem}: its metadata was changed by hand; restore it, or "
-        "create the collection anew"
+        f"the collection's fingerprint cannot be read, since {problem}; the metadata was changed outside this library: "
+        "restore it, or recreate the collection"
     )
 
 
@@ -247,7 +250,7 @@ def _read_canary(stored: Any) -> tuple[float, ...]:
     except (TypeError, ValueError, OverflowError):
         numbers = ()
     if not numbers or not all(map(math.isfinite, numbers)):
-        raise _unreadable_error(f"its canary is not up to {_CANARY_NUMBERS} numbers")
+        raise _unreadable_error(f"its canary is not a list of 1 to {_CANARY_NUMBERS} finite numbers")
     return numbers
 
 
@@ -294,10 +297,10 @@ def _is_of_storage(name: str) -> bool:
 
 
 def describe_differences(differences: Mapping[str, tuple[Any, Any]]) -> Iterator[str]:
-    """Return a line for each of some differences."""
+    """Yield one line for each difference."""
     for name, (stored, current) in differences.items():
         if name == "canary":
-            yield "  canary: the same parameters encode a fixed matrix to other numbers than when it was built"
+            yield "  canary: the same parameters no longer encode a fixed matrix to the same numbers"
         else:
             yield f"  {name}: built with {_shorten(stored)}, opened with {_shorten(current)}"
 
@@ -306,7 +309,7 @@ def _remedies(differences: Mapping[str, tuple[Any, Any]]) -> Iterator[str]:
     parts = {name.partition(".")[0] for name in differences}
     if "encoder" in parts:
         yield (
-            "Open it with the encoder it was built with, or have its texts encoded into a new collection with "
+            "Open it with the encoder that it was built with, or encode its texts into a new collection with "
             "Migration.plan(client, name, encoder=…)."
         )
     elif "fde.token_dim" in differences:
@@ -320,4 +323,4 @@ def _remedies(differences: Mapping[str, tuple[Any, Any]]) -> Iterator[str]:
         )
         yield f"Open it without a config, to use the stored one, or {moved}."
     if "canary" in parts or "fde.version" in differences:
-        yield "Install the version of colbert-qdrant (and numpy) it was built with, or ingest into a new collection."
+        yield "Install colbert-qdrant and numpy in the versions that built it, or ingest into a new collection."

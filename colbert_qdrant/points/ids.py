@@ -1,4 +1,4 @@
-"""Derives point ids of Qdrant, which are UUIDs or whole numbers only, from ids of the user's own."""
+"""Derives Qdrant point ids, which are UUIDs or unsigned integers, from the ids of documents."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ if TYPE_CHECKING:
     from colbert_qdrant.documents import DocumentId
 
 NAMESPACE: Final = UUID("6c1d1c3e-0f0b-5d0c-9a55-2f2b6f0a4c11")
-"""Fixed for ever: another namespace would give every stored document a second point."""
+"""Never change it: another namespace would give every stored document a second point."""
 
 RESERVED_POINT: Final = str(uuid5(NAMESPACE, "metadata"))
-"""The point that carries the metadata where collections have none. No document has its id: theirs begin with a type."""
+"""The id of the point that stores the metadata on engines whose collections have no metadata.
+
+No document gets this id, since a document's UUID is derived from a name that starts with a type.
+"""
 
 INT_RANGE: Final = range(-(2**63), 2**63)
 
@@ -33,7 +36,8 @@ def point_id(id: DocumentId, scheme: IdScheme = "uuid5") -> str | int:
         scheme: ``"uuid5"``: a UUID derived from the id and the id's type. ``"native"``: the id itself.
 
     Raises:
-        InvalidDocumentError: The id is not a string, a whole number of 64 bits or a UUID; or cannot be a point's.
+        InvalidDocumentError: If the id is not a string, a 64-bit integer or a UUID. With ``"native"``: if the id is not
+            a valid point id.
 
     Example:
         >>> point_id(1) == point_id(1), point_id(1) == point_id("1")
@@ -58,7 +62,7 @@ def point_ids(ids: DocumentId | Iterable[DocumentId], scheme: IdScheme) -> list[
 
 
 def canonical_id(id: int | str | UUID) -> int | str:
-    """Return a point's id as it is compared: a number, or a UUID as a string."""
+    """Return a point's id in the form in which ids are compared: an integer, or a UUID as a string."""
     return id if isinstance(id, int) else str(id)
 
 
@@ -66,30 +70,31 @@ def check_id(id: object) -> None:
     """Raise unless a value can be a document's id.
 
     Raises:
-        InvalidDocumentError: The value is not a string, a whole number of 64 bits or a UUID, or is not valid Unicode.
+        InvalidDocumentError: If the value is not a string, a 64-bit integer or a UUID, or is not valid Unicode.
     """
     id = plain(id)
     if isinstance(id, bool) or not isinstance(id, str | int | UUID):
-        raise InvalidDocumentError(
-            f"id {shown(id)} is a {type(id).__name__}: an id is a string, a whole number or a uuid.UUID"
-        )
+        raise InvalidDocumentError(f"id {shown(id)} is a {type(id).__name__}: use a string, an integer or a uuid.UUID")
     if isinstance(id, int) and id not in INT_RANGE:
-        raise InvalidDocumentError(f"id {shown(id)} does not fit into 64 bits: use it as a string")
+        raise InvalidDocumentError(f"id {shown(id)} does not fit into 64 bits: convert it to a string")
     if isinstance(id, str) and not id.isascii():
         try:
             id.encode()
         except UnicodeEncodeError as error:
-            raise InvalidDocumentError(f"id {shown(id)} is not valid Unicode: {error.reason}") from error
+            raise InvalidDocumentError(
+                f"id {shown(id)} is not valid Unicode ({error.reason}): use another id, or "
+                ".encode(errors='replace').decode()"
+            ) from error
 
 
 def id_to_json(id: DocumentId) -> Any:
-    """Return the form in which a payload keeps an id; the type can be told from it."""
+    """Return an id as a JSON value, which shows the id's type."""
     id = plain(id)
     return {"uuid": str(id)} if isinstance(id, UUID) else id
 
 
 def id_from_json(value: Any) -> DocumentId:
-    """Return the id that `id_to_json` was given."""
+    """Return the id that `id_to_json` converted."""
     if isinstance(value, dict):
         return UUID(value["uuid"])
     id: DocumentId = value
@@ -102,12 +107,12 @@ def _native_point_id(id: object) -> int | str:
     point = _parse_uuid(id)
     if point is None:
         raise InvalidDocumentError(
-            f"id {shown(id)} cannot be a point's, and this collection has its documents under the ids of points: use a "
-            "whole number from 0 to 2**64 - 1 or a UUID, such as uuid.uuid5(namespace, id)"
+            f"id {shown(id)} is not a valid point id, which id_scheme='native' needs: use an integer from 0 to "
+            "2**64 - 1 or a UUID, such as uuid.uuid5(namespace, id)"
         )
     if point == RESERVED_POINT:
         raise InvalidDocumentError(
-            f"id {shown(id)} is that of the point which holds the collection's settings: use another"
+            f"id {shown(id)} is reserved for the point that stores the collection's settings: use another id"
         )
     return point
 

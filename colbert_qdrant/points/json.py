@@ -1,4 +1,4 @@
-"""Writes payloads as JSON values: of the values that JSON lacks, those whose meaning is plain."""
+"""Converts payloads to JSON values, including dates, UUIDs and other types with an obvious JSON form."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from colbert_qdrant.shown import shown
 
 
 def to_json(values: Any) -> Any:
-    """Return values as they are read back; the round trip makes every engine store the same, as tuples become lists.
+    """Return values in the form in which every engine reads them back: tuples, for example, become lists.
 
-    UUIDs, dates and times become strings. NaN and infinity, which JSON has not, stay what they are.
+    UUIDs, dates and times become strings. NaN and infinity, which JSON lacks, stay unchanged.
 
     Raises:
-        TypeError: A value has no plain meaning in JSON, or the key of an object is no string.
-        UnicodeEncodeError: A text is not valid Unicode.
-        ValueError: A list or object is inside itself, or a time is none in UTC.
-        RecursionError: Lists and objects are too many inside each other.
+        TypeError: If a value has no obvious form in JSON, or if the key of an object is not a string.
+        UnicodeEncodeError: If a text is not valid Unicode.
+        ValueError: If a list or object contains itself, or if a time does not exist in UTC.
+        RecursionError: If lists and objects are nested too deeply.
     """
-    made: list[Any] = []
+    containers: list[Any] = []
 
     def default(value: Any) -> Any:
-        known = _known(value)
-        if isinstance(known, dict | list | tuple):
-            made.append(known)
-        return known
+        converted = _convert(value)
+        if isinstance(converted, dict | list | tuple):
+            containers.append(converted)
+        return converted
 
     try:
         text = json.dumps(values, ensure_ascii=False, default=default).encode()
@@ -47,13 +47,13 @@ def to_json(values: Any) -> Any:
     except (TypeError, ValueError):
         _refuse(values)
         raise
-    if any(map(lossy_key, made)):
+    if any(map(lossy_key, containers)):
         _refuse(values)
     return json.loads(text)
 
 
 def _refuse(value: Any, path: Sequence[str | int] = (), inside: frozenset[int] = frozenset()) -> None:
-    """Raise for the first of the values inside others that JSON cannot have, and name its key."""
+    """Raise an error for the first nested value that JSON does not support; the message names its key."""
     try:
         inner = _inner(value, inside)
     except (TypeError, ValueError) as error:
@@ -65,17 +65,17 @@ def _refuse(value: Any, path: Sequence[str | int] = (), inside: frozenset[int] =
 
 
 def _inner(value: Any, inside: frozenset[int]) -> Iterable[tuple[str | int, Any]]:
-    """Return the values in a list or object with their places; raise for a value that JSON cannot have."""
+    """Return the values in a list or object with their positions; raise for a value that JSON does not support."""
     if value is None or isinstance(value, str | float):
         return ()
     if id(value) in inside:
-        raise ValueError("a list or object is inside itself: leave it out there")
+        raise ValueError("a list or object contains itself: remove the inner one")
     if isinstance(value, int):
         if plain(value) not in INT_RANGE:
             digits = int(value.bit_length() * log10(2)) + 1
             raise ValueError(
-                f"a whole number has about {digits:,} digits, and engines keep 64 bits: store it as a string, as "
-                "hex(…) makes it"
+                f"an integer of about {digits:,} digits does not fit into 64 bits: store it as a string, for example "
+                "hex(…)"
             )
         return ()
     if isinstance(value, dict):
@@ -83,48 +83,48 @@ def _inner(value: Any, inside: frozenset[int]) -> Iterable[tuple[str | int, Any]
             if not isinstance(key, str):
                 raise TypeError(f"key {shown(key, 60)} is a {type(key).__name__}: use a string")
         return value.items()
-    return enumerate(value) if isinstance(value, list | tuple) else _inner(_known(value), inside)
+    return enumerate(value) if isinstance(value, list | tuple) else _inner(_convert(value), inside)
 
 
-def _known(value: Any) -> Any:
-    """Return what `json` knows in the place of a value that it does not."""
-    known = plain(value)
-    if isinstance(known, UUID):
-        return str(known)
-    if isinstance(known, datetime):
-        return _written(known)
-    if isinstance(known, date):
-        return known.isoformat()
-    if isinstance(known, Mapping) and not isinstance(known, dict):
-        return dict(known)
-    if known is value:
+def _convert(value: Any) -> Any:
+    """Convert a value that `json` does not support to one that it supports."""
+    simple = plain(value)
+    if isinstance(simple, UUID):
+        return str(simple)
+    if isinstance(simple, datetime):
+        return _iso_format(simple)
+    if isinstance(simple, date):
+        return simple.isoformat()
+    if isinstance(simple, Mapping) and not isinstance(simple, dict):
+        return dict(simple)
+    if simple is value:
         remedy = next((remedy for kind, remedy in _REMEDIES.items() if isinstance(value, kind)), _REMEDY)
-        raise TypeError(f"{shown(value, 60)} is a {type(value).__name__}, which JSON has not: {remedy}")
-    return known
+        raise TypeError(f"{shown(value, 60)} is a {type(value).__name__}, which JSON does not support: {remedy}")
+    return simple
 
 
-def _written(instant: datetime) -> str:
-    """Return a time as engines read it, who take one without a zone for UTC: ISO 8601 with its offset."""
+def _iso_format(instant: datetime) -> str:
+    """Return a time in ISO 8601 with its UTC offset; engines assume UTC if a time has no offset."""
     if getattr(instant, "nanosecond", 0):
-        raise TypeError(f"{instant} has nanoseconds, and engines compare microseconds: round it, or use a string")
+        raise TypeError(f"{instant} has nanoseconds, but engines compare microseconds: round it, or use a string")
     try:
         utc, offset = in_utc(instant), instant.utcoffset() or timedelta()
     except (OverflowError, NotImplementedError) as error:
-        raise ValueError(f"the time {instant!r} is none in UTC: use another, or a string") from error
+        raise ValueError(f"the time {instant!r} does not exist in UTC: use another time, or a string") from error
     return (utc if offset % timedelta(minutes=1) else instant).isoformat()
 
 
 _REMEDY: Final = "use strings, numbers, booleans, None, lists and dicts, dates, times, UUIDs and enums"
 _REMEDIES: Final[dict[type | tuple[type, ...], str]] = {
-    (bytes, bytearray, memoryview): "use .decode() for a text, or base64.b64encode(…).decode()",
-    (set, frozenset): "use a list, as sorted(…)",
+    (bytes, bytearray, memoryview): "use .decode() for text, or base64.b64encode(…).decode()",
+    (set, frozenset): "use a list, for example sorted(…)",
     time: "use .isoformat()",
     timedelta: "use .total_seconds()",
     Fraction: "use float(…) or str(…)",
     np.longdouble: "use float(…)",
-    np.datetime64: "use days or times of at most microseconds, as .astype('datetime64[us]') makes them",
-    Decimal: "a number has at most 17 digits there; use str(…), or float(…) to round it",
+    np.datetime64: "use days, or times to the microsecond, for example .astype('datetime64[us]')",
+    Decimal: "use str(…) to keep all digits, or float(…) to round it to at most 17",
     PurePath: "use str(…)",
     complex: "use a list of two numbers",
 }
-"""Instructions for types whose meaning is not plain."""
+"""Remedies for types without an obvious form in JSON."""

@@ -1,4 +1,4 @@
-"""Bounds the pages in which points are read, by what those before have held."""
+"""Chooses the number of points per page from the sizes of the pages read so far."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 _FIRST: Final = 4
 _GROWTH: Final = 4
-"""The factor by which a page may have more points than the one before: the next points may be larger."""
+"""The factor by which a page may exceed the page before it; it is limited because the next points may be larger."""
 
 PAGE_BYTES: Final = 8 * 2**20
-"""The bytes of a page, about."""
+"""The approximate size of a page in bytes."""
 
 
 class PageSize:
-    """Says how many points to read at once: few at first, then as many as about 8 MiB hold.
+    """The number of points to read at once: a few at first, then as many as fit into about 8 MiB.
 
     Args:
-        most: The most points of a page.
+        most: The largest number of points in a page.
 
     Attributes:
-        points: The number of points that the next page may have.
+        points: The largest number of points in the next page.
     """
 
     def __init__(self, most: int) -> None:
@@ -36,12 +36,12 @@ class PageSize:
         self.points = min(_FIRST, self._most)
 
     def learn(self, records: Sequence[models.Record], *, least: float = 0) -> None:
-        """Take note of a page: a point that was read held so many bytes, or ``least``."""
+        """Adapt to a page that was read; a point counts as at least ``least`` bytes on average."""
         if records:
             mean = max(sum(map(bytes_of, records)) / len(records), least, 1)
             self.points = max(1, min(self._most, _GROWTH * self.points, int(PAGE_BYTES / mean)))
 
 
 def bytes_of(record: models.Record) -> int:
-    """Return about the bytes of a point that was read, its numbers as 32 bits each."""
+    """Estimate the size of a stored point in bytes, with 4 bytes for each number in its vectors."""
     return len(json.dumps(record.payload)) + 4 * sum(map(size_of, vectors_of(record).values()))

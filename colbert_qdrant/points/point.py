@@ -1,4 +1,4 @@
-"""Defines points that are to be stored, with vectors as numpy arrays, and gathers them into batches."""
+"""Defines the points to write, with vectors as numpy arrays, and splits them into batches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 _JSON_BYTES_PER_VALUE: Final = 21
-"""A float32 written as the decimal digits of its double, with its comma."""
+"""The length of a float32 that is written with all the decimal digits of a double, and a comma."""
 
 _BINARY_BYTES_PER_VALUE: Final = 4
 
@@ -24,10 +24,10 @@ Payload: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Point:
-    """A point that is to be stored, its vectors as numpy has them.
+    """A point to write, with vectors as numpy arrays.
 
     Attributes:
-        truncated: Whether its text lost its end when it was encoded.
+        truncated: Whether the encoder truncated its text.
     """
 
     id: str | int
@@ -36,19 +36,19 @@ class Point:
     truncated: bool = False
 
     def request_bytes(self, *, binary: bool) -> int:
-        """Estimate the bytes of the point in a request: numbers as they are (gRPC), or as decimal digits (REST)."""
+        """Estimate the bytes of the point in a request, with binary numbers (gRPC) or decimal digits (REST)."""
         texts = [vector.text for vector in self.vectors.values() if isinstance(vector, models.Document)]
         each = _BINARY_BYTES_PER_VALUE if binary else _JSON_BYTES_PER_VALUE
         return self.values * each + len(json.dumps([self.payload, *texts]))
 
     @property
     def values(self) -> int:
-        """The count of numbers in its vectors."""
+        """The number of values in its vectors."""
         return sum(map(size_of, self.vectors.values()))
 
 
 def size_of(vector: Vector) -> int:
-    """Count the numbers of a vector; a text has none yet."""
+    """Count the values of a vector; a text that the server will encode counts as 0."""
     if isinstance(vector, models.Document):
         return 0
     if isinstance(vector, models.SparseVector):
@@ -61,7 +61,7 @@ def size_of(vector: Vector) -> int:
 def split_by_bytes(
     points: Iterable[Point], limit: int, *, binary: bool, most: int | None = None
 ) -> Iterator[list[Point]]:
-    """Gather points into batches of at most ``limit`` bytes and ``most`` points; a larger point goes alone."""
+    """Split points into batches of at most ``limit`` bytes and ``most`` points; a larger point is its own batch."""
     batch: list[Point] = []
     size = 0
     for point in points:
@@ -82,7 +82,7 @@ def to_struct(point: Point) -> models.PointStruct:
 
 
 def to_numbers(vector: Vector) -> Any:
-    """Return a vector as ``qdrant_client`` takes it; what was read from it goes as it came."""
+    """Return a vector in the form that ``qdrant_client`` expects; vectors that were read with it pass through."""
     if isinstance(vector, np.ndarray):
         return vector.tolist()
     if isinstance(vector, SparseVector):

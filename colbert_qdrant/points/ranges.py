@@ -1,4 +1,4 @@
-"""Refuses numbers that an engine could not store."""
+"""Refuses numbers that float16 cannot represent."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def check_range(
     datatype: str,
     of: Literal["document", "point"] = "document",
 ) -> None:
-    """Raise if float16 cannot store a number: engines would keep infinity, and scores without an order.
+    """Raise if float16 cannot represent a number: engines would store infinity, and scores would have no order.
 
     Args:
         ids: The id of each document or point.
-        vectors: Its vector or multivector; ``None`` if it has none.
-        setting: The setting of `CollectionConfig` that gives the datatype.
+        vectors: Its vector or multivector, or ``None``.
+        setting: The setting of `CollectionConfig` that sets the datatype.
         datatype: The datatype that the vectors are stored in.
-        of: The word for what has the ids.
+        of: The word that the message puts before the id.
 
     Raises:
-        InvalidTokensError: A number is too large.
+        InvalidTokensError: If a number is too large.
     """
     if datatype != "float16":
         return
@@ -40,6 +40,6 @@ def check_range(
         worst = 0.0 if values is None else float(np.abs(np.asarray(values)).max(initial=0.0))
         if worst > _MAX_FLOAT16:
             raise InvalidTokensError(
-                f"{of} {id!r} has a number of {worst:g} in its vectors, and float16 stores at most {_MAX_FLOAT16:g}: "
-                f"have the encoder normalise its vectors, or use CollectionConfig({setting}='float32')"
+                f"{of} {id!r} has a value of magnitude {worst:g} in its vectors, but float16 stores at most "
+                f"{_MAX_FLOAT16:g}: normalize the encoder's vectors, or use CollectionConfig({setting}='float32')"
             )

@@ -1,4 +1,4 @@
-"""Builds the layout of a collection, and checks it when one is opened."""
+"""Builds the arguments that create a collection, and checks a collection's layout when it is opened."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.config import CollectionConfig, FdeQuantization, Storage
 
 Memory = Literal["cold", "cached", "pinned"]
-"""Qdrant's word for residency: read from disk when needed, kept in the page cache, or locked in memory."""
+"""Qdrant's names for residency: read from disk when needed, kept in the page cache, or locked in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +25,11 @@ class CollectionMemory:
     """The residency in memory of each part of a collection.
 
     Attributes:
-        fde: The encodings.
-        quantized: Their quantized copy.
-        graph: The HNSW graph over them.
-        tokens: Token vectors.
-        payload: Texts and payloads.
+        fde: The FDE vectors.
+        quantized: The quantized copies of the FDE vectors.
+        graph: The HNSW graph over the FDE vectors.
+        tokens: The token vectors.
+        payload: The payloads, with the texts.
     """
 
     fde: Memory
@@ -40,10 +40,10 @@ class CollectionMemory:
 
 
 FOREIGN_REMEDY: Final = (
-    "Rerank its documents with attach, move them to a new collection with Migration.plan, or create one of another "
-    "name."
+    "Rerank its documents with attach, move them to a new collection with Migration.plan, or create a collection with "
+    "another name."
 )
-"""The ways on from a collection that this library did not create."""
+"""The remedies for a collection that this library did not create."""
 
 _MEMORY: Final[Mapping[Storage, CollectionMemory]] = {
     "memory": CollectionMemory(fde="cached", quantized="pinned", graph="pinned", tokens="cached", payload="cached"),
@@ -62,10 +62,12 @@ _TURBO_BITS: Final = {"turbo4": models.TurboQuantBitSize.BITS4, "turbo2": models
 
 
 def require_for(config: CollectionConfig, capabilities: Capabilities) -> None:
-    """Raise `CapabilityError`, which names the version to have, unless the engine has what these settings need."""
+    """Raise `CapabilityError`, which names the version required, unless the engine supports these settings."""
     if config.fde.needs_fit:
         capabilities.require(
-            "has_vector", what="an encoding that is fitted to its collection", remedy="use MuveraConfig() as it is"
+            "has_vector",
+            what="an encoding that is fitted to its collection",
+            remedy="use MuveraConfig() without center and partition='kmeans'",
         )
     if (config.fde_quantization or "").startswith("turbo"):
         what = f"fde_quantization={config.fde_quantization!r}"
@@ -81,17 +83,17 @@ def require_for(config: CollectionConfig, capabilities: Capabilities) -> None:
         capabilities.require(
             "tenant_index",
             what=f"tenant_field={config.tenant_field!r}",
-            remedy="use payload_indexes, which finds a tenant's documents more slowly",
+            remedy="use payload_indexes, which is slower to find a tenant's documents",
         )
 
 
 def require_names(name: str, config: CollectionConfig, *, companion: str) -> None:
-    """Raise `ConfigurationError` unless a server would take all names of a new collection.
+    """Raise `ConfigurationError` unless a server would accept all names of a new collection.
 
     Args:
         name: The collection's name.
         config: Its settings.
-        companion: The suffix in the name of the collection that keeps what is fitted.
+        companion: The suffix in the name of the companion collection, which stores the fit.
     """
     require_collection_name(name, suffix=companion if config.fde.needs_fit else "")
     require_vector_names((*config.prefetch_vectors, config.token_vector))
@@ -107,15 +109,15 @@ def creation_arguments(
 ) -> dict[str, Any]:
     """Return the arguments of ``create_collection`` for one dense vector and one multivector in the same point.
 
-    Both have ``Distance.DOT``. The norm of an encoding carries information, which cosine would throw away; token
-    vectors are stored as the encoder made them, unless ``token_distance`` is ``"cosine"``. The multivector has no
-    graph (``m=0``): it only ever ranks candidates, or everything.
+    Both have ``Distance.DOT``. The norm of an FDE carries information, which cosine would discard. Token vectors are
+    stored unchanged, unless ``token_distance`` is ``"cosine"``. The multivector has no graph (``m=0``): it ranks
+    candidates, or every point.
 
     Args:
         config: The collection's settings.
         fde_dim: Dimensions of the encoding.
         token_dim: Dimensions of a token vector.
-        capabilities: The features of the engine: servers before 1.19 are told the residency in other words.
+        capabilities: The engine's features. Servers before 1.19 take the residency in other parameters.
     """
     memory = _MEMORY[config.storage]
     full_copy = "cached" if config.storage == "balanced" and config.fde_quantization is None else memory.fde
@@ -176,7 +178,7 @@ def index_arguments(config: CollectionConfig, capabilities: Capabilities) -> lis
 
 
 def _idf(config: CollectionConfig) -> dict[str, bool]:
-    """Tell for every sparse vector whether Qdrant multiplies with how rare a dimension is."""
+    """Return for every sparse vector whether Qdrant multiplies its values by the inverse document frequency."""
     bm25 = {} if config.bm25 is None else {config.bm25_vector: True}
     return {**{name: each.idf for name, each in config.sparse.items()}, **bm25}
 
@@ -184,7 +186,7 @@ def _idf(config: CollectionConfig) -> dict[str, bool]:
 def _cluster_arguments(
     config: CollectionConfig, memory: CollectionMemory, capabilities: Capabilities
 ) -> dict[str, Any]:
-    """Return the arguments that only servers take."""
+    """Return the arguments that only servers accept."""
     if not capabilities.has("sharding"):
         return {}
     settings = cluster_settings(config)
@@ -196,11 +198,11 @@ def _cluster_arguments(
 
 
 COPIES: Final = ("replication_factor", "write_consistency_factor")
-"""The settings of a cluster that say how many copies there are, and how many confirm a write."""
+"""The cluster settings for the number of replicas, and for the number that must confirm a write."""
 
 
 def cluster_settings(params: CollectionConfig | models.CollectionParams) -> dict[str, Any]:
-    """Return the settings of a cluster that are set."""
+    """Return the cluster settings that have a value."""
     return {name: getattr(params, name) for name in ("shard_number", *COPIES) if getattr(params, name) is not None}
 
 
@@ -226,7 +228,7 @@ def _quantization(
 
 
 def named_vectors(info: models.CollectionInfo) -> Mapping[str, models.VectorParams]:
-    """Return dense vectors and multivectors of a collection by name; the unnamed one has the name ``""``."""
+    """Return a collection's dense vectors and multivectors by name; ``""`` names the unnamed vector."""
     found: Any = info.config.params.vectors
     if isinstance(found, dict):
         return found
@@ -234,22 +236,22 @@ def named_vectors(info: models.CollectionInfo) -> Mapping[str, models.VectorPara
 
 
 def datatype_of(params: models.VectorParams) -> Any:
-    """Return the storage type of a vector in the words of the settings; it is float32 where the engine does not say."""
+    """Return a vector's datatype under its name in `CollectionConfig`; float32 if the engine reports no datatype."""
     return "float32" if params.datatype is None else params.datatype.value
 
 
 def distance_of(params: models.VectorParams) -> Any:
-    """Return the distance of a vector in the words of the settings."""
+    """Return a vector's distance under its name in `CollectionConfig`."""
     return next(name for name, distance in DISTANCES.items() if distance == params.distance)
 
 
 def check_schema(
     info: models.CollectionInfo, config: CollectionConfig, *, fde_dim: int, token_dim: int, collection: str
 ) -> None:
-    """Raise unless a collection's vectors are laid out as `creation_arguments` would have them.
+    """Raise unless a collection's vectors match those of `creation_arguments`.
 
     Raises:
-        SchemaMismatchError: The two differ; the message lists everything that differs, and the remedy.
+        SchemaMismatchError: If the two differ. The message lists every difference and the remedy.
     """
     vectors = named_vectors(info)
     fde, tokens, distance = config.fde_vector, config.token_vector, DISTANCES[config.token_distance]
@@ -277,14 +279,14 @@ def _problems_of_vectors(
             problems.append(f"vector {name!r} is missing")
         elif (params.size, params.distance, params.multivector_config) != (wanted.dim, distance, None):
             problems.append(
-                f"vector {name!r} has {params.size} dimensions and distance {params.distance.value}, one vector of "
-                f"{wanted.dim} and {distance.value} is needed"
+                f"vector {name!r} must be a single vector of {wanted.dim} dimensions with distance {distance.value}, "
+                f"but has {params.size} dimensions and distance {params.distance.value}"
             )
     for name, has_idf in _idf(config).items():
         if name not in sparse:
             problems.append(f"sparse vector {name!r} is missing")
         elif has_idf != (sparse[name].modifier == models.Modifier.IDF):
-            problems.append(f"sparse vector {name!r} must {'' if has_idf else 'not '}have the modifier idf")
+            problems.append(f"sparse vector {name!r} must {'' if has_idf else 'not '}have the modifier IDF")
     return problems
 
 
@@ -295,14 +297,16 @@ def _problems(
         return [f"vector {name!r} is missing"]
     problems = []
     if params.size != size:
-        problems.append(f"vector {name!r} has {params.size} dimensions, {size} are needed")
+        problems.append(f"vector {name!r} must have {size} dimensions, but has {params.size}")
     if params.distance != distance:
-        reason = "the norm of an encoding carries information"
+        reason = "since the norm of an FDE carries information"
         if multivector:
             reason = (
-                "token vectors are stored as they are" if distance == models.Distance.DOT else "so its settings say"
+                "since token vectors are stored unchanged" if distance == models.Distance.DOT else "as its settings say"
             )
-        problems.append(f"vector {name!r} has distance {params.distance.value}, {distance.value} is needed: {reason}")
+        problems.append(
+            f"vector {name!r} must have distance {distance.value}, {reason}, but has {params.distance.value}"
+        )
     if multivector != (params.multivector_config is not None):
         problems.append(f"vector {name!r} must {'' if multivector else 'not '}be a multivector")
     return problems

@@ -1,4 +1,4 @@
-"""Marks points with the number of the write that they come from, so that an older write can leave them alone."""
+"""Stamps points with the number of the write that they come from, so that an older write does not replace them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from colbert_qdrant.points.point import Point
 
 STAMP: Final = "_colbert_qdrant_write"
-"""The key of a payload that holds a stamp; nobody sees it in documents and hits."""
+"""The payload key of a stamp; documents and hits do not show it."""
 
 Points = TypeVar("Points", bound="Iterable[Any]")
 
 
 def stamped(point: Point, *, writer: str, number: int) -> Point:
-    """Return a point that says which write it comes from."""
+    """Return a point with a stamp of the write that it comes from."""
     return replace(point, payload={**point.payload, STAMP: {"writer": writer, "number": number}})
 
 
 def not_newer(*, writer: str, number: int) -> models.Filter:
-    """A filter for all points but those that bear the stamp of a later write of the same writer."""
+    """Return a filter for all points except those with the stamp of a later write by the same writer."""
     newer: list[models.Condition] = [
         models.FieldCondition(key=f"{STAMP}.writer", match=models.MatchValue(value=writer)),
         models.FieldCondition(key=f"{STAMP}.number", range=models.Range(gt=number)),
@@ -33,7 +33,7 @@ def not_newer(*, writer: str, number: int) -> models.Filter:
 
 
 def unstamped(points: Points) -> Points:
-    """Take the stamps out of points that were read."""
+    """Remove the stamps from points that were read."""
     for point in points:
         if point.payload and STAMP in point.payload:
             del point.payload[STAMP]

@@ -62,28 +62,28 @@ BAD_DOCUMENTS = {
     "float id": ([Document(1.5, "a")], "id 1.5 is a float"),  # type: ignore[arg-type]
     "boolean id": ([Document(True, "a")], "id True is a bool"),
     "no id": ([Document(None, "a")], "id None is a NoneType"),  # type: ignore[arg-type]
-    "huge id": ([Document(2**64, "a")], "does not fit into 64 bits: use it as a string"),
+    "huge id": ([Document(2**64, "a")], "does not fit into 64 bits: convert it to a string"),
     "broken Unicode id": ([Document("\ud800", "a")], "is not valid Unicode"),
     "broken Unicode text": ([Document("x", "a \ud800")], "document 'x': text or payload is not valid JSON"),
     "broken Unicode in a payload": (
         [Document("x", "a", {"list": ["b", "\ud800"]})],
-        r"document 'x': text or payload is not valid JSON: payload key 'list\[1\]': '\\ud800' is not valid Unicode",
+        r"document 'x': text or payload is not valid JSON, since payload key 'list\[1\]': '\\ud800' is not valid Unic",
     ),
     "broken Unicode in a key": (
         [Document("x", "a", {"deep": {"\udfff": 1}})],
-        r"document 'x': .*: payload key '\\udfff' is not valid Unicode",
+        r"document 'x': .*, since payload key '\\udfff' is not valid Unicode",
     ),
     "a number for a key": (
         [Document("x", "a", ONE)],
-        "document 'x': payload key 1 is a int: use a string, as '1'",
+        "document 'x': payload key 1 is a int: use a string, such as '1'",
     ),
     "None for a key in an object": (
         [Document("x", "a", {"list": [{"deep": {None: 1}}]})],
-        r"document 'x': payload key None under 'list\[0\]\.deep' is a NoneType: use a string, as 'None'",
+        r"document 'x': payload key None under 'list\[0\]\.deep' is a NoneType: use a string, such as 'None'",
     ),
     "more than 64 bits": (
         [Document("x", "a", {"wei": 2**64 + 1})],
-        "document 'x': payload key 'wei' is 18446744073709551617, .* 64 bits: .* store it as a string",
+        "document 'x': payload key 'wei' is 18446744073709551617, .* 64 bits, .*: store it as a string",
     ),
     "64 bits without a sign": (
         [Document("x", "a", {"hash": 2**63})],
@@ -95,7 +95,7 @@ BAD_DOCUMENTS = {
     ),
     "no whole number under an index of these": (
         [Document("x", "a", {"years": [2020.0, 2020.5]})],
-        "document 'x': payload key 'years' is 2020.5, which is no whole number of 64 bits, and its index",
+        "document 'x': payload key 'years' is 2020.5, which its index of type 'integer' would not find",
     ),
     "a float that is too large for an index of whole numbers": (
         [Document("x", "a", {"years": 1e300})],
@@ -108,16 +108,16 @@ BAD_DOCUMENTS = {
     "payload has infinity": ([Document("x", "a", {"f": float("inf")})], "document 'x': payload key 'f' is inf"),
     "payload too deep": (
         [Document("x", "a", {"deep": nested(64)})],
-        "document 'x': the payload has more than 64 lists",
+        "document 'x': the payload nests lists and objects more than 64 levels deep",
     ),
     "lists too deep": (
         [Document("x", "a", {"deep": nested(64, list)})],
-        "document 'x': the payload has more than 64 lists",
+        "document 'x': the payload nests lists and objects more than 64 levels deep",
     ),
-    "reserved key": ([Document("x", "a", {"text": "b"})], r"payload keys \['text'\] are used by this library"),
-    "no payload": ([Document("x", "a", None)], "document 'x': payload is a NoneType: give a dict"),  # type: ignore[arg-type]
-    "a list for a payload": ([Document("x", "a", [1])], "document 'x': payload is a list: give a dict"),  # type: ignore[arg-type]
-    "no vectors": ([Document("x", "a", {}, None)], "document 'x': vectors is a NoneType: give a dict"),  # type: ignore[arg-type]
+    "reserved key": ([Document("x", "a", {"text": "b"})], r"colbert-qdrant uses the payload keys \['text'\]"),
+    "no payload": ([Document("x", "a", None)], "document 'x': payload is a NoneType: pass a dict"),  # type: ignore[arg-type]
+    "a list for a payload": ([Document("x", "a", [1])], "document 'x': payload is a list: pass a dict"),  # type: ignore[arg-type]
+    "no vectors": ([Document("x", "a", {}, None)], "document 'x': vectors is a NoneType: pass a dict"),  # type: ignore[arg-type]
     "a vector of no name": ([Document("x", "a", {}, {"image": [1.0]})], "document 'x' brings a vector 'image'"),
     "None": ([None], "expected a colbert_qdrant.Document, got NoneType"),
     "not a document": ([{"id": "x", "text": "a"}], "expected a colbert_qdrant.Document, got dict"),
@@ -424,7 +424,7 @@ def test_numbers_that_float16_cannot_store(
 ) -> None:
     encoder = MatrixEncoder([[[number, 1.0, 0.0, 0.0]]], dim=4)
     docs = ColbertCollection.create(engine.name, client=client, encoder=encoder, config=config)
-    with pytest.raises(InvalidTokensError, match=f"document 'x' has a number of .*{setting}='float32'"):
+    with pytest.raises(InvalidTokensError, match=f"document 'x' has a value of .*{setting}='float32'"):
         docs.upsert([Document("x", "river")])
     assert docs.count() == 0
 

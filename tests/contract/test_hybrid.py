@@ -246,8 +246,9 @@ def test_a_collection_that_lost_its_further_vectors_is_not_opened(engine: Engine
     )
     with pytest.raises(SchemaMismatchError) as caught:
         docs.check()
-    assert "vector 'meaning' has 7 dimensions and distance Dot, one vector of 6 and Dot is needed" in str(caught.value)
-    assert "sparse vector 'bm25' must have the modifier idf" in str(caught.value)
+    needed = "vector 'meaning' must be a single vector of 6 dimensions with distance Dot, but has 7 dimensions and"
+    assert needed in str(caught.value)
+    assert "sparse vector 'bm25' must have the modifier IDF" in str(caught.value)
     assert "sparse vector 'words' is missing" in str(caught.value)
 
 

@@ -46,7 +46,7 @@ def plan(client: Client, name: str) -> None:
 REMEDIES: dict[Any, str] = {
     search: "attach ranks what is there, and makes nothing: give the name of one whose payloads have texts",
     open: "look at its name, or create it with ColbertCollection.create",
-    plan: "look at its name, and whether client is the one of the source's engine",
+    plan: "check its name, and check that client belongs to the source's engine",
 }
 
 

@@ -166,9 +166,9 @@ def test_a_collection_is_opened_again(docs: ColbertCollection, client: Client, e
 def test_ids_that_no_point_can_have(docs: ColbertCollection, id: Any) -> None:
     calls: list[Any] = [lambda each: docs.get([each]), docs.more_like, lambda each: docs.delete(ids=[each])]
     for call in calls:
-        with pytest.raises(InvalidDocumentError, match=r"use a whole number from 0 to|use another"):
+        with pytest.raises(InvalidDocumentError, match=r"use an integer from 0 to|use another"):
             call(id)
-    with pytest.raises(InvalidDocumentError, match=r"use a whole number from 0 to|use another"):
+    with pytest.raises(InvalidDocumentError, match=r"use an integer from 0 to|use another"):
         docs.upsert([Document(1000, "river"), Document(id, "river")])
     assert docs.count() == 40
 
@@ -215,18 +215,18 @@ def test_how_payloads_are_written(
 
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
-    ("text", {"text": "another"}, "give both the same"),
-    ("text", {"text": ""}, "give both the same"),
-    ("text", {"text": None}, "give both the same"),
-    ("text", {"text": 7}, "give both the same"),
-    ("metadata.text", {"metadata": None}, "the payload has to bring it"),
-    ("metadata.text", {"metadata": ["x"]}, "the payload has to bring it"),
-    ("metadata.text", {"metadata": "{}"}, "the payload has to bring it"),
-    ("parts[].text", {}, "the payload has to bring it"),
-    ("parts[].text", {"parts": [{"page": 1}]}, "the payload has to bring it"),
-    ("parts[].text", {"parts": [{"text": "x"}]}, "give both the same"),
-    ("_node_content.text", {"_node_content": "no JSON"}, "the payload has to bring it"),
-    ("_node_content.text", {"_node_content": json.dumps({"text": "x"})}, "give both the same"),
+    ("text", {"text": "another"}, "make the two equal"),
+    ("text", {"text": ""}, "make the two equal"),
+    ("text", {"text": None}, "make the two equal"),
+    ("text", {"text": 7}, "make the two equal"),
+    ("metadata.text", {"metadata": None}, "put the text into the payload"),
+    ("metadata.text", {"metadata": ["x"]}, "put the text into the payload"),
+    ("metadata.text", {"metadata": "{}"}, "put the text into the payload"),
+    ("parts[].text", {}, "put the text into the payload"),
+    ("parts[].text", {"parts": [{"page": 1}]}, "put the text into the payload"),
+    ("parts[].text", {"parts": [{"text": "x"}]}, "make the two equal"),
+    ("_node_content.text", {"_node_content": "no JSON"}, "put the text into the payload"),
+    ("_node_content.text", {"_node_content": json.dumps({"text": "x"})}, "make the two equal"),
     ("text", {"day": {1, 2}}, "is not valid JSON"),
     ("text", {"score": float("inf")}, "'score' is inf"),
 ]

@@ -111,7 +111,7 @@ def test_nothing_is_written_into_another_collection(
     other = switch(client, engine, *CHANGES[change])
     before = contents(client, other.name)
     for _ in range(2):
-        with pytest.raises(FingerprintMismatchError, match=r"not that which was opened.*\n.*open it again"):
+        with pytest.raises(FingerprintMismatchError, match=r"was replaced after you opened it.*\n.*reopen"):
             WRITES[what](docs)
     assert contents(client, other.name) == before
     assert len(contents(client, f"{engine.name}-1")) == len(DOCUMENTS)

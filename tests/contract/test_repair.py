@@ -79,7 +79,7 @@ def test_documents_that_cannot_be_encoded_are_named_and_all_others_are_mended(do
     (sentence,) = docs.repair()
     assert sentence.startswith("6 documents were encoded that had a text only. 3 documents cannot be encoded")
     assert "3: document 3: the encoder fails for it (ValueError: no such character)" in sentence
-    assert "5: document 5 has a number of" in sentence
+    assert "5: document 5 has a value of" in sentence
     assert "6: document 6" in sentence
     assert sentence.endswith("3 documents have no text under 'meta.body' to be encoded: 7, 8, 9.")
     check_found(docs)

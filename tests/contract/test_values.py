@@ -252,7 +252,7 @@ def test_an_encoder_is_described_with_the_values_that_json_has(engine: Engine, c
     docs.upsert([Document(1, "river")])
     opened = ColbertCollection.open(engine.name, client=client, encoder=encoder)
     assert [hit.id for hit in opened.search("river")] == [1]
-    with pytest.raises(ConfigurationError, match=r"Undescribed\.fingerprint\(\) has to return a dict of JSON values"):
+    with pytest.raises(ConfigurationError, match=r"Undescribed\.fingerprint\(\) must return a dict of JSON values"):
         ColbertCollection.open(engine.name, client=client, encoder=Undescribed())
 
 

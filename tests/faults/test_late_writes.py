@@ -197,7 +197,7 @@ def test_nobody_sees_the_stamp() -> None:
         migration = Migration.plan(client, "docs", "copy", encoder=ENCODER)
         migration.run()
         assert stamp_of(server, "a", collection="copy") is None
-        with pytest.raises(InvalidDocumentError, match=rf"'d': payload key '{STAMP}' is this library's"):
+        with pytest.raises(InvalidDocumentError, match=rf"'d': payload key '{STAMP}' is reserved"):
             docs.upsert([Document("d", "river", {STAMP: {}})])
 
 

@@ -92,7 +92,7 @@ def test_in_place_a_run_waits_for_graphs(engine: EngineServer, remote: QdrantCli
     engine.asleep, engine.status = asleep, ["yellow"] * 4
     migration = planned(remote, "in place")
     assert not migration.details.blocked
-    assert any("run() waits" in risk.remedy for risk in migration.details.risks)
+    assert any("run() to wait" in risk.remedy for risk in migration.details.risks)
     migration.run()
     assert not engine.asleep
     assert not engine.status
@@ -103,6 +103,6 @@ def test_in_place_a_run_waits_for_graphs(engine: EngineServer, remote: QdrantCli
 def test_in_place_nothing_is_added_to_a_collection_that_gave_up(engine: EngineServer, remote: QdrantClient) -> None:
     migration = planned(remote, "in place")
     engine.status = ["red"] * 1000
-    with pytest.raises(NotReadyError, match="is red, and vectors are safely added to a green one only"):
+    with pytest.raises(NotReadyError, match="is red, but vectors can be added safely only to a green collection"):
         migration.run()
     assert not any("/vectors/" in path for _, path, _ in engine.log)

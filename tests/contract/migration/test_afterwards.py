@@ -80,7 +80,7 @@ def test_what_other_programs_write_is_named_and_encoded(source: Client) -> None:
     assert sentence.startswith("2 documents have a text under 'text' and no token vectors")
     assert docs.info().warnings == (sentence,)
     plan = Migration.plan(source, "app", "newer")
-    assert [risk for risk in plan.details.risks if "2 points have a text and no token" in risk.problem]
+    assert [risk for risk in plan.details.risks if "2 points have a text but no token" in risk.problem]
     plan.run()
     with pytest.warns(ColbertQdrantWarning, match="'docs|2 documents have a text under 'text' and no token vectors"):
         verdict = plan.verify()
@@ -121,7 +121,7 @@ def test_a_copy_of_stored_token_vectors_is_verified_before_and_after_a_repair(
     verdict = migration.verify()
     assert verdict.passed, verdict.reasons
     assert verdict.warnings[0].startswith("documents found: 1 documents have a text")
-    assert "and 1 that were written since the switch" in str(verdict)
+    assert "plus 1 that were written after the switch" in str(verdict)
     assert migration.cleanup("source", confirm=lambda _: True) == "new"
     docs.repair()
     assert docs.search(NEW, limit=1)[0].id == 1000
@@ -148,12 +148,13 @@ def test_after_a_switch_no_remedy_takes_away_what_applications_wrote(source: Cli
     verdict = Migration.resume(source, "new", encoder=SentenceEncoder()).verify()
     reasons = " ".join(verdict.reasons)
     assert "ids: 1 are missing" in reasons
-    assert "payloads: 1 points have another payload" in reasons
+    assert "payloads: 1 points have a different payload" in reasons
     assert "run() again" not in reasons
     assert "delete these points" not in reasons
-    assert reasons.count("write to 'new' what applications did not delete or change themselves since the switch") == 2
+    again = "write the points to 'new', unless applications deleted or changed them after the switch"
+    assert reasons.count(again) == 2
     assert len(verdict.warnings) == 1
-    with pytest.raises(MigrationError, match=r"verify\(\) it first, or delete the source yourself"):
+    with pytest.raises(MigrationError, match=r"call verify\(\) first, or delete the source with client"):
         Migration.resume(source, "new").cleanup("source", confirm=lambda _: True)
 
 
@@ -165,7 +166,7 @@ def test_texts_that_are_cut_off_are_counted_and_warned_of_once(source: Client, s
     options: dict[str, Any] = {"strategy": strategy, "target": "new" if strategy == "blue_green" else None}
     migration = Migration.plan(source, "docs", encoder=WordEncoder(longest=middle), fde=FDE, **options)
     long = sum(length > middle for length in lengths)
-    assert any("texts looked at are longer than the encoder takes" in each.problem for each in migration.details.risks)
+    assert any("sampled texts are longer than the encoder accepts" in each.problem for each in migration.details.risks)
     with pytest.warns(ColbertQdrantWarning, match="of collection 'docs': .* documents .* are longer"):
         assert migration.run().truncated == long
     with warnings.catch_warnings():

@@ -49,7 +49,7 @@ def test_a_run_that_is_cancelled_is_gone_on_with() -> None:
         written = (await client.count("new")).count
         assert 0 < written < COUNT
         migration = await AsyncMigration.resume(client, "new", encoder=SentenceEncoder())
-        assert any(reason.startswith("run: it did not end") for reason in (await migration.verify()).reasons)
+        assert any(reason.startswith("run: the run did not finish") for reason in (await migration.verify()).reasons)
         report = await migration.run()
         assert (report.present, report.points) == (written, COUNT - written)
         assert (await migration.verify()).passed

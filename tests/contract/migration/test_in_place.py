@@ -129,7 +129,7 @@ def test_interrupted_halfway(client: Client, how: str) -> None:
     with pytest.raises(KeyboardInterrupt):
         migration.run(progress=Interrupting())
     require_kept(before, everything(client, "docs"))
-    assert any(reason.startswith("run: it did not end") for reason in migration.verify().reasons)
+    assert any(reason.startswith("run: the run did not finish") for reason in migration.verify().reasons)
     if how == "planned again":
         migration = planned(client, "by-hand-sparse")
     elif how == "resumed":
@@ -150,7 +150,7 @@ def test_an_interrupted_one_is_taken_back(client: Client) -> None:
         migration.run(progress=Interrupting())
     Migration.resume(client, "docs").rollback()
     assert everything(client, "docs") == before
-    with pytest.raises(MigrationError, match="not begun"):
+    with pytest.raises(MigrationError, match="not started"):
         migration.rollback()
 
 
@@ -262,9 +262,9 @@ def test_encodings_that_are_compared_by_cosine_stay(client: Client) -> None:
     migration = Migration.plan(client, "docs", strategy="in_place")
     (risk,) = migration.details.blocked
     assert "'muvera'" in risk.problem
-    assert "by cosine" in risk.problem
+    assert "distance is Cosine" in risk.problem
     assert "blue_green" in risk.remedy
-    with pytest.raises(MigrationError, match="by cosine"):
+    with pytest.raises(MigrationError, match="distance is Cosine"):
         migration.run()
     assert everything(client, "docs") == before
 
@@ -275,9 +275,9 @@ def test_a_vector_that_somebody_made_since_the_plan_is_never_deleted(client: Cli
     dense = models.DenseVectorConfig(size=2, distance=models.Distance.DOT)
     client.create_vector_name("docs", "fde", models.DenseVectorNameConfig(dense=dense))
     client.update_vectors("docs", [models.PointVectors(id=2, vector={"fde": [1.0, 2.0]})])
-    with pytest.raises(MigrationError, match=r"somebody else added the vectors \['fde'\]"):
+    with pytest.raises(MigrationError, match=r"another client added the vectors \['fde'\]"):
         migration.run()
-    with pytest.raises(MigrationError, match="not begun"):
+    with pytest.raises(MigrationError, match="not started"):
         migration.rollback()
     assert everything(client, "docs")[2].vectors["fde"] == [1.0, 2.0]
 
@@ -309,9 +309,9 @@ def test_there_is_nothing_to_switch_or_to_delete(client: Client) -> None:
         migration.switch("app")
     with pytest.raises(ConfigurationError, match="in place"):
         migration.cleanup(confirm=lambda _: True)
-    with pytest.raises(ConfigurationError, match="in place the source is the target"):
+    with pytest.raises(ConfigurationError, match="strategy='in_place' migrates the source itself"):
         Migration.plan(client, "docs", "new", encoder=SentenceEncoder(), strategy="in_place")
-    with pytest.raises(ConfigurationError, match="in place the source is the target"):
+    with pytest.raises(ConfigurationError, match="strategy='in_place' migrates the source itself"):
         Migration.plan(
             client, "docs", target_client=QdrantClient(":memory:"), encoder=SentenceEncoder(), strategy="in_place"
         )

@@ -153,7 +153,7 @@ def test_a_source_that_is_fitted_anew_meanwhile(client: Client) -> None:
     migration.run()
     docs.upsert([Document(f"later {number}", text) for number, text in enumerate(random_texts(40, seed=2))])
     docs.fit(refit=True)
-    with pytest.raises(MigrationError, match="fitted anew"):
+    with pytest.raises(MigrationError, match="was refitted"):
         migration.run()
     assert migration.cleanup("target", confirm=lambda _: True) == "new"
     found, expected = (each.search_batch(QUERIES, mode="fde") for each in (migrated(client, encoder), docs))

@@ -50,14 +50,14 @@ def test_a_text_that_few_points_have(client: Client) -> None:
     fill(client, without=600, texts=3)
     migration = planned(client)
     assert not migration.details.blocked
-    assert any("points looked at have no text" in risk.problem for risk in migration.details.risks)
+    assert any("sampled points have no text" in risk.problem for risk in migration.details.risks)
     assert migration.run().without_tokens == 600
 
 
 def test_a_text_that_no_point_has(client: Client) -> None:
     fill(client, without=600, texts=3)
     migration = planned(client, text_key="boddy")
-    with pytest.raises(MigrationError, match=r"no point of 603 looked at has a text there: correct text_key.*filter="):
+    with pytest.raises(MigrationError, match=r"none of 603 sampled points has a text there: correct text_key.*filter="):
         migration.run()
 
 

@@ -127,13 +127,13 @@ def test_the_encoder_of_stored_token_vectors_is_proven_and_kept(client: Client) 
 def test_an_encoder_that_did_not_make_the_stored_token_vectors_is_refused(client: Client) -> None:
     filled(client)
     migration = Migration.plan(client, "docs", "new", fde=FDE, encoder=WordEncoder(salt="other"))
-    assert "other token vectors" in migration.details.blocked[0].problem
+    assert "differ from the stored ones" in migration.details.blocked[0].problem
     assert "BLOCKED" in str(migration)
     with pytest.raises(MigrationError, match="reencode=True"):
         migration.run()
     assert not client.collection_exists("new")
     for token_vector in (None, "late"):
-        with pytest.raises(ConfigurationError, match="16 dimensions, those of collection 'docs' have 32"):
+        with pytest.raises(ConfigurationError, match="16 dimensions, but those of collection 'docs' have 32"):
             Migration.plan(client, "docs", "new", encoder=WordEncoder(dim=16), token_vector=token_vector)
 
 
@@ -144,7 +144,7 @@ def test_a_graph_over_token_vectors_is_not_made_and_the_plan_says_so(
     graph = None if links is None else models.HnswConfigDiff(m=links)
     client.create_collection("docs", vectors_config={"late": multivector(hnsw_config=graph)})
     plan = str(Migration.plan(client, "docs", fde=FDE))
-    assert ("'late' is searched through a graph, and has none in the target" in plan) == said
+    assert ("'late' has a graph in the source but not in the target" in plan) == said
     assert "graph" not in str(Migration.plan(client, "docs", fde=FDE, strategy="in_place"))
 
 
@@ -169,7 +169,7 @@ def test_of_several_multivectors_one_has_to_be_named(client: Client) -> None:
     docs = migrated(client, fde=FDE, token_vector="second")
     assert docs.config.token_vector == "second"
     require_kept(everything(client, "docs"), everything(client, "new"))
-    with pytest.raises(ConfigurationError, match="no multivector"):
+    with pytest.raises(ConfigurationError, match="not a usable multivector"):
         Migration.plan(client, "docs", "other", token_vector="third")
 
 
@@ -313,14 +313,14 @@ def test_without_a_text_the_plan_says_what_to_do(client: Client) -> None:
     wrong = Migration.plan(client, "docs", "new", encoder=SentenceEncoder(), fde=FDE, text_key="körper.teil")
     assert "text_key" in wrong.details.blocked[0].remedy
     assert migrated(client, encoder=SentenceEncoder(), fde=FDE, text_key="körper").search("a text")[0].id == 1
-    with pytest.raises(ConfigurationError, match="give encoder="):
+    with pytest.raises(ConfigurationError, match="pass encoder="):
         Migration.plan(client, "docs", "other")
 
 
 @pytest.mark.parametrize("fde", [FDE, LEMUR], ids=["muvera", "lemur"])
 def test_an_empty_collection(client: Client, fde: FdeConfig) -> None:
     client.create_collection("docs", vectors_config={"late": multivector()})
-    assert "there are no points" in str(Migration.plan(client, "docs", "new", fde=fde))
+    assert "the source has no points" in str(Migration.plan(client, "docs", "new", fde=fde))
     docs = migrated(client, fde=fde)
     assert docs.count() == 0
     assert docs.search(QUERIES[0]) == []
@@ -385,13 +385,13 @@ def test_what_cannot_be_planned(client: Client) -> None:
         Migration.plan(client, "docs", "new", fde=FDE, config=CollectionConfig())
     with pytest.raises(ConfigurationError, match="fde_vector"):
         Migration.plan(client, "docs", "new", config=CollectionConfig(fde=FDE, fde_vector="text"))
-    with pytest.raises(MigrationError, match="no migration's target"):
+    with pytest.raises(MigrationError, match="not the target of a migration"):
         Migration.resume(client, "docs")
-    with pytest.raises(MigrationError, match="no migration's target"):
+    with pytest.raises(MigrationError, match="not the target of a migration"):
         Migration.resume(client, "nothing")
     client.create_collection("new", vectors_config={"late": multivector()})
     occupied = Migration.plan(client, "docs", "new", fde=FDE)
-    assert "exists, and is not this migration's" in str(occupied)
+    assert "exists, and does not belong to this migration" in str(occupied)
     with pytest.raises(MigrationError, match="exists"):
         occupied.run()
     assert client.count("new").count == 0

@@ -135,7 +135,7 @@ def delete_tokens(client: Client) -> None:
         (change_tokens, {"computed vectors"}, "altered"),
         (change_encoding, {"computed vectors"}, "altered"),
         (delete_encoding, {"vectors", "computed vectors"}, "40 points have token vectors, and 39 an encoding"),
-        (delete_tokens, {"vectors", "computed vectors"}, "40 points have a text, and 39 token vectors"),
+        (delete_tokens, {"vectors", "computed vectors"}, "40 points have a text, but 39 have token vectors"),
     ],
 )
 def test_damage_is_found(
@@ -171,7 +171,7 @@ def test_a_run_that_did_not_end_is_found(source: Client) -> None:
         migration.verify()
     with pytest.raises(KeyboardInterrupt):
         migration.run(progress=Interrupting(1))
-    assert "did not end" in failed(migration.verify())["run"]
+    assert "did not finish" in failed(migration.verify())["run"]
 
 
 # the source goes on being written to
@@ -319,7 +319,7 @@ def test_nothing_is_switched_without_a_passed_verification(source: Client, done:
         done.switch("app")
     assert done.verify().passed
     source.upsert("new", [point(1_000)])
-    with pytest.raises(MigrationError, match=r"points \(1000\) in 'new' only: 1: run\(\) and verify\(\) again"):
+    with pytest.raises(MigrationError, match=r"1 points only in 'new' \(1000\): call run\(\) and verify\(\) again"):
         done.switch("app")
     source.delete("new", models.PointIdsList(points=[1_000]))
     done.switch("app")
@@ -349,7 +349,7 @@ def test_a_reason_takes_the_place_of_a_verification(source: Client, done: Migrat
 def test_an_alias_cannot_have_the_name_of_a_collection(source: Client, done: Migration) -> None:
     done.verify()
     for name in ("docs", "new"):
-        with pytest.raises(ConfigurationError, match="is a collection"):
+        with pytest.raises(ConfigurationError, match="is the name of a collection"):
             done.switch(name)
     assert aliases(source) == {}
     assert source.collection_exists("docs")
@@ -383,7 +383,7 @@ def test_without_a_switch_the_target_is_deleted(source: Client, done: Migration)
     assert done.cleanup(confirm=lambda _: True) == "new"
     assert not source.collection_exists("new")
     assert {*everything(source, "docs")} == {*range(COUNT)}
-    with pytest.raises(MigrationError, match="not begun"):
+    with pytest.raises(MigrationError, match="not started"):
         done.cleanup(confirm=lambda _: True)
 
 

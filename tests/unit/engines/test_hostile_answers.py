@@ -128,9 +128,9 @@ PAYLOADS: list[dict[str, Any] | None] = [
 @pytest.mark.parametrize("payload", PAYLOADS, ids=repr)
 def test_a_point_that_holds_no_document(payload: dict[str, Any] | None) -> None:
     point = models.ScoredPoint(id=1, version=0, score=1.0, payload=payload)
-    with pytest.raises(SchemaMismatchError, match="written or changed by something else"):
+    with pytest.raises(SchemaMismatchError, match="another application wrote or changed it"):
         to_hits([point], CONFIG, with_payload=True)
-    with pytest.raises(SchemaMismatchError, match="written or changed by something else"):
+    with pytest.raises(SchemaMismatchError, match="another application wrote or changed it"):
         to_document(models.Record(id=1, payload=payload), CONFIG)
 
 

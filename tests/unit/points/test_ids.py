@@ -16,7 +16,7 @@ from colbert_qdrant.points.ids import RESERVED_POINT, point_id, point_ids
 
 @pytest.mark.parametrize("ids", [b"a", bytearray(b"a"), memoryview(b"a"), {1: "a"}, 1.0, None, [[1]], np.array([1.5])])
 def test_what_is_neither_an_id_nor_several_is_refused(ids: Any) -> None:
-    with pytest.raises(InvalidDocumentError, match="an id is a string, a whole number or a"):
+    with pytest.raises(InvalidDocumentError, match="use a string, an integer or a"):
         point_ids(ids, "uuid5")
 
 
@@ -43,11 +43,11 @@ def test_native_ids_are_those_of_points(id: int | UUID) -> None:
 
 @pytest.mark.parametrize("id", [-1, 2**64, True, "1", "", "a" * 31, "g" * 32, 1.0, None, [], b"1", "\ud800" * 32])
 def test_others_are_refused_with_the_remedy(id: Any) -> None:
-    with pytest.raises(InvalidDocumentError, match=r"use a whole number from 0 to 2\*\*64 - 1 or a UUID"):
+    with pytest.raises(InvalidDocumentError, match=r"use an integer from 0 to 2\*\*64 - 1 or a UUID"):
         point_id(id, "native")
 
 
 @pytest.mark.parametrize("id", [RESERVED_POINT, RESERVED_POINT.upper(), UUID(RESERVED_POINT)])
 def test_the_library_s_own_point_is_no_document_s(id: Any) -> None:
-    with pytest.raises(InvalidDocumentError, match="holds the collection's settings: use another"):
+    with pytest.raises(InvalidDocumentError, match="stores the collection's settings: use another id"):
         point_id(id, "native")

@@ -19,36 +19,39 @@ from tests.unit.support.test_values import Moment
 
 EAST = timezone(timedelta(hours=5, minutes=30))
 REFUSED: list[tuple[Any, str]] = [
-    (float("inf"), "'key' is inf, and JSON has no such number: use None, a finite number or a string"),
+    (float("inf"), "'key' is inf, which JSON cannot represent: use None, a finite number or a string"),
     (-np.float32("inf"), "'key' is -inf"),
     (Decimal("-Infinity"), "'key' is -inf"),
     ([1, {"a": float("inf")}], r"'key\[1\].a' is inf"),
-    (Decimal("0.12345678901234567890"), r"a Decimal, which JSON has not: .* use str\(…\), or float\(…\)"),
-    (Decimal(10) ** 30, "whole numbers have 64 bits"),
-    (Fraction(1, 3), r"Fraction\(1, 3\) is a Fraction, which JSON has not: use float\(…\) or str\(…\)"),
-    (np.longdouble(0.5), r"a longdouble, which JSON has not: use float\(…\)"),
-    (np.datetime64("2024-06-01T12:00:00.123456789"), "a datetime64, which JSON has not: .* microseconds"),
-    (Moment(2024, 6, 1), "has nanoseconds, and engines compare microseconds"),
-    (np.datetime64("2024"), "a datetime64, which JSON has not"),
+    (
+        Decimal("0.12345678901234567890"),
+        r"a Decimal, which JSON does not support: use str\(…\) to keep .*, or float\(…\)",
+    ),
+    (Decimal(10) ** 30, "does not fit into 64 bits"),
+    (Fraction(1, 3), r"Fraction\(1, 3\) is a Fraction, which JSON does not support: use float\(…\) or str\(…\)"),
+    (np.longdouble(0.5), r"a longdouble, which JSON does not support: use float\(…\)"),
+    (np.datetime64("2024-06-01T12:00:00.123456789"), "a datetime64, which JSON does not support: .* microsecond"),
+    (Moment(2024, 6, 1), "has nanoseconds, but engines compare microseconds"),
+    (np.datetime64("2024"), "a datetime64, which JSON does not support"),
     (time(12, 30), r"use \.isoformat\(\)"),
     (timedelta(seconds=1), r"use \.total_seconds\(\)"),
     (b"river", r"use \.decode\(\)"),
-    ({"a", "b"}, r"use a list, as sorted\(…\)"),
+    ({"a", "b"}, r"use a list, for example sorted\(…\)"),
     (1j, "use a list of two numbers"),
     (Path("a"), r"use str\(…\)"),
     (object(), "use strings, numbers, booleans, None, lists and dicts"),
-    (np.zeros(2, "i4,i4"), r"an? ndarray, which JSON has not"),
-    (datetime(1, 1, 1, tzinfo=EAST), "is none in UTC"),
+    (np.zeros(2, "i4,i4"), r"an? ndarray, which JSON does not support"),
+    (datetime(1, 1, 1, tzinfo=EAST), "does not exist in UTC"),
     (
         datetime(2024, 1, 1, tzinfo=tzinfo()),  # type: ignore[abstract]
-        "is none in UTC",
+        "does not exist in UTC",
     ),
     (np.array([{1: 2}], dtype=object), r"under payload key 'key\[0\]', key 1 is a int: use a string"),
-    ({"a": {None: 2}}, "payload key None under 'key.a' is a NoneType: use a string, as 'None'"),
+    ({"a": {None: 2}}, "payload key None under 'key.a' is a NoneType: use a string, such as 'None'"),
     ({"a": {(1,): 2}}, r"under payload key 'key.a', key \(1,\) is a tuple: use a string"),
-    (10**4_400, r"a whole number has about 4,401 digits, and engines keep 64 bits: .* as hex\(…\)"),
-    ([{10**4_400}], "a set, which JSON has not: use a list"),
-    ([], "under payload key 'key\\[0\\]', a list or object is inside itself: leave it out there"),
+    (10**4_400, r"an integer of about 4,401 digits does not fit into 64 bits: .* for example hex\(…\)"),
+    ([{10**4_400}], "a set, which JSON does not support: use a list"),
+    ([], "under payload key 'key\\[0\\]', a list or object contains itself: remove the inner one"),
 ]
 REFUSED[-1][0].append(REFUSED[-1][0])
 
@@ -99,7 +102,7 @@ def test_a_payload_of_too_many_levels_is_refused() -> None:
     value: Any = []
     for _ in range(10**5):
         value = [value]
-    with pytest.raises(InvalidDocumentError, match=r"^document 2: the payload has more than 64 lists"):
+    with pytest.raises(InvalidDocumentError, match=r"^document 2: the payload nests lists and objects more than 64"):
         check_document(Document(2, "river", {"key": value}), CollectionConfig())
 
 

@@ -141,7 +141,7 @@ HOLDERS: dict[str, tuple[Callable[[QdrantClient, Path], object], str]] = {
     ),
     "Migration": (
         lambda client, _: Migration.plan(client, "docs", "other", encoder=WordEncoder(), config=SMALL, reencode=True),
-        r"Migration\('docs'.* make it with Migration\.plan, or go on with one by Migration\.resume",
+        r"Migration\('docs'.* create it with Migration\.plan, or continue it with Migration\.resume",
     ),
     "EdgeClient": (lambda _, folder: EdgeClient(folder), "EdgeClient has its store open.* send the path"),
     "AsyncEdgeClient": (
