@@ -12,7 +12,7 @@ from colbert_qdrant._support.warned import warn
 from colbert_qdrant.collection.metadata import count_documents
 from colbert_qdrant.collection.without_tokens import count_without_tokens, say_without_tokens
 from colbert_qdrant.migrate.evidence import is_text
-from colbert_qdrant.migrate.source import read_pages, show
+from colbert_qdrant.migrate.source import count_of, read_pages, show
 from colbert_qdrant.migrate.verdict import Check
 from colbert_qdrant.points.digests import Digest, is_same_payload
 from colbert_qdrant.search.limits import Limits
@@ -226,10 +226,10 @@ async def check_contents(job: MigrationJob, contents: Contents, *, switched: boo
         else "run() again"
     )
     since = "" if same else f"; {again}" if switched else f"; {again} if the source was written to during the run"
-    found = [f"{len(missing):,} are missing{show(missing)}"] if missing else []
-    found += [f"{more:,} are not in the source"] if more and not switched else []
+    found = [f"{len(missing):,} missing{show(missing)}"] if missing else []
+    found += [f"{more:,} not in the source"] if more and not switched else []
     fine = f"the same, plus {more:,} that were written after the switch" if more else "the same"
-    others = f"{len(different):,} points have a different payload{show(different)}; {again}"
+    others = f"{count_of(different)} with a different payload{show(different)}; {again}"
     return [
         Check(name="count", passed=same, detail=f"{contents.points:,} points, {target:,} in the target{since}"),
         Check(name="ids", passed=not found, detail=f"{', '.join(found)}; {again}" if found else fine),
@@ -243,5 +243,5 @@ async def check_contents(job: MigrationJob, contents: Contents, *, switched: boo
 
 def _check_origins(contents: Contents) -> Check:
     stale = contents.stale
-    others = f"{len(stale):,} points lack vectors, or have vectors of another text{show(stale)}; run() again"
+    others = f"{count_of(stale)} without vectors, or with vectors of another text{show(stale)}; run() again"
     return Check(name="origins", passed=not stale, detail=others if stale else "all vectors belong to their texts")

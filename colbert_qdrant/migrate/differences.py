@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from colbert_qdrant.collection.metadata import count_documents
 from colbert_qdrant.errors import MigrationError
 from colbert_qdrant.migrate.contents import read_both, read_gone
-from colbert_qdrant.migrate.source import read_pages, show
+from colbert_qdrant.migrate.source import count_of, read_pages, show
 from colbert_qdrant.points.digests import Digest
 from colbert_qdrant.search.limits import Limits
 
@@ -53,7 +53,7 @@ class Differences:
             (self.more, f"only in {self.target!r}"),
             (self.different, f"in different versions in {self.source!r} and {self.target!r}"),
         ]
-        return ", ".join(f"{len(ids):,} points {where}{show(ids)}" for ids, where in found if ids)
+        return ", ".join(f"{count_of(ids)} {where}{show(ids)}" for ids, where in found if ids)
 
     def compare(self, page: Sequence[models.Record], stored: Sequence[models.Record], same: Sameness) -> None:
         """Compare a page of the source with the same points of the target."""

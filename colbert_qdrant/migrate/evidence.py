@@ -67,7 +67,7 @@ def doubt_of(texts: Sequence[str]) -> str | None:
         return "most are single words, numbers, file names, URLs or JSON"
     most = _REPEATED if median(map(len, texts)) < _LABEL else _REPEATED_LONG
     if len(texts) >= _FEW_TEXTS and most * len(set(texts)) <= len(texts):
-        return f"{len(texts):,} points have only {len(set(texts)):,} different ones, like labels"
+        return f"only {len(set(texts)):,} of {len(texts):,} texts differ, as with labels"
     return None
 
 

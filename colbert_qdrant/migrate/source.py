@@ -171,6 +171,11 @@ async def retrieve_pages(
             yield page
 
 
+def count_of(ids: Sequence[PointId]) -> str:
+    """Return the number of points for a message: ``"1 point"`` or ``"2 points"``."""
+    return f"{len(ids):,} point{'' if len(ids) == 1 else 's'}"
+
+
 def show(ids: Sequence[PointId]) -> str:
     """Return the first few ids, in parentheses, for a message."""
     return f" ({', '.join(map(repr, ids[:_SHOWN]))}{', …' if len(ids) > _SHOWN else ''})"

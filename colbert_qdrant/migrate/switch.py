@@ -106,7 +106,7 @@ async def is_in_use(engine: Engine, target: str) -> bool:
 def _reason(force: str | None, purpose: str) -> str | None:
     force = plain(force)
     if force is not None and (not isinstance(force, str) or not force.strip()):
-        raise ConfigurationError(f"force is {shown(force)}: pass a text with the reason {purpose}, which is stored")
+        raise ConfigurationError(f"force is {shown(force)}: pass the reason {purpose}, as a text")
     return force
 
 

@@ -459,11 +459,11 @@ def test_what_is_written_to_the_target_as_aliases_are_taken_back_is_named_and_ke
     assert migration.verify(queries=3).passed
     migration.switch("live")
     as_aliases_move(engine, lambda: engine.local.upsert("new", [text(999, "river")]))
-    with pytest.raises(MigrationError, match=r"aliases are switched back, but .*1 points only in 'new' \(999\)"):
+    with pytest.raises(MigrationError, match=r"aliases are switched back, but .*1 point only in 'new' \(999\)"):
         migration.rollback()
     assert check_aliases(remote, {"live": {"docs"}}) == {"live": "docs"}
     for step in (migration.run, partial(migration.cleanup, confirm=lambda _: True)):
-        with pytest.raises(MigrationError, match=r"1 points only in 'new' \(999\)"):
+        with pytest.raises(MigrationError, match=r"1 point only in 'new' \(999\)"):
             step()
     assert remote.retrieve("new", [999])
     remote.upsert("docs", [text(999, "river")])
@@ -493,7 +493,7 @@ def test_a_switch_that_ended_as_the_alias_moved_is_not_taken_for_done(
     engine.fault = lambda method, path, body: None
     assert check_aliases(remote, {"live": {"new"}}) == {"live": "new"}
     for step in (partial(migration.switch, "live"), partial(migration.cleanup, confirm=lambda _: True)):
-        with pytest.raises(MigrationError, match=r"1 points only in 'docs' \(999\)"):
+        with pytest.raises(MigrationError, match=r"1 point only in 'docs' \(999\)"):
             step()
     assert remote.retrieve("docs", [999])
 

@@ -147,8 +147,8 @@ def test_after_a_switch_no_remedy_takes_away_what_applications_wrote(source: Cli
     source.delete("app", models.PointIdsList(points=[7]))
     verdict = Migration.resume(source, "new", encoder=SentenceEncoder()).verify()
     reasons = " ".join(verdict.reasons)
-    assert "ids: 1 are missing" in reasons
-    assert "payloads: 1 points have a different payload" in reasons
+    assert "ids: 1 missing" in reasons
+    assert "payloads: 1 point with a different payload" in reasons
     assert "run() again" not in reasons
     assert "delete these points" not in reasons
     again = "write the points to 'new', unless applications deleted or changed them after the switch"

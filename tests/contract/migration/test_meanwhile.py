@@ -120,7 +120,7 @@ def test_what_cannot_be_encoded_is_named_and_nothing_is_switched(source: Client,
 @both_ways("memory")
 def test_a_target_that_somebody_wrote_to_is_not_switched_to(source: Client, verified: Migration) -> None:
     source.set_payload("new", {"price": 12}, points=[6])
-    with pytest.raises(MigrationError, match=r"1 points in different versions .*\(6\).*run\(\) and verify\(\) again"):
+    with pytest.raises(MigrationError, match=r"1 point in different versions .*\(6\).*run\(\) and verify\(\) again"):
         verified.switch("app")
     assert aliases(source) == {"app": "docs"}
 
@@ -150,17 +150,17 @@ def test_what_was_written_since_the_switch_is_not_left_behind_unsaid(source: Cli
     write(source, "app")
     written = everything(source, "new")
     words = (
-        r"1 points only in 'docs' \(7\), 1 points only in 'new' \(1000\), 3 points in different versions .*\(5, 6, 8\)"
+        r"1 point only in 'docs' \(7\), 1 point only in 'new' \(1000\), 3 points in different versions .*\(5, 6, 8\)"
     )
     with pytest.raises(MigrationError, match=words):
         verified.rollback()
     assert aliases(source) == {"app": "new"}
-    with pytest.raises(ConfigurationError, match=r"force is .*: pass a text with the reason"):
+    with pytest.raises(ConfigurationError, match=r"force is .*: pass the reason"):
         verified.rollback(force=" ")
     verified.rollback(force="the new one is too slow")
     assert aliases(source) == {"app": "docs"}
     for step in (lambda: verified.cleanup(confirm=lambda _: True), verified.run, planned(source).run):
-        with pytest.raises(MigrationError, match=r"1 points only in 'new' \(1000\)"):
+        with pytest.raises(MigrationError, match=r"1 point only in 'new' \(1000\)"):
             step()
     assert everything(source, "new") == written
     write(source, "docs")  # somebody brings it over
@@ -184,7 +184,7 @@ def test_after_a_rollback_the_target_is_a_copy_again(source: Client, verified: M
 def test_a_target_that_somebody_wrote_to_without_a_switch_is_not_deleted(source: Client, verified: Migration) -> None:
     source.upsert("docs", [point(2_000)])
     source.upsert("new", [point(1_000)])
-    with pytest.raises(MigrationError, match=r"1 points only in 'new' \(1000\).*delete 'new' with client"):
+    with pytest.raises(MigrationError, match=r"1 point only in 'new' \(1000\).*delete 'new' with client"):
         verified.cleanup(confirm=lambda _: True)
     assert source.collection_exists("new")
 
@@ -197,11 +197,11 @@ def test_what_is_written_while_somebody_thinks_about_a_cleanup_is_not_deleted(
         source.upsert(name, [point(1_000)])
         return True
 
-    with pytest.raises(MigrationError, match=r"1 points only in 'new' \(1000\)"):
+    with pytest.raises(MigrationError, match=r"1 point only in 'new' \(1000\)"):
         verified.cleanup(confirm=think)
     source.delete("new", models.PointIdsList(points=[1_000]))
     verified.switch("app")
-    with pytest.raises(MigrationError, match=r"1 points only in 'docs' \(1000\)"):
+    with pytest.raises(MigrationError, match=r"1 point only in 'docs' \(1000\)"):
         verified.cleanup(confirm=think)
     assert {"docs", "new"} == {each.name for each in source.get_collections().collections}
 

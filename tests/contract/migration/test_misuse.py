@@ -91,7 +91,7 @@ def test_no_alias_is_switched_away_from_what_was_written_since(source: Client) -
     migration.switch("app")
     assert source.count("app").count == COUNT + 1
     source.upsert("docs", [point(1_001)])
-    with pytest.raises(MigrationError, match=r"1 points only in 'docs' \(1001\)"):
+    with pytest.raises(MigrationError, match=r"1 point only in 'docs' \(1001\)"):
         migration.cleanup(confirm=lambda _: True)
     source.delete("docs", models.PointIdsList(points=[1_001]))
     assert migration.cleanup(confirm=lambda _: True) == "docs"

@@ -73,7 +73,7 @@ def test_a_number_that_is_another_is_noticed(local: QdrantClient, edge: EdgeClie
     edge.set_payload("target", {"score": PAYLOADS[7]["score"] * (1 + 1e-11)}, points=[7])
     (check,) = [each for each in migration.verify(queries=3).checks if each.name == "payloads"]
     assert check.passed is False
-    assert "1 points have a different payload (7)" in check.detail
+    assert "1 point with a different payload (7)" in check.detail
 
 
 def test_a_copy_is_known_by_its_payload_but_for_last_digits(edge: EdgeClient) -> None:

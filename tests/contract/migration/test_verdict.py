@@ -134,7 +134,7 @@ def delete_tokens(client: Client) -> None:
         (delete_vector, {"copied vectors", "vectors"}, "'dense' of point 7"),
         (change_tokens, {"computed vectors"}, "altered"),
         (change_encoding, {"computed vectors"}, "altered"),
-        (delete_encoding, {"vectors", "computed vectors"}, "40 points have token vectors, and 39 an encoding"),
+        (delete_encoding, {"vectors", "computed vectors"}, "40 points have token vectors, but 39 have an FDE"),
         (delete_tokens, {"vectors", "computed vectors"}, "40 points have a text, but 39 have token vectors"),
     ],
 )
@@ -319,7 +319,7 @@ def test_nothing_is_switched_without_a_passed_verification(source: Client, done:
         done.switch("app")
     assert done.verify().passed
     source.upsert("new", [point(1_000)])
-    with pytest.raises(MigrationError, match=r"1 points only in 'new' \(1000\): call run\(\) and verify\(\) again"):
+    with pytest.raises(MigrationError, match=r"1 point only in 'new' \(1000\): call run\(\) and verify\(\) again"):
         done.switch("app")
     source.delete("new", models.PointIdsList(points=[1_000]))
     done.switch("app")
