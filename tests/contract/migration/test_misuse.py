@@ -166,7 +166,7 @@ class Forgetful(SentenceEncoder):
 
 
 def test_an_encoder_that_leaves_a_text_out(client: Client) -> None:
-    with pytest.raises(MigrationError, match="one matrix per text"):
+    with pytest.raises(MigrationError, match="one matrix of 32 dimensions per text"):
         planned(with_tokens(client), encoder=Forgetful())
 
 
