@@ -88,7 +88,7 @@ class DocumentWriter:
             InvalidDocumentError: The document cannot be stored.
         """
         payload, nan = check_document(document, self._collection.config)
-        self._collection.further.brought(document)
+        self._collection.further.own_vectors(document)
         if nan is not None:
             self._collection.warned.of_nan(self._collection.name, document.id, nan)
         return Row(document=document, payload=payload)

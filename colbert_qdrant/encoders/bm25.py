@@ -1,6 +1,6 @@
 """Makes BM25's sparse vectors: on the server if it can, otherwise in this process, with the same code.
 
-Servers make these vectors since 1.15.3. In this process, the embedded engine's package makes them, because it contains
+Servers have done this since 1.15.3. In this process, the embedded engine's package makes them, because it contains
 the server's tokenizers.
 """
 

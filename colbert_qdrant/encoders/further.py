@@ -66,10 +66,10 @@ class FurtherVectors:
         Raises:
             InvalidDocumentError: If a document brings, or an encoder makes, a vector that cannot be stored.
         """
-        made: list[dict[str, Vector]] = [{} for _ in documents]
+        results: list[dict[str, Vector]] = [{} for _ in documents]
         if self._bm25 is not None and only in (None, self._config.bm25_vector):
-            counted = self._bm25.documents([each.text for each in documents])
-            for vectors, counts in zip(made, counted, strict=True):
+            word_counts = self._bm25.documents([each.text for each in documents])
+            for vectors, counts in zip(results, word_counts, strict=True):
                 if counts is not None:
                     vectors[self._config.bm25_vector] = counts
         for name in (*self._config.dense, *self._config.sparse):
@@ -80,10 +80,10 @@ class FurtherVectors:
                 encoded = list(encoder.encode_documents(texts))
                 _require_one_each(name, encoded, texts)
                 for number, vector in zip(missing, encoded, strict=True):
-                    made[number][name] = self._of_document(documents[number], name, vector)
-        for vectors, document in zip(made, documents, strict=True):
-            vectors.update(self.brought(document))
-        return made
+                    results[number][name] = self._of_document(documents[number], name, vector)
+        for vectors, document in zip(results, documents, strict=True):
+            vectors.update(self.own_vectors(document))
+        return results
 
     def queries(
         self, texts: Sequence[str] | None, vectors: Mapping[str, Sequence[Any]], *, names: Iterable[str], count: int
@@ -104,16 +104,16 @@ class FurtherVectors:
                 f"vectors has {unused}, but the search prefetches by {names}: name these vectors in prefetch=, use "
                 "mode='hybrid', or leave them out"
             )
-        made: list[dict[str, Any]] = [{} for _ in range(count)]
+        results: list[dict[str, Any]] = [{} for _ in range(count)]
         for name in names:
             if name == self._config.fde_vector:
                 continue
             found = self._of_queries(name, texts, vectors)
-            _require_one_each(name, found, made)
-            for query, vector in zip(made, found, strict=True):
+            _require_one_each(name, found, results)
+            for query, vector in zip(results, found, strict=True):
                 if vector is not None:
                     query[name] = vector
-        return made
+        return results
 
     def _of_queries(self, name: str, texts: Sequence[str] | None, vectors: Mapping[str, Sequence[Any]]) -> list[Any]:
         if name in vectors:
@@ -129,7 +129,7 @@ class FurtherVectors:
             f"vector_encoders={{{name!r}: …}}, pass vectors={{{name!r}: …}}, or leave it out of prefetch="
         )
 
-    def brought(self, document: Document) -> dict[str, Vector]:
+    def own_vectors(self, document: Document) -> dict[str, Vector]:
         """Return the vectors that a document brings, by name.
 
         Raises:

@@ -190,14 +190,14 @@ class SideTokenizer:
 
     def _origins(self, text: str) -> NDArray[np.int64]:
         """Return the position of each prepared character in the original text; the prompt has negative positions."""
-        whole = self._side.prompt + text
-        origins = np.arange(len(whole)) - len(self._side.prompt)
+        prepared = self._side.prompt + text
+        origins = np.arange(len(prepared)) - len(self._side.prompt)
         if self._spec.strip:
-            first = len(whole) - len(whole.lstrip())
-            whole = whole.strip()
-            origins = origins[first : first + len(whole)]
+            first = len(prepared) - len(prepared.lstrip())
+            prepared = prepared.strip()
+            origins = origins[first : first + len(prepared)]
         if self._spec.lowercase == "text":  # which turns an İ into two characters
-            origins = np.repeat(origins, [len(character.lower()) for character in whole])
+            origins = np.repeat(origins, [len(character.lower()) for character in prepared])
         return origins
 
     def _prepare(self, text: str) -> str:

@@ -44,7 +44,11 @@ class CheckpointFiles:
     local_files_only: bool = True
 
     def path(self, file: str) -> Path:
-        """Return the path of a file; raise `CheckpointError` if it is outside of the checkpoint's folder."""
+        """Return the path of a file.
+
+        Raises:
+            CheckpointError: If the path is outside of the checkpoint's folder.
+        """
         parts = PurePosixPath(file)
         if parts.is_absolute() or ".." in parts.parts or set(file) & {"\\", ":"}:
             raise CheckpointError(
@@ -60,7 +64,11 @@ class CheckpointFiles:
         return {"name_or_path": self.name, "revision": commit}
 
     def json(self, file: str) -> Any:
-        """Return the content of a JSON file, or ``None`` without the file; raise `CheckpointError` for invalid JSON."""
+        """Return the content of a JSON file, or ``None`` if the file is missing.
+
+        Raises:
+            CheckpointError: If the file is not valid JSON.
+        """
         path = self.path(file)
         if not path.is_file():
             return None
@@ -70,7 +78,11 @@ class CheckpointFiles:
             raise CheckpointError(f"{path} is not valid JSON ({error}): download the file again") from error
 
     def settings(self, file: str) -> dict[str, Any]:
-        """Return the object in a JSON file, empty without the file; raise `CheckpointError` for other content."""
+        """Return the object in a JSON file, or an empty dict if the file is missing.
+
+        Raises:
+            CheckpointError: If the file does not contain a JSON object.
+        """
         content = self.json(file)
         if content is None:
             return {}
@@ -99,7 +111,7 @@ class CheckpointFiles:
         )
 
     def _shards(self, file: str) -> list[str]:
-        """Return the shards that an index lists; empty without the index."""
+        """Return the shards that an index lists, or an empty list if the index is missing."""
         index = self.settings(file)
         shards = index.get("weight_map") if index else {}
         if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):

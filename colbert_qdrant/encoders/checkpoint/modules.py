@@ -21,7 +21,11 @@ PUNCTUATION: Final = tuple(string.punctuation)
 
 
 def modules_of(files: CheckpointFiles) -> Sequence[dict[str, str]]:
-    """Return the modules of a checkpoint in order, empty without a list; raise `CheckpointError` for a broken list."""
+    """Return the modules of a checkpoint in order, or an empty list if the checkpoint lists none.
+
+    Raises:
+        CheckpointError: If the list is invalid.
+    """
     modules = files.json(MODULES)
     if modules is None:
         return []
@@ -59,12 +63,12 @@ def backbone_folder(files: CheckpointFiles) -> str:
 
 
 def backbone_settings(files: CheckpointFiles) -> dict[str, Any]:
-    """Return the transformer's ``config.json``, empty without the file."""
+    """Return the transformer's ``config.json``, or an empty dict if the file is missing."""
     return files.settings(_in_backbone(files, "config.json"))
 
 
 def transformer_settings(files: CheckpointFiles) -> dict[str, Any]:
-    """Return the settings that sentence-transformers saves with the transformer, empty without the file."""
+    """Return sentence-transformers' settings of the transformer, or an empty dict if the file is missing."""
     return files.settings(_in_backbone(files, TRANSFORMER_SETTINGS))
 
 
@@ -97,7 +101,7 @@ def dense_spec(files: CheckpointFiles, folder: str, *, activation: str) -> Dense
 
 
 def prompt_of(settings: Mapping[str, Any], side: str | None) -> str:
-    """Return the prompt for a side in the settings, empty by default."""
+    """Return the prompt for a side in the settings, or an empty string."""
     return (settings.get("prompts") or {}).get(side) or ""
 
 

@@ -69,9 +69,9 @@ class DeviceCells:
         for distance in range(1, self._partition.shape[1] + 1):
             if not empty.any():
                 break
-            neighbours = self._send((distances == distance).astype(np.float32))
-            found = counts @ neighbours
+            neighbors = self._send((distances == distance).astype(np.float32))
+            found = counts @ neighbors
             fill = empty & (found > 0)
-            means[fill] = (neighbours @ sums)[fill] / found[fill][:, None]
+            means[fill] = (neighbors @ sums)[fill] / found[fill][:, None]
             empty &= ~fill
         return means
