@@ -52,16 +52,15 @@ class FurtherVectors:
 
     @property
     def names_from_texts(self) -> list[str]:
-        """Names of the vectors that are made of a document's text."""
+        """Names of the vectors that encoders make from a document's text."""
         own = [] if self._bm25 is None else [self._config.bm25_vector]
         return [*own, *(name for name in (*self._config.dense, *self._config.sparse) if name in self._encoders)]
 
     def documents(self, documents: Sequence[Document], *, only: str | None = None) -> list[dict[str, Vector]]:
         """Make the further vectors of documents, by name.
 
-        A vector is left out if it has no encoder and the document does not bring it.
-
-        With ``only``, the vector of that name alone is made.
+        A vector is left out if it has no encoder and the document does not bring it. ``only`` restricts the encoders to
+        the vector of that name.
 
         Raises:
             InvalidDocumentError: If a document brings, or an encoder makes, a vector that cannot be stored.
