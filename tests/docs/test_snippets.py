@@ -34,7 +34,9 @@ CONTINUED: Final = tuple(
 )
 LOCAL_SERVER: Final = "http://localhost:6333"
 PAGES: Final = [
-    path for path in sorted((ROOT / "docs").rglob("*.md")) if "```python" in path.read_text(encoding="utf-8")
+    path
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    if "```python" in path.read_text(encoding="utf-8")
 ]
 _SYBIL: Final = Sybil([PythonCodeBlockParser(), SkipParser()])
 
