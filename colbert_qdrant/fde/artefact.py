@@ -1,4 +1,4 @@
-"""Reads and writes the artefact of a fitted encoding: a safetensors file with the settings in its header."""
+"""Reads and writes the artifact of a fitted encoding: a safetensors file with the settings in its header."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MAX_HEADER_BYTES: Final = 2**20
 
 
 class Fitted(FixedDimensionalEncoder, ABC):
-    """Base class of encoders that can be fitted to a collection; implements their artefact and fingerprint.
+    """Base class of encoders that can be fitted to a collection; implements their artifact and fingerprint.
 
     Attributes:
         config: The settings.
@@ -74,11 +74,11 @@ class Fitted(FixedDimensionalEncoder, ABC):
         return cls.from_bytes(data)
 
     def to_bytes(self) -> bytes:
-        """Return the artefact: a safetensors file of all fitted tensors. The same tensors give the same bytes."""
+        """Return the artifact: a safetensors file of all fitted tensors. The same tensors give the same bytes."""
         return self._bytes
 
     def save(self, path: str | Path) -> None:
-        """Write the artefact to a file.
+        """Write the artifact to a file.
 
         Raises:
             ArtefactError: If the file cannot be written.
@@ -98,14 +98,14 @@ class Fitted(FixedDimensionalEncoder, ABC):
         return self
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return algorithm, version, settings and token dimensions, and the digest of the artefact if it was fitted."""
+        """Return algorithm, version, settings and token dimensions, and the digest of the artifact if it was fitted."""
         facts = {"config": self.config.to_dict(), "version": self.VERSION, "token_dim": self.token_dim}
         return facts | {"digest": self._digest} if self.config.needs_fit else facts
 
     @cached_property
     def _bytes(self) -> bytes:
         settings = {"config": self.config.to_dict(), "version": self.VERSION}
-        if self.fitted_documents is not None:  # artefacts of earlier versions lack it and keep their digests
+        if self.fitted_documents is not None:  # artifacts of earlier versions lack it and keep their digests
             settings["documents"] = self.fitted_documents
         contiguous = {name: np.ascontiguousarray(values) for name, values in self.tensors.items()}
         return save(contiguous, metadata={_KEY: json.dumps(settings, sort_keys=True)})
@@ -116,10 +116,10 @@ class Fitted(FixedDimensionalEncoder, ABC):
 
 
 def settings_of(data: bytes) -> dict[str, Any]:
-    """Return the settings in an artefact of any algorithm.
+    """Return the settings in an artifact of any algorithm.
 
     Raises:
-        ArtefactError: If the bytes are not an artefact, or are truncated.
+        ArtefactError: If the bytes are not an artifact, or are truncated.
     """
     try:
         settings: dict[str, Any] = _header(data)["config"]
@@ -132,7 +132,7 @@ def settings_of(data: bytes) -> dict[str, Any]:
 
 
 def documents_of(data: bytes) -> int | None:
-    """Return the number of documents that an artefact's encoder was fitted to; ``None`` if it is not recorded.
+    """Return the number of documents that an artifact's encoder was fitted to; ``None`` if it is not recorded.
 
     Raises:
         ArtefactError: If the recorded number is not a positive integer.
@@ -144,10 +144,10 @@ def documents_of(data: bytes) -> int | None:
 
 
 def tensors_of(data: bytes, *, version: int) -> dict[str, NDArray[np.float32]]:
-    """Return the tensors in an artefact.
+    """Return the tensors in an artifact.
 
     Raises:
-        ArtefactError: If the bytes are not an artefact, are truncated or of another version, or contain values that
+        ArtefactError: If the bytes are not an artifact, are truncated or of another version, or contain values that
             are not finite.
     """
     require_instance("data", data, bytes, "the bytes returned by to_bytes()")
@@ -166,10 +166,10 @@ def tensors_of(data: bytes, *, version: int) -> dict[str, NDArray[np.float32]]:
 
 
 def unreadable_error(error: Exception) -> ArtefactError:
-    """Return the error for a file that is not a valid artefact."""
+    """Return the error for a file that is not a valid artifact."""
     return ArtefactError(
         f"the fitted encoding cannot be read ({type(error).__name__}: {error}), because the file is truncated, altered "
-        "or not an artefact: restore it from a backup, or fit it again"
+        "or not an artifact: restore it from a backup, or fit it again"
     )
 
 

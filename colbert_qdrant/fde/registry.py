@@ -51,7 +51,7 @@ class FdeKind:
         version: Must change whenever the same settings and tokens produce different encodings.
         make: Makes an encoder from settings that need no fit; ``None`` if all settings need one.
         fit: Fits an encoder to a collection's documents; ``None`` if no settings need a fit.
-        from_bytes: Reads a fitted encoder from its artefact; required with ``fit``.
+        from_bytes: Reads a fitted encoder from its artifact; required with ``fit``.
         learns_from_queries: Whether a fit trains a model, and so takes token embeddings of queries, too.
 
     Raises:
@@ -81,7 +81,7 @@ class FdeKind:
 
     @property
     def tag(self) -> str:
-        """The name of the encoding in stored settings and artefacts."""
+        """The name of the encoding in stored settings and artifacts."""
         return self.config.tag
 
 
@@ -89,7 +89,7 @@ _KINDS: Final[dict[str, FdeKind]] = {}
 
 
 def register_fde(kind: FdeKind) -> None:
-    """Register an encoding, so that settings, collections and artefacts can refer to it by its tag.
+    """Register an encoding, so that settings, collections and artifacts can refer to it by its tag.
 
     Raises:
         ConfigurationError: If another encoding has this tag.
@@ -129,7 +129,7 @@ def fit_encoder(
 
 
 def encoder_from_bytes(data: bytes) -> Fitted:
-    """Read the encoder in an artefact of any algorithm.
+    """Read the encoder in an artifact of any algorithm.
 
     Raises:
         ArtefactError: If the bytes are truncated, altered, of another version, or of an unknown algorithm.

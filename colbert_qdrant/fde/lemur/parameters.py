@@ -1,4 +1,4 @@
-"""Holds the fitted parameters of LEMUR, which are stored with a collection as its artefact."""
+"""Holds the fitted parameters of LEMUR, which are stored with a collection as its artifact."""
 
 from __future__ import annotations
 

@@ -185,7 +185,7 @@ class MuveraEncoder(Fitted):
             ConfigurationError: If nothing was fitted; ``config`` alone then defines the encoder.
         """
         if self._fitted is None:
-            raise ConfigurationError("nothing was fitted, so there is no artefact: save config.to_dict() instead")
+            raise ConfigurationError("nothing was fitted, so there is no artifact: save config.to_dict() instead")
         return self._fitted.tensors
 
     @property

@@ -187,7 +187,7 @@ def test_what_is_not_fitted_says_so() -> None:
     for config in (CENTRED, KMEANS):
         with pytest.raises(ConfigurationError, match=r"use MuveraEncoder.fit\(documents, config=config\)"):
             MuveraEncoder(config, token_dim=DIM)
-    with pytest.raises(ConfigurationError, match=r"nothing was fitted, so there is no artefact"):
+    with pytest.raises(ConfigurationError, match=r"nothing was fitted, so there is no artifact"):
         MuveraEncoder(token_dim=DIM).to_bytes()
     with pytest.raises(InvalidTokensError, match="no documents to fit to"):
         MuveraEncoder.fit(CORPUS[:0], config=CENTRED)
