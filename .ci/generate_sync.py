@@ -63,29 +63,29 @@ PAIRS: Final = (
     Pair(
         folder="collection",
         texts={
-            '"""A collection for late interaction, as coroutines: ': '"""A collection for late interaction: ',
+            '"""The asynchronous collection for late interaction: ': '"""The collection for late interaction: ',
             """    \"\"\"`ColbertCollection` with all methods awaited: same names, same parameters, same errors.
 
-    Requests go out through an ``AsyncQdrantClient`` or an `AsyncEdgeClient`, and many can be under way at once.
-    Encoding and fitting happen in threads, so an encoder has to stand being used by several of them: this library's do.
-    A task that is cancelled leaves each document stored whole, or not at all; a `create` or a `drop` that has begun is
-    finished first. Progress is told about in the event loop, that of a fit in a thread.
-""": """    \"\"\"A Qdrant collection whose points hold a document's encoding and its token embeddings.
+    It sends requests through an ``AsyncQdrantClient`` or an `AsyncEdgeClient`, and many requests can run at the same
+    time. Encoding and fitting run in threads, so encoders must be thread-safe; this library's encoders are. If a task
+    is cancelled, each document is stored completely or not at all. A `create` or `drop` that has started is finished
+    first. Progress is reported in the event loop, except that of a fit, which is reported in a thread.
+""": """    \"\"\"A Qdrant collection with an FDE and token embeddings in every point.
 
-    Made with `create`, `open` or `open_or_create`. The client stays the caller's: it is never closed here.
+    Use `create`, `open` or `open_or_create` to make one. It never closes the client.
 """,
             "client: An ``AsyncQdrantClient`` (": "client: A ``QdrantClient`` (",
             "Iterable[Document] | AsyncIterable[Document]": "Iterable[Document]",
-            "Any iterable, also an asynchronous one; others are read in the event loop.": "Any iterable.",
+            "Any iterable, or an asynchronous one; a plain iterable is read in the event loop.": "Any iterable.",
             """        Raises:
-            InvalidDocumentError: A document cannot be stored; those""": """        Raises:
-            ConfigurationError: The documents have to be awaited.
-            InvalidDocumentError: A document cannot be stored; those""",
+            InvalidDocumentError: If a document cannot be stored; the""": """        Raises:
+            ConfigurationError: If the iterable is asynchronous.
+            InvalidDocumentError: If a document cannot be stored; the""",
         },
     ),
     Pair(
         folder="collection/searches",
-        texts={"open collection, as coroutines.": "open collection."},
+        texts={"asynchronous searches": "searches"},
     ),
     Pair(
         folder="attach",

@@ -1,4 +1,4 @@
-"""A collection for late interaction: created, filled, fitted and searched."""
+"""Collections for late interaction: create, open, ingest, fit and search them."""
 
 from colbert_qdrant.collection.aio import AsyncColbertCollection
 from colbert_qdrant.collection.info import CollectionState, VectorState

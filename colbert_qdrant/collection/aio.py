@@ -1,4 +1,4 @@
-"""A collection for late interaction, as coroutines: created, filled, fitted and searched."""
+"""The asynchronous collection for late interaction: create, open, ingest, fit and search it."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from colbert_qdrant.search.filters import Where
 class AsyncColbertCollection(AsyncSearches):
     """`ColbertCollection` with all methods awaited: same names, same parameters, same errors.
 
-    Requests go out through an ``AsyncQdrantClient`` or an `AsyncEdgeClient`, and many can be under way at once.
-    Encoding and fitting happen in threads, so an encoder has to stand being used by several of them: this library's do.
-    A task that is cancelled leaves each document stored whole, or not at all; a `create` or a `drop` that has begun is
-    finished first. Progress is told about in the event loop, that of a fit in a thread.
+    It sends requests through an ``AsyncQdrantClient`` or an `AsyncEdgeClient`, and many requests can run at the same
+    time. Encoding and fitting run in threads, so encoders must be thread-safe; this library's encoders are. If a task
+    is cancelled, each document is stored completely or not at all. A `create` or `drop` that has started is finished
+    first. Progress is reported in the event loop, except that of a fit, which is reported in a thread.
 
     Example:
         >>> from qdrant_client import AsyncQdrantClient
@@ -61,17 +61,17 @@ class AsyncColbertCollection(AsyncSearches):
         Args:
             name: The collection's name.
             client: An ``AsyncQdrantClient`` (server, ``path=`` or ``":memory:"``) or an `AsyncEdgeClient`.
-            encoder: Makes the token embeddings of documents and queries.
-            config: Layout and FDE; the defaults are `CollectionConfig`'s.
-            retry: What is done about failing requests.
-            shard_key: Which shards all requests are for, in a collection with ``sharding="custom"``; without one,
-                everything is searched and nothing can be written.
-            vector_encoders: Encoders of the vectors in ``config.dense`` and ``config.sparse``, by name; without one
-                they are brought by documents and queries.
+            encoder: The model that makes token embeddings of documents and queries.
+            config: The layout and the FDE; by default, ``CollectionConfig()``.
+            retry: The retry policy for failing requests.
+            shard_key: The shard key of all requests, in a collection with ``sharding="custom"``. Without one, searches
+                cover all shards, and nothing can be written.
+            vector_encoders: Encoders for the vectors in ``config.dense`` and ``config.sparse``, by name. Documents and
+                queries must provide the vectors that have no encoder.
 
         Raises:
-            CollectionExistsError: There is a collection of that name already.
-            CapabilityError: The server is too old.
+            CollectionExistsError: If a collection of that name already exists.
+            CapabilityError: If the server is too old.
         """
         engine = async_engine(client, retry=retry, shard_key=shard_key)
         making = OpenCollection.make(
@@ -91,29 +91,30 @@ class AsyncColbertCollection(AsyncSearches):
         shard_key: str | int | None = None,
         vector_encoders: Mapping[str, VectorEncoder] | None = None,
     ) -> Self:
-        """Open a collection, and make sure that it was built with this encoder and these settings.
+        """Open a collection, and check that it was built with this encoder and these settings.
 
-        Its name may come to mean another collection: an alias is switched, or it is deleted and made anew. Every write
-        asks first, a search asks at most every 2 seconds: `FingerprintMismatchError` says to open it again.
+        Its name can later refer to another collection: an alias is switched, or the collection is recreated. Every
+        write checks for that, and a search checks at most every 2 seconds. They raise `FingerprintMismatchError`, and
+        you have to open the collection again.
 
-        A collection whose fitted encoding is lost or damaged opens with a warning: searches are exact until `repair`
-        fits it again.
+        If the fitted encoding is lost or damaged, the collection opens with a warning. Searches are exact until
+        `repair` fits it again.
 
-        All parameters but these are as for `create`.
+        All other parameters are those of `create`.
 
         Args:
             name: The collection's name.
-            client: The client of the engine it is in.
-            encoder: The encoder that it was built with.
-            config: Only to insist on settings; without it the stored ones are used. Its payload indexes may be others:
-                those that are missing are made. Settings of graph, storage and copies change no stored vector: a
-                warning names those that differ, and the collection keeps its own.
+            client: The client of the engine with the collection.
+            encoder: The encoder that the collection was built with.
+            config: The settings that the collection must have; by default, the stored settings are used. Payload
+                indexes in it that are missing are created. Different settings of graph, storage and replication do not
+                affect stored vectors: a warning names them, and the collection keeps its own settings.
 
         Raises:
-            CollectionNotFoundError: There is no such collection.
-            SchemaMismatchError: Its vectors are laid out in another way, or it is not one of this library's.
-            FingerprintMismatchError: It was built with another encoder or other settings.
-            ArtefactError: It was fitted by another version.
+            CollectionNotFoundError: If the collection does not exist.
+            SchemaMismatchError: If its vectors have another layout, or this library did not create it.
+            FingerprintMismatchError: If it was built with another encoder or other settings.
+            ArtefactError: If it was fitted by an incompatible version.
         """
         engine = async_engine(client, retry=retry, shard_key=shard_key)
         making = OpenCollection.make(
@@ -133,7 +134,7 @@ class AsyncColbertCollection(AsyncSearches):
         shard_key: str | int | None = None,
         vector_encoders: Mapping[str, VectorEncoder] | None = None,
     ) -> Self:
-        """Open the collection if there is one, else create it; arguments and errors are those of the two."""
+        """Open the collection if it exists, else create it; arguments and errors are those of `open` and `create`."""
         engine = async_engine(client, retry=retry, shard_key=shard_key)
         making = OpenCollection.make(
             "open_or_create", name, engine=engine, encoder=encoder, config=config, vector_encoders=vector_encoders
@@ -141,23 +142,24 @@ class AsyncColbertCollection(AsyncSearches):
         return cls(await making)
 
     async def upsert(self, documents: Iterable[Document], *, on_error: OnError = "raise") -> IngestReport:
-        """Store documents; one that is stored under the same id is replaced, but for vectors that no encoder makes.
+        """Store documents; a document replaces the stored one with the same id.
 
-        All of them are checked and encoded before the first is written, so they are held in memory: use `ingest`
-        for many. Of several with the same id the last one is stored.
+        Vectors without an encoder are kept unless the document provides new ones. All documents are checked and encoded
+        before the first is written, so they are held in memory: use `ingest` for many documents. If several have the
+        same id, the last one is stored.
 
         Args:
             documents: Any iterable.
-            on_error: ``"raise"`` for a document that cannot be stored, and nothing is; or ``"skip"`` it, and report it
-                in the ``rejected``.
+            on_error: ``"raise"`` writes nothing if a document cannot be stored; ``"skip"`` omits such documents, and
+                reports them in ``rejected``.
 
         Returns:
-            What was written.
+            A report of the documents that were written.
 
         Raises:
-            InvalidDocumentError: A document cannot be stored; nothing was written.
-            InvalidTokensError: A document's token embeddings cannot be stored; nothing was written.
-            RequestError: The server could not be reached, or refused documents; all others are stored.
+            InvalidDocumentError: If a document cannot be stored; nothing was written.
+            InvalidTokensError: If a document's token embeddings cannot be stored; nothing was written.
+            RequestError: If the server could not be reached, or refused documents; all others are stored.
         """
         return await upsert(self._open, documents, on_error=on_error)
 
@@ -168,26 +170,28 @@ class AsyncColbertCollection(AsyncSearches):
         on_error: OnError = "raise",
         progress: bool | ProgressReporter = False,
     ) -> IngestReport:
-        """Stream documents of any number into the collection, in bounded memory.
+        """Stream any number of documents into the collection, in bounded memory.
 
-        Documents are read, encoded and written some hundred at a time, and each request is acknowledged before
-        the next. A document is replaced by a later one with the same id. The documents of a list are checked before
-        the first is encoded.
+        Documents are read, encoded and written in chunks, and each request is acknowledged before the next. A later
+        document replaces an earlier one with the same id. The documents of a list are all checked before the first is
+        encoded.
 
         Args:
-            documents: Any iterable, also an asynchronous one; others are read in the event loop.
-            on_error: ``"raise"`` for a document that cannot be stored, which ends the ingest; or ``"skip"`` it, and
-                report it, with its id and the reason, in the ``rejected``.
-            progress: ``True`` for a live bar in a terminal (needs the ``progress`` extra) or a notebook, and lines in
-                the log elsewhere; or an object of your own that is told of every acknowledged batch.
+            documents: Any iterable, or an asynchronous one; a plain iterable is read in the event loop.
+            on_error: ``"raise"`` ends the ingest at a document that cannot be stored; ``"skip"`` omits such documents,
+                and reports them in ``rejected`` with id and reason.
+            progress: ``True`` for a progress bar in a terminal (needs the ``progress`` extra) or a notebook, and log
+                lines elsewhere. Or pass your own reporter, which is told about every acknowledged batch.
 
         Returns:
-            What was written.
+            A report of the documents that were written.
 
         Raises:
-            InvalidDocumentError: A document cannot be stored; those acknowledged before it are.
-            InvalidTokensError: A document's token embeddings cannot be stored; likewise.
-            RequestError: The server failed for good, or refuses everything; those acknowledged before are stored.
+            InvalidDocumentError: If a document cannot be stored; the documents acknowledged before it are stored.
+            InvalidTokensError: If a document's token embeddings cannot be stored; the documents acknowledged before it
+                are stored.
+            RequestError: If requests fail despite retries, or the server refuses every document; the documents
+                acknowledged before are stored.
         """
         return await ingest(self._open, documents, on_error=on_error, progress=progress)
 
@@ -199,22 +203,23 @@ class AsyncColbertCollection(AsyncSearches):
         device: str = "cpu",
         progress: bool | ProgressReporter = False,
     ) -> None:
-        """Fit the encoding to the documents that are stored, and add it to those that lack it.
+        """Fit the encoding to the stored documents, and add it to the points that lack it.
 
-        `ingest` does so by itself; by hand it is for collections filled with `upsert`, and to fit again. When it is
-        killed, the next write or fit resumes from what is stored.
+        `ingest` fits automatically, at its end at the latest. `upsert` fits as soon as ``fit_documents`` documents are
+        stored. Call `fit` to fit earlier, or to fit again. If a fit is interrupted, the next write or fit resumes it.
 
         Args:
-            refit: Fit anew although the collection is fitted: with more documents, or in another way. All encodings are
-                made anew from the stored tokens; searches are exact until it is done. Nobody else may write meanwhile.
-                What else searches the collection notices within 2 seconds, and uses the new encoding once it is whole.
-            config: What to fit with from now on, of the same ``dim``; only with ``refit``.
-            device: Where torch trains.
-            progress: As for `ingest`.
+            refit: Fit again although the collection is fitted: to more documents, or with other settings. All encodings
+                are recomputed from the stored tokens, and searches are exact until then. Do not write to the collection
+                in the meantime. Other processes that search it notice within 2 seconds, and use the new encoding when
+                it is complete.
+            config: The new settings of the encoding, with the same ``dim``; only with ``refit``.
+            device: The torch device to train on.
+            progress: See `ingest`.
 
         Raises:
-            ConfigurationError: The encoding needs no fit, there are no documents, or ``config`` has another ``dim``.
-            ArtefactError: What was fitted is lost, and ``refit`` is not given.
+            ConfigurationError: If the encoding needs no fit, there are no documents, or ``config`` has another ``dim``.
+            ArtefactError: If the fitted encoding is lost, and ``refit`` is ``False``.
         """
         with telemetry.operation("fit", refit=refit):
             await Fitter(self._open).fit(config=config, refit=refit, device=device, progress=progress)
@@ -226,8 +231,8 @@ class AsyncColbertCollection(AsyncSearches):
             ids: One id or several.
 
         Returns:
-            The documents in the order of their ids, with the ``vectors`` that no encoder makes; those that are not
-            stored are left out.
+            The stored documents in the order of ``ids``, with the ``vectors`` that have no encoder; missing documents
+            are omitted.
         """
         return await stored_documents.get(self._open, ids)
 
@@ -238,60 +243,61 @@ class AsyncColbertCollection(AsyncSearches):
         where: Where | None = None,
         filter: models.Filter | None = None,
     ) -> None:
-        """Delete documents, by their ids or by their payload; what is not stored is no error.
+        """Delete documents by id or by payload; ids that are not stored are ignored.
 
         Args:
             ids: One id or several.
-            where: Those whose payload matches, see `search`.
-            filter: See `search`.
+            where: A condition that the payload must match; see `search`.
+            filter: A Qdrant filter; see `search`.
 
         Raises:
-            ConfigurationError: Neither is given, or ids and one of the others; ``where`` is not a `Where`, or
+            ConfigurationError: If no argument is given, ``ids`` is combined with a filter, ``where`` is invalid, or
                 ``filter`` has no condition.
         """
         await stored_documents.delete(self._open, ids=ids, where=where, filter=filter)
 
     async def count(self, *, where: Where | None = None, filter: models.Filter | None = None) -> int:
-        """The exact number of documents, or of those whose payload matches; see `search`."""
+        """Count the documents exactly, or those whose payload matches ``where`` and ``filter``; see `search`."""
         return await stored_documents.count(self._open, where=where, filter=filter)
 
     async def check(self) -> tuple[str, ...]:
-        """Make sure that the stored collection still is the one that was opened.
+        """Check that the stored collection is still the one that was opened, and look for problems; write nothing.
 
         Returns:
-            A sentence for each thing that `repair` mends, such as missing payload indexes, or documents that another
-            program wrote without token vectors or encodings; nothing is written.
+            A sentence for each problem that `repair` fixes, such as missing payload indexes, or documents that another
+            program wrote without token vectors or encodings.
 
         Raises:
-            CollectionNotFoundError: It is gone.
-            SchemaMismatchError: Its vectors are laid out in another way.
-            FingerprintMismatchError: It was built with another encoder or other settings.
+            CollectionNotFoundError: If the collection no longer exists.
+            SchemaMismatchError: If its vectors have another layout.
+            FingerprintMismatchError: If it was built with another encoder or other settings.
         """
         await self._open.check()
         return await find_problems(self._open)
 
     async def repair(self, *, on_error: OnError = "skip", progress: bool | ProgressReporter = False) -> tuple[str, ...]:
-        """Mend what `check` finds; what is interrupted goes on when it is called again.
+        """Fix the problems that `check` finds; call it again to resume an interrupted repair.
 
-        A fitted encoding that is lost is fitted again, as by ``fit(refit=True)``: nobody else may write meanwhile.
+        A lost fitted encoding is fitted again, as with ``fit(refit=True)``: do not write to the collection in the
+        meantime.
 
         Args:
-            on_error: What is done about documents that cannot be encoded, after all others are: ``"skip"`` names them
-                in a sentence, with the reasons; ``"raise"`` raises an error that does.
-            progress: As for `ingest`.
+            on_error: How to report documents that cannot be encoded, after all others are: ``"skip"`` names them in a
+                sentence, ``"raise"`` raises an error that names them. Both give the reasons.
+            progress: See `ingest`.
 
         Returns:
-            A sentence for each thing that was done.
+            A sentence for each fix.
 
         Raises:
-            InvalidDocumentError: Documents cannot be encoded, and ``on_error`` is ``"raise"``.
-            ColbertQdrantError: Something cannot be mended: see `check`.
+            InvalidDocumentError: If documents cannot be encoded, and ``on_error`` is ``"raise"``.
+            ColbertQdrantError: If a problem cannot be fixed; see `check`.
         """
         await self._open.check()
         return await repair(self._open, on_error=on_error, progress=progress)
 
     async def info(self) -> CollectionState:
-        """What is really in force: status, sizes, how vectors are stored, indexes, and the limits of strict mode."""
+        """Return the state in force: status, sizes, storage of vectors, indexes, and the limits of strict mode."""
         state = await read_state(self._open.engine, self.name, self.config)
         return replace(state, warnings=state.warnings + await find_problems(self._open))
 
@@ -301,32 +307,32 @@ class AsyncColbertCollection(AsyncSearches):
         timeout: float = 600,  # noqa: ASYNC109
         progress: bool | ProgressReporter = False,
     ) -> CollectionState:
-        """Wait until the graphs over everything written are built, at most ``timeout`` seconds.
+        """Wait until all writes are applied and their graphs are built, for at most ``timeout`` seconds.
 
-        An embedded store has nobody else to build them: it does so now, as by `optimize`, however long that takes.
-        Copies of shards on nodes that are down are not waited for: ``inactive_copies`` and ``warnings`` name them.
+        An embedded store has no background process: the call builds the graphs, as `optimize` does, without a timeout.
+        Replicas on nodes that are down are not waited for: ``inactive_copies`` and ``warnings`` name them.
 
         Args:
-            timeout: The seconds to wait.
-            progress: As for `ingest`, of the documents that are built; servers tell since 1.17, over REST.
+            timeout: Maximum number of seconds to wait.
+            progress: See `ingest`; it counts indexed documents, which servers report since 1.17, over REST.
 
         Raises:
-            NotReadyError: It was not in time, or will not be by itself; says what to do.
-            EngineError: The engine gave up building.
+            NotReadyError: If the timeout expires, or the server waits for a write; the error says what to do.
+            EngineError: If the engine failed to build the graphs.
         """
         return await wait_until_ready(self._open.engine, self.name, self.config, timeout=timeout, progress=progress)
 
     async def optimize(self, *, progress: bool | ProgressReporter = False) -> None:
-        """Build the graphs of an embedded store now, and wait for it; servers do so by themselves.
+        """Build the graphs of an embedded store now, and wait for them; servers build graphs in the background.
 
-        Ctrl-C, or a task's cancellation, ends it: the collection is then as it was, or has some of its graphs.
+        Ctrl-C, or a task's cancellation, stops it: the collection is then unchanged, or has some of its graphs.
 
         Args:
-            progress: As for `ingest`; it shows that work goes on, not how far it is.
+            progress: See `ingest`; it shows activity, but no percentage.
         """
         await build_graphs(self._open.engine, self.name, progress=progress)
 
     async def drop(self) -> None:
-        """Delete the collection with all its documents, and close it."""
+        """Delete the collection with all its documents, and close this object."""
         await self._open.drop()
         self.close()

@@ -1,4 +1,4 @@
-"""Resolves aliases, which operations on points take and operations on whole collections do not."""
+"""Resolves aliases, which the engine accepts for operations on points only."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 async def real_name(engine: Engine, collection: str) -> str:
-    """The collection that a name stands for: itself, unless it is an alias.
+    """Return the collection that an alias points to, or the name itself if it is not an alias.
 
-    A key that may not list aliases sees none: collections have to be opened by their own names then.
+    A key without permission to list aliases sees no aliases. With such a key, open collections by their own names.
     """
     try:
         aliases = await engine.get_aliases()

@@ -1,4 +1,4 @@
-"""Keeps the artefact of a fitted encoding with its collection: in a file, or in a companion collection."""
+"""Stores the artefact of a fitted encoding with its collection: in a file, or in a companion collection."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ _REMEMBERED_BYTES: Final = 64 * 2**20
 
 
 class Keeper(Protocol):
-    """The place where the artefact of one collection is kept."""
+    """Stores the artefact of one collection."""
 
     @property
     def place(self) -> str:
-        """The place, for a message."""
+        """The place of the artefact, for a message."""
 
     async def prepare(self) -> None:
-        """Make sure that an artefact can be kept."""
+        """Make sure that an artefact can be stored."""
 
-    async def read(self, *, whosever: bool = False) -> bytes | None:
-        """Read the artefact; ``None`` if there is none."""
+    async def read(self, *, any_owner: bool = False) -> bytes | None:
+        """Read the artefact; ``None`` if the collection has no artefact."""
 
     async def holds(self, wanted: str) -> bool:
-        """Tell whether all of the artefact with a SHA-256 seems to be there."""
+        """Tell whether the artefact with the given SHA-256 seems to be complete."""
 
     async def store(self, data: bytes) -> None:
-        """Store an artefact beside the one that is the collection's."""
+        """Store an artefact next to the collection's current one."""
 
     async def claim(self, data: bytes, *, replace: bool) -> None:
-        """Make the artefact that was stored the collection's."""
+        """Make the artefact that was just stored the collection's current one."""
 
     async def delete(self) -> None:
         """Delete the artefact."""
 
 
 class _Remembered:
-    """The artefacts that were read or written last: a collection can be opened while its companion cannot be read."""
+    """Caches recent artefacts, so that a collection can be opened while its companion cannot be read."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -75,7 +75,7 @@ REMEMBERED: Final = _Remembered()
 
 
 async def keeper_of(engine: Engine, collection: str, encoder: Mapping[str, Any]) -> Keeper:
-    """Return the place where a collection's artefact is kept; the encoder is that of its tokens, as fingerprint."""
+    """Return the keeper of a collection's artefact; ``encoder`` is the fingerprint of its token encoder."""
     if engine.files is not None:
         return _FileKeeper(engine.files, collection)
     return Companion(engine, await real_name(engine, collection), encoder)
@@ -90,23 +90,23 @@ async def publish(
     replace: bool = False,
     before: Callable[[], Awaitable[None]] | None = None,
 ) -> bytes:
-    """Keep an artefact with its collection. Of two writers the first wins.
+    """Store an artefact with its collection. If two writers compete, the first one wins.
 
-    Servers before 1.17 cannot decide that: of two that finish within the same milliseconds the second one wins.
+    Servers before 1.17 cannot guarantee that: if two writers finish within milliseconds, the second one wins.
 
     Args:
         engine: The engine.
         collection: The collection's name.
         data: The artefact.
-        encoder: The fingerprint of the encoder of the collection's tokens.
-        replace: Replace an artefact that is stored.
-        before: Awaited once the artefact is stored, before it is the collection's.
+        encoder: The fingerprint of the collection's token encoder.
+        replace: Whether to replace a stored artefact.
+        before: Awaited after the artefact is stored, and before it becomes the collection's current one.
 
     Returns:
-        The artefact that the collection has now: this one, or the one that was stored first.
+        The collection's current artefact: this one, or the one that another writer stored first.
 
     Raises:
-        ArtefactError: A stored artefact cannot be read, or the companion's name is taken.
+        ArtefactError: If a stored artefact cannot be read, or the companion's name is taken.
     """
     keeper = await keeper_of(engine, collection, encoder)
     await keeper.prepare()
@@ -118,7 +118,10 @@ async def publish(
         await keeper.claim(data, replace=replace)
         stored = await keeper.read()
     if stored is None:
-        raise ArtefactError(f"{keeper.place} lost the fitted encoding of {collection!r}: fit it again")
+        raise ArtefactError(
+            f"the fitted encoding of collection {collection!r} is missing from {keeper.place} right after it was "
+            "stored: call fit() again"
+        )
     REMEMBERED.add(stored)
     return stored
 
@@ -126,55 +129,55 @@ async def publish(
 async def fetch(
     engine: Engine, collection: str, *, encoder: Mapping[str, Any] | None = None, wanted: str | None = None
 ) -> bytes | None:
-    """Read the artefact of a collection; ``None`` if it has none.
+    """Read the artefact of a collection; ``None`` if it does not exist.
 
     Args:
         engine: The engine.
         collection: The collection's name.
-        encoder: The fingerprint of the encoder of the collection's tokens: what belongs to another collection or
-            encoder is none then. ``None``: it is read whosever it is.
-        wanted: The SHA-256 of the artefact, where that is known: it may be remembered then.
+        encoder: The fingerprint of the collection's token encoder: an artefact of another collection or encoder is
+            ignored. ``None`` reads an artefact of any owner.
+        wanted: The SHA-256 of the artefact, if known; the artefact may then come from the cache.
 
     Raises:
-        ArtefactError: The artefact is incomplete.
+        ArtefactError: If the artefact is incomplete.
     """
     data = None if wanted is None else REMEMBERED.get(wanted)
     if data is None:
         keeper = await keeper_of(engine, collection, encoder or {})
-        data = await keeper.read(whosever=encoder is None)
+        data = await keeper.read(any_owner=encoder is None)
         if data is not None and wanted is not None and digest(data) == wanted:
             REMEMBERED.add(data)
     return data
 
 
 async def location(engine: Engine, collection: str) -> str:
-    """Name the file or the collection that an artefact is kept in."""
+    """Name the file or the collection that an artefact is stored in."""
     return (await keeper_of(engine, collection, {})).place
 
 
 async def delete(engine: Engine, collection: str) -> None:
-    """Delete the artefact of a collection that is gone; the embedded engine does so with the collection."""
+    """Delete the artefact of a deleted collection; the embedded engine deletes it with the collection."""
     if engine.files is None:
         await Companion(engine, collection, {}).delete()
 
 
 async def require_free(engine: Engine, collection: str) -> None:
-    """Delete the artefact of an earlier collection of the same name, before one is created.
+    """Delete the artefact of an earlier collection with the same name, before one is created.
 
     Raises:
-        ArtefactError: The companion's name is taken by a collection of somebody else.
+        ArtefactError: If another program's collection has the companion's name.
     """
     if engine.files is None:
         await Companion(engine, collection, {}).require_free()
 
 
 async def forget(engine: Engine, collection: str) -> None:
-    """Delete the artefact of a collection that stays."""
+    """Delete the artefact of a collection, but not the collection."""
     await (await keeper_of(engine, collection, {})).delete()
 
 
 class _FileKeeper:
-    """Keeps the artefact in a file beside the collection."""
+    """Stores the artefact in a file in the collection's folder."""
 
     def __init__(self, files: Files, collection: str) -> None:
         self._files = files
@@ -185,9 +188,9 @@ class _FileKeeper:
         return f"the file {FILE_NAME} in its folder"
 
     async def prepare(self) -> None:
-        """See `Keeper`; whoever may read a folder may write to it, or fails at once."""
+        """See `Keeper`; there is nothing to prepare for a file."""
 
-    async def read(self, *, whosever: bool = False) -> bytes | None:  # noqa: ARG002 - a file has no other owner
+    async def read(self, *, any_owner: bool = False) -> bytes | None:  # noqa: ARG002 - a file has one owner only
         return await self._files.read(self._collection, FILE_NAME)
 
     async def holds(self, wanted: str) -> bool:

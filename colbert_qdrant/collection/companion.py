@@ -1,4 +1,4 @@
-"""Keeps the artefact of a fitted encoding in a collection beside the one that it was fitted to."""
+"""Stores the artefact of a fitted encoding in a companion of the collection that it was fitted to."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 
 SUFFIX: Final = "__fde"
 _PIECE_BYTES: Final = 4 * 2**20
-"""Of one request: a third more as base64, and far from the 32 MiB that servers take."""
+"""Size of one request before base64 adds a third; servers accept 32 MiB."""
 _LEAST_PIECE_BYTES: Final = 2**14
 _MOST_PIECES: Final = 4_096
-"""Of an artefact, which has one or a few: no server can make us ask for ever."""
+"""Upper bound for a server's claim about the number of pieces; an artefact has a few at most."""
 
 _MANIFEST: Final = str(uuid5(NAMESPACE, "artefact"))
-"""The point that says which artefact is the collection's: written last, so there is all of it or none."""
+"""The point that names the collection's current artefact; it is written last, so the artefact is complete."""
 _OWNER: Final = str(uuid5(NAMESPACE, "owner"))
-"""The point that says which collection this is the companion of; earlier versions wrote none."""
+"""The point that names the collection that this companion belongs to; earlier versions did not write it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Found:
-    """A collection that has the companion's name."""
+    """A stored collection with the companion's name."""
 
     info: models.CollectionInfo
     owner: Mapping[str, Any] | None
@@ -45,12 +45,12 @@ class _Found:
 
 
 class Companion:
-    """The companion of one collection, on engines that keep no files.
+    """The companion of one collection, on engines that cannot store files.
 
     Args:
         engine: The engine.
-        collection: The real name of the collection.
-        encoder: The fingerprint of the encoder of its tokens; empty if it is unknown.
+        collection: The real name of the collection, not an alias.
+        encoder: The fingerprint of its token encoder; empty if unknown.
 
     Attributes:
         name: The companion's name.
@@ -65,14 +65,14 @@ class Companion:
 
     @property
     def place(self) -> str:
-        """The place where the artefact is, for a message."""
+        """The place of the artefact, for a message."""
         return f"collection {self.name!r}"
 
     async def prepare(self) -> None:
-        """Make sure that an artefact can be kept here: make the companion, or raise its copies, and write to it.
+        """Create the companion or add its missing replicas, and write to it to check that writing is allowed.
 
         Raises:
-            ArtefactError: The companion's name is taken.
+            ArtefactError: If the companion's name is taken.
         """
         found = await self._look()
         if found is None:
@@ -80,18 +80,18 @@ class Companion:
         elif not self._is_ours(found):
             raise self._taken_error(found)
         else:
-            with contextlib.suppress(EngineError):  # a fit does not need them, and `check` names what is missing
+            with contextlib.suppress(EngineError):  # a fit does not need them, and `check` reports missing replicas
                 await self.raise_copies()
         owner = {"collection": self._collection, "encoder": self._encoder}
         await self._engine.upsert(self.name, [Point(id=_OWNER, vectors={}, payload=owner)])
 
     async def lacks_copies(self) -> bool:
-        """Tell whether the companion has fewer copies than its collection."""
+        """Tell whether the companion has fewer replicas than its collection."""
         found = await self._look()
         return found is not None and self._is_ours(found) and any(await self._lacking())
 
     async def raise_copies(self) -> None:
-        """Have as many copies of the companion as there are of its collection, on the same nodes."""
+        """Give the companion as many replicas as its collection has, on the same nodes."""
         factors, copies = await self._lacking()
         if factors:
             params = models.CollectionParamsDiff.model_validate(factors)
@@ -99,22 +99,23 @@ class Companion:
         for copy in copies:
             await self._engine.replicate_shard(self.name, copy)
 
-    async def read(self, *, whosever: bool = False) -> bytes | None:
-        """Read the artefact; ``None`` if there is none, or only another collection's.
+    async def read(self, *, any_owner: bool = False) -> bytes | None:
+        """Read the artefact; ``None`` if it does not exist, or belongs to another collection.
 
         Args:
-            whosever: Read also another collection's, as that of one which was restored under another name.
+            any_owner: Read the artefact even if it belongs to another collection, which may have been restored under
+                another name.
 
         Raises:
-            ArtefactError: The artefact is incomplete.
+            ArtefactError: If the artefact is incomplete.
         """
         found = await self._look()
-        if found is None or found.manifest is None or not (whosever or self._is_ours(found)):
+        if found is None or found.manifest is None or not (any_owner or self._is_ours(found)):
             return None
         return await self._whole(found.manifest)
 
     async def holds(self, wanted: str) -> bool:
-        """Tell whether all pieces of the artefact with a SHA-256 are there, without reading them."""
+        """Tell whether all pieces of the artefact with the given SHA-256 are stored, without reading them."""
         found = await self._look()
         if found is None or found.manifest is None or found.manifest.get("digest") != wanted:
             return False
@@ -123,7 +124,7 @@ class Companion:
         return len(await self._engine.retrieve(self.name, ids=ids, with_payload=False)) == len(ids) == count
 
     async def store(self, data: bytes) -> None:
-        """Store an artefact beside the one that is the collection's, in pieces that the server takes."""
+        """Store an artefact next to the collection's current one, in pieces that the server accepts."""
         wanted, size, start, self._pieces = digest(data), _PIECE_BYTES, 0, []
         while start < len(data):
             payload = {"data": base64.b64encode(data[start : start + size]).decode("ascii")}
@@ -139,7 +140,7 @@ class Companion:
             self._pieces.append(id)
 
     async def claim(self, data: bytes, *, replace: bool) -> None:
-        """Make the artefact that was stored the collection's, unless there is one by now that is not to be replaced."""
+        """Make the artefact that was just stored the current one; without ``replace``, an existing one wins."""
         manifest = {"digest": digest(data), "chunks": len(self._pieces)}
         point = Point(id=_MANIFEST, vectors={}, payload=manifest)
         if (await self._engine.capabilities()).has("insert_only") and not replace:
@@ -151,16 +152,16 @@ class Companion:
             await self._engine.delete(self.name, points_selector=models.Filter(must_not=[kept]))
 
     async def delete(self) -> None:
-        """Delete the companion, unless it is another collection's."""
+        """Delete the companion, unless it belongs to another collection."""
         found = await self._look()
         if found is not None and self._is_ours(found):
             await self._engine.delete_collection(self.name)
 
     async def require_free(self) -> None:
-        """Delete the companion of an earlier collection of the same name.
+        """Delete the companion of an earlier collection with the same name.
 
         Raises:
-            ArtefactError: The companion's name is taken.
+            ArtefactError: If the companion's name is taken.
         """
         found = await self._look()
         if found is not None and not self._is_ours(found):
@@ -176,7 +177,7 @@ class Companion:
         return _Found(info=info, owner=points.get(_OWNER), manifest=points.get(_MANIFEST))
 
     def _is_ours(self, found: _Found) -> bool:
-        """Tell whether this collection has made a companion, this version or an earlier one."""
+        """Tell whether this collection created the companion, with this version or an earlier one."""
         if found.info.config.params.vectors or found.info.config.params.sparse_vectors:
             return False
         if found.owner is None:
@@ -187,21 +188,21 @@ class Companion:
 
     def _taken_error(self, found: _Found) -> ArtefactError:
         owner = None if found.owner is None else found.owner.get("collection")
-        whose = "is somebody else's" if owner is None else f"has the fitted encoding of another collection {owner!r}"
+        whose = "belongs to another program" if owner is None else f"belongs to another collection, {owner!r}"
         return ArtefactError(
-            f"collection {self.name!r} {whose}, and this library keeps the fitted encoding of {self._collection!r} "
-            f"under that name: delete {self.name!r} if nobody needs it, or choose another name for {self._collection!r}"
+            f"collection {self.name!r} {whose}, but the fitted encoding of collection {self._collection!r} needs that "
+            f"name: delete {self.name!r} if it is not in use, or choose another name for {self._collection!r}"
         )
 
     async def _copies(self) -> dict[str, int]:
-        """Return the factors of copies of the collection that the artefact is of."""
+        """Return the replication factors of the collection that the artefact belongs to."""
         if not (await self._engine.capabilities()).has("sharding"):
             return {}
         params = (await self._engine.get_collection(self._collection)).config.params
         return {name: getattr(params, name) or 1 for name in COPIES}
 
     async def _lacking(self) -> tuple[dict[str, int], list[models.ReplicateShard]]:
-        """Return the factors that are too low, and the copies that are missing."""
+        """Return the replication factors that are too low, and the replicas that are missing."""
         wanted = await self._copies()
         if wanted.get("replication_factor", 1) == 1:
             return {}, []
@@ -215,7 +216,7 @@ class Companion:
         try:
             await self._engine.create_collection(self.name, vectors_config={}, **settings)
         except Exception:
-            if not await self._engine.collection_exists(self.name):  # another writer may just have made it
+            if not await self._engine.collection_exists(self.name):  # another writer may just have created it
                 raise
 
     async def _whole(self, manifest: Mapping[str, Any]) -> bytes:
@@ -225,14 +226,14 @@ class Companion:
             for number in range(min(manifest["chunks"], _MOST_PIECES)):
                 parts.append(await self._piece(_piece_id(wanted, number)))
                 if not 0 < len(parts[-1]) <= _PIECE_BYTES:
-                    break  # one that is missing, or none of ours: what comes after it is of no use
+                    break  # a missing or foreign piece makes the rest useless
             data = b"".join(parts)
         except (KeyError, TypeError, ValueError):
-            wanted, data = "what it was", b""
+            wanted, data = "the stored one", b""
         if digest(data) != wanted:
             raise ArtefactError(
-                f"the fitted encoding in collection {self.name!r} is not whole (its SHA-256 is not {wanted}): restore "
-                f"{self.name!r} from a snapshot, or fit anew with fit(refit=True)"
+                f"the fitted encoding in collection {self.name!r} is incomplete or damaged (its SHA-256 is not "
+                f"{wanted}): restore {self.name!r} from a snapshot, or fit again with fit(refit=True)"
             )
         return data
 

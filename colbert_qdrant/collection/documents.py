@@ -49,18 +49,19 @@ async def delete(
 ) -> None:
     """Delete documents by their ids or by their payload; see `ColbertCollection.delete`."""
     if (ids is None) == (where is None and filter is None):
-        raise ConfigurationError("delete needs either ids=… or a filter (where=… or filter=…), and not both")
+        given = "no argument" if ids is None else "both ids and a filter"
+        raise ConfigurationError(f"delete got {given}: pass either ids=…, or where=… and filter=…")
     chosen = combine_filters(filter, where)
     if chosen is not None and holds_of_everything(chosen):
         raise ConfigurationError(
-            "filter has no condition, so that delete would delete every document: leave out what you do not want, or "
-            "make the collection anew with drop() and create()"
+            "filter has no condition, so delete would delete every document: add a condition, or recreate the "
+            "collection with drop() and create()"
         )
     await collection.shards.require("write")
     if ids is not None:
         points = point_ids(ids, collection.config.id_scheme)
         await collection.notice()
-        if points:  # not every engine takes none for an answer
+        if points:  # some engines reject an empty list
             await collection.engine.delete(collection.name, points_selector=models.PointIdsList(points=points))
         return
     only = await documents_only(collection.engine, collection.name, chosen)
@@ -75,7 +76,7 @@ async def delete(
     await collection.notice()
     try:
         await keep_to_limits(collection, delete)
-    except RequestTooLargeError:  # a rate limit counts all documents that match as one request
+    except RequestTooLargeError:  # a rate limit counts every matching document
         async for page in collection.id_pages(chosen):
             await collection.engine.delete(collection.name, points_selector=models.PointIdsList(points=page))
 

@@ -1,4 +1,4 @@
-"""Runs the models for documents that are to be written, and encodes token vectors again after a refit."""
+"""Runs the models for documents before they are written, and encodes token vectors again after a refit."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def encode_rows(
     further: FurtherVectors,
     rejections: Rejections,
 ) -> list[Row]:
-    """Run the models, and return the rows of the documents that could be encoded."""
+    """Run the models, and return the rows that could be encoded."""
     encoder, config = collection.encoder, collection.config
     encoded: list[Row] = []
     made: list[Row] = []
@@ -56,7 +56,7 @@ def encode_rows(
 def encode_again(
     collection: OpenCollection, points: Sequence[Point], fde: FixedDimensionalEncoder | None
 ) -> list[Point]:
-    """Return points with an encoding, or none, in the place of the one that they have."""
+    """Return points with their FDE replaced by that of ``fde``, or removed if ``fde`` is ``None``."""
     config, dim = collection.config, collection.encoder.dim
     others: list[dict[str, Any]] = [
         {name: each for name, each in point.vectors.items() if name != config.fde_vector} for point in points

@@ -1,4 +1,4 @@
-"""Fits an encoding to its collection, stores what was fitted, and adds the encoding to the points that lack it."""
+"""Fits an encoding to its collection, stores its artefact, and adds the encoding to the points that lack it."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from colbert_qdrant.errors import (
 )
 from colbert_qdrant.fde import encoder_from_bytes, fit_encoder, learns_from_queries
 from colbert_qdrant.points.texts import text_of
+from colbert_qdrant.shown import shown
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
@@ -36,17 +37,18 @@ if TYPE_CHECKING:
 class Fitter:
     """Fits the encoding of one open collection.
 
-    Everything is found out from what is stored, so work that was killed is resumed. The steps of a fit:
+    All progress is read from the stored points, so an interrupted fit can be resumed. A fit has three steps:
 
-    1. The artefact is stored with the collection. 2. The metadata declare it. 3. Points that lack an encoding, which
-    is how they are found, get one.
+    1. Store the artefact with the collection.
+    2. Declare it in the metadata.
+    3. Add the encoding to all points that lack it.
 
-    A refit stores the new artefact beside the old one first. It takes back the declaration and all encodings only then.
-    Killed after that, the next write finds the artefact that is there, the old one or the new one, and does steps 2 and
-    3 with it. Whether the key allows all of this is found out before anything is trained or taken away.
+    A refit first stores the new artefact next to the old one. Only then does it withdraw the declaration and delete all
+    encodings. If it is killed after that, the next write finds one of the two artefacts, and does steps 2 and 3 with
+    it. The permissions of the key are checked before anything is trained or deleted.
 
-    Where the old artefact is lost, what is left of it is deleted before the declaration is taken back: no encoding goes
-    with it. A fit that finds no artefact takes all encodings back before its own is the collection's.
+    If the old artefact is lost, its remains are deleted before the declaration is withdrawn, since no encoding matches
+    them. A fit that finds no artefact deletes all encodings before its own artefact becomes the current one.
 
     Args:
         collection: The open collection.
@@ -58,10 +60,10 @@ class Fitter:
         self._name = collection.name
 
     async def is_due(self, *, last: bool) -> bool:
-        """Tell whether it is time to fit, or to resume a fit.
+        """Tell whether a fit is due, or has to be resumed.
 
         Args:
-            last: Whether an ingest ends here: then it is time, however few documents there are.
+            last: Whether an ingest ends here: then a fit is due for any number of documents.
         """
         collection, config = self._collection, self._collection.config
         if collection.complete or not config.fde.needs_fit or collection.lost is not None:
@@ -82,11 +84,11 @@ class Fitter:
         device: str = "cpu",
         progress: bool | ProgressReporter,
     ) -> None:
-        """Fit to what is stored, publish, and add the encoding to the points that lack it.
+        """Fit to the stored documents, publish the artefact, and add the encoding to the points that lack it.
 
         Raises:
-            ConfigurationError: The encoding needs no fit, nothing is stored, or ``config`` cannot be the collection's.
-            ArtefactError: What was fitted is lost, and this is no refit; or no token vectors are stored to fit it to.
+            ConfigurationError: If the encoding needs no fit, the collection is empty, or ``config`` does not suit it.
+            ArtefactError: If the fitted encoding is lost and this is not a refit, or no token vectors are stored.
         """
         async with self._running(refit=refit):
             await self._fit(config, refit=refit, device=device, progress=progress)
@@ -126,13 +128,13 @@ class Fitter:
         own = collection.config.fde
         if not own.needs_fit:
             raise ConfigurationError(
-                f"collection {self._name!r} has an encoding that needs no fit: create one with "
-                "CollectionConfig(fde=LemurConfig()) to have one that is learned"
+                f"the encoding of collection {self._name!r} needs no fit: create a collection with "
+                "CollectionConfig(fde=LemurConfig()) for a learned encoding"
             )
         if config is not None and not (refit and config.needs_fit and config.dim == own.dim):
             raise ConfigurationError(
-                f"a config is for fit(refit=True), and has to be of an encoding that is fitted and has dim={own.dim}, "
-                f"which collection {self._name!r} was created with: for others create a new collection"
+                f"config={shown(config)} does not suit collection {self._name!r}: pass it with refit=True, for an "
+                f"encoding that needs a fit and has dim={own.dim}; for any other encoding, create a new collection"
             )
         if collection.fde is None or refit:
             await self._rehearse()
@@ -151,27 +153,27 @@ class Fitter:
             )
 
     async def _forget_lost(self) -> None:
-        """Take a lost fit back where there is nothing to fit to; the next ingest fits anew."""
+        """Withdraw a lost fit if there are no documents to fit to; the next ingest fits again."""
         if await self._collection.has_any(has_encoding(self._collection.config)):
             raise ArtefactError(
-                f"collection {self._name!r} has encodings, but neither what they were fitted with nor token vectors to "
-                f"fit to: restore {await artefacts.location(self._engine, self._name)} from a backup or snapshot, or "
+                f"collection {self._name!r} has encodings, but neither their artefact nor token vectors to fit it "
+                f"again: restore {await artefacts.location(self._engine, self._name)} from a backup or snapshot, or "
                 "ingest the documents again and call repair()"
             )
         await artefacts.forget(self._engine, self._name)
         await self._collection.declare(None, self._collection.config)
 
     async def _rehearse(self) -> None:
-        """Do what a fit needs to be allowed to do, with nothing changed, before it trains."""
+        """Check the permissions that a fit needs, without changing anything, before it trains."""
         keeper = await artefacts.keeper_of(self._engine, self._name, self._collection.tokens_of)
         try:
             await keeper.prepare()
             await require_writable(self._engine, self._name)
         except AuthenticationError as error:
             raise AuthenticationError(
-                f"collection {self._name!r} cannot be fitted with this key: a fit is kept in {keeper.place} and named "
-                "in the metadata, for which servers want a key with global access. Call fit() once with such a key; "
-                f"what was written is stored, and is searched exactly until then. ({error})",
+                f"collection {self._name!r} cannot be fitted with this key, because a fit writes to {keeper.place} and "
+                "to the metadata: call fit() once with a key that has global access. The documents are stored, and "
+                f"searches are exact until then. ({error})",
                 operation=error.operation,
                 collection=error.collection,
                 attempts=error.attempts,
@@ -188,18 +190,18 @@ class Fitter:
             if len(documents) < config.dim:
                 self._collection.warned.once(
                     "small fit",
-                    f"collection {self._name!r} is fitted to {len(documents):,} documents only: fit it again with "
-                    "fit(refit=True) when there are more",
+                    f"collection {self._name!r} is fitted to only {len(documents):,} documents: call fit(refit=True) "
+                    "when it has more",
                 )
             queries = await compute(self._learn_from, texts, documents, config.seed)
         return await compute(fit_encoder, config, documents, query_tokens=queries, device=device, progress=progress)
 
     async def _publish(self, fitted: Fitted, *, refit: bool, stale: bool) -> None:
-        """Store what was fitted with the collection; what is ``stale`` are encodings that are there already."""
+        """Store the artefact with the collection; ``stale`` tells that points have older encodings."""
         collection, compute = self._collection, self._engine.runtime.compute
         data = await compute(fitted.to_bytes)
-        await compute(encoder_from_bytes, data)  # a fit that went wrong is to fail before anything is changed
-        await collection.notice()  # training takes long
+        await compute(encoder_from_bytes, data)  # so that a broken fit fails before anything is changed
+        await collection.notice()  # training takes a long time
         if collection.lost is not None:
             await artefacts.forget(self._engine, self._name)
         kept = await artefacts.publish(
@@ -219,13 +221,13 @@ class Fitter:
         everything = await documents_only(self._engine, self._name, None) or models.Filter()
         try:
             await self._engine.delete_vectors(self._name, vectors=names, points=everything)
-        except RequestTooLargeError:  # a rate limit counts all points as one request
+        except RequestTooLargeError:  # a rate limit counts every point
             async for page in collection.id_pages(None):
                 some = models.Filter(must=[models.HasIdCondition(has_id=page)])
                 await self._engine.delete_vectors(self._name, vectors=names, points=some)
 
     def _learn_from(self, texts: Sequence[str], documents: TokenEmbeddings, seed: int) -> TokenEmbeddings:
-        """Token embeddings that stand for queries: of pieces of texts, or pieces of the documents' own."""
+        """Return token embeddings that simulate queries, of pieces of texts or of the documents' token embeddings."""
         spans = query_spans(texts, seed=seed)
         with contextlib.suppress(NotImplementedError):
             if spans:
@@ -233,7 +235,7 @@ class Fitter:
         return token_spans(documents, seed=seed)
 
     async def _sample(self, config: FdeConfig) -> tuple[list[str], TokenEmbeddings]:
-        """The texts and token embeddings of a random sample of documents; one without a text has none there."""
+        """Return the texts and token embeddings of a random sample of documents; missing texts are omitted."""
         texts: list[str] = []
         batches = [TokenEmbeddings.from_matrices([], dim=self._collection.encoder.dim)]
         count = 0

@@ -1,4 +1,4 @@
-"""Makes the payload indexes that a collection's settings ask for and that it lacks."""
+"""Creates the payload indexes that a collection's settings require and that it lacks."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 async def missing_indexes(
     engine: Engine, config: CollectionConfig, info: models.CollectionInfo
 ) -> list[dict[str, Any]]:
-    """Return the arguments of ``create_payload_index`` for every index that a stored collection lacks."""
+    """Return the arguments of ``create_payload_index`` for every missing index of a stored collection."""
     wanted = index_arguments(config, await engine.capabilities())
     there = set(map(same_path, info.payload_schema))
     return [each for each in wanted if each["field_name"] not in there]
 
 
 async def make_indexes(engine: Engine, collection: str, indexes: Sequence[dict[str, Any]]) -> None:
-    """Create payload indexes, one after the other."""
+    """Create payload indexes, one at a time."""
     for index in indexes:
         await engine.create_payload_index(collection, **index)
 
 
 async def make_missing_indexes(engine: Engine, collection: str, missing: Sequence[dict[str, Any]]) -> None:
-    """Make the indexes that a `create` which died did not come to; a collection can be used without them."""
+    """Create the indexes that an interrupted `create` left out; a failure is a warning, since they are optional."""
     try:
         await make_indexes(engine, collection, missing)
     except RequestError as error:
         warn(
-            f"collection {collection!r} lacks the payload indexes {names_of(missing)}, and they could not be made: "
-            f"{error}. Open it with a key that may write to it, and call repair()"
+            f"collection {collection!r} lacks the payload indexes {names_of(missing)}, and they could not be created "
+            f"({error}): open it with a key that may write to it, and call repair()"
         )
 
 

@@ -23,14 +23,14 @@ _ACTIVE: Final = (models.ReplicaState.ACTIVE, models.ReplicaState.RESHARDINGSCAL
 
 @dataclass(frozen=True, kw_only=True)
 class VectorState:
-    """The storage of one vector of every document.
+    """How one of the two vectors of every document is stored.
 
     Attributes:
-        dim: Dimensions, of each token vector in the multivector's case.
-        datatype: Of the stored numbers, ``"float32"`` if the engine does not say.
-        quantization: The kind of the smaller copy, such as ``"turbo"``; ``None``: there is none.
-        graph: Links per node; 0: there is no graph.
-        memory: ``"cold"`` (on disk), ``"cached"`` or ``"pinned"``; ``None`` if the engine does not say.
+        dim: Dimensions; for the multivector, those of a token vector.
+        datatype: The stored datatype; ``"float32"`` if the engine does not report it.
+        quantization: The kind of the quantized copy, such as ``"turbo"``; ``None`` without quantization.
+        graph: Links per node of the HNSW graph; 0 without a graph.
+        memory: ``"cold"`` (on disk), ``"cached"`` or ``"pinned"``; ``None`` if the engine does not report it.
     """
 
     dim: int
@@ -47,23 +47,24 @@ class CollectionState:
     Attributes:
         engine: ``"server"``, ``"edge"`` or ``"local"``.
         version: Major and minor version of a server.
-        documents: How many are stored; the server's estimate where its strict mode forbids exact counts.
-        status: ``"green"``: all is built; ``"yellow"``: graphs are being built; ``"grey"``: they will be at the next
-            write; ``"red"``: the engine gave up.
-        problem: What the optimizer says where it failed.
-        segments: Segments of all shards.
-        indexed_documents: How many of the documents are built as they are to be, in a graph or in a segment that is too
-            small for one; ``None`` if the engine does not say (servers do since 1.17, over REST).
-        queued: Writes accepted and not applied yet; ``None`` if the engine does not say (servers do since 1.17).
+        documents: Number of documents; an estimate if the server's strict mode forbids exact counts.
+        status: ``"green"``: everything is built. ``"yellow"``: graphs are being built. ``"grey"``: the next write will
+            start that. ``"red"``: the engine failed to build them.
+        problem: The error message of the optimizer, if it failed.
+        segments: Number of segments of all shards.
+        indexed_documents: Number of documents that are in a graph, or in a segment that is too small for one. ``None``
+            if the engine does not report it; servers do since 1.17, over REST.
+        queued: Number of writes that are accepted but not yet applied; ``None`` if the engine does not report it.
+            Servers do since 1.17.
         fde: The vector of the encodings.
         tokens: The multivector of the token embeddings.
-        shards: How many there are, of all shard keys; ``None`` on embedded engines, and where nobody may tell.
-        replicas: Copies that each shard is to have; ``None`` on embedded engines.
-        inactive_copies: Each copy of a shard that is not active, as on a node that is down, with shard, peer and state;
-            ``None`` on embedded engines, and where the client's key may not ask.
-        indexes: Payload keys with an index, and its type.
-        strict_mode: Limits that the server sets, by name; empty if strict mode is off.
-        warnings: What the server says is not right, and a sentence for each thing that `repair` mends.
+        shards: Number of shards of all shard keys; ``None`` on embedded engines, and if the key may not read it.
+        replicas: The replication factor; ``None`` on embedded engines.
+        inactive_copies: Each replica of a shard that is not active, with shard, peer and state. A replica is inactive
+            on a node that is down, for example. ``None`` on embedded engines, and if the key may not read it.
+        indexes: Types of payload indexes by payload key.
+        strict_mode: Limits of the server's strict mode by name; empty if strict mode is off.
+        warnings: The warnings of the server, and a sentence for each problem that `repair` fixes.
     """
 
     engine: str
@@ -85,25 +86,25 @@ class CollectionState:
 
     @property
     def ready(self) -> bool:
-        """Whether everything written is applied and has its graph."""
+        """Whether all writes are applied and all graphs are built."""
         return self.status == "green" and not self.queued
 
 
 async def read_state(engine: Engine, collection: str, config: CollectionConfig) -> CollectionState:
-    """Ask an engine about a collection, without writing anything."""
+    """Read the state of a collection from its engine; write nothing."""
     return await state_of(engine, collection, config, await engine.get_collection(collection))
 
 
 async def state_of(
     engine: Engine, collection: str, config: CollectionConfig, info: models.CollectionInfo
 ) -> CollectionState:
-    """Ask for the rest of the state of a collection that is described already."""
+    """Read the rest of the state of a collection, given its description."""
     capabilities = await engine.capabilities()
     vectors = named_vectors(info)
     if not {config.fde_vector, config.token_vector} <= set(vectors):
         raise SchemaMismatchError(
-            f"collection {collection!r} has no vectors {config.fde_vector!r} and {config.token_vector!r} any more: it "
-            "was made anew by something else; open it again to see what it is now"
+            f"collection {collection!r} no longer has the vectors {config.fde_vector!r} and {config.token_vector!r}, "
+            "because another program recreated it: open it again"
         )
     fallback = info.config.hnsw_config.m
     optimizer: Any = info.optimizer_status
@@ -111,7 +112,7 @@ async def state_of(
     strict = info.config.strict_mode_config
     limits = {} if strict is None or not strict.enabled else strict.model_dump(exclude_none=True, exclude={"enabled"})
     reserved = not capabilities.has("metadata")
-    documents = max(0, (info.points_count or 0) - reserved)  # an estimate, where a server forbids more
+    documents = max(0, (info.points_count or 0) - reserved)  # an estimate, in case the server forbids exact counts
     if limits.get("search_allow_exact") is not False:
         documents = await count_documents(engine, collection)
     cluster = await engine.cluster_info(collection)
@@ -143,7 +144,7 @@ async def state_of(
 async def read_indexed_documents(
     engine: Engine, collection: str, info: models.CollectionInfo, documents: int
 ) -> int | None:
-    """Ask how many documents are not in a segment that waits to be built; each counts once for each of its copies."""
+    """Count the documents that are not in a segment that waits to be built; the engine counts every replica."""
     found = await engine.optimizations(collection)
     if found is None:
         return None
@@ -153,7 +154,7 @@ async def read_indexed_documents(
 
 
 def _shards(params: models.CollectionParams, cluster: models.CollectionClusterInfo | None) -> int | None:
-    """Return the number of shards, which the settings say of one shard key."""
+    """Return the number of shards; the settings have only the number per shard key."""
     if cluster is not None:
         return cluster.shard_count
     return None if params.sharding_method == models.ShardingMethod.CUSTOM else params.shard_number
@@ -176,8 +177,8 @@ def _warnings_of(inactive: Sequence[str]) -> Iterator[str]:
     if inactive:
         more = "; …" if len(inactive) > _SHOWN_COPIES else ""
         yield (
-            f"{len(inactive)} copies of shards are not active ({'; '.join(inactive[:_SHOWN_COPIES])}{more}): bring "
-            "their nodes back, or wait until the cluster has restored them."
+            f"{len(inactive)} shard replicas are not active ({'; '.join(inactive[:_SHOWN_COPIES])}{more}): restart "
+            "their nodes, or wait until the cluster has recovered them."
         )
 
 

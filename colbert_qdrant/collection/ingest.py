@@ -1,4 +1,4 @@
-"""Writes streams of documents, chunk by chunk, and fits the encoding when it is time."""
+"""Writes streams of documents, chunk by chunk, and fits the encoding when a fit is due."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from colbert_qdrant.documents import Document
 
 _CHUNK_DOCUMENTS: Final = 256
-"""Documents encoded together: enough to sort by length, few enough to hold."""
+"""Documents encoded together: enough to sort by length, few enough to hold in memory."""
 
 
 async def upsert(collection: OpenCollection, documents: Iterable[Document], *, on_error: OnError) -> IngestReport:
-    """Store documents, all of which are read first; see `ColbertCollection.upsert`."""
+    """Read all documents, then store them; see `ColbertCollection.upsert`."""
     require_documents(documents)
     require_on_error(on_error)
     fitter, writer, tally = Fitter(collection), DocumentWriter(collection, on_error), Tally()
@@ -53,18 +53,18 @@ async def ingest(
     on_error: OnError,
     progress: bool | ProgressReporter,
 ) -> IngestReport:
-    """Stream documents into a collection in bounded memory, and fit its encoding when it is time to.
+    """Stream documents into a collection in bounded memory, and fit its encoding when a fit is due.
 
     Raises:
-        ConfigurationError: The documents have to be awaited, and there is no event loop; or they are none.
-        InvalidDocumentError: A document cannot be stored. It and the others read with it are not written, the
-            ones before are; of a list, nothing is written.
+        ConfigurationError: If ``documents`` is not an iterable of documents, or is asynchronous without an event loop.
+        InvalidDocumentError: If a document cannot be stored. Its chunk is not written; earlier chunks are. Of a list,
+            nothing is written.
     """
     require_documents(documents)
     require_on_error(on_error)
     runtime = collection.engine.runtime
     if isinstance(documents, AsyncIterable) and not runtime.has_event_loop:
-        raise ConfigurationError("the documents come asynchronously: use AsyncColbertCollection, or a list of them")
+        raise ConfigurationError("documents is asynchronous: use AsyncColbertCollection, or pass a list")
     writer, fitter, tally = DocumentWriter(collection, on_error), Fitter(collection), Tally()
     if isinstance(documents, list | tuple) and on_error == "raise":
         await runtime.compute(_check_all, documents, writer)
@@ -84,23 +84,23 @@ async def ingest(
 
 
 class Tally:
-    """Counts the documents of a stream, in some bytes for each: one that a later one replaced does not count."""
+    """Counts the documents of a stream, without those that a later one replaced, in a few bytes per document."""
 
     def __init__(self) -> None:
         self._started = time.perf_counter()
         self._written: list[Written] = []
 
     def add(self, written: Written) -> None:
-        """Count what was written, after everything that was counted before."""
+        """Count documents that were written after all documents counted before."""
         self._written.append(written)
 
     @property
     def read(self) -> int:
-        """The documents that were read."""
+        """The number of documents that were read."""
         return sum(len(each.points) + each.replaced + len(each.refused) + len(each.rejected) for each in self._written)
 
     def report(self) -> IngestReport:
-        """Return the outcome."""
+        """Return the report."""
         seconds, written = time.perf_counter() - self._started, [Written(), *self._written]
         points = np.concatenate([each.points for each in written])
         _, last = np.unique(points[::-1], return_index=True)
@@ -116,7 +116,7 @@ class Tally:
 
 
 def _check_all(documents: Sequence[Document], writer: DocumentWriter) -> None:
-    """Raise for a document that cannot be stored before hours are spent on those before it."""
+    """Check every document before any is encoded, since encoding may take hours."""
     for document in documents:
         writer.check(document)
 

@@ -1,4 +1,4 @@
-"""Creates and opens collections, and compares the fingerprint of a stored one with its use."""
+"""Creates and opens collections, and compares the stored fingerprint with the encoder and the settings."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ class Stored(NamedTuple):
     """The stored state of a collection.
 
     Attributes:
-        config: Its settings.
-        fde: Its encoding; ``None`` while that has to be fitted, and if it is lost.
+        config: The settings.
+        fde: The encoding; ``None`` until it is fitted, and if it is lost.
         limits: The limits of the server.
-        fingerprint: Its fingerprint.
-        missing_indexes: The arguments of ``create_payload_index`` for each index that it lacks.
-        lost: Says that the encoding was fitted and cannot be read any more, and the remedy; ``None`` if that is not so.
-        points: About how many points it has, if that was read.
+        fingerprint: The fingerprint.
+        missing_indexes: The arguments of ``create_payload_index`` for each missing index.
+        lost: A message if the fitted encoding can no longer be read, with the remedy; ``None`` otherwise.
+        points: The approximate number of points, if known.
     """
 
     config: CollectionConfig
@@ -73,18 +73,18 @@ class Stored(NamedTuple):
 
 
 async def create(name: str, *, engine: Engine, encoder: LateInteractionEncoder, config: CollectionConfig) -> Stored:
-    """Create an empty collection, or nothing where a step fails.
+    """Create an empty collection; if a step fails, delete it again.
 
     Raises:
-        CollectionExistsError: There is a collection of that name already.
-        ArtefactError: The encoding has to be fitted, and somebody else has the collection that it would be kept in.
-        CapabilityError: The server is too old.
+        CollectionExistsError: If a collection of that name already exists.
+        ArtefactError: If the encoding needs a fit, and another program's collection has the companion's name.
+        CapabilityError: If the server is too old.
     """
     require_names(name, config, companion=SUFFIX)
     capabilities = await engine.capabilities()
     require_for(config, capabilities)
     if config.native:
-        text_source(config.text_key)  # a path that is none is an error before anything is made
+        text_source(config.text_key)  # so that an invalid path raises before anything is created
     _check_shard_key(engine, config, name)
     if await engine.collection_exists(name):
         await _raise_exists(engine, name)
@@ -111,20 +111,20 @@ async def create(name: str, *, engine: Engine, encoder: LateInteractionEncoder, 
 
 
 async def _raise_exists(engine: Engine, name: str) -> NoReturn:
-    """Raise what says how to go on with a collection that is there already, which may be anybody's.
+    """Raise an error with a remedy for a collection that already exists, whether or not this library created it.
 
     Raises:
-        CollectionExistsError: Always.
+        CollectionExistsError: When it is called.
     """
     if await read_fingerprint(engine, name, await engine.get_collection(name)) is None:
         raise CollectionExistsError(
-            f"collection {name!r} exists already, and was not created by colbert-qdrant. {FOREIGN_REMEDY}"
+            f"collection {name!r} already exists, and was not created by colbert-qdrant. {FOREIGN_REMEDY}"
         )
-    raise CollectionExistsError(f"collection {name!r} exists already: use ColbertCollection.open, or drop it first")
+    raise CollectionExistsError(f"collection {name!r} already exists: use ColbertCollection.open, or drop it first")
 
 
 async def finish(name: str, *, engine: Engine, encoder: LateInteractionEncoder, config: CollectionConfig) -> None:
-    """Write the fingerprint that a `create` which died did not come to, where servers keep no metadata."""
+    """Write the fingerprint that an interrupted `create` left out, on engines without metadata."""
     if (await engine.capabilities()).has("metadata"):
         return
     info = await engine.get_collection(name)
@@ -141,18 +141,18 @@ async def open(
     """Compare a stored collection with the encoder and settings that it is opened with.
 
     Raises:
-        CollectionNotFoundError: There is no such collection.
-        SchemaMismatchError: Its vectors are laid out in another way, or it is not one of this library's.
-        FingerprintMismatchError: It was built with another encoder or other settings.
-        ArtefactError: It was fitted by another version.
+        CollectionNotFoundError: If the collection does not exist.
+        SchemaMismatchError: If its vectors have another layout, or this library did not create it.
+        FingerprintMismatchError: If it was built with another encoder or other settings.
+        ArtefactError: If it was fitted by an incompatible version.
     """
     if not await engine.collection_exists(name):
         made = "AsyncColbertCollection" if engine.runtime.has_event_loop else "ColbertCollection"
-        raise await missing_collection(engine, name, f"look at its name, or create it with {made}.create")
+        raise await missing_collection(engine, name, f"check the name, or create it with {made}.create")
     info = await engine.get_collection(name)
     stored = await read_fingerprint(engine, name, info)
     if stored is None:
-        # a layout that could never work says more than the missing fingerprint
+        # an error about an impossible layout says more than one about the missing fingerprint
         wanted = config or CollectionConfig()
         check_schema(info, wanted, fde_dim=wanted.fde.dim, token_dim=encoder.dim, collection=name)
         raise SchemaMismatchError(
@@ -181,7 +181,7 @@ async def open(
 async def _first_fingerprint(
     engine: Engine, encoder: LateInteractionEncoder, config: CollectionConfig
 ) -> tuple[FixedDimensionalEncoder | None, Fingerprint]:
-    """Return the encoding and the fingerprint of a collection that is new."""
+    """Return the encoding and the fingerprint of a new collection."""
     fde = await engine.runtime.compute(make_encoder, config.fde, token_dim=encoder.dim)
     tokens_of = await engine.runtime.compute(fingerprint_of_encoder, encoder)
     return fde, await engine.runtime.compute(fingerprint_of, config, encoder, fde, tokens_of=tokens_of)
@@ -191,14 +191,14 @@ def _warn_of_storage(name: str, differences: Mapping[str, tuple[Any, Any]]) -> N
     if differences:
         lines = "\n".join(describe_differences(differences))
         warn(
-            f"collection {name!r} was built with other settings of graph, storage or copies than it is opened with. "
-            f"It keeps its own:\n{lines}\nLeave them out of the config, or change the collection with "
-            "client.update_collection or Migration.plan(client, name, config=…)."
+            f"collection {name!r} has other settings of graph, storage or replication than the config. It keeps its "
+            f"own:\n{lines}\nRemove them from the config, or change the collection with client.update_collection or "
+            "Migration.plan(client, name, config=…)."
         )
 
 
 def _with_indexes_of(settings: CollectionConfig, config: CollectionConfig) -> CollectionConfig:
-    """Return a collection's settings with the payload indexes of those that it is opened with, too."""
+    """Return a collection's settings with the payload indexes of the given config added."""
     indexes = {**settings.payload_indexes, **config.payload_indexes}
     return replace(settings, payload_indexes=indexes, tenant_field=settings.tenant_field or config.tenant_field)
 
@@ -206,13 +206,13 @@ def _with_indexes_of(settings: CollectionConfig, config: CollectionConfig) -> Co
 def _check_shard_key(engine: Engine, config: CollectionConfig, name: str) -> None:
     if engine.shard_key is not None and config.sharding != "custom":
         raise ConfigurationError(
-            f"collection {name!r} spreads documents over its shards by itself: leave "
-            f"shard_key={shown(engine.shard_key)} out, or create a collection with CollectionConfig(sharding='custom')"
+            f"collection {name!r} uses automatic sharding: omit shard_key={shown(engine.shard_key)}, or create a "
+            "collection with CollectionConfig(sharding='custom')"
         )
 
 
 async def _create(engine: Engine, name: str, arguments: dict[str, Any], fingerprint: Fingerprint) -> bool:
-    """Create a collection; return ``False`` if an attempt whose answer was lost seems to have created it."""
+    """Create a collection; return ``False`` if an attempt whose response was lost seems to have created it."""
     try:
         await engine.create_collection(name, **arguments)
     except (RequestRefusedError, CollectionExistsError) as error:
@@ -221,18 +221,18 @@ async def _create(engine: Engine, name: str, arguments: dict[str, Any], fingerpr
         info = await engine.get_collection(name)
         stored = await read_fingerprint(engine, name, info)
         wanted = fingerprint.to_dict() if "metadata" in arguments else None
-        # the embedded engine, asked a moment ago, says so only where its process ended before it answered
+        # the collection was missing a moment ago: an embedded engine then raises only if its process ended in between
         only_once = isinstance(error, RequestRefusedError) and error.attempts == 1
         if only_once or info.points_count or (stored and stored.to_dict()) != wanted:
             raise CollectionExistsError(
-                f"collection {name!r} was made by somebody else at the same time: use ColbertCollection.open"
+                f"collection {name!r} was created by another client at the same time: use ColbertCollection.open"
             ) from error
         return False
     return True
 
 
 async def drop(name: str, *, engine: Engine, config: CollectionConfig) -> None:
-    """Delete a collection with its documents and the artefact of its encoding."""
+    """Delete a collection with its documents and its artefact."""
     name = await real_name(engine, name)
     await engine.delete_collection(name)
     if config.fde.needs_fit:
@@ -248,7 +248,7 @@ async def declare(
     fde: FixedDimensionalEncoder | None,
     tokens_of: Mapping[str, Any],
 ) -> Fingerprint:
-    """Write into a collection's metadata which encoding it has, and return its fingerprint."""
+    """Write a collection's encoding into its metadata, and return its fingerprint."""
     fingerprint = await engine.runtime.compute(fingerprint_of, config, encoder, fde, tokens_of=tokens_of)
     await write_metadata(engine, name, to_metadata(fingerprint))
     return fingerprint
@@ -257,20 +257,20 @@ async def declare(
 def describe(
     config: CollectionConfig, encoder: LateInteractionEncoder, fde: FixedDimensionalEncoder | None
 ) -> Mapping[str, Any]:
-    """Return an encoding as a collection's metadata describe it; ``None`` for one that is not fitted."""
+    """Return the description of an encoding for the metadata; ``fde`` is ``None`` if it is not fitted."""
     if fde is not None:
         return fde.fingerprint()
     return {"config": config.fde.to_dict(), "version": version_of(config.fde), "token_dim": encoder.dim}
 
 
 async def fitted(engine: Engine, name: str, stored: Fingerprint) -> tuple[FixedDimensionalEncoder | None, str | None]:
-    """Read the encoding that a collection was fitted with.
+    """Read the fitted encoding of a collection.
 
     Returns:
-        The encoding; ``None`` if it is not fitted, or lost. The second value then says so, and the remedy.
+        The encoding, or ``None`` if it is not fitted or is lost; and a message with the remedy if it is lost.
 
     Raises:
-        ArtefactError: It was fitted by another version.
+        ArtefactError: If it was fitted by an incompatible version.
     """
     if stored.fitted_digest is None:
         return None, None
@@ -282,18 +282,18 @@ async def fitted(engine: Engine, name: str, stored: Fingerprint) -> tuple[FixedD
 
 
 async def read_artefact(engine: Engine, name: str, *, wanted: str) -> bytes:
-    """Read the artefact with a SHA-256 that a collection was fitted with.
+    """Read the artefact of a collection, with the given SHA-256.
 
     Raises:
-        ArtefactError: It is missing, or altered.
+        ArtefactError: If it is missing, incomplete or altered.
     """
-    problem = "is not whole"
+    problem = "is incomplete"
     try:
         data = await artefacts.fetch(engine, name, wanted=wanted)
     except AuthenticationError as error:
         raise AuthenticationError(
-            f"the fitted encoding of collection {name!r} is in {await artefacts.location(engine, name)}: use a key "
-            f"that may read that, too. ({error})",
+            f"the fitted encoding of collection {name!r} is in {await artefacts.location(engine, name)}, which this "
+            f"key may not read: use a key that may read both. ({error})",
             operation=error.operation,
             collection=error.collection,
             attempts=error.attempts,
@@ -305,9 +305,9 @@ async def read_artefact(engine: Engine, name: str, *, wanted: str) -> bytes:
             return data
         problem = "is missing" if data is None else "was altered"
     raise ArtefactError(
-        f"collection {name!r} was fitted, but its fitted encoding (SHA-256 {wanted}) {problem}, so searches run exact "
-        "MaxSim, which is slow. Call repair(), which fits it again to the stored token vectors, or restore "
-        f"{await artefacts.location(engine, name)} from a backup or snapshot and open the collection again."
+        f"the fitted encoding of collection {name!r} (SHA-256 {wanted}) {problem}, so searches run exact MaxSim, which "
+        "is slow: call repair(), which fits it again to the stored token vectors, or restore "
+        f"{await artefacts.location(engine, name)} from a backup or snapshot and open the collection again"
     )
 
 
@@ -318,6 +318,6 @@ def fingerprint_of(
     *,
     tokens_of: Mapping[str, Any],
 ) -> Fingerprint:
-    """Return the fingerprint of a collection; arguments are those of `declare`."""
+    """Compute the fingerprint of a collection; the arguments are those of `declare`."""
     canary = None if fde is None else fde.encode_documents(canary_tokens(encoder.dim))
     return Fingerprint.of(encoder=tokens_of, fde=describe(config, encoder, fde), config=config, canary=canary)

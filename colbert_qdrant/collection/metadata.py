@@ -1,4 +1,4 @@
-"""Reads and writes the metadata of a collection, among them its fingerprint."""
+"""Reads and writes the metadata of a collection, including its fingerprint."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def read_fingerprint(engine: Engine, collection: str, info: models.Collect
     """Read the fingerprint of a collection; ``None`` if this library did not create it.
 
     Raises:
-        SchemaMismatchError: The fingerprint cannot be read.
+        SchemaMismatchError: If the fingerprint cannot be read.
     """
     metadata = info.config.metadata
     if not metadata or KEY not in metadata:
@@ -41,14 +41,14 @@ async def read_fingerprint(engine: Engine, collection: str, info: models.Collect
 
 
 async def read_current_fingerprint(engine: Engine, collection: str) -> tuple[Fingerprint | None, int | None]:
-    """Read the fingerprint that a collection has now, and about how many points, in one request.
+    """Read the current fingerprint and the approximate number of points of a collection, in one request.
 
     Returns:
-        The fingerprint, and the number; ``None`` for one that it has not, or that the request does not tell.
+        The fingerprint, or ``None`` if the collection lacks one; and the number, or ``None`` if it is unknown.
 
     Raises:
-        CollectionNotFoundError: The collection is gone.
-        SchemaMismatchError: The fingerprint cannot be read.
+        CollectionNotFoundError: If the collection no longer exists.
+        SchemaMismatchError: If the fingerprint cannot be read.
     """
     if (await engine.capabilities()).has("metadata"):
         info = await engine.get_collection(collection)
@@ -64,9 +64,9 @@ async def read_metadata(engine: Engine, collection: str) -> dict[str, Any]:
 
 
 async def write_metadata(engine: Engine, collection: str, values: Mapping[str, Any]) -> None:
-    """Add to a collection's metadata, by top-level keys; a value of ``None`` deletes its key.
+    """Update a collection's metadata by top-level keys; a value of ``None`` deletes its key.
 
-    Where the server has no metadata, they are the payload of a point without vectors, which no search ever returns.
+    If the engine has no metadata, they are stored in the payload of a point without vectors, which no search returns.
     """
     if (await engine.capabilities()).has("metadata"):
         name = await real_name(engine, collection)
@@ -78,17 +78,17 @@ async def write_metadata(engine: Engine, collection: str, values: Mapping[str, A
 
 
 async def require_writable(engine: Engine, collection: str) -> None:
-    """Make sure that a collection's metadata may be written, by a change of nothing.
+    """Check that a collection's metadata may be written, with an empty update.
 
     Raises:
-        AuthenticationError: The key does not permit it.
+        AuthenticationError: If the key does not permit it.
     """
     if (await engine.capabilities()).has("metadata"):
         await engine.update_collection(await real_name(engine, collection), metadata={})
 
 
 async def write_to_reserved_point(engine: Engine, collection: str, values: Mapping[str, Any]) -> None:
-    """Keep metadata in the payload of the reserved point, replacing earlier ones."""
+    """Replace the metadata in the payload of the reserved point."""
     point = Point(id=RESERVED_POINT, vectors={}, payload=dict(values))
     await engine.upsert(collection, [point])
 
@@ -99,12 +99,12 @@ async def _reserved(engine: Engine, collection: str) -> dict[str, Any]:
 
 
 async def count_documents(engine: Engine, collection: str, filter: models.Filter | None = None) -> int:
-    """Count the points, or those that match a filter, without the reserved one."""
+    """Count the points, or the points that match a filter, without the reserved point."""
     return await engine.count(collection, await documents_only(engine, collection, filter))
 
 
 async def documents_only(engine: Engine, collection: str, filter: models.Filter | None) -> models.Filter | None:
-    """Combine a filter with one that leaves the reserved point out, where there may be one."""
+    """Add a condition to a filter that excludes the reserved point, if there may be one."""
     if (await engine.capabilities()).has("metadata") and collection not in engine.reserved:
         return filter
     return models.Filter(

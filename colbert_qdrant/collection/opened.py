@@ -1,4 +1,4 @@
-"""Holds an open collection: its engine, its encoders and its stored state."""
+"""Defines an open collection: its engine, its encoders and its stored state."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ if TYPE_CHECKING:
     from colbert_qdrant.search.request import RequestBuilder, SearchRequest
 
 READ_SECONDS: Final = 2.0
-"""Searches ask at most so often whether the name still stands for the collection that was opened."""
+"""The interval at which searches check whether the name still refers to the collection that was opened."""
 WRITE_SECONDS: Final = 0.1
-"""Of one write, a request that follows another so soon does not ask again."""
+"""The interval at which the requests of one write check that."""
 _PAGE_IDS: Final = 256
 
 Checked = TypeVar("Checked")
@@ -60,22 +60,22 @@ class OpenCollection:
     """A collection with the encoders that it is used with.
 
     Args:
-        stored: The stored state, as it was read.
+        stored: The stored state.
         name: The collection's name.
-        engine: The engine that it is in.
+        engine: The engine with the collection.
         encoder: Text → token embeddings.
         further: Text → further vectors.
 
     Attributes:
-        config: The collection's settings; a refit changes those of its encoding.
-        fde: The encoding; ``None`` while it is not fitted.
+        config: The collection's settings; a refit changes the settings of its encoding.
+        fde: The encoding; ``None`` until it is fitted.
         limits: The limits of the server.
-        complete: Whether every point has an encoding, as far as is known.
-        fitting: Held while a fit runs.
-        is_fitting: Whether one runs, and changes the encoding step by step.
-        lost: Says that the encoding was fitted and cannot be read any more, and the remedy; ``None`` if that is not so.
-        shards: Its shards.
-        warned: The warnings that were given about it.
+        complete: Whether every point is known to have an encoding.
+        fitting: A lock that is held while a fit runs.
+        is_fitting: Whether a fit is running, which changes the encoding step by step.
+        lost: A message if the fitted encoding can no longer be read, with the remedy; ``None`` otherwise.
+        shards: The collection's shards.
+        warned: The warnings that were already issued.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class OpenCollection:
         encoder: LateInteractionEncoder,
         further: FurtherVectors,
     ) -> None:
-        """See `make`, which also finds out whether every point has its encoding."""
+        """See `make`, which also checks whether every point has its encoding."""
         self._use(stored)
         self.name = name
         self.engine = engine
@@ -128,7 +128,7 @@ class OpenCollection:
                 stored = await engine.runtime.whole(creating)
             except CollectionExistsError:
                 if how == "create":
-                    raise  # else somebody else created it in the meantime
+                    raise  # for open_or_create, another client created it in the meantime
         if stored is None:
             if how == "open_or_create":
                 await lifecycle.finish(name, engine=engine, encoder=encoder, config=settings)
@@ -140,10 +140,10 @@ class OpenCollection:
         return collection
 
     async def refresh(self) -> None:
-        """Take over the encoding that another writer, or a process that was killed, fitted in the meantime.
+        """Adopt an encoding that another writer, or a process that was killed, fitted in the meantime.
 
         Raises:
-            FingerprintMismatchError: The name stands for another collection by now.
+            FingerprintMismatchError: If the name now refers to another collection.
         """
         await self.notice()
         if self.lost is not None:
@@ -152,19 +152,19 @@ class OpenCollection:
             try:
                 data = await artefacts.fetch(self.engine, self.name, encoder=self.tokens_of)
             except AuthenticationError:
-                return  # what is written without encodings gets them by the key that fits
+                return  # points without encodings get them from a fit with a key that may read it
             if data is not None:
                 await self.adopt(data)
 
     async def notice(self, *, seconds: float = 0.0) -> None:
-        """Make sure that the name still stands for this collection, and take over an encoding that is declared since.
+        """Check that the name still refers to this collection, and adopt an encoding that was declared since.
 
         Args:
-            seconds: Nothing is asked if that was asked, and the answer was right, in the last so many seconds.
+            seconds: Skip the check if it succeeded within this number of seconds.
 
         Raises:
-            CollectionNotFoundError: The collection is gone.
-            FingerprintMismatchError: The name stands for another collection by now.
+            CollectionNotFoundError: If the collection no longer exists.
+            FingerprintMismatchError: If the name now refers to another collection.
         """
         now = time.monotonic()
         if now - self._sure < seconds:
@@ -178,7 +178,7 @@ class OpenCollection:
         self._sure = now
 
     async def notice_at_times(self) -> None:
-        """Do what `notice` does, for what reads: at most every 2 seconds, and not while another read is asking."""
+        """Call `notice` for a read: at most every 2 seconds, and not while another read is checking."""
         if time.monotonic() - self._asked >= READ_SECONDS:
             await self.notice()
 
@@ -196,23 +196,23 @@ class OpenCollection:
             await self.check_complete()
 
     async def adopt(self, data: bytes) -> None:
-        """Use the encoding of an artefact that is stored with the collection, and declare it in the metadata.
+        """Use the encoding of a stored artefact, and declare it in the metadata.
 
         Raises:
-            ArtefactError: The encoding is another collection's.
+            ArtefactError: If the encoding belongs to another collection.
         """
         fde = await self.engine.runtime.compute(encoder_from_bytes, data)
         if (fde.dim, fde.token_dim) != (self.config.fde.dim, self.encoder.dim):
             raise ArtefactError(
-                f"the fitted encoding of collection {self.name!r} has {fde.dim} dimensions for tokens of "
-                f"{fde.token_dim}, but the collection has {self.config.fde.dim} for {self.encoder.dim}: it is another "
-                "collection's; restore this one's, or fit anew with fit(refit=True)"
+                f"the fitted encoding of collection {self.name!r} has dim={fde.dim} and token_dim={fde.token_dim}, but "
+                f"the collection has dim={self.config.fde.dim} and token_dim={self.encoder.dim}, so it belongs to "
+                "another collection: restore the right one, or fit again with fit(refit=True)"
             )
         await self.declare(fde, replace(self.config, fde=fde.config))
 
     async def declare(self, fde: FixedDimensionalEncoder | None, config: CollectionConfig) -> None:
-        """Write into the metadata which encoding the collection has; ``None`` for none."""
-        self._use(lifecycle.Stored(self.config, None, self.limits, self._fingerprint))  # until it is written
+        """Write the collection's encoding into the metadata; ``None`` declares that it is not fitted."""
+        self._use(lifecycle.Stored(self.config, None, self.limits, self._fingerprint))  # while it is being written
         fingerprint = await lifecycle.declare(
             self.name,
             engine=self.engine,
@@ -225,12 +225,12 @@ class OpenCollection:
 
     @property
     def tokens_of(self) -> Mapping[str, Any]:
-        """The fingerprint of the encoder of the stored tokens; empty if it is unknown."""
+        """The fingerprint of the encoder of the stored tokens; empty if unknown."""
         return self._fingerprint.encoder
 
     @property
     def fitted_digest(self) -> str | None:
-        """The SHA-256 of the artefact of the encoding; ``None`` if it is not fitted, or needs no fit."""
+        """The SHA-256 of the artefact; ``None`` if the encoding is not fitted, or needs no fit."""
         return self._fingerprint.fitted_digest
 
     async def check(self) -> None:
@@ -241,25 +241,25 @@ class OpenCollection:
             await self._take(stored)
 
     async def drop(self) -> None:
-        """Delete the collection, and what was fitted to it."""
+        """Delete the collection and its artefact."""
         with contextlib.suppress(CollectionNotFoundError):
             await self.notice()
         await self.engine.runtime.whole(lifecycle.drop(self.name, engine=self.engine, config=self.config))
 
     def wrote_unencoded(self) -> None:
-        """Take note of a write without encodings, which a fit that ended meanwhile may not have seen."""
+        """Record a write without encodings, which a fit that ended in the meantime may have missed."""
         self._unencoded_writes += 1
         self.complete = False
 
     async def check_complete(self) -> None:
-        """Find out whether every point has its encoding."""
+        """Check whether every point has its encoding, and set `complete`."""
         writes = self._unencoded_writes
         fitted = self.fde is not None
         lacking = fitted and self.config.fde.needs_fit and await self.has_any(lacks_encoding(self.config))
         self.complete = fitted and not lacking and writes == self._unencoded_writes
 
     async def has_any(self, filter: models.Filter) -> bool:
-        """Tell whether any document matches a filter, also where a server forbids exact counts."""
+        """Tell whether any document matches a filter; this works even if a server forbids exact counts."""
         records, _ = await self.engine.scroll(
             self.name,
             scroll_filter=await documents_only(self.engine, self.name, filter),
@@ -275,9 +275,9 @@ class OpenCollection:
         return await count_documents(self.engine, self.name, filter)
 
     async def allowed(self, check: Callable[[Limits], Checked]) -> Checked:
-        """Return the outcome of a check of limits.
+        """Return the result of a check of limits.
 
-        Limits that refuse are read again, since they may have been lifted after the collection was opened.
+        If the check fails, the limits are read again, since they may have been lifted after the collection was opened.
         """
 
         async def work(limits: Limits) -> Checked:
@@ -290,7 +290,7 @@ class OpenCollection:
         return Limits.of(await self.engine.get_collection(self.name), self.config.token_vector)
 
     async def id_pages(self, chosen: models.Filter | None) -> AsyncIterator[list[PointId]]:
-        """Read the ids of the documents that match a filter, in pages that one write may be about."""
+        """Read the ids of the documents that match a filter, in pages that fit into one write."""
         limits = self.limits = await self.read_limits()
         bounds = (limits.query_limit, limits.upsert_batch, limits.condition_size)
         size = min(_PAGE_IDS, *(bound or _PAGE_IDS for bound in bounds))
@@ -298,25 +298,26 @@ class OpenCollection:
             yield [record.id for record in page]
 
     async def max_upsert(self) -> int | None:
-        """Ask the server how many points it takes at once; ``None`` for any number."""
+        """Ask the server how many points it accepts in one request; ``None`` for any number."""
         self.limits = await self.read_limits()
         return self.limits.upsert_batch
 
     async def require_indexes(self, words: frozenset[tuple[str, bool]], compared: frozenset[tuple[str, str]]) -> None:
-        """Raise unless words can be looked for under payload keys, and numbers and times compared.
+        """Check that payload keys have the indexes that the words, numbers and times in a filter need.
 
         Raises:
-            ConfigurationError: An index of words is needed, and a key has none; or one has an index of times and is
-                compared with numbers, or the other way round.
-            CapabilityError: The engine does not find words that have no spaces between them.
+            ConfigurationError: If a key lacks a full-text index that it needs. Also if a key with an index of times is
+                compared with numbers, or vice versa.
+            CapabilityError: If the engine cannot search for words that have no spaces between them.
         """
         await self.allowed(lambda limits: limits.check_compared(compared, self.config.indexes))
-        keys, unspaced = frozenset(key for key, _ in words), frozenset(key for key, is_so in words if is_so)
+        keys = frozenset(key for key, _ in words)
+        unspaced = frozenset(key for key, lacks_spaces in words if lacks_spaces)
         capabilities = await self.engine.capabilities()
         if unspaced:
             what = "'match' in a where with words of a language without spaces"
             capabilities.require(
-                "payload_indexes", what=what, remedy="store the words in a list, and compare with 'in'"
+                "payload_indexes", what=what, remedy="store the words as a list, and compare with 'in'"
             )
             await self.allowed(lambda limits: limits.check_unspaced(unspaced))
         if keys and not capabilities.has("unindexed_words"):
@@ -340,7 +341,7 @@ class OpenCollection:
         *,
         tell_found_by: bool = True,
     ) -> list[SearchRequest]:
-        """Encode queries to one vector each, if the search is by encodings, and build their requests."""
+        """Encode each query as one vector, if the search needs that, and build the requests."""
         name = self.config.fde_vector
         by_fde = name in builder.options.prefetch_limits(self.config)
         encoded = self._encodings(tokens) if by_fde else [None] * len(tokens)
@@ -352,15 +353,15 @@ class OpenCollection:
         ]
 
     def _encodings(self, tokens: TokenEmbeddings) -> Sequence[Any]:
-        """Queries' encodings; none while points lack theirs, when a search has to be exact."""
-        fde = self.fde  # a fit in another thread may take it away
+        """Return the FDEs of queries; ``None`` for each while points lack theirs, so that the search is exact."""
+        fde = self.fde  # a fit in another thread may remove it
         if fde is not None and self.complete:
             return list(fde.encode_queries(tokens))
-        if self.lost is None:  # of which it was said already
+        if self.lost is None:  # else a warning was issued already
             self.warned.once(
                 "exact",
-                f"collection {self.name!r} is not fitted yet, or not all points have their encoding: searches run "
-                "exact MaxSim, which is slow; ingest documents or call fit(). This is said once.",
+                f"collection {self.name!r} is not fitted yet, or some points lack their encoding, so searches run "
+                "exact MaxSim, which is slow: ingest documents, or call fit(). This warning appears once.",
             )
         return [None] * len(tokens)
 
@@ -369,7 +370,7 @@ class OpenCollection:
         await self._take(await lifecycle.open(self.name, engine=self.engine, encoder=self.encoder, config=config))
 
     async def _take(self, stored: Stored) -> None:
-        """Use the stored state that was read."""
+        """Use a stored state that was just read."""
         self._use(stored)
         if self.lost is not None:
             self.warned.once("lost artefact", self.lost)
@@ -379,7 +380,7 @@ class OpenCollection:
     def _warn_if_outgrown(self, points: int | None) -> None:
         said = say_outgrown(self.name, self.fde, points or 0)
         if said is not None:
-            self.warned.once("outgrown fit", f"{said} This is said once.")
+            self.warned.once("outgrown fit", f"{said} This warning appears once.")
 
     def _use(self, stored: Stored) -> None:
         self.complete = False  # until it is known

@@ -1,4 +1,4 @@
-"""Looks at a collection again and again, until a server has done with it."""
+"""Polls a collection until the server has finished its work."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ async def poll(
     look: Callable[[], Awaitable[models.CollectionInfo]],
     *,
     while_: Callable[[models.CollectionInfo], bool],
-    timeout: float,  # noqa: ASYNC109 - the state of then is the answer, not an exception
+    timeout: float,  # noqa: ASYNC109 - a timeout returns the last state instead of raising
 ) -> models.CollectionInfo:
-    """Look at most every two seconds, while something is under way and there is time; return what was seen last."""
+    """Poll at least every two seconds, until ``while_`` is false or the timeout expires; return the last state."""
     retrying = AsyncRetrying(
         sleep=engine.runtime.sleep,
         retry=retry_if_result(while_),
@@ -33,5 +33,5 @@ async def poll(
 
 
 def has_queue(info: models.CollectionInfo) -> bool:
-    """Tell whether writes wait to be applied."""
+    """Tell whether there are writes that are not applied yet."""
     return info.update_queue is not None and info.update_queue.length > 0

@@ -1,4 +1,4 @@
-"""Finds the documents that cannot be stored, whatever they are encoded together with."""
+"""Isolates the documents of a batch that cannot be stored."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.vectors import Vector
 
 OnError = Literal["raise", "skip"]
-"""The treatment of a document that cannot be stored: it ends the work, or it is left out and reported."""
+"""How to treat a document that cannot be stored: raise an error, or skip and report it."""
 
 _OF_A_DOCUMENT: Final = (ValueError, TypeError, LookupError, ArithmeticError)
 
@@ -32,7 +32,7 @@ Made = TypeVar("Made")
 
 @dataclass(kw_only=True, eq=False)
 class Row:
-    """A document on its way into the collection, with all that has been made of it so far."""
+    """A document on its way into the collection, with the vectors computed so far."""
 
     document: Document
     payload: Payload
@@ -43,18 +43,18 @@ class Row:
 
 
 class Rejections:
-    """Raises for a document that cannot be stored, or collects the reasons.
+    """Raises for a document that cannot be stored, or collects such documents.
 
     Args:
-        on_error: Which of the two.
-        hopeless: The documents that an encoder of the user's fails for one by one, with none encoded, after which it is
-            the encoder; ``None`` for any number.
+        on_error: ``"raise"`` or ``"skip"``.
+        hopeless: If the user's encoder fails for this number of single documents and encodes no document, its error is
+            raised; ``None`` for no such limit.
 
     Attributes:
-        found: The documents that were left out.
+        found: The documents that were skipped, with reasons.
 
     Raises:
-        ConfigurationError: ``on_error`` is neither.
+        ConfigurationError: If ``on_error`` has another value.
     """
 
     def __init__(self, on_error: OnError, *, hopeless: int | None = 3) -> None:
@@ -64,7 +64,7 @@ class Rejections:
         self.found: list[RejectedDocument] = []
 
     def keep_good(self, items: Sequence[Item], check: Callable[[Item], Made]) -> list[Made]:
-        """Return what a check makes of the items that pass it."""
+        """Return the results of a check for the items that pass it."""
         made = []
         for item in items:
             try:
@@ -74,10 +74,10 @@ class Rejections:
         return made
 
     def isolate(self, rows: Sequence[Row], work: Callable[[list[Document]], Made]) -> list[tuple[Sequence[Row], Made]]:
-        """Do work for documents together, and in ever smaller parts where it fails, until those it fails for are alone.
+        """Do work for all documents together; if it fails, bisect them to isolate the bad ones.
 
         Returns:
-            The parts that it was done for, in order, and what came of each.
+            The parts that succeeded, in order, each with its result.
         """
         failed, waiting, done = 0, [rows] if rows else [], []
         while waiting:
@@ -99,7 +99,7 @@ class Rejections:
         return done
 
     def add(self, item: object, error: Exception) -> None:
-        """Raise the error, with the document's id in it, or note it."""
+        """Raise the error with the document's id in its message, or record it."""
         document = item.document if isinstance(item, Row) else item
         id = document.id if isinstance(document, Document) else None
         named = _naming(id, error)
@@ -109,28 +109,27 @@ class Rejections:
 
 
 def require_on_error(on_error: object) -> None:
-    """Raise unless there is such a treatment of documents that cannot be stored."""
+    """Check that ``on_error`` is a known value."""
     require_one_of("on_error", on_error, get_args(OnError))
 
 
 def require_documents(documents: object) -> None:
-    """Raise for what is no collection of documents, though some of it can be iterated over."""
+    """Check that ``documents`` is an iterable of documents, and not another iterable such as a string."""
     if isinstance(documents, Document | str | bytes | dict) or not (
         holds(lambda: hasattr(documents, "__aiter__")) or holds(lambda: (iter(documents), True))  # type: ignore[call-overload]
     ):
         found = "one Document" if isinstance(documents, Document) else f"a {type(documents).__name__}"
         raise ConfigurationError(
-            f"documents must be a list of Documents, or something else to iterate over, got {found}: "
-            "write [Document(id=…, text=…)]"
+            f"documents must be a list or another iterable of Documents, got {found}: pass [Document(id=…, text=…)]"
         )
 
 
 def _naming(id: Any, error: Exception) -> Exception:
-    """Return an error that names the document, in the place of its number among those that were encoded together."""
+    """Return an error that names the document by its id instead of its position in the batch."""
     document = f"document {shown(id)}"
     if not isinstance(error, ColbertQdrantError):
         return InvalidDocumentError(
-            f"{document}: the encoder fails for it ({type(error).__name__}: {error}); leave it out, or change its text"
+            f"{document} cannot be encoded ({type(error).__name__}: {error}): omit it, or change its text"
         )
     message = str(error)
     if isinstance(error, InvalidDocumentError) or document in message:

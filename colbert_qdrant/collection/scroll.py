@@ -24,10 +24,10 @@ async def scroll_points(
     with_payload: bool | list[str] = False,
     with_vectors: bool | list[str] = False,
 ) -> AsyncIterator[list[models.Record]]:
-    """Read the points that match a filter, but for the reserved one, in the order of their ids; no page is empty.
+    """Read the points that match a filter, without the reserved point, in the order of their ids; no page is empty.
 
     Raises:
-        EngineError: There are more points than the engine says.
+        EngineError: If the engine returns more points than it counted.
     """
     info = await engine.get_collection(collection)
     async for page in read_pages(

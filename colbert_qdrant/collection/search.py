@@ -1,4 +1,4 @@
-"""Searches an open collection: queries are encoded, sent as one request, and come back as hits."""
+"""Searches an open collection: encodes queries, sends them as one request, and returns hits."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ async def search_groups(
 
 
 async def more_like(collection: OpenCollection, id: DocumentId, options: CheckedOptions) -> SearchHits:
-    """Find the documents that are most like a stored one; see `ColbertCollection.more_like`."""
+    """Find the documents most similar to a stored one; see `ColbertCollection.more_like`."""
     await collection.notice_at_times()
     name, (point,) = collection.config.token_vector, point_ids([id], collection.config.id_scheme)
     await collection.shards.require("search")
@@ -99,7 +99,7 @@ async def more_like(collection: OpenCollection, id: DocumentId, options: Checked
     vectors = vectors_of(records[0]) if records else {}
     if name not in vectors:
         raise InvalidQueryError(
-            f"collection {collection.name!r} has no document {shown(id)}: there is nothing to compare with"
+            f"collection {collection.name!r} has no document {shown(id)}: pass the id of a stored document"
         )
     tokens = TokenEmbeddings.from_matrices([vectors[name]], dim=collection.encoder.dim)
     others = models.Filter(

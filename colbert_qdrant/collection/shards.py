@@ -1,4 +1,4 @@
-"""Makes sure that a collection with custom sharding has the shards that a request is for."""
+"""Checks that a collection with custom sharding has the shards that a request targets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.engines import Engine
 
 Use: TypeAlias = Literal["read", "search", "write"]
-"""A search of no shards at all crashes in the server; a read of none finds nothing."""
+"""A search without any shards crashes in the server; a read without shards finds nothing."""
 
 
 class Shards:
@@ -21,8 +21,8 @@ class Shards:
 
     Args:
         collection: The collection's name.
-        engine: The engine that it is in.
-        config: Its settings.
+        engine: The engine with the collection.
+        config: The collection's settings.
     """
 
     def __init__(self, collection: str, engine: Engine, config: CollectionConfig) -> None:
@@ -32,21 +32,21 @@ class Shards:
         self._custom = config.sharding == "custom"
 
     async def require(self, use: Use) -> None:
-        """Raise unless there are shards for a request; as long as there are none, each request asks again.
+        """Check that there are shards for a request; until there are, each request checks again.
 
         Raises:
-            ConfigurationError: There is no shard key yet, not that of the client, or none is given for a write.
+            ConfigurationError: If there is no shard key yet, the given one does not exist, or a write has no shard key.
         """
         wanted, name = self._engine.shard_key, self._collection
         if self._custom and use == "write" and wanted is None:
             raise ConfigurationError(
-                f"collection {name!r} has shard keys of its own, and a write is for the shards of one: open it with "
-                f"shard_key=…; client.create_shard_key({name!r}, …) makes a key"
+                f"collection {name!r} has sharding='custom', and a write needs a shard key: open it with shard_key=…; "
+                f"client.create_shard_key({name!r}, …) creates a key"
             )
         if self._known or (use == "read" and wanted is None):
             return
         cluster = await self._engine.cluster_info(name)
-        if cluster is not None:  # else nobody may know
+        if cluster is not None:  # else the key may not read it
             shards: list[models.LocalShardInfo | models.RemoteShardInfo] = [
                 *cluster.local_shards,
                 *cluster.remote_shards,
@@ -59,11 +59,11 @@ class Shards:
         if wanted is not None and wanted not in keys:
             others = ", ".join(sorted(repr(key) for key in keys)) or "none"
             raise ConfigurationError(
-                f"collection {name!r} has no shard key {wanted!r} (it has {others}): make it with "
+                f"collection {name!r} has no shard key {wanted!r} (it has {others}): create it with "
                 f"client.create_shard_key({name!r}, {wanted!r}), or open the collection with another shard_key=…"
             )
         if not keys:
             raise ConfigurationError(
-                f"collection {name!r} has no shard key yet, and nothing to search in: make one with "
+                f"collection {name!r} has no shard key yet, so there is nothing to search: create one with "
                 f"client.create_shard_key({name!r}, …), and open the collection with shard_key=… to write"
             )

@@ -1,4 +1,4 @@
-"""Cuts documents into pieces that stand for queries, for encodings that learn from some."""
+"""Cuts documents into pieces that simulate queries, for encodings that learn from queries."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _SENTENCE_END: Final = re.compile(r"(?<=[.!?。！？])\s*|\n+")
 
 
 def query_spans(texts: Sequence[str], *, seed: int) -> list[str]:
-    """Pieces of documents as short as queries: from each sentence some words in a row.
+    """Draw query-sized pieces of texts: consecutive words of random sentences.
 
     Returns:
-        At most 2,048 texts, none of them empty, from all over the documents.
+        At most 2,048 non-empty texts, drawn from all documents.
     """
     random = np.random.RandomState(seed)
     spans: list[str] = []
@@ -38,10 +38,10 @@ def query_spans(texts: Sequence[str], *, seed: int) -> list[str]:
 
 
 def token_spans(tokens: TokenEmbeddings, *, seed: int) -> TokenEmbeddings:
-    """Pieces of documents as short as queries, where there are no texts: some token vectors in a row.
+    """Draw query-sized pieces of token embeddings, if there are no texts: consecutive token vectors.
 
     Returns:
-        At most 2,048 matrices, of 3 to 24 token vectors where documents have so many, from all over the documents.
+        At most 2,048 matrices, drawn from all documents. Each has 3 to 24 token vectors, or all of a shorter document.
     """
     random = np.random.RandomState(seed)
     chosen = np.resize(random.permutation(len(tokens)), _SPANS if len(tokens) else 0)

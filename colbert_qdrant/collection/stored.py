@@ -35,8 +35,8 @@ class StoredDocuments:
     Args:
         engine: The engine.
         collection: The collection's name.
-        config: Its settings.
-        limits: What the server allows.
+        config: The collection's settings.
+        limits: The limits of the server.
         token_dim: Dimensions of a token vector.
     """
 
@@ -51,7 +51,7 @@ class StoredDocuments:
         self._size = PageSize(self._allowed(_PAGE_POINTS))
 
     async def pages(self, chosen: models.Filter, *, payload: bool) -> AsyncIterator[Page]:
-        """Documents that match a filter, all with token vectors, in the order of their points' ids."""
+        """Read documents that match a filter, in the order of their point ids; all must have token vectors."""
         wanted = self._wanted(payload=payload)
         async for records in scroll_points(
             self._engine, self._collection, chosen, limit=lambda: self._size.points, **wanted
@@ -59,8 +59,8 @@ class StoredDocuments:
             yield self._page(records)
 
     async def sample(self, most: int, *, seed: int) -> AsyncIterator[Page]:
-        """Documents with token vectors in random order, at least ``most`` if there are as many, with their payload."""
-        if not self._config.native:  # their ids are random, so the first ones are a sample
+        """Read documents with token vectors, in random order, with payload; at least ``most`` if there are enough."""
+        if not self._config.native:  # point ids are hashes, so the first ones are a random sample
             async for page in self.pages(has_tokens(self._config), payload=True):
                 yield page
             return
@@ -70,11 +70,11 @@ class StoredDocuments:
             start += len(some)
             records = await self._engine.retrieve(self._collection, ids=some, **self._wanted(payload=True))
             records = [each for each in records if self._config.token_vector in vectors_of(each)]
-            if records:  # others were deleted since
+            if records:  # some may have been deleted in the meantime
                 yield self._page(records)
 
     async def _draw(self, most: int, random: np.random.RandomState) -> list[Any]:
-        """Some ids of all, in memory for a few times as many."""
+        """Draw a random sample of all ids, in memory for a few times that number."""
         drawn: list[tuple[float, Any]] = []
         size = min(_PAGE_IDS, self._limits.query_limit or _PAGE_IDS)
         having, limit = has_tokens(self._config), lambda: size
@@ -85,24 +85,27 @@ class StoredDocuments:
         return [id for _, id in nsmallest(most, drawn, key=itemgetter(0))]
 
     def _page(self, records: list[models.Record]) -> Page:
-        """What was read; the more it is, the fewer documents are read next."""
+        """Convert records to a page, and adapt the size of the next page to their bytes."""
         matrices = [_matrix(record, self._config.token_vector) for record in records]
         tokens = TokenEmbeddings.from_matrices(matrices, dim=self._token_dim)
         self._size.learn(records, least=4 * self._config.fde.dim)
         return records, tokens
 
     def _wanted(self, *, payload: bool) -> dict[str, Any]:
-        # where a native collection's text is, a path of Qdrant's may not be able to say
+        # Qdrant's path syntax cannot express every text_key of a native collection
         keys = self._config.text_key is not None if self._config.native else [str(self._config.text_key)]
         return {"with_payload": payload and keys, "with_vectors": [self._config.token_vector]}
 
     def _allowed(self, points: int) -> int:
-        """How many of so many points a page may have; what is read with vectors is written in the same number."""
+        """Reduce a page size to the server's limits for reads, and for the write of the same points."""
         return min(points, self._limits.query_limit or points, self._limits.upsert_batch or points)
 
 
 def _matrix(record: models.Record, name: str) -> Any:
     vectors = vectors_of(record)
     if name not in vectors:
-        raise SchemaMismatchError(f"point {record.id!r} came without the vector {name!r} that it was chosen by")
+        raise SchemaMismatchError(
+            f"point {record.id!r} was returned without the vector {name!r} that the request asked for: check the "
+            "collection with check()"
+        )
     return vectors[name]

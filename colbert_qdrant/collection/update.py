@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.engines.base import PointId
 
 _HOPELESS: Final = 3
-"""Points refused one by one, with none written, after which nothing else is tried."""
+"""After this number of single points was refused and no point was written, the update stops."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,16 +30,16 @@ class RefusedVectors:
 async def update_vectors(
     engine: Engine, collection: str, changes: Sequence[models.PointVectors], *, only: models.Filter | None
 ) -> list[RefusedVectors]:
-    """Add vectors to those of some points that are there still; return the points whose vectors were refused.
+    """Add vectors to points, except points that were deleted; return the points whose vectors were refused.
 
     Args:
         engine: The engine.
         collection: The collection's name.
         changes: The vectors.
-        only: A filter for the points that they may be added to; ``None`` for all.
+        only: A filter for the points to update; ``None`` for all.
 
     Raises:
-        EngineError: The request failed for good, or the engine refuses the vectors of every point.
+        EngineError: If the request failed despite retries, or the engine refuses the vectors of every point.
     """
     refused: list[RefusedVectors] = []
     waiting, written = [changes], False
@@ -52,7 +52,7 @@ async def update_vectors(
         except EngineError as error:
             if isinstance(error, RequestError) and not isinstance(error, RequestRefusedError | RequestTooLargeError):
                 raise
-            # one that was deleted since is an error to every engine, after it has written the others
+            # every engine raises for a point that was deleted in the meantime, but only after it wrote the others
             stored = await engine.retrieve(
                 collection, ids=[each.id for each in batch], with_payload=False, with_vectors=False
             )
@@ -61,7 +61,7 @@ async def update_vectors(
             if len(left) == 1 == len(batch):
                 refused.append(RefusedVectors(id=left[0].id, error=error))
                 if not written and len(refused) == _HOPELESS:
-                    raise  # it is not about these points
+                    raise  # these points are not the cause
                 continue
         half = len(left) if len(left) < len(batch) else len(left) // 2
         waiting += [part for part in (left[half:], left[:half]) if part]

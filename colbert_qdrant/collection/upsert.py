@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.points.point import Point
 
 _HOPELESS: Final = 3
-"""Points refused one by one, with none stored, after which nothing else is tried."""
+"""After this number of single points was refused and no point was stored, the upsert stops."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ async def upsert(
     most: Callable[[], Awaitable[int | None]] | None = None,
     ordered: Callable[[], bool] = lambda: False,
 ) -> list[Refused]:
-    """Store points, and wait until the engine has them.
+    """Store points, and wait for the engine's acknowledgment.
 
     A batch that is refused or too large is bisected to isolate the bad points; all others are stored.
 
@@ -42,15 +42,15 @@ async def upsert(
         engine: The engine.
         collection: The collection's name.
         points: The points.
-        on_stored: Told how many are stored, each time.
-        most: Asked once, where a batch is refused, how many points a request may have: limits may have changed.
-        ordered: Asked each time whether a later write has to win, also where the engine applies this one last.
+        on_stored: Called with the size of each stored batch.
+        most: Called once if a batch is refused; returns the current maximum of points per request.
+        ordered: Called for each batch; returns whether a later write must win even if the engine applies this one last.
 
     Returns:
         The points that were refused.
 
     Raises:
-        RequestError: The request failed for good, or the engine refuses every point.
+        RequestError: If the request failed despite retries, or the engine refuses every point.
     """
     refused: list[Refused] = []
     waiting, stored = [points], False
@@ -60,7 +60,7 @@ async def upsert(
             await engine.upsert(collection, batch, ordered=in_order)
         except (RequestRefusedError, RequestTooLargeError) as error:
             allowed, most = None if most is None else await most(), None
-            unconditional = in_order and not ordered()  # the server allows no conditions any more
+            unconditional = in_order and not ordered()  # the server no longer allows conditions
             if unconditional or len(batch) > 1:
                 size = len(batch) if unconditional else len(batch) // 2
                 size = min(size, allowed or size)
@@ -68,7 +68,7 @@ async def upsert(
                 continue
             refused.append(Refused(point=batch[0], error=error))
             if not stored and (len(refused) == _HOPELESS or not waiting):
-                raise  # it is not about these points
+                raise  # these points are not the cause
         else:
             stored = True
             on_stored(len(batch))

@@ -26,15 +26,15 @@ async def wait_until_ready(
     collection: str,
     config: CollectionConfig,
     *,
-    timeout: float,  # noqa: ASYNC109 - the state of then is the answer, not an exception
+    timeout: float,  # noqa: ASYNC109 - the timeout spans many requests
     progress: bool | ProgressReporter = False,
 ) -> CollectionState:
-    """Ask again and again, at most every two seconds, until the collection is ready; embedded stores build it now.
+    """Poll until the collection is ready; in an embedded store, build its graphs first.
 
     Raises:
-        ConfigurationError: ``timeout`` is no number of seconds.
-        NotReadyError: It was not in time, or will not be by itself.
-        EngineError: The engine gave up.
+        ConfigurationError: If ``timeout`` is not a number of seconds.
+        NotReadyError: If the timeout expires, or the server waits for a write.
+        EngineError: If the engine failed to build the graphs.
     """
     timeout = plain(timeout)
     if timeout != inf:
@@ -49,24 +49,25 @@ async def wait_until_ready(
     state = await state_of(engine, collection, config, info)
     if state.status == "red":
         raise EngineError(
-            f"collection {collection!r} is red, its optimizer gave up: {state.problem}. Look into the server's log, "
-            "mend the cause (often a full disk), and restart the server or write to the collection"
+            f"the status of collection {collection!r} is red, because its optimizer failed ({state.problem}): check "
+            "the server's log, fix the cause (often a full disk), and restart the server or write to the collection"
         )
     if state.status == "grey":
         raise NotReadyError(
-            f"collection {collection!r} is grey: its graphs will be built at the next write, as after a restart. "
-            "Write a document, or call client.update_collection(name, optimizers_config=models.OptimizersConfigDiff())"
+            f"the status of collection {collection!r} is grey, because the server builds its graphs only after the "
+            "next write: write a document, or call client.update_collection(name, "
+            "optimizers_config=models.OptimizersConfigDiff())"
         )
     if not state.ready:
         raise NotReadyError(
-            f"collection {collection!r} was not ready after {timeout:g} s ({_progress_of(state)}): wait longer; "
-            "searches work meanwhile, more slowly"
+            f"collection {collection!r} was not ready after {timeout:g} s ({_progress_of(state)}): wait longer with "
+            "timeout=…; until then, searches work, but more slowly"
         )
     return state
 
 
 async def build_graphs(engine: Engine, collection: str, *, progress: bool | ProgressReporter) -> None:
-    """Build the graphs of an embedded store; servers do so by themselves."""
+    """Build the graphs of an embedded store; servers build graphs in the background."""
     points = (await engine.get_collection(collection)).points_count or 0
     with reporting(progress, label="build", total=None) as report:
         await engine.optimize(collection)

@@ -30,21 +30,21 @@ if TYPE_CHECKING:
     from colbert_qdrant.fde import FixedDimensionalEncoder
 
 MAX_BATCH_BYTES: Final = 8 * 2**20
-"""Of one request, as it is sent: over gRPC, in binary, it holds five times as many documents as over REST. Servers
-refuse more than 32 MiB over REST by default (``service.max_request_size_mb``)."""
+"""Maximum size of a serialized request. Over gRPC, which is binary, it holds five times as many documents as over REST.
+By default, servers refuse more than 32 MiB over REST (``service.max_request_size_mb``)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Written:
-    """The documents that were written, in order, and those that were not.
+    """The outcome of a write: the documents that were written, in order, and all others.
 
     Attributes:
-        points: Hashes of the ids of points.
-        tokens: The count of token vectors of each.
-        truncated: Whether the encoder cut it off.
-        replaced: Documents that a later one, written with them, replaced.
+        points: Hashes of the point ids of the documents that were written.
+        tokens: The number of token vectors of each.
+        truncated: Whether the encoder truncated each.
+        replaced: The number of documents that a later one in the same call replaced.
         refused: The documents that the server refused.
-        rejected: The documents that were left out.
+        rejected: The documents that were skipped.
     """
 
     points: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
@@ -55,26 +55,27 @@ class Written:
     rejected: tuple[RejectedDocument, ...] = ()
 
     def require_all(self, *, collection: str) -> None:
-        """Raise if the server refused documents.
+        """Check that the server refused no document.
 
         Raises:
-            RequestRefusedError: The server refused documents; the error names them.
+            RequestRefusedError: If the server refused documents; the error names them.
         """
         if self.refused:
             lines = "".join(f"\n  {each.id!r}: {each.reason}" for each in self.refused)
             raise RequestRefusedError(
-                f"all documents are stored but these, which the server refuses:{lines}",
+                f"the server refused {len(self.refused)} documents, and all others are stored: correct or omit "
+                f"these:{lines}",
                 operation="upsert",
                 collection=collection,
             )
 
 
 class DocumentWriter:
-    """Writes documents to one open collection: everything is checked and encoded before anything is sent.
+    """Writes documents to one open collection; checks and encodes all of a batch before it sends any.
 
     Args:
         collection: The open collection.
-        on_error: The treatment of a document that cannot be stored.
+        on_error: How to treat a document that cannot be stored.
     """
 
     def __init__(self, collection: OpenCollection, on_error: OnError = "raise") -> None:
@@ -82,10 +83,10 @@ class DocumentWriter:
         self._on_error = on_error
 
     def check(self, document: Document) -> Row:
-        """Check all of a document that can be checked before it is encoded.
+        """Check everything about a document that can be checked before encoding.
 
         Raises:
-            InvalidDocumentError: The document cannot be stored.
+            InvalidDocumentError: If the document cannot be stored.
         """
         payload, nan = check_document(document, self._collection.config)
         self._collection.further.own_vectors(document)
@@ -94,11 +95,11 @@ class DocumentWriter:
         return Row(document=document, payload=payload)
 
     async def write(self, documents: Sequence[Document], progress: ProgressReporter) -> Written:
-        """Write documents, the last one where several have the same id, and wait until the engine has them.
+        """Write documents, the last of several with the same id, and wait for the engine's acknowledgment.
 
         Raises:
-            InvalidDocumentError: A document cannot be stored; nothing was written.
-            InvalidTokensError: The encoder gave token embeddings that cannot be stored; nothing was written.
+            InvalidDocumentError: If a document cannot be stored; nothing was written.
+            InvalidTokensError: If the encoder returned token embeddings that cannot be stored; nothing was written.
         """
         await self._collection.refresh()
         fde = self._collection.fde
@@ -136,7 +137,7 @@ class DocumentWriter:
         refused: list[Refused] = []
         for batch in split_by_bytes(points, MAX_BATCH_BYTES, binary=engine.binary, most=collection.limits.upsert_batch):
             await collection.notice(seconds=WRITE_SECONDS)
-            now = collection.fde  # another one after a refit, none while one runs
+            now = collection.fde  # a refit removes it first, and sets a new one at its end
             refused += await upsert(
                 engine,
                 collection.name,
@@ -157,12 +158,12 @@ class DocumentWriter:
 
         try:
             await collection.allowed(lambda _: list(map(check, rows)))
-        except InvalidDocumentError:  # by limits that were read just now
+        except InvalidDocumentError:  # the limits were read again just now
             return rejections.keep_good(rows, check)
         return rows
 
     async def _keep_vectors(self, rows: Mapping[str | int, Row]) -> None:
-        """Add the stored vectors that no encoder makes and a document does not bring: a write replaces all of them."""
+        """Add stored vectors that have no encoder and that a document lacks, because a write replaces all vectors."""
         collection, names = self._collection, self._collection.further.names_without_encoder
         lacking = {point: row.further for point, row in rows.items() if not row.further.keys() >= {*names}}
         if not lacking:

@@ -1,4 +1,4 @@
-"""The searches of an open collection, as coroutines."""
+"""The asynchronous searches of an open collection."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from colbert_qdrant.tokens import TokenEmbeddings
 
 
 class AsyncSearches(StaysHere):
-    """An open collection, and its searches."""
+    """An open collection with its search methods."""
 
     _instead: ClassVar = "send its name, and open it with AsyncColbertCollection.open in the process that uses it"
 
     def __init__(self, opened: OpenCollection) -> None:
-        """Used by `create` and `open`.
+        """Only for `create` and `open`.
 
         Raises:
-            ConfigurationError: It is called in their place.
+            ConfigurationError: If a user calls it instead of `create` or `open`.
         """
         if not isinstance(opened, OpenCollection):
             raise ConfigurationError(
-                f"{type(self).__name__}(…) opens nothing: use {type(self).__name__}.open(name, client=…, encoder=…), "
-                "create or open_or_create"
+                f"{type(self).__name__}(…) cannot be called directly: use {type(self).__name__}.open(name, client=…, "
+                "encoder=…), create or open_or_create"
             )
         self._opened = opened
         self._closed = False
@@ -56,36 +56,36 @@ class AsyncSearches(StaysHere):
 
     @property
     def config(self) -> CollectionConfig:
-        """The collection's settings; a refit may change those of its encoding."""
+        """The collection's settings; a refit may change the settings of the encoding."""
         return self._opened.config
 
     @property
     def fde(self) -> FixedDimensionalEncoder | None:
-        """The encoding; ``None`` while it has to be fitted."""
+        """The fixed dimensional encoding; ``None`` until it is fitted."""
         return self._opened.fde
 
     @shows_options(SearchOptions)
     async def search(self, query: str | TokenEmbeddings, **options: Unpack[SearchOptions]) -> SearchHits:
         """Find the best documents for a query, in one request.
 
-        Where a search filtered by a key without an index finds fewer than ``limit`` through the graph, it is sent once
-        more without it.
+        If a filter uses a key without an index and the graph finds fewer than ``limit`` documents, the search is sent
+        again without the graph.
 
-        The same query brings the same hits: engines return equal scores in any order, and here ids decide which are
-        among the first. Ten hits more on each side tell which are equal; where all ten are, the search is sent once
-        more for all candidates. Which of equal encodings become candidates is the engine's choice, and so is which of
-        equal hits are found in the modes ``"fde"`` and ``"exact"`` where more than ten are.
+        Hits are deterministic: engines return ties in any order, and this method sorts them by id. It requests ten
+        extra hits on each side of the page to see the ties. If all ten are ties, the search is sent again for all
+        candidates. The engine chooses which of several equal encodings become candidates. In the modes ``"fde"`` and
+        ``"exact"``, it also chooses which hits are found if more than ten are ties.
 
         Args:
             query: A text, or the token embeddings of one query.
             **options: See `SearchOptions`.
 
         Returns:
-            Hits by falling score; ties by id.
+            Hits by descending score; ties by id.
 
         Raises:
-            InvalidQueryError: The query is empty, or not one query.
-            ConfigurationError: An option is out of range, ``candidates < limit``, or ``where`` is not a `Where`.
+            InvalidQueryError: If the query is empty, or is not a single query.
+            ConfigurationError: If an option is out of range, ``candidates < limit``, or ``where`` is invalid.
         """
         checked = check_options("search", SearchOptions, options).for_one_query()
         return (await search.search(self._open, one_query(query), checked))[0]
@@ -94,7 +94,7 @@ class AsyncSearches(StaysHere):
     async def search_batch(
         self, queries: Sequence[str] | TokenEmbeddings, **options: Unpack[SearchOptions]
     ) -> list[SearchHits]:
-        """Find the best documents for several queries, encoded together, and sent in as few requests as possible.
+        """Find the best documents for several queries, which are encoded together and sent in few requests.
 
         Args:
             queries: Texts, or the token embeddings of queries.
@@ -104,8 +104,8 @@ class AsyncSearches(StaysHere):
             One list of hits per query, in the order of the queries.
 
         Raises:
-            InvalidQueryError: A query is empty, or its vectors are not of this collection's dimensions.
-            ConfigurationError: An option is out of range, ``candidates < limit``, or ``where`` is not a `Where`.
+            InvalidQueryError: If a query is empty, or its vectors do not have the collection's dimensions.
+            ConfigurationError: If an option is out of range, ``candidates < limit``, or ``where`` is invalid.
         """
         checked = check_options("search_batch", SearchOptions, options)
         return await search.search(self._open, several_queries(queries), checked)
@@ -114,21 +114,21 @@ class AsyncSearches(StaysHere):
     async def search_groups(
         self, query: str | TokenEmbeddings, group_by: str, *, group_size: int = 3, **options: Unpack[GroupOptions]
     ) -> list[SearchGroup]:
-        """Find the best documents of the best groups: passages of a book, pages of a site.
+        """Find the best documents of the best groups, such as passages of a book or pages of a site.
 
         Args:
             query: A text, or the token embeddings of one query.
-            group_by: The payload key that says which group a document belongs to. It should have an index
-                (``payload_indexes``).
-            group_size: Most hits of a group.
+            group_by: The payload key with the group of a document. It should have an index (``payload_indexes``).
+            group_size: Maximum number of hits per group.
             **options: See `GroupOptions`.
 
         Returns:
-            Groups by the score of their best hit, ties by key. Which of equal groups are found is the engine's choice.
+            Groups by the score of their best hit, ties by key. The engine chooses which of several equal groups are
+            found.
 
         Raises:
-            InvalidQueryError: The query is empty, or not one query.
-            ConfigurationError: An option is out of range, or the server's strict mode wants an index.
+            InvalidQueryError: If the query is empty, or is not a single query.
+            ConfigurationError: If an option is out of range, or the server's strict mode requires an index.
         """
         checked = check_options("search_groups", GroupOptions, options).for_one_query()
         group_by, group_size = check_grouping(group_by, group_size)
@@ -136,19 +136,19 @@ class AsyncSearches(StaysHere):
 
     @shows_options(SimilarOptions)
     async def more_like(self, id: DocumentId, **options: Unpack[SimilarOptions]) -> SearchHits:
-        """Find the documents that are most like one that is stored, by its stored token vectors: no model is needed.
+        """Find the documents most similar to a stored one, by its stored token vectors; the model does not run.
 
         Args:
-            id: The document's id; it is not among the hits.
+            id: The document's id; the document itself is not among the hits.
             **options: See `SimilarOptions`.
 
         Raises:
-            InvalidQueryError: There is no such document.
+            InvalidQueryError: If the document does not exist.
         """
         return await search.more_like(self._open, id, check_options("more_like", SimilarOptions, options))
 
     def close(self) -> None:
-        """Refuse further use. The client stays open: it is the caller's."""
+        """Close this object for further use. The client stays open, because it belongs to the caller."""
         self._closed = True
 
     @property
