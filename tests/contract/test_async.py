@@ -282,7 +282,7 @@ def test_the_blocking_collection_takes_no_asynchronous_documents() -> None:
             yield document
 
     docs = reference()
-    with pytest.raises(ConfigurationError, match="come asynchronously: use AsyncColbertCollection"):
+    with pytest.raises(ConfigurationError, match="documents is asynchronous: use AsyncColbertCollection"):
         docs.ingest(source())  # type: ignore[arg-type]
 
 

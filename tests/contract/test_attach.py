@@ -323,7 +323,7 @@ def test_texts_that_cannot_be_encoded_are_left_out_and_named(
     (warning,) = [str(each.message) for each in shown]
     assert f"collection {docs.name!r}: 3 of " in warning
     assert "document 1001 has NaN or infinite values" in warning
-    assert "document 1003: the encoder fails for it (KeyError: 'unreadable too')" in warning
+    assert "document 1003 cannot be encoded (KeyError: 'unreadable too')" in warning
     assert "text 0" not in warning
 
 
@@ -333,7 +333,7 @@ def test_an_encoder_that_encodes_no_candidate_is_an_error_that_names_one(
     add(client, docs.name, ["unreadable", "unreadable too", "undefined", "fatal"])
     docs = attach(client, docs.name, encoder=PickyEncoder())
     bad = models.Filter(must=[models.HasIdCondition(has_id=[1000, 1001])])
-    with pytest.raises(InvalidDocumentError, match=r"document 100[01]: the encoder fails for it \(KeyError") as raised:
+    with pytest.raises(InvalidDocumentError, match=r"document 100[01] cannot be encoded \(KeyError") as raised:
         docs.search(QUERY, by_dense(QUERY), filter=bad)
     assert isinstance(raised.value.__cause__, KeyError)
     undefined = models.Filter(must=[models.HasIdCondition(has_id=[1002])])

@@ -263,7 +263,7 @@ def test_create_open_and_drop(engine: Engine, client: Client, encoder: WordEncod
         ColbertCollection.open(engine.name, client=client, encoder=encoder)
     made = ColbertCollection.open_or_create(engine.name, client=client, encoder=encoder, config=CONFIG)
     made.upsert(DOCUMENTS[:3])
-    with pytest.raises(CollectionExistsError, match="exists already"):
+    with pytest.raises(CollectionExistsError, match="already exists"):
         ColbertCollection.create(engine.name, client=client, encoder=encoder, config=CONFIG)
     opened = ColbertCollection.open_or_create(engine.name, client=client, encoder=encoder, config=CONFIG)
     assert opened.count() == 3

@@ -574,7 +574,7 @@ def test_what_was_encoded_before_a_refit_elsewhere_is_stored_with_the_new_encodi
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"config": LEMUR}, r"a config is for fit\(refit=True\)"),
+        ({"config": LEMUR}, r"does not suit collection .*: pass it with refit=True"),
         ({"refit": True, "config": replace(LEMUR, dim=8)}, "has dim=16, which collection"),
     ],
 )
@@ -596,7 +596,7 @@ def test_encodings_that_need_no_fit_are_refused(engine: Engine, client: Client, 
     config = CollectionConfig(fde=MuveraConfig(k_sim=2, dim_proj=4, r_reps=2))
     collection = ColbertCollection.create(engine.name, client=client, encoder=encoder, config=config)
     collection.upsert(DOCUMENTS[:3])
-    with pytest.raises(ConfigurationError, match="has an encoding that needs no fit"):
+    with pytest.raises(ConfigurationError, match="the encoding of collection .* needs no fit"):
         collection.fit()
 
 
@@ -685,7 +685,9 @@ def test_a_collection_of_the_companions_name_that_is_somebody_elses_is_an_error_
     if isinstance(client, EdgeClient):
         pytest.skip("the embedded engine keeps a file")
     theirs = make_theirs(client, engine)
-    with pytest.raises(ArtefactError, match=rf"'{theirs}' is somebody else's, .* of '{engine.name}' under that name"):
+    with pytest.raises(
+        ArtefactError, match=rf"'{theirs}' belongs to another program, .* '{engine.name}' needs that name"
+    ):
         ColbertCollection.create(engine.name, client=client, encoder=encoder, config=CONFIG)
     assert not client.collection_exists(engine.name)
     client.delete_collection(theirs)
@@ -700,7 +702,7 @@ def test_a_collection_of_the_companions_name_that_somebody_makes_later_is_left_a
     theirs = make_theirs(client, engine)
     collection.upsert(DOCUMENTS[:10])
     monkeypatch.setattr(fitting, "fit_encoder", None)  # nothing is trained in vain
-    with pytest.raises(ArtefactError, match="somebody else's"):
+    with pytest.raises(ArtefactError, match="belongs to another program"):
         collection.fit()
     assert_searches_right(collection, DOCUMENTS[:10])
     collection.drop()
@@ -723,7 +725,7 @@ def test_what_was_fitted_to_another_collection_is_not_adopted(
     collection = ColbertCollection.open(other, client=client, encoder=encoder)
     collection.upsert(DOCUMENTS[:10])
     assert collection.fde is None
-    with pytest.raises(ArtefactError, match=f"has the fitted encoding of another collection '{engine.name}'"):
+    with pytest.raises(ArtefactError, match=f"belongs to another collection, '{engine.name}'"):
         collection.fit()
     client.delete_collection(f"{other}__fde")
     collection.fit()

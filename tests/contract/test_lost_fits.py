@@ -83,7 +83,7 @@ def open_lost(
 ) -> ColbertCollection:
     """Open a collection in a process that remembers nothing."""
     REMEMBERED.clear()
-    with pytest.warns(ColbertQdrantWarning, match=f"'{name}' was fitted, but its .* Call repair") as said:
+    with pytest.warns(ColbertQdrantWarning, match=f"fitted encoding of collection '{name}' .* call repair") as said:
         opened: ColbertCollection = getattr(ColbertCollection, how)(
             name, client=client, encoder=WordEncoder(), config=config
         )

@@ -45,7 +45,7 @@ def plan(client: Client, name: str) -> None:
 
 REMEDIES: dict[Any, str] = {
     search: "attach ranks what is there, and makes nothing: give the name of one whose payloads have texts",
-    open: "look at its name, or create it with ColbertCollection.create",
+    open: "check the name, or create it with ColbertCollection.create",
     plan: "check its name, and check that client belongs to the source's engine",
 }
 

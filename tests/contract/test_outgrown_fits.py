@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tests.contract.conftest import Engine
 
 DOCUMENTS = [Document(number, text) for number, text in enumerate(random_texts(60))]
-MESSAGE = r"was fitted to 5 documents only, and has \d+ by now.*Call repair\(\)"
+MESSAGE = r"was fitted to only 5 documents, and now has \d+.*Call repair\(\)"
 LEMUR = LemurConfig(dim=4, hidden=32, epochs=0, learn_tokens=100)
 CONFIGS = [
     LEMUR,
@@ -59,7 +59,7 @@ def test_it_is_named_and_mended(client: Client, engine: Engine, fde: FdeConfig) 
         docs.upsert(DOCUMENTS[50:])
     docs.upsert(DOCUMENTS[50:])  # it is said once
     (sentence,) = docs.check()
-    assert "fitted to 5 documents only, and has 60 by now" in sentence
+    assert "fitted to only 5 documents, and now has 60" in sentence
     assert sentence in docs.info().warnings
     with pytest.warns(ColbertQdrantWarning, match=MESSAGE):
         opened = ColbertCollection.open(engine.name, client=client, encoder=WordEncoder())

@@ -78,7 +78,7 @@ def docs(client: Client, engine: Engine) -> ColbertCollection:
 def test_documents_that_cannot_be_encoded_are_named_and_all_others_are_mended(docs: ColbertCollection) -> None:
     (sentence,) = docs.repair()
     assert sentence.startswith("6 documents were encoded that had a text only. 3 documents cannot be encoded")
-    assert "3: document 3: the encoder fails for it (ValueError: no such character)" in sentence
+    assert "3: document 3 cannot be encoded (ValueError: no such character)" in sentence
     assert "5: document 5 has a value of" in sentence
     assert "6: document 6" in sentence
     assert sentence.endswith("3 documents have no text under 'meta.body' to be encoded: 7, 8, 9.")

@@ -44,7 +44,7 @@ def test_what_passes_is_sat_out(server: FaultyServer, client: QdrantClient, scri
 def test_somebody_else_s_is_not_taken_for_ours(server: FaultyServer, client: QdrantClient) -> None:
     server.making = [replace(failing(504), stored=True), EXISTS]
     server.points = 3  # nobody can have written to ours yet
-    with pytest.raises(CollectionExistsError, match="made by somebody else at the same time"):
+    with pytest.raises(CollectionExistsError, match="created by another client at the same time"):
         create(client)
     assert server.created is not None
 

@@ -74,7 +74,7 @@ def test_a_key_that_may_not_fit_is_told_so_before_anything_is_trained(
     engine.fault = forbidding(MAY_NOT[what])
     with monkeypatch.context() as patch:
         patch.setattr(fitting, "fit_encoder", None)
-        with pytest.raises(AuthenticationError, match=r"'docs__fde' .*a key with global access.*Global manage"):
+        with pytest.raises(AuthenticationError, match=r"'docs__fde' .*a key that has global access.*Global manage"):
             docs.ingest(DOCUMENTS)
     assert docs.count() == len(DOCUMENTS)
     assert {hit.text for hit in docs.search(DOCUMENTS[3].text, limit=1)} == {DOCUMENTS[3].text}
@@ -87,7 +87,7 @@ def test_a_key_that_may_not_read_the_companion_is_told_so(engine: EngineServer, 
     create(remote).ingest(DOCUMENTS)
     REMEMBERED.clear()
     engine.fault = lambda method, path, body: failing(403, "Forbidden") if "__fde" in path else None
-    with pytest.raises(AuthenticationError, match=r"is in collection 'docs__fde': use a key that may read that"):
+    with pytest.raises(AuthenticationError, match=r"is in collection 'docs__fde', which this key may not read"):
         reopened(remote)
 
 

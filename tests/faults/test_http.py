@@ -253,7 +253,8 @@ def test_an_upsert_stores_the_others_and_names_those_refused(server: FaultyServe
     said = failing(400, "cannot index this")
     server.judge = lambda body, _: said if any(point["id"] == bad for point in body["points"]) else None
     with pytest.raises(
-        RequestRefusedError, match=r"all documents are stored but these(.|\n)*'d7': .*cannot index this"
+        RequestRefusedError,
+        match=r"the server refused \d+ documents, and all others are stored(.|\n)*'d7': .*cannot index this",
     ):
         docs.upsert(DOCUMENTS)
     assert_complete(server, [document for document in DOCUMENTS if document.id != "d7"])

@@ -99,7 +99,7 @@ def test_one_that_was_being_written_when_its_writer_died_is_none(client: QdrantC
 def test_an_altered_chunk_is_an_error(client: QdrantClient, number: int, payload: dict[str, Any]) -> None:
     publish(client, "docs", DATA)
     client.overwrite_payload(HERE, payload, points=[chunks(client)[number].id])
-    with pytest.raises(ArtefactError, match=r"in collection 'docs__fde' is not whole .* restore 'docs__fde'"):
+    with pytest.raises(ArtefactError, match=r"in collection 'docs__fde' is incomplete .* restore 'docs__fde'"):
         fetch(client, "docs")
 
 

@@ -129,11 +129,11 @@ def test_waits_until_the_graph_is_built_and_the_queue_is_empty(httpserver: HTTPS
             r"not ready after 0 s \(status yellow, 0 writes queued, 5 of 8 documents indexed\): wait",
         ),
         ({**GREEN, "update_queue": {"length": 5}}, NotReadyError, "5 writes queued"),
-        ({**YELLOW, "status": "grey"}, NotReadyError, "built at the next write, as after a restart. Write a document"),
+        ({**YELLOW, "status": "grey"}, NotReadyError, "graphs only after the next write: write a document"),
         (
             {"status": "red", "optimizer_status": {"error": "No space left"}},
             EngineError,
-            "its optimizer gave up: No space left. Look into the server's log",
+            "its optimizer failed (No space left): check the server's log",
         ),
     ],
 )
@@ -191,8 +191,8 @@ def test_copies_that_are_not_active_are_counted_and_named(httpserver: HTTPServer
         "shard 3 on peer 8: Dead",
     )
     [warning] = state.warnings
-    assert warning.startswith("5 copies of shards are not active (shard 0 on peer 8: Dead; shard 1 on peer 8: Dead; ")
-    assert "bring their nodes back" in warning
+    assert warning.startswith("5 shard replicas are not active (shard 0 on peer 8: Dead; shard 1 on peer 8: Dead; ")
+    assert "restart their nodes" in warning
     assert state.shards == 4
 
 

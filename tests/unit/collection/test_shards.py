@@ -65,11 +65,11 @@ def test_a_search_of_no_shards_is_not_sent(server: FaultyServer, client: QdrantC
 @pytest.mark.parametrize("call", WRITES)
 def test_a_write_needs_a_key_that_is_there(server: FaultyServer, client: QdrantClient, call: str) -> None:
     server.cluster = NO_SHARDS
-    with pytest.raises(ConfigurationError, match=r"a write is for the shards of one: open it with shard_key=…"):
+    with pytest.raises(ConfigurationError, match=r"a write needs a shard key: open it with shard_key=…"):
         WRITES[call](made(client))
     server.created = None
     docs = made(client, "acme")
-    with pytest.raises(ConfigurationError, match=r"has no shard key 'acme' \(it has none\): make it with client"):
+    with pytest.raises(ConfigurationError, match=r"has no shard key 'acme' \(it has none\): create it with client"):
         WRITES[call](docs)
     server.cluster = cluster_of(key="other", Active=2)
     with pytest.raises(ConfigurationError, match=r"\(it has 'other'\)"):

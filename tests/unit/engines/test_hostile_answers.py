@@ -214,7 +214,7 @@ def test_points_without_the_vector_that_they_were_chosen_by(monkeypatch: pytest.
     docs = ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=config)
     docs.upsert([Document(1, "river stone")])
     monkeypatch.setattr(client, "scroll", lambda *_, **__: ([models.Record(id=1, payload={}, vector={})], None))
-    with pytest.raises(SchemaMismatchError, match="came without the vector 'colbert'"):
+    with pytest.raises(SchemaMismatchError, match="was returned without the vector 'colbert'"):
         docs.fit()
 
 

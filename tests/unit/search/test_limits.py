@@ -231,7 +231,7 @@ def test_without_a_shard_key_everything_is_searched_and_nothing_is_written(
     docs = ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CUSTOM)
     docs.search("river")
     assert "shard_key" not in server.bodies[-1]["searches"][0]
-    with pytest.raises(ConfigurationError, match="a write is for the shards of one: open it with shard_key="):
+    with pytest.raises(ConfigurationError, match="a write needs a shard key: open it with shard_key="):
         docs.upsert(DOCUMENTS[:1])
     assert server.ledger == {}
 
@@ -247,9 +247,7 @@ def test_over_grpc_too() -> None:
 
 def test_shard_keys_where_there_are_none_are_refused(client: QdrantClient, tmp_path: Path) -> None:
     arguments: Any = {"encoder": WordEncoder(), "config": CONFIG}
-    with pytest.raises(
-        ConfigurationError, match=r"spreads documents over its shards by itself: leave shard_key='acme'"
-    ):
+    with pytest.raises(ConfigurationError, match=r"uses automatic sharding: omit shard_key='acme'"):
         ColbertCollection.create("docs", client=client, shard_key="acme", **arguments)
     with EdgeClient(tmp_path) as edge, pytest.raises(CapabilityError, match="sharding='custom' needs a Qdrant server"):
         ColbertCollection.create("docs", client=edge, encoder=WordEncoder(), config=CUSTOM)
