@@ -90,16 +90,16 @@ PAIRS: Final = (
     Pair(
         folder="attach",
         texts={
-            "has no token vectors, as coroutines.": "has no token vectors.",
+            "asynchronous late interaction": "late interaction",
             """    \"\"\"`AttachedCollection` with all methods awaited; made by `attach_async`.
 
-    Texts are encoded and ranked in threads, and so is a function that makes requests or finds texts.
+    Texts are encoded and ranked in threads. Functions in ``by`` and ``text`` run in threads, too.
     \"\"\"
-""": """    \"\"\"A collection without token vectors, whose search results are ranked by MaxSim; made by `attach`.\"\"\"
+""": """    \"\"\"A collection without token vectors whose search results MaxSim ranks; made by `attach`.\"\"\"
 """,
-            "no token vectors, for event loops; there is nothing to await.": "no token vectors.",
+            "    This function is for event loops, but there is nothing to await.\n\n": "",
             "client: An ``AsyncQdrantClient`` (": "client: A ``QdrantClient`` (",
-            "ConfigurationError: The client blocks,": "ConfigurationError: The client has to be awaited,",
+            "If the client is a blocking one,": "If the client is asynchronous,",
         },
     ),
     Pair(

@@ -1,4 +1,4 @@
-"""Late interaction on a collection that is there already, whoever made it: read, never written."""
+"""Late interaction on any existing collection, without writing to it."""
 
 from colbert_qdrant.attach.aio import AsyncAttachedCollection, attach_async
 from colbert_qdrant.attach.sync import AttachedCollection, attach

@@ -1,4 +1,4 @@
-"""Ranks the answers of a user's own searches by MaxSim over the texts in their payloads."""
+"""Ranks the results of a user's own searches by MaxSim over the texts in their payloads."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ _SHOWN_KEYS: Final = 10
 
 @dataclass(kw_only=True)
 class Attached:
-    """A collection of somebody else's, with the encoder that ranks it.
+    """An existing collection, with the encoder that ranks its documents.
 
     Args:
         name: The collection's name.
-        engine: The engine that it is in.
+        engine: The engine with the collection.
         encoder: Text → token embeddings.
         source: Finds the text in a payload.
-        cache: Keeps token embeddings of texts for later searches.
+        cache: Caches token embeddings of texts for later searches.
 
     Attributes:
-        warned: The warnings that were given about it.
-        limits: The limits of the server, once it refused something.
+        warned: The warnings that were already issued.
+        limits: The limits of the server; they are read only after it refused a request.
     """
 
     name: str
@@ -84,14 +84,14 @@ async def search(
     engine, compute, watch = collection.engine, collection.engine.runtime.compute, Stopwatch()
     texts = several_queries(queries)
     if isinstance(texts, TokenEmbeddings):
-        raise InvalidQueryError("queries are TokenEmbeddings: give texts, by which candidates are found, too")
+        raise InvalidQueryError("queries are TokenEmbeddings: pass texts, which the search for candidates needs, too")
     queries = texts
     with telemetry.operation("search", mode="attached", queries=len(queries), limit=options.limit):
         tokens = await compute(query_tokens, queries, encoder=collection.encoder, collection=collection.name)
         collection.warned.of_truncated_queries(f"collection {collection.name!r}", tokens)
         watch.lap("encode")
         own = await compute(own_requests, queries, by)
-        _requests(own, options, engine.shard_key, Limits())  # what is wrong with them is not about limits
+        _requests(own, options, engine.shard_key, Limits())  # check them without limits first
 
         async def ask(limits: Limits) -> list[QueryResponse]:
             requests = _requests(own, options, engine.shard_key, limits)
@@ -117,31 +117,31 @@ async def search(
 
 
 async def _require_there(collection: Attached, error: CollectionNotFoundError) -> None:
-    """Raise an error that says more than the engine's, unless it is about another collection.
+    """Raise a more helpful error than the engine's, unless that is about another collection.
 
     Raises:
-        CollectionNotFoundError: The collection is not there.
+        CollectionNotFoundError: If the collection does not exist.
     """
-    remedy = "attach ranks what is there, and makes nothing: give the name of one whose payloads have texts"
+    remedy = "pass the name of an existing collection whose payloads have texts"
     engine = collection.engine
     try:
         if await engine.collection_exists(collection.name):
-            return  # a request looks up a vector in another one
+            return  # a request looks up a vector in another collection
     except EngineError:
-        return  # a key for searches alone
+        return  # the key permits only searches
     raise await missing_collection(engine, collection.name, remedy) from error
 
 
 async def _explain(collection: Attached, own: Sequence[models.QueryRequest]) -> None:
-    """Raise an error that says more than the engine's, if the vectors of the collection tell what is wrong.
+    """Raise a more helpful error than the engine's, if a request does not match the collection's vectors.
 
     Raises:
-        SchemaMismatchError: They do.
+        SchemaMismatchError: If a request does not match them.
     """
     try:
         info = await collection.engine.get_collection(collection.name)
     except EngineError:
-        return  # a key for searches alone
+        return  # the key permits only searches
     require_fitting(own, info, collection=collection.name)
 
 
@@ -180,10 +180,10 @@ def _candidate(collection: Attached, point: models.ScoredPoint) -> Candidate | N
 
 
 def _check_texts(collection: Attached, points: Sequence[models.ScoredPoint], *, with_text: int) -> None:
-    """Warn once of points without a text.
+    """Warn once about points without a text.
 
     Raises:
-        SchemaMismatchError: There are points, and none has a text.
+        SchemaMismatchError: If there are points, but no point has a text.
     """
     if points and not with_text:
         keys = sorted(points[0].payload or {})
@@ -191,12 +191,12 @@ def _check_texts(collection: Attached, points: Sequence[models.ScoredPoint], *, 
         raise SchemaMismatchError(
             f"none of the {len(points)} candidates in collection {collection.name!r} has a text {collection.source}; "
             f"the payload of point {points[0].id!r} has the keys "
-            f"{', '.join(map(repr, keys[:_SHOWN_KEYS])) or 'none'}{more}: name the right one with text_key=…, or find "
-            "the text with text=…"
+            f"{', '.join(map(repr, keys[:_SHOWN_KEYS])) or 'none'}{more}: pass the right key as text_key=…, or a "
+            "function that returns the text as text=…"
         )
     if with_text < len(points):
         collection.warned.once(
             "no text",
             f"{len(points) - with_text} of {len(points)} candidates in collection {collection.name!r} have no text "
-            f"{collection.source} and are left out; this is said once",
+            f"{collection.source} and are omitted. This warning appears once.",
         )

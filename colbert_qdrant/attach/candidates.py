@@ -1,4 +1,4 @@
-"""Builds the requests that find candidates from searches of the user's own, without I/O."""
+"""Builds the requests that find candidates from the user's own searches, without I/O."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ if TYPE_CHECKING:
     from colbert_qdrant.search.limits import Limits
 
 Candidates: TypeAlias = models.QueryRequest | Callable[[str], models.QueryRequest]
-"""The search that brings a query's candidates, or what makes it of the query's text."""
+"""The search for a query's candidates, or a function that makes it from the query's text."""
 
 BatchCandidates: TypeAlias = Sequence[models.QueryRequest] | Callable[[str], models.QueryRequest]
-"""One search for each query, or what makes it of a query's text."""
+"""One search for each query, or a function that makes it from a query's text."""
 
 
 def own_requests(queries: Sequence[str], by: BatchCandidates) -> list[models.QueryRequest]:
     """Return the user's search for each query.
 
     Raises:
-        ConfigurationError: The number of searches is not that of queries.
+        ConfigurationError: If the numbers of searches and queries differ, or a search is not a ``QueryRequest``.
     """
     made: Any = [by(query) for query in queries] if callable(by) and not isinstance(by, type) else by
     if not isinstance(made, list | tuple) or len(made) != len(queries):
         given = f"{len(made)} requests" if isinstance(made, list | tuple) else type(made).__name__
         raise ConfigurationError(
-            f"got {given} for {len(queries)} queries: give a list of one models.QueryRequest for each, or a function "
-            "that makes one of a query's text"
+            f"by: got {given} for {len(queries)} queries: pass a list of one models.QueryRequest per query, or a "
+            "function that makes one from a query's text"
         )
     for each in made:
         if not isinstance(each, models.QueryRequest):
             raise ConfigurationError(
-                "candidates are found by a models.QueryRequest, or a function that makes one of the query's text, "
-                f"not by {type(each).__name__}"
+                f"by: got {type(each).__name__}: pass a models.QueryRequest, or a function that makes one from the "
+                "query's text"
             )
     return list(made)
 
@@ -51,11 +51,10 @@ def candidates_request(
     shard_key: str | int | None,
     limits: Limits,
 ) -> models.QueryRequest:
-    """Return a copy of a user's search with what ranking needs; without a limit it finds `SearchOptions`' default.
+    """Return a copy of a user's search with the payload; without a limit, it gets the default of `SearchOptions`.
 
     Raises:
-        ConfigurationError: It finds fewer candidates than hits are wanted, ``limit < 1``, or a limit of the server is
-            exceeded.
+        ConfigurationError: If its limit is less than ``limit``, ``limit < 1``, or it exceeds a limit of the server.
     """
     usual = CheckedOptions(limit=limit).first_stage_limit
     if own.limit is not None:
@@ -66,8 +65,7 @@ def candidates_request(
     candidates = usual if own.limit is None else own.limit
     if candidates < limit:
         raise ConfigurationError(
-            f"the request finds {candidates} candidates (its limit), fewer than limit={limit}: raise the request's "
-            "limit; those that MaxSim does not see cannot be found"
+            f"the request's limit of {candidates} candidates is less than limit={limit}: raise the request's limit"
         )
     changed: dict[str, Any] = {
         "limit": candidates,
@@ -76,7 +74,7 @@ def candidates_request(
         "shard_key": shard_key if own.shard_key is None else own.shard_key,
     }
     if filter is not None:
-        # not joined: servers carry it to each prefetch, and join their conditions there
+        # nested, because servers merge it with the filter of each prefetch
         changed["filter"] = models.Filter(must=[each for each in (own.filter, filter) if each is not None])
     limits.check_filter(changed.get("filter", own.filter))
     return own.model_copy(update=changed)

@@ -1,4 +1,4 @@
-"""Encodes the texts of candidates, and leaves out those that cannot be encoded."""
+"""Encodes the texts of candidates, and omits texts that cannot be encoded."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class CandidateTexts:
     Args:
         candidates: The candidates of each query.
         encoder: Text → token embeddings.
-        cache: Keeps token embeddings of texts for later searches.
+        cache: Caches token embeddings of texts for later searches.
     """
 
     def __init__(
@@ -50,10 +50,10 @@ class CandidateTexts:
         return self._cache.encode(texts, encode=self._encode)
 
     def report(self, warned: Warned, collection: str) -> None:
-        """Warn once of texts that were truncated, and of texts that cannot be encoded.
+        """Warn once about texts that were truncated, and once about texts that cannot be encoded.
 
         Raises:
-            InvalidDocumentError: There are texts, and none of them can be encoded.
+            InvalidDocumentError: If there are texts, but no text can be encoded.
         """
         bad = self._rejections.found
         if bad and len(bad) == len(self._documents):
@@ -64,8 +64,8 @@ class CandidateTexts:
             reasons = "; ".join(each.reason for each in bad[:_SHOWN]) + ("; …" if len(bad) > _SHOWN else "")
             warned.once(
                 "bad texts",
-                f"{where}: {len(bad):,} of {count:,} texts of candidates cannot be encoded and are left out "
-                f"({reasons}). This is said once.",
+                f"{where}: {len(bad):,} of {count:,} texts of candidates cannot be encoded and are omitted "
+                f"({reasons}). This warning appears once.",
             )
 
     def _encode(self, texts: Sequence[str]) -> list[NDArray[np.float32] | None]:

@@ -1,4 +1,4 @@
-"""Says what is wrong with a search of the user's own that was refused, by the vectors that the collection has."""
+"""Explains why the user's own search was refused, by comparing it with the collection's vectors."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ _WITHOUT_VECTOR: Final = tuple(
 
 
 def require_fitting(requests: Sequence[models.QueryRequest], info: models.CollectionInfo, *, collection: str) -> None:
-    """Raise if a search is by a vector that a collection does not have, or not in that form.
+    """Check that searches match the vectors of a collection.
 
     Raises:
-        SchemaMismatchError: It is; the message names the vector, and what there is.
+        SchemaMismatchError: If a search uses a vector that the collection lacks, or that has another form. The message
+            names the vector and the alternatives.
     """
     for part in _parts(requests):
         problem = _problem(part, info)
@@ -34,7 +35,7 @@ def require_fitting(requests: Sequence[models.QueryRequest], info: models.Collec
 
 
 def _parts(found: Any) -> Iterator[Part]:
-    """Every part of searches that is by a vector of its own."""
+    """Yield every part of searches that has a query vector."""
     if found is None:
         return
     for part in found if isinstance(found, list | tuple) else [found]:
@@ -48,18 +49,18 @@ def _problem(part: Part, info: models.CollectionInfo) -> str | None:
     name = part.using or ""
     names = ", ".join(map(repr, sorted({*dense, *sparse}))) or "none"
     if name not in dense and name not in sparse:
-        given = f"is by vector {name!r}, which is not there" if name else "does not say by which vector"
-        return f"{given}: name one with using=…, of {names}"
+        given = f"uses vector {name!r}, which does not exist" if name else "names no vector"
+        return f"{given}: pass using=…, one of {names}"
     query = part.query.nearest if isinstance(part.query, models.NearestQuery) else part.query
     is_sparse, is_many = isinstance(query, models.SparseVector), _is_many(query)
     if name in sparse:
         is_wrong = isinstance(query, list) and not is_sparse
-        return f"has numbers for vector {name!r}, which is sparse: give a models.SparseVector" if is_wrong else None
+        return f"has a list for vector {name!r}, which is sparse: pass a models.SparseVector" if is_wrong else None
     params = dense[name]
     if is_sparse:
-        return f"has a sparse vector for {name!r}, which is not: give a list of {params.size} numbers"
+        return f"has a sparse vector for {name!r}, which is dense: pass a list of {params.size} numbers"
     if is_many and params.multivector_config is None:
-        return f"has several vectors for {name!r}, which is one of {params.size} numbers: give a flat list"
+        return f"has several vectors for {name!r}, which is a single vector: pass a flat list of {params.size} numbers"
     return _wrong_size(name, query, params.size)
 
 
@@ -70,7 +71,7 @@ def _wrong_size(name: str, query: Any, size: int) -> str | None:
         None
         if wrong is None
         else (
-            f"has {wrong} numbers for vector {name!r}, which has {size}: make it with the model of the stored vectors"
+            f"has {wrong} numbers for vector {name!r}, which has {size}: encode it with the model of the stored vectors"
         )
     )
 

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     Matrices = list[NDArray[np.float32] | None]
 
 _CHUNK_TEXTS: Final = 128
-"""Texts that are encoded together; only their scores are kept."""
+"""Texts encoded at a time; only their scores are kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A point that is to be ranked, by its text."""
+    """A point to be ranked by its text."""
 
     id: int | str
     text: str
@@ -39,7 +39,7 @@ def rank(
     limit: int,
     score_threshold: float | None,
 ) -> list[SearchHits]:
-    """Rank each query's own candidates; those whose text `encode` gives ``None`` for are left out."""
+    """Rank each query's own candidates; candidates are omitted if ``encode`` returns ``None`` for their text."""
     scores = _scores(queries, [[candidate.text for candidate in each] for each in candidates], encode)
     ranked = []
     for each, by_text in zip(candidates, scores, strict=True):
@@ -53,7 +53,7 @@ def rank(
 def _scores(
     queries: TokenEmbeddings, texts: Sequence[Sequence[str]], encode: Callable[[Sequence[str]], Matrices]
 ) -> list[dict[str, float]]:
-    """Of each query, the score of each of its texts."""
+    """Return, for each query, the scores of its texts."""
     scores: list[dict[str, float]] = [{} for _ in texts]
     different = list(dict.fromkeys(chain.from_iterable(texts)))
     for start in range(0, len(different), _CHUNK_TEXTS):

@@ -1,6 +1,6 @@
 # Generated from colbert_qdrant/attach/aio.py by .ci/generate_sync.py: change it, and run `make generate`.
 
-"""Late interaction on a collection that has no token vectors."""
+"""Provides late interaction on a collection without token vectors."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from colbert_qdrant.search.options import AttachOptions, check_options, shows_op
 
 
 class AttachedCollection(StaysHere):
-    """A collection without token vectors, whose search results are ranked by MaxSim; made by `attach`."""
+    """A collection without token vectors whose search results MaxSim ranks; made by `attach`."""
 
     _instead: ClassVar = "send its name, and call attach in the process that uses it"
 
     def __init__(self, attached: Attached) -> None:
-        """Used by `attach`."""
+        """Only for `attach`."""
         self._attached = attached
 
     @property
@@ -36,33 +36,33 @@ class AttachedCollection(StaysHere):
 
     @property
     def encoder(self) -> LateInteractionEncoder:
-        """The encoder that makes token embeddings."""
+        """The encoder that makes token embeddings of texts and queries."""
         return self._attached.encoder
 
     @shows_options(AttachOptions)
     def search(self, query: str, by: Candidates, **options: Unpack[AttachOptions]) -> SearchHits:
-        """Find candidates by a search of your own, in one request, and rank them by MaxSim.
+        """Find candidates with your own search request, and rank them by MaxSim.
 
-        Candidates without a text (there is none, it is empty or no string) have no MaxSim and are left out, and so are
-        those whose text the encoder cannot encode; a `ColbertQdrantWarning` says once how many they are.
+        Candidates are omitted if their text is missing, empty or not a string, or cannot be encoded. A
+        `ColbertQdrantWarning` counts them once.
 
         Args:
             query: A text.
-            by: The search that finds the candidates: any ``models.QueryRequest``, or a function that makes one of the
-                query's text. Its ``limit`` is their number, by default 10 × ``limit`` and at least 100. It is not
-                changed; which payload and vectors it asks for has no effect.
+            by: The search that finds the candidates: any ``models.QueryRequest``, or a function that makes one from the
+                query's text. Its ``limit`` is the number of candidates, by default 10 × ``limit`` and at least 100. The
+                request object is not changed. Its ``with_payload`` and ``with_vector`` have no effect.
             **options: See `AttachOptions`.
 
         Returns:
-            Hits by falling score, ties by id. Ids are the points' own, and payloads are whole.
+            Hits by descending score, ties by id, with the ids of the points and their complete payloads.
 
         Raises:
-            InvalidQueryError: The query is empty.
-            ConfigurationError: ``by`` is no request, or finds fewer candidates than ``limit``.
-            InvalidDocumentError: There are candidates, and none of their texts can be encoded.
-            SchemaMismatchError: There are candidates, and none of them has a text. Or a request is by a vector that the
-                collection does not have, or not in that form.
-            CollectionNotFoundError: There is no such collection.
+            InvalidQueryError: If the query is empty.
+            ConfigurationError: If ``by`` is not a request, or finds fewer candidates than ``limit``.
+            InvalidDocumentError: If there are candidates, but no text can be encoded.
+            SchemaMismatchError: If there are candidates, but no candidate has a text. Also if a request searches a
+                vector that the collection lacks, or that has another form.
+            CollectionNotFoundError: If the collection does not exist.
         """
         checked = check_options("search", AttachOptions, options)
         return (run_blocking(search(self._attached, [query], by if callable(by) else [by], checked)))[0]
@@ -71,23 +71,23 @@ class AttachedCollection(StaysHere):
     def search_batch(
         self, queries: Sequence[str], by: BatchCandidates, **options: Unpack[AttachOptions]
     ) -> list[SearchHits]:
-        """The same for several queries, in one request; a text that many of them find is encoded once.
+        """Search for several queries in one request; a text that several queries find is encoded once.
 
         Args:
             queries: Texts.
-            by: One request for each, or a function that makes one of a query's text.
+            by: One request for each query, or a function that makes one from a query's text.
             **options: See `AttachOptions`.
 
         Returns:
             One list of hits per query, in the order of the queries.
 
         Raises:
-            InvalidQueryError: A query is empty.
-            ConfigurationError: There is not one request for each query; else as `search`.
-            InvalidDocumentError: There are candidates, and none of their texts can be encoded.
-            SchemaMismatchError: There are candidates, and none of them has a text. Or a request is by a vector that the
-                collection does not have, or not in that form.
-            CollectionNotFoundError: There is no such collection.
+            InvalidQueryError: If a query is empty.
+            ConfigurationError: If the numbers of requests and queries differ; see also `search`.
+            InvalidDocumentError: If there are candidates, but no text can be encoded.
+            SchemaMismatchError: If there are candidates, but no candidate has a text. Also if a request searches a
+                vector that the collection lacks, or that has another form.
+            CollectionNotFoundError: If the collection does not exist.
         """
         checked = check_options("search_batch", AttachOptions, options)
         return run_blocking(search(self._attached, queries, by, checked))
@@ -107,27 +107,29 @@ def attach(
     shard_key: str | int | None = None,
     cache_documents: int = 256 * 2**20,
 ) -> AttachedCollection:
-    """Late interaction on a collection that has no token vectors.
+    """Add late interaction to a collection without token vectors.
 
-    A search of your own finds candidates, their texts are encoded as they come, and MaxSim ranks them here. Nothing is
-    ever written, so a key that may only read is enough. Nothing is sent before the first search, and nothing but
-    searches, unless the server refuses one: then its limits are read, and the search is sent once more within them.
+    Your own search finds candidates. The texts of the candidates are then encoded, and MaxSim ranks them on this
+    machine. Nothing is ever written, so a read-only key is enough. Nothing is sent before the first search, and only
+    searches after that, with one exception. If the server refuses a search, its limits are read, and the search is sent
+    again within them.
 
     Args:
-        client: A ``QdrantClient`` (server, ``path=`` or ``":memory:"``) or an `EdgeClient`. It stays the
-            caller's.
+        client: A ``QdrantClient`` (server, ``path=`` or ``":memory:"``) or an `EdgeClient`. It is never
+            closed.
         collection: The collection's name, or an alias.
-        encoder: Makes the token embeddings of texts and queries.
-        text_key: Where in a payload the text is, as Qdrant writes paths: ``"text"``, ``"metadata.text"``,
-            ``"parts[0].text"``, or ``"parts[].text"`` for all of them, joined by line breaks. A step into a string goes
-            into the JSON that it holds: ``"_node_content.text"`` for LlamaIndex's collections.
-        text: A function that finds the text in a payload, in the place of ``text_key``.
-        retry: What is done about failing requests.
-        shard_key: Which shards are searched, where a request does not say so itself; by default all.
-        cache_documents: How many bytes of memory keep token embeddings of texts for later searches; 0: none.
+        encoder: The model that makes token embeddings of texts and queries.
+        text_key: The path of the text in a payload, in Qdrant's syntax: ``"text"``, ``"metadata.text"``,
+            ``"parts[0].text"``, or ``"parts[].text"`` for all parts, joined by line breaks. A path can continue into
+            a string that holds JSON: ``"_node_content.text"`` for collections of LlamaIndex.
+        text: A function that returns the text of a payload; it replaces ``text_key``.
+        retry: The retry policy for failing requests.
+        shard_key: The shard key for requests without one; by default, they search all shards.
+        cache_documents: Memory in bytes that caches token embeddings of texts for later searches; 0 disables the cache.
 
     Raises:
-        ConfigurationError: The client has to be awaited, ``text_key`` is no path, or ``cache_documents`` is negative.
+        ConfigurationError: If the client is asynchronous, ``text_key`` is not a valid path, or ``cache_documents`` is
+            negative.
 
     Example:
         >>> from qdrant_client import QdrantClient, models

@@ -1,4 +1,4 @@
-"""Adds encodings to the points that have token vectors and no encoding: after a fit, and where others wrote them so."""
+"""Adds encodings to the points that have token vectors but no encoding, after a fit or a write by another program."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Filled:
-    """What became of the points that had no encoding.
+    """The outcome for the points that had no encoding.
 
     Attributes:
-        count: The points that have it now.
-        rejected: Those whose encoding cannot be stored.
+        count: The number of points that now have an encoding.
+        rejected: The points whose encoding cannot be stored.
     """
 
     count: int = 0
@@ -40,22 +40,22 @@ class Filled:
 
 
 async def count_without_encoding(collection: OpenCollection) -> int:
-    """Count the points that have token vectors and no encoding; 0 where there is no encoder, or nobody can tell."""
+    """Count the points that have token vectors but no encoding; 0 if not fitted, or if the engine cannot count them."""
     if collection.fde is None or not (await collection.engine.capabilities()).has("has_vector"):
         return 0
     return await collection.count(lacks_encoding(collection.config))
 
 
 async def fill(collection: OpenCollection, *, label: str, progress: bool | ProgressReporter) -> Filled:
-    """Add the encoding to the points that lack it, in one pass: later writes bring their own.
+    """Add the encoding to the points that lack it, in one pass: later writes include theirs.
 
-    Every request gives some points their encoding, so what is killed is gone on with by doing it again.
+    Every request completes some points, so call it again to resume after an interruption.
     """
     engine, fde, lacking = collection.engine, collection.fde, lacks_encoding(collection.config)
     missing = await count_without_encoding(collection)
     if fde is None or not missing:
         return Filled()
-    # a document that was replaced since it was read has its own by now
+    # a document that was replaced after it was read already has an encoding
     only = lacking if (await engine.capabilities()).has("update_filter") else None
     count, rejected = 0, list[RejectedDocument]()
     with reporting(progress, label=label, total=missing) as report:
@@ -71,7 +71,7 @@ async def fill(collection: OpenCollection, *, label: str, progress: bool | Progr
 
 
 def stored_documents(collection: OpenCollection) -> StoredDocuments:
-    """Return what reads the token vectors of a collection."""
+    """Return a reader of the collection's token vectors."""
     return StoredDocuments(
         collection.engine,
         collection.name,
@@ -84,7 +84,7 @@ def stored_documents(collection: OpenCollection) -> StoredDocuments:
 def _encodings(
     collection: OpenCollection, fde: FixedDimensionalEncoder, records: Sequence[models.Record], tokens: TokenEmbeddings
 ) -> tuple[list[models.PointVectors], list[RejectedDocument]]:
-    """Return the encodings of points, and the points whose encoding cannot be stored."""
+    """Return the updates with the encodings of points, and the points whose encoding cannot be stored."""
     config, rejections = collection.config, Rejections("skip")
 
     def in_range(row: Row) -> Row:

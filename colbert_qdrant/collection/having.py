@@ -1,4 +1,4 @@
-"""Filters for the points that have, or lack, one of a collection's two vectors."""
+"""Builds filters for the points that have, or lack, one of a collection's two vectors."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 
 def has_tokens(config: CollectionConfig) -> models.Filter:
-    """A filter for the points that have token vectors."""
+    """Return a filter for the points that have token vectors."""
     return models.Filter(must=[models.HasVectorCondition(has_vector=config.token_vector)])
 
 
 def has_encoding(config: CollectionConfig) -> models.Filter:
-    """A filter for the points that have an encoding."""
+    """Return a filter for the points that have an encoding."""
     return models.Filter(must=[models.HasVectorCondition(has_vector=config.fde_vector)])
 
 
 def lacks_encoding(config: CollectionConfig) -> models.Filter:
-    """A filter for the points that have token vectors and no encoding."""
+    """Return a filter for the points that have token vectors but no encoding."""
     return models.Filter(must=has_tokens(config).must, must_not=has_encoding(config).must)

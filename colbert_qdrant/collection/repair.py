@@ -1,4 +1,4 @@
-"""Finds out what is wrong with a stored collection and can be mended, and mends it."""
+"""Finds problems of a stored collection that can be fixed, and fixes them."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Repair:
-    """One repair, of all that is wrong.
+    """A running repair of all problems.
 
     Attributes:
-        progress: Is told how far it is.
-        rejected: The documents that cannot be mended.
+        progress: Whether, or to which reporter, to report progress.
+        rejected: The documents that cannot be encoded.
     """
 
     progress: Progress
@@ -54,15 +54,15 @@ class Repair:
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One thing about a stored collection that can be mended.
+    """A problem of a stored collection that can be fixed.
 
     Attributes:
-        sentence: Says what is wrong, and to call `repair`.
-        mend: Mends it, and returns a sentence that says what was done; somebody else may have mended it since.
+        sentence: A description of the problem, with the remedy: call `repair`.
+        fix: Fixes it, and returns a sentence about the fix. It must tolerate that another client already fixed it.
     """
 
     sentence: str
-    mend: Callable[[Repair], Awaitable[str]]
+    fix: Callable[[Repair], Awaitable[str]]
 
 
 async def find_problems(collection: OpenCollection) -> tuple[str, ...]:
@@ -71,25 +71,25 @@ async def find_problems(collection: OpenCollection) -> tuple[str, ...]:
 
 
 async def repair(collection: OpenCollection, *, on_error: OnError, progress: Progress) -> tuple[str, ...]:
-    """Mend every problem, and return a sentence for each that says what was done.
+    """Fix every problem, and return a sentence for each fix.
 
     Raises:
-        InvalidDocumentError: Documents cannot be mended, and ``on_error`` is ``"raise"``; all others are.
+        InvalidDocumentError: If documents cannot be encoded, and ``on_error`` is ``"raise"``; all others are repaired.
     """
     require_on_error(on_error)
     running = Repair(progress=progress)
-    done = tuple([await problem.mend(running) for problem in await _problems(collection)])
+    done = tuple([await problem.fix(running) for problem in await _problems(collection)])
     if running.rejected and on_error == "raise":
         lines = "".join(f"\n  {each.id!r}: {each.reason}" for each in running.rejected)
         raise InvalidDocumentError(
-            f"collection {collection.name!r} is mended but for {len(running.rejected):,} documents, which cannot be "
-            f"encoded:{lines}"
+            f"collection {collection.name!r} is repaired, except for {len(running.rejected):,} documents that cannot "
+            f"be encoded: correct or delete them:{lines}"
         )
     return done
 
 
 async def _problems(collection: OpenCollection) -> list[Problem]:
-    await collection.notice()  # what another process fitted is not to be mended with what was fitted before
+    await collection.notice()  # a newer fit of another process must not be repaired with an older one
     info = await collection.engine.get_collection(collection.name)
     found = [await finding(collection, info) for finding in _FINDINGS]
     return [problem for problem in found if problem is not None]
@@ -99,18 +99,18 @@ async def _missing_indexes(collection: OpenCollection, info: models.CollectionIn
     missing = await missing_indexes(collection.engine, collection.config, info)
     names = names_of(missing)
 
-    async def mend(_: Repair) -> str:
+    async def fix(_: Repair) -> str:
         await make_indexes(collection.engine, collection.name, missing)
-        return f"The payload indexes {names} were made."
+        return f"The payload indexes {names} were created."
 
     sentence = f"The payload indexes {names} are missing, so filters by these keys read every document: call repair()."
-    return Problem(sentence=sentence, mend=mend) if missing else None
+    return Problem(sentence=sentence, fix=fix) if missing else None
 
 
 async def _lost_artefact(collection: OpenCollection, _: models.CollectionInfo) -> Problem | None:
     engine, wanted, lost = collection.engine, collection.fitted_digest, collection.lost
     if lost is not None:
-        return Problem(sentence=lost, mend=partial(_refit, collection))
+        return Problem(sentence=lost, fix=partial(_refit, collection))
     if wanted is None or (data := await _remembered(collection, wanted)) is None:
         return None
     keeper = await keeper_of(engine, collection.name, collection.tokens_of)
@@ -120,19 +120,19 @@ async def _lost_artefact(collection: OpenCollection, _: models.CollectionInfo) -
     except RequestError:
         return None
 
-    async def mend(_: Repair) -> str:
+    async def fix(_: Repair) -> str:
         await publish(engine, collection.name, data, encoder=collection.tokens_of, replace=True)
         return f"The fitted encoding was written to {keeper.place} again."
 
     sentence = (
-        f"The fitted encoding is missing in {keeper.place}, or not whole: this process remembers it, and no other can "
-        f"open {collection.name!r}. Call repair()."
+        f"The fitted encoding in {keeper.place} is missing or incomplete, so other processes cannot use it in "
+        f"collection {collection.name!r}; this process has a copy in memory: call repair()."
     )
-    return Problem(sentence=sentence, mend=mend)
+    return Problem(sentence=sentence, fix=fix)
 
 
 async def _remembered(collection: OpenCollection, wanted: str) -> bytes | None:
-    """Return the artefact of a collection that this process has read, or that its encoder can be written to."""
+    """Return the artefact of a collection from this process: from the cache, or serialized from its encoder."""
     data, fde = REMEMBERED.get(wanted), collection.fde
     if data is None and isinstance(fde, Fitted):
         data = await collection.engine.runtime.compute(fde.to_bytes)
@@ -142,13 +142,13 @@ async def _remembered(collection: OpenCollection, wanted: str) -> bytes | None:
 async def _refit(collection: OpenCollection, running: Repair) -> str:
     await Fitter(collection).fit(refit=True, progress=running.progress)
     if collection.fde is None:
-        return "The lost encoding was taken back: the next ingest fits one, since there is nothing to fit to yet."
-    return "The encoding was fitted to the stored token vectors, and all documents have it."
+        return "The lost fit was withdrawn, because there are no documents to fit to: the next ingest fits again."
+    return "The encoding was fitted to the stored token vectors, and added to all documents."
 
 
 async def _outgrown_fit(collection: OpenCollection, info: models.CollectionInfo) -> Problem | None:
     sentence = say_outgrown(collection.name, collection.fde, info.points_count or 0)
-    return None if sentence is None else Problem(sentence=sentence, mend=partial(_refit, collection))
+    return None if sentence is None else Problem(sentence=sentence, fix=partial(_refit, collection))
 
 
 async def _few_copies(collection: OpenCollection, info: models.CollectionInfo) -> Problem | None:
@@ -162,43 +162,43 @@ async def _few_copies(collection: OpenCollection, info: models.CollectionInfo) -
     except RequestError:
         return None
 
-    async def mend(_: Repair) -> str:
+    async def fix(_: Repair) -> str:
         await companion.raise_copies()
-        return f"The cluster was told to make {copies} copies of collection {companion.name!r}, which takes a moment."
+        return f"The cluster is creating {copies} replicas of collection {companion.name!r}, which takes a moment."
 
     sentence = (
-        f"Collection {companion.name!r}, which holds the fitted encoding, has fewer copies than {collection.name!r}: "
-        "the loss of a node can leave it without one: call repair()."
+        f"Collection {companion.name!r}, which holds the fitted encoding, has fewer replicas than "
+        f"{collection.name!r}, so the loss of a node can make it unavailable: call repair()."
     )
-    return Problem(sentence=sentence, mend=mend)
+    return Problem(sentence=sentence, fix=fix)
 
 
 async def _without_tokens(collection: OpenCollection, info: models.CollectionInfo) -> Problem | None:
     config, limits = collection.config, Limits.of(info, collection.config.token_vector)
     count = await count_without_tokens(collection.engine, collection.name, config, limits)
 
-    async def mend(running: Repair) -> str:
+    async def fix(running: Repair) -> str:
         encoded = await encode_without_tokens(collection, progress=running.progress)
         running.rejected.extend(encoded.rejected)
         return str(encoded)
 
-    return Problem(sentence=f"{say_without_tokens(count, config)}.", mend=mend) if count else None
+    return Problem(sentence=f"{say_without_tokens(count, config)}.", fix=fix) if count else None
 
 
 async def _without_encoding(collection: OpenCollection, _: models.CollectionInfo) -> Problem | None:
     count = await count_without_encoding(collection)
 
-    async def mend(running: Repair) -> str:
+    async def fix(running: Repair) -> str:
         filled = await Fitter(collection).fill(label="repair", progress=running.progress)
         running.rejected.extend(filled.rejected)
-        done = f"{filled.count:,} documents got the encoding of their token vectors, which they lacked."
+        done = f"{filled.count:,} documents without an encoding were encoded from their token vectors."
         return done + say_rejected(filled.rejected, "and no two-stage search finds them")
 
     sentence = (
-        f"{count:,} documents have token vectors and no encoding, as other programs write them, so no two-stage search "
-        "finds them: call repair(), which computes it from the token vectors."
+        f"{count:,} documents have token vectors but no encoding, because another program wrote them, so no two-stage "
+        "search finds them: call repair(), which computes their encodings."
     )
-    return Problem(sentence=sentence, mend=mend) if count else None
+    return Problem(sentence=sentence, fix=fix) if count else None
 
 
 async def _without_further(collection: OpenCollection, _: models.CollectionInfo) -> Problem | None:
@@ -230,5 +230,5 @@ _FINDINGS: Final[tuple[Finding, ...]] = (
     _outgrown_fit,
     _few_copies,
 )
-"""All that is looked for, without writing anything; what cannot be looked at is no problem. They are mended in this
-order: an encoding is fitted to all that has tokens by then."""
+"""All checks. They write nothing, and report no problem if they cannot read the state. Problems are fixed in this
+order, so that an encoding is fitted after token vectors are complete."""

@@ -1,4 +1,4 @@
-"""Finds documents that have a text and no token vectors, as other programs write them, and encodes them in place."""
+"""Finds documents that another program wrote with a text but no token vectors, and encodes them in place."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ if TYPE_CHECKING:
 
 _PAGE_POINTS: Final = 256
 _LOOKED: Final = 1_024
-"""The documents that are looked at for a text; of more the engine's count is taken."""
+"""The number of documents that are checked for a text; beyond that, the engine's count is used."""
 
 _SHOWN: Final = 10
-"""The documents that are named, of those that cannot be encoded."""
+"""The number of documents that a message names."""
 
 _ROUNDS: Final = 5
-"""How often a document is encoded again, at most, because somebody else gives it another text meanwhile."""
+"""Maximum number of times that a document is encoded because another client changes its text in the meantime."""
 
 
 async def count_without_tokens(engine: Engine, name: str, config: CollectionConfig, limits: Limits) -> int:
-    """Count the documents that have a text and no token vectors; 0 where the server cannot tell."""
+    """Count the documents that have a text but no token vectors; 0 if the engine cannot count them."""
     texts = _texts(config)
     if texts is None or not (await engine.capabilities()).has("has_vector"):
         return 0
@@ -66,16 +66,16 @@ async def count_without_tokens(engine: Engine, name: str, config: CollectionConf
 
 
 def say_without_tokens(count: int, config: CollectionConfig, *, opened: str | None = None) -> str:
-    """Say that so many documents have a text only, and the remedy; ``opened`` is the collection to be opened first."""
+    """Describe the documents without token vectors, with the remedy; ``opened`` is a collection to open first."""
     first = "" if opened is None else f"open collection {opened!r} with its encoder, and "
     return (
-        f"{count:,} documents have a text under {config.text_key!r} and no token vectors, as other programs write "
-        f"them, so no search finds them: {first}call repair(), which encodes them, or says why it cannot"
+        f"{count:,} documents have a text under {config.text_key!r} but no token vectors, because another program "
+        f"wrote them, so no search finds them: {first}call repair(), which encodes them or names the reason"
     )
 
 
 def say_rejected(rejected: Sequence[RejectedDocument], consequence: str) -> str:
-    """Say which documents cannot be encoded, and why; nothing if there are none."""
+    """Describe the documents that cannot be encoded, with the reasons; empty if there are no such documents."""
     if not rejected:
         return ""
     more = "" if len(rejected) <= _SHOWN else "; …"
@@ -84,9 +84,9 @@ def say_rejected(rejected: Sequence[RejectedDocument], consequence: str) -> str:
 
 
 async def encode_without_tokens(collection: OpenCollection, *, progress: bool | ProgressReporter) -> Encoded:
-    """Give token vectors and encodings to the documents that have a text only.
+    """Add token vectors and encodings to the documents that have only a text.
 
-    Every request gives some documents all that they lack, so what is killed is gone on with by doing it again.
+    Every request completes some documents, so call it again to resume after an interruption.
     """
     texts, config = _texts(collection.config), collection.config
     if texts is None:
@@ -107,14 +107,14 @@ async def encode_without_tokens(collection: OpenCollection, *, progress: bool | 
 
 @dataclass(frozen=True, kw_only=True)
 class Encoded:
-    """What became of the documents that had no token vectors.
+    """The outcome for the documents that had no token vectors.
 
     Attributes:
-        count: The documents that have them now.
-        rejected: Those that cannot be encoded.
-        textless: Those without a text, some of them by their ids.
-        textless_count: How many these are.
-        texts: Where a text is looked for, in words.
+        count: The number of documents that now have token vectors.
+        rejected: The documents that cannot be encoded.
+        textless: The ids of some documents without a text.
+        textless_count: The number of documents without a text.
+        texts: A description of where the texts should be.
     """
 
     count: int = 0
@@ -124,16 +124,16 @@ class Encoded:
     texts: str = ""
 
     def __str__(self) -> str:
-        encoded = f"{self.count:,} documents were encoded that had a text only."
+        encoded = f"{self.count:,} documents with only a text were encoded."
         sentences = [encoded + say_rejected(self.rejected, "and no search finds them")]
         if self.textless_count:
             shown = ", ".join(map(repr, self.textless)) + (", …" if self.textless_count > len(self.textless) else "")
-            sentences.append(f"{self.textless_count:,} documents have no text {self.texts} to be encoded: {shown}.")
+            sentences.append(f"{self.textless_count:,} documents have no text {self.texts} to encode: {shown}.")
         return " ".join(sentences)
 
 
 class _Adding:
-    """Adds vectors to documents, and leaves alone what somebody else changes meanwhile."""
+    """Adds vectors to documents, unless another client changes them in the meantime."""
 
     def __init__(
         self, collection: OpenCollection, texts: TextSource, bm25: FurtherVectors, *, origin: str | None
@@ -155,7 +155,7 @@ class _Adding:
         return cls(collection, texts, bm25, origin=origin if origin in there else None)
 
     def outcome(self) -> Encoded:
-        """Return what became of all documents that were looked at."""
+        """Return the outcome for all documents that were read."""
         return Encoded(
             count=self._count,
             rejected=tuple(self._rejected[id] for id in sorted(self._rejected, key=id_sort_key)),
@@ -165,7 +165,7 @@ class _Adding:
         )
 
     async def add(self, records: Sequence[models.Record]) -> int:
-        """Add vectors to those of some points that have a text; return how many have one."""
+        """Add vectors to the points that have a text; return the number of these points."""
         engine, name = self._collection.engine, self._collection.name
         textless = [canonical_id(each.id) for each in records if self._texts.text(each.payload or {}) is None]
         self._textless_count += len(textless)
@@ -183,7 +183,7 @@ class _Adding:
         return len(records) - len(textless)
 
     async def _encoded(self, records: Sequence[models.Record]) -> list[Point]:
-        """Return points with vectors, of those that have a text which can be encoded; take note of the others."""
+        """Return points with vectors for the texts that can be encoded; record the others as rejected."""
         rejections = Rejections("skip")
         points = await self._collection.engine.runtime.compute(self._encode, records, rejections)
         self._rejected |= {each.id: each for each in rejections.found}
@@ -217,7 +217,7 @@ class _Adding:
         return row
 
     async def _write(self, points: Sequence[Point]) -> set[str | int]:
-        """Write vectors; return the points that have them now, or were deleted since."""
+        """Write vectors; return the ids of the points that now have vectors, or were deleted in the meantime."""
         collection, engine, fde = self._collection, self._collection.engine, self._collection.fde
         conditional = (await engine.capabilities()).has("update_filter") and collection.limits.unindexed_writes
         added = {point.id for point in points}
@@ -225,7 +225,7 @@ class _Adding:
             points, MAX_BATCH_BYTES, binary=engine.binary, most=collection.limits.condition_size
         ):
             await collection.notice(seconds=WRITE_SECONDS)
-            now = collection.fde  # another one after a refit, none while one runs
+            now = collection.fde  # a refit removes it first, and sets a new one at its end
             some = batch if now is fde else await engine.runtime.compute(encode_again, collection, batch, now)
             changes = [
                 models.PointVectors.model_construct(
@@ -240,7 +240,7 @@ class _Adding:
         return added
 
     def _still_so(self, points: Sequence[Point]) -> models.Filter:
-        """Return a filter for those of some points that have still the text that was encoded."""
+        """Return a filter for the points that still have the text that was encoded."""
         conditions: list[models.Condition] = []
         for point in points:
             has_id, text = models.HasIdCondition(has_id=[point.id]), self._texts.is_still(point.payload)
@@ -249,7 +249,7 @@ class _Adding:
 
 
 def _texts(config: CollectionConfig) -> TextSource | None:
-    """Return where the texts of a collection are; ``None`` if nobody knows."""
+    """Return the source of a collection's texts; ``None`` if it is unknown."""
     if config.native or config.text_key is None:
         return text_source(config.text_key)
     return TextSource(f'"{config.text_key}"')
@@ -260,7 +260,7 @@ def _lacking(config: CollectionConfig) -> models.Filter:
 
 
 def _choices(config: CollectionConfig, texts: TextSource, limits: Limits) -> Iterator[models.Filter]:
-    """Return filters for documents that may have a text: by its path, by the path's first key if that holds JSON."""
+    """Return filters for documents that may have a text: by its path, or by the path's first key if that holds JSON."""
     allowed = False
     for key in dict.fromkeys((texts.key, texts.first_key)):
         empty = models.IsEmptyCondition(is_empty=models.PayloadField(key=key))

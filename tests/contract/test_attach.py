@@ -276,8 +276,8 @@ def test_points_without_a_text_are_left_out_and_counted(
             assert_ranked(docs.search(QUERY, by_dense(QUERY)), QUERY, dense_best(QUERY, 14))
     (warning,) = shown
     assert str(warning.message) == (
-        f"6 of 20 candidates in collection {engine.name!r} have no text under 'text' and are left out; "
-        "this is said once"
+        f"6 of 20 candidates in collection {engine.name!r} have no text under 'text' and are omitted. "
+        "This warning appears once."
     )
 
 
@@ -406,9 +406,9 @@ def test_mistakes_say_what_is_wrong(docs: AttachedCollection, client: Client) ->
         with pytest.raises(ConfigurationError, match=r"models\.QueryRequest"):
             search(QUERY, wrong)
     for wrong in (by_dense(QUERY), [by_dense(QUERY)], [by_dense(QUERY)] * 3, None):
-        with pytest.raises(ConfigurationError, match="for 2 queries: give a list of one"):
+        with pytest.raises(ConfigurationError, match="for 2 queries: pass a list of one"):
             batch([QUERY, OTHER], wrong)
-    with pytest.raises(ConfigurationError, match=r"finds 9 candidates .* fewer than limit=10: raise"):
+    with pytest.raises(ConfigurationError, match=r"limit of 9 candidates is less than limit=10: raise"):
         search(QUERY, by_dense(QUERY, limit=9))
     with pytest.raises(ConfigurationError, match="limit must be at least 1"):
         search(QUERY, by_dense(QUERY), limit=0)

@@ -42,25 +42,25 @@ def request(**parts: Any) -> models.QueryRequest:
 MISTAKES: Final = {
     "unknown name": (
         request(query=[1.0, 2.0], using="nope"),
-        "is by vector 'nope', which is not there: name one with using=…, of 'm', 's', 'v'",
+        "uses vector 'nope', which does not exist: pass using=…, one of 'm', 's', 'v'",
     ),
-    "no name": (request(query=[1.0, 2.0]), "does not say by which vector: name one with using=…"),
+    "no name": (request(query=[1.0, 2.0]), "names no vector: pass using=…"),
     "unknown name in a prefetch": (
         request(prefetch=[models.Prefetch(query=[1.0, 2.0], using="nope")], query=[1.0, 2.0], using="v"),
-        "is by vector 'nope'",
+        "uses vector 'nope'",
     ),
     "fused": (
         request(
             prefetch=[models.Prefetch(query=[1.0, 2.0], using="v"), models.Prefetch(query=SPARSE, using="nope")],
             query=models.FusionQuery(fusion=models.Fusion.RRF),
         ),
-        "is by vector 'nope'",
+        "uses vector 'nope'",
     ),
     "too short": (request(query=[1.0], using="v"), "has 1 numbers for vector 'v', which has 2: make it with the model"),
     "rows too long": (request(query=[[1.0, 2.0, 3.0]], using="m"), "has 3 numbers for vector 'm', which has 2"),
-    "sparse for dense": (request(query=SPARSE, using="v"), "has a sparse vector for 'v', which is not: give a list"),
-    "dense for sparse": (request(query=[1.0, 2.0], using="s"), "has numbers for vector 's', which is sparse: give a"),
-    "many for one": (request(query=[[1.0, 2.0]], using="v"), "has several vectors for 'v', which is one of 2 numbers"),
+    "sparse for dense": (request(query=SPARSE, using="v"), "has a sparse vector for 'v', which is dense: pass a list"),
+    "dense for sparse": (request(query=[1.0, 2.0], using="s"), "has a list for vector 's', which is sparse: pass a"),
+    "many for one": (request(query=[[1.0, 2.0]], using="v"), "has several vectors for 'v', which is a single vector"),
 }
 
 

@@ -596,7 +596,7 @@ def test_encodings_that_need_no_fit_are_refused(engine: Engine, client: Client, 
     config = CollectionConfig(fde=MuveraConfig(k_sim=2, dim_proj=4, r_reps=2))
     collection = ColbertCollection.create(engine.name, client=client, encoder=encoder, config=config)
     collection.upsert(DOCUMENTS[:3])
-    with pytest.raises(ConfigurationError, match="the encoding of collection .* needs no fit"):
+    with pytest.raises(ConfigurationError, match=r"the encoding of collection .* needs no fit"):
         collection.fit()
 
 

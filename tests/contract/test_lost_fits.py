@@ -114,7 +114,7 @@ def test_repair_fits_again_to_the_stored_tokens(
     for query in QUERIES:
         assert scores(opened.search(query, limit=5)) == pytest.approx(exact_scores(query)[:5], rel=2e-3)
     (sentence,) = opened.check()
-    assert "Call repair()" in sentence
+    assert "call repair()" in sentence
     assert sentence in opened.info().warnings
     (done,) = opened.repair()
     assert "fitted to the stored token vectors" in done
@@ -129,7 +129,7 @@ def test_repair_fits_again_to_the_stored_tokens(
 def test_a_refit_by_hand_does_the_same(fitted: ColbertCollection, client: Client, engine: Engine, how: str) -> None:
     cut_artefact(client, engine)
     opened = open_lost(client, engine.name, how, CONFIG)
-    with pytest.raises(ArtefactError, match=r"Call repair\(\)"):
+    with pytest.raises(ArtefactError, match=r"call repair\(\)"):
         opened.fit()
     opened.fit(refit=True)
     assert opened.check() == ()
@@ -214,7 +214,7 @@ def test_nothing_to_fit_to(fitted: ColbertCollection, client: Client, engine: En
     lose_artefact(client, engine)
     opened = open_lost(client, engine.name)
     opened.delete(ids=[document.id for document in DOCUMENTS])
-    assert "nothing to fit to" in " ".join(opened.repair())
+    assert "no documents to fit to" in " ".join(opened.repair())
     assert opened.check() == ()
     assert opened.search("river") == []
     opened.ingest(DOCUMENTS[:30])
@@ -240,7 +240,7 @@ def test_a_process_whose_memory_is_full_writes_what_it_uses(
     damage(client, engine)
     REMEMBERED.clear()
     (sentence,) = fitted.check()
-    assert "this process remembers it" in sentence
+    assert "this process has a copy in memory" in sentence
     fitted.repair()
     assert fitted.check() == ()
     assert_encoded(fitted, client, DOCUMENTS)
@@ -260,7 +260,7 @@ def test_awaited(tmp_path: Path, runner: asyncio.Runner, make: Any) -> None:
         else:
             await client.delete_collection("docs__fde")
         REMEMBERED.clear()
-        with pytest.warns(ColbertQdrantWarning, match="Call repair"):
+        with pytest.warns(ColbertQdrantWarning, match="call repair"):
             opened = await AsyncColbertCollection.open_or_create("docs", client=client, encoder=encoder, config=CONFIG)
         assert len((await opened.info()).warnings) == 1
         await opened.repair()
@@ -283,7 +283,7 @@ def test_a_process_that_remembers_a_lost_artefact_writes_it_again(
 ) -> None:
     damage(client, engine)
     (sentence,) = fitted.check()
-    assert f"no other can open '{engine.name}'. Call repair()" in sentence
+    assert f"cannot use it in collection '{engine.name}'" in sentence
     assert len(fitted.repair()) == 1
     assert fitted.check() == ()
     REMEMBERED.clear()
@@ -297,9 +297,9 @@ def test_a_migration_takes_no_encodings_without_what_they_were_fitted_with(
     planned = Migration.plan(client, engine.name, f"{engine.name}-planned")
     damage(client, engine)
     REMEMBERED.clear()
-    with pytest.raises(ArtefactError, match=r"Call repair\(\)"):
+    with pytest.raises(ArtefactError, match=r"call repair\(\)"):
         Migration.plan(client, engine.name, f"{engine.name}-late")
-    with pytest.raises(ArtefactError, match=r"Call repair\(\)"):
+    with pytest.raises(ArtefactError, match=r"call repair\(\)"):
         planned.run()
     open_lost(client, engine.name).repair()
     migration = Migration.plan(client, engine.name, f"{engine.name}-late")

@@ -44,7 +44,7 @@ def plan(client: Client, name: str) -> None:
 
 
 REMEDIES: dict[Any, str] = {
-    search: "attach ranks what is there, and makes nothing: give the name of one whose payloads have texts",
+    search: "pass the name of an existing collection whose payloads have texts",
     open: "check the name, or create it with ColbertCollection.create",
     plan: "check its name, and check that client belongs to the source's engine",
 }
@@ -74,7 +74,7 @@ def test_a_missing_collection_that_a_vector_is_looked_up_in_is_another(client: C
     request = models.QueryRequest(query=7, lookup_from=models.LookupLocation(collection="elsewhere"), limit=100)
     with pytest.raises(ColbertQdrantError) as raised:
         attach(client, engine.name, encoder=WordEncoder()).search("one", request)
-    assert "attach ranks" not in str(raised.value)
+    assert "pass the name" not in str(raised.value)
 
 
 def test_awaited(tmp_path: Path, runner: asyncio.Runner) -> None:
@@ -84,7 +84,7 @@ def test_awaited(tmp_path: Path, runner: asyncio.Runner) -> None:
                 CollectionNotFoundError, match=r"there are no collections\): .* AsyncColbertCollection\.create"
             ):
                 await AsyncColbertCollection.open("docs", client=client, encoder=WordEncoder())
-            with pytest.raises(CollectionNotFoundError, match="attach ranks what is there, and makes nothing"):
+            with pytest.raises(CollectionNotFoundError, match="pass the name of an existing collection"):
                 await attach_async(client, "docs", encoder=WordEncoder()).search("one", REQUEST)
 
     runner.run(work())

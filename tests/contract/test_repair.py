@@ -77,20 +77,20 @@ def docs(client: Client, engine: Engine) -> ColbertCollection:
 
 def test_documents_that_cannot_be_encoded_are_named_and_all_others_are_mended(docs: ColbertCollection) -> None:
     (sentence,) = docs.repair()
-    assert sentence.startswith("6 documents were encoded that had a text only. 3 documents cannot be encoded")
+    assert sentence.startswith("6 documents with only a text were encoded. 3 documents cannot be encoded")
     assert "3: document 3 cannot be encoded (ValueError: no such character)" in sentence
     assert "5: document 5 has a value of" in sentence
     assert "6: document 6" in sentence
-    assert sentence.endswith("3 documents have no text under 'meta.body' to be encoded: 7, 8, 9.")
+    assert sentence.endswith("3 documents have no text under 'meta.body' to encode: 7, 8, 9.")
     check_found(docs)
     (left,) = docs.check()
-    assert left.startswith("3 documents have a text under 'meta.body' and no token vectors")
+    assert left.startswith("3 documents have a text under 'meta.body' but no token vectors")
     (again,) = docs.repair()
-    assert again.startswith("0 documents were encoded")
+    assert again.startswith("0 documents with only a text were encoded")
 
 
 def test_an_error_names_them_after_all_others_are_mended(docs: ColbertCollection) -> None:
-    with pytest.raises(InvalidDocumentError, match=r"mended but for 3 documents") as raised:
+    with pytest.raises(InvalidDocumentError, match=r"repaired, except for 3 documents") as raised:
         docs.repair(on_error="raise")
     assert [line.split(":")[0].strip() for line in str(raised.value).splitlines()[1:]] == ["3", "5", "6"]
     check_found(docs)
@@ -100,7 +100,7 @@ def test_what_is_mended_in_the_payload_is_encoded_by_the_next_repair(docs: Colbe
     docs.repair()
     for number in BAD:
         client.set_payload(docs.name, {"meta": {"body": f"word{number} mended"}}, points=[number], wait=True)
-    assert docs.repair(on_error="raise")[0].startswith("3 documents were encoded")
+    assert docs.repair(on_error="raise")[0].startswith("3 documents with only a text were encoded")
     assert docs.check() == ()
 
 
@@ -118,7 +118,7 @@ def test_awaited(tmp_path: Path) -> None:
             with pytest.raises(InvalidDocumentError, match="but for 3 documents"):
                 await docs.repair(on_error="raise")
             (sentence,) = await docs.repair()
-            assert sentence.startswith("0 documents were encoded that had a text only. 3 documents cannot")
+            assert sentence.startswith("0 documents with only a text were encoded. 3 documents cannot")
             assert (await docs.search("word11", limit=1))[0].id == 11
 
     asyncio.run(work())

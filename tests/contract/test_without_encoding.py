@@ -1,4 +1,4 @@
-"""Points with token vectors and no encoding, as other programs write them: named, and mended without a model."""
+"""Points with token vectors but no encoding, as other programs write them: named, and mended without a model."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def docs(client: Client, engine: Engine) -> ColbertCollection:
 
 def test_they_are_named_with_the_remedy(docs: ColbertCollection) -> None:
     (sentence,) = docs.check()
-    assert sentence.startswith("6 documents have token vectors and no encoding")
+    assert sentence.startswith("6 documents have token vectors but no encoding")
     assert "no two-stage search finds them: call repair()" in sentence
     assert sentence in docs.info().warnings
 
@@ -93,7 +93,7 @@ def test_a_repair_computes_their_encodings_from_their_token_vectors(docs: Colber
     ids = list(OTHERS)
     before = {each.id: each for each in client.retrieve(docs.name, ids=ids, with_vectors=True)}
     assert not any(found(docs, number) for number in ids)
-    assert docs.repair() == ("6 documents got the encoding of their token vectors, which they lacked.",)
+    assert docs.repair() == ("6 documents without an encoding were encoded from their token vectors.",)
     assert all(found(docs, number) for number in [*ids, *range(8)])
     assert docs.check() == docs.repair() == ()
     assert docs.count() == 14
@@ -122,8 +122,8 @@ def test_a_repair_that_failed_halfway_is_gone_on_with(
     monkeypatch.setattr("colbert_qdrant.collection.stored._PAGE_POINTS", 2)
     with pytest.raises(KeyboardInterrupt):
         docs.repair(progress=Interrupts())
-    assert docs.check()[0].startswith("4 documents have token vectors and no encoding")
-    assert reopened(client, docs.name).repair()[0].startswith("4 documents got the encoding")
+    assert docs.check()[0].startswith("4 documents have token vectors but no encoding")
+    assert reopened(client, docs.name).repair()[0].startswith("4 documents without an encoding")
     assert all(found(docs, number) for number in OTHERS)
 
 
@@ -132,7 +132,7 @@ def test_one_whose_encoding_cannot_be_stored_is_named_and_all_others_are_mended(
     client.upsert(engine.name, [*points(range(10, 15)), *points([15], times=1e6)], wait=True)
     docs = reopened(client, engine.name)
     (sentence,) = docs.repair()
-    assert sentence.startswith("5 documents got the encoding of their token vectors, which they lacked. 1 documents")
+    assert sentence.startswith("5 documents without an encoding were encoded from their token vectors. 1 documents")
     assert "no two-stage search finds them (15: document 15 has a number of" in sentence
     assert all(found(docs, number) for number in range(10, 15))
     with pytest.raises(InvalidDocumentError, match="document 15 has a number of"):
@@ -143,8 +143,8 @@ def test_in_a_collection_with_a_fitted_encoding(client: Client, engine: Engine) 
     made = make(client, engine.name, LEMUR)
     client.upsert(engine.name, points(OTHERS), wait=True)
     docs = reopened(client, engine.name)
-    assert docs.check()[0].startswith("6 documents have token vectors and no encoding")
-    assert docs.repair()[0].startswith("6 documents got the encoding")
+    assert docs.check()[0].startswith("6 documents have token vectors but no encoding")
+    assert docs.repair()[0].startswith("6 documents without an encoding")
     assert docs.check() == made.check() == ()
     assert all(found(docs, number) for number in OTHERS)
 
@@ -155,8 +155,8 @@ def test_with_documents_that_have_a_text_only(client: Client, engine: Engine) ->
     client.upsert(engine.name, [*points(OTHERS), only], wait=True)
     assert len(docs.check()) == 2
     first, second = docs.repair()
-    assert first.startswith("1 documents were encoded")
-    assert second.startswith("6 documents got the encoding")
+    assert first.startswith("1 documents with only a text")
+    assert second.startswith("6 documents without an encoding")
     assert all(found(docs, number) for number in [*OTHERS, 20])
     assert docs.check() == ()
 
@@ -167,7 +167,7 @@ def test_awaited(runner: asyncio.Runner, async_edge: AsyncEdgeClient) -> None:
         docs = await AsyncColbertCollection.create("docs", client=async_edge, encoder=WordEncoder(), config=config)
         await async_edge.upsert("docs", points(OTHERS))
         assert (await docs.info()).warnings == await docs.check() != ()
-        assert (await docs.repair())[0].startswith("6 documents got the encoding")
+        assert (await docs.repair())[0].startswith("6 documents without an encoding")
         assert (await docs.search("word11", limit=1))[0].id == 11
         await empty(async_edge)
 

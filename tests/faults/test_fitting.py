@@ -217,12 +217,14 @@ def test_a_companion_with_too_few_copies_is_named_and_gets_them(
     docs = make_with_one_copy(engine, remote)
     cluster.places = {1}
     (sentence,) = docs.check()
-    assert sentence.startswith("Collection 'docs__fde', which holds the fitted encoding, has fewer copies than 'docs'")
+    assert sentence.startswith(
+        "Collection 'docs__fde', which holds the fitted encoding, has fewer replicas than 'docs'"
+    )
     assert docs.info().warnings == (sentence,)
     cluster.dead = {2}
     if how == "repair":
         (done,) = docs.repair()
-        assert done.startswith("The cluster was told to make 2 copies of collection 'docs__fde'")
+        assert done.startswith("The cluster is creating 2 replicas of collection 'docs__fde'")
     else:
         docs.fit(refit=True)
     assert engine.params["docs__fde"] == {"shard_number": 1, "replication_factor": 2, "write_consistency_factor": 2}

@@ -103,7 +103,7 @@ def test_a_key_that_may_not_write_opens_a_collection_without_its_indexes(
     with pytest.raises(AuthenticationError):
         docs.repair()
     engine.read_only = False
-    assert docs.repair() == (f"{NAMED} were made.",)
+    assert docs.repair() == (f"{NAMED} were created.",)
     assert docs.check() == docs.repair() == ()
 
 

@@ -77,21 +77,21 @@ def test_what_other_programs_write_is_named_and_encoded(source: Client) -> None:
     assert docs.repair() == ()
     write_as_before(source)
     (sentence,) = docs.check()
-    assert sentence.startswith("2 documents have a text under 'text' and no token vectors")
+    assert sentence.startswith("2 documents have a text under 'text' but no token vectors")
     assert docs.info().warnings == (sentence,)
     plan = Migration.plan(source, "app", "newer")
     assert [risk for risk in plan.details.risks if "2 points have a text but no token" in risk.problem]
     plan.run()
-    with pytest.warns(ColbertQdrantWarning, match="'docs|2 documents have a text under 'text' and no token vectors"):
+    with pytest.warns(ColbertQdrantWarning, match="'docs|2 documents have a text under 'text' but no token vectors"):
         verdict = plan.verify()
     (warning,) = verdict.warnings
-    assert "2 documents have a text under 'text' and no token vectors" in warning
+    assert "2 documents have a text under 'text' but no token vectors" in warning
     assert "open collection 'newer' with its encoder, and call repair()" in warning
     assert verdict.passed
     assert "verified, with warnings" in str(verdict)
     assert f"**Warning:** {warning}." in verdict.to_markdown()
     (done,) = docs.repair()
-    assert done.startswith("2 documents were encoded that had a text only. 1 documents have no text")
+    assert done.startswith("2 documents with only a text were encoded. 1 documents have no text")
     assert docs.check() == docs.repair() == ()
     for text, id in ((NEW, 1000), (CHANGED, 5)):
         for mode in MODES:

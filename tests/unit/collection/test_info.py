@@ -133,7 +133,7 @@ def test_waits_until_the_graph_is_built_and_the_queue_is_empty(httpserver: HTTPS
         (
             {"status": "red", "optimizer_status": {"error": "No space left"}},
             EngineError,
-            "its optimizer failed (No space left): check the server's log",
+            r"its optimizer failed \(No space left\): check the server's log",
         ),
     ],
 )
