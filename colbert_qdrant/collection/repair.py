@@ -207,18 +207,18 @@ async def _without_further(collection: OpenCollection, _: models.CollectionInfo)
     names = collection.further.names_from_texts
     lacking = {name: count for name in names if (count := await count_without_further(collection, name))}
 
-    async def mend(running: Repair) -> str:
+    async def fix(running: Repair) -> str:
         sentences = []
         for name in lacking:
             count, rejected = await add_further(collection, name, progress=running.progress)
             running.rejected.extend(rejected)
-            done = f"{count:,} documents got the vector {name!r} of their text, which they lacked."
-            sentences.append(done + say_rejected(rejected, "and no search by it finds them"))
+            done = f"{count:,} documents without the vector {name!r} got it from their text."
+            sentences.append(done + say_rejected(rejected, f"and no search by {name!r} finds them"))
         return " ".join(sentences)
 
-    counts = " and ".join(f"{count:,} documents have a text and no vector {name!r}" for name, count in lacking.items())
-    sentence = f"{counts}, so no search by it finds them: call repair(), which makes it of the text."
-    return Problem(sentence=sentence, mend=mend) if lacking else None
+    counts = " and ".join(f"{count:,} documents have a text but no vector {name!r}" for name, count in lacking.items())
+    sentence = f"{counts}, so no search by it finds them: call repair(), which computes it from the text."
+    return Problem(sentence=sentence, fix=fix) if lacking else None
 
 
 _FINDINGS: Final[tuple[Finding, ...]] = (

@@ -1,4 +1,4 @@
-"""Finds documents that lack a further vector which their text gives, such as BM25's, and adds it in place."""
+"""Finds documents that lack a further vector of their text, such as BM25's, and adds it in place."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 _PAGE_POINTS: Final = 128
 _LOOKED: Final = 1_024
-"""The documents whose texts are looked at: BM25 has no vector for one that has stop words only."""
+"""The number of documents whose texts are checked: BM25 has no vector for a text with only stop words."""
 
 
 async def count_without_further(collection: OpenCollection, name: str) -> int:
-    """Count the documents that have token vectors, and lack a further vector which can be made of their text."""
+    """Count the documents that have token vectors but lack a further vector, although their text gives one."""
     if not (count := await collection.count(_lacking(collection, name))):
         return 0
     looked = found = 0
@@ -46,10 +46,10 @@ async def count_without_further(collection: OpenCollection, name: str) -> int:
 async def add_further(
     collection: OpenCollection, name: str, *, progress: bool | ProgressReporter
 ) -> tuple[int, list[RejectedDocument]]:
-    """Add a further vector to the documents that lack it; return how many have it now, and those that cannot."""
+    """Add a further vector to the documents that lack it; return how many got it, and the documents that cannot."""
     engine, lacking, rejections, added = collection.engine, _lacking(collection, name), Rejections("skip"), 0
     collection.limits = await collection.read_limits()
-    # a document that was replaced since it was read has its own by now
+    # a document that was replaced after it was read already has its vector
     only = lacking if (await engine.capabilities()).has("update_filter") else None
     with reporting(progress, label="repair", total=await collection.count(lacking)) as report:
         async for page in _pages(collection, name):
@@ -75,7 +75,7 @@ def _changes(
 
 
 def _to_make(collection: OpenCollection, name: str, records: Sequence[models.Record]) -> list[Row]:
-    """Return the documents whose text gives the vector: BM25 is asked, and a model is not run."""
+    """Return the documents whose text gives the vector; this runs BM25, but no model."""
     texts = [(record, text_of(record.payload or {}, collection.config)) for record in records]
     rows = [
         Row(document=Document(canonical_id(record.id), text), payload={}) for record, text in texts if text is not None

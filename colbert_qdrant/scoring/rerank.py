@@ -227,7 +227,7 @@ def _queries(query: Any) -> list[str]:
 def _check_queries(queries: list[str]) -> None:
     for number, query in enumerate(queries):
         if not isinstance(query, str) or not query.strip():
-            raise InvalidQueryError(f"query {number} is {shown(query, 80)}: pass a non-empty string")
+            raise InvalidQueryError(f"query {number} is {shown(query, 80)}: pass a text that is not empty")
         require_text(f"query {number}", query, InvalidQueryError)
 
 

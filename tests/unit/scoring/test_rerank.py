@@ -121,7 +121,7 @@ class TestColbertReranker:
 
     @pytest.mark.parametrize("query", ["", "  ", ["river", ""], ["river", None]])
     def test_an_empty_query_is_refused(self, query: Any) -> None:
-        with pytest.raises(InvalidQueryError, match=r"query \d is .*: pass a non-empty string"):
+        with pytest.raises(InvalidQueryError, match=r"query \d is .*: pass a text that is not empty"):
             ColbertReranker(WordEncoder())(query, ["river"])
 
     @pytest.mark.parametrize("limit", [0, -1])
