@@ -195,8 +195,8 @@ def test_a_further_vector_that_a_text_gives(client: Client, engine: Engine, *, b
     client.upsert(engine.name, [bare], wait=True)
     docs = ColbertCollection.open(engine.name, client=client, encoder=NoModel(), vector_encoders=encoders)
     (_, sentence) = docs.check()
-    assert sentence.startswith(f"6 documents have a text and no vector {name!r}")
-    assert docs.repair()[1] == f"6 documents got the vector {name!r} of their text, which they lacked."
+    assert sentence.startswith(f"6 documents have a text but no vector {name!r}")
+    assert docs.repair()[1] == f"6 documents without the vector {name!r} got it from their text."
     assert docs.check() == docs.repair() == ()
     for number in [*OTHERS, *range(8)]:
         (point,) = client.retrieve(engine.name, ids=[number], with_vectors=True)
