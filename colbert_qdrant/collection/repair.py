@@ -83,7 +83,7 @@ async def repair(collection: OpenCollection, *, on_error: OnError, progress: Pro
         lines = "".join(f"\n  {each.id!r}: {each.reason}" for each in running.rejected)
         raise InvalidDocumentError(
             f"collection {collection.name!r} is repaired, except for {len(running.rejected):,} documents that cannot "
-            f"be encoded: correct or delete them:{lines}"
+            f"be encoded. Correct or delete these:{lines}"
         )
     return done
 

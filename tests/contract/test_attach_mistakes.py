@@ -56,7 +56,10 @@ MISTAKES: Final = {
         ),
         "uses vector 'nope'",
     ),
-    "too short": (request(query=[1.0], using="v"), "has 1 numbers for vector 'v', which has 2: make it with the model"),
+    "too short": (
+        request(query=[1.0], using="v"),
+        "has 1 numbers for vector 'v', which has 2: encode it with the model",
+    ),
     "rows too long": (request(query=[[1.0, 2.0, 3.0]], using="m"), "has 3 numbers for vector 'm', which has 2"),
     "sparse for dense": (request(query=SPARSE, using="v"), "has a sparse vector for 'v', which is dense: pass a list"),
     "dense for sparse": (request(query=[1.0, 2.0], using="s"), "has a list for vector 's', which is sparse: pass a"),

@@ -575,7 +575,7 @@ def test_what_was_encoded_before_a_refit_elsewhere_is_stored_with_the_new_encodi
     ("arguments", "message"),
     [
         ({"config": LEMUR}, r"does not suit collection .*: pass it with refit=True"),
-        ({"refit": True, "config": replace(LEMUR, dim=8)}, "has dim=16, which collection"),
+        ({"refit": True, "config": replace(LEMUR, dim=8)}, "has dim=16; for any other"),
     ],
 )
 def test_settings_that_cannot_be_the_collections_are_refused(

@@ -115,7 +115,7 @@ def test_awaited(tmp_path: Path) -> None:
         async with AsyncEdgeClient(tmp_path) as client:
             docs = await AsyncColbertCollection.create("docs", client=client, encoder=PickyEncoder(), config=CONFIG)
             await client.upsert("docs", points())
-            with pytest.raises(InvalidDocumentError, match="but for 3 documents"):
+            with pytest.raises(InvalidDocumentError, match="except for 3 documents"):
                 await docs.repair(on_error="raise")
             (sentence,) = await docs.repair()
             assert sentence.startswith("0 documents with only a text were encoded. 3 documents cannot")

@@ -149,7 +149,7 @@ def test_texts_and_queries_of_a_reranker() -> None:
 def test_a_fit_to_few_documents(client: Client, engine: Engine) -> None:
     config = CollectionConfig(fde=LemurConfig(dim=16, hidden=16, epochs=0))
     docs = ColbertCollection.create(engine.name, client=client, encoder=WordEncoder(), config=config)
-    with pytest.warns(ColbertQdrantWarning, match="is fitted to 3 documents only"):
+    with pytest.warns(ColbertQdrantWarning, match="is fitted to only 3 documents"):
         docs.ingest([Document(number, f"word{number}") for number in range(3)])
 
 

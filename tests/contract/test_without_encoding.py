@@ -133,9 +133,9 @@ def test_one_whose_encoding_cannot_be_stored_is_named_and_all_others_are_mended(
     docs = reopened(client, engine.name)
     (sentence,) = docs.repair()
     assert sentence.startswith("5 documents without an encoding were encoded from their token vectors. 1 documents")
-    assert "no two-stage search finds them (15: document 15 has a number of" in sentence
+    assert "no two-stage search finds them (15: document 15 has a value of" in sentence
     assert all(found(docs, number) for number in range(10, 15))
-    with pytest.raises(InvalidDocumentError, match="document 15 has a number of"):
+    with pytest.raises(InvalidDocumentError, match="document 15 has a value of"):
         docs.repair(on_error="raise")
 
 
