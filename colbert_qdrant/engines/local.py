@@ -69,7 +69,7 @@ class LocalEngine(ClientEngine):
                     ) from error
                 except sqlite3.ProgrammingError as error:
                     raise EngineError(
-                        f"the {name} was made in another thread ({error}): make it with "
+                        f"the files of the {name} cannot be used in this thread ({error}): make the client with "
                         "force_disable_check_same_thread=True, which is safe if only colbert-qdrant uses it"
                     ) from error
                 except sqlite3.Error as error:
