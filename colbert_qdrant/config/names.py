@@ -81,7 +81,7 @@ def _require(name: object, what: str, forbidden: re.Pattern[str], most: int) -> 
     problem = _problem(name, forbidden, most)
     if problem:
         raise ConfigurationError(
-            f"{_shorten(name)} cannot be the name of {what}, {problem}: use letters, digits, - and _"
+            f"{_shorten(name)} cannot be the name of {what} because {problem}: use letters, digits, - and _"
         )
 
 

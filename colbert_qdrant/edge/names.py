@@ -46,7 +46,8 @@ def check_name(name: object, what: str, *, max_bytes: int = _MAX_BYTES) -> None:
     problem = _problem(name, max_bytes)
     if problem:
         raise ConfigurationError(
-            f"{_shorten(name)} cannot be the name of {what}, which becomes a file or folder: {problem}"
+            f"{_shorten(name)} cannot be the name of {what} because {problem}: use letters, digits, - and _, since the "
+            "name becomes a file or folder"
         )
 
 

@@ -209,7 +209,7 @@ def test_encodings_that_the_source_lacks(client: Client) -> None:
 
 
 def test_an_empty_name_of_a_target(source: Client) -> None:
-    with pytest.raises(ConfigurationError, match="the name of a target: it is empty"):
+    with pytest.raises(ConfigurationError, match="the name of a target because it is empty"):
         Migration.plan(source, "docs", "", encoder=SentenceEncoder())
 
 

@@ -83,7 +83,9 @@ def test_names_of_collections(
     encoder, config = WordEncoder(), CollectionConfig(fde=SMALL)
     assert takes(lambda: ColbertCollection.create(value, client=edge, encoder=encoder, config=config)) == taken
     if not taken:  # the stub knows one name
-        with pytest.raises(ConfigurationError, match=r"cannot be the name of a collection, it .*: use letters, digits"):
+        with pytest.raises(
+            ConfigurationError, match=r"cannot be the name of a collection because it .*: use letters, digits"
+        ):
             ColbertCollection.create(value, client=client, encoder=encoder, config=config)
         assert set(server.texts) <= {b"/ "}  # nothing but the version is asked for
 
@@ -188,7 +190,7 @@ def test_keys_of_the_librarys_own_are_no_paths(server: FaultyServer, client: Qdr
 
 
 def test_a_fitted_collection_leaves_room_for_its_companion(server: FaultyServer, client: QdrantClient) -> None:
-    with pytest.raises(ConfigurationError, match="it has 251 bytes, but the maximum is 250"):
+    with pytest.raises(ConfigurationError, match="because it has 251 bytes, but the maximum is 250"):
         ColbertCollection.create(
             "n" * 251, client=client, encoder=WordEncoder(), config=CollectionConfig(fde=LemurConfig(dim=8, epochs=0))
         )
