@@ -148,12 +148,12 @@ FORMULA = models.FormulaQuery(formula=models.SumExpression(sum=["$score", models
         (
             {"search_max_hnsw_ef": 64},
             {"params": models.SearchParams(hnsw_ef=65)},
-            r"params\.hnsw_ef=65 is more than .* \(search_max_hnsw_ef=64\): lower it, or lift it",
+            r"params\.hnsw_ef=65 exceeds .* \(search_max_hnsw_ef=64\): lower it, or lift it",
         ),
         (
             {"search_max_oversampling": 1.5},
             {"params": models.SearchParams(quantization=models.QuantizationSearchParams(oversampling=2))},
-            r"params\.quantization\.oversampling=2.0 is more than .* \(search_max_oversampling=1.5\)",
+            r"params\.quantization\.oversampling=2.0 exceeds .* \(search_max_oversampling=1.5\)",
         ),
         (
             {"search_allow_exact": False},
@@ -226,7 +226,7 @@ def test_limits_that_were_tightened_are_read_again(engine: EngineServer, remote:
     assert [len(hits) for hits in docs.search_batch(["river"] * 4, mode="exact")] == [10] * 4
     engine.strict["docs"] = {"enabled": True, "max_query_limit": 7, "upsert_max_batchsize": 3}
     docs.fit(refit=True)
-    with pytest.raises(ConfigurationError, match=r"limit=10 is more than .*max_query_limit=7"):
+    with pytest.raises(ConfigurationError, match=r"limit=10 exceeds .*max_query_limit=7"):
         docs.search("river")
     assert len(docs.search("river", limit=7)) == 7
     engine.strict["docs"] = {"enabled": False}
@@ -293,7 +293,7 @@ def test_an_attached_collection_keeps_to_the_limits(engine: EngineServer, remote
     assert [search["limit"] for search in queries(engine)] == [100, 30]
     assert [len(hits) for hits in docs.search_batch(["river"] * 4, [own] * 4)] == [10] * 4
     assert len(queries(engine)) == 2 + 4
-    with pytest.raises(ConfigurationError, match=r"the request's limit=31 is more than .*max_query_limit=30"):
+    with pytest.raises(ConfigurationError, match=r"the request's limit=31 exceeds .*max_query_limit=30"):
         docs.search("river", own.model_copy(update={"limit": 31}))
     engine.strict["docs"] = {"enabled": True, "unindexed_filtering_retrieve": False, "filter_max_conditions": 1}
     with pytest.raises(ConfigurationError, match=r"only on indexed payload keys, and \['year'\] have no index"):
