@@ -267,5 +267,5 @@ def test_waiting_takes_any_number_of_seconds(engine: Engine, client: Client, enc
 
 @pytest.mark.parametrize("key", [True, 1.5, -1, 2**64, ID, date(2024, 6, 1), ["a"], object()])
 def test_a_shard_key_that_is_none_is_refused(client: Client, encoder: WordEncoder, key: Any) -> None:
-    with pytest.raises(ConfigurationError, match=r"shard_key must be a string or a whole number.* use str\(…\)"):
+    with pytest.raises(ConfigurationError, match=r"shard_key must be a string or an integer.* with str\(…\)"):
         ColbertCollection.create("docs", client=client, encoder=encoder, config=CONFIG, shard_key=key)
