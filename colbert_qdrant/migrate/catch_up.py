@@ -76,7 +76,7 @@ async def settle(job: MigrationJob, snapshot: Snapshot) -> None:
 
 
 def _find_late(page: Records, snapshot: Snapshot) -> list[PointId]:
-    return [record.id for record in page if not snapshot.is_as_it_was(record)]
+    return [record.id for record in page if not snapshot.is_unchanged(record)]
 
 
 async def _copy_late(job: MigrationJob, snapshot: Snapshot, ids: list[PointId]) -> list[PointId]:

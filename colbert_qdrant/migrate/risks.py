@@ -94,7 +94,7 @@ def risks_of_points(job: MigrationJob, found: int, looked_at: int) -> Iterator[R
         )
     if job.texts is not None and job.texts.key == "content" and [*source.vectors] == [""] and not source.sparse:
         yield _warn(
-            "Haystack's QdrantDocumentStore refuses collections that have more than its one unnamed vector",
+            "Haystack's QdrantDocumentStore refuses collections with any vectors other than its one unnamed vector",
             "if it wrote this collection, let it continue with the source, and do not migrate in place",
         )
     others = [*config.dense, *config.sparse]

@@ -239,7 +239,7 @@ async def _add_vectors(engine: Engine, plan: MigrationPlan) -> None:
     for name, params in added.items():
         if name not in there:
             await _add_vector(engine, plan.target, name, params)
-    if added and capabilities.has("payload_indexes"):  # local mode has no graphs either
+    if added and capabilities.has("payload_indexes"):  # local mode has no graphs, either
         changes = {name: _settings_of(params) for name, params in added.items()}
         await engine.update_collection(plan.target, vectors_config=changes)
 

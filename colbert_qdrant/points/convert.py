@@ -112,7 +112,7 @@ def to_document(
 
 
 def _own_payload(document: Document, config: CollectionConfig) -> Payload:
-    """Return the payload with this library's keys in it."""
+    """Return the payload with this library's keys added."""
     keys = {config.id_key: id_to_json(document.id), str(config.text_key): document.text}
     reserved = set(keys) & set(document.payload)
     if reserved:

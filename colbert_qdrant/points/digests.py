@@ -43,7 +43,7 @@ class Snapshot:
         for record in records:
             self._points[record.id] = _copied(record) + content_of(record, self._vectors)[:_KEPT]
 
-    def is_as_it_was(self, record: models.Record) -> bool:
+    def is_unchanged(self, record: models.Record) -> bool:
         """Tell whether a point of the source is unchanged since `add`."""
         return self._points.get(record.id, b"")[_KEPT:] == content_of(record, self._vectors)[:_KEPT]
 
