@@ -110,7 +110,7 @@ PAIRS: Final = (
 
     Requests use an ``AsyncQdrantClient`` or an `AsyncEdgeClient`, and never block other tasks. Worker threads encode
     texts, convert points, and call ``text`` and ``confirm``. Progress reporters are called on the event loop, or in a
-    thread during a fit. After a task is cancelled, repeat the call, or use `resume`: the migration continues.
+    thread during a fit. After a task is canceled, repeat the call, or use `resume`: the migration continues.
 """: """    \"\"\"Migrates an existing collection to late interaction, without data loss and with a rollback.
 
     Create one with `plan`, or continue one on any machine with `resume`. Points keep their ids, payloads and vectors,

@@ -29,7 +29,7 @@ class AsyncMigration(StaysHere):
 
     Requests use an ``AsyncQdrantClient`` or an `AsyncEdgeClient`, and never block other tasks. Worker threads encode
     texts, convert points, and call ``text`` and ``confirm``. Progress reporters are called on the event loop, or in a
-    thread during a fit. After a task is cancelled, repeat the call, or use `resume`: the migration continues.
+    thread during a fit. After a task is canceled, repeat the call, or use `resume`: the migration continues.
 
     Example:
         >>> from qdrant_client import AsyncQdrantClient

@@ -214,7 +214,7 @@ async def _create_indexes(job: MigrationJob, capabilities: Capabilities) -> None
 
 
 async def _copy_artefact(job: MigrationJob) -> None:
-    """Copy the artefact that stored FDEs were fitted with."""
+    """Copy the artifact that stored FDEs were fitted with."""
     plan = job.plan
     if plan.encoding != "stored" or not plan.config.fde.needs_fit:
         return

@@ -23,8 +23,8 @@ async def wait_for_graphs(
 ) -> models.CollectionInfo:
     """Poll a collection until it is green or red, or until the timeout.
 
-    After a restart, servers postpone graphs until the next write. The collection is grey then, and an empty update
-    starts the build. Embedded stores build their graphs here.
+    After a restart, servers postpone graphs until the next write. The collection's status is ``grey`` then, and an
+    empty update starts the build. Embedded stores build their graphs here.
     """
     built: int | None = None
 

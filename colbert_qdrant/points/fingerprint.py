@@ -107,7 +107,7 @@ class Fingerprint:
 
     @property
     def fitted_digest(self) -> str | None:
-        """The SHA-256 of the encoding's artefact; ``None`` if the encoding is not fitted or needs no fit."""
+        """The SHA-256 of the encoding's artifact; ``None`` if the encoding is not fitted or needs no fit."""
         found = self.fde.get("digest")
         return found[:_DIGEST_LENGTH] if isinstance(found, str) and self.canary is not None else None
 
