@@ -241,7 +241,10 @@ def _validate(values: NDArray[np.float32], lengths: NDArray[np.int64]) -> None:
         number = int(np.argmax(lengths <= 0))
         raise InvalidTokensError(f"text {number} has no tokens: leave it out, or encode it to at least one")
     if lengths.sum() != len(values):
-        raise InvalidTokensError(f"lengths add up to {lengths.sum()} tokens, but there are {len(values)} rows")
+        raise InvalidTokensError(
+            f"lengths add up to {lengths.sum()} tokens, but there are {len(values)} rows: pass the number of tokens of "
+            "each text"
+        )
     dim = values.shape[1]
     if np.any(lengths * dim > MAX_VALUES_PER_DOCUMENT):
         number = int(np.argmax(lengths * dim > MAX_VALUES_PER_DOCUMENT))

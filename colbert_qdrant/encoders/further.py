@@ -136,9 +136,11 @@ class FurtherVectors:
         """
         for name in document.vectors:
             if name not in self._config.dense and name not in self._config.sparse:
+                names = sorted((*self._config.dense, *self._config.sparse))
+                known = f"has only {names}: remove it, or use one of these names"
                 raise InvalidDocumentError(
-                    f"document {shown(document.id)} brings a vector {shown(name)}, but the collection has only "
-                    f"{sorted((*self._config.dense, *self._config.sparse))}: remove it, or use one of these names"
+                    f"document {shown(document.id)} brings a vector {shown(name)}, but the collection "
+                    f"{known if names else 'takes no further vectors: remove it'}"
                 )
         return {name: self._of_document(document, name, vector) for name, vector in document.vectors.items()}
 
