@@ -105,7 +105,7 @@ def test_concatenate_joins_in_order() -> None:
 @pytest.mark.parametrize(
     ("values", "lengths", "message"),
     [
-        (np.ones((3, 2)), [1, 1], "lengths add up to 2 tokens, but there are 3 rows: pass the number of tokens of each text"),
+        (np.ones((3, 2)), [1, 1], "lengths add up to 2 tokens, but there are 3 rows"),
         (np.ones((3, 2)), [3, 0], "text 1 has no tokens"),
         (np.ones((3, 2)), [4, -1], "text 1 has no tokens"),
         (np.ones((3, 0)), [3], r"dim >= 1, got \(3, 0\)"),
