@@ -1,4 +1,4 @@
-"""Stores the artefact of a fitted encoding with its collection: in a file, or in a companion collection."""
+"""Stores the artifact of a fitted encoding with its collection: in a file, or in a companion collection."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ _REMEMBERED_BYTES: Final = 64 * 2**20
 
 
 class Keeper(Protocol):
-    """Stores the artefact of one collection."""
+    """Stores the artifact of one collection."""
 
     @property
     def place(self) -> str:
-        """The place of the artefact, for a message."""
+        """The place of the artifact, for a message."""
 
     async def prepare(self) -> None:
-        """Make sure that an artefact can be stored."""
+        """Make sure that an artifact can be stored."""
 
     async def read(self, *, any_owner: bool = False) -> bytes | None:
-        """Read the artefact; ``None`` if the collection has no artefact."""
+        """Read the artifact; ``None`` if the collection has no artifact."""
 
     async def holds(self, wanted: str) -> bool:
-        """Tell whether the artefact with the given SHA-256 seems to be complete."""
+        """Tell whether the artifact with the given SHA-256 seems to be complete."""
 
     async def store(self, data: bytes) -> None:
-        """Store an artefact next to the collection's current one."""
+        """Store an artifact next to the collection's current one."""
 
     async def claim(self, data: bytes, *, replace: bool) -> None:
-        """Make the artefact that was just stored the collection's current one."""
+        """Make the artifact that was just stored the collection's current one."""
 
     async def delete(self) -> None:
-        """Delete the artefact."""
+        """Delete the artifact."""
 
 
 class _Remembered:
-    """Caches recent artefacts, so that a collection can be opened while its companion cannot be read."""
+    """Caches recent artifacts, so that a collection can be opened while its companion cannot be read."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -75,7 +75,7 @@ REMEMBERED: Final = _Remembered()
 
 
 async def keeper_of(engine: Engine, collection: str, encoder: Mapping[str, Any]) -> Keeper:
-    """Return the keeper of a collection's artefact; ``encoder`` is the fingerprint of its token encoder."""
+    """Return the keeper of a collection's artifact; ``encoder`` is the fingerprint of its token encoder."""
     if engine.files is not None:
         return _FileKeeper(engine.files, collection)
     return Companion(engine, await real_name(engine, collection), encoder)
@@ -90,7 +90,7 @@ async def publish(
     replace: bool = False,
     before: Callable[[], Awaitable[None]] | None = None,
 ) -> bytes:
-    """Store an artefact with its collection. If two writers compete, the first one wins.
+    """Store an artifact with its collection. If two writers compete, the first one wins.
 
     Servers before 1.17 cannot guarantee that: if two writers finish within milliseconds, the second one wins.
 
@@ -100,13 +100,13 @@ async def publish(
         data: The artefact.
         encoder: The fingerprint of the collection's token encoder.
         replace: Whether to replace a stored artefact.
-        before: Awaited after the artefact is stored, and before it becomes the collection's current one.
+        before: Awaited after the artifact is stored, and before it becomes the collection's current one.
 
     Returns:
         The collection's current artefact: this one, or the one that another writer stored first.
 
     Raises:
-        ArtefactError: If a stored artefact cannot be read, or the companion's name is taken.
+        ArtefactError: If a stored artifact cannot be read, or the companion's name is taken.
     """
     keeper = await keeper_of(engine, collection, encoder)
     await keeper.prepare()
@@ -129,17 +129,17 @@ async def publish(
 async def fetch(
     engine: Engine, collection: str, *, encoder: Mapping[str, Any] | None = None, wanted: str | None = None
 ) -> bytes | None:
-    """Read the artefact of a collection; ``None`` if it does not exist.
+    """Read the artifact of a collection; ``None`` if it does not exist.
 
     Args:
         engine: The engine.
         collection: The collection's name.
-        encoder: The fingerprint of the collection's token encoder: an artefact of another collection or encoder is
-            ignored. ``None`` reads an artefact of any owner.
-        wanted: The SHA-256 of the artefact, if known; the artefact may then come from the cache.
+        encoder: The fingerprint of the collection's token encoder: an artifact of another collection or encoder is
+            ignored. ``None`` reads an artifact of any owner.
+        wanted: The SHA-256 of the artifact, if known; the artifact may then come from the cache.
 
     Raises:
-        ArtefactError: If the artefact is incomplete.
+        ArtefactError: If the artifact is incomplete.
     """
     data = None if wanted is None else REMEMBERED.get(wanted)
     if data is None:
@@ -151,18 +151,18 @@ async def fetch(
 
 
 async def location(engine: Engine, collection: str) -> str:
-    """Name the file or the collection that an artefact is stored in."""
+    """Name the file or the collection that an artifact is stored in."""
     return (await keeper_of(engine, collection, {})).place
 
 
 async def delete(engine: Engine, collection: str) -> None:
-    """Delete the artefact of a deleted collection; the embedded engine deletes it with the collection."""
+    """Delete the artifact of a deleted collection; the embedded engine deletes it with the collection."""
     if engine.files is None:
         await Companion(engine, collection, {}).delete()
 
 
 async def require_free(engine: Engine, collection: str) -> None:
-    """Delete the artefact of an earlier collection with the same name, before one is created.
+    """Delete the artifact of an earlier collection with the same name, before one is created.
 
     Raises:
         ArtefactError: If another program's collection has the companion's name.
@@ -172,12 +172,12 @@ async def require_free(engine: Engine, collection: str) -> None:
 
 
 async def forget(engine: Engine, collection: str) -> None:
-    """Delete the artefact of a collection, but not the collection."""
+    """Delete the artifact of a collection, but not the collection."""
     await (await keeper_of(engine, collection, {})).delete()
 
 
 class _FileKeeper:
-    """Stores the artefact in a file in the collection's folder."""
+    """Stores the artifact in a file in the collection's folder."""
 
     def __init__(self, files: Files, collection: str) -> None:
         self._files = files

@@ -1,4 +1,4 @@
-"""Stores the artefact of a fitted encoding in a companion of the collection that it was fitted to."""
+"""Stores the artifact of a fitted encoding in a companion of the collection that it was fitted to."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _PIECE_BYTES: Final = 4 * 2**20
 """Size of one request before base64 adds a third; servers accept 32 MiB."""
 _LEAST_PIECE_BYTES: Final = 2**14
 _MOST_PIECES: Final = 4_096
-"""Upper bound for a server's claim about the number of pieces; an artefact has a few at most."""
+"""Upper bound for a server's claim about the number of pieces; an artifact has a few at most."""
 
 _MANIFEST: Final = str(uuid5(NAMESPACE, "artefact"))
-"""The point that names the collection's current artefact; it is written last, so the artefact is complete."""
+"""The point that names the collection's current artifact; it is written last, so the artifact is complete."""
 _OWNER: Final = str(uuid5(NAMESPACE, "owner"))
 """The point that names the collection that this companion belongs to; earlier versions did not write it."""
 
@@ -65,7 +65,7 @@ class Companion:
 
     @property
     def place(self) -> str:
-        """The place of the artefact, for a message."""
+        """The place of the artifact, for a message."""
         return f"collection {self.name!r}"
 
     async def prepare(self) -> None:
@@ -100,22 +100,22 @@ class Companion:
             await self._engine.replicate_shard(self.name, copy)
 
     async def read(self, *, any_owner: bool = False) -> bytes | None:
-        """Read the artefact; ``None`` if it does not exist, or belongs to another collection.
+        """Read the artifact; ``None`` if it does not exist, or belongs to another collection.
 
         Args:
-            any_owner: Read the artefact even if it belongs to another collection, which may have been restored under
+            any_owner: Read the artifact even if it belongs to another collection, which may have been restored under
                 another name.
 
         Raises:
-            ArtefactError: If the artefact is incomplete.
+            ArtefactError: If the artifact is incomplete.
         """
         found = await self._look()
         if found is None or found.manifest is None or not (any_owner or self._is_ours(found)):
             return None
-        return await self._whole(found.manifest)
+        return await self._read_pieces(found.manifest)
 
     async def holds(self, wanted: str) -> bool:
-        """Tell whether all pieces of the artefact with the given SHA-256 are stored, without reading them."""
+        """Tell whether all pieces of the artifact with the given SHA-256 are stored, without reading them."""
         found = await self._look()
         if found is None or found.manifest is None or found.manifest.get("digest") != wanted:
             return False
@@ -124,7 +124,7 @@ class Companion:
         return len(await self._engine.retrieve(self.name, ids=ids, with_payload=False)) == len(ids) == count
 
     async def store(self, data: bytes) -> None:
-        """Store an artefact next to the collection's current one, in pieces that the server accepts."""
+        """Store an artifact next to the collection's current one, in pieces that the server accepts."""
         wanted, size, start, self._pieces = digest(data), _PIECE_BYTES, 0, []
         while start < len(data):
             payload = {"data": base64.b64encode(data[start : start + size]).decode("ascii")}
@@ -140,7 +140,7 @@ class Companion:
             self._pieces.append(id)
 
     async def claim(self, data: bytes, *, replace: bool) -> None:
-        """Make the artefact that was just stored the current one; without ``replace``, an existing one wins."""
+        """Make the artifact that was just stored the current one; without ``replace``, an existing one wins."""
         manifest = {"digest": digest(data), "chunks": len(self._pieces)}
         point = Point(id=_MANIFEST, vectors={}, payload=manifest)
         if (await self._engine.capabilities()).has("insert_only") and not replace:
@@ -195,7 +195,7 @@ class Companion:
         )
 
     async def _copies(self) -> dict[str, int]:
-        """Return the replication factors of the collection that the artefact belongs to."""
+        """Return the replication factors of the collection that the artifact belongs to."""
         if not (await self._engine.capabilities()).has("sharding"):
             return {}
         params = (await self._engine.get_collection(self._collection)).config.params
@@ -219,7 +219,7 @@ class Companion:
             if not await self._engine.collection_exists(self.name):  # another writer may just have created it
                 raise
 
-    async def _whole(self, manifest: Mapping[str, Any]) -> bytes:
+    async def _read_pieces(self, manifest: Mapping[str, Any]) -> bytes:
         try:
             wanted = str(manifest["digest"])
             parts = []
@@ -243,7 +243,7 @@ class Companion:
 
 
 def digest(data: bytes) -> str:
-    """Return the SHA-256 of an artefact, in hexadecimal."""
+    """Return the SHA-256 of an artifact, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 

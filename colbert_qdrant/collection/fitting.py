@@ -1,4 +1,4 @@
-"""Fits an encoding to its collection, stores its artefact, and adds the encoding to the points that lack it."""
+"""Fits an encoding to its collection, stores its artifact, and adds the encoding to the points that lack it."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ class Fitter:
 
     All progress is read from the stored points, so an interrupted fit can be resumed. A fit has three steps:
 
-    1. Store the artefact with the collection.
+    1. Store the artifact with the collection.
     2. Declare it in the metadata.
     3. Add the encoding to all points that lack it.
 
-    A refit first stores the new artefact next to the old one. Only then does it withdraw the declaration and delete all
-    encodings. If it is killed after that, the next write finds one of the two artefacts, and does steps 2 and 3 with
+    A refit first stores the new artifact next to the old one. Only then does it withdraw the declaration and delete all
+    encodings. If it is killed after that, the next write finds one of the two artifacts, and does steps 2 and 3 with
     it. The permissions of the key are checked before anything is trained or deleted.
 
-    If the old artefact is lost, its remains are deleted before the declaration is withdrawn, since no encoding matches
-    them. A fit that finds no artefact deletes all encodings before its own artefact becomes the current one.
+    If the old artifact is lost, its remains are deleted before the declaration is withdrawn, since no encoding matches
+    them. A fit that finds no artifact deletes all encodings before its own artifact becomes the current one.
 
     Args:
         collection: The open collection.
@@ -84,7 +84,7 @@ class Fitter:
         device: str = "cpu",
         progress: bool | ProgressReporter,
     ) -> None:
-        """Fit to the stored documents, publish the artefact, and add the encoding to the points that lack it.
+        """Fit to the stored documents, publish the artifact, and add the encoding to the points that lack it.
 
         Raises:
             ConfigurationError: If the encoding needs no fit, the collection is empty, or ``config`` does not suit it.
@@ -156,7 +156,7 @@ class Fitter:
         """Withdraw a lost fit if there are no documents to fit to; the next ingest fits again."""
         if await self._collection.has_any(has_encoding(self._collection.config)):
             raise ArtefactError(
-                f"collection {self._name!r} has encodings, but neither their artefact nor token vectors to fit it "
+                f"collection {self._name!r} has encodings, but neither their artifact nor token vectors to fit it "
                 f"again: restore {await artefacts.location(self._engine, self._name)} from a backup or snapshot, or "
                 "ingest the documents again and call repair()"
             )
@@ -197,7 +197,7 @@ class Fitter:
         return await compute(fit_encoder, config, documents, query_tokens=queries, device=device, progress=progress)
 
     async def _publish(self, fitted: Fitted, *, refit: bool, stale: bool) -> None:
-        """Store the artefact with the collection; ``stale`` tells that points have older encodings."""
+        """Store the artifact with the collection; ``stale`` tells that points have older encodings."""
         collection, compute = self._collection, self._engine.runtime.compute
         data = await compute(fitted.to_bytes)
         await compute(encoder_from_bytes, data)  # so that a broken fit fails before anything is changed
@@ -210,11 +210,11 @@ class Fitter:
             data,
             encoder=collection.tokens_of,
             replace=refit,
-            before=self._take_back if stale else None,
+            before=self._withdraw if stale else None,
         )
         await collection.adopt(kept)
 
-    async def _take_back(self) -> None:
+    async def _withdraw(self) -> None:
         collection = self._collection
         await collection.declare(None, collection.config)
         names = [collection.config.fde_vector]

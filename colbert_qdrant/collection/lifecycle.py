@@ -232,7 +232,7 @@ async def _create(engine: Engine, name: str, arguments: dict[str, Any], fingerpr
 
 
 async def drop(name: str, *, engine: Engine, config: CollectionConfig) -> None:
-    """Delete a collection with its documents and its artefact."""
+    """Delete a collection with its documents and its artifact."""
     name = await real_name(engine, name)
     await engine.delete_collection(name)
     if config.fde.needs_fit:
@@ -282,7 +282,7 @@ async def fitted(engine: Engine, name: str, stored: Fingerprint) -> tuple[FixedD
 
 
 async def read_artefact(engine: Engine, name: str, *, wanted: str) -> bytes:
-    """Read the artefact of a collection, with the given SHA-256.
+    """Read the artifact of a collection, with the given SHA-256.
 
     Raises:
         ArtefactError: If it is missing, incomplete or altered.

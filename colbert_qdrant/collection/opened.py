@@ -196,7 +196,7 @@ class OpenCollection:
             await self.check_complete()
 
     async def adopt(self, data: bytes) -> None:
-        """Use the encoding of a stored artefact, and declare it in the metadata.
+        """Use the encoding of a stored artifact, and declare it in the metadata.
 
         Raises:
             ArtefactError: If the encoding belongs to another collection.
@@ -230,7 +230,7 @@ class OpenCollection:
 
     @property
     def fitted_digest(self) -> str | None:
-        """The SHA-256 of the artefact; ``None`` if the encoding is not fitted, or needs no fit."""
+        """The SHA-256 of the artifact; ``None`` if the encoding is not fitted, or needs no fit."""
         return self._fingerprint.fitted_digest
 
     async def check(self) -> None:
@@ -241,7 +241,7 @@ class OpenCollection:
             await self._take(stored)
 
     async def drop(self) -> None:
-        """Delete the collection and its artefact."""
+        """Delete the collection and its artifact."""
         with contextlib.suppress(CollectionNotFoundError):
             await self.notice()
         await self.engine.runtime.whole(lifecycle.drop(self.name, engine=self.engine, config=self.config))

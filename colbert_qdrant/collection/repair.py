@@ -132,7 +132,7 @@ async def _lost_artefact(collection: OpenCollection, _: models.CollectionInfo) -
 
 
 async def _remembered(collection: OpenCollection, wanted: str) -> bytes | None:
-    """Return the artefact of a collection from this process: from the cache, or serialized from its encoder."""
+    """Return the artifact of a collection from this process: from the cache, or serialized from its encoder."""
     data, fde = REMEMBERED.get(wanted), collection.fde
     if data is None and isinstance(fde, Fitted):
         data = await collection.engine.runtime.compute(fde.to_bytes)

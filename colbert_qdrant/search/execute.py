@@ -75,7 +75,7 @@ def _better(
     may_fall_short = builder.options.may_fall_short(builder.config) and builder.capabilities.has("search_params")
     if may_fall_short and search.main is not None and len(found) < search.start + search.limit:
         return replace(search, main=without_graph(search.main, builder.config.fde_vector))
-    return search.whole(found)
+    return search.for_all_candidates(found)
 
 
 class Limited(Protocol):

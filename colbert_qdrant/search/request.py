@@ -64,7 +64,7 @@ class SearchRequest:
         hits = to_hits(main.points, config, with_payload=with_payload, found_by=found_by)
         return SearchHits(hits[self.start : self.start + self.limit])
 
-    def whole(self, found: Sequence[models.ScoredPoint]) -> SearchRequest | None:
+    def for_all_candidates(self, found: Sequence[models.ScoredPoint]) -> SearchRequest | None:
         """Return a search for all candidates if ties at the edges leave the requested hits undetermined."""
         main, end = self.main, self.start + self.limit
         if main is None or not found or (main.limit or 0) >= self.candidates:
