@@ -18,12 +18,10 @@ from colbert_qdrant.tokens import TokenEmbeddings, require_tokens
 LOW_CORRELATION: Final = 0.5
 """The rank correlation with MaxSim below which MUVERA ranks badly.
 
-It was measured on 130 documents with four seeds each.
-
-- Token spaces of 2 to 128 dimensions without a common direction give 0.58 to 0.88.
-- all-MiniLM-L6-v2, where MUVERA alone costs 9 % of nDCG, gives 0.67 to 0.80 on docstrings.
-- 128 dimensions with a common direction give 0.54 to 0.70 at a mean cosine of 0.2, 0.43 to 0.61 at 0.5, and 0.26 to
-  0.42 at 0.8.
+It was measured on 130 documents with four seeds each. Token spaces of 2 to 128 dimensions without a common direction
+give 0.58 to 0.88. The model all-MiniLM-L6-v2, where MUVERA alone costs 9 % of nDCG, gives 0.67 to 0.80 on docstrings.
+With a common direction, 128 dimensions give 0.54 to 0.70 at a mean cosine of 0.2. They give 0.43 to 0.61 at 0.5, and
+0.26 to 0.42 at 0.8.
 """
 CENTRING_GAIN: Final = 0.1
 """The gain in rank correlation from which centering is recommended. On the spaces above, it gains 0.14 to 0.38 at a
