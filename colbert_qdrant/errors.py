@@ -1,34 +1,34 @@
 """Defines every error that this library raises deliberately.
 
 ```text
-    ColbertQdrantError
-    ├── ConfigurationError (ValueError)       a parameter or a combination of parameters is wrong
-    ├── InvalidTokensError (ValueError)       token embeddings have NaN, no rows, a wrong shape or too many values
-    ├── InvalidDocumentError (ValueError)     a document cannot be stored: empty text, bad id, bad payload
-    ├── InvalidQueryError (ValueError)        a query cannot be encoded or searched
-    ├── CheckpointError (ValueError)          a model cannot be loaded as an encoder
-    ├── MissingExtraError (ImportError)       an optional package is not installed
-    ├── CapabilityError                       the engine is too old for a feature, or lacks it
-    ├── SchemaMismatchError                   a collection's vectors do not have the layout that this library needs
-    ├── FingerprintMismatchError              a collection was built with another model or other settings
-    ├── ArtefactError                         a fitted encoding is missing, truncated or altered
-    ├── MigrationError                        a migration is blocked, or a step before it is not done
-    └── EngineError                           the engine refused or failed
-        ├── CollectionNotFoundError (LookupError)
-        ├── CollectionExistsError
-        ├── DiskFullError                     an embedded store's disk is full
-        ├── StoreLockedError                  another process or client has the embedded store open
-        ├── ForkedProcessError                an embedded store was opened before ``fork()``
-        ├── RequestError                      a request failed, after all attempts
-        │   ├── AuthenticationError           the key is missing, or does not permit the request
-        │   ├── RateLimitedError              the server is overloaded
-        │   ├── RequestTimeoutError           the server did not answer in time
-        │   ├── UnreachableError              no connection to the server
-        │   ├── RequestTooLargeError          larger than the server accepts, and it cannot be split
-        │   ├── RequestRefusedError           the server rejected the request as invalid
-        │   └── ServerError                   the server failed, or its response cannot be read
-        ├── NotReadyError                     a collection is not built in time, or needs a call to be built
-        └── ClosedError                       used after ``close()``
+ColbertQdrantError
+├── ConfigurationError (ValueError)       a parameter or a combination of parameters is wrong
+├── InvalidTokensError (ValueError)       token embeddings have NaN, no rows, a wrong shape or too many values
+├── InvalidDocumentError (ValueError)     a document cannot be stored: empty text, bad id, bad payload
+├── InvalidQueryError (ValueError)        a query cannot be encoded or searched
+├── CheckpointError (ValueError)          a model cannot be loaded as an encoder
+├── MissingExtraError (ImportError)       an optional package is not installed
+├── CapabilityError                       the engine is too old for a feature, or lacks it
+├── SchemaMismatchError                   a collection's vectors do not have the layout that this library needs
+├── FingerprintMismatchError              a collection was built with another model or other settings
+├── ArtefactError                         a fitted encoding is missing, truncated or altered
+├── MigrationError                        a migration is blocked, or a step before it is not done
+└── EngineError                           the engine refused or failed
+    ├── CollectionNotFoundError (LookupError)
+    ├── CollectionExistsError
+    ├── DiskFullError                     an embedded store's disk is full
+    ├── StoreLockedError                  another process or client has the embedded store open
+    ├── ForkedProcessError                an embedded store was opened before ``fork()``
+    ├── RequestError                      a request failed, after all attempts
+    │   ├── AuthenticationError           the key is missing, or does not permit the request
+    │   ├── RateLimitedError              the server is overloaded
+    │   ├── RequestTimeoutError           the server did not answer in time
+    │   ├── UnreachableError              no connection to the server
+    │   ├── RequestTooLargeError          larger than the server accepts, and it cannot be split
+    │   ├── RequestRefusedError           the server rejected the request as invalid
+    │   └── ServerError                   the server failed, or its response cannot be read
+    ├── NotReadyError                     a collection is not built in time, or needs a call to be built
+    └── ClosedError                       used after ``close()``
 ```
 
 Each message names the problem, the place and the remedy. Messages never contain keys.
