@@ -150,11 +150,20 @@ def _entry(key: str, value: Any, depth: int) -> list[models.Condition]:
         raise _wrong(key, "is not a payload key: use a non-empty string")
     if key.startswith("$"):
         return [_logic(key, value, depth + 1)]
+    if f"${key}" in _LOGIC and _has_filters(value):
+        raise _wrong(key, f"is a payload key: write '${key}' to combine filters")
     key = require_path("where", _text(key, key))
     if isinstance(value, Mapping):
         return _operators(key, {plain(name): _plain(operand) for name, operand in value.items()})
     value = _plain(value)
     return [_any_of(key, value) if isinstance(value, list) else _equal(key, value)]
+
+
+def _has_filters(value: Any) -> bool:
+    """Tell whether a value is a filter or a list with filters, so that it cannot be the condition of a key."""
+    if isinstance(value, Mapping):
+        return any(name not in _BOUNDS and name not in _TESTS for name in map(plain, value))
+    return isinstance(value, list | tuple) and any(isinstance(each, Mapping) for each in value)
 
 
 def _plain(value: Any) -> Any:
@@ -294,8 +303,7 @@ def _nearest(name: object, names: Iterable[str]) -> str:
 
 
 def _wrong(key: object, problem: str) -> ConfigurationError:
-    meant = f" (did you mean '${key}'?)" if isinstance(key, str) and f"${key}" in _LOGIC else ""
-    return ConfigurationError(f"where: {shown(key)}{meant} {problem}")
+    return ConfigurationError(f"where: {shown(key)} {problem}")
 
 
 _TESTS: Final[dict[str, Callable[[str, Any], models.Condition]]] = {
