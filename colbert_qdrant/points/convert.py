@@ -49,7 +49,7 @@ def check_document(document: Document, config: CollectionConfig) -> tuple[Payloa
         value = getattr(document, name)
         if not isinstance(value, Mapping):
             raise InvalidDocumentError(
-                f"document {shown(document.id)}: {name} is a {type(value).__name__}: pass a dict, or leave it out"
+                f"document {shown(document.id)}: {name} has type {type(value).__name__}: pass a dict, or leave it out"
             )
     payload = _native_payload(document, config) if config.native else _own_payload(document, config)
     if STAMP in document.payload:

@@ -31,7 +31,7 @@ def lossy_key(payload: Mapping[Any, Any]) -> str | None:
             if not isinstance(key, str):
                 under = f" under {join_path(path)!r}" if path and isinstance(path[0], str) else ""
                 return (
-                    f"payload key {short(key)}{under} is a {type(key).__name__}: use a string, such as "
+                    f"payload key {short(key)}{under} has type {type(key).__name__}: use a string, such as "
                     f"{short(short(key))}"
                 )
             if _is_inner(each):

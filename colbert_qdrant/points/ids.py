@@ -74,7 +74,9 @@ def check_id(id: object) -> None:
     """
     id = plain(id)
     if isinstance(id, bool) or not isinstance(id, str | int | UUID):
-        raise InvalidDocumentError(f"id {shown(id)} is a {type(id).__name__}: use a string, an integer or a uuid.UUID")
+        raise InvalidDocumentError(
+            f"id {shown(id)} has type {type(id).__name__}: use a string, an integer or a uuid.UUID"
+        )
     if isinstance(id, int) and id not in INT_RANGE:
         raise InvalidDocumentError(f"id {shown(id)} does not fit into 64 bits: convert it to a string")
     if isinstance(id, str) and not id.isascii():

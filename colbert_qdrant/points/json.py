@@ -81,7 +81,7 @@ def _inner(value: Any, inside: frozenset[int]) -> Iterable[tuple[str | int, Any]
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str):
-                raise TypeError(f"key {shown(key, 60)} is a {type(key).__name__}: use a string")
+                raise TypeError(f"key {shown(key, 60)} has type {type(key).__name__}: use a string")
         return value.items()
     return enumerate(value) if isinstance(value, list | tuple) else _inner(_convert(value), inside)
 

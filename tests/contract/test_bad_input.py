@@ -59,9 +59,9 @@ BAD_DOCUMENTS = {
     "empty text": ([Document("x", "")], "document 'x' has no text"),
     "blank text": ([Document("x", " \n\t")], "document 'x' has no text"),
     "text of a wrong type": ([Document("x", 5)], "document 'x' has no text"),  # type: ignore[arg-type]
-    "float id": ([Document(1.5, "a")], "id 1.5 is a float"),  # type: ignore[arg-type]
-    "boolean id": ([Document(True, "a")], "id True is a bool"),
-    "no id": ([Document(None, "a")], "id None is a NoneType"),  # type: ignore[arg-type]
+    "float id": ([Document(1.5, "a")], "id 1.5 has type float"),  # type: ignore[arg-type]
+    "boolean id": ([Document(True, "a")], "id True has type bool"),
+    "no id": ([Document(None, "a")], "id None has type NoneType"),  # type: ignore[arg-type]
     "huge id": ([Document(2**64, "a")], "does not fit into 64 bits: convert it to a string"),
     "broken Unicode id": ([Document("\ud800", "a")], "is not valid Unicode"),
     "broken Unicode text": ([Document("x", "a \ud800")], "document 'x': text or payload is not valid JSON"),
@@ -75,11 +75,11 @@ BAD_DOCUMENTS = {
     ),
     "a number for a key": (
         [Document("x", "a", ONE)],
-        "document 'x': payload key 1 is a int: use a string, such as '1'",
+        "document 'x': payload key 1 has type int: use a string, such as '1'",
     ),
     "None for a key in an object": (
         [Document("x", "a", {"list": [{"deep": {None: 1}}]})],
-        r"document 'x': payload key None under 'list\[0\]\.deep' is a NoneType: use a string, such as 'None'",
+        r"document 'x': payload key None under 'list\[0\]\.deep' has type NoneType: use a string, such as 'None'",
     ),
     "more than 64 bits": (
         [Document("x", "a", {"wei": 2**64 + 1})],
@@ -115,9 +115,9 @@ BAD_DOCUMENTS = {
         "document 'x': the payload nests lists and objects more than 64 levels deep",
     ),
     "reserved key": ([Document("x", "a", {"text": "b"})], r"colbert-qdrant uses the payload keys \['text'\]"),
-    "no payload": ([Document("x", "a", None)], "document 'x': payload is a NoneType: pass a dict"),  # type: ignore[arg-type]
-    "a list for a payload": ([Document("x", "a", [1])], "document 'x': payload is a list: pass a dict"),  # type: ignore[arg-type]
-    "no vectors": ([Document("x", "a", {}, None)], "document 'x': vectors is a NoneType: pass a dict"),  # type: ignore[arg-type]
+    "no payload": ([Document("x", "a", None)], "document 'x': payload has type NoneType: pass a dict"),  # type: ignore[arg-type]
+    "a list for a payload": ([Document("x", "a", [1])], "document 'x': payload has type list: pass a dict"),  # type: ignore[arg-type]
+    "no vectors": ([Document("x", "a", {}, None)], "document 'x': vectors has type NoneType: pass a dict"),  # type: ignore[arg-type]
     "a vector of no name": ([Document("x", "a", {}, {"image": [1.0]})], "document 'x' brings a vector 'image'"),
     "None": ([None], "expected a colbert_qdrant.Document, got NoneType"),
     "not a document": ([{"id": "x", "text": "a"}], "expected a colbert_qdrant.Document, got dict"),
@@ -445,6 +445,6 @@ def test_filters_and_ids_of_a_wrong_type_are_refused_in_the_librarys_words(colle
         with pytest.raises(ConfigurationError, match=r"filter must be a models\.Filter, got 'year = 2020'"):
             call(filter=wrong)
     nothing: Any = None
-    with pytest.raises(InvalidDocumentError, match="id None is a NoneType"):
+    with pytest.raises(InvalidDocumentError, match="id None has type NoneType"):
         collection.get(nothing)
     assert_nothing_written(collection)

@@ -46,9 +46,9 @@ REFUSED: list[tuple[Any, str]] = [
         datetime(2024, 1, 1, tzinfo=tzinfo()),  # type: ignore[abstract]
         "does not exist in UTC",
     ),
-    (np.array([{1: 2}], dtype=object), r"under payload key 'key\[0\]', key 1 is a int: use a string"),
-    ({"a": {None: 2}}, "payload key None under 'key.a' is a NoneType: use a string, such as 'None'"),
-    ({"a": {(1,): 2}}, r"under payload key 'key.a', key \(1,\) is a tuple: use a string"),
+    (np.array([{1: 2}], dtype=object), r"under payload key 'key\[0\]', key 1 has type int: use a string"),
+    ({"a": {None: 2}}, "payload key None under 'key.a' has type NoneType: use a string, such as 'None'"),
+    ({"a": {(1,): 2}}, r"under payload key 'key.a', key \(1,\) has type tuple: use a string"),
     (10**4_400, r"an integer of about 4,401 digits does not fit into 64 bits: .* for example hex\(…\)"),
     ([{10**4_400}], "a set, which JSON does not support: use a list"),
     ([], "under payload key 'key\\[0\\]', a list or object contains itself: remove the inner one"),
