@@ -18,7 +18,7 @@ ColbertQdrantError
     ├── CollectionExistsError
     ├── DiskFullError                     an embedded store's disk is full
     ├── StoreLockedError                  another process or client has the embedded store open
-    ├── ForkedProcessError                an embedded store was opened before ``fork()``
+    ├── ForkedProcessError                an embedded store was opened before fork()
     ├── RequestError                      a request failed, after all attempts
     │   ├── AuthenticationError           the key is missing, or does not permit the request
     │   ├── RateLimitedError              the server is overloaded
@@ -28,7 +28,7 @@ ColbertQdrantError
     │   ├── RequestRefusedError           the server rejected the request as invalid
     │   └── ServerError                   the server failed, or its response cannot be read
     ├── NotReadyError                     a collection is not built in time, or needs a call to be built
-    └── ClosedError                       used after ``close()``
+    └── ClosedError                       used after close()
 ```
 
 Each message names the problem, the place and the remedy. Messages never contain keys.
