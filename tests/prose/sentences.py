@@ -83,11 +83,9 @@ def of_python(source: str) -> Iterator[Sentence]:
     tree = ast.parse(source)
     docstrings = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                docstrings.add(id(first.value))
-                yield from _of_docstring(str(first.value.value), first.lineno)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            docstrings.add(id(node.value))
+            yield from _of_docstring(node.value.value, node.lineno)
     yield from _of_messages(tree, docstrings)
     yield from _of_comments(source)
 
