@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 _TIMES: Final = 10
 """The growth from which a refit is worth recomputing all encodings.
 
-Among 1,000 synthetic documents, LEMUR found .97 of MaxSim's top 10 in 50 candidates when it was fitted to all documents.
+Among 1,000 synthetic documents, LEMUR found .97 of MaxSim's top 10 in 50 candidates when it was fitted to all of
+these documents.
 Fitted to a third it found .91, to a tenth .84, and to a thirtieth .65.
 """
 
