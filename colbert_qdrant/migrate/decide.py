@@ -246,8 +246,8 @@ def _find_token_vector(source: Source, options: MigrationOptions) -> str | None:
         if options.token_vector not in usable:
             remedy = f"use one of {list(usable)}" if usable else "leave it out, and pass encoder=… to encode the texts"
             raise ConfigurationError(
-                f"token_vector={options.token_vector!r} is not a usable multivector (floats with distance Dot or Cosine) "
-                f"of collection {source.name!r}: {remedy}"
+                f"token_vector={options.token_vector!r} is not a usable multivector (floats with distance Dot or "
+                f"Cosine) of collection {source.name!r}: {remedy}"
             )
         return options.token_vector
     if options.encoder is not None and len(usable) > 1:
