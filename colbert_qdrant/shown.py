@@ -1,10 +1,10 @@
-"""Inspects callers' values without raising the errors that their methods may raise."""
+"""Shows values and counts in messages, and inspects callers' values without raising the errors of their methods."""
 
 from __future__ import annotations
 
 import reprlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 
 def shown(value: object, most: int = 200) -> str:
@@ -16,6 +16,15 @@ def shown(value: object, most: int = 200) -> str:
             continue
         return text if len(text) <= most else f"{text[:most]}…"
     return f"<{type(value).__name__}>"
+
+
+_SINGULAR: Final = {"have": "has", "are": "is", "were": "was"}
+
+
+def counted(count: int, noun: str, verb: str = "") -> str:
+    """Return a count with its noun, and a verb that agrees: ``"1 document has"`` or ``"2 documents have"``."""
+    words = [f"{count:,}", noun if count == 1 else f"{noun}s", _SINGULAR[verb] if verb and count == 1 else verb]
+    return " ".join(word for word in words if word)
 
 
 def holds(condition: Callable[[], object]) -> bool:

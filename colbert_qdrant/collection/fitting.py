@@ -21,7 +21,7 @@ from colbert_qdrant.errors import (
 )
 from colbert_qdrant.fde import encoder_from_bytes, fit_encoder, learns_from_queries
 from colbert_qdrant.points.texts import text_of
-from colbert_qdrant.shown import shown
+from colbert_qdrant.shown import counted, shown
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
@@ -148,8 +148,8 @@ class Fitter:
         await collection.check_complete()
         if filled.rejected:
             raise InvalidDocumentError(
-                f"collection {self._name!r} is fitted, and {len(filled.rejected):,} documents cannot have an encoding, "
-                f"so searches stay exact until they are deleted: {filled.rejected[0].reason}"
+                f"collection {self._name!r} is fitted, and {counted(len(filled.rejected), 'document')} cannot have an "
+                f"encoding, so searches stay exact until you delete them: {filled.rejected[0].reason}"
             )
 
     async def _forget_lost(self) -> None:
@@ -190,8 +190,8 @@ class Fitter:
             if len(documents) < config.dim:
                 self._collection.warned.once(
                     "small fit",
-                    f"collection {self._name!r} is fitted to only {len(documents):,} documents: call fit(refit=True) "
-                    "when it has more",
+                    f"collection {self._name!r} is fitted to only {counted(len(documents), 'document')}: call "
+                    "fit(refit=True) when it has more",
                 )
             queries = await compute(self._learn_from, texts, documents, config.seed)
         return await compute(fit_encoder, config, documents, query_tokens=queries, device=device, progress=progress)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from colbert_qdrant.fde import Fitted
+from colbert_qdrant.shown import counted
 
 if TYPE_CHECKING:
     from colbert_qdrant.fde import FixedDimensionalEncoder
@@ -27,6 +28,6 @@ def say_outgrown(name: str, fde: FixedDimensionalEncoder | None, points: int) ->
     if not isinstance(fde, Fitted) or seen is None or seen >= fde.config.fit_documents or points < _TIMES * seen:
         return None
     return (
-        f"Collection {name!r} was fitted to only {seen:,} documents, and now has {points:,}, so its recall is lower "
-        "than it could be. Call repair() or fit(refit=True) to fit it again."
+        f"Collection {name!r} was fitted to only {counted(seen, 'document')}, and now has {points:,}, so its "
+        "recall is lower than it could be. Call repair() or fit(refit=True) to fit it again."
     )

@@ -24,6 +24,7 @@ from colbert_qdrant.collection.without_tokens import (
 from colbert_qdrant.errors import InvalidDocumentError, RequestError
 from colbert_qdrant.fde import Fitted
 from colbert_qdrant.search.limits import Limits
+from colbert_qdrant.shown import counted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -82,8 +83,8 @@ async def repair(collection: OpenCollection, *, on_error: OnError, progress: Pro
     if running.rejected and on_error == "raise":
         lines = "".join(f"\n  {each.id!r}: {each.reason}" for each in running.rejected)
         raise InvalidDocumentError(
-            f"collection {collection.name!r} is repaired, except for {len(running.rejected):,} documents that cannot "
-            f"be encoded. Correct or delete these:{lines}"
+            f"collection {collection.name!r} is repaired, except for {counted(len(running.rejected), 'document')} that "
+            f"cannot be encoded. Correct or delete these:{lines}"
         )
     return done
 
@@ -191,12 +192,13 @@ async def _without_encoding(collection: OpenCollection, _: models.CollectionInfo
     async def fix(running: Repair) -> str:
         filled = await Fitter(collection).fill(label="repair", progress=running.progress)
         running.rejected.extend(filled.rejected)
-        done = f"{filled.count:,} documents without an encoding were encoded from their token vectors."
+        done = f"{counted(filled.count, 'document')} without an encoding got it from the token vectors."
         return done + say_rejected(filled.rejected, "and no two-stage search finds them")
 
     sentence = (
-        f"{count:,} documents have token vectors but no encoding, because another program wrote them, so no two-stage "
-        "search finds them: call repair(), which computes their encodings."
+        f"{counted(count, 'document', 'have')} token vectors but no encoding, because another program wrote "
+        f"{'it' if count == 1 else 'them'}. No two-stage search finds such documents: call repair(), which computes "
+        "the encodings."
     )
     return Problem(sentence=sentence, fix=fix) if count else None
 
@@ -212,11 +214,13 @@ async def _without_further(collection: OpenCollection, _: models.CollectionInfo)
         for name in lacking:
             count, rejected = await add_further(collection, name, progress=running.progress)
             running.rejected.extend(rejected)
-            done = f"{count:,} documents without the vector {name!r} got it from their text."
+            done = f"{counted(count, 'document')} without the vector {name!r} got it from the text."
             sentences.append(done + say_rejected(rejected, f"and no search by {name!r} finds them"))
         return " ".join(sentences)
 
-    counts = " and ".join(f"{count:,} documents have a text but no vector {name!r}" for name, count in lacking.items())
+    counts = " and ".join(
+        f"{counted(count, 'document', 'have')} a text but no vector {name!r}" for name, count in lacking.items()
+    )
     sentence = f"{counts}, so no search by it finds them: call repair(), which computes it from the text."
     return Problem(sentence=sentence, fix=fix) if lacking else None
 

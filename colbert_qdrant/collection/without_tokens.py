@@ -24,6 +24,7 @@ from colbert_qdrant.points.page_size import PageSize
 from colbert_qdrant.points.point import Point, split_by_bytes, to_numbers
 from colbert_qdrant.points.schema import named_vectors
 from colbert_qdrant.points.texts import TextSource, text_source
+from colbert_qdrant.shown import counted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -69,8 +70,9 @@ def say_without_tokens(count: int, config: CollectionConfig, *, opened: str | No
     """Describe the documents without token vectors, with the remedy; ``opened`` is a collection to open first."""
     first = "" if opened is None else f"open collection {opened!r} with its encoder, and "
     return (
-        f"{count:,} documents have a text under {config.text_key!r} but no token vectors, because another program "
-        f"wrote them, so no search finds them: {first}call repair(), which encodes them or names the reason"
+        f"{counted(count, 'document', 'have')} a text under {config.text_key!r} but no token vectors, because another "
+        f"program wrote {'it' if count == 1 else 'them'}, so no search finds {'it' if count == 1 else 'them'}: "
+        f"{first}call repair(), which encodes such documents or names the reason"
     )
 
 
@@ -80,7 +82,7 @@ def say_rejected(rejected: Sequence[RejectedDocument], consequence: str) -> str:
         return ""
     more = "" if len(rejected) <= _SHOWN else "; …"
     reasons = "; ".join(f"{each.id!r}: {each.reason}" for each in rejected[:_SHOWN])
-    return f" {len(rejected):,} documents cannot be encoded, {consequence} ({reasons}{more})."
+    return f" {counted(len(rejected), 'document')} cannot be encoded, {consequence} ({reasons}{more})."
 
 
 async def encode_without_tokens(collection: OpenCollection, *, progress: bool | ProgressReporter) -> Encoded:
@@ -124,11 +126,13 @@ class Encoded:
     texts: str = ""
 
     def __str__(self) -> str:
-        encoded = f"{self.count:,} documents with only a text were encoded."
+        encoded = f"{counted(self.count, 'document')} with only a text {'was' if self.count == 1 else 'were'} encoded."
         sentences = [encoded + say_rejected(self.rejected, "and no search finds them")]
         if self.textless_count:
             shown = ", ".join(map(repr, self.textless)) + (", …" if self.textless_count > len(self.textless) else "")
-            sentences.append(f"{self.textless_count:,} documents have no text {self.texts} to encode: {shown}.")
+            sentences.append(
+                f"{counted(self.textless_count, 'document', 'have')} no text {self.texts} to encode: {shown}."
+            )
         return " ".join(sentences)
 
 

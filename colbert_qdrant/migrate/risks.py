@@ -12,6 +12,7 @@ from colbert_qdrant.errors import CapabilityError, MigrationError
 from colbert_qdrant.migrate.evidence import doubt_of, example_of, longer_texts
 from colbert_qdrant.migrate.plan import Risk
 from colbert_qdrant.points.schema import require_for
+from colbert_qdrant.shown import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -161,8 +162,8 @@ def risks_of_gaps(plan: MigrationPlan, points: int) -> Iterator[Risk]:
     """Report points that have token vectors but no FDE, or the reverse, which no search finds reliably."""
     if points:
         yield _block(
-            f"{points:,} points have only one of {plan.config.token_vector!r} and {plan.config.fde_vector!r}, but need "
-            "both or neither",
+            f"{counted(points, 'point', 'have')} only one of {plan.config.token_vector!r} and "
+            f"{plan.config.fde_vector!r}, but each point needs both or neither",
             "add the missing vectors or delete the others, or plan with another encoding for all points "
             "(config=CollectionConfig(fde=…, fde_vector=…))",
         )
@@ -222,7 +223,8 @@ def _risk_of_encoder(job: MigrationJob, converter: Converter, sample: Sequence[m
 def risk_of_texts(source: str, count: int) -> Risk:
     """Return the risk that points have a text but no token vectors, as other applications write them."""
     return _warn(
-        f"{count:,} points have a text but no token vectors; they are copied, but late interaction does not find them",
+        f"{counted(count, 'point', 'have')} a text but no token vectors; run() copies such points, but late "
+        "interaction does not find them",
         f"open collection {source!r} with its encoder and call repair() first",
     )
 

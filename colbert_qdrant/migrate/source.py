@@ -14,6 +14,7 @@ from colbert_qdrant.engines.missing import missing_collection
 from colbert_qdrant.points.page_size import PageSize
 from colbert_qdrant.points.schema import datatype_of, named_vectors
 from colbert_qdrant.search.limits import Limits
+from colbert_qdrant.shown import counted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -173,7 +174,7 @@ async def retrieve_pages(
 
 def count_of(ids: Sequence[PointId]) -> str:
     """Return the number of points for a message: ``"1 point"`` or ``"2 points"``."""
-    return f"{len(ids):,} point{'' if len(ids) == 1 else 's'}"
+    return counted(len(ids), "point")
 
 
 def show(ids: Sequence[PointId]) -> str:

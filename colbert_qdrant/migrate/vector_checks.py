@@ -11,6 +11,7 @@ from colbert_qdrant.collection.metadata import count_documents
 from colbert_qdrant.migrate.source import retrieve_pages
 from colbert_qdrant.migrate.verdict import Check
 from colbert_qdrant.points.convert import vectors_of
+from colbert_qdrant.shown import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,11 +44,11 @@ async def check_counts(job: MigrationJob, contents: Contents, *, switched: bool)
         before = await count_documents(job.source_engine, job.source.name, having)
         counts[name] = await _count_with(job, name)
         if counts[name] < before or (counts[name] > before and not switched and name not in job.sameness.own):
-            wrong.append(f"{counts[name]:,} points have {name!r}, but {before:,} in the source")
+            wrong.append(f"{counted(counts[name], 'point', 'have')} {name!r}, but {before:,} in the source")
     tokens, encodings = [await _count_with(job, name) for name in own]
     counts |= {name: count for name, count in zip(own, (tokens, encodings), strict=True) if name not in plan.kept}
     if plan.tokens == "encoded" and (tokens < contents.texts or (tokens > contents.texts and not switched)):
-        wrong.append(f"{contents.texts:,} points have a text, but {tokens:,} have token vectors")
+        wrong.append(f"{counted(contents.texts, 'point', 'have')} a text, but {tokens:,} have token vectors")
     remedy = _remedy(plan, switched=switched)
     if tokens != encodings:
         if plan.encoding == "stored" and not wrong:
@@ -55,7 +56,7 @@ async def check_counts(job: MigrationJob, contents: Contents, *, switched: bool)
                 "as in the source; add the missing vectors there, or call cleanup('target') and plan with another "
                 "encoding (fde=…) for all points"
             )
-        wrong.append(f"{tokens:,} points have token vectors, but {encodings:,} have an FDE")
+        wrong.append(f"{counted(tokens, 'point', 'have')} token vectors, but {encodings:,} have an FDE")
     numbers = ", ".join(f"{name!r} {count:,}" for name, count in counts.items())
     return Check(name="vectors", passed=not wrong, detail=f"{'; '.join(wrong)}: {remedy}" if wrong else numbers)
 

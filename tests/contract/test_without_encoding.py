@@ -85,7 +85,7 @@ def docs(client: Client, engine: Engine) -> ColbertCollection:
 def test_they_are_named_with_the_remedy(docs: ColbertCollection) -> None:
     (sentence,) = docs.check()
     assert sentence.startswith("6 documents have token vectors but no encoding")
-    assert "no two-stage search finds them: call repair()" in sentence
+    assert "No two-stage search finds such documents: call repair()" in sentence
     assert sentence in docs.info().warnings
 
 
@@ -93,7 +93,7 @@ def test_a_repair_computes_their_encodings_from_their_token_vectors(docs: Colber
     ids = list(OTHERS)
     before = {each.id: each for each in client.retrieve(docs.name, ids=ids, with_vectors=True)}
     assert not any(found(docs, number) for number in ids)
-    assert docs.repair() == ("6 documents without an encoding were encoded from their token vectors.",)
+    assert docs.repair() == ("6 documents without an encoding got it from the token vectors.",)
     assert all(found(docs, number) for number in [*ids, *range(8)])
     assert docs.check() == docs.repair() == ()
     assert docs.count() == 14
@@ -132,7 +132,7 @@ def test_one_whose_encoding_cannot_be_stored_is_named_and_all_others_are_mended(
     client.upsert(engine.name, [*points(range(10, 15)), *points([15], times=1e6)], wait=True)
     docs = reopened(client, engine.name)
     (sentence,) = docs.repair()
-    assert sentence.startswith("5 documents without an encoding were encoded from their token vectors. 1 documents")
+    assert sentence.startswith("5 documents without an encoding got it from the token vectors. 1 document")
     assert "no two-stage search finds them (15: document 15 has a value of" in sentence
     assert all(found(docs, number) for number in range(10, 15))
     with pytest.raises(InvalidDocumentError, match="document 15 has a value of"):
@@ -155,7 +155,7 @@ def test_with_documents_that_have_a_text_only(client: Client, engine: Engine) ->
     client.upsert(engine.name, [*points(OTHERS), only], wait=True)
     assert len(docs.check()) == 2
     first, second = docs.repair()
-    assert first.startswith("1 documents with only a text")
+    assert first.startswith("1 document with only a text")
     assert second.startswith("6 documents without an encoding")
     assert all(found(docs, number) for number in [*OTHERS, 20])
     assert docs.check() == ()
@@ -196,7 +196,7 @@ def test_a_further_vector_that_a_text_gives(client: Client, engine: Engine, *, b
     docs = ColbertCollection.open(engine.name, client=client, encoder=NoModel(), vector_encoders=encoders)
     (_, sentence) = docs.check()
     assert sentence.startswith(f"6 documents have a text but no vector {name!r}")
-    assert docs.repair()[1] == f"6 documents without the vector {name!r} got it from their text."
+    assert docs.repair()[1] == f"6 documents without the vector {name!r} got it from the text."
     assert docs.check() == docs.repair() == ()
     for number in [*OTHERS, *range(8)]:
         (point,) = client.retrieve(engine.name, ids=[number], with_vectors=True)

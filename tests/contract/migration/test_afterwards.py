@@ -91,7 +91,7 @@ def test_what_other_programs_write_is_named_and_encoded(source: Client) -> None:
     assert "verified, with warnings" in str(verdict)
     assert f"**Warning:** {warning}." in verdict.to_markdown()
     (done,) = docs.repair()
-    assert done.startswith("2 documents with only a text were encoded. 1 documents have no text")
+    assert done.startswith("2 documents with only a text were encoded. 1 document has no text")
     assert docs.check() == docs.repair() == ()
     for text, id in ((NEW, 1000), (CHANGED, 5)):
         for mode in MODES:
@@ -120,7 +120,7 @@ def test_a_copy_of_stored_token_vectors_is_verified_before_and_after_a_repair(
     source.upsert("app", [point(1002, "written after a switch")])
     verdict = migration.verify()
     assert verdict.passed, verdict.reasons
-    assert verdict.warnings[0].startswith("documents found: 1 documents have a text")
+    assert verdict.warnings[0].startswith("documents found: 1 document has a text")
     assert "plus 1 that were written after the switch" in str(verdict)
     assert migration.cleanup("source", confirm=lambda _: True) == "new"
     docs.repair()

@@ -199,7 +199,7 @@ def test_encodings_that_the_source_lacks(client: Client) -> None:
     client.delete_vectors("docs", [fde], points=list(everything(client, "docs"))[:1])
     strategies: list[Strategy] = ["blue_green", "in_place"]
     for strategy in strategies:
-        with pytest.raises(MigrationError, match="1 points have only one of 'colbert' and 'muvera'"):
+        with pytest.raises(MigrationError, match="1 point has only one of 'colbert' and 'muvera'"):
             Migration.plan(client, "docs", strategy=strategy).run()
     config = CollectionConfig(fde=FDE, fde_vector="another")  # as it is told
     migration = Migration.plan(client, "docs", "new", config=config)
