@@ -43,7 +43,12 @@ def check_document(document: Document, config: CollectionConfig) -> tuple[Payloa
             f"expected a colbert_qdrant.Document, got {type(document).__name__}: use Document(id=…, text=…)"
         )
     point_id(document.id, config.id_scheme)
-    if not isinstance(document.text, str) or not document.text.strip():
+    if not isinstance(document.text, str | None):
+        raise InvalidDocumentError(
+            f"document {shown(document.id)}: text must be a string, got {type(document.text).__name__} "
+            f"{shown(document.text, 60)}: use a string, or leave the document out"
+        )
+    if document.text is None or not document.text.strip():
         raise InvalidDocumentError(f"document {shown(document.id)} has no text: leave it out")
     for name in ("payload", "vectors"):
         value = getattr(document, name)

@@ -58,7 +58,7 @@ ONE: Any = {1: "b"}
 BAD_DOCUMENTS = {
     "empty text": ([Document("x", "")], "document 'x' has no text"),
     "blank text": ([Document("x", " \n\t")], "document 'x' has no text"),
-    "text of a wrong type": ([Document("x", 5)], "document 'x' has no text"),  # type: ignore[arg-type]
+    "text of a wrong type": ([Document("x", 5)], "document 'x': text must be a string, got int 5"),  # type: ignore[arg-type]
     "float id": ([Document(1.5, "a")], "id 1.5 has type float"),  # type: ignore[arg-type]
     "boolean id": ([Document(True, "a")], "id True has type bool"),
     "no id": ([Document(None, "a")], "id None has type NoneType"),  # type: ignore[arg-type]
