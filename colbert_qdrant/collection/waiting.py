@@ -13,6 +13,7 @@ from colbert_qdrant.collection.info import read_indexed_documents, state_of
 from colbert_qdrant.collection.polling import has_queue, poll
 from colbert_qdrant.config.checks import require_number
 from colbert_qdrant.errors import EngineError, NotReadyError
+from colbert_qdrant.shown import holds
 
 if TYPE_CHECKING:
     from colbert_qdrant._support.progress import ProgressReporter
@@ -37,7 +38,7 @@ async def wait_until_ready(
         EngineError: If the engine failed to build the graphs.
     """
     timeout = plain(timeout)
-    if timeout != inf:
+    if not holds(lambda: timeout == inf):
         require_number("timeout", timeout, minimum=0)
     info = await engine.get_collection(collection)
     if info.status == models.CollectionStatus.GREY and engine.files is not None:

@@ -154,8 +154,8 @@ class MuveraConfig(_TaggedSettings):
     def __post_init__(self) -> None:
         keep_plain(self)
         require_int("k_sim", self.k_sim, minimum=0, maximum=12)
-        require_int("dim_proj", self.dim_proj, minimum=1)
-        require_int("r_reps", self.r_reps, minimum=1)
+        require_int("dim_proj", self.dim_proj, minimum=1, maximum=MAX_RAW_DIM)
+        require_int("r_reps", self.r_reps, minimum=1, maximum=MAX_RAW_DIM)
         require_int("seed", self.seed, minimum=0, maximum=2**32 - 1)
         require_bool("fill_empty", self.fill_empty)
         require_one_of("variant", self.variant, get_args(MuveraVariant))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from reprlib import repr as short
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
@@ -12,6 +11,7 @@ from colbert_qdrant._support.values import plain
 from colbert_qdrant.edge import AsyncEdgeClient, EdgeClient
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.points.ids import NATIVE_RANGE
+from colbert_qdrant.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -220,7 +220,7 @@ def checked_shard_key(key: object) -> ShardKey | None:
         return key
     if isinstance(key, bool) or not isinstance(key, int) or key not in NATIVE_RANGE:
         raise ConfigurationError(
-            f"shard_key must be a string or an integer from 0 to 2**64 - 1, got {short(key)} of type "
+            f"shard_key must be a string or an integer from 0 to 2**64 - 1, got {shown(key)} of type "
             f"{type(key).__name__}: convert it with str(…)"
         )
     return key

@@ -191,8 +191,8 @@ class CheckedOptions:
     def _check_offset(self) -> None:
         if self.offset and self.mode not in ("fde", "exact") and self.offset + self.limit > self.first_stage_limit:
             raise ConfigurationError(
-                f"offset={self.offset} and limit={self.limit} exceed the {self.first_stage_limit} candidates: raise "
-                "candidates, to the same number for every page"
+                f"offset={shown(self.offset)} and limit={self.limit} exceed the {self.first_stage_limit} candidates: "
+                "raise candidates, to the same number for every page"
             )
 
     def _check_fusion(self) -> None:

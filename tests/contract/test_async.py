@@ -282,6 +282,11 @@ def test_the_blocking_collection_takes_no_asynchronous_documents() -> None:
             yield document
 
     docs = reference()
+    with pytest.raises(
+        ConfigurationError,
+        match="documents is asynchronous, and upsert takes a list: use",
+    ):
+        docs.upsert(source())  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="documents is asynchronous: use AsyncColbertCollection"):
         docs.ingest(source())  # type: ignore[arg-type]
 

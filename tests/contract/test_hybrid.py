@@ -377,6 +377,8 @@ def test_pages_are_the_parts_of_one_list(docs: ColbertCollection, arguments: Any
 
 def test_no_page_goes_past_the_candidates(docs: ColbertCollection) -> None:
     assert len(docs.search(QUERY, limit=10, offset=70)) == 10
+    with pytest.raises(ConfigurationError, match=r"offset=<int> and limit=10 exceed the 100 candidates"):
+        docs.search("river", limit=10, offset=10**5000, candidates=100)
     with pytest.raises(ConfigurationError, match=r"offset=95 and limit=10 exceed the 100 candidates: raise candidates"):
         docs.search(QUERY, limit=10, offset=95)
     with pytest.raises(ConfigurationError, match="offset must be at least 0"):
