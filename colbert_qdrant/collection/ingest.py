@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterable, Iterable, Sized
+from collections.abc import AsyncIterable, Sized
 from contextlib import aclosing
 from itertools import islice
 from typing import TYPE_CHECKING, Final
@@ -20,7 +20,7 @@ from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.shown import has
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Sequence
 
     from colbert_qdrant._support.progress import ProgressReporter
     from colbert_qdrant.collection.opened import OpenCollection
@@ -34,7 +34,7 @@ _CHUNK_DOCUMENTS: Final = 256
 async def upsert(collection: OpenCollection, documents: Iterable[Document], *, on_error: OnError) -> IngestReport:
     """Read all documents, then store them; see `ColbertCollection.upsert`."""
     require_documents(documents)
-    if not isinstance(documents, Iterable) and has(documents, "__aiter__"):
+    if has(documents, "__aiter__") and not has(documents, "__iter__"):
         raise ConfigurationError(
             "documents is asynchronous, and upsert takes a list: use AsyncColbertCollection.ingest"
         )

@@ -187,5 +187,6 @@ def test_settings_of_another_version_are_refused(data: dict[str, Any], message: 
 
 @pytest.mark.parametrize("name", ["r_reps", "dim_proj"])
 def test_a_number_that_is_too_long_to_print_is_refused(name: str) -> None:
+    settings: Any = {name: 10**5000}
     with pytest.raises(ConfigurationError, match=rf"{name} must be between 1 and 1048576, got <int>"):
-        MuveraConfig(**{name: 10**5000})
+        MuveraConfig(**settings)
