@@ -61,7 +61,7 @@ def url(site: Path) -> Iterator[str]:
     thread.join()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it lives, its event loop keeps others from running in this thread
 def browser() -> Iterator[Browser]:
     flags = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--disable-sync"]
     with sync_playwright() as playwright:
@@ -70,7 +70,7 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def contexts(browser: Browser, url: str) -> dict[str, BrowserContext]:
     """A browser window of each look; pages of a window share its cache."""
     windows = {}

@@ -132,7 +132,7 @@ def test_what_fails_for_good_is_an_error_of_ours(
 
 
 def test_mistakes_are_found_before_anything_is_sent(server: FaultyServer, docs: AttachedCollection) -> None:
-    with pytest.raises(ConfigurationError, match="fewer than limit=21"):
+    with pytest.raises(ConfigurationError, match="is less than limit=21"):
         docs.search("river", BY, limit=21)
     assert server.texts == []
 

@@ -19,7 +19,7 @@ from tests.unit.fde.test_muvera import clustered
         ({"k_sim": -1}, "k_sim must be between 0 and 12, got -1"),
         ({"k_sim": 13}, "k_sim must be between 0 and 12"),
         ({"k_sim": 2.0}, "k_sim must be an integer, got 2.0"),
-        ({"dim_proj": 0}, "dim_proj must be at least 1"),
+        ({"dim_proj": 0}, "dim_proj must be between 1 and 1048576"),
         ({"r_reps": True}, "r_reps must be an integer"),
         ({"seed": -1}, "seed must be between 0 and 4294967295"),
         ({"fill_empty": 1}, "fill_empty must be True or False"),
