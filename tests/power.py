@@ -137,7 +137,16 @@ def _run(*command: object) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a folder, without what is nothing but zeros in its files: the engine makes large ones for little."""
+    """Copy a folder, again if the engine's thread renames a file of its log in the meantime."""
+    for _ in range(5):
+        with contextlib.suppress(FileNotFoundError):
+            return _copy_once(source, target)
+        shutil.rmtree(target)
+    return _copy_once(source, target)
+
+
+def _copy_once(source: Path, target: Path) -> None:
+    """Copy a folder, without the zeros in its files: the engine makes large files that hold little."""
     for parent, _, names in os.walk(source):
         folder = target / Path(parent).relative_to(source)
         folder.mkdir(parents=True)
