@@ -22,7 +22,11 @@ PACKAGE: Final = ROOT / "colbert_qdrant"
 NAMES: Final = {
     "AsyncColbertCollection": "ColbertCollection",
     "AsyncSearches": "Searches",
+    "AsyncContents": "Contents",
+    "AsyncWrites": "Writes",
     "searches.aio": "searches.sync",
+    "contents.aio": "contents.sync",
+    "writes.aio": "writes.sync",
     "AsyncAttachedCollection": "AttachedCollection",
     "AsyncMigration": "Migration",
     "AsyncQdrantClient": "QdrantClient",
@@ -75,6 +79,12 @@ PAIRS: Final = (
     Use `create`, `open` or `open_or_create` to make one. It never closes the client.
 """,
             "client: An ``AsyncQdrantClient`` (": "client: A ``QdrantClient`` (",
+        },
+    ),
+    Pair(
+        folder="collection/writes",
+        texts={
+            "asynchronous methods that": "methods that",
             "Iterable[Document] | AsyncIterable[Document]": "Iterable[Document]",
             "Any iterable, or an asynchronous one; a plain iterable is read in the event loop.": "Any iterable.",
             """        Raises:
@@ -82,6 +92,10 @@ PAIRS: Final = (
             ConfigurationError: If the iterable is asynchronous.
             InvalidDocumentError: If a document cannot be stored; the""",
         },
+    ),
+    Pair(
+        folder="collection/contents",
+        texts={"asynchronous methods that": "methods that"},
     ),
     Pair(
         folder="collection/searches",

@@ -10,7 +10,13 @@ import logging
 from colbert_qdrant._support.progress import ProgressReporter
 from colbert_qdrant._support.secret import Secret
 from colbert_qdrant.attach import AsyncAttachedCollection, AttachedCollection, attach, attach_async
-from colbert_qdrant.collection import AsyncColbertCollection, ColbertCollection, CollectionState, VectorState
+from colbert_qdrant.collection import (
+    AsyncColbertCollection,
+    ColbertCollection,
+    CollectionState,
+    IngestOptions,
+    VectorState,
+)
 from colbert_qdrant.config import (
     Bm25Config,
     CollectionConfig,
@@ -121,6 +127,7 @@ __all__ = [
     "ForkedProcessError",
     "GroupOptions",
     "HnswConfig",
+    "IngestOptions",
     "IngestReport",
     "Inspection",
     "InvalidDocumentError",

@@ -2,6 +2,7 @@
 
 from colbert_qdrant.collection.aio import AsyncColbertCollection
 from colbert_qdrant.collection.info import CollectionState, VectorState
+from colbert_qdrant.collection.ingest.options import IngestOptions
 from colbert_qdrant.collection.sync import ColbertCollection
 
-__all__ = ["AsyncColbertCollection", "ColbertCollection", "CollectionState", "VectorState"]
+__all__ = ["AsyncColbertCollection", "ColbertCollection", "CollectionState", "IngestOptions", "VectorState"]

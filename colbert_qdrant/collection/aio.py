@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Self
 
-from qdrant_client import models
-
 from colbert_qdrant._support import telemetry
 from colbert_qdrant._support.progress import ProgressReporter
-from colbert_qdrant.collection import documents as stored_documents
 from colbert_qdrant.collection.fitting import Fitter
 from colbert_qdrant.collection.info import CollectionState, read_state
-from colbert_qdrant.collection.ingest import ingest, upsert
 from colbert_qdrant.collection.opened import OpenCollection
 from colbert_qdrant.collection.repair import find_problems, repair
 from colbert_qdrant.collection.rows import OnError
-from colbert_qdrant.collection.searches.aio import AsyncSearches
 from colbert_qdrant.collection.waiting import build_graphs, wait_until_ready
+from colbert_qdrant.collection.writes.aio import AsyncWrites
 from colbert_qdrant.config import CollectionConfig, FdeConfig, RetryConfig
-from colbert_qdrant.documents import Document, DocumentId, IngestReport
 from colbert_qdrant.encoders import LateInteractionEncoder, VectorEncoder
 from colbert_qdrant.engines import AsyncClient, async_engine
-from colbert_qdrant.search.filters import Where
 
 
-class AsyncColbertCollection(AsyncSearches):
+class AsyncColbertCollection(AsyncWrites):
     """`ColbertCollection` with all methods awaited: same names, same parameters, same errors.
 
     It sends requests through an ``AsyncQdrantClient`` or an `AsyncEdgeClient`, and many requests can run at the same
@@ -141,60 +135,6 @@ class AsyncColbertCollection(AsyncSearches):
         )
         return cls(await making)
 
-    async def upsert(self, documents: Iterable[Document], *, on_error: OnError = "raise") -> IngestReport:
-        """Store documents; a document replaces the stored one with the same id.
-
-        Vectors without an encoder are kept unless the document provides new ones. All documents are checked and encoded
-        before the first is written, so they are held in memory: use `ingest` for many documents. If several have the
-        same id, the last one is stored.
-
-        Args:
-            documents: Any iterable.
-            on_error: ``"raise"`` writes nothing if a document cannot be stored; ``"skip"`` omits such documents, and
-                reports them in ``rejected``.
-
-        Returns:
-            A report of the documents that were written.
-
-        Raises:
-            InvalidDocumentError: If a document cannot be stored; nothing was written.
-            InvalidTokensError: If a document's token embeddings cannot be stored; nothing was written.
-            RequestError: If the server could not be reached, or refused documents; all others are stored.
-        """
-        return await upsert(self._open, documents, on_error=on_error)
-
-    async def ingest(
-        self,
-        documents: Iterable[Document] | AsyncIterable[Document],
-        *,
-        on_error: OnError = "raise",
-        progress: bool | ProgressReporter = False,
-    ) -> IngestReport:
-        """Stream any number of documents into the collection, in bounded memory.
-
-        Documents are read, encoded and written in chunks, and each request is acknowledged before the next. A later
-        document replaces an earlier one with the same id. The documents of a list are all checked before the first is
-        encoded.
-
-        Args:
-            documents: Any iterable, or an asynchronous one; a plain iterable is read in the event loop.
-            on_error: ``"raise"`` ends the ingest at a document that cannot be stored; ``"skip"`` omits such documents,
-                and reports them in ``rejected`` with id and reason.
-            progress: ``True`` for a progress bar in a terminal (needs the ``progress`` extra) or a notebook, and log
-                lines elsewhere. Or pass your own reporter, which is told about every acknowledged batch.
-
-        Returns:
-            A report of the documents that were written.
-
-        Raises:
-            InvalidDocumentError: If a document cannot be stored; the documents acknowledged before it are stored.
-            InvalidTokensError: If a document's token embeddings cannot be stored; the documents acknowledged before it
-                are stored.
-            RequestError: If requests fail despite retries, or the server refuses every document; the documents
-                acknowledged before are stored.
-        """
-        return await ingest(self._open, documents, on_error=on_error, progress=progress)
-
     async def fit(
         self,
         *,
@@ -223,42 +163,6 @@ class AsyncColbertCollection(AsyncSearches):
         """
         with telemetry.operation("fit", refit=refit):
             await Fitter(self._open).fit(config=config, refit=refit, device=device, progress=progress)
-
-    async def get(self, ids: DocumentId | Iterable[DocumentId]) -> list[Document]:
-        """Fetch documents.
-
-        Args:
-            ids: One id or several.
-
-        Returns:
-            The stored documents in the order of ``ids``, with the ``vectors`` that have no encoder; missing documents
-            are omitted.
-        """
-        return await stored_documents.get(self._open, ids)
-
-    async def delete(
-        self,
-        *,
-        ids: DocumentId | Iterable[DocumentId] | None = None,
-        where: Where | None = None,
-        filter: models.Filter | None = None,
-    ) -> None:
-        """Delete documents by id or by payload; ids that are not stored are ignored.
-
-        Args:
-            ids: One id or several.
-            where: A condition that the payload must match; see `search`.
-            filter: A Qdrant filter; see `search`.
-
-        Raises:
-            ConfigurationError: If no argument is given, ``ids`` is combined with a filter, ``where`` is invalid, or
-                ``filter`` has no condition.
-        """
-        await stored_documents.delete(self._open, ids=ids, where=where, filter=filter)
-
-    async def count(self, *, where: Where | None = None, filter: models.Filter | None = None) -> int:
-        """Count the documents exactly, or those whose payload matches ``where`` and ``filter``; see `search`."""
-        return await stored_documents.count(self._open, where=where, filter=filter)
 
     async def check(self) -> tuple[str, ...]:
         """Check that the stored collection is still the one that was opened, and look for problems; write nothing.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field, replace
-from typing import Any, Final, ForwardRef, Literal, TypeAlias, TypedDict, TypeVar, get_args
+from typing import Any, Final, Literal, TypeAlias, TypedDict, get_args
 
 from qdrant_client import models
 
+from colbert_qdrant._support.signatures import Method, require_options
+from colbert_qdrant._support.signatures import shows_options as shows
 from colbert_qdrant._support.values import plain
 from colbert_qdrant.config import CollectionConfig
 from colbert_qdrant.config.checks import keep_plain, require_bool, require_int, require_number
@@ -31,8 +31,6 @@ SearchMode = Literal["two-stage", "hybrid", "fde", "exact"]
 
 PrefetchLimits: TypeAlias = Mapping[str, int] | Sequence[str]
 """The names of the vectors that find candidates, optionally with the number that each finds."""
-
-Method = TypeVar("Method", bound=Callable[..., Any])
 
 _MIN_CANDIDATES: Final = 100
 _PLAIN: Final = (
@@ -309,39 +307,10 @@ def check_options(method: str, kind: type, options: Mapping[str, Any]) -> Checke
         ConfigurationError: If an option is out of range, or contradicts another.
         TypeError: If the method has no such option.
     """
-    unknown = next((name for name in options if name not in kind.__annotations__), None)
-    if unknown is not None:
-        known = ", ".join(kind.__annotations__)
-        raise TypeError(f"{method}() got an unexpected keyword argument {shown(unknown)}: use {known}")
+    require_options(method, kind, options)
     return CheckedOptions(**options)
 
 
 def shows_options(kind: type) -> Callable[[Method], Method]:
-    """List every option of a method, with its default and description, in ``help()`` and the method's signature."""
-    described = "".join(f"    {name}: {text}\n" for name, text in _descriptions(kind).items())
-    defaults = inspect.signature(CheckedOptions).parameters
-    options = [_parameter(name, hint, defaults[name].default) for name, hint in kind.__annotations__.items()]
-
-    def show(method: Method) -> Method:
-        signature = inspect.signature(method)
-        own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
-        method.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
-        text = inspect.cleandoc(method.__doc__ or "")
-        method.__doc__ = text.replace(f"    **options: See `{kind.__name__}`.\n", described)
-        return method
-
-    return show
-
-
-def _descriptions(kind: type) -> dict[str, str]:
-    """Collect the description of every option from the docstrings of a kind and its bases."""
-    found: dict[str, str] = {}
-    for each in (AttachOptions, SimilarOptions, GroupOptions, SearchOptions, kind):
-        text = inspect.cleandoc(each.__doc__ or "")
-        found |= re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", text, re.MULTILINE)
-    return {name: found[name] for name in kind.__annotations__ if name in found}
-
-
-def _parameter(name: str, hint: Any, default: Any) -> inspect.Parameter:
-    written = hint.__forward_arg__ if isinstance(hint, ForwardRef) else hint
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=written)
+    """List every option of a search, with its default and description, in ``help()`` and the method's signature."""
+    return shows(kind, among=(AttachOptions, SimilarOptions, GroupOptions, SearchOptions), checked=CheckedOptions)

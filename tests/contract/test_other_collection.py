@@ -20,7 +20,8 @@ from colbert_qdrant import (
     MuveraConfig,
     SchemaMismatchError,
 )
-from colbert_qdrant.collection import ingest, opened
+from colbert_qdrant.collection import opened
+from colbert_qdrant.collection.ingest import ingest
 from colbert_qdrant.collection.opened import WRITE_SECONDS
 from tests.encoders import WordEncoder, random_texts
 

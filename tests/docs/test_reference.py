@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 import colbert_qdrant
-from colbert_qdrant import AttachOptions, GroupOptions, SearchOptions, SimilarOptions
+from colbert_qdrant import AttachOptions, GroupOptions, IngestOptions, SearchOptions, SimilarOptions
 from tests.docs.links import read
 
 if TYPE_CHECKING:
@@ -64,9 +64,9 @@ def test_every_member_has_an_anchor(site: Path) -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("kind", [AttachOptions, SimilarOptions, GroupOptions, SearchOptions])
+@pytest.mark.parametrize("kind", [AttachOptions, SimilarOptions, GroupOptions, SearchOptions, IngestOptions])
 def test_each_kind_of_options_lists_all_of_its_options(site: Path, kind: type) -> None:
-    page = "attach" if kind is AttachOptions else "searching"
+    page = {AttachOptions: "attach", IngestOptions: "ingesting"}.get(kind, "searching")
     html = (site / "reference" / page / "index.html").read_text(encoding="utf-8")
     listed = re.findall(rf'title="colbert_qdrant\.{kind.__name__}\.(\w+)"', html)
     assert sorted(listed) == sorted(kind.__annotations__)

@@ -22,7 +22,7 @@ from colbert_qdrant.shown import has
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Sequence
 
-    from colbert_qdrant._support.progress import ProgressReporter
+    from colbert_qdrant.collection.ingest.options import CheckedIngest
     from colbert_qdrant.collection.opened import OpenCollection
     from colbert_qdrant.collection.rows import OnError
     from colbert_qdrant.documents import Document
@@ -52,11 +52,7 @@ async def upsert(collection: OpenCollection, documents: Iterable[Document], *, o
 
 
 async def ingest(
-    collection: OpenCollection,
-    documents: Iterable[Document] | AsyncIterable[Document],
-    *,
-    on_error: OnError,
-    progress: bool | ProgressReporter,
+    collection: OpenCollection, documents: Iterable[Document] | AsyncIterable[Document], options: CheckedIngest
 ) -> IngestReport:
     """Stream documents into a collection in bounded memory, and fit its encoding when a fit is due.
 
@@ -66,7 +62,7 @@ async def ingest(
             nothing is written.
     """
     require_documents(documents)
-    require_on_error(on_error)
+    on_error, progress = options.on_error, options.progress
     runtime = collection.engine.runtime
     if isinstance(documents, AsyncIterable) and not runtime.has_event_loop:
         raise ConfigurationError("documents is asynchronous: use AsyncColbertCollection, or pass a list")

@@ -1,0 +1,1 @@
+"""Reads the stored documents of an open collection."""

@@ -1,0 +1,32 @@
+"""The asynchronous methods that read stored documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from qdrant_client import models
+
+from colbert_qdrant.collection import documents as stored_documents
+from colbert_qdrant.collection.searches.aio import AsyncSearches
+from colbert_qdrant.documents import Document, DocumentId
+from colbert_qdrant.search.filters import Where
+
+
+class AsyncContents(AsyncSearches):
+    """An open collection with the methods that read stored documents."""
+
+    async def get(self, ids: DocumentId | Iterable[DocumentId]) -> list[Document]:
+        """Fetch documents.
+
+        Args:
+            ids: One id or several.
+
+        Returns:
+            The stored documents in the order of ``ids``, with the ``vectors`` that have no encoder; missing documents
+            are omitted.
+        """
+        return await stored_documents.get(self._open, ids)
+
+    async def count(self, *, where: Where | None = None, filter: models.Filter | None = None) -> int:
+        """Count the documents exactly, or those whose payload matches ``where`` and ``filter``; see `search`."""
+        return await stored_documents.count(self._open, where=where, filter=filter)

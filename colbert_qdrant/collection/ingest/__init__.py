@@ -1,0 +1,1 @@
+"""Streams documents into an open collection."""

@@ -1,0 +1,58 @@
+"""Defines, documents and checks the options of an ingest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+from colbert_qdrant._support.progress import ProgressReporter
+from colbert_qdrant._support.signatures import Method, require_options
+from colbert_qdrant._support.signatures import shows_options as shows
+from colbert_qdrant.collection.rows import OnError, require_on_error
+
+
+class IngestOptions(TypedDict, total=False):
+    """Options of `ingest`.
+
+    Attributes:
+        on_error: ``"raise"`` ends the ingest at a document that cannot be stored; ``"skip"`` omits such documents, and
+            reports them in ``rejected`` with id and reason.
+        progress: ``True`` for a progress bar in a terminal (needs the ``progress`` extra) or a notebook, and log lines
+            elsewhere. Or pass your own reporter, which is told about every acknowledged batch.
+    """
+
+    on_error: OnError
+    progress: bool | ProgressReporter
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedIngest:
+    """Checked options of an ingest with their defaults; see `IngestOptions`.
+
+    Raises:
+        ConfigurationError: If an option is invalid or contradicts another.
+    """
+
+    on_error: OnError = "raise"
+    progress: bool | ProgressReporter = False
+
+    def __post_init__(self) -> None:
+        require_on_error(self.on_error)
+
+
+def check_ingest(options: Mapping[str, Any]) -> CheckedIngest:
+    """Check the options that `ingest` was called with.
+
+    Raises:
+        ConfigurationError: If an option is invalid or contradicts another.
+        TypeError: If there is no such option.
+    """
+    require_options("ingest", IngestOptions, options)
+    return CheckedIngest(**options)
+
+
+def shows_options(method: Method) -> Method:
+    """List every option of `ingest`, with its default and description, in ``help()`` and the method's signature."""
+    show: Callable[[Method], Method] = shows(IngestOptions, among=(), checked=CheckedIngest)
+    return show(method)

@@ -1,0 +1,1 @@
+"""Writes and deletes the documents of an open collection."""
