@@ -244,6 +244,15 @@ def test_a_long_ingest_fits_on_the_way(empty: ColbertCollection, client: Client)
     assert_encoded(empty, client, documents)
 
 
+def test_an_ingest_told_not_to_fit_leaves_that_to_a_later_call(empty: ColbertCollection, client: Client) -> None:
+    for part in (DOCUMENTS[:80], DOCUMENTS[80:]):  # more than are enough for a fit
+        empty.ingest(part, fit=False)
+        assert empty.fde is None
+    assert empty.search(TEXTS[90], limit=1)[0].text == TEXTS[90]
+    empty.fit()
+    assert_encoded(empty, client, DOCUMENTS)
+
+
 def test_an_empty_ingest_fits_what_upserts_left(empty: ColbertCollection, client: Client) -> None:
     empty.ingest([])
     assert empty.fde is None

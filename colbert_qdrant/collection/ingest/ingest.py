@@ -77,9 +77,9 @@ async def ingest(
                 with reporting(progress, label="ingest", total=None if total is None else total - tally.read) as report:
                     while chunk := await anext(stream, []):
                         tally.add(await writer.write(chunk, report))
-                        if await fitter.is_due(last=False):
+                        if options.fit and await fitter.is_due(last=False):
                             break
-                if await fitter.is_due(last=not chunk):
+                if options.fit and await fitter.is_due(last=not chunk):
                     await fitter.fit(progress=progress)
     return tally.report()
 

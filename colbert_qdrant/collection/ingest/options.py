@@ -10,6 +10,7 @@ from colbert_qdrant._support.progress import ProgressReporter
 from colbert_qdrant._support.signatures import Method, require_options
 from colbert_qdrant._support.signatures import shows_options as shows
 from colbert_qdrant.collection.rows import OnError, require_on_error
+from colbert_qdrant.config.checks import require_bool
 
 
 class IngestOptions(TypedDict, total=False):
@@ -20,10 +21,13 @@ class IngestOptions(TypedDict, total=False):
             reports them in ``rejected`` with id and reason.
         progress: ``True`` for a progress bar in a terminal (needs the ``progress`` extra) or a notebook, and log lines
             elsewhere. Or pass your own reporter, which is told about every acknowledged batch.
+        fit: ``False`` never fits the encoding, and leaves that to a later `fit`: for processes that write to one
+            collection at the same time.
     """
 
     on_error: OnError
     progress: bool | ProgressReporter
+    fit: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +40,11 @@ class CheckedIngest:
 
     on_error: OnError = "raise"
     progress: bool | ProgressReporter = False
+    fit: bool = True
 
     def __post_init__(self) -> None:
         require_on_error(self.on_error)
+        require_bool("fit", self.fit)
 
 
 def check_ingest(options: Mapping[str, Any]) -> CheckedIngest:
