@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from qdrant_client import models
 
 from colbert_qdrant.collection.metadata import documents_only
-from colbert_qdrant.errors import ConfigurationError, RequestTooLargeError
+from colbert_qdrant.collection.selecting import write_to_selected
 from colbert_qdrant.points.convert import to_document
 from colbert_qdrant.points.ids import canonical_id, point_ids
 from colbert_qdrant.search.execute import keep_to_limits
-from colbert_qdrant.search.filters import combine_filters, compared_keys, holds_of_everything, word_keys
+from colbert_qdrant.search.filters import combine_filters, compared_keys, word_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from colbert_qdrant.collection.opened import OpenCollection
     from colbert_qdrant.documents import Document, DocumentId
@@ -48,37 +48,24 @@ async def delete(
     filter: models.Filter | None,
 ) -> None:
     """Delete documents by their ids or by their payload; see `ColbertCollection.delete`."""
-    if (ids is None) == (where is None and filter is None):
-        given = "no argument" if ids is None else "both ids and a filter"
-        raise ConfigurationError(f"delete got {given}: pass either ids=…, or where=… and filter=…")
-    chosen = combine_filters(filter, where)
-    if chosen is not None and holds_of_everything(chosen):
-        raise ConfigurationError(
-            "filter has no condition, so delete would delete every document: add a condition, or recreate the "
-            "collection with drop() and create()"
-        )
-    await collection.shards.require("write")
-    if ids is not None:
-        points = point_ids(ids, collection.config.id_scheme)
-        await collection.notice()
-        if points:  # some engines reject an empty list
-            await collection.engine.delete(collection.name, points_selector=models.PointIdsList(points=points))
-        return
-    only = await documents_only(collection.engine, collection.name, chosen)
+    engine, name = collection.engine, collection.name
 
-    async def delete(limits: Limits) -> None:
-        limits.check_filter(only, writes=True)
-        await collection.engine.delete(
-            collection.name, points_selector=models.FilterSelector(filter=only or models.Filter())
-        )
+    async def by_ids(points: Sequence[PointId]) -> None:
+        await engine.delete(name, points_selector=models.PointIdsList(points=list(points)))
 
-    await collection.require_indexes(word_keys(where), compared_keys(where))
-    await collection.notice()
-    try:
-        await keep_to_limits(collection, delete)
-    except RequestTooLargeError:  # a rate limit counts every matching document
-        async for page in collection.id_pages(chosen):
-            await collection.engine.delete(collection.name, points_selector=models.PointIdsList(points=page))
+    async def by_filter(chosen: models.Filter) -> None:
+        await engine.delete(name, points_selector=models.FilterSelector(filter=chosen))
+
+    await write_to_selected(
+        collection,
+        "delete",
+        ids=ids,
+        where=where,
+        filter=filter,
+        everything="delete every document: add a condition, or recreate the collection with drop() and create()",
+        by_ids=by_ids,
+        by_filter=by_filter,
+    )
 
 
 async def count(collection: OpenCollection, *, where: Where | None, filter: models.Filter | None) -> int:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from math import isfinite
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from qdrant_client import models
 
 from colbert_qdrant.engines.faults import GarbledAnswerError, NotConfirmedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qdrant_client import models
     from qdrant_client.http.models import QueryResponse
 
 _NOT_APPLIED: Final = frozenset({"acknowledged", "wait_timeout", "Acknowledged", "WaitTimeout", "ClockRejected"})
@@ -25,6 +26,13 @@ def require_applied(status: str) -> None:
     """
     if status in _NOT_APPLIED:
         raise NotConfirmedError(f"the status of the write is {status!r}, not completed")
+
+
+def applied(answer: Any) -> Any:
+    """Return a client's answer; raise `NotConfirmedError` for a write that is not applied."""
+    if isinstance(answer, models.UpdateResult):
+        require_applied(answer.status.value)
+    return answer
 
 
 def check_answers(answers: list[QueryResponse], requests: Sequence[models.QueryRequest]) -> list[QueryResponse]:

@@ -166,6 +166,14 @@ class Engine(Protocol):
     async def delete_vectors(self, collection: str, *, vectors: Sequence[str], points: models.Filter) -> None:
         """Remove vectors from points."""
 
+    async def set_payload(
+        self, collection: str, payload: Mapping[str, Any], *, points: models.Filter, key: str | None = None
+    ) -> None:
+        """Merge a payload into the payload of points, or into the object at its path ``key``."""
+
+    async def delete_payload(self, collection: str, keys: Sequence[str], *, points: models.Filter) -> None:
+        """Remove the values at paths from the payload of points."""
+
     async def delete(self, collection: str, *, points_selector: Selector) -> None:
         """Delete points."""
 

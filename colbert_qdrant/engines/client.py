@@ -17,7 +17,7 @@ from colbert_qdrant._support import telemetry
 from colbert_qdrant.config import RetryConfig
 from colbert_qdrant.config.checks import require_instance
 from colbert_qdrant.engines import retry
-from colbert_qdrant.engines.answers import check_answers, require_applied
+from colbert_qdrant.engines.answers import applied, check_answers
 from colbert_qdrant.engines.base import Answers, checked_shard_key
 from colbert_qdrant.engines.faults import GarbledAnswerError
 from colbert_qdrant.engines.pages import count_by_reading, forbids_exact_counts
@@ -180,6 +180,14 @@ class ClientEngine:
     async def delete_vectors(self, collection: str, *, vectors: Sequence[str], points: models.Filter) -> None:
         await self._call("delete_vectors", collection, vectors=list(vectors), points=points, wait=True)
 
+    async def set_payload(
+        self, collection: str, payload: Mapping[str, Any], *, points: models.Filter, key: str | None = None
+    ) -> None:
+        await self._call("set_payload", collection, payload=dict(payload), points=points, key=key, wait=True)
+
+    async def delete_payload(self, collection: str, keys: Sequence[str], *, points: models.Filter) -> None:
+        await self._call("delete_payload", collection, keys=list(keys), points=points, wait=True)
+
     async def delete(self, collection: str, *, points_selector: Selector) -> None:
         if not isinstance(points_selector, models.PointIdsList):
             await self._call("delete", collection, points_selector=points_selector, wait=True)
@@ -319,8 +327,11 @@ class ClientEngine:
         """Call a method of the client as one request."""
         if method in _OF_SHARDS:
             named.update(self.shards())
-        send = partial(self.runtime.call, getattr(self.client, method), *arguments, **named)
         collection = arguments[0] if arguments else ""
+
+        async def send() -> Any:
+            return applied(await self.runtime.call(getattr(self.client, method), *arguments, **named))
+
         return await self.request(_REQUEST_NAMES.get(method, method), collection, send, deadline=deadline)
 
     async def _upsert(self, collection: str, points: Sequence[Point], *, insert_only: bool = False) -> None:
@@ -329,7 +340,7 @@ class ClientEngine:
         answer = await self.runtime.call(
             self.client.upsert, collection, points=structs, wait=True, **named, **self.shards()
         )
-        require_applied(answer.status.value)
+        applied(answer)
 
     def to_struct(self, point: Point) -> models.PointStruct:
         """Convert a point to the form that the client accepts."""
@@ -379,5 +390,7 @@ class ClientEngine:
         return found
 
 
-_OF_SHARDS: Final = frozenset({"retrieve", "count", "delete", "scroll"})
+_OF_SHARDS: Final = frozenset(
+    {"retrieve", "count", "delete", "scroll", "set_payload", "delete_payload", "update_vectors"}
+)
 """Methods with an argument for the shard key; searches have one in each query."""

@@ -56,7 +56,7 @@ _UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _UNSENT_CALL: Final = ("failed to connect", "DNS resolution failed")
 """Parts of gRPC's messages about a missing connection."""
 
-_WRITES: Final = frozenset({"upsert", "delete", "update_vectors", "delete_vectors", "set_payload"})
+_WRITES: Final = frozenset({"upsert", "delete", "update_vectors", "delete_vectors", "set_payload", "delete_payload"})
 _IN_DOUBT: Final = frozenset({"timeout", "deadline", "unreachable", "server", "panicked", "garbled"})
 _ABOUT_CONNECTIONS: Final = frozenset({"timeout", "deadline", "unreachable", "untrusted", "mixed_up"})
 _GRPC_KINDS: Final[Mapping[str, Kind]] = {

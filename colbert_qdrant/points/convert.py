@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from colbert_qdrant.documents import Document, DocumentId
-from colbert_qdrant.edge.depth import MAX_DEPTH, is_too_deep
 from colbert_qdrant.errors import InvalidDocumentError, SchemaMismatchError
-from colbert_qdrant.points.exact import broken_text, lossy_key, lossy_number, nulls_for_nan
 from colbert_qdrant.points.ids import canonical_id, check_id, id_from_json, id_to_json, point_id
-from colbert_qdrant.points.json import to_json
+from colbert_qdrant.points.payloads import check_values, payload_to_json
 from colbert_qdrant.points.point import Payload, Point
 from colbert_qdrant.points.stamp import STAMP
 from colbert_qdrant.points.texts import text_of, text_source
@@ -61,12 +59,7 @@ def check_document(document: Document, config: CollectionConfig) -> tuple[Payloa
         raise InvalidDocumentError(
             f"document {shown(document.id)}: payload key {STAMP!r} is reserved for colbert-qdrant: leave it out"
         )
-    if is_too_deep(payload):
-        raise _too_deep_error(document)
-    nan = nulls_for_nan(payload)
-    problem = lossy_key(document.payload) or lossy_number(payload, config.indexes)
-    if problem:
-        raise InvalidDocumentError(f"document {shown(document.id)}: {problem}")
+    nan = check_values(f"document {shown(document.id)}", document.payload, payload, config.indexes)
     return payload, nan
 
 
@@ -144,25 +137,7 @@ def _native_payload(document: Document, config: CollectionConfig) -> Payload:
 
 def _to_json(document: Document, values: Any) -> Any:
     """Return the values as JSON types, or raise an error that names the document."""
-    try:
-        return to_json(values)
-    except UnicodeEncodeError as error:
-        where = broken_text(document.payload) or "the text"
-        raise InvalidDocumentError(
-            f"document {shown(document.id)}: text or payload is not valid JSON, since {where} is not valid Unicode "
-            f"({error.reason}): fix it, for example with .encode(errors='replace').decode()"
-        ) from error
-    except RecursionError as error:
-        raise _too_deep_error(document) from error
-    except (TypeError, ValueError) as error:
-        raise InvalidDocumentError(f"document {shown(document.id)}: the payload is not valid JSON: {error}") from error
-
-
-def _too_deep_error(document: Document) -> InvalidDocumentError:
-    return InvalidDocumentError(
-        f"document {shown(document.id)}: the payload nests lists and objects more than {MAX_DEPTH} levels deep, and "
-        "engines may be unable to read it back: flatten it, or store it as a JSON string"
-    )
+    return payload_to_json(f"document {shown(document.id)}", document.payload, values)
 
 
 def document_id(point: models.Record | models.ScoredPoint, config: CollectionConfig) -> DocumentId:

@@ -43,6 +43,8 @@ WRITES: dict[str, Callable[[ColbertCollection], object]] = {
     "ingest": lambda docs: docs.ingest([Document("new", "zebra")]),
     "delete": lambda docs: docs.delete(ids=3),
     "delete where": lambda docs: docs.delete(where={"n": 3}),
+    "set_payload": lambda docs: docs.set_payload({"n": 4}, ids=3),
+    "delete_payload": lambda docs: docs.delete_payload("n", where={"n": 3}),
     "drop": lambda docs: docs.drop(),
 }
 READS: dict[str, Callable[[ColbertCollection], object]] = {

@@ -200,6 +200,10 @@ class EngineServer(FaultyServer):
             ("POST", "points/delete"): lambda: local.delete(
                 name, models.PointIdsList(**body) if "points" in body else models.FilterSelector(**body)
             ),
+            ("POST", "points/payload"): lambda: local.set_payload(
+                name, body["payload"], _filter(body), body.get("key")
+            ),
+            ("POST", "points/payload/delete"): lambda: local.delete_payload(name, body["keys"], _filter(body)),
             ("POST", "points/vectors/delete"): lambda: _delete_vectors(local, name, models.DeleteVectors(**body)),
         }
         return answers[method, rest]()
@@ -233,6 +237,10 @@ def _upsert(local: Any, name: str, change: models.PointsList) -> Any:
 
 def _delete_vectors(local: Any, name: str, change: models.DeleteVectors) -> Any:
     return local.delete_vectors(name, change.vector, change.points or change.filter)
+
+
+def _filter(body: dict[str, Any]) -> models.Filter:
+    return models.Filter(**body["filter"])
 
 
 def _done() -> dict[str, Any]:

@@ -27,7 +27,14 @@ def refusal(strict: Mapping[str, Any], indexed: Mapping[str, Any], rest: str, bo
     return None if said is None else failing(400, f"Bad request: {said}")
 
 
-_WRITES = ("points", "points/vectors", "points/delete", "points/vectors/delete")
+_WRITES = (
+    "points",
+    "points/vectors",
+    "points/delete",
+    "points/vectors/delete",
+    "points/payload",
+    "points/payload/delete",
+)
 
 
 def _cost(body: dict[str, Any]) -> int:
@@ -70,7 +77,7 @@ def _problems(strict: Mapping[str, Any], indexed: Mapping[str, Any], rest: str, 
         oversampling = (params.get("quantization") or {}).get("oversampling")
         yield from _exceeded(strict, "search_max_oversampling", oversampling, "oversampling")
         yield from _exact(strict, exact=params.get("exact"))
-        reads = not rest.endswith("delete")
+        reads = not rest.endswith(("delete", "payload"))
         allowed = strict.get("unindexed_filtering_retrieve" if reads else "unindexed_filtering_update")
         yield from _filter(strict, indexed if allowed is False else None, part.get("filter"))
 

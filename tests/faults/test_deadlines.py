@@ -57,6 +57,8 @@ OF_COLLECTIONS: dict[str, Callable[[Any], Any]] = {
     "get": lambda docs: docs.get(["d1", "d2"]),
     "delete": lambda docs: docs.delete(ids="d1"),
     "delete where": lambda docs: docs.delete(where={"year": 2020}),
+    "set_payload": lambda docs: docs.set_payload({"year": 2020}, ids="d1"),
+    "delete_payload": lambda docs: docs.delete_payload("year", where={"year": 2020}),
     "count": lambda docs: docs.count(),
     "check": lambda docs: docs.check(),
     "repair": lambda docs: docs.repair(),

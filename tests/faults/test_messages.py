@@ -90,10 +90,11 @@ def test_nothing_is_in_doubt_where_no_connection_was_made(server: FaultyServer) 
     [
         (lambda docs: docs.upsert(DOCUMENTS), True),
         (lambda docs: docs.delete(ids="d1"), True),
+        (lambda docs: docs.set_payload({"x": 1}, ids="d1"), True),
         (lambda docs: docs.search("river"), False),
         (lambda docs: docs.get("d1"), False),
     ],
-    ids=["upsert", "delete", "search", "get"],
+    ids=["upsert", "delete", "set_payload", "search", "get"],
 )
 @pytest.mark.parametrize(
     ("answer", "error"), [(failing(500, "1 out of 2 replicas failed"), ServerError), (Answer(cut=0), UnreachableError)]

@@ -86,6 +86,11 @@ def test_writes_that_are_more_than_a_minute_allows(engine: EngineServer, remote:
     docs.fit(refit=True)
     assert docs.ingest(DOCUMENTS).documents == docs.count() == 40
     assert docs.search("river", limit=1)
+    docs.set_payload({"seen": True}, where={"year": {"gte": 2001}})
+    docs.set_payload({"seen": True}, ids=[0, 5, 10, 15, 20, 25, 30, 35])
+    assert docs.count(where={"seen": True}) == 40
+    docs.delete_payload("seen", where={"year": 2001})
+    assert docs.count(where={"seen": True}) == 32
     docs.delete(where={"year": {"gte": 2001}})
     assert docs.count() == docs.count(where={"year": 2000}) == 8
     docs.delete(ids=range(40))
@@ -98,6 +103,8 @@ def test_no_condition_is_hidden_in_filters(engine: EngineServer, remote: QdrantC
     docs = reopened(remote)
     assert docs.count(where={"year": 2001}) == 8
     assert {hit.payload["year"] for hit in docs.search("river", where={"year": 2001})} == {2001}
+    docs.set_payload({"seen": True}, ids=range(7))
+    assert docs.count(where={"seen": True}) == 7
     docs.delete(where={"year": {"gte": 2001, "lte": 2002}})
     assert docs.count() == 24
 

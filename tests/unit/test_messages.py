@@ -281,7 +281,7 @@ COLLECTIONS: Final[list[Case]] = [
     Case(
         lambda world: world.local_docs.delete(),
         cq.ConfigurationError,
-        "delete got no argument: pass either ids=…, or where=… and filter=…",
+        "delete got neither ids nor a filter: pass either ids=…, or where=… and filter=…",
     ),
     Case(
         lambda world: world.docs.delete(filter=models.Filter(must=[])),

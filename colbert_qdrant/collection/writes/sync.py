@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Unpack
+from collections.abc import Iterable, Mapping
+from typing import Any, Unpack
 
 from qdrant_client import models
 
 from colbert_qdrant.collection import documents as stored_documents
+from colbert_qdrant.collection import further_vectors, payloads
 from colbert_qdrant.collection.contents.sync import Contents
 from colbert_qdrant.collection.ingest.ingest import ingest, upsert
 from colbert_qdrant.collection.ingest.options import IngestOptions, check_ingest, shows_options
@@ -88,3 +89,71 @@ class Writes(Contents):
                 ``filter`` has no condition.
         """
         run_blocking(stored_documents.delete(self._open, ids=ids, where=where, filter=filter))
+
+    def set_payload(
+        self,
+        payload: Mapping[str, Any],
+        *,
+        key: str | None = None,
+        ids: DocumentId | Iterable[DocumentId] | None = None,
+        where: Where | None = None,
+        filter: models.Filter | None = None,
+    ) -> None:
+        """Set payload keys of stored documents, and keep all other keys; nothing is encoded again.
+
+        The text and the id of a document cannot be set; upsert the document instead. If the call fails, some documents
+        may have the new values: repeat it.
+
+        Args:
+            payload: The keys with their new values, which are converted and checked like a document's payload. Each
+                value replaces the old one, also if both are objects. ``None`` removes the key.
+            key: The path of an object in the payload to set the keys in, such as ``"meta"`` or ``"meta.inner"``. It is
+                made if it is missing. ``None`` stands for the whole payload.
+            ids: One id or several; ids that are not stored are ignored.
+            where: A condition that the payload must match; see `search`.
+            filter: A Qdrant filter; see `search`.
+
+        Raises:
+            ConfigurationError: If neither ``ids`` nor a filter is given, ``ids`` is combined with a filter, ``where``
+                is invalid, or ``filter`` has no condition.
+            InvalidDocumentError: If a value cannot be stored, or a key holds the document's text or id; nothing was
+                written.
+        """
+        run_blocking(payloads.set_payload(self._open, payload, key=key, ids=ids, where=where, filter=filter))
+
+    def delete_payload(
+        self,
+        keys: str | Iterable[str],
+        *,
+        ids: DocumentId | Iterable[DocumentId] | None = None,
+        where: Where | None = None,
+        filter: models.Filter | None = None,
+    ) -> None:
+        """Remove payload keys of stored documents; keys that a document lacks are ignored.
+
+        Args:
+            keys: One key or several, as paths in Qdrant's syntax: ``"year"``, ``"author.name"``, ``"authors[].name"``.
+                The text and the id of a document cannot be removed.
+            ids: One id or several; ids that are not stored are ignored.
+            where: A condition that the payload must match; see `search`.
+            filter: A Qdrant filter; see `search`.
+
+        Raises:
+            ConfigurationError: If a key is not a valid path, or the documents are not given as in `set_payload`.
+            InvalidDocumentError: If a key holds the document's text or id; nothing was removed.
+        """
+        run_blocking(payloads.delete_payload(self._open, keys, ids=ids, where=where, filter=filter))
+
+    def update_vectors(self, name: str, vectors: Mapping[DocumentId, Any]) -> None:
+        """Replace one further vector of stored documents, and keep everything else; nothing is encoded again.
+
+        Args:
+            name: A vector in ``config.dense`` or ``config.sparse``.
+            vectors: The new vector of each document, by id; ids that are not stored are ignored. See `Document`.
+
+        Raises:
+            ConfigurationError: If the collection has no such vector, or makes it from the text or the token vectors.
+            InvalidDocumentError: If a vector cannot be stored; nothing was written.
+            RequestError: If the server could not be reached, or refused vectors; all others are stored.
+        """
+        run_blocking(further_vectors.update(self._open, name, vectors))

@@ -13,6 +13,7 @@ from colbert_qdrant import (
     ColbertCollection,
     CollectionConfig,
     ConfigurationError,
+    DenseConfig,
     Document,
     MuveraConfig,
 )
@@ -22,7 +23,9 @@ from tests.faults.server import FaultyServer, cluster_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-CONFIG: Final = CollectionConfig(fde=MuveraConfig(k_sim=2, dim_proj=4, r_reps=2), sharding="custom")
+CONFIG: Final = CollectionConfig(
+    fde=MuveraConfig(k_sim=2, dim_proj=4, r_reps=2), sharding="custom", dense={"meaning": DenseConfig(dim=2)}
+)
 NO_SHARDS: Final = cluster_of()
 
 SEARCHES: Final[dict[str, Callable[[ColbertCollection], Any]]] = {
@@ -36,6 +39,9 @@ WRITES: Final[dict[str, Callable[[ColbertCollection], Any]]] = {
     "ingest": lambda docs: docs.ingest([Document(1, "river")]),
     "delete by id": lambda docs: docs.delete(ids=1),
     "delete by payload": lambda docs: docs.delete(where={"year": 2020}),
+    "set_payload": lambda docs: docs.set_payload({"year": 2020}, ids=1),
+    "delete_payload": lambda docs: docs.delete_payload("year", ids=1),
+    "update_vectors": lambda docs: docs.update_vectors("meaning", {1: [1.0, 0.0]}),
 }
 
 

@@ -101,6 +101,8 @@ GOOD: Final[dict[str, Callable[[World], Any]]] = {
     "MigrationPlan.data": lambda world: world.plan.to_dict(),
     "from_dict.data": lambda _: {},
     "delete.ids": lambda _: [10**6],
+    "set_payload.ids": lambda _: [1],
+    "delete_payload.ids": lambda _: [1],
     "device": lambda _: "cpu",
     "dim": lambda _: 4,
     "documents": lambda _: [cq.Document(1, TEXTS[1], {"n": 1})],
@@ -198,6 +200,8 @@ GOOD: Final[dict[str, Callable[[World], Any]]] = {
         dense=models.DenseVectorConfig(size=3, distance=models.Distance.DOT)
     ),
     "vectors": lambda _: ["fde"],
+    "ColbertCollection.update_vectors.name": lambda _: "meaning",
+    "ColbertCollection.update_vectors.vectors": lambda _: {1: [0.0, 1.0]},
     "wait_until_ready.timeout": lambda _: 0.1,
 }
 """`Class.method.parameter`, `Class.parameter`, `method.parameter` or parameter → a value that is right.
@@ -298,6 +302,9 @@ _ANYWHERE: Final = (  # methods that engines differ in
     "ingest",
     "upsert",
     "delete",
+    "set_payload",
+    "delete_payload",
+    "update_vectors",
     "get",
     "count",
 )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MUVERA = cq.MuveraConfig(k_sim=2, dim_proj=4, r_reps=2)
-CONFIG = cq.CollectionConfig(fde=MUVERA, segments=1)
+CONFIG = cq.CollectionConfig(fde=MUVERA, segments=1, dense={"meaning": cq.DenseConfig(dim=2)})
 TEXTS = random_texts(6, seed=3)
 LEMUR = cq.LemurConfig(
     dim=8, hidden=16, epochs=1, learn_tokens=64, fit_documents=10, training_documents=10, own_tokens=4
