@@ -95,7 +95,12 @@ PAIRS: Final = (
     ),
     Pair(
         folder="collection/contents",
-        texts={"asynchronous methods that": "methods that"},
+        texts={
+            "asynchronous methods that": "methods that",
+            "import AsyncGenerator,": "import Generator,",
+            "AsyncGenerator[Document, None]": "Generator[Document, None, None]",
+            "An asynchronous generator": "A generator",
+        },
     ),
     Pair(
         folder="collection/searches",

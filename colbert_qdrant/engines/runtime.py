@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 from colbert_qdrant.engines import deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
     from contextlib import AbstractAsyncContextManager
 
 Arguments = ParamSpec("Arguments")
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -50,6 +51,9 @@ class Runtime(Protocol):
     async def whole(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Finish work before a cancellation takes effect."""
 
+    def stream(self, items: AsyncGenerator[Item, None]) -> Any:
+        """Return the iterator through which callers of this runtime receive items: a generator of the same kind."""
+
     async def sleep(self, seconds: float) -> None:
         """Wait for a number of seconds."""
 
@@ -76,6 +80,27 @@ def run_blocking(work: Coroutine[Any, Any, Result]) -> Result:
     raise RuntimeError("a coroutine awaits an event loop, which BlockingRuntime does not have")
 
 
+def _run_blocking_stream(items: AsyncGenerator[Item, None]) -> Generator[Item, None, None]:
+    """Iterate over an asynchronous generator of a `BlockingRuntime`, and close it at the end."""
+
+    async def following() -> Item:
+        return await anext(items)
+
+    try:
+        while True:
+            try:
+                item = run_blocking(following())
+            except StopAsyncIteration:
+                return
+            yield item
+    finally:
+        run_blocking(_close(items))
+
+
+async def _close(items: AsyncGenerator[Any, None]) -> None:
+    await items.aclose()
+
+
 class BlockingRuntime:
     """Runs everything in the caller's thread, before it returns."""
 
@@ -98,6 +123,9 @@ class BlockingRuntime:
 
     async def whole(self, work: Coroutine[Any, Any, Result]) -> Result:
         return await work
+
+    def stream(self, items: AsyncGenerator[Item, None]) -> Any:
+        return _run_blocking_stream(items)
 
     async def sleep(self, seconds: float) -> None:
         time.sleep(seconds)  # noqa: ASYNC251 - there is no event loop to block
@@ -140,6 +168,9 @@ class AsyncioRuntime:
         if not task.cancelled():
             task.exception()  # retrieved and dropped: the caller gets the cancellation
         raise cancelled
+
+    def stream(self, items: AsyncGenerator[Item, None]) -> Any:
+        return items
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

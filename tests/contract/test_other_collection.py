@@ -54,6 +54,7 @@ READS: dict[str, Callable[[ColbertCollection], object]] = {
     "more_like": lambda docs: docs.more_like(3),
     "get": lambda docs: docs.get(3),
     "count": lambda docs: docs.count(),
+    "iterate": lambda docs: list(docs.iterate()),
 }
 CHANGES = {"encoder": (OTHER_WORDS, MUVERA), "settings": (WORDS, OTHER_SEED), "kind": (WORDS, LEMUR)}
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
 
 from qdrant_client import models
 
 from colbert_qdrant.collection import documents as stored_documents
+from colbert_qdrant.collection import iterating
 from colbert_qdrant.collection.searches.aio import AsyncSearches
 from colbert_qdrant.documents import Document, DocumentId
 from colbert_qdrant.search.filters import Where
@@ -30,3 +31,28 @@ class AsyncContents(AsyncSearches):
     async def count(self, *, where: Where | None = None, filter: models.Filter | None = None) -> int:
         """Count the documents exactly, or those whose payload matches ``where`` and ``filter``; see `search`."""
         return await stored_documents.count(self._open, where=where, filter=filter)
+
+    def iterate(
+        self, *, where: Where | None = None, filter: models.Filter | None = None
+    ) -> AsyncGenerator[Document, None]:
+        """Stream all documents, or those whose payload matches ``where`` and ``filter``, in bounded memory.
+
+        Each document comes once, with the ``vectors`` that have no encoder, as from `get`. The order is that of the
+        points' ids. A document that is written or deleted in the meantime comes in its old form, in its new form, or
+        not at all; all other documents come.
+
+        Args:
+            where: A condition that the payload must match; see `search`.
+            filter: A Qdrant filter; see `search`.
+
+        Returns:
+            An asynchronous generator; to stop early, leave the loop and close it.
+
+        Raises:
+            ConfigurationError: If ``where`` or ``filter`` is invalid.
+            FingerprintMismatchError: If the name refers to another collection in the meantime.
+        """
+        documents: AsyncGenerator[Document, None] = self._open.engine.runtime.stream(
+            iterating.iterate(self._open, where=where, filter=filter)
+        )
+        return documents

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 
 from qdrant_client import models
 
 from colbert_qdrant.collection import documents as stored_documents
+from colbert_qdrant.collection import iterating
 from colbert_qdrant.collection.searches.sync import Searches
 from colbert_qdrant.documents import Document, DocumentId
 from colbert_qdrant.engines.runtime import run_blocking
@@ -33,3 +34,28 @@ class Contents(Searches):
     def count(self, *, where: Where | None = None, filter: models.Filter | None = None) -> int:
         """Count the documents exactly, or those whose payload matches ``where`` and ``filter``; see `search`."""
         return run_blocking(stored_documents.count(self._open, where=where, filter=filter))
+
+    def iterate(
+        self, *, where: Where | None = None, filter: models.Filter | None = None
+    ) -> Generator[Document, None, None]:
+        """Stream all documents, or those whose payload matches ``where`` and ``filter``, in bounded memory.
+
+        Each document comes once, with the ``vectors`` that have no encoder, as from `get`. The order is that of the
+        points' ids. A document that is written or deleted in the meantime comes in its old form, in its new form, or
+        not at all; all other documents come.
+
+        Args:
+            where: A condition that the payload must match; see `search`.
+            filter: A Qdrant filter; see `search`.
+
+        Returns:
+            A generator; to stop early, leave the loop and close it.
+
+        Raises:
+            ConfigurationError: If ``where`` or ``filter`` is invalid.
+            FingerprintMismatchError: If the name refers to another collection in the meantime.
+        """
+        documents: Generator[Document, None, None] = self._open.engine.runtime.stream(
+            iterating.iterate(self._open, where=where, filter=filter)
+        )
+        return documents

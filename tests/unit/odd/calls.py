@@ -16,7 +16,7 @@ from tests.unit.odd.world import LEMUR, MUVERA, TEXTS, World
 from tests.unit.public_api import NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,6 +257,8 @@ def _call(world: World, name: str, function: Callable[..., Any], client: str | N
     def called(**arguments: Any) -> Any:
         method = function if on is None else getattr(getattr(world, on), function.__name__)
         answer = method(**arguments)
+        if inspect.isasyncgen(answer):
+            return world.run(_items(answer))
         return world.run(answer) if asynchronous else list(answer) if inspect.isgenerator(answer) else answer
 
     return Call(
@@ -283,6 +285,10 @@ def _maker(name: str, parameter: inspect.Parameter) -> Callable[[World], Any]:
     return lambda _: parameter.default
 
 
+async def _items(stream: AsyncIterator[Any]) -> list[Any]:
+    return [each async for each in stream]
+
+
 def inner_calls(world: World) -> Iterator[Call]:
     """Calls that take a value inside another one, and those on another engine."""
     for on, client in (("docs", "edge"), ("memory_docs", "memory")):
@@ -307,6 +313,7 @@ _ANYWHERE: Final = (  # methods that engines differ in
     "update_vectors",
     "get",
     "count",
+    "iterate",
 )
 
 
