@@ -96,7 +96,10 @@ def _encodings(
         for record, encoding in zip(records, fde.encode_documents(tokens), strict=True)
     ]
     changes = [
-        models.PointVectors(id=canonical_id(row.document.id), vector={config.fde_vector: row.fde.tolist()})
+        models.PointVectors(
+            id=canonical_id(row.document.id),
+            vector={config.fde_vector: row.fde.astype(config.fde_datatype).tolist()},  # rounded numbers are shorter
+        )
         for row in rejections.keep_good(rows, in_range)
         if row.fde is not None
     ]

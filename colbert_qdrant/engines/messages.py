@@ -14,7 +14,7 @@ from qdrant_client.conversions.conversion import RestToGrpc
 from colbert_qdrant.vectors import SparseVector
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -31,11 +31,24 @@ def upsert_request(collection: str, points: Iterable[Point], shard_key: str | in
         message = request.points.add(
             id=RestToGrpc.convert_extended_point_id(point.id), payload=RestToGrpc.convert_payload(point.payload)
         )
-        vectors = message.vectors.vectors
-        vectors.SetInParent()  # a point without vectors needs an empty field
-        for name, vector in point.vectors.items():
-            _set_vector(vectors.vectors[name], vector)
+        _set_vectors(message.vectors.vectors, point.vectors)
     return request
+
+
+def vectors_request(collection: str, points: Iterable[models.PointVectors]) -> grpc.UpdatePointVectors:
+    """Build a request that replaces vectors of points, and makes the server wait until they are applied."""
+    request = grpc.UpdatePointVectors(collection_name=collection, wait=True)
+    for point in points:
+        message = request.points.add(id=RestToGrpc.convert_extended_point_id(point.id))
+        vectors: Any = point.vector if isinstance(point.vector, dict) else {"": point.vector}
+        _set_vectors(message.vectors.vectors, vectors)
+    return request
+
+
+def _set_vectors(message: grpc.NamedVectors, vectors: Mapping[str, Vector]) -> None:
+    message.SetInParent()  # a point without vectors needs an empty field
+    for name, vector in vectors.items():
+        _set_vector(message.vectors[name], vector)
 
 
 def _set_vector(message: grpc.Vector, vector: Vector) -> None:

@@ -18,14 +18,14 @@ from colbert_qdrant.engines.base import Answers
 from colbert_qdrant.engines.client import ClientEngine
 from colbert_qdrant.engines.copies import missing_copies
 from colbert_qdrant.engines.faults import DeadlineError, GarbledAnswerError, fault_of
+from colbert_qdrant.engines.json_points import dump, points_to_json, vectors_to_json
 from colbert_qdrant.engines.keys import keys_of
 from colbert_qdrant.engines.local import LocalEngine
-from colbert_qdrant.engines.messages import upsert_request
+from colbert_qdrant.engines.messages import upsert_request, vectors_request
 from colbert_qdrant.engines.order import Writer
 from colbert_qdrant.engines.parts import MAX_REQUEST_BYTES
 from colbert_qdrant.engines.transport import bound
 from colbert_qdrant.errors import AuthenticationError, CollectionNotFoundError, RequestRefusedError
-from colbert_qdrant.points.point import to_struct
 from colbert_qdrant.points.stamp import unstamped
 
 if TYPE_CHECKING:
@@ -91,6 +91,15 @@ class RestEngine(ClientEngine):
             await self._upsert(collection, marked, only=only)
 
         return await self.request("upsert", collection, self._writer.begin(collection, points, send))
+
+    async def update_vectors(
+        self, collection: str, points: Sequence[models.PointVectors], *, update_filter: models.Filter | None = None
+    ) -> None:
+        async def update(part: Sequence[models.PointVectors], deadline: float) -> None:
+            send = partial(self._update_vectors, collection, part, only=update_filter)
+            await self.request("update_vectors", collection, send, deadline=deadline)
+
+        await self._in_parts(points, update)
 
     async def retrieve(self, collection: str, **named: Any) -> list[models.Record]:
         return unstamped(await super().retrieve(collection, **named))
@@ -162,7 +171,7 @@ class RestEngine(ClientEngine):
             settings.update_filter = only
         if insert_only:
             settings.update_mode = models.UpdateMode.INSERT_ONLY
-        body: Any = await self.runtime.compute(_points_to_json, points, settings)  # does not block an event loop
+        body: Any = await self.runtime.compute(points_to_json, points, settings)  # does not block an event loop
         answer = await self.runtime.call(
             self.client.http.points_api.upsert_points,
             collection_name=collection,
@@ -172,6 +181,17 @@ class RestEngine(ClientEngine):
         if answer.result is None:
             raise GarbledAnswerError
         require_applied(answer.result.status.value)
+
+    async def _update_vectors(
+        self, collection: str, points: Sequence[models.PointVectors], *, only: models.Filter | None
+    ) -> None:
+        settings = models.UpdateVectors(points=[])
+        if only is not None:
+            settings.update_filter = only
+        body: Any = await self.runtime.compute(vectors_to_json, points, settings)
+        await self.runtime.call(
+            self.client.http.points_api.update_vectors, collection_name=collection, wait=True, update_vectors=body
+        )
 
 
 class GrpcEngine(RestEngine):
@@ -208,6 +228,14 @@ class GrpcEngine(RestEngine):
         answer = await self.runtime.call(self.client.grpc_points.Upsert, message, timeout=self._timeout)
         require_applied(grpc.UpdateStatus.Name(answer.result.status))
 
+    async def _update_vectors(
+        self, collection: str, points: Sequence[models.PointVectors], *, only: models.Filter | None
+    ) -> None:
+        message = await self.runtime.compute(vectors_request, collection, points)
+        if only is not None:
+            message.update_filter.CopyFrom(RestToGrpc.convert_filter(only))
+        await self.runtime.call(self.client.grpc_points.UpdateVectors, message, timeout=self._timeout)
+
     @property
     def _timeout(self) -> int:
         """The client's timeout in seconds, which its stubs do not apply automatically."""
@@ -217,17 +245,7 @@ class GrpcEngine(RestEngine):
 
 def _to_json(requests: Sequence[models.QueryRequest]) -> bytes:
     """Serialize a batch of searches as the client does, one by one, so that other threads can run in between."""
-    return f'{{"searches":[{",".join(map(_dump, requests))}]}}'.encode()
-
-
-def _points_to_json(points: Sequence[Point], settings: models.PointsList) -> bytes:
-    """Serialize points as the client does, with the settings of their write."""
-    written = ",".join(_dump(to_struct(point)) for point in points)
-    return _dump(settings).replace('"points":[]', f'"points":[{written}]', 1).encode()
-
-
-def _dump(model: models.QueryRequest | models.PointStruct | models.PointsList) -> str:
-    return model.model_dump_json(by_alias=True, exclude_unset=True, exclude_none=True)
+    return b'{"searches":[' + b",".join(map(dump, requests)) + b"]}"
 
 
 def _unstamped(answers: list[QueryResponse]) -> list[QueryResponse]:

@@ -10,6 +10,7 @@ from colbert_qdrant.errors import InvalidDocumentError, SchemaMismatchError
 from colbert_qdrant.points.ids import canonical_id, check_id, id_from_json, id_to_json, point_id
 from colbert_qdrant.points.payloads import check_values, payload_to_json
 from colbert_qdrant.points.point import Payload, Point
+from colbert_qdrant.points.schema import stored_as_float16
 from colbert_qdrant.points.stamp import STAMP
 from colbert_qdrant.points.texts import text_of, text_source
 from colbert_qdrant.shown import shown
@@ -76,7 +77,8 @@ def make_point(
     vectors: dict[str, Vector] = {config.token_vector: tokens, **further}
     if fde is not None:
         vectors[config.fde_vector] = fde
-    return Point(id=point_id(id, config.id_scheme), vectors=vectors, payload=payload)
+    float16 = stored_as_float16(config)
+    return Point(id=point_id(id, config.id_scheme), vectors=vectors, payload=payload, float16=float16)
 
 
 def vectors_of(point: models.Record | models.ScoredPoint) -> dict[str, Any]:

@@ -14,10 +14,13 @@ from colbert_qdrant.vectors import SparseVector, Vector
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-_JSON_BYTES_PER_VALUE: Final = 21
-"""The length of a float32 that is written with all the decimal digits of a double, and a comma."""
+_JSON_BYTES: Final = 16
+"""The maximum length of a float32 with a comma in JSON."""
 
-_BINARY_BYTES_PER_VALUE: Final = 4
+_JSON_BYTES_OF_FLOAT16: Final = 10
+"""The same for a float16."""
+
+_BINARY_BYTES: Final = 4
 
 Payload: TypeAlias = dict[str, Any]
 
@@ -28,18 +31,23 @@ class Point:
 
     Attributes:
         truncated: Whether the encoder truncated its text.
+        float16: The names of the vectors that the engine stores as float16, so that fewer digits are sent.
     """
 
     id: str | int
     vectors: Mapping[str, Vector]
     payload: Payload
     truncated: bool = False
+    float16: frozenset[str] = frozenset()
 
     def request_bytes(self, *, binary: bool) -> int:
         """Estimate the bytes of the point in a request, with binary numbers (gRPC) or decimal digits (REST)."""
         texts = [vector.text for vector in self.vectors.values() if isinstance(vector, models.Document)]
-        each = _BINARY_BYTES_PER_VALUE if binary else _JSON_BYTES_PER_VALUE
-        return self.values * each + len(json.dumps([self.payload, *texts]))
+        rest = len(json.dumps([self.payload, *texts]))
+        if binary:
+            return self.values * _BINARY_BYTES + rest
+        short = sum(size_of(self.vectors[name]) for name in self.float16 & self.vectors.keys())
+        return (self.values - short) * _JSON_BYTES + short * _JSON_BYTES_OF_FLOAT16 + rest
 
     @property
     def values(self) -> int:

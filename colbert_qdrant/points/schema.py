@@ -235,6 +235,16 @@ def named_vectors(info: models.CollectionInfo) -> Mapping[str, models.VectorPara
     return {} if found is None else {"": found}
 
 
+def stored_as_float16(config: CollectionConfig) -> frozenset[str]:
+    """Return the vectors that are stored as the float16 values nearest to their numbers.
+
+    With ``token_distance="cosine"``, token vectors are normalized before they are rounded.
+    """
+    tokens = config.token_datatype == "float16" and config.token_distance != "cosine"
+    fde = config.fde_datatype == "float16"
+    return frozenset([config.token_vector] * tokens + [config.fde_vector] * fde)
+
+
 def datatype_of(params: models.VectorParams) -> Any:
     """Return a vector's datatype under its name in `CollectionConfig`; float32 if the engine reports no datatype."""
     return "float32" if params.datatype is None else params.datatype.value
