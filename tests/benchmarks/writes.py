@@ -1,11 +1,12 @@
-"""Writing points, measured up to the engine: bytes of a request, and milliseconds on this side.
+"""Writing points, measured up to the engine: bytes of a request, and milliseconds on this side and on the other.
 
     python tests/benchmarks/writes.py [--rounds 15]
 
-64 documents of 60 tokens of 128 dimensions, with an encoding of 5,120 and 400 bytes of payload, from numpy arrays to
-the acknowledgement of a server on this machine, which reads them and does nothing else. All send the same, in turns.
-"Serialise" is what comes before the socket. Bytes are those of the request's body; raw are the floats alone, and 8 for
-each term of a sparse vector. Nothing here says how fast Qdrant stores it.
+Documents have token vectors of 128 dimensions, an encoding of 5,120 and 400 bytes of payload, both vectors stored as
+float16. They go from NumPy arrays to the acknowledgement of a server on this machine, which parses them (REST: orjson,
+gRPC: protobuf) and does nothing else. All send the same, in turns. "Serialise" is what comes before the socket. Bytes
+are those of the request's body; raw are the numbers alone as float32, and 8 for each term of a sparse vector. "Auto" is
+a client of ``connect``, which finds the gRPC port by itself. Nothing here says how fast Qdrant stores it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import numpy as np
+import orjson
 from qdrant_client import QdrantClient, models
 from qdrant_client import grpc as messages
 from qdrant_client.conversions.conversion import RestToGrpc
@@ -30,11 +32,13 @@ from qdrant_client.http.api.points_api import jsonable_encoder
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from colbert_qdrant import CollectionConfig, MuveraConfig, connect
 from colbert_qdrant.collection.upsert import upsert
 from colbert_qdrant.engines import blocking_engine
+from colbert_qdrant.engines.json_points import points_to_json
 from colbert_qdrant.engines.messages import upsert_request
 from colbert_qdrant.engines.runtime import run_blocking
-from colbert_qdrant.points.ids import point_id
+from colbert_qdrant.points.convert import make_point
 from colbert_qdrant.points.point import Point, to_struct
 from colbert_qdrant.vectors import SparseVector
 from tests.benchmarks.common import machine
@@ -43,8 +47,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection as Pipe
 
-DOCUMENTS, TOKENS, DIM, FDE_DIM, TERMS = 64, 60, 128, 5_120, 100
+DOCUMENTS, DIM, TERMS = 64, 128, 100
+CONFIG = CollectionConfig(fde=MuveraConfig(k_sim=5, dim_proj=16, r_reps=10))
+FDE_DIM = CONFIG.fde.dim
 COLLECTION = "docs"
+PEER = 8_267_502_459_367_465
 
 
 def main() -> None:
@@ -59,17 +66,20 @@ def main() -> None:
     options: dict[str, Any] = {"host": "127.0.0.1", "timeout": 60, "check_compatibility": False}
     rest = QdrantClient(port=http_port, **options)
     binary = QdrantClient(grpc_port=grpc_port, prefer_grpc=True, **options)
+    auto = connect(f"http://127.0.0.1:{http_port}", grpc_port=grpc_port)
 
-    print(f"{machine()}; {DOCUMENTS} documents of {TOKENS} × {DIM} and {FDE_DIM:,}; best of {rounds} rounds")
-    for terms in (0, TERMS):
-        points = make_points(terms=terms)
+    print(f"{machine()}; {DOCUMENTS} documents, encodings of {FDE_DIM:,}; best of {rounds} rounds")
+    for tokens, terms in ((60, 0), (60, TERMS), (150, 0)):
+        points = make_points(tokens=tokens, terms=terms)
         ways: dict[str, tuple[Callable[[], bytes], Callable[[], object]]] = {
+            "REST by the client": (partial(as_client_json, points), partial(upsert_lists, rest, points)),
             "REST": (partial(as_json, points), partial(upsert_once, rest, points)),
-            "gRPC from lists": (partial(as_message, points), partial(upsert_lists, binary, points)),
-            "gRPC from arrays": (partial(as_message_of_arrays, points), partial(upsert_once, binary, points)),
+            "gRPC by the client": (partial(as_message, points), partial(upsert_lists, binary, points)),
+            "gRPC": (partial(as_message_of_arrays, points), partial(upsert_once, binary, points)),
+            "auto": (partial(as_message_of_arrays, points), partial(upsert_once, auto, points)),
         }
-        raw = 4 * (TOKENS * DIM + FDE_DIM) + 8 * terms
-        print(f"\n{terms} terms of a sparse vector: {raw:,} raw bytes")
+        raw = 4 * (tokens * DIM + FDE_DIM) + 8 * terms
+        print(f"\n{tokens} × {DIM}, {terms} terms of a sparse vector: {raw:,} raw bytes")
         taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
         for number in range(rounds + 1):
             for name, (serialise, send) in ways.items():
@@ -80,35 +90,46 @@ def main() -> None:
             size = len(serialise()) / DOCUMENTS
             building, whole = (1e3 * min(times) for times in zip(*taken[name], strict=True))
             print(
-                f"  {name:<18} {size:9,.0f} bytes/document, {size / raw:5.3f} × raw"
-                f"   serialise {building:6.1f} ms   round trip {whole:6.1f} ms"
+                f"  {name:<18} {size:9,.0f} bytes/document, {size / raw:5.3f} × raw   serialise {building:6.1f} ms"
+                f"   round trip {whole:6.1f} ms, {DOCUMENTS / whole * 1e3:6,.0f} documents/s"
             )
-    rest.close()
-    binary.close()
+    for client in (rest, binary, auto):
+        client.close()
     server.terminate()
 
 
-def make_points(*, terms: int) -> list[Point]:
+def make_points(*, tokens: int, terms: int) -> list[Point]:
     """Random points; ``terms`` is how many entries a sparse vector has, 0 for none."""
     random = np.random.default_rng(0)
     points = []
     for number in range(DOCUMENTS):
-        vectors: dict[str, Any] = {
-            "colbert": random.standard_normal((TOKENS, DIM), np.float32) / np.float32(DIM**0.5),
-            "fde": random.standard_normal(FDE_DIM, np.float32),
-        }
+        further: dict[str, Any] = {}
         if terms:
             indices = np.sort(random.integers(0, 2**32, terms, np.uint32))
-            vectors["bm25"] = SparseVector(indices=indices, values=random.random(terms, np.float32))
+            further["bm25"] = SparseVector(indices=indices, values=random.random(terms, np.float32))
         payload = {"id": number, "text": "some words of it " * 20, "tags": ["a", "b"], "nested": {"page": number}}
-        points.append(Point(id=point_id(number), vectors=vectors, payload=payload))
+        points.append(
+            make_point(
+                number,
+                payload,
+                tokens=random.standard_normal((tokens, DIM), np.float32) / np.float32(DIM**0.5),
+                fde=random.standard_normal(FDE_DIM, np.float32),
+                further=further,
+                config=CONFIG,
+            )
+        )
     return points
 
 
-def as_json(points: list[Point]) -> bytes:
+def as_client_json(points: list[Point]) -> bytes:
     """What the client does before it sends points over REST."""
     body: str = jsonable_encoder(models.PointsList(points=[to_struct(point) for point in points]))
     return body.encode()
+
+
+def as_json(points: list[Point]) -> bytes:
+    """What this library does in its place."""
+    return points_to_json(points, models.PointsList(points=[]))
 
 
 def as_message(points: list[Point]) -> bytes:
@@ -143,29 +164,41 @@ def timed(function: Callable[[], object]) -> float:
 
 
 class HttpStub(socketserver.StreamRequestHandler):
-    """Reads requests to their end, and answers that they are done."""
+    """Reads and parses requests, and answers that they are done."""
 
     def handle(self) -> None:
         while request := self.rfile.readline():
-            assert request.startswith(b"PUT"), request
+            assert request.startswith((b"PUT", b"GET")), request
             length = 0
             while (line := self.rfile.readline()) != b"\r\n":
                 name, _, value = line.partition(b":")
                 if name.lower() == b"content-length":
                     length = int(value)
-            self.rfile.read(length)
-            answer = {"result": {"operation_id": 1, "status": "completed"}, "status": "ok", "time": 0.0}
+            if body := self.rfile.read(length):
+                assert orjson.loads(body)["points"]
+            result: dict[str, Any] = {"operation_id": 1, "status": "completed"}
+            if request.startswith(b"GET"):  # its shards, for a client that looks for the gRPC port
+                result = {"peer_id": PEER, "shard_count": 1, "local_shards": [], "remote_shards": []}
+                result["shard_transfers"] = []
+            answer = {"result": result, "status": "ok", "time": 0.0}
             body = json.dumps(answer).encode()
             head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
             self.wfile.write(head.encode() + body)
 
 
-class GrpcStub(messages.PointsServicer):
-    """Reads and parses requests, and answers that they are done."""
+class GrpcStub(messages.PointsServicer, messages.CollectionsServicer):
+    """Reads requests, makes lists of their numbers as orjson does, and answers that they are done."""
 
     def Upsert(self, request: Any, context: Any) -> Any:  # noqa: N802
+        for point in request.points:
+            for vector in point.vectors.vectors.vectors.values():
+                numbers = [*(row.data for row in vector.multi_dense.vectors), vector.dense.data, vector.sparse.values]
+                assert [list(each) for each in numbers]
         result = messages.UpdateResult(operation_id=1, status=messages.UpdateStatus.Completed)
         return messages.PointsOperationResponse(result=result)
+
+    def CollectionClusterInfo(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return messages.CollectionClusterInfoResponse(peer_id=PEER, shard_count=1)
 
 
 def serve(ports: Pipe) -> None:
@@ -174,6 +207,7 @@ def serve(ports: Pipe) -> None:
     http.daemon_threads = True
     binary = grpc.server(ThreadPoolExecutor(1), options=[("grpc.max_receive_message_length", -1)])
     messages.add_PointsServicer_to_server(GrpcStub(), binary)
+    messages.add_CollectionsServicer_to_server(GrpcStub(), binary)
     grpc_port = binary.add_insecure_port("127.0.0.1:0")
     binary.start()
     ports.send((http.server_address[1], grpc_port))

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "MAX_BATCH_BYTES", 100_000)
+    monkeypatch.setattr(writer, "MAX_BATCH_BYTES", 45_000)
 
 
 @asynccontextmanager
@@ -81,7 +81,7 @@ def test_what_lasts_is_an_error_that_says_so(
 
 @pytest.mark.parametrize("script", test_grpc.PASSING.values(), ids=test_grpc.PASSING)
 def test_over_grpc_too(monkeypatch: pytest.MonkeyPatch, script: list[tuple[StatusCode, str, bool]]) -> None:
-    monkeypatch.setattr(writer, "MAX_BATCH_BYTES", 20_000)
+    monkeypatch.setattr(writer, "MAX_BATCH_BYTES", 9_000)
 
     async def ingest(server: Server) -> None:
         client = AsyncQdrantClient(

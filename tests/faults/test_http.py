@@ -53,7 +53,7 @@ NOT_JSON = Answer(stored=True, body=b"<html>Welcome</html>", headers={"Content-T
 
 @pytest.fixture
 def docs(client: QdrantClient, monkeypatch: pytest.MonkeyPatch) -> ColbertCollection:
-    monkeypatch.setattr(writer, "MAX_BATCH_BYTES", 100_000)  # a handful of documents a request
+    monkeypatch.setattr(writer, "MAX_BATCH_BYTES", 45_000)  # a handful of documents a request
     return ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG, retry=QUICK)
 
 
