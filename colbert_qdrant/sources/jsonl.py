@@ -1,0 +1,61 @@
+"""Reads files of JSON lines, one object in each."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from colbert_qdrant.shown import shown
+from colbert_qdrant.sources.item import Origin, Row
+from colbert_qdrant.sources.paths import DAMAGE, open_file, unreadable
+from colbert_qdrant.sources.rejects import original
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from colbert_qdrant.sources.paths import File
+    from colbert_qdrant.sources.shard import Shard
+
+_BOM = b"\xef\xbb\xbf"
+
+
+def jsonl_rows(file: File, shard: Shard) -> Iterator[Row]:
+    """Yield the rows of a file; a line that is not an object becomes a row with a problem."""
+    origin, number = Origin(str(file.path), "line"), 0
+    try:
+        with open_file(file.path) as stream:
+            for number, line in enumerate(stream, 1):
+                if not line.isspace() and shard.takes():
+                    yield _row(line.removeprefix(_BOM) if number == 1 else line, origin, number)
+    except DAMAGE as error:
+        yield Row(None, origin, 0, unreadable(error, f"after line {number}"))
+
+
+def _row(line: bytes, origin: Origin, number: int) -> Row:
+    try:
+        value = json.loads(line.decode())
+    except UnicodeDecodeError as error:
+        return Row(None, origin, number, not_utf8(error), line)
+    except (ValueError, RecursionError) as error:
+        return Row(
+            None,
+            origin,
+            number,
+            f"the line is not JSON ({error}): write one complete object per line, as json.dumps does",
+            line,
+        )
+    if not isinstance(value, dict):
+        problem = f"the line is {shown(value, 60)}, not an object: write one object per line, such as " + _EXAMPLE
+        return Row(None, origin, number, problem, line)
+    return original(value, origin, number) if "_rejected" in value else Row(value, origin, number)
+
+
+def not_utf8(error: UnicodeDecodeError) -> str:
+    """Describe bytes that are not UTF-8."""
+    return (
+        f"byte 0x{error.object[error.start]:02x} at position {error.start + 1} is not UTF-8: convert the file, for "
+        "example with iconv -f latin1 -t utf-8"
+    )
+
+
+_EXAMPLE = '{"id": 1, "text": "…"}'

@@ -1,0 +1,191 @@
+"""Makes documents of rows, by the names of columns or by functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+from uuid import UUID
+
+from colbert_qdrant._support.values import plain
+from colbert_qdrant.documents import Document
+from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError
+from colbert_qdrant.shown import has, shown
+from colbert_qdrant.sources.item import Item, Row
+
+Column: TypeAlias = str | int | Callable[[Any], Any]
+"""The name of a column, the position of one in a tuple, or a function of the row."""
+
+Columns: TypeAlias = Column | Sequence[str | int]
+"""A column that holds a dict, several columns, or a function that returns a dict."""
+
+_IDS: Final = ("id", "_id")
+_TEXT: Final = "text"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowMapping:
+    """Says which columns of a row are the id, the text and the payload of its document.
+
+    Args:
+        id: A column; by default ``id``, or else ``_id``. In a tuple, the first value.
+        text: A column; by default ``text``. In a tuple, the second value.
+        payload: One column that holds a dict, a list of columns, or a function that returns a dict. By default, all
+            columns that are neither id nor text. In a tuple, the third value.
+
+    Raises:
+        ConfigurationError: If an argument is neither a column nor a function.
+    """
+
+    id: Column | None = None
+    text: Column | None = None
+    payload: Columns | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("id", "text", "payload"):
+            value = getattr(self, name)
+            if name == "payload" and isinstance(value, list | tuple):
+                value = tuple(map(plain, value))
+                if not all(map(_is_name, value)):
+                    raise ConfigurationError(f"payload must list names of columns, got {shown(value)}")
+            elif value is not None and not callable(value):
+                value = plain(value)
+                if not _is_name(value):
+                    several = ", a list of columns" if name == "payload" else ""
+                    raise ConfigurationError(
+                        f"{name} must be the name of a column{several} or a function of the row, got {shown(value)}"
+                    )
+            object.__setattr__(self, name, value)
+
+    @property
+    def columns(self) -> tuple[str | int, ...] | None:
+        """The columns that the mapping reads; ``None`` if it may read all."""
+        payload = self.payload
+        if payload is None or callable(self.id) or callable(self.text) or callable(payload):
+            return None
+        ids = _IDS if self.id is None else (self.id,)
+        text = _TEXT if self.text is None else self.text
+        several = payload if isinstance(payload, tuple) else (payload,)
+        return tuple(dict.fromkeys([*ids, text, *several]))
+
+    def item(self, row: Row) -> Item:
+        """Return the document of a row, or the error that the row has instead."""
+        value = row.value
+        if isinstance(value, Document):
+            return Item(row, value)
+        try:
+            if row.problem is not None:
+                raise InvalidDocumentError(row.problem)  # noqa: TRY301
+            return Item(row, self.document(value))
+        except InvalidDocumentError as error:
+            return Item(row, None, InvalidDocumentError(f"{row.where}: {error}"))
+
+    def document(self, value: Any) -> Document:
+        """Return the document of a row's value.
+
+        Raises:
+            InvalidDocumentError: If a column is missing, a function fails, or the value is not a row.
+        """
+        if isinstance(value, dict):
+            return self._of_dict(value)
+        if isinstance(value, Document):
+            return value
+        if isinstance(value, tuple | list):
+            named = None if all(isinstance(each, int) for each in self._named()) else getattr(value, "_asdict", None)
+            return self._of_tuple(value) if named is None else self._of_dict(named())
+        if isinstance(value, Mapping) or (has(value, "keys") and has(value, "__getitem__")):
+            return self._of_dict({key: value[key] for key in value.keys()})  # noqa: SIM118 - a row of sqlite3
+        raise InvalidDocumentError(
+            f"expected a Document, a dict or a tuple, got {type(value).__name__} {shown(value, 60)}: use "
+            "Document(id=…, text=…)"
+        )
+
+    def _named(self) -> list[Any]:
+        """Return the names and positions of columns, without functions."""
+        payload = self.payload if isinstance(self.payload, tuple) else [self.payload]
+        named = [each for each in (self.id, self.text, *payload) if each is not None and not callable(each)]
+        return named or ["id"]
+
+    def _of_dict(self, row: dict[Any, Any]) -> Document:
+        id_column: Any = ("id" if "id" in row or "_id" not in row else "_id") if self.id is None else self.id
+        text_column: Any = _TEXT if self.text is None else self.text
+        payload = self.payload
+        names = not callable(id_column) and not callable(text_column) and id_column != text_column
+        if payload is None and names and id_column in row and text_column in row:  # the usual case, made fast
+            others = dict(row)
+            id, text = others.pop(id_column), others.pop(text_column)
+            return Document(id if type(id) is str or type(id) is int else self._id(id), text, others)
+        id, text = self._value("id", id_column, row), self._value("text", text_column, row)
+        if payload is not None:
+            return Document(self._id(id), text, self._payload(payload, row))
+        used = [*(_IDS if callable(id_column) else (id_column,)), _TEXT if callable(text_column) else text_column]
+        return Document(self._id(id), text, {key: each for key, each in row.items() if key not in used})
+
+    def _of_tuple(self, row: Sequence[Any]) -> Document:
+        chosen = (self.id, self.text, self.payload)
+        if chosen == (None, None, None):
+            if len(row) not in {2, 3}:
+                raise InvalidDocumentError(
+                    f"the {type(row).__name__} has length {len(row)}: use (id, text) or (id, text, payload), or pass "
+                    "positions, such as id=0, text=3"
+                )
+            payload = row[2] if len(row) == 3 else None
+            return Document(self._id(row[0]), row[1], {} if payload is None else payload)
+        id = self._value("id", 0 if self.id is None else self.id, row)
+        text = self._value("text", 1 if self.text is None else self.text, row)
+        return Document(self._id(id), text, {} if self.payload is None else self._payload(self.payload, row))
+
+    def _payload(self, payload: Columns, row: Any) -> Mapping[str, Any]:
+        if isinstance(payload, tuple):
+            return {str(each): self._value("payload", each, row) for each in payload}
+        value = self._value("payload", payload, row)  # type: ignore[arg-type]
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            raise InvalidDocumentError(
+                f"payload is {shown(value, 60)}, a {type(value).__name__}: use a column or a function with a dict, or "
+                "a list of columns"
+            )
+        return value
+
+    def _id(self, value: Any) -> Any:
+        id = plain(value)
+        if id is None or (isinstance(id, float) and id != id):  # noqa: PLR0124 - NaN
+            raise InvalidDocumentError(f"the id is missing ({value}): give every row an id, or leave the row out")
+        if isinstance(id, dict) and [*id] == ["uuid"]:  # from a reject file
+            try:
+                return UUID(id["uuid"])
+            except (ValueError, AttributeError, TypeError):
+                return id
+        return id
+
+    def _value(self, name: str, column: Column, row: Any) -> Any:
+        try:
+            if not callable(column):
+                return row[column]
+        except (LookupError, TypeError):
+            raise InvalidDocumentError(_missing(name, column, row, stated=getattr(self, name) is not None)) from None
+        try:
+            return column(row)
+        except Exception as error:
+            raise InvalidDocumentError(
+                f"the function for {name} raised {type(error).__name__}: {error}: change it, or the row"
+            ) from error
+
+
+def _missing(name: str, column: Any, row: Any, *, stated: bool) -> str:
+    """Describe a column that a row lacks."""
+    if not isinstance(row, dict):
+        if isinstance(column, str):
+            return f"a {type(row).__name__} has no column {column!r}: pass a position, such as {name}=0"
+        return f"there is no position {column} in {len(row)} values: pass another {name}=…"
+    there = ", ".join(shown(key, 60) for key in [*row][:30]) or "none"
+    missing = "'id' or '_id'" if name == "id" and not stated else repr(column)
+    example = next((key for key in row if isinstance(key, str)), "column")
+    return (
+        f"there is no column {missing}, and the columns are {there}: pass {name}={example!r} or a function of the row"
+    )
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool)

@@ -1,0 +1,202 @@
+"""Finds the files of a source, and opens them."""
+
+from __future__ import annotations
+
+import glob
+import gzip
+import io
+import os
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final, Literal, TypeAlias
+
+from colbert_qdrant.errors import ConfigurationError, MissingExtraError
+from colbert_qdrant.shown import shown
+
+Kind: TypeAlias = Literal["jsonl", "csv", "tsv", "parquet", "text"]
+
+_KINDS: Final[dict[str, Kind]] = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+    ".txt": "text",
+    ".md": "text",
+    ".markdown": "text",
+}
+_COMPRESSIONS: Final = (".gz", ".zst")
+_MAGIC: Final = frozenset("*?[")
+DAMAGE: Final = (OSError, EOFError, zlib.error)
+"""Errors of files that are torn, altered or gone."""
+
+BUFFER_BYTES: Final = 2**18
+_STEP_BYTES: Final = 2**12
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a source.
+
+    Attributes:
+        path: Its path.
+        kind: The kind of its content.
+        id: The name of its document, if the file is one document.
+    """
+
+    path: Path
+    kind: Kind
+    id: str
+
+
+def find_files(source: str | os.PathLike[str] | list[Any] | tuple[Any, ...]) -> list[File]:
+    """Return the files of a path, a folder, a glob or a list of paths.
+
+    The files of folders and globs are sorted by name. Files and folders with names that start with a dot are omitted.
+
+    Raises:
+        ConfigurationError: If there is no such file, or a file has an unknown kind.
+    """
+    if isinstance(source, list | tuple):
+        return [file for each in source for file in _named(each, within_list=True)]
+    return _named(source, within_list=False)
+
+
+def open_file(path: Path) -> IO[bytes]:
+    """Open a file for reading, and decompress ``.gz`` and ``.zst``.
+
+    Raises:
+        MissingExtraError: If a ``.zst`` file needs pyarrow, and it is not installed.
+        EOFError: If a compressed file is empty.
+        OSError: If the file cannot be opened.
+    """
+    suffix = path.suffix.lower()
+    if suffix in _COMPRESSIONS and not path.stat().st_size:
+        raise EOFError("a compressed file has at least a header, and this one has 0 bytes")
+    if suffix == ".gz":
+        return _stepwise(gzip.GzipFile(path))
+    if suffix == ".zst":
+        pa = pyarrow(f"{path.name} is compressed with Zstandard, which pyarrow reads")
+        return _stepwise(pa.CompressedInputStream(pa.OSFile(os.fspath(path)), "zstd"))
+    return path.open("rb", buffering=BUFFER_BYTES)
+
+
+class _Steps(io.RawIOBase):
+    """Reads an archive in small steps, because an error discards all bytes of its step."""
+
+    def __init__(self, archive: Any) -> None:
+        self._archive = archive
+        self._read = archive.read1 if isinstance(archive, gzip.GzipFile) else archive.read
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        step = self._read(min(len(buffer), _STEP_BYTES))
+        buffer[: len(step)] = step
+        return len(step)
+
+    def close(self) -> None:
+        self._archive.close()
+        super().close()
+
+
+def _stepwise(archive: Any) -> IO[bytes]:
+    return io.BufferedReader(_Steps(archive), BUFFER_BYTES)
+
+
+def pyarrow(purpose: str) -> Any:
+    """Import pyarrow.
+
+    Raises:
+        MissingExtraError: If it is not installed; the message starts with the purpose.
+    """
+    try:
+        import pyarrow as pa  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise MissingExtraError(f"{purpose}: pip install 'colbert-qdrant[arrow]'") from error
+    return pa
+
+
+def unreadable(error: BaseException, after: str) -> str:
+    """Describe the damage of a file, and name the last row that was read."""
+    return (
+        f"the file cannot be read further ({type(error).__name__}: {error}), {after}: write or copy it again; every "
+        "row before is read"
+    )
+
+
+def _named(source: Any, *, within_list: bool) -> list[File]:
+    """Return the files that one path, folder or glob names."""
+    try:
+        given = os.fspath(source)
+    except Exception:  # noqa: BLE001 - a caller's method
+        given = None
+    if not isinstance(given, str) or not given:
+        raise ConfigurationError(f"a path must be a string or a Path, got {shown(source)}")
+    try:
+        path = Path(given)
+        if path.is_dir():
+            return _in_folder(path)
+        if path.exists():
+            kind = _kind(path)
+            if kind is None:
+                raise ConfigurationError(f"{given!r} has an unknown kind: {_REMEDY}")
+            return [File(path, kind, path.as_posix() if within_list else path.name)]
+        found = _matching(given) if isinstance(source, str) and _MAGIC & {*given} else []
+    except (OSError, ValueError) as error:  # a name that is too long, or has a null
+        raise ConfigurationError(f"there is no file {shown(given)} ({error}): pass another path") from error
+    if not found:
+        texts = "" if isinstance(source, os.PathLike) else "; for texts, pass Documents or (id, text) tuples"
+        raise ConfigurationError(f"there is no file {shown(given)}: pass a path, a folder or a glob{texts}")
+    return found
+
+
+def _matching(pattern: str) -> list[File]:
+    """Return the files that match a glob."""
+    fixed = Path(pattern)
+    while _MAGIC & {*str(fixed)}:
+        fixed = fixed.parent
+    paths = [Path(each) for each in glob.glob(pattern, recursive=True)]  # noqa: PTH207 - pathlib needs a folder
+    files = []
+    for path in sorted({each for each in paths if each.is_file()}, key=Path.as_posix):
+        kind = _kind(path)
+        if kind is None:
+            raise ConfigurationError(f"{str(path)!r} matches {pattern!r}, and has an unknown kind: {_REMEDY}")
+        files.append(File(path, kind, path.relative_to(fixed).as_posix()))
+    return files
+
+
+def _in_folder(folder: Path) -> list[File]:
+    """Return the files of a folder and the folders within, all of data or all of text."""
+    inside = sorted((each.relative_to(folder) for each in folder.rglob("*")), key=Path.as_posix)
+    files = [
+        File(folder / path, kind, path.as_posix())
+        for path in inside
+        if (kind := _kind(path)) and (folder / path).is_file() and not any(part[0] == "." for part in path.parts)
+    ]
+    texts = [file for file in files if file.kind == "text"]
+    if not files:
+        raise ConfigurationError(f"folder {str(folder)!r} has no file of a known kind: {_REMEDY}")
+    if len(texts) not in {0, len(files)}:
+        data = next(file for file in files if file.kind != "text")
+        raise ConfigurationError(
+            f"folder {str(folder)!r} has data ({data.id!r}) and texts ({texts[0].id!r}): choose some with a glob, such "
+            f"as {str(folder / f'**/*{data.path.suffix}')!r}"
+        )
+    return files
+
+
+def _kind(path: Path) -> Kind | None:
+    name = path.name.lower()
+    base, suffix = os.path.splitext(name)  # noqa: PTH122 - of a name without a path
+    inner = os.path.splitext(base)[1] if suffix in _COMPRESSIONS else suffix  # noqa: PTH122
+    kind = _KINDS.get(inner)
+    return None if kind == "parquet" and suffix in _COMPRESSIONS else kind
+
+
+_REMEDY: Final = (
+    "use .jsonl, .ndjson, .csv, .tsv, .txt, .md or .markdown, each also with .gz or .zst, or .parquet; json.loads "
+    "reads a .json file"
+)

@@ -1,0 +1,159 @@
+"""Writes rows that could not be stored to a file that can be ingested again."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from pathlib import Path
+from threading import Lock
+from typing import IO, TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from colbert_qdrant._support.values import plain
+from colbert_qdrant.documents import Document
+from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.points.ids import id_from_json, id_to_json
+from colbert_qdrant.points.json import to_json
+from colbert_qdrant.shown import shown
+from colbert_qdrant.sources.item import Origin, Row
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from colbert_qdrant.sources.item import Item
+
+KEY: Final = "_rejected"
+
+
+class RejectFile:
+    """Appends rejected rows as JSON lines; each is the original row with one more key, ``_rejected``.
+
+    Args:
+        path: The file. Its folder must exist; the file is created with the first row.
+        ids: The columns that hold ids, in which a UUID stays a UUID.
+
+    Raises:
+        ConfigurationError: If the path is not a path, or its folder does not exist.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, ids: Collection[str | int] = ("id", "_id")) -> None:
+        try:
+            self.path = Path(path)
+            found = self.path.parent.is_dir() and not self.path.is_dir() and "\0" not in str(path)
+        except Exception as error:
+            raise ConfigurationError(f"rejects must be the path of a file, got {shown(path)}") from error
+        if not found:
+            raise ConfigurationError(f"rejects is {str(path)!r}: pass the path of a file in a folder that exists")
+        self._ids = ids
+        self._file: IO[bytes] | None = None
+        self._lock = Lock()
+
+    def add(self, item: Item | Document, reason: str) -> None:
+        """Append a row, and flush the file."""
+        row = Row(item, Origin()) if isinstance(item, Document) else item.row
+        line = json.dumps(_recorded(row, reason, self._ids), ensure_ascii=True).encode() + b"\n"
+        with self._lock:
+            if self._file is None:
+                self._file = self.path.open("ab")
+                if _is_torn(self.path):
+                    line = b"\n" + line
+            self._file.write(line)
+            self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
+
+def original(value: dict[str, Any], origin: Origin, number: int) -> Row:
+    """Return the row that a line of a reject file holds."""
+    about = value.pop(KEY)
+    kind = about.get("kind") if isinstance(about, dict) else None
+    if kind == "document":
+        try:
+            made = Document(id_from_json(value["id"]), **{key: value[key] for key in value if key != "id"})
+        except (LookupError, TypeError, ValueError) as error:
+            return Row(None, origin, number, f"the rejected document is incomplete ({error}): mend it", _line(value))
+        return Row(made, origin, number)
+    if kind == "tuple" and isinstance(value.get("row"), list):
+        return Row(tuple(value["row"]), origin, number)
+    if not value:
+        raw = _raw(about)
+        problem = "the rejected row could not be read: write the mended row in place of this line, or delete the line"
+        return Row(None, origin, number, problem, raw)
+    return Row(value, origin, number)
+
+
+def _recorded(row: Row, reason: str, ids: Collection[str | int]) -> dict[str, Any]:
+    """Return the line for a row."""
+    about: dict[str, Any] = {"where": row.where, "reason": reason}
+    value = row.value
+    if row.problem is not None:
+        return {KEY: about | _raw_text(row.raw)}
+    if isinstance(value, Document):
+        about["kind"] = "document"
+        content = {"id": id_to_json(value.id), "text": value.text, "payload": value.payload}
+        value = content | ({"vectors": value.vectors} if value.vectors else {})
+    elif isinstance(value, tuple | list):
+        about["kind"] = "tuple"
+        value = {"row": [id_to_json(each) if isinstance(each, UUID) else each for each in value]}
+    try:
+        content = {key: id_to_json(each) if key in ids else each for key, each in dict(value).items()}
+    except (TypeError, ValueError):
+        content = {"row": value}
+    return {**_as_json(content), KEY: about}
+
+
+def _as_json(value: Any) -> Any:
+    """Return a value in JSON; a value that has no form in JSON becomes a string."""
+    try:
+        made = to_json(value)
+        json.dumps(made, allow_nan=False)
+    except Exception:  # noqa: BLE001 - this very value may be the reason why the row is rejected
+        value = plain(value)
+    else:
+        return made
+    if isinstance(value, dict):
+        return {key if isinstance(key, str) else str(key): _as_json(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_json(each) for each in value]
+    if isinstance(value, float) and value != value:  # noqa: PLR0124 - NaN
+        return None
+    if isinstance(value, str | int | float):
+        return value  # broken Unicode, infinity, and integers beyond 64 bits have a form in Python's JSON
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def _raw_text(raw: bytes | None) -> dict[str, str]:
+    if raw is None:
+        return {}
+    try:
+        return {"raw": raw.decode()}
+    except UnicodeDecodeError:
+        return {"raw_base64": base64.b64encode(raw).decode()}
+
+
+def _raw(about: Any) -> bytes | None:
+    """Return the bytes that a line of a reject file holds instead of a row."""
+    if isinstance(about, dict) and isinstance(about.get("raw"), str):
+        return str(about["raw"]).encode(errors="surrogatepass")
+    if isinstance(about, dict) and isinstance(about.get("raw_base64"), str):
+        return base64.b64decode(about["raw_base64"])
+    return None
+
+
+def _line(value: dict[str, Any]) -> bytes:
+    return json.dumps(value).encode()
+
+
+def _is_torn(path: Path) -> bool:
+    """Tell whether a file has a last line without an end."""
+    with path.open("rb") as stream:
+        if not stream.seek(0, os.SEEK_END):
+            return False
+        stream.seek(-1, os.SEEK_END)
+        return stream.read() != b"\n"

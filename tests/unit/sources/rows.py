@@ -1,0 +1,39 @@
+"""Rows that every kind of source can hold, and functions that read any source."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from colbert_qdrant.sources import RowMapping, documents_from
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from colbert_qdrant.documents import Document
+    from colbert_qdrant.sources import Item
+
+
+def rows(count: int) -> list[dict[str, Any]]:
+    """Rows with an id, a text and two more columns."""
+    return [
+        {"id": f"a/{n}", "text": f"Text {n}, “köln”.", "year": 2000 + n, "tags": ["x", f"t{n}"]} for n in range(count)
+    ]
+
+
+def items(source: Any, *, shard: tuple[int, int] | None = None, **mapping: Any) -> list[Item]:
+    found: Iterator[Item] = documents_from(source, mapping=RowMapping(**mapping), shard=shard).items  # type: ignore[assignment]
+    return list(found)
+
+
+def documents(source: Any, *, shard: tuple[int, int] | None = None, **mapping: Any) -> list[Document]:
+    """The documents of a source without errors."""
+    made = []
+    for item in items(source, shard=shard, **mapping):
+        assert item.error is None, item.error
+        assert item.document is not None
+        made.append(item.document)
+    return made
+
+
+def errors(source: Any, **mapping: Any) -> list[str]:
+    return [str(item.error) for item in items(source, **mapping) if item.error is not None]
