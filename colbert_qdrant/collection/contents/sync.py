@@ -41,8 +41,8 @@ class Contents(Searches):
         """Stream all documents, or those whose payload matches ``where`` and ``filter``, in bounded memory.
 
         Each document comes once, with the ``vectors`` that have no encoder, as from `get`. The order is that of the
-        points' ids. A document that is written or deleted in the meantime comes in its old form, in its new form, or
-        not at all; all other documents come.
+        points' ids. A document that changes in the meantime comes in its old form, in its new form, or not at all. All
+        other documents come.
 
         Args:
             where: A condition that the payload must match; see `search`.
