@@ -96,10 +96,7 @@ def _encodings(
         for record, encoding in zip(records, fde.encode_documents(tokens), strict=True)
     ]
     changes = [
-        models.PointVectors(
-            id=canonical_id(row.document.id),
-            vector={config.fde_vector: row.fde.astype(config.fde_datatype).tolist()},  # rounded numbers are shorter
-        )
+        models.PointVectors(id=canonical_id(row.document.id), vector={config.fde_vector: row.fde.tolist()})
         for row in rejections.keep_good(rows, in_range)
         if row.fde is not None
     ]

@@ -33,12 +33,11 @@ def write_floats(values: NDArray[Any], *, float16: bool = False) -> bytes:
     """Write a vector ``(n,)`` or a matrix ``(n, dim)`` of finite numbers as JSON.
 
     Args:
-        values: The numbers, at least one. They are written as float32, unless all are equal in float16.
+        values: The numbers, at least one. They are written as float32.
         float16: Whether to round them to float16, because they are stored in that type. The server would round them in
             the same way. Vectors with numbers that are too large for it are written as float32.
     """
-    is_short = float(np.abs(values).max()) < _TOO_LARGE and (float16 or _is_float16(values))
-    if is_short:
+    if float16 and float(np.abs(values).max()) < _TOO_LARGE:
         rows, end = _of_float16(values), _END_16
     else:
         rows, end = _of_float32(values), _END
@@ -46,10 +45,6 @@ def write_floats(values: NDArray[Any], *, float16: bool = False) -> bytes:
     rows[..., -1, end : end + 2] = ord("]"), ord(",")
     written = rows.tobytes().translate(None, b"\0")[:-1]
     return written if values.ndim == 1 else b"[" + written + b"]"
-
-
-def _is_float16(values: NDArray[Any]) -> bool:
-    return bool((values.astype(np.float16) == values).all())
 
 
 def _of_float16(values: NDArray[Any]) -> NDArray[np.uint8]:

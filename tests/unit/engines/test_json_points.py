@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from qdrant_client import models
@@ -50,6 +50,7 @@ def test_a_float32_is_rounded_to_float16_as_a_server_rounds_it(values: Any) -> N
 
 
 @given(arrays.arrays(np.float32, SHAPES, elements=FINITE))
+@example(np.array([2.0**-6, 0.1], np.float32))
 def test_every_float32_is_read_as_itself(values: Any) -> None:
     assert bits(read(write_floats(values))) == bits(values)
 
@@ -72,7 +73,6 @@ def test_numbers_are_short() -> None:
     values = np.random.default_rng(0).standard_normal((100, 128)).astype(np.float32)
     assert len(write_floats(values, float16=True)) < 7 * values.size
     assert len(write_floats(values)) < 14 * values.size
-    assert len(write_floats(values.astype(np.float16).astype(np.float32))) < 7 * values.size
 
 
 def as_client(given_points: list[Point], **settings: Any) -> Any:
