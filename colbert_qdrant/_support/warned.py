@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import sys
 import warnings
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from colbert_qdrant.errors import ColbertQdrantWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections import deque
+    from collections.abc import Iterator, Sequence
 
     from colbert_qdrant.tokens import TokenEmbeddings
 
 _PACKAGE: Final = str(Path(__file__).parent.parent)
 _ENCODERS: Final = (__file__, str(Path(_PACKAGE, "encoders")))
 _SHOWN: Final = 3
+
+_DEFERRED: Final[ContextVar[deque[str] | None]] = ContextVar("_DEFERRED", default=None)
+"""The warnings of a job that runs apart from its caller, who issues them."""
 
 
 class Warned:
@@ -115,8 +121,21 @@ def _called_from_here() -> bool:
     return frame.f_code.co_filename.startswith(_PACKAGE)
 
 
+@contextmanager
+def deferred(messages: deque[str]) -> Iterator[None]:
+    """Collect the warnings within the context, since the code that called this library is not on its stack."""
+    token = _DEFERRED.set(messages)
+    try:
+        yield
+    finally:
+        _DEFERRED.reset(token)
+
+
 def warn(message: str) -> None:
     """Issue a warning that points to the code that called this library."""
+    if (messages := _DEFERRED.get()) is not None:
+        messages.append(message)
+        return
     frame, level = sys._getframe(), 1  # noqa: SLF001 - the warning should show the user's line
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame, level = frame.f_back, level + 1

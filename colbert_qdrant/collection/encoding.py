@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from colbert_qdrant.encoders.base import require_one_matrix_each
 from colbert_qdrant.errors import InvalidDocumentError
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from colbert_qdrant.points.point import Point
 
 
+Encoded: TypeAlias = list[tuple["Sequence[Row]", TokenEmbeddings]]
+"""Rows in parts, each with the token embeddings of all its rows."""
+
+
 def encode_rows(
     collection: OpenCollection,
     rows: Sequence[Row],
@@ -28,8 +32,28 @@ def encode_rows(
     rejections: Rejections,
 ) -> list[Row]:
     """Run the models, and return the rows that could be encoded."""
-    encoder, config = collection.encoder, collection.config
-    encoded: list[Row] = []
+    return complete_rows(collection, encode_tokens(collection, rows, rejections), fde, further, rejections)
+
+
+def encode_tokens(collection: OpenCollection, rows: Sequence[Row], rejections: Rejections) -> Encoded:
+    """Run the encoder, and return the rows that it could encode."""
+    encoder = collection.encoder
+    encoded = rejections.isolate(rows, lambda some: encoder.encode_documents([one.text for one in some]))
+    for part, tokens in encoded:
+        require_one_matrix_each(tokens, encoder, len(part), InvalidDocumentError)
+    return encoded
+
+
+def complete_rows(
+    collection: OpenCollection,
+    encoded: Encoded,
+    fde: FixedDimensionalEncoder | None,
+    further: FurtherVectors,
+    rejections: Rejections,
+) -> list[Row]:
+    """Add all other vectors, and return the rows whose vectors can be stored."""
+    config = collection.config
+    rows: list[Row] = []
     made: list[Row] = []
 
     def in_range(row: Row) -> Row:
@@ -40,13 +64,12 @@ def encode_rows(
             check_range([row.document.id], [vectors], setting=setting, datatype=datatype)
         return row
 
-    for part, tokens in rejections.isolate(rows, lambda some: encoder.encode_documents([one.text for one in some])):
-        require_one_matrix_each(tokens, encoder, len(part), InvalidDocumentError)
+    for part, tokens in encoded:
         encodings = [None] * len(part) if fde is None else list(fde.encode_documents(tokens))
         for row, matrix, truncated, encoding in zip(part, tokens, tokens.truncated, encodings, strict=True):
             row.tokens, row.truncated, row.fde = matrix, bool(truncated), encoding
-        encoded += part
-    for part, vectors in rejections.isolate(rejections.keep_good(encoded, in_range), further.documents):
+        rows += part
+    for part, vectors in rejections.isolate(rejections.keep_good(rows, in_range), further.documents):
         for row, own in zip(part, vectors, strict=True):
             row.further = own
         made += part

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from colbert_qdrant.collection.encoding import encode_again, encode_rows
+from colbert_qdrant.collection.encoding import complete_rows, encode_again, encode_tokens
 from colbert_qdrant.collection.opened import WRITE_SECONDS
 from colbert_qdrant.collection.rows import Rejections, Row
 from colbert_qdrant.collection.upsert import upsert
@@ -18,11 +18,12 @@ from colbert_qdrant.points.ids import canonical_id, point_id
 from colbert_qdrant.points.point import split_by_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from colbert_qdrant._support.progress import ProgressReporter
+    from colbert_qdrant.collection.encoding import Encoded
     from colbert_qdrant.collection.opened import OpenCollection
     from colbert_qdrant.collection.rows import OnError
     from colbert_qdrant.collection.upsert import Refused
@@ -70,8 +71,37 @@ class Written:
             )
 
 
+class Chunk:
+    """Documents on their way into the collection, with the outcome of the stages so far.
+
+    Args:
+        documents: The documents, in the order of their source.
+        rejections: Treats those that cannot be stored.
+        rows: The documents that passed the checks.
+
+    Attributes:
+        encoded: The rows that the encoder could encode, with their tokens.
+        fde: The encoding of the rows' tokens.
+        bytes: The size of the vectors that are held in memory until they are written.
+    """
+
+    def __init__(self, documents: Sequence[Document], rejections: Rejections, rows: list[Row]) -> None:
+        self.documents = documents
+        self.rejections = rejections
+        self.rows = rows
+        self.encoded: Encoded = []
+        self.fde: FixedDimensionalEncoder | None = None
+        self.bytes = 0
+
+    def release(self) -> None:
+        """Free the vectors."""
+        self.rows, self.encoded, self.bytes = [], [], 0
+
+
 class DocumentWriter:
-    """Writes documents to one open collection; checks and encodes all of a batch before it sends any.
+    """Writes documents to one open collection, in stages: check, encode, complete, store.
+
+    `write` runs all stages of a batch in sequence. An ingest runs them beside each other, for one chunk each.
 
     Args:
         collection: The open collection.
@@ -81,6 +111,26 @@ class DocumentWriter:
     def __init__(self, collection: OpenCollection, on_error: OnError = "raise") -> None:
         self._collection = collection
         self._on_error = on_error
+
+    async def write(self, documents: Sequence[Document], progress: ProgressReporter) -> Written:
+        """Write documents, the last of several with the same id, and wait for the engine's acknowledgment.
+
+        Raises:
+            InvalidDocumentError: If a document cannot be stored; nothing was written.
+            InvalidTokensError: If the encoder returned token embeddings that cannot be stored; nothing was written.
+        """
+        await self.prepare()
+        if not documents:
+            return Written()
+        chunk = self.checked(documents)
+        await self.encode(chunk)
+        await self.complete(chunk)
+        return await self.store(chunk, progress)
+
+    async def prepare(self) -> None:
+        """Check that the collection is the one that was opened, and adopt an encoding that was fitted elsewhere."""
+        await self._collection.refresh()
+        await self._collection.shards.require("write")
 
     def check(self, document: Document) -> Row:
         """Check everything about a document that can be checked before encoding.
@@ -94,42 +144,41 @@ class DocumentWriter:
             self._collection.warned.of_nan(self._collection.name, document.id, nan)
         return Row(document=document, payload=payload)
 
-    async def write(self, documents: Sequence[Document], progress: ProgressReporter) -> Written:
-        """Write documents, the last of several with the same id, and wait for the engine's acknowledgment.
+    def checked(self, documents: Sequence[Document]) -> Chunk:
+        """Check documents, and return the chunk of those that passed."""
+        rejections = Rejections(self._on_error)
+        return Chunk(documents, rejections, rejections.keep_good(documents, self.check))
 
-        Raises:
-            InvalidDocumentError: If a document cannot be stored; nothing was written.
-            InvalidTokensError: If the encoder returned token embeddings that cannot be stored; nothing was written.
-        """
-        await self._collection.refresh()
+    async def encode(self, chunk: Chunk) -> None:
+        """Run the encoder."""
+        collection = self._collection
+        chunk.encoded = await collection.engine.runtime.compute(encode_tokens, collection, chunk.rows, chunk.rejections)
+        one = collection.config.fde.dim * np.dtype(np.float32).itemsize
+        chunk.bytes = sum(tokens.values.nbytes + len(rows) * one for rows, tokens in chunk.encoded)
+
+    async def complete(self, chunk: Chunk) -> None:
+        """Compute the encoding of the tokens, and all further vectors."""
+        collection = self._collection
+        chunk.fde = collection.fde
+        chunk.rows = await collection.engine.runtime.compute(
+            complete_rows, collection, chunk.encoded, chunk.fde, collection.further, chunk.rejections
+        )
+
+    async def store(self, chunk: Chunk, progress: ProgressReporter) -> Written:
+        """Write the points of a chunk, with the encoding that the collection has now."""
         fde = self._collection.fde
         try:
-            return await self._write(documents, fde, progress) if documents else Written()
+            return await self._store(chunk, progress)
         finally:
             if fde is None or self._collection.fde is not fde:
                 self._collection.wrote_unencoded()
 
-    async def _write(
-        self, documents: Sequence[Document], fde: FixedDimensionalEncoder | None, progress: ProgressReporter
-    ) -> Written:
+    async def _store(self, chunk: Chunk, progress: ProgressReporter) -> Written:
         collection, engine, config = self._collection, self._collection.engine, self._collection.config
-        rejections = Rejections(self._on_error)
-        await collection.shards.require("write")
-        checked = rejections.keep_good(documents, self.check)
-        encoded = await engine.runtime.compute(encode_rows, collection, checked, fde, collection.further, rejections)
-        allowed = await self._within_limits(encoded, rejections)
+        allowed = await self._within_limits(chunk.rows, chunk.rejections)
         rows = {point_id(row.document.id, config.id_scheme): row for row in allowed}  # the last one wins
         await self._keep_vectors(rows)
-        collection.warned.of_truncated_documents(
-            f"collection {collection.name!r}",
-            [row.document.id for row in rows.values() if row.truncated],
-            among=len(rows),
-        )
-        if config.bm25 is not None:
-            unsplit = [row.document.id for row in rows.values() if not config.bm25.splits(row.document.text)]
-            collection.warned.of_unsplit_documents(
-                collection.name, unsplit, among=len(rows), language=config.bm25.language
-            )
+        self._warn(rows.values())
         points = [
             make_point(row.document.id, row.payload, tokens=row.tokens, fde=row.fde, further=row.further, config=config)
             for row in rows.values()
@@ -141,12 +190,20 @@ class DocumentWriter:
             refused += await upsert(
                 engine,
                 collection.name,
-                batch if now is fde else await engine.runtime.compute(encode_again, collection, batch, now),
+                batch if now is chunk.fde else await engine.runtime.compute(encode_again, collection, batch, now),
                 on_stored=progress.advance,
                 most=collection.max_upsert,
                 ordered=lambda: collection.limits.conditional_writes,
             )
-        return _written(rows, refused, rejections, replaced=len(allowed) - len(rows))
+        return _written(rows, refused, chunk.rejections, replaced=len(allowed) - len(rows))
+
+    def _warn(self, rows: Collection[Row]) -> None:
+        collection, bm25 = self._collection, self._collection.config.bm25
+        truncated = [row.document.id for row in rows if row.truncated]
+        collection.warned.of_truncated_documents(f"collection {collection.name!r}", truncated, among=len(rows))
+        if bm25 is not None:
+            unsplit = [row.document.id for row in rows if not bm25.splits(row.document.text)]
+            collection.warned.of_unsplit_documents(collection.name, unsplit, among=len(rows), language=bm25.language)
 
     async def _within_limits(self, rows: list[Row], rejections: Rejections) -> list[Row]:
         """Return the rows that the server's limits allow."""

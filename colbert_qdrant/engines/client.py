@@ -62,12 +62,14 @@ class ClientEngine:
         BLOCKING: The classes of its blocking clients.
         AWAITED: The classes of its async clients.
         MAX_REQUEST_BYTES: The approximate maximum size of a request; larger requests are split. ``None`` for no limit.
+        THREADS: Whether its blocking clients work in other threads than the one that made them.
     """
 
     NAME: ClassVar[str]
     BLOCKING: ClassVar[tuple[type, ...]] = ()
     AWAITED: ClassVar[tuple[type, ...]] = ()
     MAX_REQUEST_BYTES: ClassVar[int | None] = None
+    THREADS: ClassVar[bool] = True
 
     binary = False
 
@@ -77,7 +79,8 @@ class ClientEngine:
         self.retry = retry or RetryConfig()
         self.reserved = set[str]()
         self.shard_key = checked_shard_key(shard_key)
-        self.runtime: Runtime = BlockingRuntime() if isinstance(client, self.BLOCKING) else AsyncioRuntime()
+        blocking = isinstance(client, self.BLOCKING)
+        self.runtime: Runtime = BlockingRuntime(threads=self.THREADS) if blocking else AsyncioRuntime()
 
     @classmethod
     def accepts(cls, client: object) -> bool:

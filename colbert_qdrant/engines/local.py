@@ -36,6 +36,7 @@ class LocalEngine(ClientEngine):
     NAME = "local"
     BLOCKING: ClassVar = (QdrantClient,)
     AWAITED: ClassVar = (AsyncQdrantClient,)
+    THREADS: ClassVar = False  # SQLite's connections belong to the thread that opened them
 
     @classmethod
     def accepts(cls, client: object) -> bool:

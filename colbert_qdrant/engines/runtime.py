@@ -11,11 +11,13 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
-from colbert_qdrant.engines import deadline
+from colbert_qdrant.engines import deadline, lanes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
     from contextlib import AbstractAsyncContextManager
+
+    from colbert_qdrant.engines.lanes import Lane
 
 Arguments = ParamSpec("Arguments")
 Item = TypeVar("Item")
@@ -63,6 +65,9 @@ class Runtime(Protocol):
     def lock(self) -> AbstractAsyncContextManager[None]:
         """Return a lock for tasks or threads."""
 
+    def lanes(self, *names: str) -> AbstractAsyncContextManager[tuple[Lane, ...]]:
+        """Return one lane for each name, whose jobs run beside those of the others; see `Lane`."""
+
 
 def run_blocking(work: Coroutine[Any, Any, Result]) -> Result:
     """Run a coroutine of a `BlockingRuntime` to completion.
@@ -102,13 +107,21 @@ async def _close(items: AsyncGenerator[Any, None]) -> None:
 
 
 class BlockingRuntime:
-    """Runs everything in the caller's thread, before it returns."""
+    """Runs everything in the caller's thread, before it returns; only lanes have threads of their own.
+
+    Args:
+        threads: Whether lanes may have threads; otherwise, their jobs run in the caller's thread, too.
+    """
 
     has_event_loop = False
+
+    def __init__(self, *, threads: bool = True) -> None:
+        self._threads = threads
 
     async def call(
         self, method: Callable[Arguments, Any], *arguments: Arguments.args, **named: Arguments.kwargs
     ) -> Any:
+        lanes.require_wanted()
         return method(*arguments, **named)
 
     async def compute(
@@ -128,13 +141,16 @@ class BlockingRuntime:
         return _run_blocking_stream(items)
 
     async def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)  # noqa: ASYNC251 - there is no event loop to block
+        lanes.pause(seconds)
 
     def now(self) -> float:
         return time.monotonic()
 
     def lock(self) -> AbstractAsyncContextManager[None]:
         return _ThreadLock()
+
+    def lanes(self, *names: str) -> AbstractAsyncContextManager[tuple[Lane, ...]]:
+        return lanes.ThreadLanes(names, run_blocking) if self._threads else lanes.InlineLanes(len(names), run_blocking)
 
 
 class AsyncioRuntime:
@@ -180,6 +196,9 @@ class AsyncioRuntime:
 
     def lock(self) -> AbstractAsyncContextManager[None]:
         return asyncio.Lock()
+
+    def lanes(self, *names: str) -> AbstractAsyncContextManager[tuple[Lane, ...]]:
+        return lanes.TaskLanes(len(names))
 
 
 class _ThreadLock:

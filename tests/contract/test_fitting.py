@@ -228,17 +228,9 @@ def test_a_short_ingest_fits_at_its_end(empty: ColbertCollection, client: Client
 
 def test_a_long_ingest_fits_on_the_way(empty: ColbertCollection, client: Client) -> None:
     documents = [Document(number, text) for number, text in enumerate(random_texts(300, seed=3))]
-    fitted_at = []
-
-    def watched() -> Iterable[Document]:
-        for document in documents:
-            fitted_at.append(empty.fde is not None)
-            yield document
-
     recorder = Recorder()
-    report = empty.ingest(watched(), progress=recorder)
+    report = empty.ingest((document for document in documents), progress=recorder)
     assert (report.documents, empty.count()) == (300, 300)
-    assert fitted_at.index(True) == 256  # the documents that are encoded together
     assert [done for _, done in recorder.runs if done][::2] == [256, 256]  # stored and, after the fit, encoded
     assert recorder.runs[-1] == [None, 44]
     assert_encoded(empty, client, documents)

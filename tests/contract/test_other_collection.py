@@ -21,7 +21,7 @@ from colbert_qdrant import (
     SchemaMismatchError,
 )
 from colbert_qdrant.collection import opened
-from colbert_qdrant.collection.ingest import ingest
+from colbert_qdrant.collection.ingest import chunks
 from colbert_qdrant.collection.opened import WRITE_SECONDS
 from tests.encoders import WordEncoder, random_texts
 
@@ -138,7 +138,7 @@ def test_another_collection_is_read_for_two_seconds_at_most(
 def test_an_ingest_stops_where_the_alias_was_switched(
     docs: ColbertCollection, client: Client, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingest, "_CHUNK_DOCUMENTS", 4)
+    monkeypatch.setattr(chunks, "_DOCUMENTS", 4)
 
     def documents() -> Iterator[Document]:
         for number in range(20):

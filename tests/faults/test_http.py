@@ -378,6 +378,7 @@ class Clock(BlockingRuntime):
     """Waits take no time, but move it on; at some time something happens."""
 
     def __init__(self, *, at: float, then: Callable[[], None]) -> None:
+        super().__init__()
         self.time = 0.0
         self._at, self._then = at, then
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterable, Sized
 from contextlib import aclosing
-from itertools import islice
-from typing import TYPE_CHECKING, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from colbert_qdrant._support import telemetry
 from colbert_qdrant._support.progress import Silence, reporting
 from colbert_qdrant.collection.fitting import Fitter
+from colbert_qdrant.collection.ingest.chunks import chunks
+from colbert_qdrant.collection.ingest.pipeline import LANES, Hooks, Pipeline
 from colbert_qdrant.collection.rows import require_documents, require_on_error
 from colbert_qdrant.collection.writer import DocumentWriter, Written
 from colbert_qdrant.documents import IngestReport
@@ -20,15 +22,12 @@ from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.shown import has
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from colbert_qdrant.collection.ingest.options import CheckedIngest
     from colbert_qdrant.collection.opened import OpenCollection
     from colbert_qdrant.collection.rows import OnError
     from colbert_qdrant.documents import Document
-
-_CHUNK_DOCUMENTS: Final = 256
-"""Documents encoded together: enough to sort by length, few enough to hold in memory."""
 
 
 async def upsert(collection: OpenCollection, documents: Iterable[Document], *, on_error: OnError) -> IngestReport:
@@ -52,9 +51,18 @@ async def upsert(collection: OpenCollection, documents: Iterable[Document], *, o
 
 
 async def ingest(
-    collection: OpenCollection, documents: Iterable[Document] | AsyncIterable[Document], options: CheckedIngest
+    collection: OpenCollection,
+    documents: Iterable[Document] | AsyncIterable[Document],
+    options: CheckedIngest,
+    hooks: Hooks = Hooks(),  # noqa: B008 - frozen
 ) -> IngestReport:
     """Stream documents into a collection in bounded memory, and fit its encoding when a fit is due.
+
+    Args:
+        collection: The open collection.
+        documents: The source.
+        options: The checked options.
+        hooks: The seams of the pipeline.
 
     Raises:
         ConfigurationError: If ``documents`` is not an iterable of documents, or is asynchronous without an event loop.
@@ -70,16 +78,23 @@ async def ingest(
     if isinstance(documents, list | tuple) and on_error == "raise":
         await runtime.compute(_check_all, documents, writer)
     total = len(documents) if isinstance(documents, Sized) else None
-    chunk: list[Document] | None = None
+
+    async def is_due(*, last: bool = False) -> bool:
+        return options.fit and await fitter.is_due(last=last)
+
+    async def acknowledged(chunk: Sequence[Document], written: Written) -> None:
+        tally.add(written)
+        await hooks.acknowledged(chunk, written)
+
     with telemetry.operation("ingest"):
-        async with aclosing(_chunks(documents)) as stream:
-            while chunk != []:
+        async with aclosing(chunks(documents)) as source, runtime.lanes(*LANES) as lanes:
+            pipeline = Pipeline(
+                source, writer, lanes=lanes, is_due=is_due, hooks=replace(hooks, acknowledged=acknowledged)
+            )
+            while not pipeline.ended:
                 with reporting(progress, label="ingest", total=None if total is None else total - tally.read) as report:
-                    while chunk := await anext(stream, []):
-                        tally.add(await writer.write(chunk, report))
-                        if options.fit and await fitter.is_due(last=False):
-                            break
-                if options.fit and await fitter.is_due(last=not chunk):
+                    await pipeline.run(report)
+                if not hooks.stopping() and await is_due(last=pipeline.ended):
                     await fitter.fit(progress=progress)
     return tally.report()
 
@@ -120,19 +135,3 @@ def _check_all(documents: Sequence[Document], writer: DocumentWriter) -> None:
     """Check every document before any is encoded, since encoding may take hours."""
     for document in documents:
         writer.check(document)
-
-
-async def _chunks(documents: Iterable[Document] | AsyncIterable[Document]) -> AsyncGenerator[list[Document], None]:
-    if isinstance(documents, AsyncIterable):
-        chunk = []
-        async for document in documents:
-            chunk.append(document)
-            if len(chunk) == _CHUNK_DOCUMENTS:
-                yield chunk
-                chunk = []
-        if chunk:
-            yield chunk
-    else:
-        stream = iter(documents)
-        while chunk := list(islice(stream, _CHUNK_DOCUMENTS)):
-            yield chunk
