@@ -14,8 +14,11 @@ from colbert_qdrant.collection import (
     AsyncColbertCollection,
     ColbertCollection,
     CollectionState,
+    CollectionSummary,
     IngestOptions,
     VectorState,
+    list_collections,
+    list_collections_async,
 )
 from colbert_qdrant.config import (
     Bm25Config,
@@ -114,6 +117,7 @@ __all__ = [
     "CollectionExistsError",
     "CollectionNotFoundError",
     "CollectionState",
+    "CollectionSummary",
     "ConfigurationError",
     "DenseConfig",
     "DiskFullError",
@@ -181,6 +185,8 @@ __all__ = [
     "connect",
     "connect_async",
     "fde_report",
+    "list_collections",
+    "list_collections_async",
     "maxsim",
     "muvera_fitness",
     "plot_recall",

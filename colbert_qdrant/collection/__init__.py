@@ -3,6 +3,16 @@
 from colbert_qdrant.collection.aio import AsyncColbertCollection
 from colbert_qdrant.collection.info import CollectionState, VectorState
 from colbert_qdrant.collection.ingest.options import IngestOptions
+from colbert_qdrant.collection.listing import CollectionSummary, list_collections, list_collections_async
 from colbert_qdrant.collection.sync import ColbertCollection
 
-__all__ = ["AsyncColbertCollection", "ColbertCollection", "CollectionState", "IngestOptions", "VectorState"]
+__all__ = [
+    "AsyncColbertCollection",
+    "ColbertCollection",
+    "CollectionState",
+    "CollectionSummary",
+    "IngestOptions",
+    "VectorState",
+    "list_collections",
+    "list_collections_async",
+]

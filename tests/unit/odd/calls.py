@@ -83,6 +83,7 @@ GOOD: Final[dict[str, Callable[[World], Any]]] = {
     "AsyncColbertCollection.client": lambda world: world.aio,
     "AsyncMigration.client": lambda world: world.aio_moving,
     "attach_async.client": lambda world: world.aio,
+    "list_collections_async.client": lambda world: world.aio,
     "batches": lambda world: [world.tokens, world.tokens],
     "by": lambda world: world.request,
     "search_batch.by": lambda world: [world.request],
@@ -210,6 +211,15 @@ One without a class or method is for parameters without a default.
 """
 
 
+CLIENTS: Final = {
+    "attach": "edge",
+    "attach_async": "aio",
+    "list_collections": "edge",
+    "list_collections_async": "aio",
+}
+"""Function → the store that it reads or writes."""
+
+
 def public_calls(world: World) -> Iterator[Call]:
     """Derives the calls from the public names, so that a new one is tried, too."""
     for name in NAMES:
@@ -219,7 +229,7 @@ def public_calls(world: World) -> Iterator[Call]:
                 if function.__module__ == value.__name__ and not function.__name__.startswith("_"):
                     yield _call(world, f"{name}.{function.__name__}", function, None)
         elif inspect.isfunction(value):
-            yield _call(world, name, value, {"attach": "edge", "attach_async": "aio"}.get(name))
+            yield _call(world, name, value, CLIENTS.get(name))
         elif inspect.isclass(value) and not _is_no_call(value):
             yield from _calls_of_class(world, name, value)
 
