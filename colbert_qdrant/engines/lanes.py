@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 Result_co = TypeVar("Result_co", covariant=True)
 
 _ABANDONED: Final[ContextVar[Event | None]] = ContextVar("_ABANDONED", default=None)
-"""Set in the jobs of threads; the event is set when nobody waits for them anymore."""
+"""Set in the jobs of threads; the event is set when their lanes are closed."""
 
 
 class Submitted(Protocol[Result_co]):
@@ -48,7 +48,7 @@ class Lane(Protocol):
 
 
 def pause(seconds: float) -> None:
-    """Sleep, but no longer than somebody waits for the job that runs in this thread."""
+    """Sleep; in a job, raise `CancelledError` as soon as its lanes are closed."""
     abandoned = _ABANDONED.get()
     if abandoned is None:
         time.sleep(seconds)
@@ -58,7 +58,7 @@ def pause(seconds: float) -> None:
 
 
 def require_wanted() -> None:
-    """Raise `CancelledError` in the thread of a job that nobody waits for anymore, before it sends anything."""
+    """Raise `CancelledError` in a job whose lanes are closed, before it sends anything."""
     abandoned = _ABANDONED.get()
     if abandoned is not None and abandoned.is_set():
         raise CancelledError
@@ -226,7 +226,7 @@ class _TaskLane(_FailingLane):
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # retrieved, since nobody may wait for it anymore
+            task.exception()  # retrieved, since the caller may have stopped waiting
 
 
 class _OfTask(Generic[Result]):
