@@ -46,6 +46,7 @@ from colbert_qdrant.encoders import (
     LateInteractionEncoder,
     PylateEncoder,
     SentenceTransformersEncoder,
+    TokenCounter,
     VectorEncoder,
 )
 from colbert_qdrant.engines.connect import connect, connect_async
@@ -91,6 +92,7 @@ from colbert_qdrant.scoring.rerank import ColbertReranker, Reranker
 from colbert_qdrant.search.filters import Where
 from colbert_qdrant.search.fusion import Rrf
 from colbert_qdrant.search.options import AttachOptions, GroupOptions, SearchMode, SearchOptions, SimilarOptions
+from colbert_qdrant.sources import Chunker, Passage, SentenceChunker
 from colbert_qdrant.tokens import TokenEmbeddings
 
 __version__ = "0.1.0"
@@ -107,6 +109,7 @@ __all__ = [
     "Bm25Config",
     "CapabilityError",
     "CheckpointError",
+    "Chunker",
     "ClosedError",
     "ColbertCollection",
     "ColbertEncoder",
@@ -149,6 +152,7 @@ __all__ = [
     "MuveraEncoder",
     "MuveraFitness",
     "NotReadyError",
+    "Passage",
     "ProgressReporter",
     "PylateEncoder",
     "RateLimitedError",
@@ -169,11 +173,13 @@ __all__ = [
     "SearchQuality",
     "SearchTimings",
     "Secret",
+    "SentenceChunker",
     "SentenceTransformersEncoder",
     "ServerError",
     "SimilarOptions",
     "SparseConfig",
     "StoreLockedError",
+    "TokenCounter",
     "TokenEmbeddings",
     "UnreachableError",
     "VectorEncoder",

@@ -134,7 +134,8 @@ class IngestReport:
     """The outcome of an ingest or an upsert.
 
     Attributes:
-        documents: Number of documents that were written and acknowledged; each id counts once.
+        documents: Number of documents that were written and acknowledged; each id counts once. With a ``chunker``, this
+            and all other numbers count passages.
         tokens: Number of token vectors that were written.
         truncated: Number of written documents that were cut at the encoder's maximum length.
         replaced: Number of documents that a later document with the same id replaced.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from colbert_qdrant.collection.encoding import complete_rows, encode_again, encode_tokens
+from colbert_qdrant.collection.ingest.passages import delete_leftovers
 from colbert_qdrant.collection.opened import WRITE_SECONDS
 from colbert_qdrant.collection.rows import Rejections, Row
 from colbert_qdrant.collection.upsert import upsert
@@ -195,6 +196,7 @@ class DocumentWriter:
                 most=collection.max_upsert,
                 ordered=lambda: collection.limits.conditional_writes,
             )
+        await delete_leftovers(collection, chunk.documents)
         return _written(rows, refused, chunk.rejections, replaced=len(allowed) - len(rows))
 
     def _warn(self, rows: Collection[Row]) -> None:

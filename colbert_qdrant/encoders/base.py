@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, InvalidQueryError, MigrationError
 from colbert_qdrant.shown import has, listed, shown
 from colbert_qdrant.tokens import TokenEmbeddings
@@ -42,6 +45,18 @@ class LateInteractionEncoder(Protocol):
         An empty fingerprint means that the settings are unknown. A collection created with it can be opened with any
         encoder of the same dimensions.
         """
+
+
+@runtime_checkable
+class TokenCounter(Protocol):
+    """Counts tokens as an encoder does; `SentenceChunker` takes any object with these members."""
+
+    @property
+    def document_length(self) -> int:
+        """The number of tokens above which a document is truncated."""
+
+    def count_tokens(self, texts: Sequence[str]) -> Sequence[int] | NDArray[np.int64]:
+        """Return the number of tokens of each text, including the special tokens of a document."""
 
 
 class VectorEncoder(Protocol):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -16,10 +15,10 @@ from colbert_qdrant._support.warned import Warned
 from colbert_qdrant.encoders.base import check_texts
 from colbert_qdrant.encoders.cache import EmbeddingCache
 from colbert_qdrant.encoders.checkpoint.loaded import Checkpoint
-from colbert_qdrant.encoders.checkpoint.spec import CheckpointSpec, Pooling, Side
+from colbert_qdrant.encoders.checkpoint.spec import Side
 from colbert_qdrant.encoders.digests import json_digest, settings_digest, tokenizer_digest, weights_digest
 from colbert_qdrant.encoders.pooling import pool
-from colbert_qdrant.encoders.settings import check_lengths, checked_encoder_settings, require_checkpoint
+from colbert_qdrant.encoders.settings import apply_changes, check_lengths, checked_encoder_settings, require_checkpoint
 from colbert_qdrant.encoders.spans import LongTexts, TokenSpan
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, InvalidQueryError
 from colbert_qdrant.tokens import TokenEmbeddings
@@ -105,7 +104,7 @@ class ColbertEncoder:
                 "compile": compile,
             }
         ).values()
-        spec = _apply_changes(
+        spec = apply_changes(
             checkpoint.spec,
             query_length=query_length,
             document_length=document_length,
@@ -282,6 +281,19 @@ class ColbertEncoder:
             raise ConfigurationError("pooled vectors represent several tokens each: load the encoder without pooling")
         return self._documents.spans(check_texts(texts, InvalidDocumentError))
 
+    @property
+    def document_length(self) -> int:
+        """Maximum number of tokens of a document, including special tokens."""
+        return self.spec.document.length
+
+    def count_tokens(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        """Count the tokens of documents, including special tokens, before they are truncated or split.
+
+        Raises:
+            InvalidDocumentError: If a text is not a string.
+        """
+        return self._documents.count(check_texts(texts, InvalidDocumentError))
+
     def fingerprint(self) -> dict[str, Any]:
         """Return the settings that determine the vectors, with digests of the weights, settings and tokenizer.
 
@@ -363,38 +375,3 @@ class ColbertEncoder:
 
 def _load_again(kind: type[ColbertEncoder], source: dict[str, Any]) -> ColbertEncoder:
     return kind.from_pretrained(**source)
-
-
-def _apply_changes(
-    spec: CheckpointSpec,
-    *,
-    query_length: int | None,
-    document_length: int | None,
-    query_prefix: str | None,
-    document_prefix: str | None,
-    prompts: Mapping[str, str],
-    pool_factor: float | None,
-) -> CheckpointSpec:
-    """Return the checkpoint's specification with the user's settings applied."""
-    if unknown := set(prompts) - {"query", "document"}:
-        raise ConfigurationError(f"prompts has the keys {sorted(unknown)}: use only 'query' and 'document'")
-    query, document = spec.query, spec.document
-    if query_length is not None:
-        expansion = query.expansion
-        if expansion is not None and expansion.strategy == "fixed":
-            expansion = replace(expansion, length=query_length)
-        query = replace(query, length=query_length, expansion=expansion)
-    if document_length is not None:
-        document = replace(document, length=document_length)
-    if query_prefix is not None:
-        query = replace(query, prefix=query_prefix or None)
-    if document_prefix is not None:
-        document = replace(document, prefix=document_prefix or None)
-    if pool_factor is not None:
-        pooling = replace(document.pooling or Pooling(factor=1), factor=pool_factor)
-        document = replace(document, pooling=pooling if pool_factor != 1 else None)
-    return replace(
-        spec,
-        query=replace(query, prompt=prompts.get("query", query.prompt)),
-        document=replace(document, prompt=prompts.get("document", document.prompt)),
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from os import PathLike
 from types import NoneType
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from colbert_qdrant.config.checks import (
     require_number,
     require_one_of,
 )
+from colbert_qdrant.encoders.checkpoint.spec import Pooling
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.shown import holds, shown
 
@@ -78,3 +80,42 @@ def check_lengths(checkpoint: Checkpoint, spec: CheckpointSpec) -> None:
             raise ConfigurationError(
                 f"{name}_length={length} exceeds the {longest} tokens that this model takes: pass a shorter length"
             )
+
+
+def apply_changes(
+    spec: CheckpointSpec,
+    *,
+    query_length: int | None,
+    document_length: int | None,
+    query_prefix: str | None,
+    document_prefix: str | None,
+    prompts: Mapping[str, str],
+    pool_factor: float | None,
+) -> CheckpointSpec:
+    """Return the checkpoint's specification with the user's settings applied.
+
+    Raises:
+        ConfigurationError: If ``prompts`` has an unknown key.
+    """
+    if unknown := set(prompts) - {"query", "document"}:
+        raise ConfigurationError(f"prompts has the keys {sorted(unknown)}: use only 'query' and 'document'")
+    query, document = spec.query, spec.document
+    if query_length is not None:
+        expansion = query.expansion
+        if expansion is not None and expansion.strategy == "fixed":
+            expansion = replace(expansion, length=query_length)
+        query = replace(query, length=query_length, expansion=expansion)
+    if document_length is not None:
+        document = replace(document, length=document_length)
+    if query_prefix is not None:
+        query = replace(query, prefix=query_prefix or None)
+    if document_prefix is not None:
+        document = replace(document, prefix=document_prefix or None)
+    if pool_factor is not None:
+        pooling = replace(document.pooling or Pooling(factor=1), factor=pool_factor)
+        document = replace(document, pooling=pooling if pool_factor != 1 else None)
+    return replace(
+        spec,
+        query=replace(query, prompt=prompts.get("query", query.prompt)),
+        document=replace(document, prompt=prompts.get("document", document.prompt)),
+    )

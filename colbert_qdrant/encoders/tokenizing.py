@@ -153,6 +153,25 @@ class SideTokenizer:
         )
         return self._leave_out_listed(tokenized)
 
+    def count(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        """Count the tokens of texts before truncation, with special tokens, prompt and prefix, without expansion."""
+        prepared = [self._prepare(each) for each in texts]
+        if self._fast is None:
+            with self._slow:
+                call: Any = self._tokenizer
+                counts = [len(call(each, truncation=False)["input_ids"]) for each in prepared]
+        else:
+            counts = list(map(self._count_windows, self._fast.encode_batch_fast(prepared)))
+        return np.array(counts, np.int64) + (self._prefix is not None)
+
+    def _count_windows(self, encoding: Encoding) -> int:
+        """Count the tokens of all windows of a text once."""
+        length = len(encoding)
+        if length < self._length:  # which avoids copying the other windows
+            return length
+        repeated = self._tokenizer.num_special_tokens_to_add() + self._overlap
+        return length + sum(len(each) - repeated for each in encoding.overflowing)
+
     def spans(self, texts: Sequence[str]) -> list[list[TokenSpan]]:
         """Return the span of each kept token in its text, in the order of the vectors.
 

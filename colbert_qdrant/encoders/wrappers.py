@@ -77,6 +77,27 @@ class _Wrapper(ABC):
         """
         return self._encode(texts, "document")
 
+    @property
+    def document_length(self) -> int:
+        """Maximum number of tokens of a document that the tokenizer returns.
+
+        Raises:
+            ConfigurationError: If the tokens cannot be counted.
+        """
+        return self._counting[1]
+
+    def count_tokens(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        """Count the tokens of documents, including special tokens, before they are truncated.
+
+        Raises:
+            ConfigurationError: If the model has a slow tokenizer, a chat template or routers.
+            InvalidDocumentError: If a text is not a string.
+        """
+        texts, (backend, _) = check_texts(texts, InvalidDocumentError), self._counting
+        prompt = self._prompt("document")
+        prepared = [self._prepare(prompt + text) for text in texts]
+        return np.fromiter(map(len, backend.encode_batch_fast(prepared)), np.int64, len(prepared))
+
     def fingerprint(self) -> dict[str, Any]:
         """Return digests of the weights, tokenizer and settings, which determine the vectors.
 
@@ -168,6 +189,23 @@ class _Wrapper(ABC):
         has_chat_template = "message" in getattr(self._model, "modalities", ())
         has_routes = hasattr(self._model[0], "sub_modules")
         return None if has_chat_template or has_routes else getattr(self._model.tokenizer, "backend_tokenizer", None)
+
+    @cached_property
+    def _counting(self) -> tuple[Any, int]:
+        """A copy of the tokenizer that does not truncate, and the length at which the library truncates documents."""
+        backend = self._backend
+        if backend is None:
+            raise ConfigurationError(
+                f"{self!r} cannot count tokens, because of a slow tokenizer, a chat template or routers: load the "
+                "checkpoint with ColbertEncoder.from_pretrained"
+            )
+        with self._lock:
+            self._matrices(["a"], "document")  # which sets the length
+            copied = type(backend).from_str(backend.to_str())
+        length = copied.truncation["max_length"] if copied.truncation else np.iinfo(np.int64).max
+        copied.no_truncation()
+        copied.no_padding()
+        return copied, int(length)
 
     @cached_property
     def _fingerprint(self) -> dict[str, Any]:

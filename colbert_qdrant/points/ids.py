@@ -52,6 +52,29 @@ def point_id(id: DocumentId, scheme: IdScheme = "uuid5") -> str | int:
     return str(uuid5(NAMESPACE, f"{_type_name(id)}:{id}"))
 
 
+def passage_id(parent: DocumentId, number: int, scheme: IdScheme) -> str | UUID:
+    """Return the id of a passage, which depends only on its document's id and its number.
+
+    Returns:
+        The document's id, ``#`` and the number, if the id is a string. For other ids, and with the scheme
+        ``"native"``, a UUID derived from both.
+
+    Raises:
+        InvalidDocumentError: If the document's id is not a string, a 64-bit integer or a UUID.
+
+    Example:
+        >>> passage_id("manual", 3, "uuid5")
+        'manual#3'
+        >>> passage_id(7, 3, "uuid5") == passage_id("7", 3, "native")
+        False
+    """
+    parent = plain(parent)
+    check_id(parent)
+    if isinstance(parent, str) and scheme != "native":
+        return f"{parent}#{number}"
+    return uuid5(NAMESPACE, f"passage:{_type_name(parent)}:{parent}#{number}")
+
+
 def point_ids(ids: DocumentId | Iterable[DocumentId], scheme: IdScheme) -> list[int | str | UUID]:
     """Return the point ids of one document or several; see `point_id`."""
     ids = plain(ids)

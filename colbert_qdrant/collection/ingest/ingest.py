@@ -14,8 +14,9 @@ from colbert_qdrant._support import telemetry
 from colbert_qdrant._support.progress import Silence, reporting
 from colbert_qdrant.collection.fitting import Fitter
 from colbert_qdrant.collection.ingest.chunks import chunks
+from colbert_qdrant.collection.ingest.passages import PassageStream
 from colbert_qdrant.collection.ingest.pipeline import LANES, Hooks, Pipeline
-from colbert_qdrant.collection.rows import require_documents, require_on_error
+from colbert_qdrant.collection.rows import Rejections, require_documents, require_on_error
 from colbert_qdrant.collection.writer import DocumentWriter, Written
 from colbert_qdrant.documents import IngestReport
 from colbert_qdrant.errors import ConfigurationError
@@ -75,8 +76,11 @@ async def ingest(
     if isinstance(documents, AsyncIterable) and not runtime.has_event_loop:
         raise ConfigurationError("documents is asynchronous: use AsyncColbertCollection, or pass a list")
     writer, fitter, tally = DocumentWriter(collection, on_error), Fitter(collection), Tally()
+    rejections = Rejections(on_error)
+    passages = options.chunker and PassageStream(collection, options.chunker, rejections)
     if isinstance(documents, list | tuple) and on_error == "raise":
-        await runtime.compute(_check_all, documents, writer)
+        await runtime.compute(_check_all, map(passages.first, documents) if passages else documents, writer)
+    documents = passages.of(documents) if passages else documents
     total = len(documents) if isinstance(documents, Sized) else None
 
     async def is_due(*, last: bool = False) -> bool:
@@ -96,6 +100,7 @@ async def ingest(
                     await pipeline.run(report)
                 if not hooks.stopping() and await is_due(last=pipeline.ended):
                     await fitter.fit(progress=progress)
+    tally.add(Written(rejected=tuple(rejections.found)))
     return tally.report()
 
 
@@ -131,7 +136,7 @@ class Tally:
         )
 
 
-def _check_all(documents: Sequence[Document], writer: DocumentWriter) -> None:
+def _check_all(documents: Iterable[Document], writer: DocumentWriter) -> None:
     """Check every document before any is encoded, since encoding may take hours."""
     for document in documents:
         writer.check(document)

@@ -11,12 +11,16 @@ from colbert_qdrant._support.signatures import Method, require_options
 from colbert_qdrant._support.signatures import shows_options as shows
 from colbert_qdrant.collection.rows import OnError, require_on_error
 from colbert_qdrant.config.checks import require_bool
+from colbert_qdrant.sources.chunking import Chunker, require_chunker
 
 
 class IngestOptions(TypedDict, total=False):
     """Options of `ingest`.
 
     Attributes:
+        chunker: Splits each document into passages, which are stored instead of it: `SentenceChunker`, or another
+            object with its method. A passage's payload is the document's, with ``parent_id`` and ``passage``. Stored
+            passages that a document no longer has are deleted.
         on_error: ``"raise"`` ends the ingest at a document that cannot be stored; ``"skip"`` omits such documents, and
             reports them in ``rejected`` with id and reason.
         progress: ``True`` for a progress bar in a terminal (needs the ``progress`` extra) or a notebook, and log lines
@@ -25,6 +29,7 @@ class IngestOptions(TypedDict, total=False):
             collection at the same time.
     """
 
+    chunker: Chunker | None
     on_error: OnError
     progress: bool | ProgressReporter
     fit: bool
@@ -38,11 +43,14 @@ class CheckedIngest:
         ConfigurationError: If an option is invalid or contradicts another.
     """
 
+    chunker: Chunker | None = None
     on_error: OnError = "raise"
     progress: bool | ProgressReporter = False
     fit: bool = True
 
     def __post_init__(self) -> None:
+        if self.chunker is not None:
+            require_chunker(self.chunker)
         require_on_error(self.on_error)
         require_bool("fit", self.fit)
 

@@ -105,6 +105,9 @@ class World:
             str(build("mve-fixed", self.folder / "mve")), device="cpu"
         )
 
+    def _make_chunker(self) -> cq.SentenceChunker:
+        return cq.SentenceChunker(self.colbert)
+
     def _make_wrapped(self) -> cq.SentenceTransformersEncoder:
         return cq.SentenceTransformersEncoder(self.transformer)
 

@@ -1,0 +1,199 @@
+"""Turns a stream of documents into a stream of their passages, and deletes passages that a document has lost."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from qdrant_client import models
+
+from colbert_qdrant._support.values import plain
+from colbert_qdrant.documents import Document
+from colbert_qdrant.errors import ColbertQdrantError, ConfigurationError, InvalidDocumentError
+from colbert_qdrant.points.ids import canonical_id, check_id, passage_id, point_id
+from colbert_qdrant.shown import shown
+from colbert_qdrant.sources.chunking import Passage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+
+    from colbert_qdrant.collection.opened import OpenCollection
+    from colbert_qdrant.collection.rows import Rejections
+    from colbert_qdrant.config.collection import IdScheme
+    from colbert_qdrant.documents import DocumentId
+    from colbert_qdrant.sources.chunking import Chunker
+
+PARENT_KEY: Final = "parent_id"
+PASSAGE_KEY: Final = "passage"
+_DOCUMENTS: Final = 16
+"""Documents that are divided together, in one step of a thread."""
+
+_PROBED: Final = (4, 64)
+"""Passages after a document's last one that are looked up: first, and again while there are any. Several are, because
+single passages may be missing, if the server refused them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassageDocument(Document):
+    """A passage on its way into the collection.
+
+    Attributes:
+        parent: The id of the passage's document.
+        number: Its number in the document, from 0.
+        last: Whether it is the last one.
+    """
+
+    parent: DocumentId
+    number: int
+    last: bool
+
+
+class PassageStream:
+    """Makes passages of documents.
+
+    Args:
+        collection: The open collection.
+        chunker: Divides a document.
+        rejections: Raises for a document that cannot be divided, or collects such documents.
+    """
+
+    def __init__(self, collection: OpenCollection, chunker: Chunker, rejections: Rejections) -> None:
+        self._runtime = collection.engine.runtime
+        self._scheme: IdScheme = collection.config.id_scheme
+        self._chunker = chunker
+        self._rejections = rejections
+
+    async def of(self, documents: Iterable[Document] | AsyncIterable[Document]) -> AsyncGenerator[Document, None]:
+        """Yield the passages of documents, in order."""
+        async for some in _batches(documents):
+            for passage in await self._runtime.compute(self._divide, some):
+                yield passage
+
+    def first(self, document: Document) -> Document:
+        """Return a substitute for all passages of a document, for checks before it is divided.
+
+        Raises:
+            InvalidDocumentError: If passages cannot be made of the document.
+        """
+        _check(document)
+        return self._passage(document, Passage(text=document.text, start=0, end=0), number=0, last=True)
+
+    def _divide(self, documents: Sequence[Document]) -> list[PassageDocument]:
+        return [each for found in self._rejections.keep_good(documents, self._passages) for each in found]
+
+    def _passages(self, document: Document) -> list[PassageDocument]:
+        _check(document)
+        try:
+            passages = list(self._chunker.chunk(document))
+        except ColbertQdrantError:
+            raise
+        except Exception as error:
+            raise InvalidDocumentError(
+                f"document {shown(document.id)} cannot be divided by {type(self._chunker).__name__} "
+                f"({type(error).__name__}: {error}): leave it out, or correct the chunker"
+            ) from error
+        for each in passages:
+            if not isinstance(each, Passage):
+                raise ConfigurationError(
+                    f"{type(self._chunker).__name__} returned {shown(each, 60)} as a passage: make it return "
+                    "Passage(text=…, start=…, end=…)"
+                )
+        if not passages:
+            raise InvalidDocumentError(f"document {shown(document.id)} has no text, so it has no passage: leave it out")
+        return [
+            self._passage(document, each, number=number, last=number == len(passages) - 1)
+            for number, each in enumerate(passages)
+        ]
+
+    def _passage(self, document: Document, passage: Passage, *, number: int, last: bool) -> PassageDocument:
+        parent = plain(document.id)
+        keys = {
+            PARENT_KEY: str(parent) if isinstance(parent, UUID) else parent,
+            PASSAGE_KEY: {"number": number, "start": passage.start, "end": passage.end},
+        }
+        return PassageDocument(
+            id=passage_id(parent, number, self._scheme),
+            text=passage.text,
+            payload={**document.payload, **keys},
+            parent=parent,
+            number=number,
+            last=last,
+        )
+
+
+async def delete_leftovers(collection: OpenCollection, written: Sequence[Document]) -> None:
+    """Delete passages of earlier versions of documents, after the passages of the new versions were written."""
+    counts: dict[DocumentId, int] = {}
+    for each in written:
+        if isinstance(each, PassageDocument):
+            counts.pop(each.parent, None)  # passages of another version follow
+            if each.last:
+                counts[each.parent] = each.number + 1
+    if not counts:
+        return
+    engine, scheme = collection.engine, collection.config.id_scheme
+
+    async def stored(numbers: Iterable[tuple[DocumentId, int]]) -> dict[str | int, DocumentId]:
+        points = {point_id(passage_id(parent, number, scheme), scheme): parent for parent, number in numbers}
+        found = await engine.retrieve(collection.name, ids=list(points), with_payload=False, with_vectors=False)
+        return {canonical_id(each.id): points[canonical_id(each.id)] for each in found}
+
+    few, many = _PROBED
+    nearest = await stored((parent, count + more) for parent, count in counts.items() for more in range(few))
+    farther: dict[str | int, DocumentId] = {}
+    waiting, start = {*nearest.values()}, few
+    while waiting:
+        found = await stored((each, counts[each] + start + more) for each in waiting for more in range(many))
+        farther |= found
+        waiting, start = {*found.values()}, start + many
+    for points in (farther, nearest):  # the nearest last, because they lead to all others after a crash
+        if points:
+            await engine.delete(collection.name, points_selector=models.PointIdsList(points=list(points)))
+
+
+def _check(document: Document) -> None:
+    """Check that passages can be made of a document.
+
+    Raises:
+        InvalidDocumentError: If they cannot.
+    """
+    if not isinstance(document, Document):
+        raise InvalidDocumentError(
+            f"expected a colbert_qdrant.Document, got {type(document).__name__}: use Document(id=…, text=…)"
+        )
+    check_id(document.id)
+    name = f"document {shown(document.id)}"
+    if not isinstance(document.text, str) or not isinstance(document.payload, Mapping):
+        raise InvalidDocumentError(f"{name}: its text must be a string, and its payload a dict: correct it")
+    if taken := {PARENT_KEY, PASSAGE_KEY} & {*document.payload}:
+        raise InvalidDocumentError(
+            f"{name}: its payload has {sorted(taken)}, which the payload of a passage uses itself: rename them"
+        )
+    if any(value is not None and (not isinstance(value, Mapping) or value) for value in _ready(document)):
+        raise InvalidDocumentError(
+            f"{name} has ready tokens or vectors, which belong to its whole text: leave them out, or ingest it without "
+            "a chunker"
+        )
+
+
+def _ready(document: Document) -> list[Any]:
+    return [getattr(document, "tokens", None), document.vectors]
+
+
+async def _batches(documents: Iterable[Document] | AsyncIterable[Document]) -> AsyncIterator[list[Document]]:
+    if not isinstance(documents, AsyncIterable):
+        stream = iter(documents)
+        while some := list(islice(stream, _DOCUMENTS)):
+            yield some
+        return
+    some = []
+    async for document in documents:
+        some.append(document)
+        if len(some) == _DOCUMENTS:
+            yield some
+            some = []
+    if some:
+        yield some
