@@ -75,7 +75,7 @@ def test_passages_come_together_under_their_document(docs: ColbertCollection) ->
 
 @pytest.mark.parametrize("native", [False, True])
 def test_documents_with_ids_of_every_type(client: Client, engine: Engine, native: bool) -> None:
-    config = CollectionConfig(fde=FDE, **({"id_scheme": "native", "text_key": "text"} if native else {}))
+    config = CollectionConfig(fde=FDE, id_scheme="native" if native else "uuid5", text_key="text")
     docs = ColbertCollection.create(engine.name, client=client, encoder=WordEncoder(), config=config)
     documents = [Document(id, f"river word{number}\nriver") for number, id in enumerate(MIXED)]
     for _ in "ab":  # the same ids each time
@@ -117,7 +117,8 @@ def test_a_gap_in_the_stored_passages(docs: ColbertCollection) -> None:
 
 
 def test_bad_documents_end_an_ingest_before_anything_is_written(docs: ColbertCollection) -> None:
-    good = Document("good", "river")
+    good: Any = Document("good", "river")
+    bad: Any
     for bad, message in (
         (
             Document("bad", "river", {"parent_id": 1}),
@@ -132,8 +133,8 @@ def test_bad_documents_end_an_ingest_before_anything_is_written(docs: ColbertCol
         ("bad", "expected a colbert_qdrant.Document, got str"),
     ):
         with pytest.raises(InvalidDocumentError, match=message):
-            docs.ingest([good, bad], chunker=Lines())  # type: ignore[list-item]
-        report = docs.ingest(iter([bad, good]), chunker=Lines(), on_error="skip")  # type: ignore[list-item]
+            docs.ingest([good, bad], chunker=Lines())
+        report = docs.ingest(iter([bad, good]), chunker=Lines(), on_error="skip")
         assert report.documents == 1
         (rejected,) = report.rejected
         assert re.search(message, rejected.reason)

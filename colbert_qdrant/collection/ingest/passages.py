@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -18,7 +17,7 @@ from colbert_qdrant.shown import shown
 from colbert_qdrant.sources.chunking import Passage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Sequence
 
     from colbert_qdrant.collection.opened import OpenCollection
     from colbert_qdrant.collection.rows import Rejections
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
 
 PARENT_KEY: Final = "parent_id"
 PASSAGE_KEY: Final = "passage"
-_DOCUMENTS: Final = 16
-"""Documents that are divided together, in one step of a thread."""
-
 _PROBED: Final = (4, 64)
 """Passages after a document's last one that are looked up: first, and again while there are any. Several are, because
 single passages may be missing, if the server refused them."""
@@ -68,9 +64,14 @@ class PassageStream:
 
     async def of(self, documents: Iterable[Document] | AsyncIterable[Document]) -> AsyncGenerator[Document, None]:
         """Yield the passages of documents, in order."""
-        async for some in _batches(documents):
-            for passage in await self._runtime.compute(self._divide, some):
-                yield passage
+        if isinstance(documents, AsyncIterable):
+            async for document in documents:
+                for passage in await self._runtime.compute(self._divide, document):
+                    yield passage
+        else:
+            for document in documents:
+                for passage in await self._runtime.compute(self._divide, document):
+                    yield passage
 
     def first(self, document: Document) -> Document:
         """Return a substitute for all passages of a document, for checks before it is divided.
@@ -81,8 +82,9 @@ class PassageStream:
         _check(document)
         return self._passage(document, Passage(text=document.text, start=0, end=0), number=0, last=True)
 
-    def _divide(self, documents: Sequence[Document]) -> list[PassageDocument]:
-        return [each for found in self._rejections.keep_good(documents, self._passages) for each in found]
+    def _divide(self, document: Document) -> list[PassageDocument]:
+        """Return the passages of a document; none if it is rejected."""
+        return next(iter(self._rejections.keep_good([document], self._passages)), [])
 
     def _passages(self, document: Document) -> list[PassageDocument]:
         _check(document)
@@ -181,19 +183,3 @@ def _check(document: Document) -> None:
 
 def _ready(document: Document) -> list[Any]:
     return [getattr(document, "tokens", None), document.vectors]
-
-
-async def _batches(documents: Iterable[Document] | AsyncIterable[Document]) -> AsyncIterator[list[Document]]:
-    if not isinstance(documents, AsyncIterable):
-        stream = iter(documents)
-        while some := list(islice(stream, _DOCUMENTS)):
-            yield some
-        return
-    some = []
-    async for document in documents:
-        some.append(document)
-        if len(some) == _DOCUMENTS:
-            yield some
-            some = []
-    if some:
-        yield some

@@ -43,7 +43,7 @@ PARTS = (
         "。",
         "語",
     ),
-    *("tree ", "river" * 9, "é", "🙂", "\t", "\r\n", "e.g. ", "3.14 ", "| a | b |\n", "## Rank\n", "»", "\u0301"),
+    *("語", "tree ", "river" * 9, "é", "🙂", "\t", "\r\n", "e.g. ", "3.14 ", "| a | b |\n", "## Rank\n", "»", "\u0301"),
 )
 TEXT = st.one_of(st.text(max_size=300), st.lists(st.sampled_from(PARTS), max_size=60).map("".join))
 
