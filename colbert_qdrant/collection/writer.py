@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.fde import FixedDimensionalEncoder
 
 MAX_BATCH_BYTES: Final = 8 * 2**20
-"""Maximum size of a serialized request. Over gRPC, which is binary, it holds five times as many documents as over REST.
+"""Maximum size of a serialized request. Over gRPC, which is binary, it holds twice as many documents as over REST.
 By default, servers refuse more than 32 MiB over REST (``service.max_request_size_mb``)."""
 
 

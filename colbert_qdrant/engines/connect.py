@@ -9,7 +9,7 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 import httpx
@@ -17,10 +17,12 @@ from qdrant_client import AsyncQdrantClient, QdrantClient
 
 from colbert_qdrant._support.secret import Secret
 from colbert_qdrant.config.checks import keep_plain, require_bool, require_int, require_number
+from colbert_qdrant.engines.choice import choose_later
 from colbert_qdrant.engines.keys import TokenProvider, hide, is_async, token_provider
 from colbert_qdrant.engines.tls import grpc_credentials, rest_context
 from colbert_qdrant.engines.transport import bound
 from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.shown import shown
 
 Made = TypeVar("Made", QdrantClient, AsyncQdrantClient)
 
@@ -42,7 +44,7 @@ def connect(
     api_key_env: str | None = None,
     api_key_file: str | os.PathLike[str] | None = None,
     auth_token_provider: TokenProvider | None = None,
-    prefer_grpc: bool = False,
+    prefer_grpc: bool | Literal["auto"] = "auto",
     grpc_port: int = 6334,
     timeout: float = 60,
     ca_file: str | os.PathLike[str] | None = None,
@@ -63,7 +65,9 @@ def connect(
             ignored.
         auth_token_provider: A function that returns a token before every request, for tokens that expire. Deadlines do
             not interrupt a blocking function, so it needs its own timeout.
-        prefer_grpc: Use gRPC for requests that the client supports over gRPC.
+        prefer_grpc: ``"auto"`` writes documents over gRPC if its port answers and belongs to the same server. It uses
+            REST for everything else. The first write makes the choice, and the log tells it.
+            ``True`` uses gRPC for all requests that the client supports over gRPC, and ``False`` uses REST only.
         grpc_port: The server's gRPC port.
         timeout: Seconds to wait for a response. The client's default of 5 is short for token vectors.
         ca_file: Certificates (PEM) of the authorities to trust, instead of the default ones.
@@ -111,7 +115,7 @@ def connect_async(
     api_key_env: str | None = None,
     api_key_file: str | os.PathLike[str] | None = None,
     auth_token_provider: TokenProvider | None = None,
-    prefer_grpc: bool = False,
+    prefer_grpc: bool | Literal["auto"] = "auto",
     grpc_port: int = 6334,
     timeout: float = 60,
     ca_file: str | os.PathLike[str] | None = None,
@@ -147,7 +151,7 @@ class ServerSettings:
     api_key_env: str | None
     api_key_file: str | os.PathLike[str] | None
     auth_token_provider: TokenProvider | None
-    prefer_grpc: bool
+    prefer_grpc: bool | Literal["auto"]
     grpc_port: int
     timeout: float
     ca_file: str | os.PathLike[str] | None
@@ -157,7 +161,8 @@ class ServerSettings:
 
     def __post_init__(self) -> None:
         keep_plain(self)
-        require_bool("prefer_grpc", self.prefer_grpc)
+        if not isinstance(self.prefer_grpc, bool | str) or self.prefer_grpc not in (True, False, "auto"):
+            raise ConfigurationError(f"prefer_grpc must be 'auto', True or False, got {shown(self.prefer_grpc)}")
         require_int("grpc_port", self.grpc_port, minimum=1, maximum=65_535)
         require_number("timeout", self.timeout, minimum=1)
         require_bool("allow_insecure", self.allow_insecure)
@@ -181,7 +186,7 @@ class ServerSettings:
         of_grpc = {"grpc.max_reconnect_backoff_ms": _LONGEST_RECONNECT_MS, **own.pop("grpc_options", {})}
         return {
             "url": self.url,
-            "prefer_grpc": self.prefer_grpc,
+            "prefer_grpc": self.prefer_grpc is True,
             "grpc_port": self.grpc_port,
             "timeout": math.ceil(self.timeout),
             "auth_token_provider": provider,
@@ -213,8 +218,10 @@ class ServerSettings:
             "client_certificate": self.client_certificate,
             "client_key": self.client_key,
         }
-        grpc_options = {"grpc_options": grpc_credentials(**files)} if self.prefer_grpc else {}
-        return {"verify": rest_context(**files), **grpc_options}
+        own: dict[str, Any] = {"verify": rest_context(**files)}  # it also checks the files
+        if self.prefer_grpc:
+            own["grpc_options"] = grpc_credentials(**files)
+        return own
 
 
 def without_secrets(url: str) -> str:
@@ -261,4 +268,7 @@ def _make(kind: Callable[..., Made], settings: ServerSettings) -> Made:
     arguments = settings.arguments()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", _WARNING, UserWarning)  # an insecure connection is allowed at this point
-        return bound(kind(**arguments))
+        client = bound(kind(**arguments))
+    if settings.prefer_grpc == "auto":
+        choose_later(client)
+    return client

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final
 from colbert_qdrant.engines.client import ClientEngine
 from colbert_qdrant.engines.edge import EdgeEngine
 from colbert_qdrant.engines.local import LocalEngine
-from colbert_qdrant.engines.server import GrpcEngine, RestEngine
+from colbert_qdrant.engines.server import AutoEngine, GrpcEngine, RestEngine
 from colbert_qdrant.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from colbert_qdrant.config import RetryConfig
     from colbert_qdrant.engines.base import AsyncClient, Client, Engine, ShardKey
 
-_ENGINES: Final[list[type[ClientEngine]]] = [EdgeEngine, LocalEngine, GrpcEngine, RestEngine]
+_ENGINES: Final[list[type[ClientEngine]]] = [EdgeEngine, LocalEngine, AutoEngine, GrpcEngine, RestEngine]
 
 
 def register_engine(engine: type[ClientEngine]) -> None:

@@ -15,6 +15,7 @@ from qdrant_client.qdrant_remote import QdrantRemote
 from colbert_qdrant.capabilities import Capabilities
 from colbert_qdrant.engines.answers import check_answers, require_applied
 from colbert_qdrant.engines.base import Answers
+from colbert_qdrant.engines.choice import choice_of, has_choice
 from colbert_qdrant.engines.client import ClientEngine
 from colbert_qdrant.engines.copies import missing_copies
 from colbert_qdrant.engines.faults import DeadlineError, GarbledAnswerError, fault_of
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from colbert_qdrant.config import RetryConfig
     from colbert_qdrant.engines.base import PointId, ShardKey
+    from colbert_qdrant.engines.choice import Choice
     from colbert_qdrant.points.point import Point
 
 Result = TypeVar("Result")
@@ -241,6 +243,56 @@ class GrpcEngine(RestEngine):
         """The client's timeout in seconds, which its stubs do not apply automatically."""
         seconds = self.client.init_options["timeout"]
         return QdrantRemote.DEFAULT_GRPC_TIMEOUT if seconds is None else math.ceil(seconds)
+
+
+class AutoEngine(GrpcEngine):
+    """The engine of a client that `connect` made with ``prefer_grpc="auto"``: documents use gRPC if they can."""
+
+    MAX_REQUEST_BYTES: ClassVar[int | None] = MAX_REQUEST_BYTES
+
+    binary = False
+
+    @classmethod
+    def accepts(cls, client: object) -> bool:
+        return isinstance(client, QdrantClient | AsyncQdrantClient) and has_choice(client)
+
+    def bounded(self, send: Callable[[], Awaitable[Result]], deadline: float) -> Callable[[], Awaitable[Result]]:
+        return super().bounded(partial(self._or_over_rest, send), deadline)
+
+    async def _or_over_rest(self, send: Callable[[], Awaitable[Result]]) -> Result:
+        """Send a request again, over REST, if the gRPC port cannot be reached."""
+        try:
+            return await send()
+        except Exception as error:
+            if not self._choice.failed(error):
+                raise
+        return await send()
+
+    @property
+    def _choice(self) -> Choice:
+        return choice_of(self.client)
+
+    async def _over_grpc(self, collection: str) -> bool:
+        return await self._choice.over_grpc(self.client, self.runtime, collection)
+
+    async def _search(self, collection: str, requests: Sequence[models.QueryRequest]) -> Answers:
+        return await super(GrpcEngine, self)._search(collection, requests)
+
+    async def _upsert(
+        self, collection: str, points: Sequence[Point], *, insert_only: bool = False, only: models.Filter | None = None
+    ) -> None:
+        if await self._over_grpc(collection):
+            await super()._upsert(collection, points, insert_only=insert_only, only=only)
+        else:
+            await super(GrpcEngine, self)._upsert(collection, points, insert_only=insert_only, only=only)
+
+    async def _update_vectors(
+        self, collection: str, points: Sequence[models.PointVectors], *, only: models.Filter | None
+    ) -> None:
+        if await self._over_grpc(collection):
+            await super()._update_vectors(collection, points, only=only)
+        else:
+            await super(GrpcEngine, self)._update_vectors(collection, points, only=only)
 
 
 def _to_json(requests: Sequence[models.QueryRequest]) -> bytes:

@@ -309,8 +309,30 @@ class _Calls(grpc.UnaryUnaryClientInterceptor):
         return continuation(client_call_details._replace(timeout=None if left is None else max(0.0, left)), request)
 
 
+def open_channels(client: QdrantClient | AsyncQdrantClient) -> None:
+    """Make the gRPC channels of a client that uses REST otherwise; they connect with their first call."""
+    remote: Any = client._client
+    if not remote._grpc_channel_pool and isinstance(client, QdrantClient):
+        _bound_calls(remote)
+
+
+async def close_channels(client: QdrantClient | AsyncQdrantClient) -> None:
+    """Close the gRPC channels of a client, so that they do not try to connect again."""
+    remote: Any = client._client
+    channels, remote._grpc_channel_pool = remote._grpc_channel_pool, []
+    for kind in _STUBS:
+        setattr(remote, f"_grpc_{kind}_client_pool", None)
+    for channel in channels:
+        closed = channel.close()
+        if closed is not None:
+            await closed
+
+
+_STUBS: Final = ("points", "collections", "snapshots", "root")
+
+
 def _bound_calls(remote: Any) -> None:
     remote._init_grpc_channel()
     remote._grpc_channel_pool = [grpc.intercept_channel(each, _Calls()) for each in remote._grpc_channel_pool]
-    for kind in ("points", "collections", "snapshots", "root"):
+    for kind in _STUBS:
         setattr(remote, f"_grpc_{kind}_client_pool", None)

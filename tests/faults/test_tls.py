@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 
-from colbert_qdrant import ConfigurationError, connect
+from colbert_qdrant import ColbertCollection, ConfigurationError, Document, connect
 from tests import grpc_server
+from tests.encoders import WordEncoder
 from tests.faults import server as rest_server
+from tests.faults.test_both_protocols import GrpcNode
+from tests.faults.test_http import CONFIG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,3 +113,27 @@ def test_files_that_are_something_else_are_refused_at_once(made: Path, files: di
         ConfigurationError, match=r"cannot be used .*give a PEM file, with a private key without password"
     ):
         connect("https://localhost", prefer_grpc=True, **given)
+
+
+@pytest.mark.parametrize("prefer_grpc", ["auto", False])
+def test_documents_go_over_both_protocols_with_the_same_certificates(made: Path, prefer_grpc: Any) -> None:
+    pair = ((made / "server.key").read_bytes(), (made / "server.pem").read_bytes())
+    authority = (made / "ca.pem").read_bytes()
+    credentials = grpc.ssl_server_credentials([pair], root_certificates=authority, require_client_auth=True)
+    files = {"certificate": made / "server.pem", "key": made / "server.key", "clients": made / "ca.pem"}
+    with (
+        grpc_server.serving(GrpcNode(), credentials=credentials) as node,
+        rest_server.serving(rest_server.FaultyServer(), **files) as rest,
+    ):
+        client = connect(
+            f"https://localhost:{rest.port}",
+            grpc_port=node.port,
+            prefer_grpc=prefer_grpc,
+            ca_file=made / "ca.pem",
+            client_certificate=made / "both.pem",
+            api_key="correct-horse",
+        )
+        docs = ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG)
+        docs.upsert([Document("a", "river")])
+        client.close()
+        assert (len(node.ids), len(rest.ledger)) == ((1, 0) if prefer_grpc else (0, 1))

@@ -168,7 +168,7 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ({"client_key": "key.pem"}, "client_key is set without client_certificate"),
         ({"timeout": 0}, "timeout must be a number of at least 1"),
         ({"grpc_port": 70_000}, "grpc_port must be between"),
-        ({"prefer_grpc": "yes"}, "prefer_grpc must be True or False"),
+        ({"prefer_grpc": "yes"}, "prefer_grpc must be 'auto', True or False"),
         ({"allow_insecure": 1}, "allow_insecure must be True or False"),
         ({"ca_file": ""}, "ca_file '' cannot be used"),
     ],
