@@ -8,23 +8,25 @@ wait are dropped, and none is left running.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import time
 from collections import deque
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
-from threading import Event
+from threading import Event, Lock, get_ident
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from colbert_qdrant._support.warned import deferred, warn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
 
 Result = TypeVar("Result")
 Result_co = TypeVar("Result_co", covariant=True)
 
-_ABANDONED: Final[ContextVar[Event | None]] = ContextVar("_ABANDONED", default=None)
-"""Set in the jobs of threads; the event is set when their lanes are closed."""
+_LANE: Final[ContextVar[_ThreadLane | None]] = ContextVar("_LANE", default=None)
+"""The lane of a job that runs in a thread."""
 
 
 class Submitted(Protocol[Result_co]):
@@ -49,19 +51,38 @@ class Lane(Protocol):
 
 def pause(seconds: float) -> None:
     """Sleep; in a job, raise `CancelledError` as soon as its lanes are closed."""
-    abandoned = _ABANDONED.get()
-    if abandoned is None:
+    lane = _LANE.get()
+    if lane is None:
         time.sleep(seconds)
     else:
-        abandoned.wait(seconds)
+        lane.closed.wait(seconds)
         require_wanted()
+
+
+def in_job() -> bool:
+    """Tell whether this code runs in the job of a thread."""
+    return _LANE.get() is not None
 
 
 def require_wanted() -> None:
     """Raise `CancelledError` in a job whose lanes are closed, before it sends anything."""
-    abandoned = _ABANDONED.get()
-    if abandoned is not None and abandoned.is_set():
+    lane = _LANE.get()
+    if lane is not None and lane.closed.is_set():
         raise CancelledError
+
+
+@contextmanager
+def computing() -> Iterator[None]:
+    """Let Ctrl-C end a computation within the context, also in the thread of a job."""
+    lane = _LANE.get()
+    if lane is None:
+        yield
+        return
+    lane.mark(get_ident())
+    try:
+        yield
+    finally:
+        lane.mark(None)
 
 
 class _FailingLane:
@@ -84,33 +105,53 @@ class ThreadLanes:
     """
 
     def __init__(self, names: tuple[str, ...], run: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
-        self._abandoned = Event()
-        self._lanes = tuple(_ThreadLane(name, run, self._abandoned) for name in names)
+        self._closed = Event()
+        self._lanes = tuple(_ThreadLane(name, run, self._closed) for name in names)
 
     async def __aenter__(self) -> tuple[_ThreadLane, ...]:
         return self._lanes
 
-    async def __aexit__(self, *_: object) -> None:
-        """Drop the jobs that wait, and wait for those that run; they send no further request."""
-        self._abandoned.set()
-        for wait in (False, True):
-            for lane in self._lanes:
-                lane.threads.shutdown(wait=wait, cancel_futures=True)
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Drop the jobs that wait, and wait for those that run, which send no further request.
+
+        Ctrl-C ends what they compute, as it would in the caller's thread.
+        """
+        self._closed.set()
+        for lane in self._lanes:
+            lane.threads.shutdown(wait=False, cancel_futures=True)
+            if kind is not None and not issubclass(kind, Exception):
+                lane.interrupt()
+        for lane in self._lanes:
+            lane.threads.shutdown()
 
 
 class _ThreadLane(_FailingLane):
-    def __init__(self, name: str, run: Callable[[Coroutine[Any, Any, Any]], Any], abandoned: Event) -> None:
+    def __init__(self, name: str, run: Callable[[Coroutine[Any, Any, Any]], Any], closed: Event) -> None:
         super().__init__()
         self.threads = ThreadPoolExecutor(1, thread_name_prefix=f"colbert_qdrant {name}")
+        self.closed = closed
         self._run = run
-        self._abandoned = abandoned
+        self._computing: int | None = None
+        self._guard = Lock()
 
     def submit(self, job: Callable[[], Coroutine[Any, Any, Result]]) -> _OfThread[Result]:
         warnings = deque[str]()
         return _OfThread(self.threads.submit(copy_context().run, self._perform, job, warnings), warnings)
 
+    def mark(self, thread: int | None) -> None:
+        """Remember the thread that computes."""
+        with self._guard:
+            self._computing = thread
+
+    def interrupt(self) -> None:
+        """Raise `KeyboardInterrupt` in a computation, between two instructions of Python."""
+        with self._guard:
+            if self._computing is not None:
+                thread, error = ctypes.c_ulong(self._computing), ctypes.py_object(KeyboardInterrupt)
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, error)
+
     def _perform(self, job: Callable[[], Coroutine[Any, Any, Result]], warnings: deque[str]) -> Result:
-        _ABANDONED.set(self._abandoned)
+        _LANE.set(self)
         try:
             self._require_success()
             with deferred(warnings):

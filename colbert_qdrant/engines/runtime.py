@@ -127,7 +127,8 @@ class BlockingRuntime:
     async def compute(
         self, function: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs
     ) -> Result:
-        return function(*arguments, **named)
+        with lanes.computing():
+            return function(*arguments, **named)
 
     async def within(self, seconds: float, request: Callable[[], Awaitable[Result]]) -> Result:
         """Set the deadline, which the clients' transports check at every read and write; see `bound`."""

@@ -10,9 +10,11 @@ Otherwise the operating system would continue to send its buffered bytes.
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
 import socket
 import struct
+import time
 from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import ContextVar
@@ -26,6 +28,7 @@ import httpcore
 from qdrant_client import AsyncQdrantClient, QdrantClient
 
 from colbert_qdrant.engines.deadline import cut
+from colbert_qdrant.engines.lanes import in_job, require_wanted
 
 if TYPE_CHECKING:
     import ssl
@@ -38,6 +41,9 @@ SocketOption: TypeAlias = Any
 
 _PIECE: Final = 2**14
 """The number of bytes per write; the deadline is checked between writes."""
+
+_LOOK: Final = 0.1
+"""The interval in seconds at which a job that waits for an answer looks whether its lane was closed."""
 
 _OPTIONS: Final = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1))
 _QUICK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)  # Linux only
@@ -123,10 +129,23 @@ class _Stream(httpcore.NetworkStream):
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         _acknowledge(self._stream)
         try:
-            return self._stream.read(max_bytes, _positive(timeout, httpcore.ReadTimeout))
+            left = _positive(timeout, httpcore.ReadTimeout)
+            return self._read_in_job(max_bytes, left) if in_job() else self._stream.read(max_bytes, left)
         except BaseException:
             _reset(self._stream)
             raise
+
+    def _read_in_job(self, max_bytes: int, timeout: float | None) -> bytes:
+        """Read, and look now and then whether the job's lane was closed, since nothing else interrupts its thread."""
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        while True:
+            left = end - time.monotonic()
+            try:
+                return self._stream.read(max_bytes, min(max(0.0, left), _LOOK))
+            except httpcore.ReadTimeout:
+                require_wanted()
+                if left <= _LOOK:
+                    raise
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         try:
