@@ -16,23 +16,32 @@ DocumentId: TypeAlias = str | int | UUID
 
 @dataclass(frozen=True)
 class Document:
-    """A text to index, with an id that you choose.
+    """A text to index, or ready token embeddings, with an id that you choose.
 
     Args:
         id: Any string, integer or UUID. In a native collection it is the point's id: an integer or a UUID.
-        text: The text that is encoded and searched; it must not be empty. A document read from a native collection
-            has an empty text if the payload has no text.
+        text: The text that is encoded and searched. It may be empty only in a document with ``tokens``. It is also
+            empty in a document that was read from a collection, and whose payload has no text.
         payload: Any JSON value. Searches can filter by its keys, and every hit returns it. NumPy values and enums
             become the built-in values that they hold. A ``Decimal`` becomes a number, and NaN becomes null. A UUID,
             date or datetime becomes a string such as ``"2024-06-01T12:00:00+02:00"``; without a time zone it is UTC.
             A native collection stores only the payload beside the vectors, and adds the text to it if it is missing.
         vectors: Precomputed vectors for hybrid searches, by name; they replace an encoder's vectors.
+        tokens: Ready token embeddings, a matrix of shape ``(n_tokens, dim)``, which replace the encoder's. It is an
+            array, a tensor of torch on any device, a list of lists, or the `TokenEmbeddings` of one text. `get` does
+            not return it.
     """
 
     id: DocumentId
-    text: str
+    text: str = ""
     payload: Mapping[str, Any] = field(default_factory=dict)
     vectors: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    tokens: Any = field(default=None, compare=False, repr=False)
+
+    @property
+    def has_text(self) -> bool:
+        """Whether the text has characters other than spaces."""
+        return bool(self.text and self.text.strip())
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,7 @@ class SearchHit:
         score: MaxSim, the sum over query tokens of the best match in the document. It is not divided by the number of
             query tokens. In mode ``"fde"`` it is the inner product of the encodings, which estimates MaxSim. Scores
             are float32 on every engine, so that equal documents have equal scores.
-        text: The document's text; ``None`` if the search excludes payloads, or the payload has no text.
+        text: The document's text; ``None`` if the search excludes payloads, or the document has no text.
         payload: The document's payload without this library's own keys; in a native collection, the whole payload.
         found_by: The vectors that found the document, if several vectors find candidates (see ``prefetch`` in
             `SearchOptions`); otherwise, and in groups, empty.

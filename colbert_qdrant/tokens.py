@@ -207,6 +207,22 @@ class TokenEmbeddings:
         return partial(TokenEmbeddings, truncated=self.truncated), (self.values, self.lengths)
 
 
+def one_text(tokens: TokenEmbeddings | ArrayLike, *, dim: int) -> TokenEmbeddings:
+    """Return the token embeddings of one text, from a matrix in any form, as a batch of one.
+
+    Raises:
+        InvalidTokensError: If there is more than one matrix, or token vectors have other dimensions, or the batch is
+            invalid. The message calls the text ``"text 0"``.
+    """
+    if not isinstance(tokens, TokenEmbeddings):
+        return TokenEmbeddings.from_matrices([tokens], dim=dim)
+    if len(tokens) != 1 or tokens.dim != dim:
+        raise InvalidTokensError(
+            f"text 0: tokens has {len(tokens)} matrices of {tokens.dim} dimensions: pass one matrix of {dim} dimensions"
+        )
+    return tokens
+
+
 def require_tokens(name: str, value: object) -> None:
     """Raise `InvalidTokensError` unless a parameter's value is a `TokenEmbeddings`."""
     if not isinstance(value, TokenEmbeddings):
@@ -219,9 +235,17 @@ def require_tokens(name: str, value: object) -> None:
 def _array(name: str, values: ArrayLike, kind: Any) -> NDArray[Any]:
     try:
         with np.errstate(over="ignore"):
-            return np.asarray(values, kind)
-    except (TypeError, ValueError, OverflowError) as error:
+            return np.asarray(_without_device(values), kind)
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise InvalidTokensError(f"{name} cannot be read as an array: {error}") from error
+
+
+def _without_device(values: Any) -> Any:
+    """Return a tensor of torch in a form that NumPy can read: in memory, without gradients, in a type that it has."""
+    if not (hasattr(values, "detach") and hasattr(values, "cpu") and hasattr(values, "is_floating_point")):
+        return values
+    tensor = values.detach().cpu()
+    return tensor.float() if tensor.is_floating_point() else tensor
 
 
 def _counts(lengths: ArrayLike) -> NDArray[np.int64]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+
 from colbert_qdrant.encoders.base import require_one_matrix_each
 from colbert_qdrant.errors import InvalidDocumentError
 from colbert_qdrant.points.ranges import check_range
@@ -36,12 +38,20 @@ def encode_rows(
 
 
 def encode_tokens(collection: OpenCollection, rows: Sequence[Row], rejections: Rejections) -> Encoded:
-    """Run the encoder, and return the rows that it could encode."""
+    """Run the encoder for the rows that have no tokens yet, and return all rows that have tokens then, in order."""
     encoder = collection.encoder
-    encoded = rejections.isolate(rows, lambda some: encoder.encode_documents([one.text for one in some]))
+    texts = [row for row in rows if not len(row.tokens)]
+    encoded = rejections.isolate(texts, lambda some: encoder.encode_documents([one.text for one in some]))
     for part, tokens in encoded:
         require_one_matrix_each(tokens, encoder, len(part), InvalidDocumentError)
-    return encoded
+    if len(texts) == len(rows):
+        return encoded
+    for part, tokens in encoded:
+        for row, matrix, truncated in zip(part, tokens, tokens.truncated, strict=True):
+            row.tokens, row.truncated = matrix, bool(truncated)
+    good = [row for row in rows if len(row.tokens)]
+    values, lengths = np.concatenate([row.tokens for row in good]), [len(row.tokens) for row in good]
+    return [(good, TokenEmbeddings(values, lengths, truncated=[row.truncated for row in good]))]
 
 
 def complete_rows(

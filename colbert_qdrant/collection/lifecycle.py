@@ -13,6 +13,7 @@ from colbert_qdrant.collection.companion import SUFFIX, digest
 from colbert_qdrant.collection.indexes import make_indexes, missing_indexes
 from colbert_qdrant.collection.metadata import read_fingerprint, to_metadata, write_metadata, write_to_reserved_point
 from colbert_qdrant.config import CollectionConfig
+from colbert_qdrant.encoders.ready import ReadyTokens
 from colbert_qdrant.engines.missing import missing_collection
 from colbert_qdrant.errors import (
     ArtefactError,
@@ -136,9 +137,9 @@ async def finish(name: str, *, engine: Engine, encoder: LateInteractionEncoder, 
 
 
 async def open(
-    name: str, *, engine: Engine, encoder: LateInteractionEncoder, config: CollectionConfig | None
+    name: str, *, engine: Engine, encoder: LateInteractionEncoder | None, config: CollectionConfig | None
 ) -> Stored:
-    """Compare a stored collection with the encoder and settings that it is opened with.
+    """Compare a stored collection with the encoder and settings that it is opened with; ``None`` suits every one.
 
     Raises:
         CollectionNotFoundError: If the collection does not exist.
@@ -154,11 +155,13 @@ async def open(
     if stored is None:
         # an error about an impossible layout says more than one about the missing fingerprint
         wanted = config or CollectionConfig()
-        check_schema(info, wanted, fde_dim=wanted.fde.dim, token_dim=encoder.dim, collection=name)
+        if encoder is not None:
+            check_schema(info, wanted, fde_dim=wanted.fde.dim, token_dim=encoder.dim, collection=name)
         raise SchemaMismatchError(
             f"collection {name!r} was not created by colbert-qdrant: its metadata has no fingerprint. {FOREIGN_REMEDY}"
         )
     settings = stored.config
+    encoder = encoder_of(stored) if encoder is None else encoder
     check_schema(info, settings, fde_dim=settings.fde.dim, token_dim=stored.token_dim, collection=name)
     _check_shard_key(engine, settings, name)
     wanted = config or settings
@@ -176,6 +179,11 @@ async def open(
         settings = _with_indexes_of(settings, config)
     limits, missing = Limits.of(info, settings.token_vector), await missing_indexes(engine, settings, info)
     return Stored(settings, fde, limits, stored, missing, lost, info.points_count)
+
+
+def encoder_of(stored: Fingerprint) -> ReadyTokens:
+    """Return a description of a collection's token vectors, in place of the encoder that made them."""
+    return ReadyTokens(dim=stored.token_dim, model=stored.encoder)
 
 
 async def _first_fingerprint(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from colbert_qdrant.collection.metadata import read_fingerprint
+from colbert_qdrant.encoders.ready import name_of
 from colbert_qdrant.engines import AsyncClient, Client, async_engine, blocking_engine
 from colbert_qdrant.engines.runtime import run_blocking
 from colbert_qdrant.errors import (
@@ -96,11 +97,10 @@ async def _summary(engine: Engine, name: str, aliases: Mapping[str, str]) -> Col
         return None  # the second was deleted in the meantime
     except (ConfigurationError, SchemaMismatchError) as error:
         return CollectionSummary(name=name, aliases=own, documents=documents, problem=str(error))
-    encoder = fingerprint.encoder.get("name")
     return CollectionSummary(
         name=name,
         aliases=own,
         documents=documents - (name in engine.reserved),
-        encoder=encoder if isinstance(encoder, str) else None,
+        encoder=name_of(fingerprint.encoder),
         fitted=fingerprint.canary is not None,
     )

@@ -25,6 +25,7 @@ from colbert_qdrant.config.names import require_stored_name
 from colbert_qdrant.encoders.base import require_encoder
 from colbert_qdrant.encoders.further import FurtherVectors
 from colbert_qdrant.encoders.queries import query_tokens
+from colbert_qdrant.encoders.ready import required_encoder
 from colbert_qdrant.errors import (
     ArtefactError,
     AuthenticationError,
@@ -107,13 +108,14 @@ class OpenCollection:
         name: str,
         *,
         engine: Engine,
-        encoder: LateInteractionEncoder,
+        encoder: LateInteractionEncoder | None,
         config: CollectionConfig | None = None,
         vector_encoders: Mapping[str, VectorEncoder] | None = None,
     ) -> Self:
         """Create or open a collection; see `ColbertCollection.create`, `open` and `open_or_create`."""
         require_stored_name(name)
-        require_encoder(encoder)
+        if encoder is not None:
+            require_encoder(encoder)
         require_instance("config", config, (CollectionConfig, NoneType), "a CollectionConfig")
         require_instance("vector_encoders", vector_encoders, (Mapping, NoneType), "a dict, an encoder for each name")
         for vector, each in (vector_encoders or {}).items():
@@ -122,20 +124,22 @@ class OpenCollection:
         stored, encoders, compute = None, vector_encoders or {}, engine.runtime.compute
         settings = config or CollectionConfig()
         if create:
+            maker = required_encoder(encoder)
             further = await compute(FurtherVectors, settings, encoders, await engine.capabilities())
-            creating = lifecycle.create(name, engine=engine, encoder=encoder, config=settings)
+            creating = lifecycle.create(name, engine=engine, encoder=maker, config=settings)
             try:
                 stored = await engine.runtime.whole(creating)
             except CollectionExistsError:
                 if how == "create":
                     raise  # for open_or_create, another client created it in the meantime
         if stored is None:
-            if how == "open_or_create":
+            if how == "open_or_create" and encoder is not None:
                 await lifecycle.finish(name, engine=engine, encoder=encoder, config=settings)
             stored = await lifecycle.open(name, engine=engine, encoder=encoder, config=config)
             further = await compute(FurtherVectors, stored.config, encoders, await engine.capabilities())
             await make_missing_indexes(engine, name, stored.missing_indexes)
-        collection = cls(stored, name=name, engine=engine, encoder=encoder, further=further)
+        maker = lifecycle.encoder_of(stored.fingerprint) if encoder is None else encoder
+        collection = cls(stored, name=name, engine=engine, encoder=maker, further=further)
         await collection._take(stored)
         return collection
 

@@ -10,14 +10,19 @@ import numpy as np
 
 from colbert_qdrant.config.checks import require_one_of
 from colbert_qdrant.documents import Document, RejectedDocument
+from colbert_qdrant.encoders.ready import able_to_encode
 from colbert_qdrant.errors import ColbertQdrantError, ConfigurationError, InvalidDocumentError, InvalidTokensError
+from colbert_qdrant.points.ranges import check_range
 from colbert_qdrant.shown import holds, shown
+from colbert_qdrant.tokens import one_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
+    from colbert_qdrant.config import CollectionConfig
+    from colbert_qdrant.encoders import LateInteractionEncoder
     from colbert_qdrant.points.point import Payload
     from colbert_qdrant.vectors import Vector
 
@@ -122,6 +127,30 @@ def require_documents(documents: object) -> None:
         raise ConfigurationError(
             f"documents must be a list or another iterable of Documents, got {found}: pass [Document(id=…, text=…)]"
         )
+
+
+def ready_row(
+    document: Document, payload: Payload, *, encoder: LateInteractionEncoder, config: CollectionConfig
+) -> Row:
+    """Return a document's row, with the ready token embeddings that it brings.
+
+    Raises:
+        InvalidDocumentError: If it brings none, and there is no model to make them.
+        InvalidTokensError: If they cannot be stored, or have other dimensions. The message names the document.
+    """
+    if document.tokens is None:
+        if able_to_encode(encoder) is None:
+            raise InvalidDocumentError(
+                f"document {shown(document.id)} has no tokens, and the collection was opened without an encoder: pass "
+                "Document(id=…, tokens=…), or open the collection with encoder=…"
+            )
+        return Row(document=document, payload=payload)
+    try:
+        tokens = one_text(document.tokens, dim=encoder.dim)
+    except InvalidTokensError as error:
+        raise _naming(document.id, error) from None
+    check_range([document.id], tokens, setting="token_datatype", datatype=config.token_datatype)
+    return Row(document=document, payload=payload, tokens=tokens[0], truncated=bool(tokens.truncated[0]))
 
 
 def _naming(id: Any, error: Exception) -> Exception:

@@ -55,7 +55,8 @@ class ColbertCollection(Writes):
         Args:
             name: The collection's name.
             client: A ``QdrantClient`` (server, ``path=`` or ``":memory:"``) or an `EdgeClient`.
-            encoder: The model that makes token embeddings of documents and queries.
+            encoder: The model that makes token embeddings of documents and queries, or a `ReadyTokens` if they are made
+                elsewhere.
             config: The layout and the FDE; by default, ``CollectionConfig()``.
             retry: The retry policy for failing requests.
             shard_key: The shard key of all requests, in a collection with ``sharding="custom"``. Without one, searches
@@ -79,7 +80,7 @@ class ColbertCollection(Writes):
         name: str,
         *,
         client: Client,
-        encoder: LateInteractionEncoder,
+        encoder: LateInteractionEncoder | None = None,
         config: CollectionConfig | None = None,
         retry: RetryConfig | None = None,
         shard_key: str | int | None = None,
@@ -99,7 +100,8 @@ class ColbertCollection(Writes):
         Args:
             name: The collection's name.
             client: The client of the engine with the collection.
-            encoder: The encoder that the collection was built with.
+            encoder: The encoder that the collection was built with. Without one, the collection takes documents with
+                ready ``tokens`` and queries as `TokenEmbeddings`.
             config: The settings that the collection must have; by default, the stored settings are used. Payload
                 indexes in it that are missing are created. Different settings of graph, storage and replication do not
                 affect stored vectors: a warning names them, and the collection keeps its own settings.

@@ -10,7 +10,7 @@ import numpy as np
 from colbert_qdrant.collection.encoding import complete_rows, encode_again, encode_tokens
 from colbert_qdrant.collection.ingest.passages import delete_leftovers
 from colbert_qdrant.collection.opened import WRITE_SECONDS
-from colbert_qdrant.collection.rows import Rejections, Row
+from colbert_qdrant.collection.rows import Rejections, Row, ready_row
 from colbert_qdrant.collection.upsert import upsert
 from colbert_qdrant.documents import RejectedDocument
 from colbert_qdrant.errors import InvalidDocumentError, RequestRefusedError
@@ -138,12 +138,13 @@ class DocumentWriter:
 
         Raises:
             InvalidDocumentError: If the document cannot be stored.
+            InvalidTokensError: If the ready token embeddings that it brings cannot be stored.
         """
         payload, nan = check_document(document, self._collection.config)
         self._collection.further.own_vectors(document)
         if nan is not None:
             self._collection.warned.of_nan(self._collection.name, document.id, nan)
-        return Row(document=document, payload=payload)
+        return ready_row(document, payload, encoder=self._collection.encoder, config=self._collection.config)
 
     def checked(self, documents: Sequence[Document]) -> Chunk:
         """Check documents, and return the chunk of those that passed."""
@@ -204,7 +205,8 @@ class DocumentWriter:
         truncated = [row.document.id for row in rows if row.truncated]
         collection.warned.of_truncated_documents(f"collection {collection.name!r}", truncated, among=len(rows))
         if bm25 is not None:
-            unsplit = [row.document.id for row in rows if not bm25.splits(row.document.text)]
+            texts = [row.document for row in rows if row.document.has_text]
+            unsplit = [each.id for each in texts if not bm25.splits(each.text)]
             collection.warned.of_unsplit_documents(collection.name, unsplit, among=len(rows), language=bm25.language)
 
     async def _within_limits(self, rows: list[Row], rejections: Rejections) -> list[Row]:

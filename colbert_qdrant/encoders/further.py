@@ -59,20 +59,21 @@ class FurtherVectors:
     def documents(self, documents: Sequence[Document], *, only: str | None = None) -> list[dict[str, Vector]]:
         """Make the further vectors of documents, by name.
 
-        A vector is left out if it has no encoder and the document does not bring it. ``only`` restricts the encoders to
-        the vector of that name.
+        A vector is left out if it has no encoder, or the document has no text, and the document does not bring it.
+        ``only`` restricts the encoders to the vector of that name.
 
         Raises:
             InvalidDocumentError: If a document brings, or an encoder makes, a vector that cannot be stored.
         """
         results: list[dict[str, Vector]] = [{} for _ in documents]
         if self._bm25 is not None and only in (None, self._config.bm25_vector):
-            word_counts = self._bm25.documents([each.text for each in documents])
-            for vectors, counts in zip(results, word_counts, strict=True):
+            with_text = [number for number, each in enumerate(documents) if each.has_text]
+            word_counts = self._bm25.documents([documents[number].text for number in with_text])
+            for number, counts in zip(with_text, word_counts, strict=True):
                 if counts is not None:
-                    vectors[self._config.bm25_vector] = counts
+                    results[number][self._config.bm25_vector] = counts
         for name in (*self._config.dense, *self._config.sparse):
-            missing = [number for number, each in enumerate(documents) if name not in each.vectors]
+            missing = [number for number, each in enumerate(documents) if name not in each.vectors and each.has_text]
             encoder = self._encoders.get(name) if only in (None, name) else None
             if encoder is not None and missing:
                 texts = [documents[number].text for number in missing]

@@ -32,35 +32,6 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StoredTokens:
-    """A placeholder for the encoder of stored token vectors, if no encoder is needed or the encoder is unknown.
-
-    Attributes:
-        dim: The dimensions of the token vectors.
-        made_by: The fingerprint of the encoder that made them; empty if it is unknown.
-    """
-
-    dim: int
-    made_by: Mapping[str, Any]
-
-    def encode_queries(self, texts: Sequence[str]) -> TokenEmbeddings:
-        """Refuse to encode.
-
-        Raises:
-            NotImplementedError: If the method is called.
-        """
-        raise NotImplementedError(f"no encoder was given for {len(texts)} texts: pass encoder=…")
-
-    def encode_documents(self, texts: Sequence[str]) -> TokenEmbeddings:
-        """Refuse to encode; see `encode_queries`."""
-        return self.encode_queries(texts)
-
-    def fingerprint(self) -> Mapping[str, Any]:
-        """Return the fingerprint of the encoder; see `LateInteractionEncoder`."""
-        return self.made_by
-
-
-@dataclass(frozen=True, kw_only=True)
 class Converter:
     """Adds FDEs and token vectors to points, and leaves the rest of the points unchanged.
 

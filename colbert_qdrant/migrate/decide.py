@@ -13,11 +13,12 @@ from colbert_qdrant.config.checks import keep_plain, require_bool, require_insta
 from colbert_qdrant.config.fde import FDE_CONFIGS
 from colbert_qdrant.config.names import require_path
 from colbert_qdrant.encoders.base import require_encoder
+from colbert_qdrant.encoders.ready import able_to_encode
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.migrate.adoption import find_encodings
 from colbert_qdrant.migrate.evidence import doubt_of
-from colbert_qdrant.migrate.plan import Costs, MigrationPlan, without_label
-from colbert_qdrant.points.fingerprint import NEVER_MIGRATED, fingerprint_of_encoder
+from colbert_qdrant.migrate.plan import Costs, MigrationPlan
+from colbert_qdrant.points.fingerprint import NEVER_MIGRATED, fingerprint_of_encoder, same_encoder
 from colbert_qdrant.points.origins import origin_name
 from colbert_qdrant.points.schema import datatype_of, distance_of
 from colbert_qdrant.points.texts import TextSource, require_text_function
@@ -140,9 +141,9 @@ def _decide_own(source: Source, target: str, stored: Fingerprint, options: Migra
     own, encoder = stored.config, options.encoder
     config = _merge_settings(own, options)
     fingerprint = stored.encoder if encoder is None else fingerprint_of_encoder(encoder)
-    is_other = without_label(fingerprint) != without_label(stored.encoder)
+    is_other = not same_encoder(fingerprint, stored.encoder)
     encoded = options.reencode or (is_other and bool(stored.encoder))
-    if encoded and encoder is None:
+    if encoded and able_to_encode(encoder) is None:
         raise ConfigurationError("reencode=True needs an encoder for the texts: pass encoder=…")
     token_dim = encoder.dim if encoded and encoder is not None else stored.token_dim
     _require_dim(source, encoder, token_dim)
@@ -196,7 +197,7 @@ def _decide_foreign(
         _require_dim(source, encoder, token_dim)
         adoption = find_encodings(source, sample, name, options.wanted_fde)
         config = _keep_stored(config, source, name, adoption, options)
-    elif encoder is not None:
+    elif encoder is not None and able_to_encode(encoder) is not None:
         token_dim = encoder.dim
     else:
         raise ConfigurationError(

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from colbert_qdrant._support.warned import Warned
 from colbert_qdrant.collection.opened import OpenCollection
 from colbert_qdrant.encoders.further import FurtherVectors
+from colbert_qdrant.encoders.ready import ReadyTokens
 from colbert_qdrant.errors import MigrationError
-from colbert_qdrant.migrate.convert import Converter, StoredTokens
+from colbert_qdrant.migrate.convert import Converter
 from colbert_qdrant.migrate.sameness import Sameness
 from colbert_qdrant.migrate.source import read_source, show
 from colbert_qdrant.migrate.state import read_migration
@@ -70,7 +71,7 @@ class MigrationJob:
     @property
     def target_encoder(self) -> LateInteractionEncoder:
         """The encoder that opens the target; a placeholder if the user gave no encoder."""
-        return self.encoder or StoredTokens(dim=self.plan.token_dim, made_by=self.plan.encoder)
+        return self.encoder or ReadyTokens(dim=self.plan.token_dim, model=self.plan.encoder)
 
     async def with_source(self) -> MigrationJob:
         """Return the job with the current state of the source.

@@ -12,12 +12,12 @@ from colbert_qdrant.collection.metadata import count_documents
 from colbert_qdrant.collection.without_tokens import count_without_tokens
 from colbert_qdrant.config.names import require_collection_name, require_stored_name
 from colbert_qdrant.encoders.base import require_encoder
+from colbert_qdrant.encoders.ready import able_to_encode
 from colbert_qdrant.errors import ArtefactError, AuthenticationError, ConfigurationError, MigrationError
 from colbert_qdrant.fde import make_encoder
 from colbert_qdrant.migrate.costs import measure_costs
 from colbert_qdrant.migrate.decide import decide
 from colbert_qdrant.migrate.job import MigrationJob
-from colbert_qdrant.migrate.plan import without_label
 from colbert_qdrant.migrate.risks import (
     risk_of_length,
     risk_of_target,
@@ -33,7 +33,7 @@ from colbert_qdrant.migrate.source import Source, read_source
 from colbert_qdrant.migrate.state import read_migration
 from colbert_qdrant.migrate.strict import risks_of_filter, risks_of_sizes
 from colbert_qdrant.migrate.target import is_blank
-from colbert_qdrant.points.fingerprint import fingerprint_of_encoder
+from colbert_qdrant.points.fingerprint import fingerprint_of_encoder, same_encoder
 from colbert_qdrant.points.texts import TextSource
 from colbert_qdrant.search.limits import Limits
 
@@ -72,7 +72,7 @@ async def plan_migration(
         source=source,
         plan=plan,
         texts=texts,
-        encoder=options.encoder,
+        encoder=able_to_encode(options.encoder),
         fde=fde,
     )
     return await _try_out(job, sample, options)
@@ -187,7 +187,7 @@ async def _restore(
         source=source,
         plan=plan,
         texts=texts,
-        encoder=encoder,
+        encoder=able_to_encode(encoder),
         fde=fde,
     )
 
@@ -205,7 +205,7 @@ async def _require_same_encoder(engine: Engine, plan: MigrationPlan, encoder: La
     if encoder is None or not plan.encoder:
         return
     fingerprint = await engine.runtime.compute(fingerprint_of_encoder, encoder)
-    if without_label(fingerprint) != without_label(plan.encoder):
+    if not same_encoder(fingerprint, plan.encoder):
         raise MigrationError(
             f"the migration to collection {plan.target!r} was started with another encoder: pass that encoder"
         )

@@ -47,8 +47,8 @@ def check_document(document: Document, config: CollectionConfig) -> tuple[Payloa
             f"document {shown(document.id)}: text must be a string, got {type(document.text).__name__} "
             f"{shown(document.text, 60)}: use a string, or leave the document out"
         )
-    if document.text is None or not document.text.strip():
-        raise InvalidDocumentError(f"document {shown(document.id)} has no text: leave it out")
+    if not document.has_text and document.tokens is None:
+        raise InvalidDocumentError(f"document {shown(document.id)} has no text: leave it out, or pass tokens=…")
     for name in ("payload", "vectors"):
         value = getattr(document, name)
         if not isinstance(value, Mapping):
@@ -104,22 +104,22 @@ def to_document(
     text = text_of(payload, config)
     if config.native:
         return Document(document_id(point, config), text or "", payload, own_vectors)
-    if text is None:
-        raise _no_document_error(str(config.text_key))
     own = (config.id_key, config.text_key)
     others = {key: value for key, value in payload.items() if key not in own}
-    return Document(document_id(point, config), text, others, own_vectors)
+    return Document(document_id(point, config), text or "", others, own_vectors)
 
 
 def _own_payload(document: Document, config: CollectionConfig) -> Payload:
     """Return the payload with this library's keys added."""
-    keys = {config.id_key: id_to_json(document.id), str(config.text_key): document.text}
-    reserved = set(keys) & set(document.payload)
+    keys: Payload = {config.id_key: id_to_json(document.id)}
+    reserved = {config.id_key, str(config.text_key)} & set(document.payload)
     if reserved:
         raise InvalidDocumentError(
             f"document {shown(document.id)}: colbert-qdrant uses the payload keys {sorted(reserved)} itself: rename "
             "them, or choose other names with CollectionConfig(text_key=…, id_key=…)"
         )
+    if document.has_text:
+        keys[str(config.text_key)] = document.text
     payload: Payload = _to_json(document, {**keys, **document.payload})
     return payload
 
@@ -130,7 +130,7 @@ def _native_payload(document: Document, config: CollectionConfig) -> Payload:
     payload, text = _to_json(document, [dict(document.payload), document.text])
     source = text_source(config.text_key)
     try:
-        if source is not None:
+        if source is not None and document.has_text:
             source.put(payload, text)
     except InvalidDocumentError as error:
         raise InvalidDocumentError(f"document {shown(document.id)}: {error}") from None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import numpy as np
 
 from colbert_qdrant.config import CollectionConfig
+from colbert_qdrant.encoders.ready import NAMED, name_of
 from colbert_qdrant.errors import ConfigurationError, FingerprintMismatchError, SchemaMismatchError
 from colbert_qdrant.points.json import to_json
 from colbert_qdrant.tokens import TokenEmbeddings
@@ -51,8 +52,9 @@ class Fingerprint:
     """The encoder and the settings that determine a collection's points.
 
     Attributes:
-        encoder: The encoder's own fingerprint. It is empty if another application wrote the token vectors and no
-            encoder was named. The collection then accepts any encoder with the same token dimensions.
+        encoder: The encoder's own fingerprint, or the name of the model (see `ReadyTokens`). It is empty if another
+            application wrote the token vectors and no encoder was named. The collection then accepts any encoder with
+            the same token dimensions.
         fde: Settings, version and token dimensions of the fixed dimensional encoding.
         layout: The collection's other settings: names of vectors and payload keys, storage, graph.
         id_scheme: The scheme that turns ids into point ids. ``"uuid5"`` derives them from a document's id and its type;
@@ -147,11 +149,14 @@ class Fingerprint:
         vector are not compared. These are an encoder's ``"query"``, the fields of `differences_of_storage`, and payload
         indexes or a tenant field that only one of the two has.
         """
-        parts = (*(("encoder",) if self.encoder else ()), "fde", "layout", "id_scheme")
+        own_encoder, other_encoder = _comparable(self.encoder, other.encoder)
+        pairs = {name: (getattr(self, name), getattr(other, name)) for name in ("fde", "layout", "id_scheme")}
+        if self.encoder:
+            pairs = {"encoder": (own_encoder, other_encoder), **pairs}
         found = {
             name: values
-            for part in parts
-            for name, values in _differences(part, getattr(self, part), getattr(other, part))
+            for part, pair in pairs.items()
+            for name, values in _differences(part, *pair)
             if not _is_of_storage(name)
             if not (name.startswith(("layout.payload_indexes", "layout.tenant_field")) and None in values)
         }
@@ -220,6 +225,18 @@ def fingerprint_of_encoder(encoder: LateInteractionEncoder) -> dict[str, Any]:
         raise ConfigurationError(
             f"{type(encoder).__name__}.fingerprint() must return a dict of JSON values: {error}"
         ) from error
+
+
+def same_encoder(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """Tell whether two fingerprints of encoders are of the same encoder, or of the same name if one has only that."""
+    return not list(_differences("encoder", *_comparable(first, second)))
+
+
+def _comparable(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Return only the names of two encoders, if one encoder is known by its name alone."""
+    if NAMED not in (first.get("type"), second.get("type")):
+        return first, second
+    return {"model": name_of(first)}, {"model": name_of(second)}
 
 
 def canary_tokens(dim: int) -> TokenEmbeddings:

@@ -45,5 +45,4 @@ def _to_hit(
     if not with_payload:
         return SearchHit(document_id(point, config), score, found_by=found_by)
     document = to_document(point, config)
-    text = None if config.native and not document.text else document.text
-    return SearchHit(document.id, score, text, document.payload, found_by)
+    return SearchHit(document.id, score, document.text or None, document.payload, found_by)

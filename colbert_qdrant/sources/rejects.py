@@ -15,8 +15,9 @@ from colbert_qdrant.documents import Document
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.points.ids import id_from_json, id_to_json
 from colbert_qdrant.points.json import to_json
-from colbert_qdrant.shown import shown
+from colbert_qdrant.shown import has, shown
 from colbert_qdrant.sources.item import Origin, Row
+from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -97,7 +98,7 @@ def _recorded(row: Row, reason: str, ids: Collection[str | int]) -> dict[str, An
     if isinstance(value, Document):
         about["kind"] = "document"
         content = {"id": id_to_json(value.id), "text": value.text, "payload": value.payload}
-        value = content | ({"vectors": value.vectors} if value.vectors else {})
+        value = content | _vectors(value)
     elif isinstance(value, tuple | list):
         about["kind"] = "tuple"
         value = {"row": [id_to_json(each) if isinstance(each, UUID) else each for each in value]}
@@ -106,6 +107,15 @@ def _recorded(row: Row, reason: str, ids: Collection[str | int]) -> dict[str, An
     except (TypeError, ValueError):
         content = {"row": value}
     return {**_as_json(content), KEY: about}
+
+
+def _vectors(document: Document) -> dict[str, Any]:
+    """Return the vectors and the token embeddings that a document brings, in lists."""
+    found: dict[str, Any] = {"vectors": document.vectors} if document.vectors else {}
+    if document.tokens is not None:
+        tokens = document.tokens.values if isinstance(document.tokens, TokenEmbeddings) else document.tokens
+        found["tokens"] = tokens.tolist() if has(tokens, "tolist") else tokens
+    return found
 
 
 def _as_json(value: Any) -> Any:

@@ -78,6 +78,15 @@ def test_attach(model: Path, tmp_path: Path) -> None:
         assert lines == ranked(scores, [f"{id}  {text}" for id, text in enumerate(texts)], "{0:.2f}  {1}")[:2]
 
 
+def test_image_patches(tmp_path: Path) -> None:
+    for _ in range(2):  # the second run replaces the pages of the first
+        lines = run("image_patches.py", tmp_path / "store").splitlines()
+        assert lines[0] == "random/tiny-colpali: the weights are random, so the rankings mean nothing"
+        assert lines[1] == "6 pages of 16 patches, 96 token vectors"
+        assert [line.split()[0] for line in lines[2:-1]] == ["question:"] * 3
+        assert lines[-1] == "page 4 is most like itself: 16.00  report.pdf/4"
+
+
 def test_migrate_langchain(model: Path) -> None:
     pytest.importorskip("langchain_qdrant", reason="pip install 'colbert-qdrant[writers]' brings LangChain's own")
     lines = run("07_migrate_langchain.py", model).splitlines()

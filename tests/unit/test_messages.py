@@ -316,7 +316,7 @@ UPSERTS: Final[list[Case]] = [
     Case(
         lambda world: world.local_docs.upsert([cq.Document("a", "")]),
         cq.InvalidDocumentError,
-        "document 'a' has no text: leave it out",
+        "document 'a' has no text: leave it out, or pass tokens=…",
     ),
     Case(
         lambda world: world.docs.upsert([cq.Document("a", "river", None)]),

@@ -12,9 +12,11 @@ from colbert_qdrant.collection import further_vectors, payloads
 from colbert_qdrant.collection.contents.aio import AsyncContents
 from colbert_qdrant.collection.ingest.ingest import ingest, upsert
 from colbert_qdrant.collection.ingest.options import IngestOptions, check_ingest, shows_options
+from colbert_qdrant.collection.ingest.ready import ready_documents
 from colbert_qdrant.collection.rows import OnError
 from colbert_qdrant.documents import Document, DocumentId, IngestReport
 from colbert_qdrant.search.filters import Where
+from colbert_qdrant.tokens import TokenEmbeddings
 
 
 class AsyncWrites(AsyncContents):
@@ -67,6 +69,43 @@ class AsyncWrites(AsyncContents):
                 acknowledged before are stored.
         """
         return await ingest(self._open, source, check_ingest(options))
+
+    @shows_options
+    async def ingest_tokens(
+        self,
+        ids: Iterable[DocumentId],
+        tokens: TokenEmbeddings | Iterable[Any],
+        payloads: Iterable[Mapping[str, Any]] | None = None,
+        *,
+        texts: Iterable[str] | None = None,
+        **options: Unpack[IngestOptions],
+    ) -> IngestReport:
+        """Store ready token embeddings of any model, without encoding texts; otherwise like `ingest`.
+
+        This is `ingest` of documents with ``tokens``. To stream more than fits into memory, call it for one batch after
+        another, or call `ingest` with a generator of such documents.
+
+        Args:
+            ids: The id of each document.
+            tokens: A `TokenEmbeddings`, or one matrix per document (see `Document`), such as an encoder service
+                returns.
+            payloads: The payload of each document; empty by default.
+            texts: The text of each document, which is stored and returned, and which BM25 and ``vector_encoders``
+                encode; empty by default.
+            **options: See `IngestOptions`.
+
+        Returns:
+            A report of the documents that were written.
+
+        Raises:
+            ConfigurationError: If the arguments differ in length.
+            InvalidDocumentError: If a document cannot be stored.
+            InvalidTokensError: If token embeddings cannot be stored, or do not have the collection's dimensions.
+            RequestError: If requests fail despite retries, or the server refuses every document; the documents
+                acknowledged before are stored.
+        """
+        documents = ready_documents(ids, tokens, payloads, texts)
+        return await ingest(self._open, documents, check_ingest(options))
 
     async def delete(
         self,

@@ -69,6 +69,7 @@ INSTANCES: Final[dict[str, tuple[str, str | None]]] = {
     "MigrationPlan": ("plan", None),
     "MuveraEncoder": ("muvera", None),
     "PylateEncoder": ("colbert", None),  # its methods are the same, and it needs a library that is not installed
+    "ReadyTokens": ("ready", None),
     "Reranker": ("reranking", None),
     "SentenceChunker": ("chunker", None),
     "SentenceTransformersEncoder": ("wrapped", None),
@@ -126,6 +127,7 @@ GOOD: Final[dict[str, Callable[[World], Any]]] = {
     "hits": lambda _: [cq.SearchHit(1, 1.0)],
     "id": lambda _: 1,
     "ids": lambda _: [1],
+    "ingest_tokens.tokens": lambda world: world.tokens[:1],
     "inspect.device": lambda _: "cpu",
     "inspect.local_files_only": lambda _: True,
     "from_pretrained.device": lambda _: "cpu",
@@ -337,7 +339,7 @@ def _inner(docs: Callable[[], cq.ColbertCollection]) -> dict[str, tuple[Callable
     return {
         "document": (
             lambda **fields: docs().upsert([cq.Document(**fields)]),
-            {"id": 1, "text": TEXTS[1], "payload": {"n": 1}, "vectors": {}},
+            {"id": 1, "text": TEXTS[1], "payload": {"n": 1}, "vectors": {}, "tokens": np.ones((2, 32))},
         ),
         "payload": (
             lambda value, key: docs().upsert([cq.Document(1, TEXTS[1], _dict({"n": value}, key, 1))]),

@@ -41,6 +41,7 @@ class World:
         self.model = build("stanford-bert", folder / "model")
         self.colbert = cq.ColbertEncoder.from_pretrained(self.model, device="cpu")
         self.reranker = cq.ColbertReranker(self.encoder)
+        self.ready = cq.ReadyTokens(dim=32)
         self.request = models.QueryRequest(query=[0.0] * MUVERA.dim, using="fde", limit=10)
         self.bm25 = cq.Bm25Config()
         self.runner = asyncio.Runner()

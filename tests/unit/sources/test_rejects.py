@@ -9,9 +9,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import numpy as np
 import pytest
+import torch
 
-from colbert_qdrant import Document
+from colbert_qdrant import Document, TokenEmbeddings
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.sources import RejectFile
 from tests.unit.sources.rows import documents, errors, items
@@ -42,6 +44,14 @@ def test_a_reject_file_gives_the_same_documents(source: list[Any], tmp_path: Pat
     path = tmp_path / "rejected.jsonl"
     rejected(source, path)
     assert documents(path) == documents(source)
+
+
+@pytest.mark.parametrize("form", [np.array, torch.tensor, list, lambda rows: TokenEmbeddings(rows, [len(rows)])])
+def test_ready_token_embeddings_stay_with_their_document(form: Any, tmp_path: Path) -> None:
+    tokens = [[0.1, 0.25], [1e-7, -3.0]]
+    rejected([Document("page", tokens=form(tokens))], tmp_path / "rejects.jsonl")
+    (again,) = documents(tmp_path / "rejects.jsonl")
+    assert np.array_equal(np.asarray(again.tokens, np.float32), np.asarray(tokens, np.float32))
 
 
 def test_the_mapping_applies_to_a_reject_file(tmp_path: Path) -> None:
