@@ -1,7 +1,7 @@
 """Chooses between gRPC and REST for the documents of a client that `connect` made.
 
-gRPC is chosen if its port answers, and if it belongs to the same server as the REST port: their lists of nodes, which
-have random ids, must have a node in common. Otherwise a port of another server would receive the documents.
+gRPC is chosen if its port answers and belongs to the same server as the REST port. Nodes have random ids, so the ports
+of one server report at least one id in common. Otherwise another server on this machine could receive the documents.
 """
 
 from __future__ import annotations

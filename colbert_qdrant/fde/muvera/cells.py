@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from colbert_qdrant.fde.muvera.products import multiply, multiply_runs, sum_runs
+from colbert_qdrant.fde.muvera import products, small_products
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,27 +35,32 @@ class Cells:
         shape: ``(r_reps, texts, 2**k_sim)``.
         counts: The number of tokens in each cell, flat.
         order: The numbers of all tokens, sorted by cell in each repetition, flat.
+        small: Whether there are at most `SMALL_TOKENS` tokens, for which NumPy alone is faster.
     """
 
     shape: tuple[int, int, int]
     counts: NDArray[np.int64]
     order: NDArray[np.int64]
+    small: bool = False
 
     @classmethod
-    def of(cls, values: NDArray[Any], lengths: NDArray[np.int64], partition: Partition) -> Cells:
+    def of(
+        cls, values: NDArray[Any], lengths: NDArray[np.int64], partition: Partition, *, small: bool = False
+    ) -> Cells:
         """Assign the tokens of all texts, shape ``(tokens, token_dim)`` and dtype of the partition, to cells."""
         r_reps = partition.shape[0]
         shape = r_reps, len(lengths), partition.cells
         per_rep = shape[1] * shape[2]
         # numpy radix-sorts integers of up to 16 bits, which is several times faster than sorting longer ones
         dtype = np.min_scalar_type(per_rep - 1)
-        slots = partition.assign_cells(multiply(partition.matrix, values.T), dtype)
+        slots = partition.assign_cells(_library(small=small).multiply(partition.matrix, values.T), dtype)
         slots += np.repeat((np.arange(shape[1]) * shape[2]).astype(dtype), lengths)
         numbers = slots + (np.arange(r_reps) * per_rep)[:, None]
         return cls(
             shape=shape,
             counts=np.bincount(numbers.ravel(), minlength=r_reps * per_rep),
             order=np.argsort(slots, axis=1, kind="stable").ravel(),
+            small=small,
         )
 
     @cached_property
@@ -81,7 +86,7 @@ class Cells:
 
     def sums(self, values: NDArray[Any], projections: NDArray[Any]) -> NDArray[Any]:
         """Project the sum of each occupied cell: float, shape ``(occupied, dim_proj)``."""
-        return self.project(sum_runs(values, self.order, self.starts), projections)
+        return self.project(_library(small=self.small).sum_runs(values, self.order, self.starts), projections)
 
     def project(self, rows: NDArray[Any], projections: NDArray[Any]) -> NDArray[Any]:
         """Project one row per occupied cell with the projection of its repetition: shape ``(occupied, dim_proj)``.
@@ -90,7 +95,8 @@ class Cells:
         """
         r_reps, texts, cells = self.shape
         bounds = np.searchsorted(self.occupied, np.arange(r_reps + 1) * (texts * cells)).tolist()
-        return multiply_runs(rows, pairwise(bounds), projections)
+        projected: NDArray[Any] = _library(small=self.small).multiply_runs(rows, pairwise(bounds), projections)
+        return projected
 
     def iterate_empty(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
         """Iterate over the empty cells in blocks.
@@ -115,6 +121,10 @@ class Cells:
         """
         repetition, text, cell = np.unravel_index(numbers, self.shape)
         encoded[text, repetition, cell] = rows
+
+
+def _library(*, small: bool) -> Any:
+    return small_products if small else products
 
 
 @lru_cache(maxsize=4)

@@ -24,6 +24,7 @@ from colbert_qdrant.fde.muvera.draws import CountSketch, Draws
 from colbert_qdrant.fde.muvera.fastembed import FastembedCells
 from colbert_qdrant.fde.muvera.fit import FittedPartition
 from colbert_qdrant.fde.muvera.host import HostCells
+from colbert_qdrant.fde.muvera.small_products import SMALL_TOKENS
 from colbert_qdrant.shown import holds, shown
 from colbert_qdrant.tokens import TokenEmbeddings, require_tokens
 
@@ -230,7 +231,8 @@ class MuveraEncoder(Fitted):
         def encode(tile: slice) -> None:
             self._encode_tile(tokens[tile], encoded[tile], documents=documents)
 
-        if isinstance(self._cells, DeviceCells):
+        is_small = isinstance(self._cells, HostCells) and not documents and len(tokens.values) <= SMALL_TOKENS
+        if isinstance(self._cells, DeviceCells) or (is_small and self._sketch is None):
             for tile in self._tiles(tokens):
                 encode(tile)
         else:

@@ -8,6 +8,7 @@ import numpy as np
 
 from colbert_qdrant.fde.muvera.cells import Cells
 from colbert_qdrant.fde.muvera.products import sum_runs
+from colbert_qdrant.fde.muvera.small_products import SMALL_TOKENS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +40,8 @@ class HostCells:
             encoded: The output, initialized with zeros, shape ``(texts, r_reps, 2**k_sim, dim_proj)``.
             documents: Whether the texts are documents, whose cells hold means instead of sums, and are filled if empty.
         """
-        cells = Cells.of(tokens.values, tokens.lengths, self._partition)
+        small = not documents and len(tokens.values) <= SMALL_TOKENS
+        cells = Cells.of(tokens.values, tokens.lengths, self._partition, small=small)
         rows = cells.sums(tokens.values, self._projections)
         if documents:
             rows /= cells.sizes.astype(np.float32)[:, None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -43,6 +44,17 @@ def clustered(texts: int, seed: int, words: int, *, length: tuple[int, int]) -> 
     rows = [centres[random.choice(random.integers(0, 200, words), size)] for size in lengths]
     values = np.concatenate(rows) + 0.03 * random.standard_normal((lengths.sum(), 64))
     return TokenEmbeddings(unit(values), lengths)
+
+
+@pytest.mark.parametrize("partition", ["simhash", "kmeans"])
+def test_a_query_is_encoded_alone_as_among_many(partition: Literal["simhash", "kmeans"]) -> None:
+    config = replace(SMALL, partition=partition, fill_empty=False)
+    encoder = MuveraEncoder.fit(random_batch([40] * 20, seed=1), config=config)
+    queries = random_batch([32, 1, 64, 65, 20])
+    together = encoder.encode_queries(queries)
+    for number in range(len(queries)):
+        alone = encoder.encode_queries(queries[number : number + 1])
+        np.testing.assert_allclose(alone[0], together[number], atol=1e-6)
 
 
 @pytest.mark.parametrize("device", [None, "cpu"])
