@@ -7,6 +7,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("colbert_qdrant.ray needs Ray Data: pip install 'colbert-qdrant[ray]'") from error
 
+from colbert_qdrant.ray.batches import ColbertBatchEncoder
 from colbert_qdrant.ray.datasink import ColbertDatasink
 
-__all__ = ["ColbertDatasink"]
+__all__ = ["ColbertBatchEncoder", "ColbertDatasink"]

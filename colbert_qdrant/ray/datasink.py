@@ -5,20 +5,23 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from types import NoneType
 from typing import Any, Final, Literal
 from uuid import uuid4
 
 from ray.data import Datasink
-from ray.data.block import Block, BlockAccessor
+from ray.data.block import Block
 from ray.data.datasource import WriteResult
 
 from colbert_qdrant.collection.rows import require_documents
 from colbert_qdrant.config import CollectionConfig, RetryConfig
-from colbert_qdrant.config.checks import require_one_of
-from colbert_qdrant.documents import Document, IngestReport
+from colbert_qdrant.config.checks import require_instance, require_one_of
+from colbert_qdrant.documents import Document, IngestReport, RejectedDocument
 from colbert_qdrant.encoders import LateInteractionEncoder, VectorEncoder
 from colbert_qdrant.engines import Client
-from colbert_qdrant.errors import ColbertQdrantError
+from colbert_qdrant.errors import ColbertQdrantError, InvalidDocumentError
+from colbert_qdrant.ray.batches import block_rows
 from colbert_qdrant.ray.opening import Mode, Opened, Opening, open_in_worker
 from colbert_qdrant.ray.totals import total
 from colbert_qdrant.shown import counted
@@ -49,6 +52,8 @@ class ColbertDatasink(Datasink[IngestReport]):
         id: The column of ids, or a function of the row; see `IngestOptions`.
         text: The column of texts, or a function of the row.
         payload: The columns of payloads, or a function of the row.
+        tokens: The column of ready token embeddings, which `ColbertBatchEncoder` adds: matrices of shape
+            ``(n_tokens, dim)``. The workers then need no encoder, and only the driver loads it.
         on_error: ``"raise"`` ends the write at a document that cannot be stored; ``"skip"`` omits such documents, and
             reports them in ``report.rejected``.
         fit_sample: Rows or documents to which the driver fits an encoding that needs a fit, such as
@@ -77,6 +82,7 @@ class ColbertDatasink(Datasink[IngestReport]):
         id: Column | None = None,
         text: Column | None = None,
         payload: Columns | None = None,
+        tokens: str | None = None,
         on_error: Literal["raise", "skip"] = "raise",
         fit_sample: Iterable[Mapping[str, Any] | Document] = (),
     ) -> None:
@@ -91,6 +97,8 @@ class ColbertDatasink(Datasink[IngestReport]):
             shard_key=shard_key,
         )
         self._mapping = RowMapping(id=id, text=text, payload=payload)
+        require_instance("tokens", tokens, (str, NoneType), "the name of a column")
+        self._tokens = tokens
         require_one_of("on_error", on_error, ("raise", "skip"))
         self._on_error = on_error
         require_documents(fit_sample)
@@ -124,8 +132,11 @@ class ColbertDatasink(Datasink[IngestReport]):
             InvalidDocumentError: If a row cannot be stored, and ``on_error`` is ``"raise"``.
             RequestError: If requests fail despite retries, or the server refuses every document.
         """
-        collection = open_in_worker(self._opening, self._run)
-        return collection.ingest(map(self._mapping.document, _rows(blocks)), fit=False, on_error=self._on_error)
+        collection = open_in_worker(self._opening, self._run, encoder=self._tokens is None)
+        rows = (row for block in blocks for row in block_rows(block, self._tokens))
+        unread: list[RejectedDocument] = []
+        report = collection.ingest(self._documents(rows, unread), fit=False, on_error=self._on_error)
+        return replace(report, rejected=(*unread, *report.rejected))
 
     def on_write_complete(self, write_result: WriteResult[IngestReport]) -> None:
         """Fit the encoding if a fit is due, and make the report, on the driver.
@@ -171,15 +182,24 @@ class ColbertDatasink(Datasink[IngestReport]):
         self._driver = opened = opening.open(opening.load(), mode=opening.mode, config=opening.config)
         self._before = opened.collection.count()
         if opened.collection.config.fde.needs_fit and opened.collection.fde is None:
-            opened.collection.ingest(map(self._mapping.document, self._fit_sample), on_error=self._on_error)
+            rows = ((row, None) for row in self._fit_sample)
+            opened.collection.ingest(self._documents(rows, []), on_error=self._on_error)
         return opened
+
+    def _documents(self, rows: Iterable[tuple[Any, Any]], unread: list[RejectedDocument]) -> Iterator[Document]:
+        """Yield the documents of rows and their token embeddings; rows without one are skipped or raise."""
+        for number, (row, tokens) in enumerate(rows, start=1):
+            try:
+                document = self._mapping.document(row)
+            except InvalidDocumentError as error:
+                reason = f"row {number}: {error}"
+                if self._on_error == "raise":
+                    raise InvalidDocumentError(reason) from error
+                unread.append(RejectedDocument(id=None, reason=reason))
+            else:
+                yield document if tokens is None else replace(document, tokens=tokens)
 
     def _close(self) -> None:
         opened, self._driver = self._driver, None
         if opened is not None:
             opened.close()
-
-
-def _rows(blocks: Iterable[Block]) -> Iterator[Mapping[str, Any]]:
-    for block in blocks:
-        yield from BlockAccessor.for_block(block).iter_rows(public_row_format=True)

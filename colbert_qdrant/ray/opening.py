@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias, cast, get_args
 from uuid import uuid4
 
 from colbert_qdrant.collection.sync import ColbertCollection
@@ -17,9 +17,6 @@ from colbert_qdrant.engines import Client, blocking_engine
 from colbert_qdrant.engines.runtime import run_blocking
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.shown import has
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 Mode: TypeAlias = Literal["create", "open", "open_or_create"]
 """The method of `ColbertCollection` that the driver calls."""
@@ -52,11 +49,11 @@ class Opening:
         require_stored_name(self.name)
         require_one_of("mode", self.mode, get_args(Mode))
         for name in ("make_client", "make_encoder", "make_vector_encoders"):
-            _require_function(name, getattr(self, name))
+            require_function(name, getattr(self, name))
 
-    def load(self) -> Models:
-        """Load the models."""
-        return Models(encoder=self.make_encoder(), vector_encoders=self.make_vector_encoders())
+    def load(self, *, encoder: bool = True) -> Models:
+        """Load the models; only those of further vectors if ``encoder`` is False."""
+        return Models(encoder=self.make_encoder() if encoder else None, vector_encoders=self.make_vector_encoders())
 
     def open(self, models: Models, *, mode: Mode, config: CollectionConfig | None = None) -> Opened:
         """Create or open the collection.
@@ -81,7 +78,7 @@ class Opening:
             collection = make(
                 self.name,
                 client=client,
-                encoder=models.encoder,
+                encoder=cast("LateInteractionEncoder", models.encoder),  # only `open` gets none
                 config=config,
                 retry=self.retry,
                 shard_key=self.shard_key,
@@ -97,7 +94,7 @@ class Opening:
 class Models:
     """The encoders of one process."""
 
-    encoder: LateInteractionEncoder
+    encoder: LateInteractionEncoder | None
     vector_encoders: Mapping[str, VectorEncoder]
 
 
@@ -129,11 +126,11 @@ class _Worker:
     run: str = ""
     opened: Opened | None = None
 
-    def open(self, opening: Opening, run: str) -> ColbertCollection:
+    def open(self, opening: Opening, run: str, *, encoder: bool) -> ColbertCollection:
         if self.models is None or self.key != opening.key:
             self.close()
             self.models = None  # before the next ones are loaded
-            self.key, self.models = opening.key, opening.load()
+            self.key, self.models = opening.key, opening.load(encoder=encoder)
         if self.opened is None or self.run != run:
             self.close()
             self.run, self.opened = run, opening.open(self.models, mode="open")
@@ -148,12 +145,17 @@ class _Worker:
 _worker: Final = _Worker()
 
 
-def open_in_worker(opening: Opening, run: str) -> ColbertCollection:
+def open_in_worker(opening: Opening, run: str, *, encoder: bool) -> ColbertCollection:
     """Return the collection, which is opened once in each process and write; models are loaded once in each process."""
-    return _worker.open(opening, run)
+    return _worker.open(opening, run, encoder=encoder)
 
 
-def _require_function(name: str, value: object) -> None:
+def require_function(name: str, value: object) -> None:
+    """Check that a value is a function without arguments, and no client or encoder, and that it holds no key.
+
+    Raises:
+        ConfigurationError: If the value is something else, or has a key.
+    """
     if not callable(value) or (has(value, "encode_documents") and not isinstance(value, type)):
         example = "lambda: connect(url)" if name == "make_client" else "lambda: ColbertEncoder.from_pretrained(path)"
         raise ConfigurationError(

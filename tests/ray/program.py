@@ -20,7 +20,7 @@ import ray
 import ray.data
 
 from colbert_qdrant import CollectionConfig, Document, connect
-from colbert_qdrant.ray import ColbertDatasink
+from colbert_qdrant.ray import ColbertBatchEncoder, ColbertDatasink
 from tests.encoders import WordEncoder
 from tests.ray.rows import LEMUR, MUVERA, rows
 
@@ -108,6 +108,17 @@ def main() -> None:
     write("exists", dataset(4), "plain", mode="create", text=text_and_mark)
     other = partial(make_encoder, "other")
     write("other", dataset(4), "plain", mode="open", config=None, make_encoder=other, text=text_and_mark)
+    unnamed = ray.data.from_items([{"id": "a", "text": "river"}, {"text": "bridge"}], override_num_blocks=1)
+    write("unnamed", unnamed, "unnamed", on_error="skip")
+    load = partial(make_encoder, label="actors")
+    actors = dataset(40).map_batches(
+        ColbertBatchEncoder,
+        fn_constructor_args=(load,),
+        compute=ray.data.ActorPoolStrategy(size=1),
+        batch_format="pyarrow",
+        batch_size=16,
+    )
+    write("actors", actors, "actors", make_encoder=load, tokens="tokens")
     lemur = CollectionConfig(fde=LEMUR)
     sample = [Document(row["id"], row["text"], {"n": row["n"]}) for row in rows(50)]
     write("sampled", dataset(80), "sampled", config=lemur, fit_sample=sample)

@@ -119,6 +119,19 @@ def test_a_row_that_cannot_be_stored_can_be_skipped(ran: Ran) -> None:
     assert {document.id for document in ran.open("skipped").get(["a", "b", "c"])} == {"a", "c"}
 
 
+def test_a_row_without_a_document_is_reported_with_its_number(ran: Ran) -> None:
+    report = ran.report("unnamed")
+    assert report["documents"] == 1
+    assert [each["reason"].partition(":")[0] for each in report["rejected"]] == ["row 2"]
+    assert "id" in report["rejected"][0]["reason"]
+
+
+def test_actors_encode_and_writers_load_no_model(ran: Ran) -> None:
+    assert_stored(ran, "actors", rows(40))
+    assert ran.report("actors")["documents"] == 40
+    assert sorted(times for sink, _, times in ran.loads() if sink == "actors") == [1, 1]  # the driver and the actor
+
+
 def test_an_id_in_several_tasks_counts_once_and_is_told(ran: Ran) -> None:
     assert_stored(ran, "twice", rows(20))
     assert (ran.report("twice")["documents"], ran.report("twice")["replaced"]) == (20, 20)
