@@ -15,6 +15,7 @@ from colbert_qdrant.collection import (
     ColbertCollection,
     CollectionState,
     CollectionSummary,
+    ExportReport,
     IngestOptions,
     VectorState,
     list_collections,
@@ -94,6 +95,7 @@ from colbert_qdrant.search.filters import Where
 from colbert_qdrant.search.fusion import Rrf
 from colbert_qdrant.search.options import AttachOptions, GroupOptions, SearchMode, SearchOptions, SimilarOptions
 from colbert_qdrant.sources import Chunker, Passage, SentenceChunker
+from colbert_qdrant.sources.exported import ExportInfo, export_info
 from colbert_qdrant.tokens import TokenEmbeddings
 
 __version__ = "0.1.0"
@@ -129,6 +131,8 @@ __all__ = [
     "DocumentId",
     "EdgeClient",
     "EngineError",
+    "ExportInfo",
+    "ExportReport",
     "FdeReport",
     "FingerprintMismatchError",
     "FixedDimensionalEncoder",
@@ -192,6 +196,7 @@ __all__ = [
     "attach_async",
     "connect",
     "connect_async",
+    "export_info",
     "fde_report",
     "list_collections",
     "list_collections_async",

@@ -29,7 +29,7 @@ class Document:
         vectors: Precomputed vectors for hybrid searches, by name; they replace an encoder's vectors.
         tokens: Ready token embeddings, a matrix of shape ``(n_tokens, dim)``, which replace the encoder's. It is an
             array, a tensor of torch on any device, a list of lists, or the `TokenEmbeddings` of one text. `get` does
-            not return it.
+            not return it; `iterate` does, with ``with_tokens=True``.
     """
 
     id: DocumentId

@@ -1,6 +1,7 @@
 """Collections for late interaction: create, open, ingest, fit and search them."""
 
 from colbert_qdrant.collection.aio import AsyncColbertCollection
+from colbert_qdrant.collection.exporting import ExportReport
 from colbert_qdrant.collection.info import CollectionState, VectorState
 from colbert_qdrant.collection.ingest.options import IngestOptions
 from colbert_qdrant.collection.listing import CollectionSummary, list_collections, list_collections_async
@@ -11,6 +12,7 @@ __all__ = [
     "ColbertCollection",
     "CollectionState",
     "CollectionSummary",
+    "ExportReport",
     "IngestOptions",
     "VectorState",
     "list_collections",

@@ -17,7 +17,7 @@ from colbert_qdrant.config.checks import require_bool, require_int
 from colbert_qdrant.encoders.base import LateInteractionEncoder, require_encoder, require_text
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, InvalidQueryError
 from colbert_qdrant.scoring.maxsim import maxsim
-from colbert_qdrant.shown import shown
+from colbert_qdrant.shown import holds, shown
 from colbert_qdrant.tokens import TokenEmbeddings, require_tokens
 
 Queries: TypeAlias = list[str] | tuple[str, ...]
@@ -88,7 +88,7 @@ class ColbertReranker:
             require_int("limit", limit, minimum=1)
         if isinstance(texts, str):
             raise ConfigurationError(f"texts is a single string, {shown(texts, 80)}: pass a list of texts")
-        if isinstance(texts, bytes | Mapping) or not isinstance(texts, Iterable):
+        if isinstance(texts, bytes | Mapping) or not holds(lambda: (iter(texts), True)):
             raise ConfigurationError(f"texts must be a list of texts, got {type(texts).__name__} {shown(texts)}")
         queries = _queries(query)
         _check_queries(queries)

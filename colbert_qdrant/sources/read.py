@@ -12,6 +12,7 @@ from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.shown import has, holds, shown
 from colbert_qdrant.sources.beir import beir_corpus, beir_rows
 from colbert_qdrant.sources.csv_files import csv_rows
+from colbert_qdrant.sources.exported import Export, exported_rows, exports_among, read_header
 from colbert_qdrant.sources.hub_datasets import dataset_rows, is_dataset
 from colbert_qdrant.sources.item import Item, Origin, Row
 from colbert_qdrant.sources.jsonl import jsonl_rows
@@ -35,12 +36,14 @@ class Source:
         total: The number of items, if it is known without reading them.
         listed: Whether the source is a list in memory, which can be read twice.
         files: The paths that are read.
+        exports: The files among them that `export` wrote.
     """
 
     items: Iterator[Item] | AsyncIterator[Item]
     total: int | None = None
     listed: bool = False
     files: tuple[os.PathLike[str], ...] = ()
+    exports: tuple[Export, ...] = ()
 
 
 def documents_from(source: Any, *, mapping: RowMapping | None = None, shard: tuple[int, int] | None = None) -> Source:
@@ -66,6 +69,7 @@ def documents_from(source: Any, *, mapping: RowMapping | None = None, shard: tup
         total=None if total is None else part.size(total),
         listed=isinstance(source, list | tuple) and not files,
         files=tuple(file.path for file in files),
+        exports=exports_among(files),
     )
 
 
@@ -91,7 +95,9 @@ def _rows(
 
 def _file_rows(files: Sequence[File], columns: Sequence[str | int] | None, shard: Shard) -> Iterator[Row]:
     for file in files:
-        if file.kind == "parquet":
+        if read_header(file) is not None:
+            yield from exported_rows(file, shard)
+        elif file.kind == "parquet":
             yield from parquet_rows(file, shard, columns)
         elif file.kind == "jsonl":
             yield from jsonl_rows(file, shard)

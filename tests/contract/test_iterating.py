@@ -7,6 +7,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import numpy as np
 import pytest
 from qdrant_client import AsyncQdrantClient, models
 
@@ -53,7 +54,18 @@ def by_id(documents: Sequence[Document]) -> dict[tuple[type, Any], Document]:
 def test_every_document_comes_once_and_whole(docs: ColbertCollection) -> None:
     found = list(docs.iterate())
     assert by_id(found) == by_id(DOCUMENTS)
-    assert all(list(each.vectors["meaning"]) == [1, 0] for each in found)
+    assert all(list(each.vectors["meaning"]) == [1, 0] and each.tokens is None for each in found)
+
+
+def test_token_matrices_come_with_their_documents(docs: ColbertCollection) -> None:
+    encoder = WordEncoder()
+    for document in docs.iterate(with_tokens=True):
+        [expected] = encoder.encode_documents([document.text])
+        assert isinstance(document.tokens, np.ndarray)
+        assert document.tokens.dtype == np.float32
+        assert np.array_equal(document.tokens, expected)
+    with pytest.raises(ConfigurationError, match="with_tokens"):
+        docs.iterate(with_tokens=5)  # type: ignore[arg-type]
 
 
 def test_documents_that_match_a_filter(docs: ColbertCollection) -> None:

@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
+from os import PathLike
 
 from qdrant_client import models
 
+from colbert_qdrant._support.progress import ProgressReporter
 from colbert_qdrant.collection import documents as stored_documents
-from colbert_qdrant.collection import iterating
+from colbert_qdrant.collection import exporting, iterating
+from colbert_qdrant.collection.exporting import ExportReport
 from colbert_qdrant.collection.searches.sync import Searches
 from colbert_qdrant.documents import Document, DocumentId
 from colbert_qdrant.engines.runtime import run_blocking
@@ -36,7 +39,7 @@ class Contents(Searches):
         return run_blocking(stored_documents.count(self._open, where=where, filter=filter))
 
     def iterate(
-        self, *, where: Where | None = None, filter: models.Filter | None = None
+        self, *, where: Where | None = None, filter: models.Filter | None = None, with_tokens: bool = False
     ) -> Generator[Document, None, None]:
         """Stream all documents, or those whose payload matches ``where`` and ``filter``, in bounded memory.
 
@@ -47,6 +50,7 @@ class Contents(Searches):
         Args:
             where: A condition that the payload must match; see `search`.
             filter: A Qdrant filter; see `search`.
+            with_tokens: Whether documents have their ``tokens``: a matrix of shape ``(n_tokens, dim)``.
 
         Returns:
             A generator; to stop early, leave the loop and close it.
@@ -56,6 +60,37 @@ class Contents(Searches):
             FingerprintMismatchError: If the name refers to another collection in the meantime.
         """
         documents: Generator[Document, None, None] = self._open.engine.runtime.stream(
-            iterating.iterate(self._open, where=where, filter=filter)
+            iterating.iterate(self._open, where=where, filter=filter, with_tokens=with_tokens)
         )
         return documents
+
+    def export(
+        self,
+        path: str | PathLike[str],
+        *,
+        where: Where | None = None,
+        filter: models.Filter | None = None,
+        with_tokens: bool = True,
+        progress: bool | ProgressReporter = False,
+    ) -> ExportReport:
+        """Write all documents, or those that match, to a file, from which `ingest` rebuilds a collection.
+
+        The file has ids, texts, payloads, token vectors, all further vectors, and the settings of the collection. So
+        no model runs when it is ingested; `export_info` tells the settings. It appears under its name when it is
+        complete. Documents are read in bounded memory, as with `iterate`.
+
+        Args:
+            path: A new file: ``.jsonl``, ``.jsonl.gz`` or ``.parquet`` (needs the ``arrow`` extra).
+            where: A condition that the payload must match; see `search`.
+            filter: A Qdrant filter; see `search`.
+            with_tokens: ``False`` leaves the token vectors out. The file is then much smaller, and `ingest` encodes the
+                texts.
+            progress: See `ingest`.
+
+        Raises:
+            ConfigurationError: If the file exists, its folder does not, or its name has another ending.
+            MissingExtraError: If pyarrow is needed and not installed.
+        """
+        return run_blocking(
+            exporting.export(self._open, path, where=where, filter=filter, with_tokens=with_tokens, progress=progress)
+        )

@@ -7,6 +7,7 @@ import inspect
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
 
 import numpy as np
 from qdrant_client import models
@@ -161,6 +162,8 @@ GOOD: Final[dict[str, Callable[[World], Any]]] = {
     "checkpoint": lambda world: world.colbert.checkpoint,
     "other": lambda world: world.plan,
     "path": lambda world: world.folder / "file",
+    "export.path": lambda world: world.folder / f"{uuid4().hex}.jsonl",
+    "export_info.path": lambda world: world.exported,
     "EdgeClient.path": lambda world: world.folder / "another",
     "AsyncEdgeClient.path": lambda world: world.folder / "another",
     "payload": lambda _: {"n": 1},

@@ -116,6 +116,12 @@ class World:
         points: list[models.Record] = self.edge.scroll("docs", limit=1, with_vectors=True)[0]
         return points[0]
 
+    def _make_exported(self) -> Path:
+        path = self.folder / f"exported{self.stores}.jsonl"
+        if not path.exists():
+            self.docs.export(path)
+        return path
+
     def _make_plan(self) -> Any:
         return self.migration.details
 
