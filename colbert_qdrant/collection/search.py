@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qdrant_client import models
 
@@ -40,7 +40,7 @@ async def search(
     await collection.shards.require("search")
     watch = Stopwatch()
     with telemetry.operation("search", mode=options.mode, queries=len(queries), limit=options.limit):
-        tokens, further = await compute(collection.encode_queries, queries, options)
+        tokens, further = await _encode(collection, queries, options)
         watch.lap("encode")
 
         async def ask(limits: Limits) -> Found:
@@ -69,7 +69,7 @@ async def search_groups(
     await collection.require_indexes(options.words, options.compared)
     await collection.shards.require("search")
     with telemetry.operation("search", mode=options.mode, queries=1, limit=options.limit):
-        tokens, further = await compute(collection.encode_queries, queries, options)
+        tokens, further = await _encode(collection, queries, options)
 
         async def ask(limits: Limits) -> list[models.PointGroup]:
             limits.check_groups(group_by, points=asked.limit * group_size)
@@ -106,6 +106,15 @@ async def more_like(collection: OpenCollection, id: DocumentId, options: Checked
         must=None if options.filter is None else [options.filter], must_not=[models.HasIdCondition(has_id=[point])]
     )
     return (await search(collection, tokens, replace(options, filter=others)))[0]
+
+
+async def _encode(
+    collection: OpenCollection, queries: Sequence[str] | TokenEmbeddings, options: CheckedOptions
+) -> tuple[TokenEmbeddings, list[dict[str, Any]]]:
+    """Encode queries; ready token vectors need no other thread."""
+    if isinstance(queries, TokenEmbeddings):
+        return collection.encode_queries(queries, options)
+    return await collection.engine.runtime.compute(collection.encode_queries, queries, options)
 
 
 async def _builder(collection: OpenCollection, options: CheckedOptions) -> RequestBuilder:

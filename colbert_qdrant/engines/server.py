@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+_FEW_SEARCHES: Final = 2
+"""Searches whose serialization takes a millisecond at most, which is less than waking another thread may take."""
+
 _CLOCK_ERROR: Final = 0.01
 """Seconds by which gRPC may end a call before the deadline."""
 
@@ -158,8 +161,9 @@ class RestEngine(ClientEngine):
             raise
 
     async def _search(self, collection: str, requests: Sequence[models.QueryRequest]) -> Answers:
-        # the client's own method drops the time, and would block an event loop during serialization
-        body: Any = await self.runtime.compute(_to_json, requests)
+        # the client's own method drops the time, and would block an event loop while it serializes many requests
+        few = len(requests) <= _FEW_SEARCHES
+        body: Any = _to_json(requests) if few else await self.runtime.compute(_to_json, requests)
         answer = await self.runtime.call(
             self.client.http.search_api.query_batch_points, collection_name=collection, query_request_batch=body
         )
