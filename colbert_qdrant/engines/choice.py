@@ -23,6 +23,8 @@ from colbert_qdrant.engines.deadline import cut
 from colbert_qdrant.engines.transport import close_channels, open_channels
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from qdrant_client import AsyncQdrantClient, QdrantClient
 
     from colbert_qdrant.engines.runtime import Runtime
@@ -49,6 +51,7 @@ class Choice:
         self._over_grpc: bool | None = None
         self._again = 0.0
         self._changing = Lock()
+        self._asking: AbstractAsyncContextManager[None] | None = None
 
     async def over_grpc(self, client: Any, runtime: Runtime, collection: str) -> bool:
         """Tell whether to use gRPC; asks the port if that is not known yet.
@@ -57,12 +60,21 @@ class Choice:
         """
         if self._process != os.getpid():
             return False
-        if self._over_grpc is None or (self._again and time.monotonic() > self._again):
-            problem = await self._problem(client, runtime, collection)
-            if problem is not None:
-                await close_channels(client)
-            self._decide(problem)
+        if self._is_open:
+            with self._changing:
+                self._asking = self._asking or runtime.lock()
+            async with self._asking:  # others wait for the one that asks
+                if self._is_open:
+                    problem = await self._problem(client, runtime, collection)
+                    if problem is not None:
+                        await close_channels(client)
+                    self._decide(problem)
         return bool(self._over_grpc)
+
+    @property
+    def _is_open(self) -> bool:
+        """Whether the port is to be asked now."""
+        return self._over_grpc is None or 0 < self._again <= time.monotonic()
 
     def failed(self, error: BaseException) -> bool:
         """Take REST for the next seconds if a call failed because gRPC's port is not reachable; tell whether so."""
@@ -89,7 +101,7 @@ class Choice:
         if self._url.path.strip("/"):
             return "the URL has a path"
         where = f"port {self._port}"
-        if not await runtime.compute(_is_open, self._url.hostname or "", self._port):
+        if not await runtime.compute(_accepts, self._url.hostname or "", self._port):
             return f"{where} does not accept connections"
         request = messages.CollectionClusterInfoRequest(collection_name=collection)
         open_channels(client)
@@ -132,7 +144,7 @@ def _code(error: Any) -> grpc.StatusCode:
     return code
 
 
-def _is_open(host: str, port: int) -> bool:
+def _accepts(host: str, port: int) -> bool:
     """Tell whether a port accepts connections: this starts no thread, unlike a gRPC channel."""
     try:
         socket.create_connection((host, port), max(0.001, cut(_ANSWER_SECONDS) or 0)).close()

@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -227,6 +228,25 @@ def test_a_port_that_is_back_is_used_again(
     ingest(kind, rest, node.port)
     assert sorted(node.ids) == sorted(IDS)
     assert node.asked == 2
+
+
+def test_many_writers_ask_once(rest: FaultyServer, node: GrpcNode) -> None:
+    with connect_to(rest, node) as docs, ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda document: docs.upsert([document]), DOCUMENTS[:20]))
+    assert len(node.ids) == 20
+    assert node.asked == 1
+
+
+def test_many_tasks_ask_once(rest: FaultyServer, node: GrpcNode) -> None:
+    async def write() -> None:
+        client = connect_async(f"http://127.0.0.1:{rest.port}", grpc_port=node.port, timeout=5)
+        docs = await AsyncColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG)
+        await asyncio.gather(*(docs.upsert([document]) for document in DOCUMENTS[:20]))
+        await client.close()
+
+    asyncio.run(write())
+    assert len(node.ids) == 20
+    assert node.asked == 1
 
 
 def test_one_attempt_is_enough_if_rest_works(rest: FaultyServer, node: GrpcNode) -> None:
