@@ -148,7 +148,7 @@ def test_awaited_it_is_the_same(server: FaultyServer) -> None:
 
 
 def test_vectors(server: FaultyServer, client: QdrantClient, docs: ColbertCollection) -> None:
-    server.judge = refused(30_000)
+    server.judge = refused(50_000)
     points = [models.PointVectors(id=number, vector={"fde": [0.5] * 500}) for number in range(100)]
     run_blocking(blocking_engine(client, retry=QUICK).update_vectors("docs", points))
     sent = [body for body in server.bodies if len(body["points"]) <= 12]
