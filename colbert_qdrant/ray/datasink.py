@@ -153,9 +153,8 @@ class ColbertDatasink(Datasink[IngestReport]):
         now = collection.count()
         seconds = time.perf_counter() - self._started
         self.report = total(write_result.write_returns, stored=None if self._before else now, seconds=seconds)
-        _LOG.info(
-            "collection %r: %d documents were written, and %d are stored", collection.name, self.report.documents, now
-        )
+        written = counted(self.report.documents, "document", "were")
+        _LOG.info("collection %r: %s written, and the collection has %d", collection.name, written, now)
         self._close()
 
     def on_write_failed(self, error: Exception) -> None:  # noqa: ARG002 - Ray raises it

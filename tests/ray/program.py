@@ -45,7 +45,7 @@ class Logged(logging.Handler):
 
 
 def make_client() -> Client:
-    return connect(URL, api_key_env="RAY_TEST_KEY")
+    return connect(URL, api_key_env="RAY_TEST_KEY", prefer_grpc=False)
 
 
 def make_encoder(salt: str = "", *, label: str = "any") -> WordEncoder:
@@ -108,7 +108,7 @@ def main() -> None:
     write("exists", dataset(4), "plain", mode="create", text=text_and_mark)
     other = partial(make_encoder, "other")
     write("other", dataset(4), "plain", mode="open", config=None, make_encoder=other, text=text_and_mark)
-    unnamed = ray.data.from_items([{"id": "a", "text": "river"}, {"text": "bridge"}], override_num_blocks=1)
+    unnamed = ray.data.from_items([{"id": "a", "text": "river"}, {"id": None, "text": "bridge"}], override_num_blocks=1)
     write("unnamed", unnamed, "unnamed", on_error="skip")
     load = partial(make_encoder, label="actors")
     actors = dataset(40).map_batches(
