@@ -148,7 +148,11 @@ class IngestReport:
         tokens: Number of token vectors that were written.
         truncated: Number of written documents that were cut at the encoder's maximum length.
         replaced: Number of documents that a later document with the same id replaced.
-        rejected: Documents that were not stored: the server refused them, or ``on_error="skip"`` left them out.
+        resumed: Number of documents that earlier calls with the same journal stored.
+        unchanged: Number of documents that ``on_conflict="skip"`` left as they are stored.
+        deleted: Number of documents that ``sync=True`` deleted, since the source no longer has them.
+        rejected: Documents that were not stored: the server refused them, or ``on_error="skip"`` left them out. With a
+            journal, also those of earlier calls.
         seconds: Wall time from the first document read to the last acknowledgement.
     """
 
@@ -156,6 +160,9 @@ class IngestReport:
     tokens: int
     truncated: int = 0
     replaced: int = 0
+    resumed: int = 0
+    unchanged: int = 0
+    deleted: int = 0
     rejected: tuple[RejectedDocument, ...] = ()
     seconds: float
 

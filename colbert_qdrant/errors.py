@@ -12,6 +12,7 @@ ColbertQdrantError
 ├── SchemaMismatchError                   a collection's vectors do not have the layout that this library needs
 ├── FingerprintMismatchError              a collection was built with another model or other settings
 ├── ArtefactError                         a fitted encoding is missing, truncated or altered
+├── JournalError                          an ingest cannot be resumed with its journal
 ├── MigrationError                        a migration is blocked, or a step before it is not done
 └── EngineError                           the engine refused or failed
     ├── CollectionNotFoundError (LookupError)
@@ -103,6 +104,10 @@ class FingerprintMismatchError(ColbertQdrantError):
 
 class ArtefactError(ColbertQdrantError):
     """A fitted encoding is missing, truncated, altered, or belongs to another collection."""
+
+
+class JournalError(ColbertQdrantError):
+    """An ingest cannot use its journal: the file is damaged or in use, or the source or the collection has changed."""
 
 
 class MigrationError(ColbertQdrantError):

@@ -11,7 +11,13 @@ from colbert_qdrant.collection import artefacts
 from colbert_qdrant.collection.aliases import real_name
 from colbert_qdrant.collection.companion import SUFFIX, digest
 from colbert_qdrant.collection.indexes import make_indexes, missing_indexes
-from colbert_qdrant.collection.metadata import read_fingerprint, to_metadata, write_metadata, write_to_reserved_point
+from colbert_qdrant.collection.metadata import (
+    new_metadata,
+    read_fingerprint,
+    to_metadata,
+    write_metadata,
+    write_to_reserved_point,
+)
 from colbert_qdrant.config import CollectionConfig
 from colbert_qdrant.encoders.ready import ReadyTokens
 from colbert_qdrant.engines.missing import missing_collection
@@ -94,11 +100,11 @@ async def create(name: str, *, engine: Engine, encoder: LateInteractionEncoder, 
     fde, fingerprint = await _first_fingerprint(engine, encoder, config)
     arguments = creation_arguments(config, fde_dim=config.fde.dim, token_dim=encoder.dim, capabilities=capabilities)
     if capabilities.has("metadata"):
-        arguments["metadata"] = to_metadata(fingerprint)
+        arguments["metadata"] = new_metadata(fingerprint)
     certainly_new = await _create(engine, name, arguments, fingerprint)
     try:
         if not capabilities.has("metadata"):
-            await write_to_reserved_point(engine, name, to_metadata(fingerprint))
+            await write_to_reserved_point(engine, name, new_metadata(fingerprint))
         await make_indexes(engine, name, index_arguments(config, capabilities))
         if not capabilities.has("strict_mode"):
             return Stored(config, fde, Limits(), fingerprint)
@@ -133,7 +139,7 @@ async def finish(name: str, *, engine: Engine, encoder: LateInteractionEncoder, 
         return
     check_schema(info, config, fde_dim=config.fde.dim, token_dim=encoder.dim, collection=name)
     _, fingerprint = await _first_fingerprint(engine, encoder, config)
-    await write_to_reserved_point(engine, name, to_metadata(fingerprint))
+    await write_to_reserved_point(engine, name, new_metadata(fingerprint))
 
 
 async def open(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
 
 from qdrant_client import models
 
@@ -19,10 +20,18 @@ if TYPE_CHECKING:
 KEY: Final = "colbert_qdrant"
 """This library's entry in a collection's metadata."""
 
+ID_KEY: Final = "colbert_qdrant_id"
+"""The metadata key of a collection's random id, which shows that a collection of the same name was created again."""
+
 
 def to_metadata(fingerprint: Fingerprint) -> dict[str, Any]:
     """Convert a fingerprint to collection metadata."""
     return {KEY: fingerprint.to_dict()}
+
+
+def new_metadata(fingerprint: Fingerprint) -> dict[str, Any]:
+    """Return the metadata of a new collection."""
+    return {**to_metadata(fingerprint), ID_KEY: uuid4().hex}
 
 
 async def read_fingerprint(engine: Engine, collection: str, info: models.CollectionInfo) -> Fingerprint | None:

@@ -33,6 +33,7 @@ async def upsert(
     on_stored: Callable[[int], None] = lambda _: None,
     most: Callable[[], Awaitable[int | None]] | None = None,
     ordered: Callable[[], bool] = lambda: False,
+    insert_only: bool = False,
 ) -> list[Refused]:
     """Store points, and wait for the engine's acknowledgment.
 
@@ -45,6 +46,7 @@ async def upsert(
         on_stored: Called with the size of each stored batch.
         most: Called once if a batch is refused; returns the current maximum of points per request.
         ordered: Called for each batch; returns whether a later write must win even if the engine applies this one last.
+        insert_only: Do not replace points that are stored already.
 
     Returns:
         The points that were refused.
@@ -57,7 +59,7 @@ async def upsert(
     while waiting:
         batch, in_order = waiting.pop(), ordered()
         try:
-            await engine.upsert(collection, batch, ordered=in_order)
+            await engine.upsert(collection, batch, ordered=in_order, insert_only=insert_only)
         except (RequestRefusedError, RequestTooLargeError) as error:
             allowed, most = None if most is None else await most(), None
             unconditional = in_order and not ordered()  # the server no longer allows conditions

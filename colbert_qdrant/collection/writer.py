@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from colbert_qdrant._support.progress import ProgressReporter
     from colbert_qdrant.collection.encoding import Encoded
+    from colbert_qdrant.collection.ingest.conflicts import Conflicts
     from colbert_qdrant.collection.opened import OpenCollection
     from colbert_qdrant.collection.rows import OnError
     from colbert_qdrant.collection.upsert import Refused
@@ -35,6 +37,8 @@ MAX_BATCH_BYTES: Final = 8 * 2**20
 """Maximum size of a serialized request. Over gRPC, which is binary, it holds twice as many documents as over REST.
 By default, servers refuse more than 32 MiB over REST (``service.max_request_size_mb``)."""
 
+_SAMPLE: Final = 8
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Written:
@@ -44,7 +48,9 @@ class Written:
         points: Hashes of the point ids of the documents that were written.
         tokens: The number of token vectors of each.
         truncated: Whether the encoder truncated each.
+        sample: Some of the point ids of the documents that were written.
         replaced: The number of documents that a later one in the same call replaced.
+        unchanged: The number of documents that are stored with the same content.
         refused: The documents that the server refused.
         rejected: The documents that were skipped.
     """
@@ -52,9 +58,16 @@ class Written:
     points: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     tokens: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     truncated: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
+    sample: tuple[str | int, ...] = ()
     replaced: int = 0
+    unchanged: int = 0
     refused: tuple[RejectedDocument, ...] = ()
     rejected: tuple[RejectedDocument, ...] = ()
+
+    @property
+    def documents(self) -> int:
+        """The number of all documents, written or not."""
+        return len(self.points) + self.replaced + self.unchanged + len(self.refused) + len(self.rejected)
 
     def require_all(self, *, collection: str) -> None:
         """Check that the server refused no document.
@@ -84,6 +97,11 @@ class Chunk:
         encoded: The rows that the encoder could encode, with their tokens.
         fde: The encoding of the rows' tokens.
         bytes: The size of the vectors that are held in memory until they are written.
+        points: The ids of the points that it writes, as far as `resolve` needed them.
+        replaced: The number of unchanged documents that a later one in the chunk replaced.
+        unchanged: The number of documents that are stored with the same content.
+        end: The number of items of the source up to its end.
+        begun: The number of its first documents that an earlier call began to write.
     """
 
     def __init__(self, documents: Sequence[Document], rejections: Rejections, rows: list[Row]) -> None:
@@ -93,6 +111,8 @@ class Chunk:
         self.encoded: Encoded = []
         self.fde: FixedDimensionalEncoder | None = None
         self.bytes = 0
+        self.points: Collection[str | int] = ()
+        self.replaced = self.unchanged = self.end = self.begun = 0
 
     def release(self) -> None:
         """Free the vectors."""
@@ -107,11 +127,15 @@ class DocumentWriter:
     Args:
         collection: The open collection.
         on_error: How to treat a document that cannot be stored.
+        conflicts: How to treat a document whose id is stored; by default, it is replaced.
     """
 
-    def __init__(self, collection: OpenCollection, on_error: OnError = "raise") -> None:
+    def __init__(
+        self, collection: OpenCollection, on_error: OnError = "raise", conflicts: Conflicts | None = None
+    ) -> None:
         self._collection = collection
         self._on_error = on_error
+        self._conflicts = conflicts
 
     async def write(self, documents: Sequence[Document], progress: ProgressReporter) -> Written:
         """Write documents, the last of several with the same id, and wait for the engine's acknowledgment.
@@ -151,6 +175,16 @@ class DocumentWriter:
         rejections = Rejections(self._on_error)
         return Chunk(documents, rejections, rejections.keep_good(documents, self.check))
 
+    async def resolve(self, chunk: Chunk, before: Sequence[Chunk]) -> None:
+        """Leave out documents that are stored already, if they are unchanged or must not be replaced.
+
+        Args:
+            chunk: The chunk.
+            before: The chunks that were read before it, and are not written yet.
+        """
+        if self._conflicts is not None:
+            await self._conflicts.resolve(chunk, before)
+
     async def encode(self, chunk: Chunk) -> None:
         """Run the encoder."""
         collection = self._collection
@@ -186,6 +220,7 @@ class DocumentWriter:
             for row in rows.values()
         ]
         refused: list[Refused] = []
+        insert_only = self._conflicts is not None and await self._conflicts.announce(chunk)
         for batch in split_by_bytes(points, MAX_BATCH_BYTES, binary=engine.binary, most=collection.limits.upsert_batch):
             await collection.notice(seconds=WRITE_SECONDS)
             now = collection.fde  # a refit removes it first, and sets a new one at its end
@@ -196,9 +231,10 @@ class DocumentWriter:
                 on_stored=progress.advance,
                 most=collection.max_upsert,
                 ordered=lambda: collection.limits.conditional_writes,
+                insert_only=insert_only,
             )
         await delete_leftovers(collection, chunk.documents)
-        return _written(rows, refused, chunk.rejections, replaced=len(allowed) - len(rows))
+        return _written(rows, refused, chunk, replaced=chunk.replaced + len(allowed) - len(rows))
 
     def _warn(self, rows: Collection[Row]) -> None:
         collection, bm25 = self._collection, self._collection.config.bm25
@@ -237,16 +273,16 @@ class DocumentWriter:
             vectors.update({name: each for name, each in vectors_of(record).items() if name not in vectors})
 
 
-def _written(
-    rows: Mapping[str | int, Row], refused: Sequence[Refused], rejections: Rejections, *, replaced: int
-) -> Written:
+def _written(rows: Mapping[str | int, Row], refused: Sequence[Refused], chunk: Chunk, *, replaced: int) -> Written:
     reasons = {each.point.id: str(each.error) for each in refused}
     stored = {point: row for point, row in rows.items() if point not in reasons}
     return Written(
         points=np.array([hash(point) for point in stored], np.int64),
         tokens=np.array([len(row.tokens) for row in stored.values()], np.int64),
         truncated=np.array([row.truncated for row in stored.values()], np.bool_),
+        sample=tuple(islice(stored, _SAMPLE)),
         replaced=replaced,
+        unchanged=chunk.unchanged,
         refused=tuple(RejectedDocument(id=rows[id].document.id, reason=reason) for id, reason in reasons.items()),
-        rejected=tuple(rejections.found),
+        rejected=tuple(chunk.rejections.found),
     )

@@ -213,6 +213,9 @@ class Engine(Protocol):
     ) -> list[models.PointGroup]:
         """Run a search for groups of points."""
 
+    async def flush(self, collection: str) -> None:
+        """Make all acknowledged writes durable, unless the engine always does that on its own."""
+
     async def optimize(self, collection: str) -> None:
         """Build the graphs of a collection now, if the engine does not build them automatically."""
 

@@ -230,14 +230,9 @@ class ClientEngine:
         with_payload: bool | list[str],
         with_vectors: bool | list[str],
     ) -> tuple[list[models.Record], PointId | None]:
+        asked: dict[str, Any] = {"with_payload": with_payload, "with_vectors": with_vectors}
         page: tuple[list[models.Record], PointId | None] = await self._call(
-            "scroll",
-            collection,
-            scroll_filter=scroll_filter,
-            limit=limit,
-            offset=offset,
-            with_payload=with_payload,
-            with_vectors=with_vectors,
+            "scroll", collection, scroll_filter=scroll_filter, limit=limit, offset=offset, **asked
         )
         return page
 
@@ -264,6 +259,9 @@ class ClientEngine:
     ) -> list[models.PointGroup]:
         send = partial(self._search_groups, collection, request, group_by=group_by, group_size=group_size)
         return await self.request("search", collection, send)
+
+    async def flush(self, collection: str) -> None:
+        """See `Engine`."""
 
     async def optimize(self, collection: str) -> None:
         """See `Engine`."""

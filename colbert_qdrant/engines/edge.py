@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from colbert_qdrant.engines.base import Files
     from colbert_qdrant.points.point import Point
 
-EDGE: Final = Capabilities(engine="edge", lacks=frozenset({"bm25_inference", "sharding", "shard_keys", "strict_mode"}))
+EDGE: Final = Capabilities(
+    engine="edge", lacks=frozenset({"bm25_inference", "sharding", "shard_keys", "strict_mode", "insert_only"})
+)
 """The capabilities of Qdrant Edge."""
 
 
@@ -35,6 +37,9 @@ class EdgeEngine(ClientEngine):
 
     async def capabilities(self) -> Capabilities:
         return EDGE
+
+    async def flush(self, collection: str) -> None:
+        await self._call("flush", collection)
 
     async def optimize(self, collection: str) -> None:
         await self._call("optimize", collection)

@@ -10,7 +10,7 @@ from qdrant_client import models
 from colbert_qdrant._support.progress import reporting
 from colbert_qdrant.collection import artefacts, lifecycle
 from colbert_qdrant.collection.metadata import KEY as FINGERPRINT
-from colbert_qdrant.collection.metadata import read_current_fingerprint, to_metadata, write_metadata
+from colbert_qdrant.collection.metadata import new_metadata, read_current_fingerprint, write_metadata
 from colbert_qdrant.errors import CollectionExistsError, CollectionNotFoundError, MigrationError, RequestRefusedError
 from colbert_qdrant.migrate.contents import read_contents
 from colbert_qdrant.migrate.differences import require_no_own
@@ -137,7 +137,7 @@ async def _create_target(job: MigrationJob, state: MigrationState) -> None:
     fingerprint = await engine.runtime.compute(
         lifecycle.fingerprint_of, plan.config, job.target_encoder, job.fde, tokens_of=plan.encoder
     )
-    metadata = {**(job.source.info.config.metadata or {}), **to_metadata(fingerprint), KEY: state.to_dict()}
+    metadata = {**(job.source.info.config.metadata or {}), **new_metadata(fingerprint), KEY: state.to_dict()}
     if not await engine.collection_exists(plan.target):
         arguments = _creation_arguments(job, capabilities)
         if capabilities.has("metadata"):

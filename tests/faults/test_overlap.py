@@ -24,7 +24,7 @@ from colbert_qdrant import (
     RequestError,
     RetryConfig,
 )
-from colbert_qdrant.collection.ingest import chunks, pipeline
+from colbert_qdrant.collection.ingest import chunks, interrupts, pipeline
 from colbert_qdrant.collection.ingest.ingest import ingest
 from colbert_qdrant.collection.ingest.options import CheckedIngest
 from colbert_qdrant.collection.ingest.pipeline import Hooks
@@ -330,8 +330,11 @@ def test_the_model_waits_while_too_much_is_not_written(
 
 
 @pytest.mark.parametrize("busy", ["network", "encoder"])
-def test_ctrl_c_ends_it_whatever_it_waits_for(server: FaultyServer, busy: str) -> None:
-    asked, answered = threading.Event(), threading.Event()
+def test_a_second_ctrl_c_ends_it_whatever_it_waits_for(
+    server: FaultyServer, busy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answered, said = threading.Event(), threading.Event(), threading.Event()
+    monkeypatch.setattr(interrupts, "say", lambda text: said.set())
 
     def gate() -> None:
         if busy == "network":
@@ -347,6 +350,9 @@ def test_ctrl_c_ends_it_whatever_it_waits_for(server: FaultyServer, busy: str) -
 
     def interrupt() -> None:
         asked.wait(PATIENCE)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        said.wait(PATIENCE)
+        answered.wait(0.2)  # Python overlooks a signal that comes just before the main thread waits again
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     server.gate = gate

@@ -130,12 +130,12 @@ def test_modules_stay_small_and_say_what_they_do(module: Path) -> None:
     assert not first.startswith(("What ", "Where ", "How ", "Whether ", "Who")), f"{module}: {first!r} is headless"
 
 
-def test_no_room_takes_more_than_a_sixth_of_the_lines() -> None:
+def test_no_room_takes_more_than_a_fifth_of_the_lines() -> None:
     written = [module for module in MODULES if not (PACKAGE / module).read_text().startswith("# Generated")]
     lines = {module: len((PACKAGE / module).read_text().splitlines()) for module in written}
     for name in {room(module) for module in MODULES}:
         own = sum(count for module, count in lines.items() if room(module) == name)
-        assert own <= sum(lines.values()) / 6, name
+        assert own <= sum(lines.values()) / 5, name
 
 
 def test_a_file_name_is_in_two_packages_at_most() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterable, Sized
 from contextlib import aclosing
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +15,7 @@ from colbert_qdrant.collection.fitting import Fitter
 from colbert_qdrant.collection.ingest.chunks import chunks
 from colbert_qdrant.collection.ingest.passages import PassageStream
 from colbert_qdrant.collection.ingest.pipeline import LANES, Hooks, Pipeline
+from colbert_qdrant.collection.ingest.session import Session
 from colbert_qdrant.collection.rows import Rejections, require_documents, require_on_error
 from colbert_qdrant.collection.writer import DocumentWriter, Written
 from colbert_qdrant.documents import IngestReport
@@ -75,11 +75,11 @@ async def ingest(
     runtime = collection.engine.runtime
     if isinstance(documents, AsyncIterable) and not runtime.has_event_loop:
         raise ConfigurationError("documents is asynchronous: use AsyncColbertCollection, or pass a list")
-    writer, fitter, tally = DocumentWriter(collection, on_error), Fitter(collection), Tally()
+    session = Session(collection, options, type(documents).__name__)
+    writer, fitter, tally = DocumentWriter(collection, on_error, session.conflicts), Fitter(collection), Tally()
     rejections = Rejections(on_error)
     passages = options.chunker and PassageStream(collection, options.chunker, rejections)
-    if isinstance(documents, list | tuple) and on_error == "raise":
-        await runtime.compute(_check_all, map(passages.first, documents) if passages else documents, writer)
+    given = documents
     documents = passages.of(documents) if passages else documents
     total = len(documents) if isinstance(documents, Sized) else None
 
@@ -88,20 +88,35 @@ async def ingest(
 
     async def acknowledged(chunk: Sequence[Document], written: Written) -> None:
         tally.add(written)
+        await session.acknowledged(written)
         await hooks.acknowledged(chunk, written)
 
+    def stopping() -> bool:
+        return session.stopping() or hooks.stopping()
+
     with telemetry.operation("ingest"):
-        async with aclosing(chunks(documents)) as source, runtime.lanes(*LANES) as lanes:
+        async with (
+            session,
+            aclosing(session.rest(chunks(documents))) as source,
+            runtime.lanes(*LANES) as lanes,
+        ):
+            if isinstance(given, list | tuple) and on_error == "raise":
+                await runtime.compute(_check_all, map(passages.first, given) if passages else given, writer)
             pipeline = Pipeline(
-                source, writer, lanes=lanes, is_due=is_due, hooks=replace(hooks, acknowledged=acknowledged)
+                source, writer, lanes=lanes, is_due=is_due, hooks=Hooks(acknowledged=acknowledged, stopping=stopping)
             )
-            while not pipeline.ended:
-                with reporting(progress, label="ingest", total=None if total is None else total - tally.read) as report:
-                    await pipeline.run(report)
-                if not hooks.stopping() and await is_due(last=pipeline.ended):
+            ended = False
+            while not ended:
+                left = None if total is None else total - session.skipped - tally.read
+                with reporting(progress, label="ingest", total=left) as report:
+                    await session.gracefully(lambda: pipeline.run(report))
+                ended = pipeline.ended
+                if ended and not stopping():
+                    await session.delete_departed(rejected=rejections.found)
+                if not stopping() and await is_due(last=ended):
                     await fitter.fit(progress=progress)
     tally.add(Written(rejected=tuple(rejections.found)))
-    return tally.report()
+    return session.complete(tally.report())
 
 
 class Tally:
@@ -118,7 +133,7 @@ class Tally:
     @property
     def read(self) -> int:
         """The number of documents that were read."""
-        return sum(len(each.points) + each.replaced + len(each.refused) + len(each.rejected) for each in self._written)
+        return sum(each.documents for each in self._written)
 
     def report(self) -> IngestReport:
         """Return the report."""
@@ -131,6 +146,7 @@ class Tally:
             tokens=int(np.concatenate([each.tokens for each in written])[stays].sum()),
             truncated=int(np.concatenate([each.truncated for each in written])[stays].sum()),
             replaced=len(points) - len(stays) + sum(each.replaced for each in written),
+            unchanged=sum(each.unchanged for each in written),
             rejected=tuple(one for each in written for one in (*each.rejected, *each.refused)),
             seconds=seconds,
         )

@@ -93,9 +93,10 @@ class Pipeline:
         If a fit is due, no chunk is written until the next call. An error of the source is raised at the end, when all
         chunks before it are stored.
         """
-        self._held = False
-        for flight in self._flights:
-            self._submit_write(flight)
+        if self._held:
+            self._held = False
+            for flight in self._flights:
+                self._submit_write(flight)
         while not self.ended:
             await self._read()
             while self._flights and (self._source_ended or self._crowded or self._flights[0].write.done()):
@@ -119,7 +120,9 @@ class Pipeline:
             if documents and not self._prepared:
                 await self._writer.prepare()
             if documents:
-                self._submit(self._writer.checked(documents))
+                chunk = self._writer.checked(documents)
+                await self._writer.resolve(chunk, [each.chunk for each in self._flights])
+                self._submit(chunk)
         except Exception as error:  # noqa: BLE001 - raised by `run`, after the chunks before it
             self._failure, documents = error, []
         self._source_ended = not documents
