@@ -98,7 +98,7 @@ def _problem(layout: Layout, name: str, vector: edge.NamedVector) -> str | None:
 
 
 def _multi_problem(size: int, vector: edge.NamedVector) -> str | None:
-    if not isinstance(vector, list) or not vector or not isinstance(vector[0], list):
+    if not isinstance(vector, list) or not vector or not isinstance(vector[0], list | memoryview):
         return f"must be a list of at least one row of {size} values"
     try:
         lengths = set(map(len, vector))
@@ -109,7 +109,7 @@ def _multi_problem(size: int, vector: edge.NamedVector) -> str | None:
 
 
 def _dense_problem(size: int, vector: edge.NamedVector) -> str | None:
-    if not isinstance(vector, list) or (vector and isinstance(vector[0], list)):
+    if not isinstance(vector, list | memoryview) or (vector and isinstance(vector[0], list | memoryview)):
         return f"must be one list of {size} values"
     return f"has {len(vector)} values, but the collection needs {size}" if len(vector) != size else None
 

@@ -136,7 +136,7 @@ class _Stream(httpcore.NetworkStream):
             raise
 
     def _read_in_job(self, max_bytes: int, timeout: float | None) -> bytes:
-        """Read, and look now and then whether the job's lane was closed, since nothing else interrupts its thread."""
+        """Read, and check at intervals whether the job's lane was closed, since nothing else interrupts its thread."""
         end = math.inf if timeout is None else time.monotonic() + timeout
         while True:
             left = end - time.monotonic()

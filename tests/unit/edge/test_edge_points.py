@@ -74,11 +74,23 @@ def test_upsert_replaces_the_whole_point(docs: EdgeClient) -> None:
     assert record.vector == {"dense": [9.0, 9.0]}
 
 
-def test_numpy_vectors(docs: EdgeClient) -> None:
-    vector: Any = {"dense": np.array([1, 2], np.float32), "tokens": np.ones((3, 2), np.float32)}
+@pytest.mark.parametrize("dtype", [np.float32, ">f4", np.float64, np.float16])
+@pytest.mark.parametrize("step", [1, 2, -1])
+def test_numpy_vectors(docs: EdgeClient, dtype: Any, step: int) -> None:
+    dense = np.array([1.5, 9, 2.25, 9], dtype)[:: abs(step)][:2][:: step // abs(step)]
+    tokens = np.arange(24, dtype=dtype).reshape(6, 4)[::step, ::2]
+    vector: Any = {"dense": dense, "tokens": tokens}
     docs.upsert("docs", [models.PointStruct.model_construct(id=8, vector=vector, payload=None)])
     (record,) = docs.retrieve("docs", [8], with_vectors=True)
-    assert record.vector == {"dense": [1.0, 2.0], "tokens": [[1.0, 1.0]] * 3}
+    assert record.vector == {"dense": dense.tolist(), "tokens": tokens.tolist()}
+
+
+@pytest.mark.parametrize("name", ["dense", "tokens"])
+@pytest.mark.parametrize("shape", [(3,), (2, 3), (0, 2), (0,)])
+def test_numpy_vectors_of_another_shape(docs: EdgeClient, name: str, shape: tuple[int, ...]) -> None:
+    vector: Any = {name: np.ones(shape, np.float32)}
+    with pytest.raises(SchemaMismatchError, match=f"point 8: vector '{name}' "):
+        docs.upsert("docs", [models.PointStruct.model_construct(id=8, vector=vector, payload=None)])
 
 
 def test_update_vectors_keeps_the_payload_and_the_other_vectors(docs: EdgeClient) -> None:
