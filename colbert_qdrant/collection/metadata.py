@@ -66,9 +66,11 @@ async def read_current_fingerprint(engine: Engine, collection: str) -> tuple[Fin
     return (Fingerprint.from_dict(entry) if isinstance(entry, dict) else None), None
 
 
-async def read_metadata(engine: Engine, collection: str) -> dict[str, Any]:
-    """Read all metadata of a collection."""
-    info = await engine.get_collection(collection)
+async def read_metadata(engine: Engine, collection: str, info: models.CollectionInfo | None = None) -> dict[str, Any]:
+    """Read all metadata of a collection, given its description if that was read already."""
+    info = await engine.get_collection(collection) if info is None else info
+    if KEY in (info.config.metadata or {}):
+        return dict(info.config.metadata or {})
     return {**await _reserved(engine, collection), **(info.config.metadata or {})}
 
 

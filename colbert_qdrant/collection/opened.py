@@ -19,6 +19,7 @@ from colbert_qdrant.collection.metadata import count_documents, documents_only, 
 from colbert_qdrant.collection.outgrown import say_outgrown
 from colbert_qdrant.collection.scroll import scroll_points
 from colbert_qdrant.collection.shards import Shards
+from colbert_qdrant.collection.unbuilt import UnbuiltGraph
 from colbert_qdrant.config import CollectionConfig
 from colbert_qdrant.config.checks import require_instance
 from colbert_qdrant.config.names import require_stored_name
@@ -76,6 +77,7 @@ class OpenCollection:
         is_fitting: Whether a fit is running, which changes the encoding step by step.
         lost: A message if the fitted encoding can no longer be read, with the remedy; ``None`` otherwise.
         shards: The collection's shards.
+        unbuilt: Logs that the graph of an embedded store is missing.
         warned: The warnings that were already issued.
     """
 
@@ -95,6 +97,7 @@ class OpenCollection:
         self.encoder = encoder
         self.further = further
         self.shards = Shards(name, engine, stored.config)
+        self.unbuilt = UnbuiltGraph(name, engine)
         self._unencoded_writes = 0
         self.warned = Warned()
         self.fitting = engine.runtime.lock()

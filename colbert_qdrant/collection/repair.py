@@ -12,6 +12,8 @@ from colbert_qdrant.collection.companion import Companion, digest
 from colbert_qdrant.collection.filling import count_without_encoding
 from colbert_qdrant.collection.fitting import Fitter
 from colbert_qdrant.collection.indexes import make_indexes, missing_indexes, names_of
+from colbert_qdrant.collection.ingest.bulk import Deferral, deferred_threshold
+from colbert_qdrant.collection.metadata import read_metadata
 from colbert_qdrant.collection.outgrown import say_outgrown
 from colbert_qdrant.collection.rows import require_on_error
 from colbert_qdrant.collection.without_further import add_further, count_without_further
@@ -106,6 +108,21 @@ async def _missing_indexes(collection: OpenCollection, info: models.CollectionIn
 
     sentence = f"The payload indexes {names} are missing, so filters by these keys read every document: call repair()."
     return Problem(sentence=sentence, fix=fix) if missing else None
+
+
+async def _deferred_indexing(collection: OpenCollection, info: models.CollectionInfo) -> Problem | None:
+    engine, name = collection.engine, collection.name
+    threshold = deferred_threshold(await read_metadata(engine, name, info))
+
+    async def fix(_: Repair) -> str:
+        await Deferral(collection).undo()
+        return f"The indexing_threshold is {threshold} again, so the server builds the graphs now."
+
+    sentence = (
+        f"The server builds no graphs of collection {name!r}, because an ingest with bulk=True is running, or was "
+        "killed. So searches are slow: wait for the ingest, or call repair()."
+    )
+    return None if threshold is None else Problem(sentence=sentence, fix=fix)
 
 
 async def _lost_artefact(collection: OpenCollection, _: models.CollectionInfo) -> Problem | None:
@@ -226,6 +243,7 @@ async def _without_further(collection: OpenCollection, _: models.CollectionInfo)
 
 
 _FINDINGS: Final[tuple[Finding, ...]] = (
+    _deferred_indexing,
     _missing_indexes,
     _without_tokens,
     _without_encoding,

@@ -118,6 +118,8 @@ async def _encode(
 
 
 async def _builder(collection: OpenCollection, options: CheckedOptions) -> RequestBuilder:
+    if collection.config.fde_vector in options.prefetch_limits(collection.config):
+        await collection.unbuilt.tell()
     return RequestBuilder(
         options=options,
         config=collection.config,

@@ -9,6 +9,7 @@ from qdrant_client import models
 
 from colbert_qdrant._support.progress import reporting
 from colbert_qdrant._support.values import plain
+from colbert_qdrant.collection.aliases import real_name
 from colbert_qdrant.collection.info import read_indexed_documents, state_of
 from colbert_qdrant.collection.polling import has_queue, poll
 from colbert_qdrant.config.checks import require_number
@@ -29,8 +30,17 @@ async def wait_until_ready(
     *,
     timeout: float,  # noqa: ASYNC109 - the timeout spans many requests
     progress: bool | ProgressReporter = False,
+    wakes: bool = False,
 ) -> CollectionState:
     """Poll until the collection is ready; in an embedded store, build its graphs first.
+
+    Args:
+        engine: The engine.
+        collection: The collection's name.
+        config: Its settings.
+        timeout: Maximum number of seconds to wait.
+        progress: Whether, or to which reporter, to report progress.
+        wakes: Whether to make a server build the graphs that it would build only after the next write.
 
     Raises:
         ConfigurationError: If ``timeout`` is not a number of seconds.
@@ -44,9 +54,9 @@ async def wait_until_ready(
     if info.status == models.CollectionStatus.GREY and engine.files is not None:
         await build_graphs(engine, collection, progress=progress)
         info = await engine.get_collection(collection)
-    if _is_under_way(info):
+    if _is_under_way(info) or (wakes and _sleeps(info)):
         with reporting(progress, label="indexing", total=info.points_count) as report:
-            info = await _wait(engine, collection, report if progress else None, timeout=timeout)
+            info = await _wait(engine, collection, report if progress else None, timeout=timeout, wakes=wakes)
     state = await state_of(engine, collection, config, info)
     if state.status == "red":
         raise EngineError(
@@ -81,12 +91,16 @@ async def _wait(
     report: ProgressReporter | None,
     *,
     timeout: float,  # noqa: ASYNC109
+    wakes: bool,
 ) -> models.CollectionInfo:
     told = 0
 
     async def look() -> models.CollectionInfo:
         nonlocal told
         info = await engine.get_collection(collection)
+        if wakes and _sleeps(info):
+            name = await real_name(engine, collection)
+            await engine.update_collection(name, optimizers_config=models.OptimizersConfigDiff())
         if report is not None:
             indexed = await read_indexed_documents(engine, collection, info, info.points_count or 0)
             if indexed is not None and indexed > told:
@@ -94,7 +108,10 @@ async def _wait(
                 told = indexed
         return info
 
-    return await poll(engine, look, while_=_is_under_way, timeout=timeout)
+    def is_under_way(info: models.CollectionInfo) -> bool:
+        return _is_under_way(info) or (wakes and _sleeps(info))
+
+    return await poll(engine, look, while_=is_under_way, timeout=timeout)
 
 
 def _progress_of(state: CollectionState) -> str:
@@ -102,6 +119,10 @@ def _progress_of(state: CollectionState) -> str:
     if state.indexed_documents is None:
         return queued
     return f"{queued}, {state.indexed_documents:,} of {state.documents:,} documents indexed"
+
+
+def _sleeps(info: models.CollectionInfo) -> bool:
+    return info.status == models.CollectionStatus.GREY
 
 
 def _is_under_way(info: models.CollectionInfo) -> bool:

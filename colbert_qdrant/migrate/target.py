@@ -9,6 +9,7 @@ from qdrant_client import models
 
 from colbert_qdrant._support.progress import reporting
 from colbert_qdrant.collection import artefacts, lifecycle
+from colbert_qdrant.collection.ingest.bulk import deferred_threshold
 from colbert_qdrant.collection.metadata import KEY as FINGERPRINT
 from colbert_qdrant.collection.metadata import new_metadata, read_current_fingerprint, write_metadata
 from colbert_qdrant.errors import CollectionExistsError, CollectionNotFoundError, MigrationError, RequestRefusedError
@@ -189,6 +190,8 @@ def _inherit(source: Source, segments: int | None) -> dict[str, Any]:
     """Return the source's settings of optimizer and write-ahead log; ``segments`` replaces the number of segments."""
     config = source.info.config  # different classes than those of requests
     optimizers = config.optimizer_config.model_dump(exclude_none=True, exclude_unset=True)
+    if (deferred := deferred_threshold(config.metadata or {})) is not None:
+        optimizers["indexing_threshold"] = deferred
     if segments is not None:
         optimizers["default_segment_number"] = segments
     inherited: dict[str, Any] = {"optimizers_config": models.OptimizersConfigDiff(**optimizers)}

@@ -32,6 +32,7 @@ class EngineServer(FaultyServer):
         asleep: Whether collections are grey, as after a restart, until their optimizers are asked to go on.
         strict, graphs, quantizations, params, configs: Settings of collections that local mode has not.
         indexes: Payload indexes, by collection and key.
+        optimizers: Settings of optimizers that were changed, by collection.
         victim: Gives the process that is killed by the request of number ``deadly``.
         deadly: The request, and whether it is done first; ``None``: nobody is killed.
     """
@@ -49,6 +50,7 @@ class EngineServer(FaultyServer):
         self.params: dict[str, dict[str, Any]] = {}
         self.indexes: dict[str, dict[str, Any]] = {}
         self.metadata: dict[str, dict[str, Any]] = {}
+        self.optimizers: dict[str, dict[str, Any]] = {}
         self.victim: Callable[[], int | None] = lambda: None
         self.deadly: tuple[int, bool] | None = None
         self.raw = QdrantClient(":memory:", force_disable_check_same_thread=True)
@@ -141,6 +143,7 @@ class EngineServer(FaultyServer):
             if self._has(16):
                 merged = {**self.metadata[name], **(body.get("metadata") or {})}
                 self.metadata[name] = {key: value for key, value in merged.items() if value is not None}
+            self.optimizers.setdefault(name, {}).update(body.get("optimizers_config") or {})
             if "optimizers_config" in body and self.asleep:
                 self.asleep, self.status = False, ["yellow", "yellow"]
             if body.get("strict_mode_config"):
@@ -155,6 +158,7 @@ class EngineServer(FaultyServer):
         config = info["config"]
         config["metadata"] = self.metadata[name] if self._has(16) else None
         config["params"] |= {"shard_number": 1, "replication_factor": 1, **self.params.get(name, {})}
+        config["optimizer_config"] |= self.optimizers.get(name, {})
         config["hnsw_config"] |= self.graphs.get(name, {})
         config |= self.configs.get(name, {})
         config["quantization_config"] = self.quantizations.get(name)

@@ -12,6 +12,7 @@ import numpy as np
 from colbert_qdrant._support import telemetry
 from colbert_qdrant._support.progress import Silence, reporting
 from colbert_qdrant.collection.fitting import Fitter
+from colbert_qdrant.collection.ingest.bulk import deferred_indexing
 from colbert_qdrant.collection.ingest.chunks import chunks
 from colbert_qdrant.collection.ingest.passages import PassageStream
 from colbert_qdrant.collection.ingest.pipeline import LANES, Hooks, Pipeline
@@ -97,6 +98,7 @@ async def ingest(
     with telemetry.operation("ingest"):
         async with (
             session,
+            deferred_indexing(collection, options, stopping),
             aclosing(session.rest(chunks(documents))) as source,
             runtime.lanes(*LANES) as lanes,
         ):
@@ -115,8 +117,8 @@ async def ingest(
                     await session.delete_departed(rejected=rejections.found)
                 if not stopping() and await is_due(last=ended):
                     await fitter.fit(progress=progress)
-    tally.add(Written(rejected=tuple(rejections.found)))
-    return session.complete(tally.report())
+            tally.add(Written(rejected=tuple(rejections.found)))
+            return session.complete(tally.report())
 
 
 class Tally:

@@ -20,6 +20,8 @@ class IngestOptions(TypedDict, total=False):
     """Options of `ingest`.
 
     Attributes:
+        bulk: ``True`` builds no graphs until all documents are written, then builds them and waits. This is faster for
+            many documents, but searches are slow in the meantime.
         chunker: Splits each document into passages, which are stored instead of it: `SentenceChunker`, or another
             object with its method. A passage's payload is the document's, with ``parent_id`` and ``passage``. Stored
             passages that a document no longer has are deleted.
@@ -39,6 +41,7 @@ class IngestOptions(TypedDict, total=False):
         sync: ``True`` deletes stored documents that the source does not have, after all of the source was ingested.
     """
 
+    bulk: bool
     chunker: Chunker | None
     on_error: OnError
     progress: bool | ProgressReporter
@@ -56,6 +59,7 @@ class CheckedIngest:
         ConfigurationError: If an option is invalid or contradicts another.
     """
 
+    bulk: bool = False
     chunker: Chunker | None = None
     on_error: OnError = "raise"
     progress: bool | ProgressReporter = False
@@ -65,6 +69,7 @@ class CheckedIngest:
     sync: bool = False
 
     def __post_init__(self) -> None:
+        require_bool("bulk", self.bulk)
         if self.chunker is not None:
             require_chunker(self.chunker)
         require_on_error(self.on_error)
