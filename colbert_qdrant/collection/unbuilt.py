@@ -33,7 +33,7 @@ class UnbuiltGraph:
         self._done = False
 
     async def tell(self) -> None:
-        """Write the log record if the collection has enough documents for a graph, and has none."""
+        """Write the log record if the collection is large enough for a graph that is not built."""
         now = time.monotonic()
         if self._done or now - self._asked < _SECONDS:
             return

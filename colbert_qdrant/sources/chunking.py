@@ -86,7 +86,8 @@ class SentenceChunker:
             )
         max_tokens, overlap = plain(max_tokens), plain(overlap)
         require_int("overlap", overlap, minimum=0)
-        longest = encoder.document_length
+        longest = plain(encoder.document_length)
+        require_int("the encoder's document_length", longest, minimum=1)
         if max_tokens is not None:
             require_int("max_tokens", max_tokens, minimum=1)
             if max_tokens > longest:
@@ -97,7 +98,7 @@ class SentenceChunker:
         self._encoder = encoder
         self._overlap = overlap
         self._budget = longest if max_tokens is None else max_tokens
-        self._around = int(np.asarray(encoder.count_tokens([""]))[0])
+        self._around = int(self._count([""])[0])
         if self._budget <= self._around:
             raise ConfigurationError(
                 f"max_tokens={self._budget} leaves no room for text besides {self._around} special tokens: pass more"
@@ -130,7 +131,15 @@ class SentenceChunker:
         return f"{type(self).__name__}({self._encoder!r}, max_tokens={self._budget}, overlap={self._overlap})"
 
     def _count(self, texts: list[str]) -> NDArray[np.int64]:
-        return np.asarray(self._encoder.count_tokens(texts) if texts else [], np.int64)
+        if not texts:
+            return np.zeros(0, np.int64)
+        counts = np.asarray(self._encoder.count_tokens(texts))
+        if counts.shape != (len(texts),) or counts.dtype.kind not in "iu":
+            raise ConfigurationError(
+                f"count_tokens of {type(self._encoder).__name__} returned {shown(counts, 60)} for {len(texts)} texts: "
+                "make it return one integer per text"
+            )
+        return counts.astype(np.int64)
 
     def _units(self, text: str) -> tuple[list[Unit], NDArray[np.int64]]:
         """Return units that fit into a passage, with their numbers of tokens."""

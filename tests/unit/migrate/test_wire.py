@@ -254,6 +254,14 @@ def test_settings_of_the_source_hold_for_the_vectors_that_are_copied_and_for_no_
     assert server.indexes["new"]["tenant"] == {"type": "keyword", "is_tenant": True}
 
 
+def test_the_threshold_of_a_bulk_ingest_is_not_copied(server: EngineServer, client: QdrantClient) -> None:
+    server.optimizers["docs"] = {"indexing_threshold": 0}
+    server.metadata["docs"] = {"colbert_qdrant_bulk": {"indexing_threshold": 777}}
+    planned(client, "computed").run()
+    (created,) = bodies(server, "PUT", "/collections/new")
+    assert created["optimizers_config"]["indexing_threshold"] == 777
+
+
 def test_shards_are_not_those_of_another_server(server: EngineServer, client: QdrantClient) -> None:
     server.params["docs"] = {"shard_number": 3, "replication_factor": 2}
     with serving(EngineServer()) as other:

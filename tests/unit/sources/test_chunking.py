@@ -230,6 +230,15 @@ def test_an_encoder_that_cannot_count() -> None:
         SentenceChunker(WordEncoder())  # type: ignore[arg-type]
 
 
+def test_an_encoder_that_counts_something_else() -> None:
+    class Wrong(Words):
+        def count_tokens(self, texts: Sequence[str]) -> list[int]:
+            return [1, 2]
+
+    with pytest.raises(ConfigurationError, match=r"count_tokens of Wrong returned .* for 1 texts: make it return one"):
+        SentenceChunker(Wrong(8))
+
+
 def test_budgets() -> None:
     with pytest.raises(ConfigurationError, match="max_tokens=9 exceeds the 8 tokens"):
         SentenceChunker(Words(8), max_tokens=9)
