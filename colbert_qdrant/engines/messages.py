@@ -35,9 +35,13 @@ def upsert_request(collection: str, points: Iterable[Point], shard_key: str | in
     return request
 
 
-def vectors_request(collection: str, points: Iterable[models.PointVectors]) -> grpc.UpdatePointVectors:
+def vectors_request(
+    collection: str, points: Iterable[models.PointVectors], shard_key: str | int | None = None
+) -> grpc.UpdatePointVectors:
     """Build a request that replaces vectors of points, and makes the server wait until they are applied."""
     request = grpc.UpdatePointVectors(collection_name=collection, wait=True)
+    if shard_key is not None:
+        request.shard_key_selector.CopyFrom(RestToGrpc.convert_shard_key_selector(shard_key))
     for point in points:
         message = request.points.add(id=RestToGrpc.convert_extended_point_id(point.id))
         vectors: Any = point.vector if isinstance(point.vector, dict) else {"": point.vector}

@@ -191,7 +191,7 @@ class RestEngine(ClientEngine):
     async def _update_vectors(
         self, collection: str, points: Sequence[models.PointVectors], *, only: models.Filter | None
     ) -> None:
-        settings = models.UpdateVectors(points=[])
+        settings = models.UpdateVectors(points=[], shard_key=self.shard_key)
         if only is not None:
             settings.update_filter = only
         body: Any = await self.runtime.compute(vectors_to_json, points, settings)
@@ -237,7 +237,7 @@ class GrpcEngine(RestEngine):
     async def _update_vectors(
         self, collection: str, points: Sequence[models.PointVectors], *, only: models.Filter | None
     ) -> None:
-        message = await self.runtime.compute(vectors_request, collection, points)
+        message = await self.runtime.compute(vectors_request, collection, points, self.shard_key)
         if only is not None:
             message.update_filter.CopyFrom(RestToGrpc.convert_filter(only))
         await self.runtime.call(self.client.grpc_points.UpdateVectors, message, timeout=self._timeout)

@@ -33,7 +33,7 @@ from colbert_qdrant import (
 from colbert_qdrant.collection import writer
 from colbert_qdrant.collection.upsert import upsert as upsert_points
 from colbert_qdrant.engines import blocking_engine
-from colbert_qdrant.engines.messages import upsert_request
+from colbert_qdrant.engines.messages import upsert_request, vectors_request
 from colbert_qdrant.engines.runtime import run_blocking
 from colbert_qdrant.engines.server import GrpcEngine
 from colbert_qdrant.fde import make_encoder
@@ -349,3 +349,19 @@ def test_an_error_ends_an_ingest(server: Server, client: QdrantClient) -> None:
     with pytest.raises(UnreachableError, match="restarting"):
         docs.ingest(DOCUMENTS)
     assert server.upserts == []
+
+
+@pytest.mark.parametrize("shard_key", [None, "acme", 7])
+def test_new_vectors_are_those_that_the_client_would_send(shard_key: str | int | None) -> None:
+    vectors: dict[str, Any] = {
+        "fde": EXTREMES.tolist(),
+        "colbert": [[0.5, 1.5], [2.5, 3.5]],
+        "bm25": models.SparseVector(indices=[1, 2**32 - 1], values=[0.25, 4.0]),
+    }
+    changes = [models.PointVectors(id=id, vector=vectors) for id in (UUID, 3)]
+    expected = messages.UpdatePointVectors(
+        collection_name="docs", wait=True, points=[RestToGrpc.convert_point_vectors(each) for each in changes]
+    )
+    if shard_key is not None:
+        expected.shard_key_selector.CopyFrom(RestToGrpc.convert_shard_key_selector(shard_key))
+    assert vectors_request("docs", changes, shard_key) == expected
