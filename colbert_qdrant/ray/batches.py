@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from ray.data.block import Block, BlockAccessor
+from ray.data.block import BlockAccessor
 
 from colbert_qdrant.encoders import LateInteractionEncoder
 from colbert_qdrant.errors import ConfigurationError
@@ -58,7 +58,7 @@ class ColbertBatchEncoder:
         return batch.append_column(self._tokens, _to_column(tokens.values, lengths))
 
 
-def block_rows(block: Block, tokens: str | None) -> Iterator[tuple[dict[str, Any], Any]]:
+def block_rows(block: Any, tokens: str | None) -> Iterator[tuple[dict[str, Any], Any]]:
     """Yield the rows of a block, each with the value of the column of token embeddings, which is not in the row."""
     accessor = BlockAccessor.for_block(block)
     matrices: Iterator[Any] = repeat(None)

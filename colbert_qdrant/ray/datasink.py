@@ -11,7 +11,6 @@ from typing import Any, Final, Literal
 from uuid import uuid4
 
 from ray.data import Datasink
-from ray.data.block import Block
 from ray.data.datasource import WriteResult
 
 from colbert_qdrant.collection.rows import require_documents
@@ -125,7 +124,7 @@ class ColbertDatasink(Datasink[IngestReport]):
         """
         self._start()
 
-    def write(self, blocks: Iterable[Block], ctx: Any) -> IngestReport:  # noqa: ARG002
+    def write(self, blocks: Iterable[Any], ctx: Any) -> IngestReport:  # noqa: ARG002
         """Encode and write the rows of one task, in a worker process.
 
         Raises:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pickle
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import pytest
 from qdrant_client import QdrantClient
 
 from colbert_qdrant import CapabilityError, ConfigurationError, EdgeClient, Secret, connect
-from colbert_qdrant.ray import ColbertDatasink
+from colbert_qdrant.ray import ColbertBatchEncoder, ColbertDatasink
 from tests.encoders import WordEncoder
 from tests.ray.rows import rows
 
@@ -55,6 +56,12 @@ def test_a_secret_does_not_travel() -> None:
 def test_the_sample_stays_on_the_driver() -> None:
     large = make(fit_sample=rows(600))
     assert len(pickle.dumps(large)) == len(pickle.dumps(make()))
+
+
+@pytest.mark.parametrize("kind", [ColbertDatasink, ColbertBatchEncoder])
+def test_type_hints_resolve(kind: type) -> None:
+    own = [value for value in vars(kind).values() if isinstance(value, FunctionType)]
+    assert all("return" in get_type_hints(value) for value in own)
 
 
 @pytest.mark.parametrize("kind", ["edge", "memory"])
