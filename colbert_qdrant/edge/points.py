@@ -39,7 +39,7 @@ def to_vectors(value: Any) -> dict[str, edge.NamedVector]:
 def _to_stored(value: Any) -> Any:
     """Convert a vector that is written: the engine reads buffers faster than lists, and needs no memory for them."""
     if isinstance(value, np.ndarray) and value.dtype == np.float32 and value.ndim in (1, 2):
-        rows: Any = np.ascontiguousarray(value)
+        rows: Any = np.require(value, requirements=["C", "ALIGNED"])  # the engine reads no other buffers
         return memoryview(rows) if value.ndim == 1 else [memoryview(row) for row in rows]
     return to_vector(value)
 

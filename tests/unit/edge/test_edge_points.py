@@ -79,6 +79,8 @@ def test_upsert_replaces_the_whole_point(docs: EdgeClient) -> None:
 def test_numpy_vectors(docs: EdgeClient, dtype: Any, step: int) -> None:
     dense = np.array([1.5, 9, 2.25, 9], dtype)[:: abs(step)][:2][:: step // abs(step)]
     tokens = np.arange(24, dtype=dtype).reshape(6, 4)[::step, ::2]
+    if step == 1:
+        dense = np.frombuffer(b"1" + dense.tobytes(), dtype, offset=1)  # not aligned, as in messages between processes
     vector: Any = {"dense": dense, "tokens": tokens}
     docs.upsert("docs", [models.PointStruct.model_construct(id=8, vector=vector, payload=None)])
     (record,) = docs.retrieve("docs", [8], with_vectors=True)
