@@ -102,6 +102,18 @@ class GrpcEngine(Server):
         self.engine.local.delete_vectors(request.collection_name, list(request.vectors.names), chosen)
         return operation_done()
 
+    def SetPayload(self, request: Any, context: Any) -> Any:
+        chosen = GrpcToRest.convert_points_selector(request.points_selector)
+        payload = GrpcToRest.convert_payload(request.payload)
+        key = request.key if request.HasField("key") else None
+        self.engine.local.set_payload(request.collection_name, payload, chosen, key)
+        return operation_done()
+
+    def DeletePayload(self, request: Any, context: Any) -> Any:
+        chosen = GrpcToRest.convert_points_selector(request.points_selector)
+        self.engine.local.delete_payload(request.collection_name, list(request.keys), chosen)
+        return operation_done()
+
     def CollectionClusterInfo(self, request: Any, context: Any) -> Any:
         nodes = self.nodes[request.collection_name.endswith("__fde")]
         remote = [
