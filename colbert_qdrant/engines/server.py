@@ -195,9 +195,12 @@ class RestEngine(ClientEngine):
         if only is not None:
             settings.update_filter = only
         body: Any = await self.runtime.compute(vectors_to_json, points, settings)
-        await self.runtime.call(
+        answer = await self.runtime.call(
             self.client.http.points_api.update_vectors, collection_name=collection, wait=True, update_vectors=body
         )
+        if answer.result is None:
+            raise GarbledAnswerError
+        require_applied(answer.result.status.value)
 
 
 class GrpcEngine(RestEngine):
@@ -240,7 +243,8 @@ class GrpcEngine(RestEngine):
         message = await self.runtime.compute(vectors_request, collection, points, self.shard_key)
         if only is not None:
             message.update_filter.CopyFrom(RestToGrpc.convert_filter(only))
-        await self.runtime.call(self.client.grpc_points.UpdateVectors, message, timeout=self._timeout)
+        answer = await self.runtime.call(self.client.grpc_points.UpdateVectors, message, timeout=self._timeout)
+        require_applied(grpc.UpdateStatus.Name(answer.result.status))
 
     @property
     def _timeout(self) -> int:
