@@ -24,6 +24,7 @@ from tests.encoders import WordEncoder
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
     from colbert_qdrant import DocumentId
     from colbert_qdrant.engines import Client
@@ -127,6 +128,7 @@ def test_bad_documents_end_an_ingest_before_anything_is_written(docs: ColbertCol
         (Document("bad", "river", {"passage": 1, "parent_id": 2}), r"\['parent_id', 'passage'\]"),
         (Document("bad", "river", {"_id": 1}), "colbert-qdrant uses the payload keys"),
         (Document("bad", "river", vectors={"dense": [1.0]}), "has ready tokens or vectors, .* without a chunker"),
+        (Document("bad", tokens=[[1.0] * 32]), "has ready tokens or vectors, .* without a chunker"),
         (Document("bad", " \n"), "has no text"),
         (Document("bad", 7), "its text must be a string"),  # type: ignore[arg-type]
         (Document(True, "river"), "id True has type bool"),
@@ -191,3 +193,35 @@ def test_in_an_event_loop(runner: asyncio.Runner, async_edge: AsyncEdgeClient, a
         await docs.drop()
 
     runner.run(check())
+
+
+def test_unchanged_passages_are_not_encoded_again(client: Client, engine: Engine) -> None:
+    encoder = WordEncoder()
+    docs = ColbertCollection.create(engine.name, client=client, encoder=encoder, config=CollectionConfig(fde=FDE))
+    docs.ingest([Document("a", lines(9)), Document("b", lines(3))], chunker=Lines())
+    encoder.encoded = 0
+    shorter = [Document("a", lines(5)), Document("b", f"{lines(3)}\nriver more")]
+    report = docs.ingest(shorter, chunker=Lines(), on_conflict="skip")
+    assert (report.documents, report.unchanged, encoder.encoded) == (1, 8, 1)
+    assert docs.count() == 9
+
+
+def test_passages_of_departed_documents_are_deleted(docs: ColbertCollection) -> None:
+    docs.ingest([Document("a", lines(4)), Document("b", lines(3))], chunker=Lines())
+    report = docs.ingest([Document("b", lines(2))], chunker=Lines(), sync=True)
+    assert docs.count() == 2
+    assert report.deleted >= 4
+
+
+def test_an_ingest_of_passages_is_resumed(docs: ColbertCollection, tmp_path: Path) -> None:
+    source = [Document(f"{number}", lines(30, first=100 * number)) for number in range(20)]
+
+    def failing() -> Iterator[Document]:
+        yield from source[:15]
+        raise ValueError("no more")
+
+    with pytest.raises(ValueError, match="no more"):
+        docs.ingest(failing(), chunker=Lines(), resume=tmp_path / "journal")
+    report = docs.ingest(iter(source), chunker=Lines(), resume=tmp_path / "journal")
+    assert report.resumed > 0
+    assert docs.count() == 600

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 PARENT_KEY: Final = "parent_id"
 PASSAGE_KEY: Final = "passage"
+_DELETED: Final = 1_000
+"""Passages that one request deletes."""
+
 _PROBED: Final = (4, 64)
 """Passages after a document's last one that are looked up: first, and again while there are any. Several are, because
 single passages may be missing, if the server refused them."""
@@ -152,8 +156,9 @@ async def delete_leftovers(collection: OpenCollection, written: Sequence[Documen
         farther |= found
         waiting, start = {*found.values()}, start + many
     for points in (farther, nearest):  # the nearest last, because they lead to all others after a crash
-        if points:
-            await engine.delete(collection.name, points_selector=models.PointIdsList(points=list(points)))
+        ids, most = iter(points), collection.limits.upsert_batch or _DELETED
+        while some := list(islice(ids, most)):
+            await engine.delete(collection.name, points_selector=models.PointIdsList(points=some))
 
 
 def _check(document: Document) -> None:
@@ -168,16 +173,16 @@ def _check(document: Document) -> None:
         )
     check_id(document.id)
     name = f"document {shown(document.id)}"
+    if any(value is not None and (not isinstance(value, Mapping) or value) for value in _ready(document)):
+        raise InvalidDocumentError(
+            f"{name} has ready tokens or vectors, which belong to its whole text: leave them out, or ingest it without "
+            "a chunker"
+        )
     if not isinstance(document.text, str) or not isinstance(document.payload, Mapping):
         raise InvalidDocumentError(f"{name}: its text must be a string, and its payload a dict: correct it")
     if taken := {PARENT_KEY, PASSAGE_KEY} & {*document.payload}:
         raise InvalidDocumentError(
             f"{name}: its payload has {sorted(taken)}, which the payload of a passage uses itself: rename them"
-        )
-    if any(value is not None and (not isinstance(value, Mapping) or value) for value in _ready(document)):
-        raise InvalidDocumentError(
-            f"{name} has ready tokens or vectors, which belong to its whole text: leave them out, or ingest it without "
-            "a chunker"
         )
 
 
