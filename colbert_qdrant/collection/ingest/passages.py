@@ -158,7 +158,7 @@ async def delete_leftovers(collection: OpenCollection, written: Sequence[Documen
     for points in (farther, nearest):  # the nearest last, because they lead to all others after a crash
         ids, most = iter(points), collection.limits.upsert_batch or _DELETED
         while some := list(islice(ids, most)):
-            await engine.delete(collection.name, points_selector=models.PointIdsList(points=some))
+            await engine.delete(collection.name, points_selector=models.PointIdsList(points=[*some]))
 
 
 def _check(document: Document) -> None:
