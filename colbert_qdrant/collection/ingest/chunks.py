@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
 
@@ -15,6 +17,9 @@ _DOCUMENTS: Final = 256
 
 _CHARACTERS: Final = 2**19
 """Characters of a chunk, so that long texts do not fill the memory with tokens: about 2,000 for each document."""
+
+_TOKEN_BYTES: Final = 32 * 2**20
+"""Bytes of ready token embeddings in a chunk."""
 
 
 async def chunks(documents: Iterable[Document] | AsyncIterable[Document]) -> AsyncGenerator[list[Document], None]:
@@ -38,10 +43,13 @@ class _Chunk:
     def __init__(self) -> None:
         self.documents: list[Document] = []
         self._characters = 0
+        self._token_bytes = 0
 
     def add(self, document: Document) -> bool:
         """Add a document, and tell whether the chunk is full."""
         self.documents.append(document)
-        text = getattr(document, "text", None)  # nothing is checked yet
+        text, tokens = getattr(document, "text", None), getattr(document, "tokens", None)  # nothing is checked yet
         self._characters += len(text) if isinstance(text, str) else 0
-        return len(self.documents) >= _DOCUMENTS or self._characters >= _CHARACTERS
+        self._token_bytes += tokens.nbytes if isinstance(tokens, np.ndarray) else 0
+        full = self._characters >= _CHARACTERS or self._token_bytes >= _TOKEN_BYTES
+        return full or len(self.documents) >= _DOCUMENTS
