@@ -85,12 +85,11 @@ PAIRS: Final = (
         folder="collection/writes",
         texts={
             "asynchronous methods that": "methods that",
-            "Iterable[Document] | AsyncIterable[Document]": "Iterable[Document]",
-            "Any iterable, or an asynchronous one; a plain iterable is read in the event loop.": "Any iterable.",
-            """        Raises:
-            InvalidDocumentError: If a document cannot be stored; the""": """        Raises:
-            ConfigurationError: If the iterable is asynchronous.
-            InvalidDocumentError: If a document cannot be stored; the""",
+            """ An iterable may be asynchronous. A plain one is
+                read in the event loop.
+""": "\n",
+            "If there is no such file, or an option is wrong.": "If there is no such file, an option is wrong, or the "
+            "source is\n                asynchronous.",
         },
     ),
     Pair(

@@ -130,8 +130,8 @@ class RejectedDocument:
     """A document that an ingest or upsert did not store, although it stored others.
 
     Attributes:
-        id: The document's id, as you passed it; ``None`` if the item is not a `Document`.
-        reason: The problem, in this library's words or the server's.
+        id: The document's id, as you passed it; ``None`` if no `Document` could be made of a row.
+        reason: The problem, in this library's words or the server's, with the row's place in its source.
     """
 
     id: DocumentId | None
@@ -151,8 +151,9 @@ class IngestReport:
         resumed: Number of documents that earlier calls with the same journal stored.
         unchanged: Number of documents that ``on_conflict="skip"`` left as they are stored.
         deleted: Number of documents that ``sync=True`` deleted, since the source no longer has them.
-        rejected: Documents that were not stored: the server refused them, or ``on_error="skip"`` left them out. With a
-            journal, also those of earlier calls.
+        rejected: Documents that were not stored: the server refused them, or ``on_error`` left them out. With a
+            journal, also those of earlier calls. An ingest keeps the first 1,000.
+        rejections: Number of documents that were not stored.
         seconds: Wall time from the first document read to the last acknowledgement.
     """
 
@@ -164,6 +165,7 @@ class IngestReport:
     unchanged: int = 0
     deleted: int = 0
     rejected: tuple[RejectedDocument, ...] = ()
+    rejections: int = 0
     seconds: float
 
     @property

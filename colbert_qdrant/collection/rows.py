@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Final, Literal, TypeVar, get_args
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from colbert_qdrant.encoders.ready import able_to_encode
 from colbert_qdrant.errors import ColbertQdrantError, ConfigurationError, InvalidDocumentError, InvalidTokensError
 from colbert_qdrant.points.ranges import check_range
 from colbert_qdrant.shown import holds, shown
+from colbert_qdrant.sources import BadRow, RowDocument, where
 from colbert_qdrant.tokens import one_text
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.config import CollectionConfig
     from colbert_qdrant.encoders import LateInteractionEncoder
     from colbert_qdrant.points.point import Payload
+    from colbert_qdrant.sources import RejectFile
     from colbert_qdrant.vectors import Vector
 
 OnError = Literal["raise", "skip"]
@@ -52,6 +54,7 @@ class Rejections:
 
     Args:
         on_error: ``"raise"`` or ``"skip"``.
+        rejects: The file for skipped documents.
         hopeless: If the user's encoder fails for this number of single documents and encodes no document, its error is
             raised; ``None`` for no such limit.
 
@@ -62,8 +65,9 @@ class Rejections:
         ConfigurationError: If ``on_error`` has another value.
     """
 
-    def __init__(self, on_error: OnError, *, hopeless: int | None = 3) -> None:
+    def __init__(self, on_error: OnError, *, rejects: RejectFile | None = None, hopeless: int | None = 3) -> None:
         require_on_error(on_error)
+        self._rejects = rejects
         self._hopeless = hopeless
         self.skips = on_error == "skip"
         self.found: list[RejectedDocument] = []
@@ -73,6 +77,8 @@ class Rejections:
         made = []
         for item in items:
             try:
+                if isinstance(item, BadRow):
+                    raise item.error
                 made.append(check(item))
             except (InvalidDocumentError, InvalidTokensError) as error:
                 self.add(item, error)
@@ -106,11 +112,20 @@ class Rejections:
     def add(self, item: object, error: Exception) -> None:
         """Raise the error with the document's id in its message, or record it."""
         document = item.document if isinstance(item, Row) else item
-        id = document.id if isinstance(document, Document) else None
-        named = _naming(id, error)
+        named = _naming(document, error)
         if not self.skips:
             raise named from (None if named is error else error)
-        self.found.append(RejectedDocument(id=id, reason=str(named)))
+        self.found.append(self._recorded(document, str(named)))
+
+    def refused(self, document: Document, reason: str) -> RejectedDocument:
+        """Record a document that the server refused."""
+        place = where(document)
+        return self._recorded(document, f"{place}: {reason}" if place else reason)
+
+    def _recorded(self, document: object, reason: str) -> RejectedDocument:
+        if self._rejects is not None:
+            self._rejects.add(document, reason)
+        return RejectedDocument(id=document.id if isinstance(document, Document) else None, reason=reason)
 
 
 def require_on_error(on_error: object) -> None:
@@ -148,20 +163,21 @@ def ready_row(
     try:
         tokens = one_text(document.tokens, dim=encoder.dim)
     except InvalidTokensError as error:
-        raise _naming(document.id, error) from None
+        raise _naming(document, error) from None
     check_range([document.id], tokens, setting="token_datatype", datatype=config.token_datatype)
     return Row(document=document, payload=payload, tokens=tokens[0], truncated=bool(tokens.truncated[0]))
 
 
-def _naming(id: Any, error: Exception) -> Exception:
-    """Return an error that names the document by its id instead of its position in the batch."""
-    document = f"document {shown(id)}"
+def _naming(item: object, error: Exception) -> Exception:
+    """Return an error that names the document by its place and id instead of its position in the batch."""
+    place = f"{where(item)}: " if isinstance(item, RowDocument) else ""
+    document = f"document {shown(item.id if isinstance(item, Document) else None)}"
     if not isinstance(error, ColbertQdrantError):
         return InvalidDocumentError(
-            f"{document} cannot be encoded ({type(error).__name__}: {error}): omit it, or change its text"
+            f"{place}{document} cannot be encoded ({type(error).__name__}: {error}): omit it, or change its text"
         )
     message = str(error)
     if isinstance(error, InvalidDocumentError) or document in message:
-        return error
+        return error if message.startswith(place) else type(error)(place + message)
     shorter, count = re.subn(r"^text 0\b", document, message)
-    return InvalidTokensError(shorter if count else f"{document}: {message}")
+    return InvalidTokensError(place + (shorter if count else f"{document}: {message}"))

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.collection.upsert import Refused
     from colbert_qdrant.documents import Document
     from colbert_qdrant.fde import FixedDimensionalEncoder
+    from colbert_qdrant.sources import RejectFile
 
 MAX_BATCH_BYTES: Final = 8 * 2**20
 """Maximum size of a serialized request. Over gRPC, which is binary, it holds twice as many documents as over REST.
@@ -128,14 +129,21 @@ class DocumentWriter:
         collection: The open collection.
         on_error: How to treat a document that cannot be stored.
         conflicts: How to treat a document whose id is stored; by default, it is replaced.
+        rejects: The file for documents that are not stored.
     """
 
     def __init__(
-        self, collection: OpenCollection, on_error: OnError = "raise", conflicts: Conflicts | None = None
+        self,
+        collection: OpenCollection,
+        on_error: OnError = "raise",
+        conflicts: Conflicts | None = None,
+        *,
+        rejects: RejectFile | None = None,
     ) -> None:
         self._collection = collection
         self._on_error = on_error
         self._conflicts = conflicts
+        self._rejects = rejects
 
     async def write(self, documents: Sequence[Document], progress: ProgressReporter) -> Written:
         """Write documents, the last of several with the same id, and wait for the engine's acknowledgment.
@@ -172,7 +180,7 @@ class DocumentWriter:
 
     def checked(self, documents: Sequence[Document]) -> Chunk:
         """Check documents, and return the chunk of those that passed."""
-        rejections = Rejections(self._on_error)
+        rejections = Rejections(self._on_error, rejects=self._rejects)
         return Chunk(documents, rejections, rejections.keep_good(documents, self.check))
 
     async def resolve(self, chunk: Chunk, before: Sequence[Chunk]) -> None:
@@ -283,6 +291,6 @@ def _written(rows: Mapping[str | int, Row], refused: Sequence[Refused], chunk: C
         sample=tuple(islice(stored, _SAMPLE)),
         replaced=replaced,
         unchanged=chunk.unchanged,
-        refused=tuple(RejectedDocument(id=rows[id].document.id, reason=reason) for id, reason in reasons.items()),
+        refused=tuple(chunk.rejections.refused(rows[id].document, reason) for id, reason in reasons.items()),
         rejected=tuple(chunk.rejections.found),
     )

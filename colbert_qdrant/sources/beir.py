@@ -13,7 +13,7 @@ from colbert_qdrant.sources.paths import File
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from colbert_qdrant.sources.item import Row
+    from colbert_qdrant.sources.item import SourceRow
     from colbert_qdrant.sources.shard import Shard
 
 
@@ -26,7 +26,7 @@ def beir_corpus(source: object) -> File | None:
     return None
 
 
-def beir_rows(corpus: File, shard: Shard) -> Iterator[Row]:
+def beir_rows(corpus: File, shard: Shard) -> Iterator[SourceRow]:
     """Yield the rows of a corpus; their text is title and text, joined by a space as BEIR does."""
     for row in jsonl_rows(corpus, shard):
         yield replace(row, value=_joined(row.value)) if isinstance(row.value, dict) else row

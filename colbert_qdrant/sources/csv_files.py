@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from typing import IO, TYPE_CHECKING
 
-from colbert_qdrant.sources.item import Origin, Row
+from colbert_qdrant.sources.item import Origin, SourceRow
 from colbert_qdrant.sources.jsonl import not_utf8
 from colbert_qdrant.sources.paths import DAMAGE, open_file, unreadable
 
@@ -46,7 +46,7 @@ class _Lines:
                 yield line.decode(errors="replace")
 
 
-def csv_rows(file: File, shard: Shard) -> Iterator[Row]:
+def csv_rows(file: File, shard: Shard) -> Iterator[SourceRow]:
     """Yield the rows of a file; all values are strings. A row of another length becomes a row with a problem."""
     origin = Origin(str(file.path), "line")
     lines = None
@@ -56,10 +56,10 @@ def csv_rows(file: File, shard: Shard) -> Iterator[Row]:
             reader = csv.reader(lines, delimiter="\t" if file.kind == "tsv" else ",", strict=True)
             yield from _rows(reader, lines, origin, shard)
     except DAMAGE as error:
-        yield Row(None, origin, 0, unreadable(error, f"after line {lines.number if lines else 0}"))
+        yield SourceRow(None, origin, 0, unreadable(error, f"after line {lines.number if lines else 0}"))
 
 
-def _rows(reader: Iterator[list[str]], lines: _Lines, origin: Origin, shard: Shard) -> Iterator[Row]:
+def _rows(reader: Iterator[list[str]], lines: _Lines, origin: Origin, shard: Shard) -> Iterator[SourceRow]:
     header: list[str] | None = None
     while True:
         first = lines.number + 1
@@ -76,7 +76,7 @@ def _rows(reader: Iterator[list[str]], lines: _Lines, origin: Origin, shard: Sha
             header = fields
             problem = problem or _bad_header(header)
             if problem:
-                yield Row(None, origin, first, f"the header cannot be read: {problem}", b"".join(lines.raw))
+                yield SourceRow(None, origin, first, f"the header cannot be read: {problem}", b"".join(lines.raw))
                 return
         elif (fields or problem) and shard.takes():
             if problem is None and len(fields) != len(header):
@@ -85,9 +85,9 @@ def _rows(reader: Iterator[list[str]], lines: _Lines, origin: Origin, shard: Sha
                     "quote values that contain them"
                 )
             if problem is None:
-                yield Row(dict(zip(header, fields, strict=True)), origin, first)
+                yield SourceRow(dict(zip(header, fields, strict=True)), origin, first)
             else:
-                yield Row(None, origin, first, problem, b"".join(lines.raw))
+                yield SourceRow(None, origin, first, problem, b"".join(lines.raw))
 
 
 def _broken(error: csv.Error) -> str:

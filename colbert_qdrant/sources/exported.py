@@ -28,7 +28,7 @@ from colbert_qdrant.errors import ConfigurationError, SchemaMismatchError
 from colbert_qdrant.points.fingerprint import Fingerprint
 from colbert_qdrant.shown import shown
 from colbert_qdrant.sources.export_records import DATATYPES, from_columns, from_line
-from colbert_qdrant.sources.item import Origin, Row
+from colbert_qdrant.sources.item import Origin, SourceRow
 from colbert_qdrant.sources.paths import DAMAGE, find_files, open_file, pyarrow, unreadable
 
 if TYPE_CHECKING:
@@ -155,12 +155,12 @@ def read_header(file: File) -> Header | None:
     return None if found is None else Header.from_json(found, file.path)
 
 
-def exported_rows(file: File, shard: Shard) -> Iterator[Row]:
+def exported_rows(file: File, shard: Shard) -> Iterator[SourceRow]:
     """Yield a row with a `Document` for each document of an export; a damaged document becomes a row with a problem."""
     return _parquet_rows(file, shard) if file.kind == "parquet" else _json_rows(file, shard)
 
 
-def _json_rows(file: File, shard: Shard) -> Iterator[Row]:
+def _json_rows(file: File, shard: Shard) -> Iterator[SourceRow]:
     origin, number = Origin(str(file.path), "line"), 0
     try:
         with open_file(file.path) as stream:
@@ -168,10 +168,10 @@ def _json_rows(file: File, shard: Shard) -> Iterator[Row]:
                 if number > 1 and not line.isspace() and shard.takes():
                     yield _row(partial(from_line, line), origin, number)
     except DAMAGE as error:
-        yield Row(None, origin, 0, unreadable(error, f"after line {number}"))
+        yield SourceRow(None, origin, 0, unreadable(error, f"after line {number}"))
 
 
-def _parquet_rows(file: File, shard: Shard) -> Iterator[Row]:
+def _parquet_rows(file: File, shard: Shard) -> Iterator[SourceRow]:
     damage = (*DAMAGE, pyarrow(f"{file.path.name} is a Parquet file, which pyarrow reads").ArrowException)
     origin, read = Origin(str(file.path)), 0
     try:
@@ -182,15 +182,15 @@ def _parquet_rows(file: File, shard: Shard) -> Iterator[Row]:
                     yield _row(partial(from_columns, columns, position), origin, read + position + 1)
                 read += batch.num_rows
     except damage as error:
-        yield Row(None, origin, 0, unreadable(error, f"after row {read}"))
+        yield SourceRow(None, origin, 0, unreadable(error, f"after row {read}"))
 
 
-def _row(make: Callable[[], Document], origin: Origin, number: int) -> Row:
+def _row(make: Callable[[], Document], origin: Origin, number: int) -> SourceRow:
     try:
-        return Row(make(), origin, number)
+        return SourceRow(make(), origin, number)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         problem = f"the exported document is damaged ({type(error).__name__}: {error}): export again, or delete it"
-        return Row(None, origin, number, problem)
+        return SourceRow(None, origin, number, problem)
 
 
 def _open_parquet(file: File) -> Any:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.shown import has
-from colbert_qdrant.sources.item import Origin, Row
+from colbert_qdrant.sources.item import Origin, SourceRow
 from colbert_qdrant.sources.tables import BATCH_ROWS, batch_rows, chosen_columns
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def is_dataset(source: object) -> bool:
     return ours and (isinstance(source, dict) or has(source, "column_names"))
 
 
-def dataset_rows(dataset: Any, shard: Shard, columns: Sequence[str | int] | None) -> Iterator[Row]:
+def dataset_rows(dataset: Any, shard: Shard, columns: Sequence[str | int] | None) -> Iterator[SourceRow]:
     """Yield the rows of a dataset; without a known length it is streamed.
 
     Raises:
@@ -38,15 +38,15 @@ def dataset_rows(dataset: Any, shard: Shard, columns: Sequence[str | int] | None
     return _mapped(dataset, shard) if has(dataset, "__len__") else _streamed(dataset, shard)
 
 
-def _mapped(dataset: Any, shard: Shard) -> Iterator[Row]:
+def _mapped(dataset: Any, shard: Shard) -> Iterator[SourceRow]:
     before, origin = 0, Origin()
     for table in dataset.with_format("arrow").iter(BATCH_ROWS):
         yield from batch_rows(table, origin, before, shard.among(table.num_rows))
         before += table.num_rows
 
 
-def _streamed(dataset: Any, shard: Shard) -> Iterator[Row]:
+def _streamed(dataset: Any, shard: Shard) -> Iterator[SourceRow]:
     origin = Origin()
     for number, value in enumerate(dataset.with_format(None), 1):
         if shard.takes():
-            yield Row(value, origin, number)
+            yield SourceRow(value, origin, number)

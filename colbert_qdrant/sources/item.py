@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
 
-if TYPE_CHECKING:
-    from colbert_qdrant.documents import Document
-    from colbert_qdrant.errors import InvalidDocumentError
+from colbert_qdrant.documents import Document
+from colbert_qdrant.errors import InvalidDocumentError
 
 Unit: TypeAlias = Literal["line", "row"]
 
@@ -26,7 +25,7 @@ class Origin:
 
 
 @dataclass(slots=True, eq=False)
-class Row:
+class SourceRow:
     """One row of a source, before it is a document.
 
     Attributes:
@@ -50,21 +49,33 @@ class Row:
         return ", ".join(filter(None, (self.origin.name, numbered)))
 
 
-@dataclass(slots=True, eq=False)
-class Item:
-    """A document of a source, or the error that a row has instead.
+@dataclass(frozen=True, kw_only=True)
+class RowDocument(Document):
+    """A document with the row that it was made of.
 
     Attributes:
-        row: The row that it was made of.
-        document: The document; ``None`` if there is an error.
+        row: The row, for messages about the document.
+    """
+
+    row: SourceRow = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """Takes the place of a document in a stream, if none can be made of a row.
+
+    Attributes:
+        row: The row.
         error: The error, which names the row.
     """
 
-    row: Row
-    document: Document | None
-    error: InvalidDocumentError | None = None
+    row: SourceRow
+    error: InvalidDocumentError
 
-    @property
-    def where(self) -> str:
-        """The place of the row, for messages; empty for a `Document`, which is known by its id."""
-        return "" if self.row.value is self.document and not self.row.origin.name else self.row.where
+
+Item: TypeAlias = Document | BadRow
+
+
+def where(item: object) -> str:
+    """Return the place of an item in its source, for messages; empty if it has no other name than its id."""
+    return item.row.where if isinstance(item, RowDocument | BadRow) else ""

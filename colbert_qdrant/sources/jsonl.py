@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from colbert_qdrant.shown import shown
-from colbert_qdrant.sources.item import Origin, Row
+from colbert_qdrant.sources.item import Origin, SourceRow
 from colbert_qdrant.sources.paths import DAMAGE, open_file, unreadable
 from colbert_qdrant.sources.rejects import original
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _BOM = b"\xef\xbb\xbf"
 
 
-def jsonl_rows(file: File, shard: Shard) -> Iterator[Row]:
+def jsonl_rows(file: File, shard: Shard) -> Iterator[SourceRow]:
     """Yield the rows of a file; a line that is not an object becomes a row with a problem."""
     origin, number = Origin(str(file.path), "line"), 0
     try:
@@ -28,16 +28,16 @@ def jsonl_rows(file: File, shard: Shard) -> Iterator[Row]:
                 if not line.isspace() and shard.takes():
                     yield _row(line.removeprefix(_BOM) if number == 1 else line, origin, number)
     except DAMAGE as error:
-        yield Row(None, origin, 0, unreadable(error, f"after line {number}"))
+        yield SourceRow(None, origin, 0, unreadable(error, f"after line {number}"))
 
 
-def _row(line: bytes, origin: Origin, number: int) -> Row:
+def _row(line: bytes, origin: Origin, number: int) -> SourceRow:
     try:
         value = json.loads(line.decode())
     except UnicodeDecodeError as error:
-        return Row(None, origin, number, not_utf8(error), line)
+        return SourceRow(None, origin, number, not_utf8(error), line)
     except (ValueError, RecursionError) as error:
-        return Row(
+        return SourceRow(
             None,
             origin,
             number,
@@ -46,8 +46,8 @@ def _row(line: bytes, origin: Origin, number: int) -> Row:
         )
     if not isinstance(value, dict):
         problem = f"the line is {shown(value, 60)}, not an object: write one object per line, such as " + _EXAMPLE
-        return Row(None, origin, number, problem, line)
-    return original(value, origin, number) if "_rejected" in value else Row(value, origin, number)
+        return SourceRow(None, origin, number, problem, line)
+    return original(value, origin, number) if "_rejected" in value else SourceRow(value, origin, number)
 
 
 def not_utf8(error: UnicodeDecodeError) -> str:

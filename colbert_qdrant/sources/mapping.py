@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
@@ -11,13 +11,15 @@ from colbert_qdrant._support.values import plain
 from colbert_qdrant.documents import Document
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError
 from colbert_qdrant.shown import has, shown
-from colbert_qdrant.sources.item import Item, Row
+from colbert_qdrant.sources.item import BadRow, Item, RowDocument, SourceRow
 
 Column: TypeAlias = str | int | Callable[[Any], Any]
 """The name of a column, the position of one in a tuple, or a function of the row."""
 
 Columns: TypeAlias = Column | Sequence[str | int]
 """A column that holds a dict, several columns, or a function that returns a dict."""
+
+_Parts: TypeAlias = tuple[Any, Any, Mapping[str, Any]]
 
 _IDS: Final = ("id", "_id")
 _TEXT: Final = "text"
@@ -45,9 +47,7 @@ class RowMapping:
         for name in ("id", "text", "payload"):
             value = getattr(self, name)
             if name == "payload" and isinstance(value, list | tuple):
-                value = tuple(map(plain, value))
-                if not all(map(_is_name, value)):
-                    raise ConfigurationError(f"payload must list names of columns, got {shown(value)}")
+                value = _names(value)
             elif value is not None and not callable(value):
                 value = plain(value)
                 if not _is_name(value):
@@ -68,17 +68,18 @@ class RowMapping:
         several = payload if isinstance(payload, tuple) else (payload,)
         return tuple(dict.fromkeys([*ids, text, *several]))
 
-    def item(self, row: Row) -> Item:
+    def item(self, row: SourceRow) -> Item:
         """Return the document of a row, or the error that the row has instead."""
         value = row.value
-        if isinstance(value, Document):
-            return Item(row, value)
         try:
             if row.problem is not None:
                 raise InvalidDocumentError(row.problem)  # noqa: TRY301
-            return Item(row, self.document(value))
+            if isinstance(value, Document):
+                return value if not row.origin.name else _with_row(value, row)
+            id, text, payload = self._parts(value)
+            return RowDocument(id=id, text=text, payload=payload, row=row)
         except InvalidDocumentError as error:
-            return Item(row, None, InvalidDocumentError(f"{row.where}: {error}"))
+            return BadRow(row, InvalidDocumentError(f"{row.where}: {error}"))
 
     def document(self, value: Any) -> Document:
         """Return the document of a row's value.
@@ -86,15 +87,17 @@ class RowMapping:
         Raises:
             InvalidDocumentError: If a column is missing, a function fails, or the value is not a row.
         """
+        return value if isinstance(value, Document) else Document(*self._parts(value))
+
+    def _parts(self, value: Any) -> _Parts:
+        """Return the id, the text and the payload of a row's value."""
         if isinstance(value, dict):
             return self._of_dict(value)
-        if isinstance(value, Document):
-            return value
         if isinstance(value, tuple | list):
             named = None if all(isinstance(each, int) for each in self._named()) else getattr(value, "_asdict", None)
             return self._of_tuple(value) if named is None else self._of_dict(named())
         if isinstance(value, Mapping) or (has(value, "keys") and has(value, "__getitem__")):
-            return self._of_dict({key: value[key] for key in value.keys()})  # noqa: SIM118 - a row of sqlite3
+            return self._of_dict(_as_dict(value))
         raise InvalidDocumentError(
             f"expected a Document, a dict or a tuple, got {type(value).__name__} {shown(value, 60)}: use "
             "Document(id=…, text=…)"
@@ -106,7 +109,7 @@ class RowMapping:
         named = [each for each in (self.id, self.text, *payload) if each is not None and not callable(each)]
         return named or ["id"]
 
-    def _of_dict(self, row: dict[Any, Any]) -> Document:
+    def _of_dict(self, row: dict[Any, Any]) -> _Parts:
         id_column: Any = ("id" if "id" in row or "_id" not in row else "_id") if self.id is None else self.id
         text_column: Any = _TEXT if self.text is None else self.text
         payload = self.payload
@@ -114,14 +117,14 @@ class RowMapping:
         if payload is None and names and id_column in row and text_column in row:  # the usual case, made fast
             others = dict(row)
             id, text = others.pop(id_column), others.pop(text_column)
-            return Document(id if type(id) is str or type(id) is int else self._id(id), text, others)
+            return id if type(id) is str or type(id) is int else self._id(id), text, others
         id, text = self._value("id", id_column, row), self._value("text", text_column, row)
         if payload is not None:
-            return Document(self._id(id), text, self._payload(payload, row))
+            return self._id(id), text, self._payload(payload, row)
         used = [*(_IDS if callable(id_column) else (id_column,)), _TEXT if callable(text_column) else text_column]
-        return Document(self._id(id), text, {key: each for key, each in row.items() if key not in used})
+        return self._id(id), text, {key: each for key, each in row.items() if key not in used}
 
-    def _of_tuple(self, row: Sequence[Any]) -> Document:
+    def _of_tuple(self, row: Sequence[Any]) -> _Parts:
         chosen = (self.id, self.text, self.payload)
         if chosen == (None, None, None):
             if len(row) not in {2, 3}:
@@ -130,10 +133,10 @@ class RowMapping:
                     "positions, such as id=0, text=3"
                 )
             payload = row[2] if len(row) == 3 else None
-            return Document(self._id(row[0]), row[1], {} if payload is None else payload)
+            return self._id(row[0]), row[1], {} if payload is None else payload
         id = self._value("id", 0 if self.id is None else self.id, row)
         text = self._value("text", 1 if self.text is None else self.text, row)
-        return Document(self._id(id), text, {} if self.payload is None else self._payload(self.payload, row))
+        return self._id(id), text, {} if self.payload is None else self._payload(self.payload, row)
 
     def _payload(self, payload: Columns, row: Any) -> Mapping[str, Any]:
         if isinstance(payload, tuple):
@@ -185,6 +188,34 @@ def _missing(name: str, column: Any, row: Any, *, stated: bool) -> str:
     return (
         f"there is no column {missing}, and the columns are {there}: pass {name}={example!r} or a function of the row"
     )
+
+
+def _as_dict(row: Any) -> dict[Any, Any]:
+    try:
+        return {key: row[key] for key in row.keys()}  # noqa: SIM118 - a row of sqlite3 is no mapping
+    except Exception as error:
+        raise InvalidDocumentError(
+            f"a {type(row).__name__} cannot be read ({type(error).__name__}: {error}): use a dict"
+        ) from error
+
+
+def _with_row(document: Document, row: SourceRow) -> RowDocument:
+    return RowDocument(row=row, **{each.name: getattr(document, each.name) for each in fields(document)})
+
+
+def _names(columns: Sequence[Any]) -> tuple[str | int, ...]:
+    """Return the names in a list.
+
+    Raises:
+        ConfigurationError: If one is not a name.
+    """
+    try:
+        names = tuple(map(plain, columns))
+    except Exception:  # noqa: BLE001 - a caller's class of lists
+        names = (None,)
+    if not all(map(_is_name, names)):
+        raise ConfigurationError(f"payload must list names of columns, got {shown(columns)}")
+    return names
 
 
 def _is_name(value: object) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from colbert_qdrant.sources.item import Origin, Row
+from colbert_qdrant.sources.item import Origin, SourceRow
 from colbert_qdrant.sources.paths import DAMAGE, pyarrow, unreadable
 from colbert_qdrant.sources.tables import BATCH_ROWS, batch_rows, chosen_columns, repeated
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.sources.shard import Shard
 
 
-def parquet_rows(file: File, shard: Shard, columns: Sequence[str | int] | None) -> Iterator[Row]:
+def parquet_rows(file: File, shard: Shard, columns: Sequence[str | int] | None) -> Iterator[SourceRow]:
     """Yield the rows of a file; row groups without a row of the shard are not read."""
     damage = (*DAMAGE, pyarrow(f"{file.path.name} is a Parquet file, which pyarrow reads").ArrowException)
     origin, before = Origin(str(file.path)), 0
@@ -24,12 +24,12 @@ def parquet_rows(file: File, shard: Shard, columns: Sequence[str | int] | None) 
         parquet = _open(file)
         names = parquet.schema_arrow.names
     except damage as error:
-        yield Row(None, origin, 0, unreadable(error, "at its metadata"))
+        yield SourceRow(None, origin, 0, unreadable(error, "at its metadata"))
         return
     with parquet:
         twice = repeated(names)
         if twice is not None:
-            yield Row(None, origin, 0, twice)
+            yield SourceRow(None, origin, 0, twice)
             return
         only = chosen_columns(names, columns)
         for group in range(parquet.num_row_groups):
@@ -42,7 +42,7 @@ def parquet_rows(file: File, shard: Shard, columns: Sequence[str | int] | None) 
                     yield from batch_rows(batch, origin, before + read, chosen)
                     read += batch.num_rows
             except damage as error:
-                yield Row(None, origin, 0, unreadable(error, f"after row {before + read} of {before + rows}"))
+                yield SourceRow(None, origin, 0, unreadable(error, f"after row {before + read} of {before + rows}"))
             before += rows
 
 

@@ -131,6 +131,7 @@ def _named(source: Any, *, within_list: bool) -> list[File]:
     """Return the files that one path, folder or glob names."""
     try:
         given = os.fspath(source)
+        given = str.__str__(given)  # the methods of a subclass may do anything
     except Exception:  # noqa: BLE001 - a caller's method
         given = None
     if not isinstance(given, str) or not given:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from colbert_qdrant.documents import Document
 from colbert_qdrant.errors import ConfigurationError
@@ -14,7 +14,7 @@ from colbert_qdrant.sources.beir import beir_corpus, beir_rows
 from colbert_qdrant.sources.csv_files import csv_rows
 from colbert_qdrant.sources.exported import Export, exported_rows, exports_among, read_header
 from colbert_qdrant.sources.hub_datasets import dataset_rows, is_dataset
-from colbert_qdrant.sources.item import Item, Origin, Row
+from colbert_qdrant.sources.item import Item, Origin, SourceRow
 from colbert_qdrant.sources.jsonl import jsonl_rows
 from colbert_qdrant.sources.mapping import RowMapping
 from colbert_qdrant.sources.parquet import count_rows, parquet_rows
@@ -27,26 +27,47 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+class ArrowStream(Protocol):
+    """A table that any Arrow library can read."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Return a capsule of Arrow's C interface."""
+
+
+class LazyTable(Protocol):
+    """A query of Polars that is not computed yet."""
+
+    def collect_schema(self) -> Any:
+        """Return the columns."""
+
+
+DocumentSource: TypeAlias = Iterable[Any] | AsyncIterable[Any] | str | os.PathLike[str] | ArrowStream | LazyTable
+"""Documents, dicts or tuples, a path, folder or glob, a list of paths, a table, or a dataset."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Source:
     """The items of a source, which are read while they are iterated over, once.
 
     Attributes:
-        items: Iterates over the items; asynchronous if the source is.
+        items: Iterates over documents, and a `BadRow` for each row of which none can be made; no document is checked
+            yet. The iterator is asynchronous if the source is.
         total: The number of items, if it is known without reading them.
         listed: Whether the source is a list in memory, which can be read twice.
         files: The paths that are read.
         exports: The files among them that `export` wrote.
     """
 
-    items: Iterator[Item] | AsyncIterator[Item]
+    items: Iterator[Any] | AsyncIterator[Any]
     total: int | None = None
     listed: bool = False
     files: tuple[os.PathLike[str], ...] = ()
     exports: tuple[Export, ...] = ()
 
 
-def documents_from(source: Any, *, mapping: RowMapping | None = None, shard: tuple[int, int] | None = None) -> Source:
+def documents_from(
+    source: DocumentSource, *, mapping: RowMapping | None = None, shard: tuple[int, int] | None = None
+) -> Source:
     """Return the items of any source; see `ColbertCollection.ingest`.
 
     An item of a bad row has an error instead of a document.
@@ -75,7 +96,7 @@ def documents_from(source: Any, *, mapping: RowMapping | None = None, shard: tup
 
 def _rows(
     source: Any, columns: Sequence[str | int] | None, shard: Shard
-) -> tuple[Iterator[Row], int | None, list[File]]:
+) -> tuple[Iterator[SourceRow], int | None, list[File]]:
     """Return the rows of a source, their number, and the source's files."""
     corpus = beir_corpus(source)
     if corpus is not None:
@@ -93,7 +114,7 @@ def _rows(
     return _object_rows(source, shard), length, []
 
 
-def _file_rows(files: Sequence[File], columns: Sequence[str | int] | None, shard: Shard) -> Iterator[Row]:
+def _file_rows(files: Sequence[File], columns: Sequence[str | int] | None, shard: Shard) -> Iterator[SourceRow]:
     for file in files:
         if read_header(file) is not None:
             yield from exported_rows(file, shard)
@@ -120,11 +141,11 @@ def _require_pyarrow(files: Sequence[File]) -> None:
             pyarrow(f"{file.path.name} is read by pyarrow")
 
 
-def _object_rows(source: Iterable[Any], shard: Shard) -> Iterator[Row]:
+def _object_rows(source: Iterable[Any], shard: Shard) -> Iterator[SourceRow]:
     origin = Origin()
     for number, value in enumerate(source, 1):
         if shard.takes():
-            yield Row(value, origin, number)
+            yield SourceRow(value, origin, number)
 
 
 async def _asynchronous(source: AsyncIterable[Any], mapping: RowMapping, shard: Shard) -> AsyncIterator[Item]:
@@ -132,7 +153,7 @@ async def _asynchronous(source: AsyncIterable[Any], mapping: RowMapping, shard: 
     async for value in source:
         number += 1
         if shard.takes():
-            yield mapping.item(Row(value, origin, number))
+            yield mapping.item(SourceRow(value, origin, number))
 
 
 def _is_path(value: object) -> bool:

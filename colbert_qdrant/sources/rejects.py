@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -15,14 +16,12 @@ from colbert_qdrant.documents import Document
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.points.ids import id_from_json, id_to_json
 from colbert_qdrant.points.json import to_json
-from colbert_qdrant.shown import has, shown
-from colbert_qdrant.sources.item import Origin, Row
+from colbert_qdrant.shown import has, holds, shown
+from colbert_qdrant.sources.item import BadRow, Origin, RowDocument, SourceRow
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from colbert_qdrant.sources.item import Item
+    from collections.abc import Collection, Iterable
 
 KEY: Final = "_rejected"
 
@@ -47,30 +46,31 @@ class RejectFile:
         if not found:
             raise ConfigurationError(f"rejects is {str(path)!r}: pass the path of a file in a folder that exists")
         self._ids = ids
-        self._file: IO[bytes] | None = None
         self._lock = Lock()
 
-    def add(self, item: Item | Document, reason: str) -> None:
-        """Append a row, and flush the file."""
-        row = Row(item, Origin()) if isinstance(item, Document) else item.row
+    def add(self, item: object, reason: str) -> None:
+        """Append the row of an item, or an item that has no row; it is in the file when this returns."""
+        row = item.row if isinstance(item, RowDocument | BadRow) else SourceRow(item, Origin())
         line = json.dumps(_recorded(row, reason, self._ids), ensure_ascii=True).encode() + b"\n"
-        with self._lock:
-            if self._file is None:
-                self._file = self.path.open("ab")
-                if _is_torn(self.path):
-                    line = b"\n" + line
-            self._file.write(line)
-            self._file.flush()
+        with self._lock, self.path.open("a+b") as file:
+            if _is_torn(file):
+                line = b"\n" + line
+            file.write(line)
 
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            if self._file is not None:
-                self._file.close()
-                self._file = None
+    def require_not_among(self, files: Iterable[os.PathLike[str]]) -> None:
+        """Check that the file is not read while it is written.
+
+        Raises:
+            ConfigurationError: If it is one of the files of the source.
+        """
+        if self.path.exists() and any(holds(partial(self.path.samefile, each)) for each in files):
+            raise ConfigurationError(
+                f"rejects is {str(self.path)!r}, which is a file of the source: pass another path, and delete the file "
+                "when its rows are stored"
+            )
 
 
-def original(value: dict[str, Any], origin: Origin, number: int) -> Row:
+def original(value: dict[str, Any], origin: Origin, number: int) -> SourceRow:
     """Return the row that a line of a reject file holds."""
     about = value.pop(KEY)
     kind = about.get("kind") if isinstance(about, dict) else None
@@ -78,18 +78,20 @@ def original(value: dict[str, Any], origin: Origin, number: int) -> Row:
         try:
             made = Document(id_from_json(value["id"]), **{key: value[key] for key in value if key != "id"})
         except (LookupError, TypeError, ValueError) as error:
-            return Row(None, origin, number, f"the rejected document is incomplete ({error}): mend it", _line(value))
-        return Row(made, origin, number)
+            return SourceRow(
+                None, origin, number, f"the rejected document is incomplete ({error}): mend it", _line(value)
+            )
+        return SourceRow(made, origin, number)
     if kind == "tuple" and isinstance(value.get("row"), list):
-        return Row(tuple(value["row"]), origin, number)
+        return SourceRow(tuple(value["row"]), origin, number)
     if not value:
         raw = _raw(about)
         problem = "the rejected row could not be read: write the mended row in place of this line, or delete the line"
-        return Row(None, origin, number, problem, raw)
-    return Row(value, origin, number)
+        return SourceRow(None, origin, number, problem, raw)
+    return SourceRow(value, origin, number)
 
 
-def _recorded(row: Row, reason: str, ids: Collection[str | int]) -> dict[str, Any]:
+def _recorded(row: SourceRow, reason: str, ids: Collection[str | int]) -> dict[str, Any]:
     """Return the line for a row."""
     about: dict[str, Any] = {"where": row.where, "reason": reason}
     value = row.value
@@ -160,10 +162,9 @@ def _line(value: dict[str, Any]) -> bytes:
     return json.dumps(value).encode()
 
 
-def _is_torn(path: Path) -> bool:
+def _is_torn(file: IO[bytes]) -> bool:
     """Tell whether a file has a last line without an end."""
-    with path.open("rb") as stream:
-        if not stream.seek(0, os.SEEK_END):
-            return False
-        stream.seek(-1, os.SEEK_END)
-        return stream.read() != b"\n"
+    if not file.seek(0, os.SEEK_END):
+        return False
+    file.seek(-1, os.SEEK_END)
+    return file.read() != b"\n"

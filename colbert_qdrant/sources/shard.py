@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from colbert_qdrant._support.values import plain
 from colbert_qdrant.config.checks import require_int
 from colbert_qdrant.errors import ConfigurationError
-from colbert_qdrant.shown import listed, shown
+from colbert_qdrant.shown import holds, shown
 
 
 class Shard:
@@ -34,10 +35,9 @@ class Shard:
         """
         if shard is None:
             return cls()
-        pair = listed(shard)
-        if pair is None or len(pair) != 2:
+        if not isinstance(shard, tuple | list) or not holds(lambda: len([*shard]) == 2):
             raise ConfigurationError(f"shard must be a pair (i, n), such as (0, 4), got {shown(shard)}")
-        index, count = pair
+        index, count = map(plain, shard)
         require_int("the count n of shard=(i, n)", count, minimum=1)
         require_int("the number i of shard=(i, n)", index, minimum=0, maximum=int(count) - 1)
         return cls(int(index), int(count))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.shown import has, shown
-from colbert_qdrant.sources.item import Origin, Row
+from colbert_qdrant.sources.item import Origin, SourceRow
 from colbert_qdrant.sources.paths import pyarrow
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def is_table(source: object) -> bool:
     return _is_pandas(source) or _is_polars(source) or _is_arrow(source)
 
 
-def table_rows(table: Any, shard: Shard, columns: Sequence[str | int] | None) -> Iterator[Row]:
+def table_rows(table: Any, shard: Shard, columns: Sequence[str | int] | None) -> Iterator[SourceRow]:
     """Yield the rows of a table.
 
     Raises:
@@ -63,32 +63,32 @@ def chosen_columns(names: Sequence[Any], columns: Sequence[str | int] | None) ->
     return [name for name in names if name in there] if complete else None
 
 
-def batch_rows(batch: Any, origin: Origin, before: int, chosen: range) -> Iterator[Row]:
+def batch_rows(batch: Any, origin: Origin, before: int, chosen: range) -> Iterator[SourceRow]:
     """Yield chosen rows of an Arrow batch, which has ``before`` rows before it."""
     if not chosen:
         return
     if len(chosen) < batch.num_rows:
         batch = batch.take(pyarrow("this table needs pyarrow").array(chosen))
     for position, value in zip(chosen, batch.to_pylist(), strict=True):
-        yield Row(value, origin, before + position + 1)
+        yield SourceRow(value, origin, before + position + 1)
 
 
-def _pandas_rows(table: Any, shard: Shard) -> Iterator[Row]:
+def _pandas_rows(table: Any, shard: Shard) -> Iterator[SourceRow]:
     for before in range(0, len(table), BATCH_ROWS):
         chosen = shard.among(min(BATCH_ROWS, len(table) - before))
         part = table.iloc[before + chosen.start : before + chosen.stop : chosen.step]
         values = part.astype(object).where(part.notna(), None).to_dict("records") if chosen else ()
         for position, value in zip(chosen, values, strict=True):
-            yield Row(value, _HERE, before + position + 1)
+            yield SourceRow(value, _HERE, before + position + 1)
 
 
-def _polars_rows(table: Any, shard: Shard, columns: Sequence[str | int] | None) -> Iterator[Row]:
+def _polars_rows(table: Any, shard: Shard, columns: Sequence[str | int] | None) -> Iterator[SourceRow]:
     before = 0
     for part in _polars_parts(table, columns):
         chosen = shard.among(len(part))
         values = part[chosen.start :: chosen.step].iter_rows(named=True) if chosen else ()
         for position, value in zip(chosen, values, strict=True):
-            yield Row(value, _HERE, before + position + 1)
+            yield SourceRow(value, _HERE, before + position + 1)
         before += len(part)
 
 
@@ -103,7 +103,7 @@ def _polars_parts(table: Any, columns: Sequence[str | int] | None) -> Iterator[A
     return iter((table if only is None else table.select(only)).collect_batches(chunk_size=BATCH_ROWS, lazy=True))
 
 
-def _arrow_rows(table: Any, shard: Shard, columns: Sequence[str | int] | None) -> Iterator[Row]:
+def _arrow_rows(table: Any, shard: Shard, columns: Sequence[str | int] | None) -> Iterator[SourceRow]:
     pa = pyarrow(f"a {type(table).__name__} is read through pyarrow")
     if has(table, "to_batches"):
         reader = table
@@ -129,7 +129,7 @@ def _stream(pa: Any, table: Any) -> Any:
         ) from error
 
 
-def _batches(batches: Any, shard: Shard, only: Sequence[str] | None) -> Iterator[Row]:
+def _batches(batches: Any, shard: Shard, only: Sequence[str] | None) -> Iterator[SourceRow]:
     before = 0
     for batch in batches:
         chosen = shard.among(batch.num_rows)

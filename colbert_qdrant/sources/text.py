@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from colbert_qdrant.sources.item import Origin, Row
+from colbert_qdrant.sources.item import Origin, SourceRow
 from colbert_qdrant.sources.jsonl import not_utf8
 from colbert_qdrant.sources.paths import DAMAGE, open_file, unreadable
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.sources.shard import Shard
 
 
-def text_rows(file: File, shard: Shard) -> Iterator[Row]:
+def text_rows(file: File, shard: Shard) -> Iterator[SourceRow]:
     """Yield the one row of a file, with ``id``, ``text`` and ``path``; files of other shards are not opened."""
     if not shard.takes():
         return
@@ -25,8 +25,8 @@ def text_rows(file: File, shard: Shard) -> Iterator[Row]:
             raw = stream.read()
         text = raw.decode("utf-8-sig")
     except DAMAGE as error:
-        yield Row(None, origin, 0, unreadable(error, "at its start"))
+        yield SourceRow(None, origin, 0, unreadable(error, "at its start"))
     except UnicodeDecodeError as error:
-        yield Row(None, origin, 0, not_utf8(error), raw)
+        yield SourceRow(None, origin, 0, not_utf8(error), raw)
     else:
-        yield Row({"id": file.id, "text": text, "path": file.id}, origin)
+        yield SourceRow({"id": file.id, "text": text, "path": file.id}, origin)

@@ -288,8 +288,8 @@ def test_the_blocking_collection_takes_no_asynchronous_documents() -> None:
         match="documents is asynchronous, and upsert takes a list: use",
     ):
         docs.upsert(source())  # type: ignore[arg-type]
-    with pytest.raises(ConfigurationError, match="documents is asynchronous: use AsyncColbertCollection"):
-        docs.ingest(source())  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="source is asynchronous: use AsyncColbertCollection"):
+        docs.ingest(source())
 
 
 def test_what_one_kind_wrote_the_other_reads(tmp_path: Path) -> None:

@@ -28,11 +28,9 @@ from colbert_qdrant import (
     SparseConfig,
     export_info,
 )
-from colbert_qdrant.sources import documents_from
 from tests.encoders import WordEncoder, random_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from colbert_qdrant import ExportReport
@@ -96,7 +94,7 @@ def rebuilt(docs: ColbertCollection, client: Client, path: Path) -> ColbertColle
     """A collection that only the file and no model made."""
     info = export_info(path)
     copy = ColbertCollection.create(f"{docs.name}-copy", client=client, encoder=info.encoder, config=info.config)
-    assert copy.ingest(of(path)).documents == docs.count()
+    assert copy.ingest(path).documents == docs.count()
     copy.close()
     return ColbertCollection.open(f"{docs.name}-copy", client=client, encoder=docs.encoder)
 
@@ -124,15 +122,6 @@ def assert_equal(one: ColbertCollection, other: ColbertCollection) -> None:
             assert expected
             found = [(hit.score, hit.text) for hit in other.search(query, limit=60, **options)]
             assert sorted(found) == sorted(expected)
-
-
-def of(path: Path) -> Iterator[Document]:
-    """The documents of a file."""
-    items: Any = documents_from(path).items
-    for item in items:
-        if item.error is not None:
-            raise item.error
-        yield item.document
 
 
 def vectors_of(document: Document) -> dict[str, Any]:
@@ -176,7 +165,7 @@ def test_native_payloads_without_texts_and_points_without_tokens(
     docs.export(tmp_path / "docs.parquet")
     info = export_info(tmp_path / "docs.parquet")
     copy = ColbertCollection.create(f"{engine.name}-copy", client=client, encoder=info.encoder, config=info.config)
-    copy.ingest(of(tmp_path / "docs.parquet"))
+    copy.ingest(tmp_path / "docs.parquet")
     one, other = [
         {each.id: (each.text, each.payload, each.tokens.tolist()) for each in some.iterate(with_tokens=True)}
         for some in (docs, copy)
@@ -194,7 +183,7 @@ def test_only_documents_that_match_and_without_tokens(
     assert (report.documents, report.tokens) == (10, 0)
     encoder = WordEncoder()
     copy = ColbertCollection.create(f"{docs.name}-copy", client=client, encoder=encoder, config=config())
-    copy.ingest(of(path))
+    copy.ingest(path)
     assert encoder.encoded == 10
     assert {(type(each.id), each.id) for each in copy.iterate()} == {(type(id), id) for id in IDS[:10]}
 
@@ -204,7 +193,7 @@ def test_an_empty_collection_is_exported(engine: Engine, client: Client, tmp_pat
     for suffix in SUFFIXES:
         path = tmp_path / f"docs.{suffix}"
         assert docs.export(path).documents == 0
-        assert docs.ingest(of(path)).documents == 0
+        assert docs.ingest(path).documents == 0
         assert export_info(path).config == docs.config
 
 
@@ -264,16 +253,16 @@ def test_damage_is_reported_with_the_line(local: ColbertCollection, tmp_path: Pa
     for damaged in (lines[2].replace(b'"data":"', b'"data":"?'), lines[2][:50] + b"\n", b"{}\n"):
         path.write_bytes(b"".join([*lines[:2], damaged, *lines[3:]]))
         with pytest.raises(InvalidDocumentError, match="line 3: the exported document is damaged"):
-            local.ingest(of(path))
+            local.ingest(path)
     torn = tmp_path / "docs.jsonl.gz"
     torn.write_bytes(gzip.compress(b"".join(lines))[:-200])
     with pytest.raises(InvalidDocumentError, match="cannot be read further"):
-        local.ingest(of(torn))
+        local.ingest(torn)
     header = json.loads(lines[0])
     header["colbert_qdrant_export"]["format"] = 99
     path.write_bytes(json.dumps(header).encode() + b"\n" + b"".join(lines[1:]))
     with pytest.raises(SchemaMismatchError, match="of another version of colbert-qdrant: upgrade"):
-        local.ingest(of(path))
+        local.ingest(path)
     (tmp_path / "other.jsonl").write_text('{"id": 1, "text": "x"}\n')
     with pytest.raises(ConfigurationError, match="is no export"):
         export_info(tmp_path / "other.jsonl")

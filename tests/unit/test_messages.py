@@ -383,7 +383,7 @@ UPSERTS: Final[list[Case]] = [
     Case(
         lambda world: world.docs.ingest(STORED, on_error="ignore"),
         cq.ConfigurationError,
-        "on_error='ignore': use one of 'raise', 'skip'",
+        "on_error='ignore': use one of 'raise', 'skip', 'reject'",
     ),
     Case(
         lambda world: world.docs.ingest(STORED, progress="yes"),

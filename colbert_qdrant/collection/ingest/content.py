@@ -55,7 +55,8 @@ def _simple(value: Any) -> Any:
     if isinstance(value, TokenEmbeddings):
         return [_name(value), value.values, value.lengths]
     if is_dataclass(value) and not isinstance(value, type):
-        return [_name(value), {each.name: getattr(value, each.name) for each in fields(value)}]
+        named = [each.name for each in fields(value) if each.name != "row"]  # the row of a document says no more
+        return [_name(value), {name: getattr(value, name) for name in named}]
     return _of_other(value)
 
 

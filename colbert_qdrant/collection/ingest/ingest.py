@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterable, Sized
+from collections.abc import AsyncIterable
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from colbert_qdrant.collection.ingest.bulk import deferred_indexing
 from colbert_qdrant.collection.ingest.chunks import chunks
 from colbert_qdrant.collection.ingest.passages import PassageStream
 from colbert_qdrant.collection.ingest.pipeline import LANES, Hooks, Pipeline
+from colbert_qdrant.collection.ingest.reading import open_source, require_same_tokens
 from colbert_qdrant.collection.ingest.session import Session
 from colbert_qdrant.collection.rows import Rejections, require_documents, require_on_error
 from colbert_qdrant.collection.writer import DocumentWriter, Written
@@ -29,7 +31,11 @@ if TYPE_CHECKING:
     from colbert_qdrant.collection.ingest.options import CheckedIngest
     from colbert_qdrant.collection.opened import OpenCollection
     from colbert_qdrant.collection.rows import OnError
-    from colbert_qdrant.documents import Document
+    from colbert_qdrant.documents import Document, RejectedDocument
+    from colbert_qdrant.sources import DocumentSource
+
+_MOST_REJECTED: Final = 1_000
+"""Rejected documents that a report names; it counts them all."""
 
 
 async def upsert(collection: OpenCollection, documents: Iterable[Document], *, on_error: OnError) -> IngestReport:
@@ -54,7 +60,7 @@ async def upsert(collection: OpenCollection, documents: Iterable[Document], *, o
 
 async def ingest(
     collection: OpenCollection,
-    documents: Iterable[Document] | AsyncIterable[Document],
+    source: DocumentSource,
     options: CheckedIngest,
     hooks: Hooks = Hooks(),  # noqa: B008 - frozen
 ) -> IngestReport:
@@ -62,27 +68,29 @@ async def ingest(
 
     Args:
         collection: The open collection.
-        documents: The source.
+        source: The source.
         options: The checked options.
         hooks: The seams of the pipeline.
 
     Raises:
-        ConfigurationError: If ``documents`` is not an iterable of documents, or is asynchronous without an event loop.
+        ConfigurationError: If the source cannot be read, or is asynchronous without an event loop.
         InvalidDocumentError: If a document cannot be stored. Its chunk is not written; earlier chunks are. Of a list,
             nothing is written.
     """
-    require_documents(documents)
-    on_error, progress = options.on_error, options.progress
-    runtime = collection.engine.runtime
+    found, rejects, on_error = open_source(source, options)
+    documents, total, progress, runtime = found.items, found.total, options.progress, collection.engine.runtime
     if isinstance(documents, AsyncIterable) and not runtime.has_event_loop:
-        raise ConfigurationError("documents is asynchronous: use AsyncColbertCollection, or pass a list")
-    session = Session(collection, options, type(documents).__name__)
-    writer, fitter, tally = DocumentWriter(collection, on_error, session.conflicts), Fitter(collection), Tally()
-    rejections = Rejections(on_error)
-    passages = options.chunker and PassageStream(collection, options.chunker, rejections)
-    given = documents
-    documents = passages.of(documents) if passages else documents
-    total = len(documents) if isinstance(documents, Sized) else None
+        raise ConfigurationError("source is asynchronous: use AsyncColbertCollection, or pass a list")
+    await require_same_tokens(collection, found.exports)
+    session = Session(collection, options, type(source).__name__)
+    writer = DocumentWriter(collection, on_error, session.conflicts, rejects=rejects)
+    fitter, tally, rejections = Fitter(collection), Tally(), Rejections(on_error, rejects=rejects)
+    passages = None if options.chunker is None else PassageStream(collection, options.chunker, rejections)
+    listed: list[Document] | None = None
+    if found.listed and not isinstance(documents, AsyncIterable) and on_error == "raise":
+        listed = list(documents)
+        documents = iter(listed)
+    documents, total = (passages.of(documents), None) if passages else (documents, total)
 
     async def is_due(*, last: bool = False) -> bool:
         return options.fit and await fitter.is_due(last=last)
@@ -99,13 +107,13 @@ async def ingest(
         async with (
             session,
             deferred_indexing(collection, options, stopping),
-            aclosing(session.rest(chunks(documents))) as source,
+            aclosing(session.rest(chunks(documents))) as stream,
             runtime.lanes(*LANES) as lanes,
         ):
-            if isinstance(given, list | tuple) and on_error == "raise":
-                await runtime.compute(_check_all, map(passages.first, given) if passages else given, writer)
+            if listed is not None:
+                await runtime.compute(_check_all, listed, writer, passages)
             pipeline = Pipeline(
-                source, writer, lanes=lanes, is_due=is_due, hooks=Hooks(acknowledged=acknowledged, stopping=stopping)
+                stream, writer, lanes=lanes, is_due=is_due, hooks=Hooks(acknowledged=acknowledged, stopping=stopping)
             )
             ended = False
             while not ended:
@@ -122,20 +130,26 @@ async def ingest(
 
 
 class Tally:
-    """Counts the documents of a stream, without those that a later one replaced, in a few bytes per document."""
+    """Counts the documents of a stream, without those that a later one replaced, in a few bytes per document.
+
+    Attributes:
+        read: The number of documents that were read.
+    """
 
     def __init__(self) -> None:
+        self.read = 0
         self._started = time.perf_counter()
         self._written: list[Written] = []
+        self._rejected: list[RejectedDocument] = []
+        self._rejections = 0
 
     def add(self, written: Written) -> None:
         """Count documents that were written after all documents counted before."""
-        self._written.append(written)
-
-    @property
-    def read(self) -> int:
-        """The number of documents that were read."""
-        return sum(each.documents for each in self._written)
+        rejected = (*written.rejected, *written.refused)
+        self.read += written.documents
+        self._rejections += len(rejected)
+        self._rejected += rejected[: _MOST_REJECTED - len(self._rejected)]
+        self._written.append(replace(written, rejected=(), refused=()))
 
     def report(self) -> IngestReport:
         """Return the report."""
@@ -149,12 +163,18 @@ class Tally:
             truncated=int(np.concatenate([each.truncated for each in written])[stays].sum()),
             replaced=len(points) - len(stays) + sum(each.replaced for each in written),
             unchanged=sum(each.unchanged for each in written),
-            rejected=tuple(one for each in written for one in (*each.rejected, *each.refused)),
+            rejected=tuple(self._rejected),
+            rejections=self._rejections,
             seconds=seconds,
         )
 
 
-def _check_all(documents: Iterable[Document], writer: DocumentWriter) -> None:
+def _check_all(documents: Iterable[Document], writer: DocumentWriter, passages: PassageStream | None) -> None:
     """Check every document before any is encoded, since encoding may take hours."""
+    rejections = Rejections("raise")
+
+    def check(document: Document) -> None:
+        writer.check(passages.first(document) if passages else document)
+
     for document in documents:
-        writer.check(document)
+        rejections.keep_good([document], check)

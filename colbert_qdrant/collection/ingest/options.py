@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict, get_args
 
 from colbert_qdrant._support.progress import ProgressReporter
 from colbert_qdrant._support.signatures import Method, require_options
 from colbert_qdrant._support.signatures import shows_options as shows
 from colbert_qdrant.collection.ingest.conflicts import OnConflict, require_on_conflict
-from colbert_qdrant.collection.rows import OnError, require_on_error
-from colbert_qdrant.config.checks import require_bool, require_file_path
+from colbert_qdrant.config.checks import require_bool, require_file_path, require_one_of
+from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.sources import Column, Columns, RowMapping, Shard
 from colbert_qdrant.sources.chunking import Chunker, require_chunker
+
+OnIngestError = Literal["raise", "skip", "reject"]
+"""How `ingest` treats a row that cannot be stored: raise an error, skip and report it, or also keep it in a file."""
 
 
 class IngestOptions(TypedDict, total=False):
@@ -22,11 +26,19 @@ class IngestOptions(TypedDict, total=False):
     Attributes:
         bulk: ``True`` builds no graphs until all documents are written, then builds them and waits. This is faster for
             many documents, but searches are slow in the meantime.
+        id: The column with the ids, or a function of the row; by default ``id``, or else ``_id``. In a tuple, its
+            position.
+        text: The column with the texts, or a function of the row; by default ``text``.
+        payload: A column that holds a dict, a list of columns, or a function that returns a dict. By default, all
+            columns that are neither id nor text.
+        shard: ``(i, n)`` ingests the rows with a number r, from 0, for which r modulo n is i. So n processes share a
+            source.
         chunker: Splits each document into passages, which are stored instead of it: `SentenceChunker`, or another
             object with its method. A passage's payload is the document's, with ``parent_id`` and ``passage``. Stored
             passages that a document no longer has are deleted.
-        on_error: ``"raise"`` ends the ingest at a document that cannot be stored; ``"skip"`` omits such documents, and
-            reports them in ``rejected`` with id and reason.
+        on_error: ``"raise"`` ends the ingest at a document that cannot be stored. ``"skip"`` omits such documents, and
+            reports them in ``rejected`` with id and reason. ``"reject"`` also appends their rows to ``rejects``.
+        rejects: The path of a file of JSON lines for rejected rows, which you can mend and ingest.
         progress: ``True`` for a progress bar in a terminal (needs the ``progress`` extra) or a notebook, and log lines
             elsewhere. Or pass your own reporter, which is told about every acknowledged batch.
         fit: ``False`` never fits the encoding, and leaves that to a later `fit`: for processes that write to one
@@ -42,8 +54,13 @@ class IngestOptions(TypedDict, total=False):
     """
 
     bulk: bool
+    id: Column | None
+    text: Column | None
+    payload: Columns | None
+    shard: tuple[int, int] | None
     chunker: Chunker | None
-    on_error: OnError
+    on_error: OnIngestError
+    rejects: str | PathLike[str] | None
     progress: bool | ProgressReporter
     fit: bool
     resume: str | PathLike[str] | None
@@ -60,8 +77,13 @@ class CheckedIngest:
     """
 
     bulk: bool = False
+    id: Column | None = None
+    text: Column | None = None
+    payload: Columns | None = None
+    shard: tuple[int, int] | None = None
     chunker: Chunker | None = None
-    on_error: OnError = "raise"
+    on_error: OnIngestError = "raise"
+    rejects: str | PathLike[str] | None = None
     progress: bool | ProgressReporter = False
     fit: bool = True
     resume: str | PathLike[str] | None = None
@@ -70,9 +92,17 @@ class CheckedIngest:
 
     def __post_init__(self) -> None:
         require_bool("bulk", self.bulk)
+        require_one_of("on_error", self.on_error, get_args(OnIngestError))
+        RowMapping(id=self.id, text=self.text, payload=self.payload)
+        Shard.of(self.shard)
+        if self.on_error == "reject" and self.rejects is None:
+            raise ConfigurationError(
+                "on_error='reject' needs a file for the rejected rows: pass rejects='rejected.jsonl'"
+            )
+        if self.on_error != "reject" and self.rejects is not None:
+            raise ConfigurationError(f"rejects is a file for on_error='reject', not for {self.on_error!r}: pass both")
         if self.chunker is not None:
             require_chunker(self.chunker)
-        require_on_error(self.on_error)
         require_bool("fit", self.fit)
         if self.resume is not None:
             require_file_path("resume", self.resume)

@@ -152,11 +152,16 @@ class Session:
 
     def complete(self, report: IngestReport) -> IngestReport:
         """Add the counts of this session to a report."""
-        earlier = self._resumption
-        resumed: dict[str, Any] = (
-            {} if earlier is None else {"resumed": earlier.resumed, "rejected": (*earlier.rejected, *report.rejected)}
+        if self._resumption is None:
+            return replace(report, deleted=self._deleted)
+        earlier = self._resumption.rejected
+        return replace(
+            report,
+            deleted=self._deleted,
+            resumed=self._resumption.resumed,
+            rejected=(*earlier, *report.rejected),
+            rejections=len(earlier) + report.rejections,
         )
-        return replace(report, deleted=self._deleted, **resumed)
 
     def _interrupt(self) -> NoReturn:
         stored = f"Interrupted: this call stored {counted(self._stored, 'document')}."

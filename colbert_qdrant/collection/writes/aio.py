@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Unpack
 
 from qdrant_client import models
@@ -16,6 +16,7 @@ from colbert_qdrant.collection.ingest.ready import ready_documents
 from colbert_qdrant.collection.rows import OnError
 from colbert_qdrant.documents import Document, DocumentId, IngestReport
 from colbert_qdrant.search.filters import Where
+from colbert_qdrant.sources import DocumentSource
 from colbert_qdrant.tokens import TokenEmbeddings
 
 
@@ -45,26 +46,32 @@ class AsyncWrites(AsyncContents):
         return await upsert(self._open, documents, on_error=on_error)
 
     @shows_options
-    async def ingest(
-        self, source: Iterable[Document] | AsyncIterable[Document], **options: Unpack[IngestOptions]
-    ) -> IngestReport:
+    async def ingest(self, source: DocumentSource, **options: Unpack[IngestOptions]) -> IngestReport:
         """Stream any number of documents into the collection, in bounded memory.
+
+        The source is an iterable of documents, dicts or tuples, a file, a table or a dataset. Files are JSON lines,
+        CSV, Parquet, text, Markdown and the corpus of a BEIR folder. Tables are of pandas, Polars or Arrow, and
+        datasets are of Hugging Face ``datasets``. Parquet, Arrow and ``.zst`` files need the ``arrow`` extra.
 
         Documents are read, encoded and written in chunks, and each request is acknowledged before the next. A later
         document replaces an earlier one with the same id. The documents of a list are all checked before the first is
         encoded.
 
         Args:
-            source: Any iterable, or an asynchronous one; a plain iterable is read in the event loop.
+            source: Documents, or the path, folder or glob of files. An iterable may be asynchronous. A plain one is
+                read in the event loop.
             **options: See `IngestOptions`.
 
         Returns:
             A report of the documents that were written.
 
         Raises:
-            InvalidDocumentError: If a document cannot be stored; the documents acknowledged before it are stored.
+            ConfigurationError: If there is no such file, or an option is wrong.
+            InvalidDocumentError: If a row or a document cannot be stored; the error names its file and line. The
+                documents acknowledged before it are stored.
             InvalidTokensError: If a document's token embeddings cannot be stored; the documents acknowledged before it
                 are stored.
+            MissingExtraError: If a library that reads the source is not installed.
             RequestError: If requests fail despite retries, or the server refuses every document; the documents
                 acknowledged before are stored.
         """

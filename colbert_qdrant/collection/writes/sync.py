@@ -19,6 +19,7 @@ from colbert_qdrant.collection.rows import OnError
 from colbert_qdrant.documents import Document, DocumentId, IngestReport
 from colbert_qdrant.engines.runtime import run_blocking
 from colbert_qdrant.search.filters import Where
+from colbert_qdrant.sources import DocumentSource
 from colbert_qdrant.tokens import TokenEmbeddings
 
 
@@ -48,25 +49,32 @@ class Writes(Contents):
         return run_blocking(upsert(self._open, documents, on_error=on_error))
 
     @shows_options
-    def ingest(self, source: Iterable[Document], **options: Unpack[IngestOptions]) -> IngestReport:
+    def ingest(self, source: DocumentSource, **options: Unpack[IngestOptions]) -> IngestReport:
         """Stream any number of documents into the collection, in bounded memory.
+
+        The source is an iterable of documents, dicts or tuples, a file, a table or a dataset. Files are JSON lines,
+        CSV, Parquet, text, Markdown and the corpus of a BEIR folder. Tables are of pandas, Polars or Arrow, and
+        datasets are of Hugging Face ``datasets``. Parquet, Arrow and ``.zst`` files need the ``arrow`` extra.
 
         Documents are read, encoded and written in chunks, and each request is acknowledged before the next. A later
         document replaces an earlier one with the same id. The documents of a list are all checked before the first is
         encoded.
 
         Args:
-            source: Any iterable.
+            source: Documents, or the path, folder or glob of files.
             **options: See `IngestOptions`.
 
         Returns:
             A report of the documents that were written.
 
         Raises:
-            ConfigurationError: If the iterable is asynchronous.
-            InvalidDocumentError: If a document cannot be stored; the documents acknowledged before it are stored.
+            ConfigurationError: If there is no such file, an option is wrong, or the source is
+                asynchronous.
+            InvalidDocumentError: If a row or a document cannot be stored; the error names its file and line. The
+                documents acknowledged before it are stored.
             InvalidTokensError: If a document's token embeddings cannot be stored; the documents acknowledged before it
                 are stored.
+            MissingExtraError: If a library that reads the source is not installed.
             RequestError: If requests fail despite retries, or the server refuses every document; the documents
                 acknowledged before are stored.
         """

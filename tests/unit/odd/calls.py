@@ -78,7 +78,7 @@ INSTANCES: Final[dict[str, tuple[str, str | None]]] = {
 }
 """Class → what its methods are called on, and the store that they change."""
 
-_MANY: Final = ("Iterable", "Iterator", "Sequence", "Selector", "WithVectors")
+_MANY: Final = ("DocumentSource", "Iterable", "Iterator", "Sequence", "Selector", "WithVectors")
 """Words in the hints of parameters that take anything that can be iterated over."""
 
 GOOD: Final[dict[str, Callable[[World], Any]]] = {
@@ -195,6 +195,7 @@ GOOD: Final[dict[str, Callable[[World], Any]]] = {
     "seed": lambda _: 0,
     "SentenceChunker.encoder": lambda world: world.colbert,
     "source": lambda _: "docs",
+    "ingest.source": lambda _: [cq.Document(1, TEXTS[1], {"n": 1})],
     "start": lambda _: 0,
     "text": lambda _: "river",
     "texts": lambda _: ["river"],

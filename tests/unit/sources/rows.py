@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from colbert_qdrant.sources import RowMapping, documents_from
+from colbert_qdrant.documents import Document
+from colbert_qdrant.sources import BadRow, RowMapping, documents_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from colbert_qdrant.documents import Document
     from colbert_qdrant.sources import Item
 
 
@@ -27,13 +27,18 @@ def items(source: Any, *, shard: tuple[int, int] | None = None, **mapping: Any) 
 
 def documents(source: Any, *, shard: tuple[int, int] | None = None, **mapping: Any) -> list[Document]:
     """The documents of a source without errors."""
-    made = []
-    for item in items(source, shard=shard, **mapping):
-        assert item.error is None, item.error
-        assert item.document is not None
-        made.append(item.document)
-    return made
+    return [plain(item) for item in items(source, shard=shard, **mapping)]
+
+
+def plain(item: Item) -> Document:
+    """A document without its row."""
+    assert isinstance(item, Document), item
+    return Document(item.id, item.text, item.payload, item.vectors, item.tokens)
 
 
 def errors(source: Any, **mapping: Any) -> list[str]:
-    return [str(item.error) for item in items(source, **mapping) if item.error is not None]
+    return [str(item.error) for item in items(source, **mapping) if isinstance(item, BadRow)]
+
+
+def good(found: list[Item]) -> list[bool]:
+    return [isinstance(item, Document) for item in found]

@@ -12,13 +12,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from colbert_qdrant.sources import Shard
-from tests.unit.sources.rows import documents, errors, items, rows
+from colbert_qdrant import Document
+from colbert_qdrant.sources import BadRow, Item, Shard
+from tests.unit.sources.rows import documents, errors, good, items, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 GOOD = b'{"id": 1, "text": "a"}\n'
+
+
+def row_of(item: Item) -> Any:
+    assert isinstance(item, BadRow)
+    return item.row
+
+
+def failed(item: Item) -> str:
+    assert isinstance(item, BadRow)
+    return str(item.error)
 
 
 @pytest.mark.parametrize(
@@ -39,8 +50,8 @@ def test_a_bad_line_of_jsonl(line: bytes, message: str, tmp_path: Path) -> None:
     path = tmp_path / "docs.jsonl"
     path.write_bytes(GOOD + b"\n" + line + b"\n" + GOOD)
     found = items(path)
-    assert [item.error is None for item in found] == [True, False, True]
-    assert str(found[1].error).startswith(f"{path}, line 3: {message}")
+    assert good(found) == [True, False, True]
+    assert failed(found[1]).startswith(f"{path}, line 3: {message}")
 
 
 def test_utf_16_is_no_utf_8(tmp_path: Path) -> None:
@@ -62,18 +73,18 @@ def test_a_bad_line_of_csv(line: bytes, message: str, tmp_path: Path) -> None:
     path = tmp_path / "docs.csv"
     path.write_bytes(b'id,text\n0,"two\nlines"\n' + line + b"\n3,c\n")
     found = items(path)
-    assert [item.error is None for item in found] == [True, False, True]
-    assert str(found[1].error).startswith(f"{path}, line 4: {message}")
-    assert found[1].row.raw == line + b"\n"
+    assert good(found) == [True, False, True]
+    assert failed(found[1]).startswith(f"{path}, line 4: {message}")
+    assert row_of(found[1]).raw == line + b"\n"
 
 
 def test_an_open_quote_at_the_end_of_csv(tmp_path: Path) -> None:
     path = tmp_path / "docs.csv"
     path.write_bytes(b'id,text\n1,a\n2,"b\n3,c\n')
     first, second = items(path)
-    assert first.error is None
-    assert str(second.error).startswith(f"{path}, line 3: the row is not CSV (unexpected end of data)")
-    assert second.row.raw == b'2,"b\n3,c\n'
+    assert isinstance(first, Document)
+    assert failed(second).startswith(f"{path}, line 3: the row is not CSV (unexpected end of data)")
+    assert row_of(second).raw == b'2,"b\n3,c\n'
 
 
 def test_a_header_of_csv_with_a_column_twice(tmp_path: Path) -> None:
@@ -105,12 +116,12 @@ def test_a_torn_archive_gives_all_rows_before_the_damage(
     (tmp_path / "later.jsonl").write_bytes(GOOD)
     found = items(tmp_path)
     *before, damage, later = found
-    assert [item.document.id for item in before if item.document] == [row["id"] for row in expected[: len(before)]]
+    assert [item.id for item in before if isinstance(item, Document)] == [row["id"] for row in expected[: len(before)]]
     assert len(before) > 5000 or isinstance(cut, int)
-    assert f"{path}: the file cannot be read further (" in str(damage.error)
-    assert f"after line {len(before)}: write or copy it again" in str(damage.error)
-    assert later.document is not None
-    assert later.document.id == 1
+    assert f"{path}: the file cannot be read further (" in failed(damage)
+    assert f"after line {len(before)}: write or copy it again" in failed(damage)
+    assert isinstance(later, Document)
+    assert later.id == 1
 
 
 def test_a_gzip_file_with_flipped_bits(tmp_path: Path) -> None:
@@ -120,7 +131,7 @@ def test_a_gzip_file_with_flipped_bits(tmp_path: Path) -> None:
     path.write_bytes(whole)
     *before, damage = items(path)
     assert len(before) == 5000
-    assert "CRC check failed" in str(damage.error)
+    assert "CRC check failed" in failed(damage)
 
 
 def written_parquet(path: Path) -> bytes:
@@ -145,10 +156,10 @@ def test_a_damaged_row_group_of_parquet_costs_no_other(tmp_path: Path) -> None:
     whole[start : start + column.total_compressed_size] = b"\xff" * column.total_compressed_size
     path.write_bytes(whole)
     found = items(path)
-    assert [item.document.id for item in found if item.document] == [
+    assert [item.id for item in found if isinstance(item, Document)] == [
         row["id"] for row in rows(3000) if not 1000 <= row["year"] - 2000 < 2000
     ]
-    (message,) = (str(item.error) for item in found if item.error)
+    (message,) = (str(item.error) for item in found if isinstance(item, BadRow))
     assert "after row 1000 of 2000: write or copy it again" in message
 
 
@@ -194,4 +205,4 @@ def test_bad_rows_count_for_shards(tmp_path: Path) -> None:
     path.write_bytes(b'{"id": 0, "text": "a"}\n{bad\n{"id": 2, "text": "a"}\n{"id": 3, "text": "a"}\n')
     assert [each.id for each in documents(path, shard=(0, 2))] == [0, 2]
     odd: Any = items(path, shard=(1, 2))
-    assert [item.error is None for item in odd] == [False, True]
+    assert good(odd) == [False, True]

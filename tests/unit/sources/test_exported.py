@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from colbert_qdrant import CollectionConfig, Document, MuveraConfig, MuveraEncoder
 from colbert_qdrant.collection.exporting import file_writer
 from colbert_qdrant.points.fingerprint import Fingerprint
-from colbert_qdrant.sources import documents_from
 from colbert_qdrant.sources.exported import Header, export_info
+from tests.unit.sources.rows import documents as documents_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,7 +87,7 @@ def test_documents_come_back_as_they_were(tmp_path: Path, name: str, datatype: s
     pages = data.draw(st.lists(documents(HALVES if datatype == "float16" else SINGLES), max_size=2))
     path = tmp_path / name
     path.write_bytes(written(name, pages, datatype))
-    found: list[Any] = [item.document for item in documents_from(path).items]  # type: ignore[union-attr]
+    found: list[Any] = documents_of(path)
     assert [comparable(each) for each in found] == [comparable(each) for page in pages for each in page]
     info = export_info(path)
     assert (info.config, info.with_tokens, info.encoder.dim) == (CONFIG, True, DIM)
@@ -97,5 +97,5 @@ def test_documents_come_back_as_they_were(tmp_path: Path, name: str, datatype: s
 def test_shards_of_an_export_have_every_document_once(tmp_path: Path, name: str) -> None:
     pages = [[Document(number, "x", tokens=np.ones((1, DIM)))] for number in range(10)]
     (tmp_path / name).write_bytes(written(name, pages, "float16"))
-    parts = [[item.document.id for item in documents_from(tmp_path / name, shard=(i, 3)).items] for i in range(3)]  # type: ignore[union-attr]
+    parts = [[item.id for item in documents_of(tmp_path / name, shard=(i, 3))] for i in range(3)]
     assert parts == [[*range(i, 10, 3)] for i in range(3)]

@@ -21,7 +21,7 @@ import pytest
 from colbert_qdrant import Document
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.sources import documents_from
-from tests.unit.sources.rows import documents, rows
+from tests.unit.sources.rows import documents, plain, rows
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -212,8 +212,8 @@ def test_a_name_with_glob_characters_is_a_path_if_it_exists(tmp_path: Path) -> N
     assert documents(f"{tmp_path}/docs[1].jsonl") == documents(tmp_path / "docs[1].jsonl") == [Document(1, "a")]
 
 
-async def read(source: Any, **options: Any) -> list[Document | None]:
-    return [item.document async for item in documents_from(source, **options).items]  # type: ignore[union-attr]
+async def read(source: Any, **options: Any) -> list[Document]:
+    return [plain(item) async for item in documents_from(source, **options).items]  # type: ignore[union-attr]
 
 
 def test_an_asynchronous_iterable_passes_the_same_mapping() -> None:

@@ -27,7 +27,6 @@ def rejected(source: Any, path: Path, **mapping: Any) -> list[dict[str, Any]]:
     file = RejectFile(path, ids=("id", "_id", "key"))
     for item in items(source, **mapping):
         file.add(item, "mend it")
-    file.close()
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
@@ -110,5 +109,5 @@ def test_a_path_that_cannot_be_a_file_is_refused_first(path: Any) -> None:
 
 
 def test_a_file_without_rejected_rows_is_not_made(tmp_path: Path) -> None:
-    RejectFile(tmp_path / "rejected.jsonl").close()
+    RejectFile(tmp_path / "rejected.jsonl")
     assert not (tmp_path / "rejected.jsonl").exists()

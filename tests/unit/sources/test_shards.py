@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import given, settings
 
+from colbert_qdrant.sources import where
 from tests.unit.sources.rows import documents, items
 
 ROWS = st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=5), max_size=40)
@@ -55,5 +56,5 @@ def test_shards_partition_every_source(texts: list[str], count: int, group: int,
 
 def test_numbers_in_errors_are_those_of_the_whole_source() -> None:
     source = [{"id": n} for n in range(7)]
-    assert [item.where for item in items(source, shard=(1, 3))] == ["row 2", "row 5"]
-    assert [item.where for item in items(pl.DataFrame(source), shard=(1, 3))] == ["row 2", "row 5"]
+    assert [where(item) for item in items(source, shard=(1, 3))] == ["row 2", "row 5"]
+    assert [where(item) for item in items(pl.DataFrame(source), shard=(1, 3))] == ["row 2", "row 5"]
