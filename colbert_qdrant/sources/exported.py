@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from colbert_qdrant.config import CollectionConfig
 from colbert_qdrant.encoders.ready import ReadyTokens
-from colbert_qdrant.errors import ConfigurationError, SchemaMismatchError
+from colbert_qdrant.errors import ConfigurationError, FingerprintMismatchError, SchemaMismatchError
 from colbert_qdrant.points.fingerprint import Fingerprint
 from colbert_qdrant.shown import shown
 from colbert_qdrant.sources.export_records import DATATYPES, from_columns, from_line
@@ -210,7 +210,7 @@ class Export:
         """Check that the token vectors fit into a collection.
 
         Raises:
-            ConfigurationError: If another encoder made them.
+            FingerprintMismatchError: If another encoder made them.
         """
         own = self.header.fingerprint
         if not self.header.with_tokens:
@@ -221,10 +221,11 @@ class Export:
             different["token_dim"] = (own.token_dim, stored.token_dim)
         if different:
             lines = [f"\n  {name}: {one!r} in the export, {here!r} here" for name, (one, here) in different.items()]
-            raise ConfigurationError(
+            raise FingerprintMismatchError(
                 f"the export {str(self.path)!r} has token vectors of another encoder than collection {collection!r}: "
                 "ingest it into a collection with the same encoder, or export it with with_tokens=False:"
-                + "".join(lines)
+                + "".join(lines),
+                different,
             )
 
 

@@ -21,6 +21,7 @@ from colbert_qdrant import (
     ConfigurationError,
     DenseConfig,
     Document,
+    FingerprintMismatchError,
     InvalidDocumentError,
     LemurConfig,
     MuveraConfig,
@@ -244,6 +245,26 @@ def test_an_interrupted_export_leaves_no_file(local: ColbertCollection, tmp_path
         local.export(out / f"docs.{suffix}", progress=Interrupting(KeyboardInterrupt()))
     assert list(out.iterdir()) == []
     local.export(out / f"docs.{suffix}")
+
+
+def test_tokens_of_another_encoder_are_refused(local: ColbertCollection, client: Client, tmp_path: Path) -> None:
+    path = tmp_path / "docs.parquet"
+    local.export(path)
+    other = ColbertCollection.create(
+        "others", client=client, encoder=WordEncoder(salt="x"), config=CollectionConfig(fde=FDE)
+    )
+    with pytest.raises(
+        FingerprintMismatchError, match=r"(?s)token vectors of another encoder.*'' in the export, 'x' here"
+    ):
+        other.ingest(path)
+    small = ColbertCollection.create(
+        "small", client=client, encoder=WordEncoder(dim=16), config=CollectionConfig(fde=FDE)
+    )
+    with pytest.raises(FingerprintMismatchError, match=r"token_dim: 32 in the export, 16 here"):
+        small.ingest(path)
+    assert other.count() == small.count() == 0
+    for each in ("others", "small"):
+        client.delete_collection(each)
 
 
 def test_damage_is_reported_with_the_line(local: ColbertCollection, tmp_path: Path) -> None:

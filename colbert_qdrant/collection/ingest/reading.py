@@ -21,7 +21,7 @@ async def require_same_tokens(collection: OpenCollection, exports: Sequence[Expo
     """Check that the token vectors of exported files fit into a collection.
 
     Raises:
-        ConfigurationError: If another encoder made them.
+        FingerprintMismatchError: If another encoder made them.
     """
     if exports:
         stored, _ = await read_current_fingerprint(collection.engine, collection.name)

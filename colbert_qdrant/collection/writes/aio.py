@@ -67,6 +67,7 @@ class AsyncWrites(AsyncContents):
 
         Raises:
             ConfigurationError: If there is no such file, or an option is wrong.
+            FingerprintMismatchError: If a file that `export` wrote has the token vectors of another encoder.
             InvalidDocumentError: If a row or a document cannot be stored; the error names its file and line. The
                 documents acknowledged before it are stored.
             InvalidTokensError: If a document's token embeddings cannot be stored; the documents acknowledged before it

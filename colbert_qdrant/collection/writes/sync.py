@@ -70,6 +70,7 @@ class Writes(Contents):
         Raises:
             ConfigurationError: If there is no such file, an option is wrong, or the source is
                 asynchronous.
+            FingerprintMismatchError: If a file that `export` wrote has the token vectors of another encoder.
             InvalidDocumentError: If a row or a document cannot be stored; the error names its file and line. The
                 documents acknowledged before it are stored.
             InvalidTokensError: If a document's token embeddings cannot be stored; the documents acknowledged before it
