@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from qdrant_client import models
 from qdrant_client.http.exceptions import UnexpectedResponse
+from qdrant_client.qdrant_remote import QdrantRemote
 
 from colbert_qdrant import (
     ArtefactError,
@@ -57,6 +58,11 @@ WRITES = [
     "upsert",
 ]
 """All methods of a client with which a fit changes what is stored."""
+
+
+def receiver(client: Client) -> Any:
+    """The object whose ``update_vectors`` is called; for a server, vectors are serialized without the client."""
+    return client.http.points_api if isinstance(getattr(client, "_client", None), QdrantRemote) else client
 
 
 class Killed(BaseException):
@@ -325,13 +331,13 @@ def test_a_document_deleted_while_encodings_are_added_is_no_error(
     empty: ColbertCollection, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     empty.upsert(DOCUMENTS[:50])
-    original = client.update_vectors
+    original = receiver(client).update_vectors
 
     def update_vectors(*arguments: Any, **named: Any) -> Any:
         empty.delete(ids=list(range(20)))
         return original(*arguments, **named)
 
-    monkeypatch.setattr(client, "update_vectors", update_vectors)
+    monkeypatch.setattr(receiver(client), "update_vectors", update_vectors)
     empty.fit()
     assert_encoded(empty, client, DOCUMENTS[20:50])
     assert_searches_right(empty, DOCUMENTS[20:50])
@@ -341,7 +347,7 @@ def test_a_document_replaced_while_encodings_are_added_keeps_its_own(
     empty: ColbertCollection, client: Client, encoder: WordEncoder
 ) -> None:
     empty.upsert(DOCUMENTS[:50])
-    original = client.update_vectors
+    original = receiver(client).update_vectors
     replaced = [Document(number, "umbrella") for number in range(20)]
 
     def update_vectors(*arguments: Any, **named: Any) -> Any:
@@ -350,7 +356,7 @@ def test_a_document_replaced_while_encodings_are_added_keeps_its_own(
         return original(*arguments, **named)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(client, "update_vectors", update_vectors)
+        patch.setattr(receiver(client), "update_vectors", update_vectors)
         empty.fit()
     assert_encoded(empty, client, replaced + DOCUMENTS[20:50])
 
@@ -363,7 +369,7 @@ def test_a_failed_write_is_not_taken_for_a_deleted_document(
 
     empty.upsert(DOCUMENTS[:50])
     with monkeypatch.context() as patch:
-        patch.setattr(client, "update_vectors", update_vectors)
+        patch.setattr(receiver(client), "update_vectors", update_vectors)
         with pytest.raises(OSError, match="disk full"):
             empty.fit()
         assert_searches_right(empty, DOCUMENTS[:50])
@@ -385,7 +391,8 @@ def kill_at(client: Client, number: int, patch: pytest.MonkeyPatch) -> None:
 
     for name in WRITES:
         if hasattr(client, name):
-            patch.setattr(client, name, killing(getattr(client, name)))
+            place = receiver(client) if name == "update_vectors" else client
+            patch.setattr(place, name, killing(getattr(place, name)))
 
 
 def is_killed(action: Callable[[], None], client: Client, number: int) -> bool:
