@@ -62,7 +62,8 @@ WRITES = [
 
 def receiver(client: Client) -> Any:
     """The object whose ``update_vectors`` is called; for a server, vectors are serialized without the client."""
-    return client.http.points_api if isinstance(getattr(client, "_client", None), QdrantRemote) else client
+    remote = getattr(client, "_client", None)
+    return remote.http.points_api if isinstance(remote, QdrantRemote) else client
 
 
 class Killed(BaseException):
