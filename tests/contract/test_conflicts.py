@@ -21,6 +21,7 @@ from colbert_qdrant import (
     InvalidDocumentError,
     LemurConfig,
     MuveraConfig,
+    Passage,
     SparseConfig,
 )
 from colbert_qdrant.collection.ingest import chunks
@@ -204,3 +205,23 @@ def test_what_earlier_calls_stored_stays(docs: ColbertCollection, tmp_path: Any)
     report = docs.ingest([*DOCUMENTS[:30], Document(90, "a new text")], resume=tmp_path / "docs.journal", sync=True)
     assert (report.documents, report.resumed, report.deleted) == (1, 30, 10)
     assert set(texts_of(docs)) == {*range(30), 90}
+
+
+def test_passages_of_a_document_that_has_left_the_source_are_deleted(
+    engine: Engine, client: Client, encoder: WordEncoder
+) -> None:
+    docs = ColbertCollection.create(engine.name, client=client, encoder=encoder, config=CONFIG)
+    docs.ingest([Document("a", "one two three"), Document("b", "four five")], chunker=Words())
+    assert docs.count() == 5
+    with pytest.warns(ColbertQdrantWarning, match="rows whose stored documents are unknown, so nothing was deleted"):
+        docs.ingest([Document("a", "one two"), Document("b", "")], chunker=Words(), on_error="skip", sync=True)
+    assert docs.count() == 4
+    report = docs.ingest([Document("a", "one two")], chunker=Words(), on_conflict="skip", sync=True)
+    assert (report.unchanged, report.deleted, docs.count()) == (2, 2, 2)
+
+
+class Words:
+    """Makes a passage of each word."""
+
+    def chunk(self, document: Document) -> list[Passage]:
+        return [Passage(text=word, start=0, end=len(word)) for word in document.text.split()]

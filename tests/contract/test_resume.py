@@ -17,6 +17,7 @@ from colbert_qdrant import (
     RejectedDocument,
 )
 from colbert_qdrant.collection.ingest import chunks
+from colbert_qdrant.collection.ingest.journal import Journal
 from tests.encoders import WordEncoder, random_texts
 
 if TYPE_CHECKING:
@@ -123,6 +124,19 @@ def test_a_collection_that_was_created_again_is_noticed(
     with pytest.raises(JournalError, match="belongs to another collection"):
         other.ingest(DOCUMENTS, resume=journal)
     assert (again.count(), other.count()) == (10, 0)
+
+
+def test_a_journal_of_another_encoder_is_refused(docs: ColbertCollection, tmp_path: Path) -> None:
+    """A migration in place changes the encoder of a collection."""
+    docs.ingest(DOCUMENTS[:30], resume=tmp_path / "docs.journal")
+    first = Journal(tmp_path / "docs.journal")
+    other = Journal(tmp_path / "other.journal")
+    other.start({**(first.header or {}), "encoder": "of another model"})
+    other.checkpoint(first.last, [])
+    first.close()
+    other.close()
+    with pytest.raises(JournalError, match="when it had another encoder"):
+        docs.ingest(DOCUMENTS, resume=tmp_path / "other.journal")
 
 
 def test_documents_that_are_gone_are_noticed(docs: ColbertCollection, tmp_path: Path) -> None:

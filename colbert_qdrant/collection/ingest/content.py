@@ -11,6 +11,7 @@ from uuid import UUID
 import numpy as np
 
 from colbert_qdrant._support.values import plain
+from colbert_qdrant.documents import Document
 from colbert_qdrant.tokens import TokenEmbeddings
 
 
@@ -55,8 +56,8 @@ def _simple(value: Any) -> Any:
     if isinstance(value, TokenEmbeddings):
         return [_name(value), value.values, value.lengths]
     if is_dataclass(value) and not isinstance(value, type):
-        named = [each.name for each in fields(value) if each.name != "row"]  # the row of a document says no more
-        return [_name(value), {name: getattr(value, name) for name in named}]
+        kind = Document if isinstance(value, Document) else type(value)  # not the file and line that it is from
+        return [kind.__qualname__, {each.name: getattr(value, each.name) for each in fields(kind)}]
     return _of_other(value)
 
 
