@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from colbert_qdrant.config import CollectionConfig
     from colbert_qdrant.encoders import LateInteractionEncoder
     from colbert_qdrant.points.point import Payload
-    from colbert_qdrant.sources import RejectFile
     from colbert_qdrant.vectors import Vector
 
 OnError = Literal["raise", "skip"]
@@ -54,23 +53,23 @@ class Rejections:
 
     Args:
         on_error: ``"raise"`` or ``"skip"``.
-        rejects: The file for skipped documents.
         hopeless: If the user's encoder fails for this number of single documents and encodes no document, its error is
             raised; ``None`` for no such limit.
 
     Attributes:
         found: The documents that were skipped, with reasons.
+        items: These documents and those that the server refused, each with its reason, for a file of rejected rows.
 
     Raises:
         ConfigurationError: If ``on_error`` has another value.
     """
 
-    def __init__(self, on_error: OnError, *, rejects: RejectFile | None = None, hopeless: int | None = 3) -> None:
+    def __init__(self, on_error: OnError, *, hopeless: int | None = 3) -> None:
         require_on_error(on_error)
-        self._rejects = rejects
         self._hopeless = hopeless
         self.skips = on_error == "skip"
         self.found: list[RejectedDocument] = []
+        self.items: list[tuple[object, str]] = []
 
     def keep_good(self, items: Sequence[Item], check: Callable[[Item], Made]) -> list[Made]:
         """Return the results of a check for the items that pass it."""
@@ -123,9 +122,8 @@ class Rejections:
         return self._recorded(document, f"{place}: {reason}" if place else reason)
 
     def _recorded(self, document: object, reason: str) -> RejectedDocument:
-        if self._rejects is not None:
-            self._rejects.add(document, reason)
-        return RejectedDocument(id=document.id if isinstance(document, Document) else None, reason=reason)
+        self.items.append((document, reason))
+        return RejectedDocument(id=document.id if isinstance(document, Document | BadRow) else None, reason=reason)
 
 
 def require_on_error(on_error: object) -> None:

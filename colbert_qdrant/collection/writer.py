@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from colbert_qdrant.collection.upsert import Refused
     from colbert_qdrant.documents import Document
     from colbert_qdrant.fde import FixedDimensionalEncoder
-    from colbert_qdrant.sources import RejectFile
 
 MAX_BATCH_BYTES: Final = 8 * 2**20
 """Maximum size of a serialized request. Over gRPC, which is binary, it holds twice as many documents as over REST.
@@ -54,6 +53,7 @@ class Written:
         unchanged: The number of documents that are stored with the same content.
         refused: The documents that the server refused.
         rejected: The documents that were skipped.
+        items: The items of both, each with its reason.
     """
 
     points: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
@@ -64,6 +64,7 @@ class Written:
     unchanged: int = 0
     refused: tuple[RejectedDocument, ...] = ()
     rejected: tuple[RejectedDocument, ...] = ()
+    items: tuple[tuple[object, str], ...] = ()
 
     @property
     def documents(self) -> int:
@@ -129,7 +130,6 @@ class DocumentWriter:
         collection: The open collection.
         on_error: How to treat a document that cannot be stored.
         conflicts: How to treat a document whose id is stored; by default, it is replaced.
-        rejects: The file for documents that are not stored.
     """
 
     def __init__(
@@ -137,13 +137,10 @@ class DocumentWriter:
         collection: OpenCollection,
         on_error: OnError = "raise",
         conflicts: Conflicts | None = None,
-        *,
-        rejects: RejectFile | None = None,
     ) -> None:
         self._collection = collection
         self._on_error = on_error
         self._conflicts = conflicts
-        self._rejects = rejects
 
     async def write(self, documents: Sequence[Document], progress: ProgressReporter) -> Written:
         """Write documents, the last of several with the same id, and wait for the engine's acknowledgment.
@@ -180,7 +177,7 @@ class DocumentWriter:
 
     def checked(self, documents: Sequence[Document]) -> Chunk:
         """Check documents, and return the chunk of those that passed."""
-        rejections = Rejections(self._on_error, rejects=self._rejects)
+        rejections = Rejections(self._on_error)
         return Chunk(documents, rejections, rejections.keep_good(documents, self.check))
 
     async def resolve(self, chunk: Chunk, before: Sequence[Chunk]) -> None:
@@ -284,6 +281,7 @@ class DocumentWriter:
 def _written(rows: Mapping[str | int, Row], refused: Sequence[Refused], chunk: Chunk, *, replaced: int) -> Written:
     reasons = {each.point.id: str(each.error) for each in refused}
     stored = {point: row for point, row in rows.items() if point not in reasons}
+    refusals = tuple(chunk.rejections.refused(rows[id].document, reason) for id, reason in reasons.items())
     return Written(
         points=np.array([hash(point) for point in stored], np.int64),
         tokens=np.array([len(row.tokens) for row in stored.values()], np.int64),
@@ -291,6 +289,7 @@ def _written(rows: Mapping[str | int, Row], refused: Sequence[Refused], chunk: C
         sample=tuple(islice(stored, _SAMPLE)),
         replaced=replaced,
         unchanged=chunk.unchanged,
-        refused=tuple(chunk.rejections.refused(rows[id].document, reason) for id, reason in reasons.items()),
+        refused=refusals,
         rejected=tuple(chunk.rejections.found),
+        items=tuple(chunk.rejections.items),
     )

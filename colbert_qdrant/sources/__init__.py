@@ -1,7 +1,7 @@
 """Reads files, tables, datasets and other iterables as documents, and splits long ones into passages."""
 
 from colbert_qdrant.sources.chunking import Chunker, Passage, SentenceChunker
-from colbert_qdrant.sources.item import BadRow, Item, RowDocument, where
+from colbert_qdrant.sources.item import BadRow, Item, RowDocument, row_of, where
 from colbert_qdrant.sources.mapping import Column, Columns, RowMapping
 from colbert_qdrant.sources.read import DocumentSource, Source, documents_from
 from colbert_qdrant.sources.rejects import RejectFile
@@ -22,5 +22,6 @@ __all__ = [
     "Shard",
     "Source",
     "documents_from",
+    "row_of",
     "where",
 ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from colbert_qdrant.documents import Document
-from colbert_qdrant.errors import InvalidDocumentError
+from colbert_qdrant.errors import InvalidDocumentError, InvalidTokensError
 
 Unit: TypeAlias = Literal["line", "row"]
 
@@ -70,10 +70,20 @@ class BadRow:
     """
 
     row: SourceRow
-    error: InvalidDocumentError
+    error: InvalidDocumentError | InvalidTokensError
+
+    @property
+    def id(self) -> Any:
+        """The id of the row, if it is a document; ``None`` if it is unknown."""
+        return self.row.value.id if isinstance(self.row.value, Document) else None
 
 
 Item: TypeAlias = Document | BadRow
+
+
+def row_of(item: object) -> SourceRow:
+    """Return the row that an item was made of, or a row without a place."""
+    return item.row if isinstance(item, RowDocument | BadRow) else SourceRow(item, Origin())
 
 
 def where(item: object) -> str:

@@ -17,7 +17,7 @@ from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.points.ids import id_from_json, id_to_json
 from colbert_qdrant.points.json import to_json
 from colbert_qdrant.shown import has, holds, shown
-from colbert_qdrant.sources.item import BadRow, Origin, RowDocument, SourceRow
+from colbert_qdrant.sources.item import Origin, SourceRow, row_of
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
@@ -48,14 +48,18 @@ class RejectFile:
         self._ids = ids
         self._lock = Lock()
 
-    def add(self, item: object, reason: str) -> None:
-        """Append the row of an item, or an item that has no row; it is in the file when this returns."""
-        row = item.row if isinstance(item, RowDocument | BadRow) else SourceRow(item, Origin())
-        line = json.dumps(_recorded(row, reason, self._ids), ensure_ascii=True).encode() + b"\n"
+    def add(self, rejected: Iterable[tuple[object, str]]) -> None:
+        """Append the rows of items, or items that have no rows, with reasons; they are on disk when this returns."""
+        recorded = [_recorded(row_of(item), reason, self._ids) for item, reason in rejected]
+        if not recorded:
+            return
+        lines = "".join(json.dumps(each, ensure_ascii=True) + "\n" for each in recorded).encode()
         with self._lock, self.path.open("a+b") as file:
             if _is_torn(file):
-                line = b"\n" + line
-            file.write(line)
+                lines = b"\n" + lines
+            file.write(lines)
+            file.flush()
+            os.fsync(file.fileno())
 
     def require_not_among(self, files: Iterable[os.PathLike[str]]) -> None:
         """Check that the file is not read while it is written.

@@ -190,6 +190,8 @@ def test_nothing_is_deleted_for_a_source_that_is_empty_broken_or_unreadable(docs
         docs.ingest([], sync=True)
     with pytest.raises(InvalidDocumentError):
         docs.ingest(iter([DOCUMENTS[0], Document("bad", "")]), sync=True)
+    with pytest.raises(ConfigurationError, match="would delete the documents of all other shards"):
+        docs.ingest(DOCUMENTS, sync=True, shard=(0, 2))
     with pytest.warns(ColbertQdrantWarning, match="rows whose stored documents are unknown, so nothing was"):
         report = docs.ingest([DOCUMENTS[0], Document(1.5, "a")], on_error="skip", sync=True)  # type: ignore[arg-type]
     assert (docs.count(), report.deleted) == (40, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -201,3 +202,27 @@ def test_documents_of_the_chunk_that_was_being_written_are_no_conflicts(
     assert stored(docs) == expected(DOCUMENTS)
     with pytest.raises(InvalidDocumentError, match=r"10 documents are stored already \(0, 1, 2, 3, 4 and 5 more\)"):
         docs.ingest(iter(DOCUMENTS), on_conflict="error")
+
+
+def test_rejected_rows_are_in_their_file_once(docs: ColbertCollection, tmp_path: Path) -> None:
+    rows: list[Any] = [{"id": number, "text": text} for number, text in enumerate(TEXTS)]
+    for number in (3, 12, 27, 33):
+        rows[number] = {"id": number, "text": "" if number % 2 else None}
+    rows[15] = {"text": "a row without an id"}
+    options: dict[str, Any] = {
+        "resume": tmp_path / "docs.journal",
+        "on_error": "reject",
+        "rejects": tmp_path / "rejected.jsonl",
+    }
+
+    def broken() -> Iterator[Any]:
+        yield from rows[:37]
+        raise OutOfPaperError
+
+    with pytest.raises(OutOfPaperError):
+        docs.ingest(broken(), **options)
+    report = docs.ingest(iter(rows), **options)
+    assert docs.ingest(iter(rows), **options).rejections == report.rejections == 5
+    lines = [json.loads(line) for line in (tmp_path / "rejected.jsonl").read_text().splitlines()]
+    assert [line.get("id") for line in lines] == [3, 12, None, 27, 33]
+    assert docs.count() == 55

@@ -12,6 +12,7 @@ import numpy as np
 
 from colbert_qdrant._support.values import plain
 from colbert_qdrant.documents import Document
+from colbert_qdrant.sources import BadRow
 from colbert_qdrant.tokens import TokenEmbeddings
 
 
@@ -55,6 +56,8 @@ def _simple(value: Any) -> Any:
         return [_name(value), value.dtype.str, value.shape, data]
     if isinstance(value, TokenEmbeddings):
         return [_name(value), value.values, value.lengths]
+    if isinstance(value, BadRow):
+        return [_name(value), value.row.value, value.row.raw and value.row.raw.hex()]
     if is_dataclass(value) and not isinstance(value, type):
         kind = Document if isinstance(value, Document) else type(value)  # not the file and line that it is from
         return [kind.__qualname__, {each.name: getattr(value, each.name) for each in fields(kind)}]

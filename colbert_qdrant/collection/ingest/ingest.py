@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterable
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from colbert_qdrant.collection.ingest.chunks import chunks
 from colbert_qdrant.collection.ingest.passages import PassageStream
 from colbert_qdrant.collection.ingest.pipeline import LANES, Hooks, Pipeline
 from colbert_qdrant.collection.ingest.reading import open_source, require_same_tokens
-from colbert_qdrant.collection.ingest.session import Session
+from colbert_qdrant.collection.ingest.session import MOST_REJECTED, Session
 from colbert_qdrant.collection.rows import Rejections, require_documents, require_on_error
 from colbert_qdrant.collection.writer import DocumentWriter, Written
 from colbert_qdrant.documents import IngestReport
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from colbert_qdrant.collection.rows import OnError
     from colbert_qdrant.documents import Document, RejectedDocument
     from colbert_qdrant.sources import DocumentSource
-
-_MOST_REJECTED: Final = 1_000
-"""Rejected documents that a report names; it counts them all."""
 
 
 async def upsert(collection: OpenCollection, documents: Iterable[Document], *, on_error: OnError) -> IngestReport:
@@ -78,14 +75,15 @@ async def ingest(
             nothing is written.
     """
     found, rejects, on_error = open_source(source, options)
-    documents, total, progress, runtime = found.items, found.total, options.progress, collection.engine.runtime
+    documents: Iterable[Any] | AsyncIterable[Any] = found.items
+    total, progress, runtime = found.total, options.progress, collection.engine.runtime
     if isinstance(documents, AsyncIterable) and not runtime.has_event_loop:
         raise ConfigurationError("source is asynchronous: use AsyncColbertCollection, or pass a list")
     await require_same_tokens(collection, found.exports)
-    session = Session(collection, options, type(source).__name__)
-    writer = DocumentWriter(collection, on_error, session.conflicts, rejects=rejects)
-    fitter, tally, rejections = Fitter(collection), Tally(), Rejections(on_error, rejects=rejects)
-    passages = None if options.chunker is None else PassageStream(collection, options.chunker, rejections)
+    session = Session(collection, options, type(source).__name__, rejects)
+    writer = DocumentWriter(collection, on_error, session.conflicts)
+    fitter, tally = Fitter(collection), Tally()
+    passages = None if options.chunker is None else PassageStream(collection, options.chunker)
     listed: list[Document] | None = None
     if found.listed and not isinstance(documents, AsyncIterable) and on_error == "raise":
         listed = list(documents)
@@ -122,10 +120,9 @@ async def ingest(
                     await session.gracefully(lambda: pipeline.run(report))
                 ended = pipeline.ended
                 if ended and not stopping():
-                    await session.delete_departed(rejected=rejections.found)
+                    await session.delete_departed()
                 if not stopping() and await is_due(last=ended):
                     await fitter.fit(progress=progress)
-            tally.add(Written(rejected=tuple(rejections.found)))
             return session.complete(tally.report())
 
 
@@ -148,8 +145,8 @@ class Tally:
         rejected = (*written.rejected, *written.refused)
         self.read += written.documents
         self._rejections += len(rejected)
-        self._rejected += rejected[: _MOST_REJECTED - len(self._rejected)]
-        self._written.append(replace(written, rejected=(), refused=()))
+        self._rejected += rejected[: MOST_REJECTED - len(self._rejected)]
+        self._written.append(replace(written, rejected=(), refused=(), items=()))
 
     def report(self) -> IngestReport:
         """Return the report."""

@@ -38,14 +38,12 @@ class Checkpoint:
         digest: The SHA-256 of their contents.
         documents: The number of documents that were written.
         sample: The ids of some points that were written last.
-        rejects_bytes: The size of the file of rejected rows; ``None`` without one.
     """
 
     items: int = 0
     digest: str = ""
     documents: int = 0
     sample: tuple[str | int, ...] = ()
-    rejects_bytes: int | None = None
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:

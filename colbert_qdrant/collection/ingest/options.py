@@ -108,6 +108,11 @@ class CheckedIngest:
             require_file_path("resume", self.resume)
         require_on_conflict(self.on_conflict)
         require_bool("sync", self.sync)
+        if self.sync and self.shard is not None:
+            raise ConfigurationError(
+                "sync=True with shard=… would delete the documents of all other shards: ingest the shards first, and "
+                "then the whole source with on_conflict='skip' and sync=True"
+            )
 
 
 def check_ingest(options: Mapping[str, Any]) -> CheckedIngest:

@@ -12,18 +12,19 @@ from qdrant_client import models
 
 from colbert_qdrant._support.values import plain
 from colbert_qdrant.documents import Document
-from colbert_qdrant.errors import ColbertQdrantError, ConfigurationError, InvalidDocumentError
+from colbert_qdrant.errors import ColbertQdrantError, ConfigurationError, InvalidDocumentError, InvalidTokensError
 from colbert_qdrant.points.ids import canonical_id, check_id, passage_id, point_id
 from colbert_qdrant.shown import shown
+from colbert_qdrant.sources import BadRow, row_of, where
 from colbert_qdrant.sources.chunking import Passage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Sequence
 
     from colbert_qdrant.collection.opened import OpenCollection
-    from colbert_qdrant.collection.rows import Rejections
     from colbert_qdrant.config.collection import IdScheme
     from colbert_qdrant.documents import DocumentId
+    from colbert_qdrant.sources import Item
     from colbert_qdrant.sources.chunking import Chunker
 
 PARENT_KEY: Final = "parent_id"
@@ -57,17 +58,15 @@ class PassageStream:
     Args:
         collection: The open collection.
         chunker: Divides a document.
-        rejections: Raises for a document that cannot be divided, or collects such documents.
     """
 
-    def __init__(self, collection: OpenCollection, chunker: Chunker, rejections: Rejections) -> None:
+    def __init__(self, collection: OpenCollection, chunker: Chunker) -> None:
         self._runtime = collection.engine.runtime
         self._scheme: IdScheme = collection.config.id_scheme
         self._chunker = chunker
-        self._rejections = rejections
 
-    async def of(self, documents: Iterable[Document] | AsyncIterable[Document]) -> AsyncGenerator[Document, None]:
-        """Yield the passages of documents, in order."""
+    async def of(self, documents: Iterable[Item] | AsyncIterable[Item]) -> AsyncGenerator[Any, None]:
+        """Yield the passages of documents, in order, and a bad row for a document that cannot be divided."""
         if isinstance(documents, AsyncIterable):
             async for document in documents:
                 for passage in await self._runtime.compute(self._divide, document):
@@ -86,9 +85,14 @@ class PassageStream:
         _check(document)
         return self._passage(document, Passage(text=document.text, start=0, end=0), number=0, last=True)
 
-    def _divide(self, document: Document) -> list[PassageDocument]:
-        """Return the passages of a document; none if it is rejected."""
-        return next(iter(self._rejections.keep_good([document], self._passages)), [])
+    def _divide(self, item: Item) -> Sequence[Item]:
+        if isinstance(item, BadRow):
+            return [item]
+        try:
+            return self._passages(item)
+        except (InvalidDocumentError, InvalidTokensError) as error:
+            place = where(item)
+            return [BadRow(row_of(item), type(error)(f"{place}: {error}") if place else error)]
 
     def _passages(self, document: Document) -> list[PassageDocument]:
         _check(document)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from colbert_qdrant.collection.opened import OpenCollection
     from colbert_qdrant.collection.writer import Written
+    from colbert_qdrant.sources import RejectFile
 
 _SHARE: Final = 0.02
 """The maximum share of the time that checkpoints take."""
@@ -51,12 +52,15 @@ class Resumption:
     Args:
         collection: The open collection.
         path: The journal.
+        rejects: The file of rejected rows.
 
     Raises:
         JournalError: If the journal cannot be used.
     """
 
-    def __init__(self, collection: OpenCollection, path: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, collection: OpenCollection, path: str | os.PathLike[str], rejects: RejectFile | None = None
+    ) -> None:
         self._collection = collection
         self._journal = Journal(path)
         self._digest = ContentDigest()
@@ -64,7 +68,9 @@ class Resumption:
         self._before = self._journal.last
         self._now = self._journal.last
         self._begun = self._journal.begun
+        self._rejects = rejects
         self._rejected: list[RejectedDocument] = []
+        self._items: list[tuple[object, str]] = []
         self._lasted, self._ended = 0.0, time.monotonic()
 
     @property
@@ -147,13 +153,8 @@ class Resumption:
                 f"{self._before.items:,}, so it has changed since: {_AGAIN}"
             )
 
-    async def acknowledged(self, written: Written, *, rejects_bytes: int | None = None) -> None:
-        """Count the next chunk as written, and make a checkpoint if one is due.
-
-        Args:
-            written: The outcome of the chunk.
-            rejects_bytes: The size of the file of rejected rows; ``None`` without one.
-        """
+    async def acknowledged(self, written: Written) -> None:
+        """Count the next chunk as written, and make a checkpoint if one is due."""
         read = self._ahead.popleft()
         self._now = replace(
             self._now,
@@ -161,9 +162,9 @@ class Resumption:
             digest=read.digest,
             documents=self._now.documents + len(written.points),
             sample=written.sample or self._now.sample,
-            rejects_bytes=rejects_bytes,
         )
         self._rejected += [*written.rejected, *written.refused]
+        self._items += written.items
         if self._lasted <= _SHARE * (time.monotonic() - self._ended):
             await self.checkpoint()
 
@@ -177,8 +178,10 @@ class Resumption:
             return
         started = time.monotonic()
         await self._collection.engine.flush(self._collection.name)
+        if self._rejects is not None:  # here, so that a row is hardly ever in the file twice after a crash
+            self._rejects.add(self._items)
         self._journal.checkpoint(self._now, [_as_json(each) for each in self._rejected])
-        self._rejected = []
+        self._rejected, self._items = [], []
         self._ended = time.monotonic()
         self._lasted = self._ended - started
 

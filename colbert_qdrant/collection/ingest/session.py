@@ -11,17 +11,22 @@ from colbert_qdrant.collection.ingest.conflicts import Conflicts
 from colbert_qdrant.collection.ingest.departed import Seen
 from colbert_qdrant.collection.ingest.interrupts import Interrupts, say
 from colbert_qdrant.collection.ingest.resumption import Resumption
+from colbert_qdrant.documents import Document
 from colbert_qdrant.errors import ColbertQdrantError
 from colbert_qdrant.shown import counted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+    from collections.abc import AsyncGenerator, Callable, Coroutine
     from types import TracebackType
 
     from colbert_qdrant.collection.ingest.options import CheckedIngest
     from colbert_qdrant.collection.opened import OpenCollection
     from colbert_qdrant.collection.writer import Written
-    from colbert_qdrant.documents import Document, IngestReport, RejectedDocument
+    from colbert_qdrant.documents import IngestReport
+    from colbert_qdrant.sources import RejectFile
+
+MOST_REJECTED: Final = 1_000
+"""Rejected documents that a report names; it counts them all."""
 
 _GRACE: Final = 5.0
 """The seconds in which a cancelled task may finish the documents on their way."""
@@ -34,6 +39,7 @@ class Session:
         collection: The open collection.
         options: The options of the call.
         source: A description of the source.
+        rejects: The file of rejected rows.
 
     Attributes:
         conflicts: The treatment of documents whose ids are stored; ``None`` to replace them.
@@ -42,14 +48,17 @@ class Session:
         JournalError: If the journal cannot be used.
     """
 
-    def __init__(self, collection: OpenCollection, options: CheckedIngest, source: str) -> None:
+    def __init__(
+        self, collection: OpenCollection, options: CheckedIngest, source: str, rejects: RejectFile | None
+    ) -> None:
+        self._rejects = rejects
         self._collection = collection
         self._source = source
         self._stored = 0
         self._deleted = 0
         self._interrupts = Interrupts()
         self._seen = Seen(collection) if options.sync else None
-        self._resumption = None if options.resume is None else Resumption(collection, options.resume)
+        self._resumption = None if options.resume is None else Resumption(collection, options.resume, rejects)
         self.conflicts = (
             None if options.on_conflict == "replace" else Conflicts(collection, options.on_conflict, self._resumption)
         )
@@ -89,8 +98,8 @@ class Session:
                 if self.stopping():
                     return
                 if self._seen is not None:
-                    for document in chunk:
-                        self._seen.add(getattr(document, "id", None))
+                    for item in chunk:  # the documents of a bad row are unknown, for example its passages
+                        self._seen.add(item.id if isinstance(item, Document) else None)
                 rest = chunk if self._resumption is None else list(self._resumption.take(chunk))
                 if rest:
                     yield rest
@@ -125,6 +134,8 @@ class Session:
         self._stored += len(written.points)
         if self._resumption is not None:
             await self._resumption.acknowledged(written)
+        elif self._rejects is not None:
+            self._rejects.add(written.items)
 
     async def _finish(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         with contextlib.suppress(Exception):  # the caller gets the cancellation
@@ -137,17 +148,13 @@ class Session:
         if self._resumption is not None:
             await self._resumption.checkpoint()
 
-    async def delete_departed(self, *, rejected: Sequence[RejectedDocument]) -> None:
+    async def delete_departed(self) -> None:
         """Delete the documents that have left the source, after all of it was ingested.
-
-        Args:
-            rejected: The documents that were rejected before they had an item; nothing is deleted if there are any.
 
         Raises:
             ConfigurationError: If the source to synchronize with has no documents.
         """
         if self._seen is not None:
-            self._seen.unknown |= bool(rejected)
             self._deleted = await self._seen.delete_others()
 
     def complete(self, report: IngestReport) -> IngestReport:

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 def rejected(source: Any, path: Path, **mapping: Any) -> list[dict[str, Any]]:
     """Reject every item of a source, and return the lines of the reject file."""
     file = RejectFile(path, ids=("id", "_id", "key"))
-    for item in items(source, **mapping):
-        file.add(item, "mend it")
+    file.add([(item, "mend it") for item in items(source, **mapping)])
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
