@@ -132,7 +132,7 @@ def test_bad_documents_end_an_ingest_before_anything_is_written(docs: ColbertCol
         (Document("bad", " \n"), "has no text"),
         (Document("bad", 7), "its text must be a string"),  # type: ignore[arg-type]
         (Document(True, "river"), "id True has type bool"),
-        ("bad", "expected a colbert_qdrant.Document, got str"),
+        ("bad", "expected a Document, a dict or a tuple, got str"),
     ):
         with pytest.raises(InvalidDocumentError, match=message):
             docs.ingest([good, bad], chunker=Lines())

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.collection.ingest.conflicts import OnConflict
     from colbert_qdrant.engines import Client
 
-KILLS = int(os.environ.get("COLBERT_QDRANT_KILLS", "12"))
+KILLS = int(os.environ.get("COLBERT_QDRANT_KILLS", "10"))
 KILLED = -9
 AHEAD = 5 * CHUNK
 """The documents that may be encoded and not recorded: four chunks on their way, and one that is being recorded."""
