@@ -236,7 +236,7 @@ def public_calls(world: World) -> Iterator[Call]:
     for name in NAMES:
         value = getattr(cq, name)
         if inspect.ismodule(value):
-            for function in filter(inspect.isfunction, vars(value).values()):
+            for function in filter(inspect.isfunction, list(vars(value).values())):
                 if function.__module__ == value.__name__ and not function.__name__.startswith("_"):
                     yield _call(world, f"{name}.{function.__name__}", function, None)
         elif inspect.isfunction(value):
