@@ -55,6 +55,7 @@ from colbert_qdrant.engines.connect import connect, connect_async
 from colbert_qdrant.errors import (
     ArtefactError,
     AuthenticationError,
+    BackupError,
     CapabilityError,
     CheckpointError,
     ClosedError,
@@ -110,6 +111,7 @@ __all__ = [
     "AttachOptions",
     "AttachedCollection",
     "AuthenticationError",
+    "BackupError",
     "Bm25Config",
     "CapabilityError",
     "CheckpointError",

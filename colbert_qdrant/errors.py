@@ -13,6 +13,7 @@ ColbertQdrantError
 ├── FingerprintMismatchError              a collection was built with another model or other settings
 ├── ArtefactError                         a fitted encoding is missing, truncated or altered
 ├── JournalError                          an ingest cannot be resumed with its journal
+├── BackupError                           a backup is incomplete or altered, or cannot be made
 ├── MigrationError                        a migration is blocked, or a step before it is not done
 └── EngineError                           the engine refused or failed
     ├── CollectionNotFoundError (LookupError)
@@ -108,6 +109,10 @@ class ArtefactError(ColbertQdrantError):
 
 class JournalError(ColbertQdrantError):
     """An ingest cannot use its journal: the file is damaged or in use, or the source or the collection has changed."""
+
+
+class BackupError(ColbertQdrantError):
+    """A backup is incomplete or altered, or the collection changed while it was made."""
 
 
 class MigrationError(ColbertQdrantError):

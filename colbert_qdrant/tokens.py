@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from colbert_qdrant.errors import InvalidTokensError
-from colbert_qdrant.shown import shown
+from colbert_qdrant.shown import listed, shown
 
 MAX_VALUES_PER_DOCUMENT: Final = 1_048_575
 """The maximum number of values (tokens × dim) in one multivector. The server rejects 2**20 and more
@@ -69,11 +69,12 @@ class TokenEmbeddings:
             InvalidTokensError: If there is neither a matrix nor a ``dim``, the matrices differ in ``dim``, or the
                 constructor rejects the batch.
         """
-        if isinstance(matrices, str | bytes) or not hasattr(matrices, "__iter__"):
+        found = listed(matrices)
+        if found is None:
             raise InvalidTokensError(f"matrices must be a list of one matrix per text, got {type(matrices).__name__}")
         if dim is not None and not (isinstance(dim, int | np.integer) and dim >= 1):
             raise InvalidTokensError(f"dim must be an integer of at least 1, got {shown(dim)}")
-        arrays = [_array(f"text {number}", matrix, np.float32) for number, matrix in enumerate(matrices)]
+        arrays = [_array(f"text {number}", matrix, np.float32) for number, matrix in enumerate(found)]
         for number, array in enumerate(arrays):
             if array.ndim != 2:
                 raise InvalidTokensError(

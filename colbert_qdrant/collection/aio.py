@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from os import PathLike
 from typing import Self
 
 from colbert_qdrant._support import telemetry
 from colbert_qdrant._support.progress import ProgressReporter
+from colbert_qdrant.collection.backup import backup, restore
 from colbert_qdrant.collection.fitting import Fitter
 from colbert_qdrant.collection.info import CollectionState, read_state
 from colbert_qdrant.collection.opened import OpenCollection
@@ -136,6 +138,64 @@ class AsyncColbertCollection(AsyncWrites):
             "open_or_create", name, engine=engine, encoder=encoder, config=config, vector_encoders=vector_encoders
         )
         return cls(await making)
+
+    @classmethod
+    async def restore(
+        cls,
+        path: str | PathLike[str],
+        *,
+        client: AsyncClient,
+        encoder: LateInteractionEncoder | None = None,
+        name: str | None = None,
+        aliases: bool | None = None,
+        retry: RetryConfig | None = None,
+        vector_encoders: Mapping[str, VectorEncoder] | None = None,
+        progress: bool | ProgressReporter = False,
+    ) -> Self:
+        """Make a collection of a backup, and open it; its searches return the same hits as when the backup was made.
+
+        The whole backup is checked first. If a step fails, nothing remains of the restored collection.
+
+        Args:
+            path: The folder that `backup` wrote.
+            client: A client of the same kind of engine, an embedded store or a server.
+            encoder: See `open`.
+            name: Another name for the collection.
+            aliases: Whether to set the aliases that the collection had; by default, only if it keeps its name.
+            retry: See `create`.
+            vector_encoders: See `create`.
+            progress: See `ingest`; it shows activity, but no percentage.
+
+        Raises:
+            BackupError: If the backup is incomplete or altered; the message names a file.
+            CollectionExistsError: If a collection or an alias of that name already exists.
+            CapabilityError: If the backup is of another kind of engine.
+            FingerprintMismatchError: If the collection was built with another encoder; nothing is restored.
+        """
+        engine = async_engine(client, retry=retry)
+        encoders = (encoder, vector_encoders)
+        restored = await restore(engine, path, name=name, aliases=aliases, encoders=encoders, progress=progress)
+        making = OpenCollection.make("open", restored, engine=engine, encoder=encoder, vector_encoders=vector_encoders)
+        return cls(await making)
+
+    async def backup(self, path: str | PathLike[str], *, progress: bool | ProgressReporter = False) -> None:
+        """Copy the collection with its fitted encoding and its aliases into a new folder, for `restore`.
+
+        The folder appears when it is complete. Writes to an embedded store wait until the copy is made. A server makes
+        a snapshot, which is downloaded and then deleted there; searches and writes continue.
+
+        Args:
+            path: The folder, which must not exist yet.
+            progress: See `ingest`; it shows activity, but no percentage.
+
+        Raises:
+            BackupError: If the folder exists, or the encoding was fitted in the meantime.
+            ArtefactError: If the fitted encoding is lost.
+            CapabilityError: If the engine is the client's local mode, or the shards are on several nodes.
+            DiskFullError: If the disk has no room for the backup.
+        """
+        with telemetry.operation("backup"):
+            await backup(self._open, path, progress=progress)
 
     async def fit(
         self,

@@ -11,7 +11,6 @@ from colbert_qdrant.collection import artefacts
 from colbert_qdrant.collection.filling import fill, stored_documents
 from colbert_qdrant.collection.having import has_encoding, has_tokens, lacks_encoding
 from colbert_qdrant.collection.metadata import documents_only, require_writable
-from colbert_qdrant.collection.spans import query_spans, token_spans
 from colbert_qdrant.errors import (
     ArtefactError,
     AuthenticationError,
@@ -20,6 +19,7 @@ from colbert_qdrant.errors import (
     RequestTooLargeError,
 )
 from colbert_qdrant.fde import encoder_from_bytes, fit_encoder, learns_from_queries
+from colbert_qdrant.fde.spans import query_spans, token_spans
 from colbert_qdrant.points.texts import text_of
 from colbert_qdrant.shown import counted, shown
 from colbert_qdrant.tokens import TokenEmbeddings

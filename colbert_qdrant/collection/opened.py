@@ -23,8 +23,7 @@ from colbert_qdrant.collection.unbuilt import UnbuiltGraph
 from colbert_qdrant.config import CollectionConfig
 from colbert_qdrant.config.checks import require_instance
 from colbert_qdrant.config.names import require_stored_name
-from colbert_qdrant.encoders.base import require_encoder
-from colbert_qdrant.encoders.further import FurtherVectors
+from colbert_qdrant.encoders.further import FurtherVectors, require_encoders
 from colbert_qdrant.encoders.queries import query_tokens
 from colbert_qdrant.encoders.ready import required_encoder
 from colbert_qdrant.errors import (
@@ -117,12 +116,8 @@ class OpenCollection:
     ) -> Self:
         """Create or open a collection; see `ColbertCollection.create`, `open` and `open_or_create`."""
         require_stored_name(name)
-        if encoder is not None:
-            require_encoder(encoder)
+        require_encoders(encoder, vector_encoders)
         require_instance("config", config, (CollectionConfig, NoneType), "a CollectionConfig")
-        require_instance("vector_encoders", vector_encoders, (Mapping, NoneType), "a dict, an encoder for each name")
-        for vector, each in (vector_encoders or {}).items():
-            require_encoder(each, "encode_queries", "encode_documents", name=f"vector_encoders[{vector!r}]")
         create = how == "create" or (how == "open_or_create" and not await engine.collection_exists(name))
         stored, encoders, compute = None, vector_encoders or {}, engine.runtime.compute
         settings = config or CollectionConfig()

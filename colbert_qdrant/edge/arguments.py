@@ -37,7 +37,17 @@ _NAMES: Final[Mapping[str, str]] = {"collection_name": "a collection", "file_nam
 """The kinds of objects that parameters name, by parameter."""
 
 _LISTS: Final = frozenset(
-    {"points", "points_selector", "ids", "keys", "vectors", "requests", "change_aliases_operations", "with_vectors"}
+    {
+        "points",
+        "points_selector",
+        "ids",
+        "keys",
+        "vectors",
+        "requests",
+        "change_aliases_operations",
+        "with_vectors",
+        "prefetch",
+    }
 )
 """Parameters that accept lists; iterables without a length are rejected, because they may be infinite."""
 

@@ -316,6 +316,28 @@ class EdgeClient(ReadMethods):
         """Read a file that is stored with a collection, or return None; only the embedded engine supports this."""
         return self._store.collection(collection_name).attachment(file_name)
 
+    def copy_collection(self, collection_name: str, folder: str | PathLike[str]) -> None:
+        """Copy a collection with its attached files to a new folder; only the embedded engine supports this.
+
+        The copy is consistent: other calls for the collection wait until it is complete.
+
+        Raises:
+            DiskFullError: If the disk has no room for the copy.
+            EngineError: If the folder exists already, or cannot be written.
+        """
+        self._store.copy(collection_name, store_folder(folder))
+
+    def add_collection(self, collection_name: str, folder: str | PathLike[str]) -> None:
+        """Add a copy that `copy_collection` made, also under another name; only the embedded engine supports this.
+
+        The folder stays unchanged. After a crash, the store has the whole collection, or no part of it.
+
+        Raises:
+            CollectionExistsError: If a collection or an alias has this name, or a name that differs only in case.
+            EngineError: If the folder has no copy of a collection.
+        """
+        self._store.add(collection_name, store_folder(folder))
+
     def optimize(self, collection_name: str) -> bool:
         """Build the vector indexes (HNSW) and merge segments; only the embedded engine supports this.
 

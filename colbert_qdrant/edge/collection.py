@@ -20,7 +20,7 @@ from colbert_qdrant.edge.checkpoints import Checkpoints
 from colbert_qdrant.edge.describe import collection_info, vector_params
 from colbert_qdrant.edge.failures import engine_errors
 from colbert_qdrant.edge.fields import read_fields, unsupported_error
-from colbert_qdrant.edge.files import remove_file, unreadable_error, write_file
+from colbert_qdrant.edge.files import read_file, remove_file, write_file
 from colbert_qdrant.edge.filters import to_filter
 from colbert_qdrant.edge.groups import GroupSearch
 from colbert_qdrant.edge.manifest import dump_models
@@ -86,6 +86,16 @@ class Collection:
             finally:
                 self.shard.close()
 
+    @contextlib.contextmanager
+    def closed(self) -> Iterator[Path]:
+        """Return the folder, whose files do not change within the context; other calls wait."""
+        with self._guard:
+            self.close()
+            try:
+                yield self._folder
+            finally:
+                self.shard = open_shard(self._folder, self._manifest)
+
     def flush(self) -> None:
         """Flush everything to disk."""
         with self._engine_call("flush"):
@@ -93,16 +103,19 @@ class Collection:
 
     def checkpoint(self) -> None:
         """Flush pending writes to disk, before an operation that relies on them."""
-        with self._engine_call("flush"):
-            if self._checkpoints.due:
-                self._flush()
+        if self._checkpoints.due:
+            self.flush()
 
     def optimize(self) -> bool:
         """Build the indexes; returns True if anything was built."""
         with self._engine_call("optimize"):
             size = used_bytes(self._segments)
             require_space(self._folder, size, f"{self._where}: rebuilding its segments")
-            changed = self._build_apart() if APART and size > APART_BYTES else self.shard.optimize()
+            if APART and size > APART_BYTES:
+                with self.closed() as folder:
+                    changed = build_apart(folder / SHARD_NAME, lock=self._lock.fileno())
+            else:
+                changed = self.shard.optimize()
             self._flush()  # deletes replaced segments
             self._built = True
             return changed
@@ -174,13 +187,7 @@ class Collection:
 
     def attachment(self, file_name: str) -> bytes | None:
         """Read a file that is stored with the collection; returns None if it does not exist."""
-        path = attachment_path(self._folder, file_name)
-        try:
-            return path.read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise unreadable_error(path, error) from error
+        return read_file(attachment_path(self._folder, file_name))
 
     def set_payload(self, payload: models.Payload, points: Selector, key: str | None) -> None:
         """Merge a payload into the payload of points."""
@@ -329,13 +336,6 @@ class Collection:
         for operation in (edge.UpdateOperation.delete_vector_name(name), *operations):
             self._update(operation)
         self._write_manifest(replace(self._manifest, config=config, unfinished=others))
-
-    def _build_apart(self) -> bool:
-        try:
-            self.close()
-            return build_apart(self._folder / SHARD_NAME, lock=self._lock.fileno())
-        finally:
-            self.shard = open_shard(self._folder, self._manifest)
 
     def _reopen(self, manifest: Manifest) -> None:
         """Reopen the shard with new parameters, or with the old ones if the engine rejects the new ones.

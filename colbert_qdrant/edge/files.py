@@ -31,6 +31,16 @@ def unreadable_error(path: Path, error: Exception) -> EngineError:
     return EngineError(f"{path} cannot be read ({error}): check its permissions, or restore it from a backup")
 
 
+def read_file(path: Path) -> bytes | None:
+    """Read a file; ``None`` if it does not exist."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise unreadable_error(path, error) from error
+
+
 def write_file(path: Path, data: bytes) -> None:
     """Write a file; raises `EngineError` if it cannot be written, and `DiskFullError` if the disk is full."""
     temporary = path.with_name(path.name + TEMPORARY_SUFFIX)

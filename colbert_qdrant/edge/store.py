@@ -19,6 +19,7 @@ import qdrant_edge as edge
 from colbert_qdrant.edge.aliases import Aliases
 from colbert_qdrant.edge.checkpoints import CHECKPOINT_BYTES
 from colbert_qdrant.edge.collection import Collection
+from colbert_qdrant.edge.copies import copy_tree
 from colbert_qdrant.edge.failures import engine_errors
 from colbert_qdrant.edge.files import remove_file, sync_folder, sync_tree
 from colbert_qdrant.edge.lock import StoreLock
@@ -145,6 +146,22 @@ class Store:
                 collection.close()
                 raise
             self._loaded[name] = collection
+
+    def copy(self, name: str, target: Path) -> None:
+        """Copy a collection to a new folder, while writes to it wait."""
+        with self.collection(name).closed() as folder:
+            copy_tree(folder, target)
+
+    def add(self, name: str, source: Path) -> None:
+        """Add the collection in a folder that `copy` made; errors are those of `create`."""
+        folder, manifest = self._folder(name), Manifest.read(source)
+        with self._exclusive_access():
+            self._require_free(folder)
+            self._aliases.require_none(name)
+            _remove(folder)  # the remains of a crash
+            copy_tree(source, folder, without=(FILE_NAME,))
+            manifest.write(folder)  # last, because the manifest makes it a collection
+            sync_folder(self._collections)
 
     def delete(self, name: str) -> bool:
         """Delete a collection with its aliases; returns False if it does not exist."""

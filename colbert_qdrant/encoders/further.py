@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qdrant_client import models
 
+from colbert_qdrant.config.checks import require_instance
+from colbert_qdrant.encoders.base import require_encoder
 from colbert_qdrant.encoders.bm25 import make_bm25
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, InvalidQueryError
 from colbert_qdrant.shown import shown
 from colbert_qdrant.vectors import SparseVector
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from colbert_qdrant.capabilities import Capabilities
     from colbert_qdrant.config import CollectionConfig
@@ -156,6 +160,19 @@ class FurtherVectors:
         if name in self._config.dense:
             return _to_dense(name, value, self._config.dense[name].dim)
         return _to_sparse(name, value)
+
+
+def require_encoders(encoder: object, vector_encoders: object) -> None:
+    """Check the types of the encoders that a collection is opened with.
+
+    Raises:
+        ConfigurationError: If a value is not an encoder.
+    """
+    if encoder is not None:
+        require_encoder(encoder)
+    require_instance("vector_encoders", vector_encoders, (Mapping, NoneType), "a dict, an encoder for each name")
+    for name, each in vector_encoders.items() if isinstance(vector_encoders, Mapping) else ():
+        require_encoder(each, "encode_queries", "encode_documents", name=f"vector_encoders[{name!r}]")
 
 
 def _to_dense(name: str, value: Any, dim: int) -> Vector:

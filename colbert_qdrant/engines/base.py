@@ -15,6 +15,7 @@ from colbert_qdrant.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from qdrant_client.http.models import QueryResponse
 
@@ -60,6 +61,20 @@ class Files(Protocol):
         """Replace a file, or remove it if ``data`` is ``None``."""
 
 
+class Snapshots(Protocol):
+    """Consistent copies of whole collections."""
+
+    async def save(self, collection: str, folder: Path) -> None:
+        """Write a copy of a collection into a folder that exists.
+
+        Raises:
+            CapabilityError: If the engine cannot copy all of the collection.
+        """
+
+    async def load(self, collection: str, folder: Path) -> None:
+        """Make a collection, which must not exist yet, of a copy that `save` wrote."""
+
+
 class Engine(Protocol):
     """An engine that a user's client connects to.
 
@@ -90,6 +105,10 @@ class Engine(Protocol):
     @property
     def files(self) -> Files | None:
         """Files beside collections; ``None`` if the engine cannot store files."""
+
+    @property
+    def snapshots(self) -> Snapshots | None:
+        """Copies of collections; ``None`` if the engine cannot make any."""
 
     async def capabilities(self) -> Capabilities:
         """Return the features of the engine; a server's version is requested once.

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from qdrant_client.http.models import QueryResponse
 
     from colbert_qdrant.capabilities import Capabilities
-    from colbert_qdrant.engines.base import Files, PointId, Selector, ShardKey
+    from colbert_qdrant.engines.base import Files, PointId, Selector, ShardKey, Snapshots
     from colbert_qdrant.engines.runtime import Runtime
     from colbert_qdrant.points.point import Point
 
@@ -92,6 +92,10 @@ class ClientEngine:
         return None
 
     @property
+    def snapshots(self) -> Snapshots | None:
+        return None
+
+    @property
     def address(self) -> tuple[str, int] | None:
         """The host and port of a server."""
         return None
@@ -125,13 +129,8 @@ class ClientEngine:
     async def delete_collection(self, collection: str) -> None:
         await self._call("delete_collection", collection)
 
-    async def missing_copies(
-        self,
-        collection: str,  # noqa: ARG002
-        *,
-        like: str,  # noqa: ARG002
-        copies: int,  # noqa: ARG002
-    ) -> list[models.ReplicateShard]:
+    async def missing_copies(self, collection: str, *, like: str, copies: int) -> list[models.ReplicateShard]:
+        del collection, like, copies  # only servers have replicas
         return []
 
     async def replicate_shard(self, collection: str, copy: models.ReplicateShard) -> None:

@@ -13,13 +13,18 @@ from colbert_qdrant.engines.client import ClientEngine
 from colbert_qdrant.points.point import to_numbers
 
 if TYPE_CHECKING:
-    from colbert_qdrant.engines.base import Files
+    from pathlib import Path
+
+    from colbert_qdrant.engines.base import Files, Snapshots
     from colbert_qdrant.points.point import Point
 
 EDGE: Final = Capabilities(
     engine="edge", lacks=frozenset({"bm25_inference", "sharding", "shard_keys", "strict_mode", "insert_only"})
 )
 """The capabilities of Qdrant Edge."""
+
+_COPY: Final = "collection"
+"""The folder with the copy of a collection."""
 
 
 class EdgeEngine(ClientEngine):
@@ -33,6 +38,10 @@ class EdgeEngine(ClientEngine):
 
     @property
     def files(self) -> Files:
+        return self
+
+    @property
+    def snapshots(self) -> Snapshots:
         return self
 
     async def capabilities(self) -> Capabilities:
@@ -52,6 +61,14 @@ class EdgeEngine(ClientEngine):
     async def write(self, collection: str, file_name: str, data: bytes | None) -> None:
         """Write a file beside a collection, or remove it."""
         await self._call("attach", collection, file_name, data)
+
+    async def save(self, collection: str, folder: Path) -> None:
+        """Copy a collection, with the files beside it."""
+        await self._call("copy_collection", collection, str(folder / _COPY))
+
+    async def load(self, collection: str, folder: Path) -> None:
+        """Add a copy to the store."""
+        await self._call("add_collection", collection, str(folder / _COPY))
 
     def to_struct(self, point: Point) -> models.PointStruct:
         """Keep vectors as arrays, which Edge's clients accept."""

@@ -25,6 +25,7 @@ from colbert_qdrant.engines.local import LocalEngine
 from colbert_qdrant.engines.messages import upsert_request, vectors_request
 from colbert_qdrant.engines.order import Writer
 from colbert_qdrant.engines.parts import MAX_REQUEST_BYTES
+from colbert_qdrant.engines.snapshots import ServerSnapshots
 from colbert_qdrant.engines.transport import bound
 from colbert_qdrant.errors import AuthenticationError, CollectionNotFoundError, RequestRefusedError
 from colbert_qdrant.points.stamp import unstamped
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from colbert_qdrant.config import RetryConfig
-    from colbert_qdrant.engines.base import PointId, ShardKey
+    from colbert_qdrant.engines.base import PointId, ShardKey, Snapshots
     from colbert_qdrant.engines.choice import Choice
     from colbert_qdrant.points.point import Point
 
@@ -126,6 +127,10 @@ class RestEngine(ClientEngine):
 
     async def _search_part(self, collection: str, part: Sequence[models.QueryRequest], deadline: float) -> Answers:
         return await self.request("search", collection, partial(self._search, collection, part), deadline=deadline)
+
+    @property
+    def snapshots(self) -> Snapshots:
+        return ServerSnapshots(self)
 
     def bounded(self, send: Callable[[], Awaitable[Result]], deadline: float) -> Callable[[], Awaitable[Result]]:
         return partial(self._within, self.runtime.now() + deadline, send)

@@ -79,6 +79,13 @@ def bound(client: AnyClient) -> AnyClient:
     return client
 
 
+def http_of(client: QdrantClient | AsyncQdrantClient) -> tuple[httpx.Client | httpx.AsyncClient, str]:
+    """Return the HTTP client of a server's client, which has its keys and certificates, and the server's address."""
+    remote: Any = client._client
+    http = remote.openapi_client.client
+    return http._client if isinstance(client, QdrantClient) else http._async_client, remote.rest_uri
+
+
 def _pools(client: Any) -> Iterator[Any]:
     """Yield the connection pools of an httpx client; a custom transport may not have a pool."""
     for transport in (client._transport, *client._mounts.values()):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from colbert_qdrant.collection.search import search
-from colbert_qdrant.collection.spans import query_spans, token_spans
 from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.fde.spans import query_spans, token_spans
 from colbert_qdrant.migrate.source import retrieve_pages
 from colbert_qdrant.migrate.verdict import Check
 from colbert_qdrant.search.options import CheckedOptions

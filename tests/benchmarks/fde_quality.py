@@ -41,8 +41,8 @@ from colbert_qdrant import (
     fde_report,
     maxsim,
 )
-from colbert_qdrant.collection.spans import query_spans
 from colbert_qdrant.config import FdeQuantization
+from colbert_qdrant.fde.spans import query_spans
 from tests.benchmarks.common import Dataset, load_beir, machine, minilm
 from tests.benchmarks.txtai_lemur import TxtaiLemur
 

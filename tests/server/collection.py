@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -23,7 +24,7 @@ from tests.server.settings import settings, vector_params
 from tests.server.vectors import check_fits, named_vectors, point_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     Body = dict[str, Any]
@@ -71,6 +72,13 @@ class Collection:
 
     def close(self) -> None:
         self._shard.close()
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """The files are not in use meanwhile."""
+        self._shard.close()
+        yield
+        self._shard = edge.EdgeShard.load(str(self.folder))
 
     def done(self, *, wait: bool) -> Body:
         """What every write is answered with."""

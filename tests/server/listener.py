@@ -13,6 +13,7 @@ from pydantic_core import to_json
 
 from tests.server.model import VERSION, Model, NoRouteError, Query
 from tests.server.refusals import RefusedError, bad_format
+from tests.server.snapshots import from_form
 from tests.server.vectors import has_infinity
 
 if TYPE_CHECKING:
@@ -37,9 +38,12 @@ class _Handler(BaseHTTPRequestHandler):
             elif self.command == "GET" and url.path == "/":
                 self._send(200, to_json(VERSION))
             else:
-                body = _parsed(raw)
+                kind = self.headers.get("Content-Type") or ""
+                body = from_form(raw, kind) if kind.startswith("multipart/form-data") else _parsed(raw)
                 query = Query(parse_qsl(url.query))
                 result = self.model.answer(self.command, url.path, query, body)
+                if isinstance(result, bytes):
+                    return self._send(200, result, "application/octet-stream")
                 self._send(200, to_json({"result": result, "status": "ok", "time": 0.0}, inf_nan_mode="null"))
         except RefusedError as refusal:
             body = {"status": {"error": refusal.text}, "time": 0.0}

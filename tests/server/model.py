@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from tests.server.collection import Collection
 from tests.server.refusals import RefusedError, bad_request, no_collection, no_variant, not_found, wrong_input
 from tests.server.settings import check_creation, check_name, merged
+from tests.server.snapshots import described, packed, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,12 +49,13 @@ class Model:
     """A server that is one node.
 
     Attributes:
-        collections, aliases: What there is.
+        collections, aliases, snapshots: What there is.
     """
 
     def __init__(self, folder: Path) -> None:
         self.collections: dict[str, Collection] = {}
         self.aliases: dict[str, str] = {}
+        self.snapshots: dict[tuple[str, str], bytes] = {}
         self._folder = folder
         self._made = 0
         self._guard = RLock()
@@ -87,11 +89,14 @@ class Model:
             raise wrong_input(f"Collection `{name}` already exists!", 409)
         if name in self.aliases:
             raise wrong_input(f"Can't create collection with name {name}. Alias with the same name already exists")
+        self.collections[name] = Collection(self.new_folder(), body)
+        return True
+
+    def new_folder(self) -> Path:
         self._made += 1
         folder = self._folder / str(self._made)
         folder.mkdir(parents=True)
-        self.collections[name] = Collection(folder, body)
-        return True
+        return folder
 
     def change(self, name: str, body: Body) -> bool:
         collection = self.find(name)
@@ -228,9 +233,33 @@ def _cluster(model: Model, name: str, query: Query, body: Any) -> Any:
     }
 
 
-def _snapshots(model: Model, name: str, query: Query, body: Any) -> Any:
+def _list_snapshots(model: Model, name: str, query: Query, body: Any) -> Any:
     model.find(name)
-    raise NoRouteError("snapshots")
+    return [described(each, data) for (of, each), data in model.snapshots.items() if of == name]
+
+
+def _make_snapshot(model: Model, name: str, query: Query, body: Any) -> Any:
+    data, called = packed(model.find(name)), f"{name}-{len(model.snapshots)}.snapshot"
+    model.snapshots[name, called] = data
+    return described(called, data)
+
+
+def _get_snapshot(model: Model, name: str, snapshot: str, query: Query, body: Any) -> Any:
+    if (name, snapshot) not in model.snapshots:
+        raise not_found(f"Snapshot {snapshot} not found")
+    return model.snapshots[name, snapshot]
+
+
+def _delete_snapshot(model: Model, name: str, snapshot: str, query: Query, body: Any) -> Any:
+    _get_snapshot(model, name, snapshot, query, body)
+    del model.snapshots[name, snapshot]
+    return True
+
+
+def _upload_snapshot(model: Model, name: str, query: Query, body: Any) -> Any:
+    model.delete(name)
+    model.collections[name] = unpacked(body, model.new_folder())
+    return True
 
 
 _ONE: Final = "/collections/([^/]+)"
@@ -246,8 +275,11 @@ ROUTES: Final[tuple[tuple[str, str, Callable[..., Any]], ...]] = (
     ("GET", f"{_ONE}/exists", lambda m, name, q, b: m.exists(name)),
     ("GET", f"{_ONE}/aliases", lambda m, name, q, b: m.list_aliases(name)),
     ("GET", f"{_ONE}/cluster", _cluster),
-    ("GET", f"{_ONE}/snapshots", _snapshots),
-    ("POST", f"{_ONE}/snapshots", _snapshots),
+    ("GET", f"{_ONE}/snapshots", _list_snapshots),
+    ("POST", f"{_ONE}/snapshots", _make_snapshot),
+    ("POST", f"{_ONE}/snapshots/upload", _upload_snapshot),
+    ("GET", f"{_ONE}/snapshots/(.+)", _get_snapshot),
+    ("DELETE", f"{_ONE}/snapshots/(.+)", _delete_snapshot),
     ("GET", f"{_ONE}/shards", lambda m, name, q, b: {"shard_keys": []}),
     ("PUT", f"{_ONE}/shards", _standalone),
     ("POST", f"{_ONE}/shards/delete", _standalone),

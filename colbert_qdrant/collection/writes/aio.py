@@ -12,11 +12,11 @@ from colbert_qdrant.collection import further_vectors, payloads
 from colbert_qdrant.collection.contents.aio import AsyncContents
 from colbert_qdrant.collection.ingest.ingest import ingest, upsert
 from colbert_qdrant.collection.ingest.options import IngestOptions, check_ingest, shows_options
-from colbert_qdrant.collection.ingest.ready import ready_documents
 from colbert_qdrant.collection.rows import OnError
 from colbert_qdrant.documents import Document, DocumentId, IngestReport
 from colbert_qdrant.search.filters import Where
 from colbert_qdrant.sources import DocumentSource
+from colbert_qdrant.sources.ready import ready_documents
 from colbert_qdrant.tokens import TokenEmbeddings
 
 

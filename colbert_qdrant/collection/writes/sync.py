@@ -14,12 +14,12 @@ from colbert_qdrant.collection import further_vectors, payloads
 from colbert_qdrant.collection.contents.sync import Contents
 from colbert_qdrant.collection.ingest.ingest import ingest, upsert
 from colbert_qdrant.collection.ingest.options import IngestOptions, check_ingest, shows_options
-from colbert_qdrant.collection.ingest.ready import ready_documents
 from colbert_qdrant.collection.rows import OnError
 from colbert_qdrant.documents import Document, DocumentId, IngestReport
 from colbert_qdrant.engines.runtime import run_blocking
 from colbert_qdrant.search.filters import Where
 from colbert_qdrant.sources import DocumentSource
+from colbert_qdrant.sources.ready import ready_documents
 from colbert_qdrant.tokens import TokenEmbeddings
 
 

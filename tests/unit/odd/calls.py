@@ -18,6 +18,7 @@ from tests.unit.public_api import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +82,19 @@ INSTANCES: Final[dict[str, tuple[str, str | None]]] = {
 _MANY: Final = ("DocumentSource", "Iterable", "Iterator", "Sequence", "Selector", "WithVectors")
 """Words in the hints of parameters that take anything that can be iterated over."""
 
+
+def _copied(world: World) -> Path:
+    folder = world.new_path()
+    world.edge.copy_collection("docs", folder)
+    return folder
+
+
+def _backed_up(world: World) -> Path:
+    folder = world.new_path()
+    world.docs.backup(folder)
+    return folder
+
+
 GOOD: Final[dict[str, Callable[[World], Any]]] = {
     "alias": lambda _: "now",
     "AsyncColbertCollection.client": lambda world: world.aio,
@@ -104,6 +118,12 @@ GOOD: Final[dict[str, Callable[[World], Any]]] = {
     "data": lambda _: b"",
     "MigrationPlan.data": lambda world: world.plan.to_dict(),
     "from_dict.data": lambda _: {},
+    "add_collection.collection_name": lambda _: "new",
+    "add_collection.folder": _copied,
+    "copy_collection.folder": lambda world: world.new_path(),
+    "ColbertCollection.backup.path": lambda world: world.new_path(),
+    "ColbertCollection.restore.path": _backed_up,
+    "ColbertCollection.restore.name": lambda _: "new",
     "delete.ids": lambda _: [10**6],
     "set_payload.ids": lambda _: [1],
     "delete_payload.ids": lambda _: [1],

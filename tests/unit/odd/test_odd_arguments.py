@@ -31,7 +31,7 @@ SLOW = ("fde_report", "inspect", "from_pretrained", "LemurEncoder.fit", "Migrati
 LONGEST = 20
 """Seconds after which a call hangs."""
 
-FOLDERS = ("path", "cache", "resume")
+FOLDERS = ("path", "cache", "resume", "folder")
 """Parameters that name what is to be written."""
 
 FUNCTIONS = ("by", "text", "confirm", "reranker", "retriever", "auth_token_provider")

@@ -69,12 +69,12 @@ class World:
             self._parts[name] = getattr(self, f"_make_{name}")()
         return self._parts[name]
 
-    def _path(self) -> Path:
+    def new_path(self) -> Path:
         self.stores += 1
         return self.folder / "stores" / str(self.stores)
 
     def _make_edge(self) -> cq.EdgeClient:
-        self._fill(client := cq.EdgeClient(self._path()))
+        self._fill(client := cq.EdgeClient(self.new_path()))
         return client
 
     def _make_memory(self) -> QdrantClient:
@@ -85,7 +85,7 @@ class World:
         return self._filled_async()
 
     def _make_moving(self) -> cq.EdgeClient:
-        self._fill(client := cq.EdgeClient(self._path()))
+        self._fill(client := cq.EdgeClient(self.new_path()))
         return client
 
     def _make_aio_moving(self) -> cq.AsyncEdgeClient:
@@ -96,7 +96,7 @@ class World:
         docs.upsert(documents())
 
     def _filled_async(self) -> cq.AsyncEdgeClient:
-        path = self._path()
+        path = self.new_path()
         self._fill(client := cq.EdgeClient(path))
         client.close()
         return cq.AsyncEdgeClient(path)

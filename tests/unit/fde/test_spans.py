@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from colbert_qdrant import TokenEmbeddings
-from colbert_qdrant.collection.spans import query_spans, token_spans
+from colbert_qdrant.fde.spans import query_spans, token_spans
 
 
 def numbered(lengths: list[int]) -> TokenEmbeddings:
