@@ -62,7 +62,10 @@ def _instant(value: datetime) -> Any:
         return nan
     if getattr(value, "nanosecond", 0):
         return value
-    return datetime.combine(value.date(), value.timetz())
+    try:
+        return datetime.combine(value.date(), value.timetz())
+    except (NotImplementedError, ValueError):  # a year of pandas that Python lacks
+        return value
 
 
 _EXACT: Final[dict[type, Any]] = {

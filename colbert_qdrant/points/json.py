@@ -109,7 +109,7 @@ def _iso_format(instant: datetime) -> str:
         raise TypeError(f"{instant} has nanoseconds, but engines compare microseconds: round it, or use a string")
     try:
         utc, offset = in_utc(instant), instant.utcoffset() or timedelta()
-    except (OverflowError, NotImplementedError) as error:
+    except (OverflowError, NotImplementedError, ValueError) as error:  # pandas has years that Python lacks
         raise ValueError(f"the time {instant!r} does not exist in UTC: use another time, or a string") from error
     return (utc if offset % timedelta(minutes=1) else instant).isoformat()
 

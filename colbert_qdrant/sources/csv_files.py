@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
-from typing import IO, TYPE_CHECKING
+from threading import Lock
+from typing import IO, TYPE_CHECKING, Final
 
+from colbert_qdrant.shown import shown
 from colbert_qdrant.sources.item import Origin, SourceRow
 from colbert_qdrant.sources.jsonl import not_utf8
 from colbert_qdrant.sources.paths import DAMAGE, open_file, unreadable
@@ -14,6 +16,11 @@ if TYPE_CHECKING:
 
     from colbert_qdrant.sources.paths import File
     from colbert_qdrant.sources.shard import Shard
+
+
+_SEPARATORS: Final = ";\t|,"
+_FIELD_CHARACTERS: Final = 2**25
+_LIMIT: Final = Lock()  # the limit of the csv module holds for the whole process
 
 
 class _Lines:
@@ -65,7 +72,7 @@ def _rows(reader: Iterator[list[str]], lines: _Lines, origin: Origin, shard: Sha
         first = lines.number + 1
         lines.start()
         try:
-            fields, problem = next(reader), None
+            fields, problem = _next(reader), None
         except StopIteration:
             return
         except csv.Error as error:
@@ -73,17 +80,13 @@ def _rows(reader: Iterator[list[str]], lines: _Lines, origin: Origin, shard: Sha
         if lines.error is not None:
             problem = not_utf8(lines.error)
         if header is None:
-            header = fields
-            problem = problem or _bad_header(header)
+            header = fields or None  # blank lines before the header
+            problem = problem or _bad_header(fields)
             if problem:
                 yield SourceRow(None, origin, first, f"the header cannot be read: {problem}", b"".join(lines.raw))
                 return
         elif (fields or problem) and shard.takes():
-            if problem is None and len(fields) != len(header):
-                problem = (
-                    f"the row has {len(fields)} values, and the header has {len(header)}: add or remove separators, or "
-                    "quote values that contain them"
-                )
+            problem = problem or _bad_length(fields, header)
             if problem is None:
                 yield SourceRow(dict(zip(header, fields, strict=True)), origin, first)
             else:
@@ -91,13 +94,37 @@ def _rows(reader: Iterator[list[str]], lines: _Lines, origin: Origin, shard: Sha
 
 
 def _broken(error: csv.Error) -> str:
-    remedy = "close its quotes, and double the quotes within"
-    if "field limit" in str(error):
-        remedy += ", or raise the limit with csv.field_size_limit"
-    return f"the row is not CSV ({error}): {remedy}"
+    return f"the row is not CSV ({error}): close its quotes, and double the quotes within"
+
+
+def _next(reader: Iterator[list[str]]) -> list[str]:
+    """Return the next row; a value may be as long as a long document, but an open quote does not fill the memory."""
+    with _LIMIT:
+        before = csv.field_size_limit()
+        csv.field_size_limit(max(before, _FIELD_CHARACTERS))
+        try:
+            return next(reader)
+        finally:
+            csv.field_size_limit(before)
+
+
+def _bad_length(fields: list[str], header: list[str]) -> str | None:
+    if len(fields) == len(header):
+        return None
+    return (
+        f"the row has {len(fields)} values, and the header has {len(header)}: add or remove separators, or quote "
+        "values that contain them"
+    )
 
 
 def _bad_header(header: list[str]) -> str | None:
+    if len(header) == 1:
+        found = next((each for each in _SEPARATORS if each in header[0]), None)
+        if found is not None:
+            return (
+                f"its only column is {shown(header[0], 60)}, so the separator seems to be {found!r}: separate values "
+                "by commas in .csv files and by tabs in .tsv files, or pass the table that pandas or Polars reads"
+            )
     if len({*header}) < len(header):
         twice = next(name for name in header if header.count(name) > 1)
         return f"column {twice!r} is there twice: rename one"

@@ -31,11 +31,16 @@ def dataset_rows(dataset: Any, shard: Shard, columns: Sequence[str | int] | None
         splits = ", ".join(map(repr, dataset)) or "none"
         first = next(iter(dataset), "train")
         raise ConfigurationError(f"this dataset has splits ({splits}): pass one, such as dataset[{first!r}]")
+    chosen = dataset.format if has(dataset, "format") else {}
+    if chosen.get("type") == "custom":  # the function of `set_transform`
+        return _streamed(dataset, shard)
+    if chosen.get("columns") and not chosen.get("output_all_columns"):
+        dataset = dataset.select_columns(chosen["columns"])
     names = dataset.column_names  # None for some streams
     only = chosen_columns(names or (), columns)
     if only is not None:
         dataset = dataset.select_columns(only)
-    return _mapped(dataset, shard) if has(dataset, "__len__") else _streamed(dataset, shard)
+    return _mapped(dataset, shard) if has(dataset, "__len__") else _streamed(dataset.with_format(None), shard)
 
 
 def _mapped(dataset: Any, shard: Shard) -> Iterator[SourceRow]:
@@ -47,6 +52,6 @@ def _mapped(dataset: Any, shard: Shard) -> Iterator[SourceRow]:
 
 def _streamed(dataset: Any, shard: Shard) -> Iterator[SourceRow]:
     origin = Origin()
-    for number, value in enumerate(dataset.with_format(None), 1):
+    for number, value in enumerate(dataset, 1):
         if shard.takes():
             yield SourceRow(value, origin, number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from typing import TYPE_CHECKING
 
 from colbert_qdrant.shown import shown
@@ -52,9 +53,10 @@ def _row(line: bytes, origin: Origin, number: int) -> SourceRow:
 
 def not_utf8(error: UnicodeDecodeError) -> str:
     """Describe bytes that are not UTF-8."""
+    encoding = "utf-16" if error.object.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "latin1"
     return (
         f"byte 0x{error.object[error.start]:02x} at position {error.start + 1} is not UTF-8: convert the file, for "
-        "example with iconv -f latin1 -t utf-8"
+        f"example with iconv -f {encoding} -t utf-8"
     )
 
 

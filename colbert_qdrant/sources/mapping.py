@@ -12,6 +12,7 @@ from colbert_qdrant.documents import Document
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError
 from colbert_qdrant.shown import has, shown
 from colbert_qdrant.sources.item import BadRow, Item, RowDocument, SourceRow
+from colbert_qdrant.sources.tables import is_table
 
 Column: TypeAlias = str | int | Callable[[Any], Any]
 """The name of a column, the position of one in a tuple, or a function of the row."""
@@ -96,6 +97,10 @@ class RowMapping:
         if isinstance(value, tuple | list):
             named = None if all(isinstance(each, int) for each in self._named()) else getattr(value, "_asdict", None)
             return self._of_tuple(value) if named is None else self._of_dict(named())
+        if is_table(value):
+            raise InvalidDocumentError(
+                f"the row is a whole table, a {type(value).__name__}: pass one table, or a generator of the rows of all"
+            )
         if isinstance(value, Mapping) or (has(value, "keys") and has(value, "__getitem__")):
             return self._of_dict(_as_dict(value))
         raise InvalidDocumentError(
@@ -117,7 +122,7 @@ class RowMapping:
         if payload is None and names and id_column in row and text_column in row:  # the usual case, made fast
             others = dict(row)
             id, text = others.pop(id_column), others.pop(text_column)
-            return id if type(id) is str or type(id) is int else self._id(id), text, others
+            return id if type(id) is int or (type(id) is str and id) else self._id(id), text, others
         id, text = self._value("id", id_column, row), self._value("text", text_column, row)
         if payload is not None:
             return self._id(id), text, self._payload(payload, row)
@@ -153,8 +158,8 @@ class RowMapping:
 
     def _id(self, value: Any) -> Any:
         id = plain(value)
-        if id is None or (isinstance(id, float) and id != id):  # noqa: PLR0124 - NaN
-            raise InvalidDocumentError(f"the id is missing ({value}): give every row an id, or leave the row out")
+        if id is None or (isinstance(id, str) and not id) or (isinstance(id, float) and id != id):  # noqa: PLR0124 - NaN
+            raise InvalidDocumentError(f"the id is missing ({value!r}): give every row an id, or leave the row out")
         if isinstance(id, dict) and [*id] == ["uuid"]:  # from a reject file
             try:
                 return UUID(id["uuid"])
@@ -184,7 +189,7 @@ def _missing(name: str, column: Any, row: Any, *, stated: bool) -> str:
         return f"there is no position {column} in {len(row)} values: pass another {name}=…"
     there = ", ".join(shown(key, 60) for key in [*row][:30]) or "none"
     missing = "'id' or '_id'" if name == "id" and not stated else repr(column)
-    example = next((key for key in row if isinstance(key, str)), "column")
+    example = next(filter(_is_name, row), "column")
     return (
         f"there is no column {missing}, and the columns are {there}: pass {name}={example!r} or a function of the row"
     )

@@ -7,6 +7,7 @@ import gzip
 import io
 import os
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, Literal, TypeAlias
@@ -147,6 +148,8 @@ def _named(source: Any, *, within_list: bool) -> list[File]:
             return [File(path, kind, path.as_posix() if within_list else path.name)]
         found = _matching(given) if isinstance(source, str) and _MAGIC & {*given} else []
     except (OSError, ValueError) as error:  # a name that is too long, or has a null
+        if isinstance(error, ConfigurationError):
+            raise
         raise ConfigurationError(f"there is no file {shown(given)} ({error}): pass another path") from error
     if not found:
         texts = "" if isinstance(source, os.PathLike) else "; for texts, pass Documents or (id, text) tuples"
@@ -171,11 +174,11 @@ def _matching(pattern: str) -> list[File]:
 
 def _in_folder(folder: Path) -> list[File]:
     """Return the files of a folder and the folders within, all of data or all of text."""
-    inside = sorted((each.relative_to(folder) for each in folder.rglob("*")), key=Path.as_posix)
+    inside = sorted((each.relative_to(folder) for each in _walk(folder)), key=Path.as_posix)
     files = [
         File(folder / path, kind, path.as_posix())
         for path in inside
-        if (kind := _kind(path)) and (folder / path).is_file() and not any(part[0] == "." for part in path.parts)
+        if (kind := _kind(path)) and _is_regular(folder / path)
     ]
     texts = [file for file in files if file.kind == "text"]
     if not files:
@@ -187,6 +190,29 @@ def _in_folder(folder: Path) -> list[File]:
             f"as {str(folder / f'**/*{data.path.suffix}')!r}"
         )
     return files
+
+
+def _is_regular(path: Path) -> bool:
+    if path.is_symlink() and not path.exists():
+        raise ConfigurationError(
+            f"{str(path)!r} is a link to a file that does not exist: create it, or remove the link"
+        )
+    return path.is_file()
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder, also of linked folders, but without names that start with a dot."""
+    outer: dict[str, frozenset[str]] = {}  # the real folders around each folder, because links may make circles
+
+    def fail(error: OSError) -> None:
+        raise ConfigurationError(f"folder {str(folder)!r} cannot be read completely ({error}): correct that") from error
+
+    for path, folders, names in os.walk(folder, followlinks=True, onerror=fail):
+        real = os.path.realpath(path)
+        around = outer.pop(path, frozenset()) | {real}
+        folders[:] = [each for each in folders if each[0] != "." and os.path.realpath(f"{path}/{each}") not in around]
+        outer |= {os.path.join(path, each): around for each in folders}  # noqa: PTH118 - the strings of os.walk
+        yield from (Path(path, each) for each in names if each[0] != ".")
 
 
 def _kind(path: Path) -> Kind | None:

@@ -20,7 +20,7 @@ from colbert_qdrant.sources.mapping import RowMapping
 from colbert_qdrant.sources.parquet import count_rows, parquet_rows
 from colbert_qdrant.sources.paths import File, find_files, pyarrow
 from colbert_qdrant.sources.shard import Shard
-from colbert_qdrant.sources.tables import is_table, table_length, table_rows
+from colbert_qdrant.sources.tables import is_table, require_ids, table_length, table_rows
 from colbert_qdrant.sources.text import text_rows
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ def documents_from(
     mapping, part = mapping or RowMapping(), Shard.of(shard)
     if isinstance(source, AsyncIterable):
         return Source(items=_asynchronous(source, mapping, part))
+    if is_table(source):
+        require_ids(source, mapping.id)
     rows, total, files = _rows(source, mapping.columns, part)
     return Source(
         items=map(mapping.item, rows),

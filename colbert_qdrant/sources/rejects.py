@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+from collections import namedtuple
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -76,8 +77,11 @@ class RejectFile:
 
 def original(value: dict[str, Any], origin: Origin, number: int) -> SourceRow:
     """Return the row that a line of a reject file holds."""
-    about = value.pop(KEY)
-    kind = about.get("kind") if isinstance(about, dict) else None
+    about = value[KEY]
+    if not isinstance(about, dict) or not {"where", "reason"} <= {*about}:
+        return SourceRow(value, origin, number)  # a column of the caller
+    del value[KEY]
+    kind = about.get("kind")
     if kind == "document":
         try:
             made = Document(id_from_json(value["id"]), **{key: value[key] for key in value if key != "id"})
@@ -87,12 +91,20 @@ def original(value: dict[str, Any], origin: Origin, number: int) -> SourceRow:
             )
         return SourceRow(made, origin, number)
     if kind == "tuple" and isinstance(value.get("row"), list):
-        return SourceRow(tuple(value["row"]), origin, number)
+        return SourceRow(_tuple(value["row"], about.get("fields")), origin, number)
     if not value:
         raw = _raw(about)
         problem = "the rejected row could not be read: write the mended row in place of this line, or delete the line"
         return SourceRow(None, origin, number, problem, raw)
-    return SourceRow(value, origin, number)
+    columns = {int(key) if kind == "numbered" and key.isdecimal() else key: each for key, each in value.items()}
+    return SourceRow(columns | ({KEY: about["column"]} if "column" in about else {}), origin, number)
+
+
+def _tuple(values: list[Any], names: Any) -> tuple[Any, ...]:
+    """Return a tuple; a named one if it had names."""
+    if not isinstance(names, list) or len(names) != len(values):
+        return tuple(values)
+    return namedtuple("Row", names, rename=True)(*values)  # noqa: PYI024
 
 
 def _recorded(row: SourceRow, reason: str, ids: Collection[str | int]) -> dict[str, Any]:
@@ -107,11 +119,17 @@ def _recorded(row: SourceRow, reason: str, ids: Collection[str | int]) -> dict[s
         value = content | _vectors(value)
     elif isinstance(value, tuple | list):
         about["kind"] = "tuple"
+        if names := getattr(value, "_fields", None):
+            about["fields"] = list(names)
         value = {"row": [id_to_json(each) if isinstance(each, UUID) else each for each in value]}
     try:
         content = {key: id_to_json(each) if key in ids else each for key, each in dict(value).items()}
     except (TypeError, ValueError):
         content = {"row": value}
+    if any(isinstance(key, int) for key in content):
+        about["kind"] = "numbered"
+    if KEY in content:
+        about["column"] = _as_json(content.pop(KEY))
     return {**_as_json(content), KEY: about}
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.shown import has, shown
+from colbert_qdrant.sources.cells import converted
 from colbert_qdrant.sources.item import Origin, SourceRow
 from colbert_qdrant.sources.paths import pyarrow
 
@@ -39,6 +41,20 @@ def table_rows(table: Any, shard: Shard, columns: Sequence[str | int] | None) ->
     return _arrow_rows(table, shard, columns)
 
 
+def require_ids(table: Any, id: object) -> None:
+    """Raise `ConfigurationError` if a table of pandas has its ids in its index."""
+    if not _is_pandas(table) or callable(id) or {*(("id", "_id") if id is None else (id,))} & {*table.columns}:
+        return
+    index, name = table.index, "id" if id is None else id
+    named = name in index.names
+    if named or (index.name is None and index.nlevels == 1 and index.inferred_type not in ("integer", "empty")):
+        remedy = "reset_index()" if named else f"reset_index(names={name!r})"
+        raise ConfigurationError(
+            f"the table has no column {name!r}, but an index such as {shown(next(iter(index), None), 60)}: pass "
+            f"table.{remedy}"
+        )
+
+
 def table_length(table: Any) -> int | None:
     """Return the number of rows, if the table knows it."""
     if has(table, "num_rows"):
@@ -69,8 +85,10 @@ def batch_rows(batch: Any, origin: Origin, before: int, chosen: range) -> Iterat
         return
     if len(chosen) < batch.num_rows:
         batch = batch.take(pyarrow("this table needs pyarrow").array(chosen))
-    for position, value in zip(chosen, batch.to_pylist(), strict=True):
-        yield SourceRow(value, origin, before + position + 1)
+    numbers = [before + position + 1 for position in chosen]
+    yield from converted(
+        batch.to_pylist, batch.schema.names, lambda row, column: batch.column(column)[row].as_py(), numbers, origin
+    )
 
 
 def _pandas_rows(table: Any, shard: Shard) -> Iterator[SourceRow]:
@@ -86,9 +104,10 @@ def _polars_rows(table: Any, shard: Shard, columns: Sequence[str | int] | None) 
     before = 0
     for part in _polars_parts(table, columns):
         chosen = shard.among(len(part))
-        values = part[chosen.start :: chosen.step].iter_rows(named=True) if chosen else ()
-        for position, value in zip(chosen, values, strict=True):
-            yield SourceRow(value, _HERE, before + position + 1)
+        if chosen:
+            numbers = [before + position + 1 for position in chosen]
+            mine = part[chosen.start :: chosen.step]
+            yield from converted(partial(mine.rows, named=True), mine.columns, mine.item, numbers, _HERE)
         before += len(part)
 
 
