@@ -188,14 +188,13 @@ def test_an_error_about_a_path_is_one_sentence(tmp_path: Path) -> None:
 def rejected(source: Any, path: Path, **mapping: Any) -> list[Document]:
     """Reject all rows of a source, and read the reject file."""
     file = RejectFile(path)
-    for item in items(source, **mapping):
-        file.add(item, "correct it")
+    file.add((item, "correct it") for item in items(source, **mapping))
     return documents(path, **mapping)
 
 
 def test_named_tuples_and_numbered_columns_survive_a_reject_file(tmp_path: Path) -> None:
-    page: Any = namedtuple("Page", ["url", "body", "year"])  # noqa: PYI024 - as database drivers do
-    row = page("a", "A text.", 2001)
+    record: Any = namedtuple("record", ["url", "body", "year"])  # noqa: PYI024 - as database drivers do
+    row = record("a", "A text.", 2001)
     mapping: dict[str, Any] = {"id": "url", "text": "body"}
     assert rejected([row], tmp_path / "1.jsonl", **mapping) == [Document("a", "A text.", {"year": 2001})]
     frame = pd.DataFrame([["a", "A text.", 2001]])
