@@ -18,6 +18,12 @@ def shown(value: object, most: int = 200) -> str:
     return f"<{type(value).__name__}>"
 
 
+def kind_of(value: object) -> str:
+    """Return the type of a value with its article: ``"a str"`` or ``"an int"``."""
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeioAEIO' else 'a'} {name}"
+
+
 _SINGULAR: Final = {"have": "has", "are": "is", "were": "was"}
 
 

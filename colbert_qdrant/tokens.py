@@ -283,5 +283,6 @@ def _validate(values: NDArray[np.float32], lengths: NDArray[np.int64]) -> None:
         row = int(np.argmin(np.isfinite(values).all(axis=1)))
         number = int(np.searchsorted(np.cumsum(lengths), row, side="right"))
         raise InvalidTokensError(
-            f"text {number} has NaN or infinite values (row {row} of the batch): check the encoder and its dtype"
+            f"text {number} has NaN or infinite values (row {row} of the batch): check the model that made "
+            "them, and its dtype"
         )

@@ -117,8 +117,9 @@ def _target(path: object) -> Path:
     except Exception as error:
         raise ConfigurationError(f"path is {shown(path, 60)}: pass a string or a pathlib.Path") from error
     if not known:
+        *others, last = _SUFFIXES
         raise ConfigurationError(
-            f"path is {shown(str(target), 60)}: use a name that ends with {' or '.join(_SUFFIXES)}"
+            f"path is {shown(str(target), 60)}: use a name that ends with {', '.join(others)} or {last}"
         )
     if target.name.lower().endswith(".parquet"):
         pyarrow("export writes Parquet files with pyarrow")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from colbert_qdrant.encoders.base import require_text
 from colbert_qdrant.errors import InvalidQueryError
-from colbert_qdrant.shown import listed, shown
+from colbert_qdrant.shown import has, listed, shown
 from colbert_qdrant.tokens import TokenEmbeddings, require_tokens
 
 if TYPE_CHECKING:
@@ -71,6 +71,10 @@ def one_query(query: str | TokenEmbeddings) -> list[str] | TokenEmbeddings:
     """
     if isinstance(query, str):
         return [query]
+    if has(query, "shape"):
+        raise InvalidQueryError(
+            f"query is a matrix of type {type(query).__name__}: pass TokenEmbeddings.from_matrices([matrix])"
+        )
     if not isinstance(query, TokenEmbeddings):
         raise InvalidQueryError(
             f"query is {type(query).__name__} {shown(query)}: pass one text, or the TokenEmbeddings of one query, or "

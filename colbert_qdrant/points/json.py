@@ -18,7 +18,7 @@ from colbert_qdrant._support.paths import join_path
 from colbert_qdrant._support.values import in_utc, plain
 from colbert_qdrant.points.exact import lossy_key
 from colbert_qdrant.points.ids import INT_RANGE
-from colbert_qdrant.shown import shown
+from colbert_qdrant.shown import kind_of, shown
 
 
 def to_json(values: Any) -> Any:
@@ -99,7 +99,7 @@ def _convert(value: Any) -> Any:
         return dict(simple)
     if simple is value:
         remedy = next((remedy for kind, remedy in _REMEDIES.items() if isinstance(value, kind)), _REMEDY)
-        raise TypeError(f"{shown(value, 60)} is a {type(value).__name__}, which JSON does not support: {remedy}")
+        raise TypeError(f"{shown(value, 60)} is {kind_of(value)}, which JSON does not support: {remedy}")
     return simple
 
 

@@ -67,15 +67,18 @@ class BadRow:
     Attributes:
         row: The row.
         error: The error, which names the row.
+        document: The document of the row, if it was made before the error.
     """
 
     row: SourceRow
     error: InvalidDocumentError | InvalidTokensError
+    document: Document | None = None
 
     @property
     def id(self) -> Any:
         """The id of the row, if it is a document; ``None`` if it is unknown."""
-        return self.row.value.id if isinstance(self.row.value, Document) else None
+        found = self.document or self.row.value
+        return found.id if isinstance(found, Document) else None
 
 
 Item: TypeAlias = Document | BadRow

@@ -34,7 +34,7 @@ def jsonl_rows(file: File, shard: Shard) -> Iterator[SourceRow]:
 
 def _row(line: bytes, origin: Origin, number: int) -> SourceRow:
     try:
-        value = json.loads(line.decode())
+        value = json.loads(line.decode().rstrip("\r\n"))
     except UnicodeDecodeError as error:
         return SourceRow(None, origin, number, not_utf8(error), line)
     except (ValueError, RecursionError) as error:

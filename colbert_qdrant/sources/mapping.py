@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from colbert_qdrant._support.values import plain
 from colbert_qdrant.documents import Document
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError
-from colbert_qdrant.shown import has, shown
+from colbert_qdrant.shown import has, kind_of, shown
 from colbert_qdrant.sources.item import BadRow, Item, RowDocument, SourceRow
 from colbert_qdrant.sources.tables import is_table
 
@@ -151,7 +152,7 @@ class RowMapping:
             return {}
         if not isinstance(value, Mapping):
             raise InvalidDocumentError(
-                f"payload is {shown(value, 60)}, a {type(value).__name__}: use a column or a function with a dict, or "
+                f"payload is {shown(value, 60)}, {kind_of(value)}: use a column or a function with a dict, or "
                 "a list of columns"
             )
         return value
@@ -185,14 +186,21 @@ def _missing(name: str, column: Any, row: Any, *, stated: bool) -> str:
     """Describe a column that a row lacks."""
     if not isinstance(row, dict):
         if isinstance(column, str):
-            return f"a {type(row).__name__} has no column {column!r}: pass a position, such as {name}=0"
+            return f"{kind_of(row)} has no column {column!r}: pass a position, such as {name}=0"
         return f"there is no position {column} in {len(row)} values: pass another {name}=…"
     there = ", ".join(shown(key, 60) for key in [*row][:30]) or "none"
     missing = "'id' or '_id'" if name == "id" and not stated else repr(column)
-    example = next(filter(_is_name, row), "column")
-    return (
-        f"there is no column {missing}, and the columns are {there}: pass {name}={example!r} or a function of the row"
-    )
+    return f"there is no column {missing}, and the columns are {there}: {_remedy(name, column, row)}"
+
+
+def _remedy(name: str, column: Any, row: Mapping[Any, Any]) -> str:
+    """Name the column that is meant, if one is similar to the missing one."""
+    names = {each.lower(): each for each in row if _is_name(each) and isinstance(each, str)}
+    similar = [names[each] for each in get_close_matches(str(column).lower(), names, n=1)]
+    if name == "payload":
+        return f"name {similar[0]!r} in payload" if similar else "name some of these in payload, or pass a function"
+    pass_it = f"pass {name}={similar[0]!r}" if similar else f"pass the name of one as {name}=…"
+    return f"{pass_it}, or a function of the row"
 
 
 def _as_dict(row: Any) -> dict[Any, Any]:

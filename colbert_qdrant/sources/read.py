@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from colbert_qdrant.documents import Document
 from colbert_qdrant.errors import ConfigurationError
-from colbert_qdrant.shown import has, holds, shown
+from colbert_qdrant.shown import has, holds, kind_of, shown
 from colbert_qdrant.sources.beir import beir_corpus, beir_rows
 from colbert_qdrant.sources.csv_files import csv_rows
 from colbert_qdrant.sources.exported import Export, exported_rows, exports_among, read_header
@@ -166,7 +166,7 @@ def _require_rows(source: object) -> None:
     """Raise unless a source is an iterable of documents, dicts or tuples."""
     single = isinstance(source, Document | Mapping)
     if single or isinstance(source, bytes) or not holds(lambda: (iter(source), True)):  # type: ignore[call-overload]
-        kind = "one Document" if isinstance(source, Document) else f"a {type(source).__name__} {shown(source, 60)}"
+        kind = "one Document" if isinstance(source, Document) else f"{kind_of(source)} {shown(source, 60)}"
         raise ConfigurationError(
             f"source must be a list or another iterable of Documents, dicts or tuples, a path, a table or a dataset, "
             f"got {kind}: pass [Document(id=…, text=…)]"

@@ -214,7 +214,7 @@ def test_paths_that_cannot_be_written(local: ColbertCollection, tmp_path: Path) 
     (tmp_path / "there.jsonl").write_text("precious")
     for path, message in (
         (tmp_path / "there.jsonl", "export replaces no file"),
-        (tmp_path / "docs.csv", "ends with .jsonl or .jsonl.gz or .parquet"),
+        (tmp_path / "docs.csv", "ends with .jsonl, .jsonl.gz or .parquet"),
         (tmp_path / "missing" / "docs.jsonl", "there is no folder"),
         (5, "pass a string"),
     ):

@@ -157,7 +157,8 @@ def test_a_chunker_that_fails_for_a_document(docs: ColbertCollection) -> None:
         InvalidDocumentError, match=r"document 'bad' cannot be divided by Failing \(KeyError: 'a bug'\)"
     ):
         docs.ingest(source, chunker=Failing())
-    report = docs.ingest(source, chunker=Failing(), on_error="skip")
+    rows = [{"id": each.id, "text": each.text} for each in source]
+    report = docs.ingest(rows, chunker=Failing(), on_error="skip")
     assert (report.documents, [each.id for each in report.rejected]) == (1, ["bad"])
 
 

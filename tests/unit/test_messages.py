@@ -408,7 +408,7 @@ UPSERTS: Final[list[Case]] = [
     Case(
         lambda _: cq.TokenEmbeddings(ROWS * np.nan, [2]),
         cq.InvalidTokensError,
-        "text 0 has NaN or infinite values (row 0 of the batch): check the encoder and its dtype",
+        "text 0 has NaN or infinite values (row 0 of the batch): check the model that made them, and its dtype",
     ),
 ]
 
@@ -420,6 +420,11 @@ SEARCHES: Final[list[Case]] = [
         lambda world: world.docs.search(["river"]),
         cq.InvalidQueryError,
         "query is list ['river']: pass one text, or the TokenEmbeddings of one query, or call search_batch with a list",
+    ),
+    Case(
+        lambda world: world.docs.search(ROWS),
+        cq.InvalidQueryError,
+        "query is a matrix of type ndarray: pass TokenEmbeddings.from_matrices([matrix])",
     ),
     Case(lambda world: world.docs.search("river", limit=0), cq.ConfigurationError, "limit must be at least 1, got 0"),
     Case(

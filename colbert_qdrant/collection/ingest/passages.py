@@ -92,7 +92,7 @@ class PassageStream:
             return self._passages(item)
         except (InvalidDocumentError, InvalidTokensError) as error:
             place = where(item)
-            return [BadRow(row_of(item), type(error)(f"{place}: {error}") if place else error)]
+            return [BadRow(row_of(item), type(error)(f"{place}: {error}") if place else error, item)]
 
     def _passages(self, document: Document) -> list[PassageDocument]:
         _check(document)

@@ -36,7 +36,7 @@ def failed(item: Item) -> str:
     ("line", "message"),
     [
         (b'{"id": 2, "text": "b"', "the line is not JSON (Expecting ',' delimiter"),
-        (b'{"id": 2, "te', "the line is not JSON"),
+        (b'{"id": 2, "te', "the line is not JSON (Unterminated string"),
         (b"[1, 2]", "the line is [1, 2], not an object"),
         (b'"text"', "the line is 'text', not an object"),
         (b"7" * 5000, "the line is not JSON (Exceeds the limit"),
@@ -177,7 +177,7 @@ def test_a_missing_column_of_tables_names_the_others(missing: str, tmp_path: Pat
             found: list[str] = errors(source, **mapping)
             assert len(found) == 2
             assert found[0].startswith(f"{name}there is no column '{missing}'")
-            assert f"and the columns are {there}: pass {missing}=" in found[0]
+            assert f"and the columns are {there}: pass the name of one as {missing}=" in found[0]
 
 
 def test_a_text_file_that_is_not_utf_8(tmp_path: Path) -> None:

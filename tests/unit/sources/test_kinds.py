@@ -310,7 +310,7 @@ def unknown(folder: Path) -> Iterator[tuple[Any, str]]:
     yield Document(1, "a"), "source must be a list.*one Document"
     yield {"id": 1, "text": "a"}, "source must be a list.*a dict"
     yield b"docs.jsonl", "source must be a list.*a bytes"
-    yield 7, "source must be a list.*a int 7"
+    yield 7, "source must be a list.*an int 7"
 
 
 def test_other_sources_are_refused_with_the_remedy(tmp_path: Path) -> None:

@@ -65,8 +65,23 @@ def test_ids_keep_their_type_and_are_plain() -> None:
     ("row", "mapping", "message"),
     [
         ({"key": 1, "text": "a"}, {}, "row 2: there is no column 'id' or '_id', and the columns are 'key', 'text': "),
-        ({"id": 1, "body": "a"}, {}, "row 2: there is no column 'text', and the columns are 'id', 'body': pass "),
+        (
+            {"id": 1, "body": "a"},
+            {},
+            "row 2: there is no column 'text', and the columns are 'id', 'body': pass the name of one as text=…, or a",
+        ),
         (ROW, {"payload": ["year", "month"]}, "row 2: there is no column 'month', and the columns are"),
+        (
+            {"id": 1, "Body": "a"},
+            {"text": "body"},
+            "row 2: there is no column 'body', and the columns are 'id', 'Body': pass text='Body', or a function",
+        ),
+        (
+            {"id": 1, "text": "a", "Year": 1},
+            {"payload": ["year"]},
+            "row 2: there is no column 'year', and the columns are 'id', 'text', 'Year': name 'Year' in payload",
+        ),
+        (ROW, {"payload": "year"}, "row 2: payload is 2001, an int: use a column or a function with a dict"),
         (ROW, {"payload": "title"}, "row 2: payload is 'Rivers', a str: use a column or a function with a dict"),
         (ROW, {"id": lambda row: row["key"]}, "row 2: the function for id raised KeyError: 'key': change it"),
         ({"id": None, "text": "a"}, {}, "row 2: the id is missing (None): give every row an id"),
