@@ -94,7 +94,8 @@ def to_document(
 ) -> Document:
     """Return the document that a stored point holds, with the vectors named in ``vectors``.
 
-    In a native collection, every point is a document.
+    In a native collection, every point is a document. A document that was written with ready token vectors may have no
+    text.
 
     Raises:
         SchemaMismatchError: If the point was not written from a document.
@@ -104,6 +105,8 @@ def to_document(
     text = text_of(payload, config)
     if config.native:
         return Document(document_id(point, config), text or "", payload, own_vectors)
+    if text is None and payload.get(str(config.text_key)) is not None:
+        raise _no_document_error(str(config.text_key))
     own = (config.id_key, config.text_key)
     others = {key: value for key, value in payload.items() if key not in own}
     return Document(document_id(point, config), text or "", others, own_vectors)

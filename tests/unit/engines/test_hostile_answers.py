@@ -111,7 +111,6 @@ def test_the_largest_settings_are_allowed() -> None:
 PAYLOADS: list[dict[str, Any] | None] = [
     None,
     {},
-    {"_id": 1},
     {"text": "a"},
     {"_id": None, "text": "a"},
     {"_id": [1], "text": "a"},
@@ -120,8 +119,8 @@ PAYLOADS: list[dict[str, Any] | None] = [
     {"_id": {}, "text": "a"},
     {"_id": {"uuid": "x"}, "text": "a"},
     {"_id": {"uuid": [1]}, "text": "a"},
-    {"_id": 1, "text": None},
     {"_id": 1, "text": ["a"]},
+    {"_id": 1, "text": 7},
 ]
 
 
@@ -140,6 +139,14 @@ def test_all_others_are_read(id: Any) -> None:
     point = models.ScoredPoint(id=1, version=0, score=1.0, payload={"_id": stored, "text": "a", "year": 2})
     assert to_hits([point], CONFIG, with_payload=True) == [SearchHit(id, 1.0, "a", {"year": 2})]
     assert to_hits([point], CONFIG, with_payload=False) == [SearchHit(id, 1.0)]
+
+
+@pytest.mark.parametrize("text", [{}, {"text": None}], ids=repr)
+def test_a_document_may_have_no_text(text: dict[str, Any]) -> None:
+    payload = {"_id": 1, "year": 2, **text}
+    point = models.ScoredPoint(id=1, version=0, score=1.0, payload=payload)
+    assert to_hits([point], CONFIG, with_payload=True) == [SearchHit(1, 1.0, None, {"year": 2})]
+    assert to_document(models.Record(id=1, payload=payload), CONFIG) == Document(1, "", {"year": 2})
 
 
 HIT = {"id": 1, "version": 0, "score": 0.5, "payload": {"_id": 1, "text": "a"}}
