@@ -16,6 +16,7 @@ from colbert_qdrant.collection.update import update_vectors
 from colbert_qdrant.documents import Document, RejectedDocument
 from colbert_qdrant.points.ids import canonical_id
 from colbert_qdrant.points.ranges import check_range
+from colbert_qdrant.points.schema import stored_as_float16
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +53,7 @@ async def fill(collection: OpenCollection, *, label: str, progress: bool | Progr
     Every request completes some points, so call it again to resume after an interruption.
     """
     engine, fde, lacking = collection.engine, collection.fde, lacks_encoding(collection.config)
+    float16 = stored_as_float16(collection.config)
     missing = await count_without_encoding(collection)
     if fde is None or not missing:
         return Filled()
@@ -62,8 +64,9 @@ async def fill(collection: OpenCollection, *, label: str, progress: bool | Progr
         async for records, tokens in stored_documents(collection).pages(lacking, payload=False):
             changes, found = await engine.runtime.compute(_encodings, collection, fde, records, tokens)
             await collection.notice(seconds=WRITE_SECONDS)
-            for refused in await update_vectors(engine, collection.name, changes, only=only) if changes else ():
-                found.append(RejectedDocument(id=canonical_id(refused.id), reason=str(refused.error)))
+            if changes:
+                refused = await update_vectors(engine, collection.name, changes, only=only, float16=float16)
+                found += [RejectedDocument(id=canonical_id(each.id), reason=str(each.error)) for each in refused]
             rejected += found
             count += len(records) - len(found)
             report.advance(len(records))

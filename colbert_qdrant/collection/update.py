@@ -28,7 +28,12 @@ class RefusedVectors:
 
 
 async def update_vectors(
-    engine: Engine, collection: str, changes: Sequence[models.PointVectors], *, only: models.Filter | None
+    engine: Engine,
+    collection: str,
+    changes: Sequence[models.PointVectors],
+    *,
+    only: models.Filter | None,
+    float16: frozenset[str] = frozenset(),
 ) -> list[RefusedVectors]:
     """Add vectors to points, except points that were deleted; return the points whose vectors were refused.
 
@@ -37,6 +42,7 @@ async def update_vectors(
         collection: The collection's name.
         changes: The vectors.
         only: A filter for the points to update; ``None`` for all.
+        float16: The names of the vectors that the engine stores as float16, so that fewer digits are sent.
 
     Raises:
         EngineError: If the request failed despite retries, or the engine refuses the vectors of every point.
@@ -46,7 +52,7 @@ async def update_vectors(
     while waiting:
         batch = waiting.pop()
         try:
-            await engine.update_vectors(collection, batch, update_filter=only)
+            await engine.update_vectors(collection, batch, update_filter=only, float16=float16)
             written = True
             continue
         except EngineError as error:

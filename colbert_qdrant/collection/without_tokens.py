@@ -22,7 +22,7 @@ from colbert_qdrant.points.ids import canonical_id
 from colbert_qdrant.points.origins import origin_name, origin_of
 from colbert_qdrant.points.page_size import PageSize
 from colbert_qdrant.points.point import Point, split_by_bytes, to_numbers
-from colbert_qdrant.points.schema import named_vectors
+from colbert_qdrant.points.schema import named_vectors, stored_as_float16
 from colbert_qdrant.points.texts import TextSource, text_source
 from colbert_qdrant.shown import counted
 
@@ -213,7 +213,8 @@ class _Adding:
                 vectors[config.fde_vector] = row.fde
             if self._origin is not None:
                 vectors[self._origin] = origin_of(row.document.text)
-            points.append(Point(id=canonical_id(row.document.id), vectors=vectors, payload=row.payload))
+            id, float16 = canonical_id(row.document.id), stored_as_float16(config)
+            points.append(Point(id=id, vectors=vectors, payload=row.payload, float16=float16))
         return points
 
     def _within_limits(self, row: Row) -> Row:
@@ -238,7 +239,8 @@ class _Adding:
                 for point in some
             ]
             only = self._still_so(batch) if conditional else None
-            for refused in await update_vectors(engine, collection.name, changes, only=only):
+            float16 = stored_as_float16(collection.config)
+            for refused in await update_vectors(engine, collection.name, changes, only=only, float16=float16):
                 added.discard(refused.id)
                 self._rejected[refused.id] = RejectedDocument(id=refused.id, reason=str(refused.error))
         return added

@@ -178,9 +178,17 @@ class Engine(Protocol):
         """
 
     async def update_vectors(
-        self, collection: str, points: Sequence[models.PointVectors], *, update_filter: models.Filter | None = None
+        self,
+        collection: str,
+        points: Sequence[models.PointVectors],
+        *,
+        update_filter: models.Filter | None = None,
+        float16: frozenset[str] = frozenset(),
     ) -> None:
-        """Replace the given vectors of points, or of those that match a filter."""
+        """Replace the given vectors of points, or of those that match a filter.
+
+        ``float16`` names the vectors that the engine stores as float16, so that fewer digits are sent.
+        """
 
     async def delete_vectors(self, collection: str, *, vectors: Sequence[str], points: models.Filter) -> None:
         """Remove vectors from points."""

@@ -170,7 +170,12 @@ class ClientEngine:
         await self.request("upsert", collection, partial(self._upsert, collection, points, insert_only=insert_only))
 
     async def update_vectors(
-        self, collection: str, points: Sequence[models.PointVectors], *, update_filter: models.Filter | None = None
+        self,
+        collection: str,
+        points: Sequence[models.PointVectors],
+        *,
+        update_filter: models.Filter | None = None,
+        float16: frozenset[str] = frozenset(),  # noqa: ARG002 - for engines that send digits
     ) -> None:
         named = {} if update_filter is None else {"update_filter": update_filter}
 
@@ -337,10 +342,8 @@ class ClientEngine:
     async def _upsert(self, collection: str, points: Sequence[Point], *, insert_only: bool = False) -> None:
         named: dict[str, Any] = {"update_mode": models.UpdateMode.INSERT_ONLY} if insert_only else {}
         structs = [self.to_struct(point) for point in points]
-        answer = await self.runtime.call(
-            self.client.upsert, collection, points=structs, wait=True, **named, **self.shards()
-        )
-        applied(answer)
+        named |= {"points": structs, "wait": True, **self.shards()}
+        applied(await self.runtime.call(self.client.upsert, collection, **named))
 
     def to_struct(self, point: Point) -> models.PointStruct:
         """Convert a point to the form that the client accepts."""

@@ -99,10 +99,15 @@ class RestEngine(ClientEngine):
         return await self.request("upsert", collection, self._writer.begin(collection, points, send))
 
     async def update_vectors(
-        self, collection: str, points: Sequence[models.PointVectors], *, update_filter: models.Filter | None = None
+        self,
+        collection: str,
+        points: Sequence[models.PointVectors],
+        *,
+        update_filter: models.Filter | None = None,
+        float16: frozenset[str] = frozenset(),
     ) -> None:
         async def update(part: Sequence[models.PointVectors], deadline: float) -> None:
-            send = partial(self._update_vectors, collection, part, only=update_filter)
+            send = partial(self._update_vectors, collection, part, only=update_filter, float16=float16)
             await self.request("update_vectors", collection, send, deadline=deadline)
 
         await self._in_parts(points, update)
@@ -194,12 +199,17 @@ class RestEngine(ClientEngine):
         require_applied(answer.result.status.value)
 
     async def _update_vectors(
-        self, collection: str, points: Sequence[models.PointVectors], *, only: models.Filter | None
+        self,
+        collection: str,
+        points: Sequence[models.PointVectors],
+        *,
+        only: models.Filter | None,
+        float16: frozenset[str],
     ) -> None:
         settings = models.UpdateVectors(points=[], shard_key=self.shard_key)
         if only is not None:
             settings.update_filter = only
-        body: Any = await self.runtime.compute(vectors_to_json, points, settings)
+        body: Any = await self.runtime.compute(vectors_to_json, points, settings, float16)
         answer = await self.runtime.call(
             self.client.http.points_api.update_vectors, collection_name=collection, wait=True, update_vectors=body
         )
@@ -243,7 +253,12 @@ class GrpcEngine(RestEngine):
         require_applied(grpc.UpdateStatus.Name(answer.result.status))
 
     async def _update_vectors(
-        self, collection: str, points: Sequence[models.PointVectors], *, only: models.Filter | None
+        self,
+        collection: str,
+        points: Sequence[models.PointVectors],
+        *,
+        only: models.Filter | None,
+        float16: frozenset[str],  # noqa: ARG002 - numbers are sent as float32
     ) -> None:
         message = await self.runtime.compute(vectors_request, collection, points, self.shard_key)
         if only is not None:
@@ -300,12 +315,17 @@ class AutoEngine(GrpcEngine):
             await super(GrpcEngine, self)._upsert(collection, points, insert_only=insert_only, only=only)
 
     async def _update_vectors(
-        self, collection: str, points: Sequence[models.PointVectors], *, only: models.Filter | None
+        self,
+        collection: str,
+        points: Sequence[models.PointVectors],
+        *,
+        only: models.Filter | None,
+        float16: frozenset[str],
     ) -> None:
         if await self._over_grpc(collection):
-            await super()._update_vectors(collection, points, only=only)
+            await super()._update_vectors(collection, points, only=only, float16=float16)
         else:
-            await super(GrpcEngine, self)._update_vectors(collection, points, only=only)
+            await super(GrpcEngine, self)._update_vectors(collection, points, only=only, float16=float16)
 
 
 def _to_json(requests: Sequence[models.QueryRequest]) -> bytes:

@@ -46,6 +46,7 @@ class Converter:
         origin_vector: The vector for the digests of texts or token vectors; ``None`` if no digests are written.
         narrowed: The setting and the datatype of each vector whose datatype in the target may be smaller than that of
             its values.
+        float16: The names of the vectors that the target stores as float16, so that fewer digits are sent.
     """
 
     kept: Sequence[str]
@@ -57,6 +58,7 @@ class Converter:
     bm25: FurtherVectors | None = None
     origin_vector: str | None = None
     narrowed: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    float16: frozenset[str] = frozenset()
 
     def convert(self, records: Sequence[models.Record]) -> list[Point]:
         """Return points with the copied and the added vectors.
@@ -87,7 +89,13 @@ class Converter:
             ids, vectors = [record.id for record in records], [each.get(name) for each in made]
             check_range(ids, vectors, setting=setting, datatype=datatype, of="point")
         return [
-            Point(id=canonical_id(record.id), vectors=vectors, payload=record.payload or {}, truncated=place in cut)
+            Point(
+                id=canonical_id(record.id),
+                vectors=vectors,
+                payload=record.payload or {},
+                truncated=place in cut,
+                float16=self.float16,
+            )
             for place, (record, vectors) in enumerate(zip(records, made, strict=True))
         ]
 

@@ -219,7 +219,9 @@ class Copier:
             changes = await self._target_engine.runtime.compute(_take_vectors, batch)
             if changes:
                 only = self._converter.texts_unchanged(batch) if self._conditional else None
-                refused = await update_vectors(self._target_engine, self._target, changes, only=only)
+                refused = await update_vectors(
+                    self._target_engine, self._target, changes, only=only, float16=self._converter.float16
+                )
                 self._refused += [(each.id, each.error) for each in refused]
             self._report.advance(len(batch))
             await self._note(batch)

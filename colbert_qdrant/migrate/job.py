@@ -14,7 +14,7 @@ from colbert_qdrant.migrate.convert import Converter
 from colbert_qdrant.migrate.sameness import Sameness
 from colbert_qdrant.migrate.source import read_source, show
 from colbert_qdrant.migrate.state import read_migration
-from colbert_qdrant.points.schema import datatype_of
+from colbert_qdrant.points.schema import datatype_of, stored_as_float16
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,6 +119,7 @@ class MigrationJob:
             bm25=bm25,
             origin_vector=plan.origin_vector if self.in_place and plan.written else None,
             narrowed=self._narrowed(),
+            float16=stored_as_float16(config),
         )
 
     def _narrowed(self) -> dict[str, tuple[str, str]]:
