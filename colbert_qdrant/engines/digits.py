@@ -15,15 +15,16 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_WIDTH: Final = 24
-"""The bytes of a row: an opening bracket, the number, and at `_END` a comma, or a closing bracket and a comma."""
+_COMMA: Final = 2
+"""The place of the comma before each number. The first number of a vector has a bracket there instead."""
 
-_WIDTH_16, _END_16 = 16, 13
-"""The same for a float16, which has less digits."""
+_WIDTH_16: Final = 12
+"""The bytes of a row for a float16: at most nine follow the comma."""
 
-_END: Final = 20
-_SIGN, _FIRST, _MIDDLE, _LAST, _POWER = range(5)
-"""The fields of a row, of four bytes each."""
+_FIELDS: Final = 5
+"""A row for a float32 has fields of four bytes each. The first one has the comma and the sign."""
+
+_SIGN, _FIRST, _MIDDLE, _LAST, _POWER = range(_FIELDS)
 
 _TOO_LARGE: Final = 65_520
 """The smallest number that becomes infinity in float16."""
@@ -37,32 +38,31 @@ def write_floats(values: NDArray[Any], *, float16: bool = False) -> bytes:
         float16: Whether to round them to float16, because they are stored in that type. The server would round them in
             the same way. Vectors with numbers that are too large for it are written as float32.
     """
-    if float16 and float(np.abs(values).max()) < _TOO_LARGE:
-        rows, end = _of_float16(values), _END_16
-    else:
-        rows, end = _of_float32(values), _END
-    rows[..., 0, 0] = ord("[")
-    rows[..., -1, end : end + 2] = ord("]"), ord(",")
-    written = rows.tobytes().translate(None, b"\0")[:-1]
-    return written if values.ndim == 1 else b"[" + written + b"]"
+    short = float16 and float(np.abs(values).max()) < _TOO_LARGE
+    rows = (_of_float16 if short else _of_float32)(values)
+    rows[..., 0, _COMMA] = ord("[")
+    if values.ndim > 1:
+        rows[1:, 0, :_COMMA] = ord("]"), ord(",")
+    written = rows.tobytes().translate(None, b"\0")
+    return written + b"]" if values.ndim == 1 else b"[" + written + b"]]"
 
 
 def _of_float16(values: NDArray[Any]) -> NDArray[np.uint8]:
     """Return a row for each number, shape ``(…, n, _WIDTH_16)``."""
     codes = np.ascontiguousarray(values, np.float16).view(np.uint16)
-    return _every_float16().take(codes).view(np.uint8).reshape(*codes.shape, _WIDTH_16)
+    return _every_float16().take(codes, axis=0).view(np.uint8)
 
 
 @lru_cache(maxsize=1)
-def _every_float16() -> NDArray[np.complex128]:
-    """Return the rows of all float16 values, in the order of their bits; complex128 is NumPy's type of 16 bytes."""
+def _every_float16() -> NDArray[np.uint32]:
+    """Return the rows of all float16 values, in the order of their bits."""
     rows = np.zeros((2**16, _WIDTH_16), np.uint8)
     finite = np.arange(0x7C00, dtype=np.uint16).view(np.float16)
     for code, value in enumerate(finite):
         number = _shortest(np.format_float_scientific(value, trim="-")) if code else "0.0"
-        for bits, text in ((code, f"{number},"), (code | 0x8000, f"-{number},")):
-            rows[bits, _END_16 + 1 - len(text) : _END_16 + 1] = np.frombuffer(text.encode(), np.uint8)
-    return rows.view(np.complex128).ravel()
+        for bits, text in ((code, f",{number}"), (code | 0x8000, f",-{number}")):
+            rows[bits, _COMMA : _COMMA + len(text)] = np.frombuffer(text.encode(), np.uint8)
+    return rows.view(np.uint32)
 
 
 def _shortest(scientific: str) -> str:
@@ -94,7 +94,7 @@ class _Tables(NamedTuple):
 
 
 def _of_float32(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return a row for each number, shape ``(…, n, _WIDTH)``: nine digits distinguish all float32 values."""
+    """Return a row for each number, shape ``(…, n, 4 * _FIELDS)``: nine digits distinguish all float32 values."""
     x, tables = np.ascontiguousarray(values, np.float32), _tables()
     binade = x.view(np.uint32) >> 23 & 0xFF
     power = tables.powers.take(binade)
@@ -105,13 +105,12 @@ def _of_float32(values: NDArray[Any]) -> NDArray[np.uint8]:
     front, last = np.divmod(np.rint(scaled).astype(np.uint32), np.uint32(1_000))
     first, middle = np.divmod(front, np.uint32(1_000))
     ends = last == 0
-    rows = np.zeros((*x.shape, _WIDTH // 4), np.uint32)
-    rows[..., _SIGN] = np.signbit(x) * _field("\0-")
+    rows = np.empty((*x.shape, _FIELDS), np.uint32)
+    rows[..., _SIGN] = np.where(np.signbit(x), _field("\0\0,-"), _field("\0\0,"))
     rows[..., _FIRST] = tables.first.take(first + 1_000 * (ends & (middle == 0)))
     rows[..., _MIDDLE] = tables.other.take(middle + 1_000 * ends)
     rows[..., _LAST] = tables.other.take(last + 1_000)
     rows[..., _POWER] = tables.exponents.take(power - _LOWEST)
-    rows[..., -1] = _field(",")
     return rows.view(np.uint8)
 
 

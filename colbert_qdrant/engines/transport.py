@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 AnyClient = TypeVar("AnyClient", bound=QdrantClient | AsyncQdrantClient)
 SocketOption: TypeAlias = Any
 
-_PIECE: Final = 2**14
+_PIECE: Final = 2**16
 """The number of bytes per write; the deadline is checked between writes."""
 
 _LOOK: Final = 0.1

@@ -22,7 +22,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import orjson
+import simdjson
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 from qdrant_client import grpc as messages
 from qdrant_client.conversions.conversion import RestToGrpc
@@ -190,7 +190,7 @@ class Handler(socketserver.StreamRequestHandler):
             while (line := self.rfile.readline()) != b"\r\n":
                 name, _, value = line.partition(b":")
                 length = int(value) if name.lower() == b"content-length" else length
-            body = orjson.loads(self.rfile.read(length) or b"{}")
+            body = simdjson.loads(self.rfile.read(length) or b"{}")
             answer = self.stub.answer(method, target.partition("?")[0], body, length)
             head = f"HTTP/1.1 {answer.status} OK\r\nContent-Type: application/json\r\n"
             self.wfile.write(f"{head}Content-Length: {len(answer.body)}\r\n\r\n".encode() + answer.body)
