@@ -14,6 +14,8 @@ import numpy as np
 _ARRAYS: Final = "biufU"
 """NumPy's kinds of arrays whose values have a built-in type."""
 
+_BUILT_IN: Final = frozenset({bool, int, float, str, type(None)})
+
 
 def plain(value: Any) -> Any:
     """Return a value as exactly a bool, int, float, str, UUID, date or datetime, without loss.
@@ -30,6 +32,8 @@ def plain(value: Any) -> Any:
         >>> plain(Decimal("19.99")), plain(np.datetime64("2024-06-01")), plain(np.arange(2))
         (19.99, datetime.date(2024, 6, 1), [0, 1])
     """
+    if type(value) in _BUILT_IN:  # most values; a search checks many
+        return value
     if isinstance(value, Enum):
         return plain(value.value)
     if isinstance(value, np.ndarray):

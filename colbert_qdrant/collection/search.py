@@ -44,7 +44,8 @@ async def search(
         watch.lap("encode")
 
         async def ask(limits: Limits) -> Found:
-            builder = await _builder(collection, asked.within(limits, config))
+            within = options if limits is options.limits else asked.within(limits, config)
+            builder = await _builder(collection, within)
             requests = await compute(collection.build_requests, tokens, further, builder)
             watch.lap("fde")
             return await execute(collection.engine, collection.name, requests, builder=builder)
