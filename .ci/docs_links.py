@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PACKAGE: Final = "colbert_qdrant"
-_OPTIONS: Final = ("AttachOptions", "SimilarOptions", "GroupOptions", "SearchOptions")
+_OPTIONS: Final = (
+    "AttachOptions",
+    "SimilarOptions",
+    "GroupOptions",
+    "SearchOptions",
+    "IngestTokensOptions",
+    "IngestOptions",
+)
 _NAME: Final = re.compile(r"(?<![`\[])`([A-Za-z_]\w*)`(?!`)")
 _ENTRY: Final = re.compile(r"^ {4}\w+: .*(?:\n {8}.*)*", re.MULTILINE)
 _UNLISTED: Final = {"inspect"}

@@ -16,7 +16,8 @@ from uuid import uuid4
 import numpy as np
 
 from colbert_qdrant._support import telemetry
-from colbert_qdrant._support.progress import reporting
+from colbert_qdrant._support.progress import reporting, require_progress
+from colbert_qdrant._support.values import plain
 from colbert_qdrant.collection.iterating import document_pages
 from colbert_qdrant.collection.metadata import count_documents, read_current_fingerprint
 from colbert_qdrant.config.checks import require_bool
@@ -72,6 +73,8 @@ async def export(
     started, compute = time.perf_counter(), collection.engine.runtime.compute
     target, chosen = _target(path), combine_filters(filter, where)
     require_bool("with_tokens", with_tokens)
+    progress = plain(progress)
+    require_progress(progress)
     await collection.notice()
     fingerprint, _ = await read_current_fingerprint(collection.engine, collection.name)
     if fingerprint is None:
@@ -81,7 +84,7 @@ async def export(
     datatype = "float16" if rounds and config.token_datatype == "float16" else "float32"
     header = Header(fingerprint=fingerprint, with_tokens=with_tokens, token_datatype=datatype)
     documents = tokens = 0
-    total = await count_documents(collection.engine, collection.name, chosen) if progress else None
+    total = await count_documents(collection.engine, collection.name, chosen) if progress is not False else None
     names = [*config.dense, *config.sparse]
     with (
         telemetry.operation("export"),

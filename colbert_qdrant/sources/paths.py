@@ -10,10 +10,13 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final, Literal, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from colbert_qdrant.errors import ConfigurationError, MissingExtraError
-from colbert_qdrant.shown import shown
+from colbert_qdrant.shown import holds, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Kind: TypeAlias = Literal["jsonl", "csv", "tsv", "parquet", "text"]
 
@@ -81,6 +84,16 @@ def open_file(path: Path) -> IO[bytes]:
         pa = pyarrow(f"{path.name} is compressed with Zstandard, which pyarrow reads")
         return _stepwise(pa.CompressedInputStream(pa.OSFile(os.fspath(path)), "zstd"))
     return path.open("rb", buffering=BUFFER_BYTES)
+
+
+def is_among(path: str | os.PathLike[str], files: Iterable[str | os.PathLike[str]]) -> bool:
+    """Tell whether a path is that of one of some files, whether they exist or not."""
+    return any(is_same_path(path, each) for each in files)
+
+
+def is_same_path(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
+    """Tell whether two paths are those of one file, whether it exists or not."""
+    return holds(lambda: Path(one).samefile(other)) or holds(lambda: Path(one).resolve() == Path(other).resolve())
 
 
 class _Steps(io.RawIOBase):

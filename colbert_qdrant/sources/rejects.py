@@ -6,7 +6,6 @@ import base64
 import json
 import os
 from collections import namedtuple
-from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -17,8 +16,9 @@ from colbert_qdrant.documents import Document
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.points.ids import id_from_json, id_to_json
 from colbert_qdrant.points.json import to_json
-from colbert_qdrant.shown import has, holds, shown
+from colbert_qdrant.shown import has, shown
 from colbert_qdrant.sources.item import Origin, SourceRow, row_of
+from colbert_qdrant.sources.paths import is_among
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class RejectFile:
         Raises:
             ConfigurationError: If it is one of the files of the source.
         """
-        if self.path.exists() and any(holds(partial(self.path.samefile, each)) for each in files):
+        if is_among(self.path, files):
             raise ConfigurationError(
                 f"rejects is {str(self.path)!r}, which is a file of the source: pass another path, and delete the file "
                 "when its rows are stored"

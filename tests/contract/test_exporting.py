@@ -210,6 +210,15 @@ def local(tmp_path: Path) -> ColbertCollection:
     return docs
 
 
+def test_progress_that_is_no_reporter_is_refused(local: ColbertCollection, tmp_path: Path) -> None:
+    odd: Any = np.array([])  # neither true nor false
+    with pytest.raises(ConfigurationError, match="progress must be True, False or an object"):
+        local.export(tmp_path / "out" / "docs.jsonl", progress=odd)
+    with pytest.raises(ConfigurationError, match="progress must be True, False or an object"):
+        local.ingest([Document(1, "a text")], progress=odd, resume=tmp_path / "out" / "docs.journal")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_paths_that_cannot_be_written(local: ColbertCollection, tmp_path: Path) -> None:
     (tmp_path / "there.jsonl").write_text("precious")
     for path, message in (

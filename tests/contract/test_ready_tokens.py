@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -228,6 +229,16 @@ def test_arguments_of_different_lengths_write_nothing(engine: Engine, client: Cl
     with pytest.raises(ConfigurationError, match="ids must be a list"):
         docs.ingest_tokens("ab", PAGES[:2])
     assert docs.count() == 0
+
+
+def test_options_for_the_rows_of_a_source_have_no_use(engine: Engine, client: Client) -> None:
+    docs = create(client, engine.name)
+    for option in ({"id": "key"}, {"text": "body"}, {"shard": (0, 2)}, {"chunker": None}):
+        with pytest.raises(TypeError, match=r"ingest_tokens\(\) got an unexpected keyword argument"):
+            docs.ingest_tokens([1], PAGES[:1], **option)
+    shown = set(inspect.signature(docs.ingest_tokens).parameters)
+    assert shown >= {"resume", "on_conflict", "progress"}
+    assert not shown & {"id", "text", "payload", "shard", "chunker"}
 
 
 def test_an_encoding_learns_from_the_tokens_alone(engine: Engine, client: Client) -> None:

@@ -10,6 +10,7 @@ import pytest
 from colbert_qdrant import (
     ColbertCollection,
     CollectionConfig,
+    ConfigurationError,
     Document,
     InvalidDocumentError,
     JournalError,
@@ -156,6 +157,21 @@ def test_a_journal_that_cannot_be_used_is_refused_before_anything_is_written(
         with pytest.raises(JournalError):
             docs.ingest(DOCUMENTS, resume=path)
     assert (docs.count(), encoder.encoded) == (0, 0)
+
+
+def test_a_journal_is_no_file_of_the_source_and_not_the_file_of_rejected_rows(
+    docs: ColbertCollection, tmp_path: Path
+) -> None:
+    source, journal = tmp_path / "documents.jsonl", tmp_path / "new.jsonl"
+    source.touch()
+    with pytest.raises(ConfigurationError, match="is a file of the source: pass the path of a new file"):
+        docs.ingest(source, resume=source)  # an empty file could become a journal
+    source.write_text('{"id": 1, "text": "a text"}\n')
+    docs.ingest(str(tmp_path / "*.jsonl"), resume=journal)
+    with pytest.raises(ConfigurationError, match=r"new\.jsonl', which is a file of the source"):
+        docs.ingest(str(tmp_path / "*.jsonl"), resume=journal)
+    with pytest.raises(ConfigurationError, match=r"resume and rejects are both .*: pass two files"):
+        docs.ingest(DOCUMENTS, resume=journal, on_error="reject", rejects=str(tmp_path / "." / "new.jsonl"))
 
 
 def test_a_fit_that_is_still_due_is_done(

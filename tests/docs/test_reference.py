@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 import colbert_qdrant
-from colbert_qdrant import AttachOptions, GroupOptions, IngestOptions, SearchOptions, SimilarOptions
+from colbert_qdrant import (
+    AttachOptions,
+    GroupOptions,
+    IngestOptions,
+    IngestTokensOptions,
+    SearchOptions,
+    SimilarOptions,
+)
 from tests.docs.links import read
 
 if TYPE_CHECKING:
@@ -64,9 +71,11 @@ def test_every_member_has_an_anchor(site: Path) -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("kind", [AttachOptions, SimilarOptions, GroupOptions, SearchOptions, IngestOptions])
+@pytest.mark.parametrize(
+    "kind", [AttachOptions, SimilarOptions, GroupOptions, SearchOptions, IngestTokensOptions, IngestOptions]
+)
 def test_each_kind_of_options_lists_all_of_its_options(site: Path, kind: type) -> None:
-    page = {AttachOptions: "attach", IngestOptions: "ingesting"}.get(kind, "searching")
+    page = {"Atta": "attach", "Inge": "ingesting"}.get(kind.__name__[:4], "searching")
     html = (site / "reference" / page / "index.html").read_text(encoding="utf-8")
     listed = re.findall(rf'title="colbert_qdrant\.{kind.__name__}\.(\w+)"', html)
     assert sorted(listed) == sorted(kind.__annotations__)

@@ -123,6 +123,33 @@ def interrupting(times: int = 1) -> Iterator[Document]:
         yield Document(number, f"river {number}")
 
 
+def test_a_slow_source_is_not_read_to_the_end_of_its_chunk(tmp_path: Path) -> None:
+    read = []
+
+    def source() -> Iterator[Document]:
+        for document in interrupting():
+            read.append(document.id)
+            yield document
+
+    with EdgeClient(tmp_path / "store") as client:
+        docs = ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG)
+        with pytest.raises(KeyboardInterrupt):
+            docs.ingest(source(), resume=tmp_path / "docs.journal")
+        assert (len(read), docs.count()) == (301, 256)
+        report = docs.ingest(
+            (Document(number, f"river {number}") for number in range(400)), resume=tmp_path / "docs.journal"
+        )
+        assert (report.resumed, report.documents) == (256, 144)
+
+
+def test_ctrl_c_while_stored_documents_are_skipped_is_no_change_of_the_source(tmp_path: Path) -> None:
+    with EdgeClient(tmp_path / "store") as client:
+        docs = ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG)
+        docs.ingest((Document(number, f"river {number}") for number in range(400)), resume=tmp_path / "docs.journal")
+        with pytest.raises(KeyboardInterrupt):
+            docs.ingest(interrupting(), resume=tmp_path / "docs.journal")
+
+
 def test_a_second_ctrl_c_interrupts_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with EdgeClient(tmp_path) as client:
         docs = ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable
+    from collections.abc import AsyncGenerator, Callable, Iterable
 
     from colbert_qdrant.documents import Document
 
@@ -22,16 +22,25 @@ _TOKEN_BYTES: Final = 32 * 2**20
 """Bytes of ready token embeddings in a chunk."""
 
 
-async def chunks(documents: Iterable[Document] | AsyncIterable[Document]) -> AsyncGenerator[list[Document], None]:
-    """Yield lists of documents, and read no document before it is needed."""
+async def chunks(
+    documents: Iterable[Document] | AsyncIterable[Document], stopping: Callable[[], bool] = lambda: False
+) -> AsyncGenerator[list[Document], None]:
+    """Yield lists of documents, and read no document before it is needed.
+
+    Once ``stopping`` returns true, the documents of the list that is being filled are dropped: a source may be slow.
+    """
     chunk = _Chunk()
     if isinstance(documents, AsyncIterable):
         async for document in documents:
+            if stopping():
+                return
             if chunk.add(document):
                 yield chunk.documents
                 chunk = _Chunk()
     else:
         for document in documents:
+            if stopping():
+                return
             if chunk.add(document):
                 yield chunk.documents
                 chunk = _Chunk()

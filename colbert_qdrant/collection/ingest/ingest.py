@@ -105,7 +105,7 @@ async def ingest(
         async with (
             session,
             deferred_indexing(collection, options, stopping),
-            aclosing(session.rest(chunks(documents))) as stream,
+            aclosing(session.rest(chunks(documents, stopping))) as stream,
             runtime.lanes(*LANES) as lanes,
         ):
             if listed is not None:

@@ -4,38 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from os import PathLike
+from os import PathLike, fspath
 from typing import Any, Literal, TypedDict, get_args
 
-from colbert_qdrant._support.progress import ProgressReporter
+from colbert_qdrant._support.progress import ProgressReporter, require_progress
 from colbert_qdrant._support.signatures import Method, require_options
 from colbert_qdrant._support.signatures import shows_options as shows
+from colbert_qdrant._support.values import plain
 from colbert_qdrant.collection.ingest.conflicts import OnConflict, require_on_conflict
 from colbert_qdrant.config.checks import require_bool, require_file_path, require_one_of
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.sources import Column, Columns, RowMapping, Shard
 from colbert_qdrant.sources.chunking import Chunker, require_chunker
+from colbert_qdrant.sources.paths import is_same_path
 
 OnIngestError = Literal["raise", "skip", "reject"]
 """How `ingest` treats a row that cannot be stored: raise an error, skip and report it, or also keep it in a file."""
 
 
-class IngestOptions(TypedDict, total=False):
-    """Options of `ingest`.
+class IngestTokensOptions(TypedDict, total=False):
+    """Options of `ingest_tokens`.
 
     Attributes:
         bulk: ``True`` builds no graphs until all documents are written, then builds them and waits. This is faster for
             many documents, but searches are slow in the meantime.
-        id: The column with the ids, or a function of the row; by default ``id``, or else ``_id``. In a tuple, its
-            position.
-        text: The column with the texts, or a function of the row; by default ``text``.
-        payload: A column that holds a dict, a list of columns, or a function that returns a dict. By default, all
-            columns that are neither id nor text.
-        shard: ``(i, n)`` ingests the rows with a number r, from 0, for which r modulo n is i. So n processes share a
-            source.
-        chunker: Splits each document into passages, which are stored instead of it: `SentenceChunker`, or another
-            object with its method. A passage's payload is the document's, with ``parent_id`` and ``passage``. Stored
-            passages that a document no longer has are deleted.
         on_error: ``"raise"`` ends the ingest at a document that cannot be stored. ``"skip"`` omits such documents, and
             reports them in ``rejected`` with id and reason. ``"reject"`` also appends their rows to ``rejects``.
         rejects: The path of a file of JSON lines for rejected rows, which you can mend and ingest.
@@ -54,11 +46,6 @@ class IngestOptions(TypedDict, total=False):
     """
 
     bulk: bool
-    id: Column | None
-    text: Column | None
-    payload: Columns | None
-    shard: tuple[int, int] | None
-    chunker: Chunker | None
     on_error: OnIngestError
     rejects: str | PathLike[str] | None
     progress: bool | ProgressReporter
@@ -66,6 +53,29 @@ class IngestOptions(TypedDict, total=False):
     resume: str | PathLike[str] | None
     on_conflict: OnConflict
     sync: bool
+
+
+class IngestOptions(IngestTokensOptions, total=False):
+    """Options of `ingest`, in addition to those of `IngestTokensOptions`.
+
+    Attributes:
+        id: The column with the ids, or a function of the row; by default ``id``, or else ``_id``. In a tuple, its
+            position.
+        text: The column with the texts, or a function of the row; by default ``text``.
+        payload: A column that holds a dict, a list of columns, or a function that returns a dict. By default, all
+            columns that are neither id nor text.
+        shard: ``(i, n)`` ingests the rows with a number r, from 0, for which r modulo n is i. So n processes share a
+            source.
+        chunker: Splits each document into passages, which are stored instead of it: `SentenceChunker`, or another
+            object with its method. A passage's payload is the document's, with ``parent_id`` and ``passage``. Stored
+            passages that a document no longer has are deleted.
+    """
+
+    id: Column | None
+    text: Column | None
+    payload: Columns | None
+    shard: tuple[int, int] | None
+    chunker: Chunker | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,9 +113,12 @@ class CheckedIngest:
             raise ConfigurationError(f"rejects is a file for on_error='reject', not for {self.on_error!r}: pass both")
         if self.chunker is not None:
             require_chunker(self.chunker)
+        require_progress(plain(self.progress))
         require_bool("fit", self.fit)
         if self.resume is not None:
             require_file_path("resume", self.resume)
+            if self.rejects is not None and is_same_path(self.resume, self.rejects):
+                raise ConfigurationError(f"resume and rejects are both {fspath(self.resume)!r}: pass two files")
         require_on_conflict(self.on_conflict)
         require_bool("sync", self.sync)
         if self.sync and self.shard is not None:
@@ -126,7 +139,12 @@ def check_ingest(options: Mapping[str, Any]) -> CheckedIngest:
     return CheckedIngest(**options)
 
 
-def shows_options(method: Method) -> Method:
-    """List every option of `ingest`, with its default and description, in ``help()`` and the method's signature."""
-    show: Callable[[Method], Method] = shows(IngestOptions, among=(), checked=CheckedIngest)
-    return show(method)
+def check_ingest_tokens(options: Mapping[str, Any]) -> CheckedIngest:
+    """Check the options that `ingest_tokens` was called with; see `check_ingest`."""
+    require_options("ingest_tokens", IngestTokensOptions, options)
+    return CheckedIngest(**options)
+
+
+def shows_options(kind: type) -> Callable[[Method], Method]:
+    """List every option of a method, with its default and description, in ``help()`` and the method's signature."""
+    return shows(kind, among=(IngestTokensOptions,), checked=CheckedIngest)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from colbert_qdrant.collection.metadata import read_current_fingerprint
+from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.sources import RejectFile, RowMapping, documents_from
+from colbert_qdrant.sources.paths import is_among
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,10 +36,15 @@ def open_source(source: DocumentSource, options: CheckedIngest) -> tuple[Source,
     """Return the documents of a source, the file for rejected rows, and the treatment of documents after reading.
 
     Raises:
-        ConfigurationError: If the source or the folder of the file does not exist, or the file is part of the source.
+        ConfigurationError: If the source or the folder of the file does not exist, or the file or the journal is part
+            of the source.
     """
     mapping = RowMapping(id=options.id, text=options.text, payload=options.payload)
     found = documents_from(source, mapping=mapping, shard=options.shard)
+    if options.resume is not None and is_among(options.resume, found.files):
+        raise ConfigurationError(
+            f"resume is {str(options.resume)!r}, which is a file of the source: pass the path of a new file"
+        )
     if options.rejects is None:
         return found, None, "skip" if options.on_error == "skip" else "raise"
     ids = ("id", "_id") if options.id is None or callable(options.id) else (options.id,)

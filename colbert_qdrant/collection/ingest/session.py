@@ -105,7 +105,7 @@ class Session:
                     yield rest
                 else:
                     await self._collection.engine.runtime.sleep(0)  # an event loop has other tasks
-        if self._resumption is not None:
+        if self._resumption is not None and not self.stopping():
             self._resumption.require_all()
 
     async def gracefully(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:

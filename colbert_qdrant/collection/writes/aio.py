@@ -11,7 +11,13 @@ from colbert_qdrant.collection import documents as stored_documents
 from colbert_qdrant.collection import further_vectors, payloads
 from colbert_qdrant.collection.contents.aio import AsyncContents
 from colbert_qdrant.collection.ingest.ingest import ingest, upsert
-from colbert_qdrant.collection.ingest.options import IngestOptions, check_ingest, shows_options
+from colbert_qdrant.collection.ingest.options import (
+    IngestOptions,
+    IngestTokensOptions,
+    check_ingest,
+    check_ingest_tokens,
+    shows_options,
+)
 from colbert_qdrant.collection.rows import OnError
 from colbert_qdrant.documents import Document, DocumentId, IngestReport
 from colbert_qdrant.search.filters import Where
@@ -45,7 +51,7 @@ class AsyncWrites(AsyncContents):
         """
         return await upsert(self._open, documents, on_error=on_error)
 
-    @shows_options
+    @shows_options(IngestOptions)
     async def ingest(self, source: DocumentSource, **options: Unpack[IngestOptions]) -> IngestReport:
         """Stream any number of documents into the collection, in bounded memory.
 
@@ -78,7 +84,7 @@ class AsyncWrites(AsyncContents):
         """
         return await ingest(self._open, source, check_ingest(options))
 
-    @shows_options
+    @shows_options(IngestTokensOptions)
     async def ingest_tokens(
         self,
         ids: Iterable[DocumentId],
@@ -86,7 +92,7 @@ class AsyncWrites(AsyncContents):
         payloads: Iterable[Mapping[str, Any]] | None = None,
         *,
         texts: Iterable[str] | None = None,
-        **options: Unpack[IngestOptions],
+        **options: Unpack[IngestTokensOptions],
     ) -> IngestReport:
         """Store ready token embeddings of any model, without encoding texts; otherwise like `ingest`.
 
@@ -100,7 +106,7 @@ class AsyncWrites(AsyncContents):
             payloads: The payload of each document; empty by default.
             texts: The text of each document, which is stored and returned, and which BM25 and ``vector_encoders``
                 encode; empty by default.
-            **options: See `IngestOptions`.
+            **options: See `IngestTokensOptions`.
 
         Returns:
             A report of the documents that were written.
@@ -113,7 +119,7 @@ class AsyncWrites(AsyncContents):
                 acknowledged before are stored.
         """
         documents = ready_documents(ids, tokens, payloads, texts)
-        return await ingest(self._open, documents, check_ingest(options))
+        return await ingest(self._open, documents, check_ingest_tokens(options))
 
     async def delete(
         self,

@@ -13,7 +13,13 @@ from colbert_qdrant.collection import documents as stored_documents
 from colbert_qdrant.collection import further_vectors, payloads
 from colbert_qdrant.collection.contents.sync import Contents
 from colbert_qdrant.collection.ingest.ingest import ingest, upsert
-from colbert_qdrant.collection.ingest.options import IngestOptions, check_ingest, shows_options
+from colbert_qdrant.collection.ingest.options import (
+    IngestOptions,
+    IngestTokensOptions,
+    check_ingest,
+    check_ingest_tokens,
+    shows_options,
+)
 from colbert_qdrant.collection.rows import OnError
 from colbert_qdrant.documents import Document, DocumentId, IngestReport
 from colbert_qdrant.engines.runtime import run_blocking
@@ -48,7 +54,7 @@ class Writes(Contents):
         """
         return run_blocking(upsert(self._open, documents, on_error=on_error))
 
-    @shows_options
+    @shows_options(IngestOptions)
     def ingest(self, source: DocumentSource, **options: Unpack[IngestOptions]) -> IngestReport:
         """Stream any number of documents into the collection, in bounded memory.
 
@@ -81,7 +87,7 @@ class Writes(Contents):
         """
         return run_blocking(ingest(self._open, source, check_ingest(options)))
 
-    @shows_options
+    @shows_options(IngestTokensOptions)
     def ingest_tokens(
         self,
         ids: Iterable[DocumentId],
@@ -89,7 +95,7 @@ class Writes(Contents):
         payloads: Iterable[Mapping[str, Any]] | None = None,
         *,
         texts: Iterable[str] | None = None,
-        **options: Unpack[IngestOptions],
+        **options: Unpack[IngestTokensOptions],
     ) -> IngestReport:
         """Store ready token embeddings of any model, without encoding texts; otherwise like `ingest`.
 
@@ -103,7 +109,7 @@ class Writes(Contents):
             payloads: The payload of each document; empty by default.
             texts: The text of each document, which is stored and returned, and which BM25 and ``vector_encoders``
                 encode; empty by default.
-            **options: See `IngestOptions`.
+            **options: See `IngestTokensOptions`.
 
         Returns:
             A report of the documents that were written.
@@ -116,7 +122,7 @@ class Writes(Contents):
                 acknowledged before are stored.
         """
         documents = ready_documents(ids, tokens, payloads, texts)
-        return run_blocking(ingest(self._open, documents, check_ingest(options)))
+        return run_blocking(ingest(self._open, documents, check_ingest_tokens(options)))
 
     def delete(
         self,
