@@ -27,7 +27,7 @@ from tests.ray.rows import LEMUR, MUVERA, rows
 if TYPE_CHECKING:
     from colbert_qdrant.engines import Client
 
-URL, FOLDER = sys.argv[1], Path(sys.argv[2])
+URL, FOLDER = (sys.argv[1], Path(sys.argv[2])) if __name__ == "__main__" else ("", Path())
 PAGE: Final = Path(__file__).parents[2] / "docs" / "how-to" / "ray.md"
 LOADED: Final = FOLDER / "loaded"
 """Has a file for each dataset and process, with a line for each time that the encoder was made."""
