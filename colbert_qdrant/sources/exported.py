@@ -26,7 +26,7 @@ from colbert_qdrant.config import CollectionConfig
 from colbert_qdrant.encoders.ready import ReadyTokens
 from colbert_qdrant.errors import ConfigurationError, FingerprintMismatchError, SchemaMismatchError
 from colbert_qdrant.points.fingerprint import Fingerprint
-from colbert_qdrant.shown import shown
+from colbert_qdrant.shown import holds, shown
 from colbert_qdrant.sources.export_records import DATATYPES, from_columns, from_line
 from colbert_qdrant.sources.item import Origin, SourceRow
 from colbert_qdrant.sources.paths import DAMAGE, find_files, open_file, pyarrow, unreadable
@@ -121,6 +121,8 @@ def export_info(path: str | PathLike[str]) -> ExportInfo:
         SchemaMismatchError: If another version wrote the export.
         MissingExtraError: If pyarrow is needed and not installed.
     """
+    if not holds(lambda: Path(path).exists()):
+        raise ConfigurationError(f"there is no file {shown(path)}: pass the path of a file that export() wrote")
     file, *others = find_files(path)
     if file.kind == "parquet":
         pyarrow(f"{file.path.name} is a Parquet file, which pyarrow reads")

@@ -296,6 +296,10 @@ def test_damage_is_reported_with_the_line(local: ColbertCollection, tmp_path: Pa
     (tmp_path / "other.jsonl").write_text('{"id": 1, "text": "x"}\n')
     with pytest.raises(ConfigurationError, match="is no export"):
         export_info(tmp_path / "other.jsonl")
+    with pytest.raises(
+        ConfigurationError, match=r"there is no file .*missing\.jsonl.*pass the path of a file that export"
+    ):
+        export_info(tmp_path / "missing.jsonl")
     assert local.count() == 60
 
 
