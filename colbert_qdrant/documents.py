@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 from uuid import UUID
 
 from colbert_qdrant.errors import ConfigurationError
@@ -12,6 +12,10 @@ from colbert_qdrant.shown import listed
 
 DocumentId: TypeAlias = str | int | UUID
 """A document's id. ``1``, ``"1"`` and a UUID are three different ids."""
+
+
+MOST_REJECTED: Final = 1_000
+"""Rejected documents that the report of an ingest names; it counts them all."""
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,17 @@ def test_rejected_documents_are_reported_by_every_later_call(docs: ColbertCollec
     assert docs.count() == 58
 
 
+def test_a_report_names_a_thousand_rejected_documents_and_counts_those_of_all_calls(
+    docs: ColbertCollection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunks, "_DOCUMENTS", 600)
+    documents = [Document(number, "") for number in range(1800)]
+    for count in (600, 1200, 1800):
+        report = docs.ingest(iter(documents[:count]), resume=tmp_path / "docs.journal", on_error="skip")
+        assert report.rejections == count
+        assert [each.id for each in report.rejected] == list(range(min(count, 1000)))
+
+
 def test_a_collection_that_was_created_again_is_noticed(
     engine: Engine, client: Client, docs: ColbertCollection, encoder: WordEncoder, tmp_path: Path
 ) -> None:

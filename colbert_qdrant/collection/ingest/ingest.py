@@ -18,10 +18,10 @@ from colbert_qdrant.collection.ingest.chunks import chunks
 from colbert_qdrant.collection.ingest.passages import PassageStream
 from colbert_qdrant.collection.ingest.pipeline import LANES, Hooks, Pipeline
 from colbert_qdrant.collection.ingest.reading import open_source, require_same_tokens
-from colbert_qdrant.collection.ingest.session import MOST_REJECTED, Session
+from colbert_qdrant.collection.ingest.session import Session
 from colbert_qdrant.collection.rows import Rejections, require_documents, require_on_error
 from colbert_qdrant.collection.writer import DocumentWriter, Written
-from colbert_qdrant.documents import IngestReport
+from colbert_qdrant.documents import MOST_REJECTED, IngestReport
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.shown import has
 

@@ -20,6 +20,7 @@ from typing import Any, Final, Self
 
 import portalocker
 
+from colbert_qdrant.documents import MOST_REJECTED
 from colbert_qdrant.edge.files import sync_folder
 from colbert_qdrant.errors import JournalError
 
@@ -63,7 +64,8 @@ class Journal:
         header: The first record; ``None`` if the journal is new.
         last: The last checkpoint.
         begun: The number of items at the end of the last chunk that was announced with `begin`.
-        rejected: The ids and reasons of the documents that earlier calls rejected.
+        rejected: The ids and reasons of the first documents that earlier calls rejected, as many as a report names.
+        rejections: The number of documents that earlier calls rejected.
 
     Raises:
         JournalError: If the file is no journal, is damaged, is in use, or cannot be read or written.
@@ -75,6 +77,7 @@ class Journal:
         self.last = Checkpoint()
         self.begun = 0
         self.rejected: list[tuple[Any, str]] = []
+        self.rejections = 0
         self._writing = Lock()  # chunks are announced in another thread than acknowledged
         try:
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
@@ -166,7 +169,8 @@ class Journal:
             self.begun = record["items"]
         elif kind == "checkpoint":
             self.last = Checkpoint.of(record)
-            self.rejected += [(id, reason) for id, reason in record["rejected"]]
+            self.rejections += len(record["rejected"])
+            self.rejected += [(id, reason) for id, reason in record["rejected"][: MOST_REJECTED - len(self.rejected)]]
 
     def _wrong_format(self, found: bytes) -> JournalError:
         known, _, _ = _MAGIC.rpartition(b" ")

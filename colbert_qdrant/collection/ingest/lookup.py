@@ -111,6 +111,8 @@ def _is_same(stored: Any, vector: Any, name: str, config: CollectionConfig) -> b
     if name in config.sparse:
         return bool(entries(stored) == dict(zip(vector.indices.tolist(), vector.values.tolist(), strict=True)))
     one, other = np.asarray(stored, np.float32), np.asarray(vector, np.float32)
+    if np.array_equal(one, other):  # of distance cosine, a vector that is too short to be scaled
+        return True
     of_tokens = name == config.token_vector
     if (config.token_distance if of_tokens else config.dense[name].distance) == "cosine":
         # engines store vectors of this distance with length 1

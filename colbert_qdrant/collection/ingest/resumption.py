@@ -85,8 +85,13 @@ class Resumption:
 
     @property
     def rejected(self) -> tuple[RejectedDocument, ...]:
-        """The documents that earlier calls rejected."""
+        """The first documents that earlier calls rejected."""
         return tuple(RejectedDocument(id=_id_of(id), reason=reason) for id, reason in self._journal.rejected)
+
+    @property
+    def rejections(self) -> int:
+        """The number of documents that earlier calls rejected."""
+        return self._journal.rejections
 
     async def start(self, source: str) -> None:
         """Check that the journal belongs to the collection, and that it can be written.

@@ -11,7 +11,7 @@ from colbert_qdrant.collection.ingest.conflicts import Conflicts
 from colbert_qdrant.collection.ingest.departed import Seen
 from colbert_qdrant.collection.ingest.interrupts import Interrupts, say
 from colbert_qdrant.collection.ingest.resumption import Resumption
-from colbert_qdrant.documents import Document
+from colbert_qdrant.documents import MOST_REJECTED, Document
 from colbert_qdrant.errors import ColbertQdrantError
 from colbert_qdrant.shown import counted
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from colbert_qdrant.collection.writer import Written
     from colbert_qdrant.documents import IngestReport
     from colbert_qdrant.sources import RejectFile
-
-MOST_REJECTED: Final = 1_000
-"""Rejected documents that a report names; it counts them all."""
 
 _GRACE: Final = 5.0
 """The seconds in which a cancelled task may finish the documents on their way."""
@@ -161,13 +158,13 @@ class Session:
         """Add the counts of this session to a report."""
         if self._resumption is None:
             return replace(report, deleted=self._deleted)
-        earlier = self._resumption.rejected
+        earlier, rejections = self._resumption.rejected, self._resumption.rejections
         return replace(
             report,
             deleted=self._deleted,
             resumed=self._resumption.resumed,
-            rejected=(*earlier, *report.rejected),
-            rejections=len(earlier) + report.rejections,
+            rejected=(*earlier, *report.rejected)[:MOST_REJECTED],
+            rejections=rejections + report.rejections,
         )
 
     def _interrupt(self) -> NoReturn:
