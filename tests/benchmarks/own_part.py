@@ -3,10 +3,11 @@
     python tests/benchmarks/own_part.py [--rounds 200]
 
 A stub on this machine answers each search with the same 20 hits. Queries are 32 tokens of 128 dimensions, encoded as
-5,120 by MUVERA. In each round, four calls follow each other: a search with ready token vectors, so that no model runs;
-the FDE alone; the client's own method with the same request; and the call below it with the finished body or message.
-The own part of a round is the search minus the FDE and the client's method. Printed are the medians of all rounds. The
-last number counts all but the FDE and the finished call: it includes the serialization of the request.
+5,120 by MUVERA. In each round, four calls follow each other. The first is a search with ready token vectors, so that no
+model runs. The second is the FDE alone, and the third is the client's own method with the same request. The last one
+sends the finished body or message. The own part of a round is the search minus the FDE and the client's method. It can
+be negative, since this library serializes queries faster. The last number counts everything but the FDE and the
+finished call, so it includes the serialization of the request. All numbers are medians of the rounds.
 A pause before each call (20 ms) lets the processor become idle, as between the queries of a user.
 """
 

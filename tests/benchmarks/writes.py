@@ -5,9 +5,10 @@
 Documents have token vectors of 128 dimensions, an encoding of 5,120 and 400 bytes of payload, both vectors stored as
 float16. They go from NumPy arrays to the acknowledgement of a server on this machine. It parses them (REST: simdjson,
 gRPC: protobuf) into float32 arrays, without an object for each number, counts the numbers, and does nothing else. All
-send the same, in turns. "Serialise" is what comes before the socket. Bytes are those of the request's body; raw are the
-numbers alone as float32, and 8 for each term of a sparse vector. All clients are made by ``connect``; "auto" finds the
-gRPC port by itself. The last line compares calls that followed each other. Nothing here says how fast Qdrant stores it.
+ways send the same, alternately. "Serialise" is the time before the socket. Bytes are those of the request's body. Raw
+are the numbers alone as float32, and 8 bytes for each term of a sparse vector. All clients are made by ``connect``;
+"auto" finds the gRPC port on its own. The last line compares calls that followed each other. No number here tells how
+fast Qdrant stores documents.
 """
 
 from __future__ import annotations
@@ -76,11 +77,11 @@ def main() -> None:
     for tokens, terms in ((60, 0), (60, TERMS), (150, 0)):
         points = make_points(tokens=tokens, terms=terms)
         ways: dict[str, tuple[Callable[[], bytes], Callable[[], object]]] = {
-            "REST by the client": (partial(as_client_json, points), partial(upsert_lists, rest, points)),
-            "REST": (partial(as_json, points), partial(upsert_once, rest, points)),
-            "gRPC by the client": (partial(as_message, points), partial(upsert_lists, over_grpc, points)),
             "gRPC": (partial(as_message_of_arrays, points), partial(upsert_once, over_grpc, points)),
+            "REST": (partial(as_json, points), partial(upsert_once, rest, points)),
             "auto": (partial(as_message_of_arrays, points), partial(upsert_once, auto, points)),
+            "REST by the client": (partial(as_client_json, points), partial(upsert_lists, rest, points)),
+            "gRPC by the client": (partial(as_message, points), partial(upsert_lists, over_grpc, points)),
         }
         raw = 4 * (tokens * DIM + FDE_DIM) + 8 * terms
         print(f"\n{tokens} × {DIM}, {terms} terms of a sparse vector: {raw:,} raw bytes")
@@ -139,18 +140,18 @@ def make_points(*, tokens: int, terms: int) -> list[Point]:
 
 
 def as_client_json(points: list[Point]) -> bytes:
-    """What the client does before it sends points over REST."""
+    """Serialize points as the client does over REST."""
     body: str = jsonable_encoder(models.PointsList(points=[to_struct(point) for point in points]))
     return body.encode()
 
 
 def as_json(points: list[Point]) -> bytes:
-    """What this library does in its place."""
+    """Serialize points as this library does."""
     return points_to_json(points, models.PointsList(points=[]))
 
 
 def as_message(points: list[Point]) -> bytes:
-    """What the client does before it sends points over gRPC."""
+    """Serialize points as the client does over gRPC."""
     converted = [RestToGrpc.convert_point_struct(to_struct(point)) for point in points]
     request = messages.UpsertPoints(collection_name=COLLECTION, wait=True, points=converted)
     serialised: bytes = request.SerializeToString()
@@ -158,7 +159,7 @@ def as_message(points: list[Point]) -> bytes:
 
 
 def as_message_of_arrays(points: list[Point]) -> bytes:
-    """What this library does in its place."""
+    """Serialize points as this library does."""
     serialised: bytes = upsert_request(COLLECTION, points).SerializeToString()
     return serialised
 
