@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from qdrant_client import models
@@ -90,7 +90,7 @@ def in_float32(value: Any) -> Any:
     return float(np.float32(value)) if isinstance(value, float) else value
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(points(), max_size=3))
 def test_points_are_those_that_the_client_would_send(given_points: list[Point]) -> None:
     only = models.Filter(must_not=[models.HasIdCondition(has_id=[1])])

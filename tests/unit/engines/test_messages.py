@@ -123,7 +123,7 @@ JSON = st.recursive(
 PAYLOADS = st.dictionaries(st.text(), JSON, max_size=4)
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(points(), max_size=4))
 def test_it_is_the_message_that_the_client_makes_of_lists(given_points: list[Point]) -> None:
     made, reference = upsert_request("docs", given_points), from_lists("docs", given_points)
