@@ -236,7 +236,13 @@ def require_tokens(name: str, value: object) -> None:
 def _array(name: str, values: ArrayLike, kind: Any) -> NDArray[Any]:
     try:
         with np.errstate(over="ignore"):
-            return np.asarray(_without_device(values), kind)
+            found = _without_device(values)
+            dtype = getattr(found, "dtype", None)
+            if getattr(dtype, "kind", None) == "c" or getattr(dtype, "is_complex", False):
+                raise TypeError("complex numbers have no place in vectors")  # noqa: TRY301
+            if isinstance(found, np.ma.MaskedArray) and np.ma.getmaskarray(found).any():
+                raise TypeError("it has masked values")  # noqa: TRY301
+            return np.asarray(found, kind)
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise InvalidTokensError(f"{name} cannot be read as an array: {error}") from error
 

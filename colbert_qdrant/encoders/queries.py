@@ -29,7 +29,9 @@ def query_tokens(
     if not isinstance(queries, TokenEmbeddings):
         for number, query in enumerate(queries):
             if not isinstance(query, str) or not query.strip():
-                raise InvalidQueryError(f"query {number} is {shown(query)}: pass a text that is not empty")
+                ready = isinstance(query, TokenEmbeddings)
+                remedy = "pass one TokenEmbeddings.concatenate(queries)" if ready else "pass a text that is not empty"
+                raise InvalidQueryError(f"query {number} is {shown(query)}: {remedy}")
             require_text(f"query {number}", query, InvalidQueryError)
         count, queries = len(queries), encoder.encode_queries(queries)
         require_tokens("the result of encode_queries", queries)

@@ -32,6 +32,14 @@ def to_line(document: Document, datatype: str) -> bytes:
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
+def is_exported(fields: Mapping[str, Any]) -> bool:
+    """Tell whether a JSON object has the form that `to_line` writes."""
+    if "vectors" not in fields or {*fields} != {"id", "text", "payload", "tokens", "vectors"}:
+        return False
+    tokens = fields["tokens"]
+    return tokens is None or (isinstance(tokens, dict) and {*tokens} == {"shape", "dtype", "data"})
+
+
 def from_line(line: bytes) -> Document:
     """Return the document that `to_line` wrote."""
     fields = json.loads(line)

@@ -166,8 +166,9 @@ def _json_rows(file: File, shard: Shard) -> Iterator[SourceRow]:
     origin, number = Origin(str(file.path), "line"), 0
     try:
         with open_file(file.path) as stream:
-            for number, line in enumerate(stream, 1):
-                if number > 1 and not line.isspace() and shard.takes():
+            header = stream.readline()
+            for number, line in enumerate(stream, 2):
+                if line != header and not line.isspace() and shard.takes():  # joined files repeat it
                     yield _row(partial(from_line, line), origin, number)
     except DAMAGE as error:
         yield SourceRow(None, origin, 0, unreadable(error, f"after line {number}"))

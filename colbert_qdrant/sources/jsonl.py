@@ -7,6 +7,7 @@ from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from typing import TYPE_CHECKING
 
 from colbert_qdrant.shown import shown
+from colbert_qdrant.sources.export_records import is_exported
 from colbert_qdrant.sources.item import Origin, SourceRow
 from colbert_qdrant.sources.paths import DAMAGE, open_file, unreadable
 from colbert_qdrant.sources.rejects import original
@@ -47,6 +48,9 @@ def _row(line: bytes, origin: Origin, number: int) -> SourceRow:
         )
     if not isinstance(value, dict):
         problem = f"the line is {shown(value, 60)}, not an object: write one object per line, such as " + _EXAMPLE
+        return SourceRow(None, origin, number, problem, line)
+    if is_exported(value):
+        problem = "the line is of an export, and the export's first line is missing: put it in front of all others"
         return SourceRow(None, origin, number, problem, line)
     return original(value, origin, number) if "_rejected" in value else SourceRow(value, origin, number)
 

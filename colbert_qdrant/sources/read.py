@@ -87,12 +87,17 @@ def documents_from(
     if is_table(source):
         require_ids(source, mapping.id)
     rows, total, files = _rows(source, mapping.columns, part)
+    exports = exports_among(files)
+    if files and len(exports) == len(files) and mapping != RowMapping():
+        raise ConfigurationError(
+            f"{str(exports[0].path)!r} is an export, whose documents are complete: leave out id=…, text=… and payload=…"
+        )
     return Source(
         items=map(mapping.item, rows),
         total=None if total is None else part.size(total),
         listed=isinstance(source, list | tuple) and not files,
         files=tuple(file.path for file in files),
-        exports=exports_among(files),
+        exports=exports,
     )
 
 

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 from collections import namedtuple
+from errno import ENOSPC
 from pathlib import Path
 from threading import Lock
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -13,7 +14,7 @@ from uuid import UUID
 
 from colbert_qdrant._support.values import plain
 from colbert_qdrant.documents import Document
-from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.errors import ConfigurationError, DiskFullError
 from colbert_qdrant.points.ids import id_from_json, id_to_json
 from colbert_qdrant.points.json import to_json
 from colbert_qdrant.shown import has, shown
@@ -50,17 +51,24 @@ class RejectFile:
         self._lock = Lock()
 
     def add(self, rejected: Iterable[tuple[object, str]]) -> None:
-        """Append the rows of items, or items that have no rows, with reasons; they are on disk when this returns."""
+        """Append the rows of items, or items that have no rows, with reasons; they are on disk when this returns.
+
+        Raises:
+            DiskFullError: If the disk is full; the file has no half line.
+            ConfigurationError: If the file cannot be written for another reason.
+        """
         recorded = [_recorded(row_of(item), reason, self._ids) for item, reason in rejected]
         if not recorded:
             return
         lines = "".join(json.dumps(each, ensure_ascii=True) + "\n" for each in recorded).encode()
-        with self._lock, self.path.open("a+b") as file:
-            if _is_torn(file):
-                lines = b"\n" + lines
-            file.write(lines)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with self._lock, self.path.open("a+b", buffering=0) as file:
+                _append(file, lines)
+        except OSError as error:
+            what = f"rejected rows cannot be written to {str(self.path)!r} ({error})"
+            if error.errno == ENOSPC:
+                raise DiskFullError(f"{what}: free some space, and ingest again") from error
+            raise ConfigurationError(f"{what}: pass another path, and ingest again") from error
 
     def require_not_among(self, files: Iterable[os.PathLike[str]]) -> None:
         """Check that the file is not read while it is written.
@@ -182,6 +190,19 @@ def _raw(about: Any) -> bytes | None:
 
 def _line(value: dict[str, Any]) -> bytes:
     return json.dumps(value).encode()
+
+
+def _append(file: IO[bytes], lines: bytes) -> None:
+    """Append lines completely, or not at all."""
+    before = file.seek(0, os.SEEK_END)
+    left = memoryview(b"\n" + lines if _is_torn(file) else lines)
+    try:
+        while left:
+            left = left[file.write(left) :]
+        os.fsync(file.fileno())
+    except OSError:
+        file.truncate(before)
+        raise
 
 
 def _is_torn(file: IO[bytes]) -> bool:

@@ -371,6 +371,13 @@ def test_one_string_is_no_batch_of_queries(collection: ColbertCollection) -> Non
         collection.search_batch("river")
 
 
+def test_token_embeddings_of_several_queries_are_one_batch(collection: ColbertCollection) -> None:
+    queries: Any = [collection.encoder.encode_queries([text]) for text in ("river", "mountain")]
+    with pytest.raises(InvalidQueryError, match=r"query 0 is .*: pass one TokenEmbeddings.concatenate\(queries\)"):
+        collection.search_batch(queries)
+    assert len(collection.search_batch(TokenEmbeddings.concatenate(queries))) == 2
+
+
 @pytest.mark.parametrize(
     "filter",
     [

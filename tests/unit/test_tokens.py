@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import copy
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -137,3 +139,14 @@ def test_an_empty_batch_keeps_its_dim() -> None:
     assert (len(empty), empty.dim, list(empty)) == (0, 7, [])
     with pytest.raises(InvalidTokensError, match="pass dim="):
         TokenEmbeddings.from_matrices([])
+
+
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [(np.ones((2, 3)) + 1j, "complex numbers"), (torch.ones(2, 3) + 1j, "complex numbers"),
+     (np.ma.masked_greater(np.eye(2, 3), 0.5), "it has masked values")],
+)  # fmt: skip
+def test_numbers_that_would_be_lost_are_refused(matrix: Any, message: str) -> None:
+    with pytest.raises(InvalidTokensError, match=message):
+        TokenEmbeddings.from_matrices([matrix])
+    assert TokenEmbeddings.from_matrices([np.ma.masked_array(np.ones((2, 3)))]).dim == 3

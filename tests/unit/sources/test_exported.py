@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from colbert_qdrant import CollectionConfig, Document, MuveraConfig, MuveraEncoder
 from colbert_qdrant.collection.exporting import file_writer
+from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.points.fingerprint import Fingerprint
 from colbert_qdrant.sources.exported import Header, export_info
 from tests.unit.sources.rows import documents as documents_of
+from tests.unit.sources.rows import errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,3 +101,24 @@ def test_shards_of_an_export_have_every_document_once(tmp_path: Path, name: str)
     (tmp_path / name).write_bytes(written(name, pages, "float16"))
     parts = [[item.id for item in documents_of(tmp_path / name, shard=(i, 3))] for i in range(3)]
     assert parts == [[*range(i, 10, 3)] for i in range(3)]
+
+
+def test_joined_exports_are_read_and_one_without_its_header_is_refused(tmp_path: Path) -> None:
+    whole = [Document("a", "one", {"n": 1}, tokens=np.ones((2, DIM), np.float32)), Document(2, "two")]
+    data = written("docs.jsonl", [whole], "float32")
+    (tmp_path / "joined.jsonl").write_bytes(data + data)
+    assert [each.id for each in documents_of(tmp_path / "joined.jsonl")] == ["a", 2, "a", 2]
+    assert [each.id for each in documents_of(tmp_path / "joined.jsonl", shard=(1, 2))] == [2, 2]
+    (tmp_path / "split.jsonl").write_bytes(data.partition(b"\n")[2])
+    found = errors(tmp_path / "split.jsonl")
+    assert len(found) == 2
+    assert "line 1: the line is of an export, and the export's first line is missing: put it in front" in found[0]
+
+
+def test_a_mapping_has_no_rows_in_an_export(tmp_path: Path) -> None:
+    path = tmp_path / "docs.jsonl"
+    path.write_bytes(written("docs.jsonl", [[Document("a", "one", {"n": 1})]], "float32"))
+    with pytest.raises(ConfigurationError, match=r"docs.jsonl' is an export, whose documents are complete: leave"):
+        documents_of(path, payload=["n"])
+    (tmp_path / "more.jsonl").write_text('{"key": 2, "text": "two"}')
+    assert [each.id for each in documents_of([path, tmp_path / "more.jsonl"], id="key")] == ["a", 2]

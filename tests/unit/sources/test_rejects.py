@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from datetime import UTC, datetime
 from decimal import Decimal
+from errno import ENOSPC
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -14,7 +16,7 @@ import pytest
 import torch
 
 from colbert_qdrant import Document, TokenEmbeddings
-from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.errors import ConfigurationError, DiskFullError
 from colbert_qdrant.sources import RejectFile
 from tests.unit.sources.rows import documents, errors, items
 
@@ -110,3 +112,32 @@ def test_a_path_that_cannot_be_a_file_is_refused_first(path: Any) -> None:
 def test_a_file_without_rejected_rows_is_not_made(tmp_path: Path) -> None:
     RejectFile(tmp_path / "rejected.jsonl")
     assert not (tmp_path / "rejected.jsonl").exists()
+
+
+class Disk(io.FileIO):
+    """A file on a disk that is full after a few bytes."""
+
+    def write(self, data: Any) -> int:
+        room = 300 - self.seek(0, io.SEEK_END)
+        if room <= 0:
+            raise OSError(ENOSPC, "No space left on device")
+        return super().write(memoryview(data)[:room])
+
+
+def test_a_full_disk_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "rejected.jsonl"
+    rejected([{"id": 1, "text": ""}], path)
+    before = path.read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr("pathlib.Path.open", lambda self, mode, buffering: Disk(self, "ab+"))
+        with pytest.raises(DiskFullError, match=r"rejected.jsonl' .*No space left.*: free some space, and ingest"):
+            rejected([{"id": n, "text": "x" * 50} for n in range(9)], path)
+    assert path.read_bytes() == before
+
+
+def test_a_reject_file_in_a_folder_that_vanished(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    file = RejectFile(tmp_path / "sub" / "rejected.jsonl")
+    (tmp_path / "sub").rmdir()
+    with pytest.raises(ConfigurationError, match=r"cannot be written .*No such file.*: pass another path, and ingest"):
+        file.add([({"id": 1}, "correct it")])
