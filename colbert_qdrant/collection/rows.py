@@ -168,7 +168,7 @@ def ready_row(
 
 def _naming(item: object, error: Exception) -> Exception:
     """Return an error that names the document by its place and id instead of its position in the batch."""
-    place = f"{where(item)}: " if isinstance(item, RowDocument) else ""
+    place = f"{found}: " if isinstance(item, RowDocument) and (found := where(item)) else ""
     document = f"document {shown(item.id if isinstance(item, Document) else None)}"
     if not isinstance(error, ColbertQdrantError):
         return InvalidDocumentError(

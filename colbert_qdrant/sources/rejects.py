@@ -57,7 +57,8 @@ class RejectFile:
             DiskFullError: If the disk is full; the file has no half line.
             ConfigurationError: If the file cannot be written for another reason.
         """
-        recorded = [_recorded(row_of(item), reason, self._ids) for item, reason in rejected]
+        rows = {id(row): (row, reason) for row, reason in ((row_of(item), reason) for item, reason in rejected)}
+        recorded = [_recorded(row, reason, self._ids) for row, reason in rows.values()]  # passages share a row
         if not recorded:
             return
         lines = "".join(json.dumps(each, ensure_ascii=True) + "\n" for each in recorded).encode()

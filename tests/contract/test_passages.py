@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
+from qdrant_client import QdrantClient
 
 from colbert_qdrant import (
     AsyncColbertCollection,
@@ -23,14 +25,15 @@ from tests.encoders import WordEncoder
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
     from pathlib import Path
 
-    from colbert_qdrant import DocumentId
+    from colbert_qdrant import DocumentId, TokenEmbeddings
     from colbert_qdrant.engines import Client
     from tests.contract.conftest import Engine
 
 FDE = MuveraConfig(k_sim=3, dim_proj=8, r_reps=8)
+CONFIG = CollectionConfig(fde=FDE)
 MIXED: list[DocumentId] = ["manual", "7", 7, -7, 2**62, UUID(int=5), str(UUID(int=5))]
 
 
@@ -226,3 +229,44 @@ def test_an_ingest_of_passages_is_resumed(docs: ColbertCollection, tmp_path: Pat
     report = docs.ingest(iter(source), chunker=Lines(), resume=tmp_path / "journal")
     assert report.resumed > 0
     assert docs.count() == 600
+
+
+class Fragile(WordEncoder):
+    """Fails for some texts, as an encoder of your own might."""
+
+    def encode_documents(self, texts: Sequence[str]) -> TokenEmbeddings:
+        if any("crash" in text for text in texts):
+            raise ValueError("this text crashes the tokenizer")
+        return super().encode_documents(texts)
+
+
+@pytest.mark.parametrize("form", ["file", "documents"])
+def test_rejected_passages_name_their_row_and_are_ingested_again_with_the_same_options(
+    form: str, tmp_path: Path
+) -> None:
+    texts = {"a": "river\ncrash\ncrash again\nbridge", "b": "\n", "c": "temple"}
+    path, rejects = tmp_path / "docs.jsonl", tmp_path / "rejected.jsonl"
+    path.write_text("".join(json.dumps({"id": id, "text": text}) + "\n" for id, text in texts.items()))
+    source: Any = path if form == "file" else [Document(id, text) for id, text in texts.items()]
+    docs = ColbertCollection.create("docs", client=QdrantClient(":memory:"), encoder=Fragile(), config=CONFIG)
+    report = docs.ingest(source, chunker=Lines(), on_error="reject", rejects=rejects)
+    assert (report.documents, [each.id for each in report.rejected]) == (3, ["b", "a#1", "a#2"])
+    place = {"file": f"{path}, line 1: ", "documents": ""}[form]
+    assert report.rejected[1].reason.startswith(f"{place}document 'a#1' cannot be encoded")
+    assert len(rejects.read_text().splitlines()) == 2
+    rejects.write_text(rejects.read_text().replace("crash", "valley").replace('"text": "\\n"', '"text": "lake"'))
+    assert docs.ingest(rejects, chunker=Lines()).documents == 5
+    found = {each.id: each.text for each in docs.iterate()}
+    assert found == {"a#0": "river", "a#1": "valley", "a#2": "valley again", "a#3": "bridge", "b#0": "lake"} | {
+        "c#0": "temple"
+    }
+
+
+def test_a_passage_beyond_the_text_is_the_mistake_of_its_chunker() -> None:
+    class Beyond:
+        def chunk(self, document: Document) -> list[Passage]:
+            return [Passage(text=document.text, start=0, end=99)]
+
+    docs = ColbertCollection.create("docs", client=QdrantClient(":memory:"), encoder=WordEncoder(), config=CONFIG)
+    with pytest.raises(ConfigurationError, match=r"Beyond returned a passage that ends at 99, but .* 'a' has 5 char"):
+        docs.ingest([Document("a", "river")], chunker=Beyond())

@@ -15,7 +15,7 @@ from colbert_qdrant.documents import Document
 from colbert_qdrant.errors import ColbertQdrantError, ConfigurationError, InvalidDocumentError, InvalidTokensError
 from colbert_qdrant.points.ids import canonical_id, check_id, passage_id, point_id
 from colbert_qdrant.shown import shown
-from colbert_qdrant.sources import BadRow, row_of, where
+from colbert_qdrant.sources import BadRow, RowDocument, row_of, where
 from colbert_qdrant.sources.chunking import Passage
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.documents import DocumentId
     from colbert_qdrant.sources import Item
     from colbert_qdrant.sources.chunking import Chunker
+    from colbert_qdrant.sources.item import SourceRow
 
 PARENT_KEY: Final = "parent_id"
 PASSAGE_KEY: Final = "passage"
@@ -38,8 +39,8 @@ single passages may be missing, if the server refused them."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PassageDocument(Document):
-    """A passage on its way into the collection.
+class PassageDocument(RowDocument):
+    """A passage on its way into the collection, with the row of its whole document.
 
     Attributes:
         parent: The id of the passage's document.
@@ -83,7 +84,7 @@ class PassageStream:
             InvalidDocumentError: If passages cannot be made of the document.
         """
         _check(document)
-        return self._passage(document, Passage(text=document.text, start=0, end=0), number=0, last=True)
+        return self._passage(document, Passage(text=document.text, start=0, end=0), row_of(document), last=True)
 
     def _divide(self, item: Item) -> Sequence[Item]:
         if isinstance(item, BadRow):
@@ -111,14 +112,22 @@ class PassageStream:
                     f"{type(self._chunker).__name__} returned {shown(each, 60)} as a passage: make it return "
                     "Passage(text=…, start=…, end=…)"
                 )
+            if each.end > len(document.text):
+                raise ConfigurationError(
+                    f"{type(self._chunker).__name__} returned a passage that ends at {each.end:,}, but the text of "
+                    f"document {shown(document.id)} has {len(document.text):,} characters: correct the chunker"
+                )
         if not passages:
             raise InvalidDocumentError(f"document {shown(document.id)} has no text, so it has no passage: leave it out")
+        row = row_of(document)
         return [
-            self._passage(document, each, number=number, last=number == len(passages) - 1)
+            self._passage(document, each, row, number=number, last=number == len(passages) - 1)
             for number, each in enumerate(passages)
         ]
 
-    def _passage(self, document: Document, passage: Passage, *, number: int, last: bool) -> PassageDocument:
+    def _passage(
+        self, document: Document, passage: Passage, row: SourceRow, *, number: int = 0, last: bool
+    ) -> PassageDocument:
         parent = plain(document.id)
         keys = {
             PARENT_KEY: str(parent) if isinstance(parent, UUID) else parent,
@@ -128,6 +137,7 @@ class PassageStream:
             id=passage_id(parent, number, self._scheme),
             text=passage.text,
             payload={**document.payload, **keys},
+            row=row,
             parent=parent,
             number=number,
             last=last,
