@@ -5,7 +5,8 @@
     python tests/benchmarks/ingest.py --scale 200000       # documents/s, bytes, memory and latency as it grows
 
 **Overlap.** The model encodes texts alone, and an ingest encodes and stores others of the same lengths, in turns. A
-ratio is that of the two in one round, so that other work on the machine changes it little. The stub is a process that
+ratio is that of the two in one round, so that other work on the machine changes it little. The model is MiniLM with a
+random projection to 128 dimensions, since checkpoints of ColBERT have at most as many. The stub is a process that
 reads a write over REST, waits, and answers; it does not parse it, because a real server would do that elsewhere.
 
 **Memory.** Each size runs in a process of its own. The embedded store maps its files into memory, so only anonymous
@@ -22,6 +23,7 @@ import argparse
 import asyncio
 import json
 import multiprocessing
+import shutil
 import statistics
 import subprocess
 import sys
@@ -39,6 +41,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from qdrant_client import AsyncQdrantClient, QdrantClient
+from safetensors.numpy import save_file
 
 from colbert_qdrant import (
     AsyncColbertCollection,
@@ -101,17 +104,21 @@ def main() -> None:
 def measure_overlap(count: int, rounds: int, latency: float, chosen: Sequence[str]) -> None:
     """Print documents/s of the model alone and of an ingest, and their ratio."""
     warnings.simplefilter("ignore", ColbertQdrantWarning)  # some texts are too long
-    encoder = ColbertEncoder.from_pretrained(minilm())
-    print(f"MiniLM; {count} documents of {WORDS[0]} to {WORDS[1]} words; {rounds} rounds", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        encoder = ColbertEncoder.from_pretrained(projected(Path(folder)))
+    print(
+        f"MiniLM, {encoder.dim} dimensions; {count} documents of {WORDS[0]} to {WORDS[1]} words; {rounds} rounds",
+        flush=True,
+    )
     encode_alone(encoder, made_up(CHUNK, number=0))
-    with tempfile.TemporaryDirectory() as folder, stub(latency) as port:
+    with tempfile.TemporaryDirectory() as folder, stub(latency) as port, stub(latency) as other:
         edge, async_edge = Path(folder, "blocking"), Path(folder, "asyncio")
-        server: dict[str, Any] = {"port": port, "check_compatibility": False, "timeout": 60}
+        server: dict[str, Any] = {"check_compatibility": False, "timeout": 60}
         ways: dict[str, AbstractContextManager[Ingest]] = {
             "edge": blocking(encoder, lambda: EdgeClient(edge)),
             "edge-asyncio": awaited(encoder, lambda: AsyncEdgeClient(async_edge)),
-            "stub": blocking(encoder, lambda: QdrantClient(**server)),
-            "stub-asyncio": awaited(encoder, lambda: AsyncQdrantClient(**server)),
+            "stub": blocking(encoder, lambda: QdrantClient(port=port, **server)),
+            "stub-asyncio": awaited(encoder, lambda: AsyncQdrantClient(port=other, **server)),
         }
         for name in chosen:
             with ways[name] as ingest:
@@ -138,6 +145,27 @@ def _race(name: str, encoder: ColbertEncoder, ingest: Ingest, count: int, rounds
         f"({min(ratios):.3f} to {max(ratios):.3f})",
         flush=True,
     )
+
+
+def projected(folder: Path) -> Path:
+    """Write a checkpoint of PyLate: MiniLM, and a random projection."""
+    for file in minilm().iterdir():
+        if file.is_file():
+            shutil.copy(file, folder)
+    width = json.loads((folder / "config.json").read_text())["hidden_size"]
+    projection = np.linalg.qr(np.random.default_rng(0).standard_normal((width, DIM)))[0].T
+    dense = {"in_features": width, "out_features": DIM, "bias": False}
+    modules = [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}]
+    modules += [{"idx": 1, "name": "1", "path": "1_Dense", "type": "pylate.models.Dense.Dense"}]
+    (folder / "1_Dense").mkdir()
+    save_file({"linear.weight": np.ascontiguousarray(projection, np.float32)}, folder / "1_Dense" / "model.safetensors")
+    for path, settings in {
+        "1_Dense/config.json": {**dense, "activation_function": "torch.nn.modules.linear.Identity"},
+        "modules.json": modules,
+        "config_sentence_transformers.json": {"query_prefix": "", "document_prefix": "", "query_length": 32},
+    }.items():
+        (folder / path).write_text(json.dumps(settings))
+    return folder
 
 
 def made_up(count: int, *, number: int) -> list[Document]:
