@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 KILLS = int(os.environ.get("COLBERT_QDRANT_KILLS", "10"))
 KILLED = -9
-AHEAD = 5 * CHUNK
-"""The documents that may be encoded and not recorded: four chunks on their way, and one that is being recorded."""
+AHEAD = 4 * CHUNK
+"""The documents that may be encoded and not recorded: three chunks on their way, and one that is being recorded."""
 
 CALLS = 20_000
 """What an ingest is killed within, as long as nobody knows how many calls it makes."""

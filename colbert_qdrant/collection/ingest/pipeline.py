@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 LANES: Final = ("encode", "complete", "write")
 """The stages that run beside each other, and beside the source."""
 
-_CHUNKS_AHEAD: Final = 4
-"""Chunks that were read and not acknowledged: one for each lane, and one that waits for the encoder."""
+_CHUNKS_AHEAD: Final = 3
+"""Chunks that were read and not acknowledged: one for each lane."""
 
 _UNWRITTEN_BYTES: Final = 64 * 2**20
 """While this many bytes of vectors wait to be written, the encoder waits, too. A chunk of 256 documents has 29 MiB, if
