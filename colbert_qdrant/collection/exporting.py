@@ -21,6 +21,7 @@ from colbert_qdrant._support.values import plain
 from colbert_qdrant.collection.iterating import document_pages
 from colbert_qdrant.collection.metadata import count_documents, read_current_fingerprint
 from colbert_qdrant.config.checks import require_bool
+from colbert_qdrant.edge.files import sync_folder
 from colbert_qdrant.errors import ConfigurationError, DiskFullError, SchemaMismatchError
 from colbert_qdrant.points.ids import id_to_json
 from colbert_qdrant.search.filters import combine_filters
@@ -166,12 +167,8 @@ def _publish(part: Path, target: Path) -> None:
                 f"{str(target)!r} was created in the meantime, and export replaces no file: choose another path"
             ) from error
         part.rename(target)  # a file system without links
-    with contextlib.suppress(OSError):  # not every system opens folders
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    with contextlib.suppress(OSError):  # not every file system syncs folders
+        sync_folder(target.parent)
 
 
 class _Writer(Protocol):

@@ -28,6 +28,18 @@ def require_applied(status: str) -> None:
         raise NotConfirmedError(f"the status of the write is {status!r}, not completed")
 
 
+def require_result(answer: Any) -> None:
+    """Raise unless a response of a server over REST says that a write is applied.
+
+    Raises:
+        GarbledAnswerError: If it says nothing about the write.
+        NotConfirmedError: If the server accepted the write, but did not apply it.
+    """
+    if answer.result is None:
+        raise GarbledAnswerError
+    require_applied(answer.result.status.value)
+
+
 def applied(answer: Any) -> Any:
     """Return a client's answer; raise `NotConfirmedError` for a write that is not applied."""
     if isinstance(answer, models.UpdateResult):

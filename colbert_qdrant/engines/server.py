@@ -13,12 +13,12 @@ from qdrant_client.http.models import QueryResponse
 from qdrant_client.qdrant_remote import QdrantRemote
 
 from colbert_qdrant.capabilities import Capabilities
-from colbert_qdrant.engines.answers import check_answers, require_applied
+from colbert_qdrant.engines.answers import check_answers, require_applied, require_result
 from colbert_qdrant.engines.base import Answers
 from colbert_qdrant.engines.choice import choice_of, has_choice
 from colbert_qdrant.engines.client import ClientEngine
 from colbert_qdrant.engines.copies import missing_copies
-from colbert_qdrant.engines.faults import DeadlineError, GarbledAnswerError, fault_of
+from colbert_qdrant.engines.faults import DeadlineError, fault_of
 from colbert_qdrant.engines.json_points import dump, points_to_json, vectors_to_json
 from colbert_qdrant.engines.keys import keys_of
 from colbert_qdrant.engines.local import LocalEngine
@@ -194,9 +194,7 @@ class RestEngine(ClientEngine):
             wait=True,
             point_insert_operations=body,
         )
-        if answer.result is None:
-            raise GarbledAnswerError
-        require_applied(answer.result.status.value)
+        require_result(answer)
 
     async def _update_vectors(
         self,
@@ -213,9 +211,7 @@ class RestEngine(ClientEngine):
         answer = await self.runtime.call(
             self.client.http.points_api.update_vectors, collection_name=collection, wait=True, update_vectors=body
         )
-        if answer.result is None:
-            raise GarbledAnswerError
-        require_applied(answer.result.status.value)
+        require_result(answer)
 
 
 class GrpcEngine(RestEngine):

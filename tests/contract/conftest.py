@@ -13,6 +13,7 @@ import pytest
 from qdrant_client import QdrantClient
 
 from colbert_qdrant import AsyncEdgeClient, EdgeClient
+from colbert_qdrant.collection.ingest import chunks
 from tests.encoders import WordEncoder
 from tests.servers import SERVERS, address, connect, is_server
 
@@ -111,3 +112,9 @@ async def empty(client: AsyncEdgeClient) -> None:
     for each in (await client.get_collections()).collections:
         await client.delete_collection(each.name)
     assert (await client.get_aliases()).aliases == []
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an ingest divide its source into chunks of 10 documents."""
+    monkeypatch.setattr(chunks, "_DOCUMENTS", 10)

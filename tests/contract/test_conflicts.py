@@ -24,7 +24,6 @@ from colbert_qdrant import (
     Passage,
     SparseConfig,
 )
-from colbert_qdrant.collection.ingest import chunks
 from tests.encoders import WordEncoder, random_texts
 
 if TYPE_CHECKING:
@@ -37,9 +36,7 @@ TEXTS = random_texts(40)
 DOCUMENTS = [Document(number, text, {"number": number}) for number, text in enumerate(TEXTS)]
 
 
-@pytest.fixture(autouse=True)
-def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunks, "_DOCUMENTS", 10)
+pytestmark = pytest.mark.usefixtures("small_chunks")
 
 
 @pytest.fixture

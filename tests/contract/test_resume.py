@@ -35,9 +35,7 @@ TEXTS = random_texts(60)
 DOCUMENTS = [Document(number, text, {"number": number}) for number, text in enumerate(TEXTS)]
 
 
-@pytest.fixture(autouse=True)
-def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunks, "_DOCUMENTS", 10)
+pytestmark = pytest.mark.usefixtures("small_chunks")
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from colbert_qdrant import (
 )
 from tests.encoders import WordEncoder, random_texts
 from tests.faults.migrating import FAST, MUVERA, on_server
+from tests.faults.reporter import Reporter
 from tests.faults.server import Answer, failing
 from tests.processes import PROCESSES
 
@@ -102,30 +103,13 @@ def test_a_disabled_index_stays_disabled(engine: EngineServer, docs: ColbertColl
     assert state(engine) == (0, None)
 
 
-class Counter:
-    """A reporter that counts."""
-
-    def __init__(self) -> None:
-        self.totals: list[int | None] = []
-        self.stopped = 0
-
-    def start(self, total: int | None) -> None:
-        self.totals.append(total)
-
-    def advance(self, documents: int) -> None:
-        pass
-
-    def stop(self) -> None:
-        self.stopped += 1
-
-
 @pytest.mark.parametrize("status", ["yellow", "grey"])
 def test_waits_for_green_with_progress(engine: EngineServer, docs: ColbertCollection, status: str) -> None:
     def fault(method: str, path: str, body: Any) -> None:
         if method == "PATCH" and (body.get("optimizers_config") or {}).get("indexing_threshold") == OLD:
             engine.asleep, engine.status = status == "grey", ["yellow"] * 2
 
-    engine.fault, counter = fault, Counter()
+    engine.fault, counter = fault, Reporter()
     docs.ingest(DOCUMENTS, bulk=True, progress=counter)
     assert counter.stopped == len(counter.totals) == 2
     assert (engine.status, engine.asleep) == ([], False)

@@ -8,6 +8,7 @@ import pytest
 
 from colbert_qdrant import ConfigurationError, NotReadyError
 from tests.faults.migrating import check_migrated, contents, filled, planned, stand_for
+from tests.faults.reporter import Reporter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,23 +22,6 @@ if TYPE_CHECKING:
 def remote(engine: EngineServer) -> Iterator[QdrantClient]:
     with filled(engine.port, count=16) as client:
         yield client
-
-
-class Reporter:
-    """Notes how often it was started, and how often it was told something."""
-
-    def __init__(self) -> None:
-        self.totals: list[int | None] = []
-        self.stopped = 0
-
-    def start(self, total: int | None) -> None:
-        self.totals.append(total)
-
-    def advance(self, documents: int) -> None:
-        assert documents > 0
-
-    def stop(self) -> None:
-        self.stopped += 1
 
 
 def build_graphs_after(engine: EngineServer, request: str) -> None:

@@ -189,9 +189,9 @@ class Journal:
 
     def _write(self, data: bytes, *, first: bool) -> None:
         try:
-            written = os.write(self._file.fileno(), data)
-            if written < len(data):  # the disk is almost full; the next attempt tells the reason
-                os.write(self._file.fileno(), data[written:])
+            left = memoryview(data)
+            while left:  # if the disk is almost full, the next attempt tells the reason
+                left = left[os.write(self._file.fileno(), left) :]
             os.fsync(self._file.fileno())
             if first:
                 sync_folder(self.path.absolute().parent)

@@ -11,9 +11,10 @@ from uuid import UUID
 from qdrant_client import models
 
 from colbert_qdrant._support.values import plain
+from colbert_qdrant.collection.ingest.lookup import find_stored
 from colbert_qdrant.documents import Document
 from colbert_qdrant.errors import ColbertQdrantError, ConfigurationError, InvalidDocumentError, InvalidTokensError
-from colbert_qdrant.points.ids import canonical_id, check_id, passage_id, point_id
+from colbert_qdrant.points.ids import check_id, passage_id, point_id
 from colbert_qdrant.shown import shown
 from colbert_qdrant.sources import BadRow, RowDocument, row_of, where
 from colbert_qdrant.sources.chunking import Passage
@@ -158,8 +159,7 @@ async def delete_leftovers(collection: OpenCollection, written: Sequence[Documen
 
     async def stored(numbers: Iterable[tuple[DocumentId, int]]) -> dict[str | int, DocumentId]:
         points = {point_id(passage_id(parent, number, scheme), scheme): parent for parent, number in numbers}
-        found = await engine.retrieve(collection.name, ids=list(points), with_payload=False, with_vectors=False)
-        return {canonical_id(each.id): points[canonical_id(each.id)] for each in found}
+        return {point: points[point] for point in await find_stored(collection, list(points))}
 
     few, many = _PROBED
     nearest = await stored((parent, count + more) for parent, count in counts.items() for more in range(few))
@@ -187,7 +187,7 @@ def _check(document: Document) -> None:
         )
     check_id(document.id)
     name = f"document {shown(document.id)}"
-    if any(value is not None and (not isinstance(value, Mapping) or value) for value in _ready(document)):
+    if document.tokens is not None or not isinstance(document.vectors, Mapping | None) or document.vectors:
         raise InvalidDocumentError(
             f"{name} has ready tokens or vectors, which belong to its whole text: leave them out, or ingest it without "
             "a chunker"
@@ -198,7 +198,3 @@ def _check(document: Document) -> None:
         raise InvalidDocumentError(
             f"{name}: its payload has {sorted(taken)}, which the payload of a passage uses itself: rename them"
         )
-
-
-def _ready(document: Document) -> list[Any]:
-    return [getattr(document, "tokens", None), document.vectors]

@@ -155,7 +155,7 @@ class Session:
             self._deleted = await self._seen.delete_others()
 
     def complete(self, report: IngestReport) -> IngestReport:
-        """Add the counts of this journal to a report."""
+        """Add the deletions of this call, and the counts of earlier calls, to a report."""
         if self._resumption is None:
             return replace(report, deleted=self._deleted)
         earlier, rejections = self._resumption.rejected, self._resumption.rejections
