@@ -65,6 +65,7 @@ from colbert_qdrant.errors import (
     CollectionExistsError,
     CollectionNotFoundError,
     ConfigurationError,
+    DatasetError,
     DiskFullError,
     EngineError,
     FingerprintMismatchError,
@@ -86,7 +87,16 @@ from colbert_qdrant.errors import (
     StoreLockedError,
     UnreachableError,
 )
-from colbert_qdrant.evaluate import FdeReport, SearchQuality, fde_report, plot_recall
+from colbert_qdrant.evaluation import (
+    EvaluatedRun,
+    Evaluation,
+    FdeReport,
+    RetrievalDataset,
+    Run,
+    SearchQuality,
+    fde_report,
+    plot_recall,
+)
 from colbert_qdrant.fde import FixedDimensionalEncoder, LemurEncoder, MuveraEncoder
 from colbert_qdrant.inspection import Inspection, MuveraFitness, muvera_fitness
 from colbert_qdrant.inspection import inspect as inspect  # not in __all__: a star import keeps Python's `inspect`
@@ -129,12 +139,15 @@ __all__ = [
     "CollectionState",
     "CollectionSummary",
     "ConfigurationError",
+    "DatasetError",
     "DenseConfig",
     "DiskFullError",
     "Document",
     "DocumentId",
     "EdgeClient",
     "EngineError",
+    "EvaluatedRun",
+    "Evaluation",
     "ExportInfo",
     "ExportReport",
     "FdeReport",
@@ -174,8 +187,10 @@ __all__ = [
     "RequestTimeoutError",
     "RequestTooLargeError",
     "Reranker",
+    "RetrievalDataset",
     "RetryConfig",
     "Rrf",
+    "Run",
     "SchemaMismatchError",
     "SearchGroup",
     "SearchHit",

@@ -13,6 +13,7 @@ ColbertQdrantError
 ├── FingerprintMismatchError              a collection was built with another model or other settings
 ├── ArtefactError                         a fitted encoding is missing, truncated or altered
 ├── JournalError                          an ingest cannot be resumed with its journal
+├── DatasetError (ValueError)             a test collection, or a file of it, is wrong
 ├── BackupError                           a backup is incomplete or altered, or cannot be made
 ├── MigrationError                        a migration is blocked, or a step before it is not done
 └── EngineError                           the engine refused or failed
@@ -109,6 +110,10 @@ class ArtefactError(ColbertQdrantError):
 
 class JournalError(ColbertQdrantError):
     """An ingest cannot use its journal: the file is damaged or in use, or the source or the collection has changed."""
+
+
+class DatasetError(ColbertQdrantError, ValueError):
+    """A test collection is wrong: a file, a query, a judgment or a run."""
 
 
 class BackupError(ColbertQdrantError):

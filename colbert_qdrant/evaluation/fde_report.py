@@ -17,8 +17,8 @@ from colbert_qdrant.config.checks import require_bool, require_instance, require
 from colbert_qdrant.encoders import LateInteractionEncoder
 from colbert_qdrant.encoders.base import check_texts, require_encoder
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError
-from colbert_qdrant.evaluate.graph import encoding_graph
-from colbert_qdrant.evaluate.metrics import (
+from colbert_qdrant.evaluation.graph import encoding_graph
+from colbert_qdrant.evaluation.metrics import (
     CUTOFF,
     Ranking,
     ndcg,
@@ -28,7 +28,7 @@ from colbert_qdrant.evaluate.metrics import (
     require_measures,
     rerank,
 )
-from colbert_qdrant.evaluate.report import FdeReport, SearchQuality
+from colbert_qdrant.evaluation.report import FdeReport, SearchQuality
 from colbert_qdrant.fde import FixedDimensionalEncoder
 from colbert_qdrant.scoring.maxsim import maxsim
 from colbert_qdrant.shown import has, shown
