@@ -9,6 +9,7 @@ from dataclasses import replace
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 
+import numpy as np
 from qdrant_client import models
 
 from colbert_qdrant._support.warned import Warned
@@ -24,7 +25,7 @@ from colbert_qdrant.config import CollectionConfig
 from colbert_qdrant.config.checks import require_instance
 from colbert_qdrant.config.names import require_stored_name
 from colbert_qdrant.encoders.further import FurtherVectors, require_encoders
-from colbert_qdrant.encoders.queries import query_tokens
+from colbert_qdrant.encoders.queries import query_tokens, require_texts
 from colbert_qdrant.encoders.ready import required_encoder
 from colbert_qdrant.errors import (
     ArtefactError,
@@ -53,6 +54,7 @@ READ_SECONDS: Final = 2.0
 WRITE_SECONDS: Final = 0.1
 """The interval at which the requests of one write check that."""
 _PAGE_IDS: Final = 256
+_NO_TOKENS: Final = np.empty((0, 0), np.float32)
 
 Checked = TypeVar("Checked")
 
@@ -327,17 +329,20 @@ class OpenCollection:
 
     def encode_queries(
         self, queries: Sequence[str] | TokenEmbeddings, options: CheckedOptions
-    ) -> tuple[TokenEmbeddings, list[dict[str, Any]]]:
-        """Run the models: queries → token embeddings, and the further vectors that the search prefetches by."""
-        tokens = query_tokens(queries, encoder=self.encoder, collection=self.name)
-        self.warned.of_truncated_queries(f"collection {self.name!r}", tokens)
-        texts = None if isinstance(queries, TokenEmbeddings) else queries
+    ) -> tuple[TokenEmbeddings | None, list[dict[str, Any]]]:
+        """Run the models: queries → token embeddings, if the search needs them, and the further vectors it needs."""
+        tokens, texts = None, None if isinstance(queries, TokenEmbeddings) else queries
+        if options.needs_tokens:
+            tokens = query_tokens(queries, encoder=self.encoder, collection=self.name)
+            self.warned.of_truncated_queries(f"collection {self.name!r}", tokens)
+        elif texts is not None:
+            require_texts(texts)
         names = options.prefetch_limits(self.config)
-        return tokens, self.further.queries(texts, options.vectors or {}, names=names, count=len(tokens))
+        return tokens, self.further.queries(texts, options.vectors or {}, names=names, count=len(queries))
 
     def build_requests(
         self,
-        tokens: TokenEmbeddings,
+        tokens: TokenEmbeddings | None,
         vectors: Sequence[Mapping[str, Any]],
         builder: RequestBuilder,
         *,
@@ -346,12 +351,13 @@ class OpenCollection:
         """Encode each query as one vector, if the search needs that, and build the requests."""
         name = self.config.fde_vector
         by_fde = name in builder.options.prefetch_limits(self.config)
-        encoded = self._encodings(tokens) if by_fde else [None] * len(tokens)
+        encoded = [None] * len(vectors) if tokens is None or not by_fde else self._encodings(tokens)
+        matrices = [_NO_TOKENS] * len(vectors) if tokens is None else tokens
         return [
             builder.build(
                 matrix, others if fde is None else {name: fde.tolist(), **others}, tell_found_by=tell_found_by
             )
-            for matrix, fde, others in zip(tokens, encoded, vectors, strict=True)
+            for matrix, fde, others in zip(matrices, encoded, vectors, strict=True)
         ]
 
     def _encodings(self, tokens: TokenEmbeddings) -> Sequence[Any]:

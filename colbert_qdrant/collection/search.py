@@ -111,7 +111,7 @@ async def more_like(collection: OpenCollection, id: DocumentId, options: Checked
 
 async def _encode(
     collection: OpenCollection, queries: Sequence[str] | TokenEmbeddings, options: CheckedOptions
-) -> tuple[TokenEmbeddings, list[dict[str, Any]]]:
+) -> tuple[TokenEmbeddings | None, list[dict[str, Any]]]:
     """Encode queries; ready token vectors need no other thread."""
     if isinstance(queries, TokenEmbeddings):
         return collection.encode_queries(queries, options)

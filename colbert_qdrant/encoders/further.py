@@ -128,6 +128,11 @@ class FurtherVectors:
             return [
                 _to_query(self._check_vector(name, vector)) for vector in self._encoders[name].encode_queries(texts)
             ]
+        if name == self._config.bm25_vector:
+            raise ConfigurationError(
+                f"the query has no vector {name!r} to search with: pass the query as text, pass "
+                f"vectors={{{name!r}: …}}, or search without BM25"
+            )
         raise ConfigurationError(
             f"the query has no vector {name!r} to search with: pass the query as text and open the collection with "
             f"vector_encoders={{{name!r}: …}}, pass vectors={{{name!r}: …}}, or leave it out of prefetch="

@@ -24,15 +24,8 @@ def query_tokens(
     Raises:
         InvalidQueryError: If a query is empty, or its vectors do not have the collection's dimensions.
     """
-    if isinstance(queries, str):
-        raise InvalidQueryError("search_batch takes a list of queries, got one string: call search")
     if not isinstance(queries, TokenEmbeddings):
-        for number, query in enumerate(queries):
-            if not isinstance(query, str) or not query.strip():
-                ready = isinstance(query, TokenEmbeddings)
-                remedy = "pass one TokenEmbeddings.concatenate(queries)" if ready else "pass a text that is not empty"
-                raise InvalidQueryError(f"query {number} is {shown(query)}: {remedy}")
-            require_text(f"query {number}", query, InvalidQueryError)
+        require_texts(queries)
         count, queries = len(queries), encoder.encode_queries(queries)
         require_tokens("the result of encode_queries", queries)
         if len(queries) != count:
@@ -45,6 +38,22 @@ def query_tokens(
             f"{encoder.dim}: encode the query with the collection's encoder"
         )
     return queries
+
+
+def require_texts(queries: Sequence[str]) -> None:
+    """Check queries that are texts.
+
+    Raises:
+        InvalidQueryError: If a query is empty, or is not a text.
+    """
+    if isinstance(queries, str):
+        raise InvalidQueryError("search_batch takes a list of queries, got one string: call search")
+    for number, query in enumerate(queries):
+        if not isinstance(query, str) or not query.strip():
+            ready = isinstance(query, TokenEmbeddings)
+            remedy = "pass one TokenEmbeddings.concatenate(queries)" if ready else "pass a text that is not empty"
+            raise InvalidQueryError(f"query {number} is {shown(query)}: {remedy}")
+        require_text(f"query {number}", query, InvalidQueryError)
 
 
 def several_queries(queries: Iterable[str] | TokenEmbeddings) -> list[str] | TokenEmbeddings:

@@ -20,12 +20,13 @@ from colbert_qdrant.search.fusion import Fusion, check_fusion
 from colbert_qdrant.search.limits import Limits, filter_keys
 from colbert_qdrant.shown import shown
 
-SearchMode = Literal["two-stage", "hybrid", "fde", "exact"]
+SearchMode = Literal["two-stage", "hybrid", "fde", "bm25", "exact"]
 """How documents are found.
 
 - ``"two-stage"``: the FDE finds candidates, and MaxSim ranks them.
 - ``"hybrid"``: the FDE and all other vectors find candidates, and MaxSim ranks them.
 - ``"fde"``: the FDE alone finds and ranks.
+- ``"bm25"``: BM25 alone finds and ranks; the model does not run.
 - ``"exact"``: MaxSim over every document.
 """
 
@@ -33,6 +34,8 @@ PrefetchLimits: TypeAlias = Mapping[str, int] | Sequence[str]
 """The names of the vectors that find candidates, optionally with the number that each finds."""
 
 _MIN_CANDIDATES: Final = 100
+_ONE_STAGE: Final = ("fde", "bm25", "exact")
+"""The modes in which the documents that are found are ranked already."""
 _PLAIN: Final = (
     *("limit", "offset", "candidates", "mode", "with_payload", "prefetch", "fusion", "timings"),
     *("score_threshold", "token_threshold"),
@@ -81,8 +84,8 @@ class GroupOptions(SimilarOptions, total=False):
 
     Attributes:
         mode: ``"two-stage"`` (FDE candidates, ranked by MaxSim), ``"hybrid"`` (candidates of every vector, ranked by
-            MaxSim), ``"fde"`` (the FDE alone) or ``"exact"`` (MaxSim over every document). Exact search is slow; use
-            it as the reference.
+            MaxSim), ``"fde"``, ``"bm25"`` or ``"exact"`` (MaxSim over every document). ``"fde"`` and ``"bm25"`` rank
+            by one vector alone. Exact search is slow; use it as the reference.
         params: Search parameters for the FDE; by default ``hnsw_ef = max(128, 2 × candidates)``, and ACORN if there is
             a filter and the engine supports it.
         prefetch: The vectors that find candidates; by default, the mode chooses them. Pass names, such as
@@ -187,7 +190,7 @@ class CheckedOptions:
             require_number("params.quantization.oversampling", quantization.oversampling, minimum=1)
 
     def _check_offset(self) -> None:
-        if self.offset and self.mode not in ("fde", "exact") and self.offset + self.limit > self.first_stage_limit:
+        if self.offset and self.mode not in _ONE_STAGE and self.offset + self.limit > self.first_stage_limit:
             raise ConfigurationError(
                 f"offset={shown(self.offset)} and limit={self.limit} exceed the {self.first_stage_limit} candidates: "
                 "raise candidates, to the same number for every page"
@@ -195,12 +198,12 @@ class CheckedOptions:
 
     def _check_fusion(self) -> None:
         check_fusion(self.fusion)
-        if self.token_threshold is not None and (self.mode == "fde" or self.fusion != "maxsim"):
+        if self.token_threshold is not None and (self.mode in ("fde", "bm25") or self.fusion != "maxsim"):
             raise ConfigurationError(
                 f"token_threshold={shown(self.token_threshold)} needs MaxSim scores, but mode={shown(self.mode)} with "
                 f"fusion={shown(self.fusion)} has others: use score_threshold"
             )
-        if self.mode in ("fde", "exact") and (self.prefetch is not None or self.fusion != "maxsim"):
+        if self.mode in _ONE_STAGE and (self.prefetch is not None or self.fusion != "maxsim"):
             raise ConfigurationError(
                 f"mode={shown(self.mode)} has no candidates to fuse: omit prefetch and fusion, or omit mode"
             )
@@ -213,22 +216,38 @@ class CheckedOptions:
     @property
     def first_stage_limit(self) -> int:
         """The number of documents that each vector finds; the largest limit if each vector has its own."""
-        if self.mode == "fde":
+        if self.mode in ("fde", "bm25"):
             return self.limit
         if self.candidates is None and self.prefetch and isinstance(self.prefetch, Mapping):
             return max([self.limit, *(limit for limit in self.prefetch.values() if isinstance(limit, int))])
         return self.candidates or max(_MIN_CANDIDATES, 10 * self.limit)
 
+    @property
+    def needs_tokens(self) -> bool:
+        """Whether the search needs a query's token embeddings."""
+        return self.mode != "bm25"
+
+    def only_vector(self, config: CollectionConfig) -> str | None:
+        """Return the name of the one vector that both finds and ranks; ``None`` if MaxSim or a fusion ranks."""
+        return {"fde": config.fde_vector, "bm25": config.bm25_vector}.get(self.mode)
+
     def prefetch_limits(self, config: CollectionConfig) -> dict[str, int]:
-        """Return the vectors that find candidates, each with its limit; empty in an exact search.
+        """Return the vectors that find documents, each with its limit; empty in an exact search.
 
         Raises:
             ConfigurationError: If the collection has no such vector, or a limit is not a positive integer.
         """
         if self.mode == "exact":
             return {}
+        if self.mode == "bm25" and config.bm25 is None:
+            raise ConfigurationError(
+                "mode='bm25' needs a BM25 vector, which the collection does not have: create a collection with "
+                "CollectionConfig(bm25=Bm25Config()), or migrate this one to such a config"
+            )
         chosen = self.prefetch
-        if chosen is None:
+        if self.mode == "bm25":
+            chosen = (config.bm25_vector,)
+        elif chosen is None:
             chosen = config.prefetch_vectors if self.mode == "hybrid" else (config.fde_vector,)
         if self.mode == "hybrid" and set(chosen) == {config.fde_vector}:
             others = " or ".join(map(repr, config.prefetch_vectors[1:]))
@@ -284,7 +303,7 @@ class CheckedOptions:
         """
         thresholds = (self.score_threshold, self.token_threshold)
         as_asked = self.params is not None or any(threshold is not None for threshold in thresholds)
-        if self.mode == "exact" or as_asked or not self.limits.exact:
+        if self.mode in ("bm25", "exact") or as_asked or not self.limits.exact:
             return False
         return not set(filter_keys(self.filter)) <= set(config.indexes)
 

@@ -101,7 +101,7 @@ class RequestBuilder:
         """Build the requests of one query.
 
         Args:
-            tokens: The query's token matrix, shape ``(n, dim)``.
+            tokens: The query's token matrix, shape ``(n, dim)``; without rows if the search does not need it.
             vectors: The query's vector for each prefetch. If the FDE is requested but missing, MaxSim over every
                 document replaces it.
             tell_found_by: Whether to add requests that show which vectors found each hit.
@@ -137,8 +137,9 @@ class RequestBuilder:
         parts = self._parts(vectors)
         if exact:
             parts = {config.fde_vector: {**rank, "limit": asked[config.fde_vector]}, **parts}
-        if options.mode == "fde":
-            return models.QueryRequest(**{**parts[config.fde_vector], **common})
+        only = options.only_vector(config)
+        if only is not None:
+            return models.QueryRequest(**{**parts[only], **common})
         # wrapped, because servers merge it with the other stage's filter and then count each `min_should` twice
         inner = None if options.filter is None else models.Filter(must=[options.filter])
         prefetch = {name: models.Prefetch(**part, filter=inner) for name, part in parts.items()}

@@ -347,7 +347,7 @@ BAD_SEARCHES: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
         "a",
         {"mode": "fast"},
         ConfigurationError,
-        "mode='fast': use one of two-stage, hybrid, fde, exact",
+        "mode='fast': use one of two-stage, hybrid, fde, bm25, exact",
     ),
     "no hits wanted": ("a", {"limit": 0}, ConfigurationError, "limit must be at least 1, got 0"),
     "too few candidates": (

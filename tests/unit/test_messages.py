@@ -430,7 +430,7 @@ SEARCHES: Final[list[Case]] = [
     Case(
         lambda world: world.docs.search("river", mode="fast"),
         cq.ConfigurationError,
-        "mode='fast': use one of two-stage, hybrid, fde, exact",
+        "mode='fast': use one of two-stage, hybrid, fde, bm25, exact",
     ),
     Case(
         lambda world: world.docs.search("river", limit=50, candidates=10),

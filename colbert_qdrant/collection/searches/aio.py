@@ -73,8 +73,8 @@ class AsyncSearches(StaysHere):
 
         Hits are deterministic: engines return ties in any order, and this method sorts them by id. It requests ten
         extra hits on each side of the page to see the ties. If all ten are ties, the search is sent again for all
-        candidates. The engine chooses which of several equal encodings become candidates. In the modes ``"fde"`` and
-        ``"exact"``, it also chooses which hits are found if more than ten are ties.
+        candidates. The engine chooses which of several equal encodings become candidates. In the modes ``"fde"``,
+        ``"bm25"`` and ``"exact"``, it also chooses which hits are found if more than ten are ties.
 
         Args:
             query: A text, or the token embeddings of one query.

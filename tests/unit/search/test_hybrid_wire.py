@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from qdrant_client import grpc as messages
 from qdrant_client import models
 
 from colbert_qdrant import (
@@ -64,6 +65,13 @@ def test_a_server_that_can_makes_bm25_of_texts(server: FaultyServer, client: Qdr
     (search,) = server.bodies[-1]["searches"]
     assert search["prefetch"] == {"query": {**document, "text": "Haus"}, "using": "bm25", "limit": 7}
     assert (search["using"], search["limit"]) == ("colbert", 3 + 10)
+    server.bodies.clear()
+    docs.search("Haus", mode="bm25", limit=3, offset=15)
+    (body,) = server.bodies
+    (search,) = body["searches"]
+    assert (search["query"], search["using"]) == ({**document, "text": "Haus"}, "bm25")
+    assert (search["limit"], search["offset"]) == (10 + 3 + 10, 5)
+    assert not {"prefetch", "params"} & set(search)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +103,8 @@ def test_an_older_server_gets_vectors(server: FaultyServer, client: QdrantClient
     query = server.bodies[-1]["searches"][0]["prefetch"]["query"]
     assert set(query["indices"]) < set(vector["indices"])
     assert query["values"] == [1.0]
+    docs.search("Haus", mode="bm25")
+    assert server.bodies[-1]["searches"][0]["query"] == query
 
 
 def test_texts_go_over_grpc_too() -> None:
@@ -104,6 +114,9 @@ def test_texts_go_over_grpc_too() -> None:
         vector = server.upserts[0].points[0].vectors.vectors.vectors["bm25"]
         assert (vector.document.text, vector.document.model) == ("Häuser am Fluss", "Qdrant/bm25")
         assert vector.document.options["language"].string_value == "german"
+        ColbertCollection.open("docs", client=client, encoder=WordEncoder()).search("Haus", mode="bm25")
+        (search,) = messages.QueryBatchPoints.FromString(server.texts[-1]).query_points
+        assert (search.using, search.query.nearest.document.text) == ("bm25", "Haus")
         client.close()
 
 
@@ -188,6 +201,7 @@ def test_a_filtered_search_that_finds_too_little_looks_at_everything(
         {"where": {"year": 2020}, "score_threshold": 0.1},
         {"where": {"year": 2020}, "params": models.SearchParams(hnsw_ef=7)},
         {"where": {"year": 2020}, "mode": "exact"},
+        {"where": {"year": 2020}, "mode": "bm25"},
         {"where": {"city": "Ulm"}},
         {"filter": models.Filter(must_not=[models.HasIdCondition(has_id=[7])])},
     ],
@@ -206,9 +220,10 @@ def test_a_server_that_forbids_it_is_not_asked_to_look_at_everything(
     server.strict_mode = {"enabled": True, "search_allow_exact": False}
     docs = create(client)
     server.bodies.clear()
-    server.script = [found(3)]
-    assert len(docs.search("Haus", where={"year": 2020})) == 3
-    assert len(server.bodies) == 1
+    for mode in ("two-stage", "bm25"):
+        server.script = [found(3)]
+        assert len(docs.search("Haus", where={"year": 2020}, mode=mode)) == 3
+    assert len(server.bodies) == 2
 
 
 def test_a_leg_with_its_own_limit_is_searched_as_far(server: FaultyServer, client: QdrantClient) -> None:
@@ -231,8 +246,9 @@ def test_which_vectors_found_a_hit_is_asked_in_the_same_request(server: FaultySe
         ("fde", 20, False),
         ("bm25", 20, False),
     ]
-    docs.search("Haus")
-    assert len(server.bodies[-1]["searches"]) == 1
+    for mode in ("two-stage", "bm25"):
+        docs.search("Haus", mode=mode)
+        assert len(server.bodies[-1]["searches"]) == 1
 
 
 @pytest.mark.parametrize("minor", [14, 15])
