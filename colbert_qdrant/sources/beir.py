@@ -29,11 +29,13 @@ def beir_corpus(source: object) -> File | None:
 def beir_rows(corpus: File, shard: Shard) -> Iterator[SourceRow]:
     """Yield the rows of a corpus; their text is title and text, joined by a space as BEIR does."""
     for row in jsonl_rows(corpus, shard):
-        yield replace(row, value=_joined(row.value)) if isinstance(row.value, dict) else row
+        value = row.value
+        if isinstance(value, dict) and isinstance(text := value.get("text"), str):
+            yield replace(row, value=value | {"text": titled(value.get("title"), text)})
+        else:
+            yield row
 
 
-def _joined(value: dict[str, object]) -> dict[str, object]:
-    title, text = value.get("title"), value.get("text")
-    if not (isinstance(title, str) and title and isinstance(text, str)):
-        return value
-    return value | {"text": f"{title} {text}".strip()}
+def titled(title: object, text: str, separator: str = " ") -> str:
+    """Return a title and a text as one text; only the text if there is no title."""
+    return f"{title}{separator}{text}".strip() if isinstance(title, str) and title else text

@@ -6,6 +6,7 @@ import glob
 import gzip
 import io
 import os
+import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ _KINDS: Final[dict[str, Kind]] = {
 }
 _COMPRESSIONS: Final = (".gz", ".zst")
 _MAGIC: Final = frozenset("*?[")
-DAMAGE: Final = (OSError, EOFError, zlib.error)
+DAMAGE: Final = (OSError, EOFError, zlib.error, zipfile.BadZipFile)
 """Errors of files that are torn, altered or gone."""
 
 BUFFER_BYTES: Final = 2**18
@@ -70,12 +71,16 @@ def find_files(source: str | os.PathLike[str] | list[Any] | tuple[Any, ...]) -> 
 def open_file(path: Path) -> IO[bytes]:
     """Open a file for reading, and decompress ``.gz`` and ``.zst``.
 
+    A path such as ``archive.zip/folder/file`` is that of a file in a ZIP archive, which is read in place.
+
     Raises:
         MissingExtraError: If a ``.zst`` file needs pyarrow, and it is not installed.
         EOFError: If a compressed file is empty.
         OSError: If the file cannot be opened.
     """
-    suffix = path.suffix.lower()
+    suffix, archive = path.suffix.lower(), archive_of(path)
+    if archive is not None:
+        return _open_member(archive, path)
     if suffix in _COMPRESSIONS and not path.stat().st_size:
         raise EOFError("a compressed file has at least a header, and this one has 0 bytes")
     if suffix == ".gz":
@@ -84,6 +89,20 @@ def open_file(path: Path) -> IO[bytes]:
         pa = pyarrow(f"{path.name} is compressed with Zstandard, which pyarrow reads")
         return _stepwise(pa.CompressedInputStream(pa.OSFile(os.fspath(path)), "zstd"))
     return path.open("rb", buffering=BUFFER_BYTES)
+
+
+def archive_of(path: Path) -> Path | None:
+    """Return the ZIP archive that a path leads into, or that it is; ``None`` if it is a path of the file system."""
+    return next((each for each in (path, *path.parents) if each.suffix.lower() == ".zip" and each.is_file()), None)
+
+
+def _open_member(archive: Path, path: Path) -> IO[bytes]:
+    try:
+        with zipfile.ZipFile(archive) as opened:  # its file stays open until the member is closed
+            member = opened.open(path.relative_to(archive).as_posix())
+    except (KeyError, RuntimeError, NotImplementedError) as error:  # missing, encrypted, another compression
+        raise OSError(str(error)) from error
+    return _stepwise(gzip.GzipFile(fileobj=member) if path.suffix.lower() == ".gz" else member)
 
 
 def is_among(path: str | os.PathLike[str], files: Iterable[str | os.PathLike[str]]) -> bool:

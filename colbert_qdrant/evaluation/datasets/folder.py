@@ -1,0 +1,97 @@
+"""Finds the files of a BEIR folder, on disk or in a ZIP archive."""
+
+from __future__ import annotations
+
+import zipfile
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from colbert_qdrant.errors import DatasetError
+from colbert_qdrant.evaluation.datasets.columns import table_rows
+from colbert_qdrant.evaluation.datasets.judgments import QRELS
+from colbert_qdrant.evaluation.datasets.parts import Parts, corpus_rows
+from colbert_qdrant.evaluation.datasets.topics import QUERIES
+from colbert_qdrant.shown import shown
+from colbert_qdrant.sources.paths import File, archive_of
+
+_SUFFIXES: Final = ("", ".gz", ".zst")
+
+
+def is_beir_folder(path: Path) -> bool:
+    """Tell whether a path is a folder with a corpus or with queries, or a ZIP archive."""
+    if archive_of(path) is not None:
+        return True
+    return any((path / f"{name}.jsonl{suffix}").is_file() for name in ("corpus", "queries") for suffix in _SUFFIXES)
+
+
+def folder_parts(path: Path, split: str) -> Parts:
+    """Return the parts of a BEIR folder or archive.
+
+    Raises:
+        DatasetError: If a file is missing, or the archive cannot be read.
+    """
+    names = _names(path)
+    top = _top(path, names)
+    files = {PurePosixPath(name).relative_to(top).as_posix(): path / name for name in names if _is_in(name, top)}
+    corpus, queries = (_file(path, files, f"{name}.jsonl") for name in ("corpus", "queries"))
+    qrels = _qrels(path, files, split)
+    return Parts(
+        name=top.name or path.resolve().stem,
+        corpus=partial(corpus_rows, corpus),
+        queries=partial(table_rows, queries, QUERIES),
+        qrels=partial(table_rows, qrels, QRELS),
+        places=(str(queries.path), str(qrels.path)),
+    )
+
+
+def _names(path: Path) -> list[str]:
+    """Return the paths of the files in a folder, to the depth of BEIR's folders, or in an archive."""
+    archive = archive_of(path)
+    if archive is None:
+        patterns = ("*.jsonl*", "qrels/*", "*/corpus.jsonl*")
+        return sorted({each.relative_to(path).as_posix() for one in patterns for each in path.glob(one)})
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            names = [PurePosixPath(each.filename) for each in opened.infolist() if not each.is_dir()]
+    except (OSError, zipfile.BadZipFile) as error:
+        raise DatasetError(f"{path} cannot be read ({error}): download or copy it again") from error
+    within = path.relative_to(archive)
+    return [
+        name.relative_to(within).as_posix()
+        for name in names
+        if name.is_relative_to(within) and ".." not in name.parts and name.parts[0] != "__MACOSX"
+    ]
+
+
+def _top(path: Path, names: list[str]) -> PurePosixPath:
+    """Return the folder that has the corpus."""
+    tops = {PurePosixPath(name).parent for name in names if PurePosixPath(name).name.startswith("corpus.jsonl")}
+    if PurePosixPath() in tops:
+        return PurePosixPath()
+    if len(tops) > 1:
+        inside = ", ".join(shown(str(path / each)) for each in sorted(tops))
+        raise DatasetError(f"{path} has several test collections: pass one of {inside}")
+    return next(iter(tops), PurePosixPath())
+
+
+def _is_in(name: str, top: PurePosixPath) -> bool:
+    return PurePosixPath(name).is_relative_to(top)
+
+
+def _file(path: Path, files: dict[str, Path], name: str) -> File:
+    found = next((files[name + suffix] for suffix in _SUFFIXES if name + suffix in files), None)
+    if found is None:
+        raise DatasetError(
+            f"{path} has no {name}: pass a folder with corpus.jsonl, queries.jsonl and qrels/test.tsv, or pass other "
+            "files to RetrievalDataset.from_files"
+        )
+    return File(found, "jsonl", name)
+
+
+def _qrels(path: Path, files: dict[str, Path], split: str) -> File:
+    splits = {name[6:].partition(".tsv")[0]: name for name in files if name.startswith("qrels/") and ".tsv" in name}
+    if split not in splits:
+        there = f"pass split= one of {', '.join(map(repr, sorted(splits)))}" if splits else "add it"
+        raise DatasetError(f"{path} has no judgments of split {split!r} (qrels/{split}.tsv): {there}")
+    return File(files[splits[split]], "tsv", split)

@@ -1,0 +1,97 @@
+"""Loads test collections from paths and names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from colbert_qdrant.config.checks import require_file_path, require_instance
+from colbert_qdrant.errors import ConfigurationError, DatasetError
+from colbert_qdrant.evaluation.datasets.columns import table_rows
+from colbert_qdrant.evaluation.datasets.folder import folder_parts, is_beir_folder
+from colbert_qdrant.evaluation.datasets.judgments import QRELS
+from colbert_qdrant.evaluation.datasets.parts import Contents, Missing, Parts, assemble, check_options, corpus_rows
+from colbert_qdrant.evaluation.datasets.topics import QUERIES
+from colbert_qdrant.shown import holds, kind_of
+from colbert_qdrant.sources.beir import beir_corpus
+from colbert_qdrant.sources.paths import File, Kind
+from colbert_qdrant.sources.read import documents_from
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_KINDS: Final[dict[str, Kind]] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv"}
+
+
+def load(
+    source: str | os.PathLike[str],
+    *,
+    split: str,
+    root: str | os.PathLike[str] | None,
+    title_separator: str,
+    missing: Missing,
+) -> Contents:
+    """Load a test collection; see `RetrievalDataset.load`."""
+    require_file_path("source", source, "the path of a BEIR folder or ZIP archive, or the name of a data set")
+    require_instance("split", split, str, "the name of a split, such as 'test'")
+    check_options(title_separator, missing)
+    if root is not None:
+        require_file_path("root", root, "the path of a folder")
+    path = Path(source)
+    if not holds(lambda: is_beir_folder(path)):
+        raise DatasetError(f"there is no data set {str(source)!r}: pass a BEIR folder or a ZIP archive of one")
+    return assemble(folder_parts(path, split), title_separator=title_separator, missing=missing)
+
+
+def from_files(
+    *,
+    queries: str | os.PathLike[str],
+    qrels: str | os.PathLike[str],
+    corpus: Any,
+    name: str | None,
+    title_separator: str,
+    missing: Missing,
+    excludes_query_id: bool,
+) -> Contents:
+    """Load a test collection of separate files; see `RetrievalDataset.from_files`."""
+    check_options(title_separator, missing)
+    query_file, qrels_file = _table("queries", queries), _table("qrels", qrels)
+    parts = Parts(
+        name=query_file.path.parent.resolve().name if name is None else name,
+        corpus=None if corpus is None else partial(_items, _rereadable(corpus)),
+        queries=partial(table_rows, query_file, QUERIES),
+        qrels=partial(table_rows, qrels_file, QRELS),
+        places=(str(query_file.path), str(qrels_file.path)),
+        excludes_query_id=excludes_query_id,
+    )
+    return assemble(parts, title_separator=title_separator, missing=missing)
+
+
+def _table(argument: str, path: str | os.PathLike[str]) -> File:
+    """Return a file with the kind that its name tells; other names are TREC's columns."""
+    require_file_path(argument, path)
+    found = Path(path)
+    if not holds(found.is_file):
+        raise DatasetError(f"there is no file {str(path)!r} of {argument}: pass the path of a file")
+    name = found.name.lower().removesuffix(".gz").removesuffix(".zst")
+    return File(found, _KINDS.get(Path(name).suffix, "text"), found.name)
+
+
+def _rereadable(corpus: Any) -> Any:
+    if hasattr(corpus, "__next__") or hasattr(corpus, "__anext__") or hasattr(corpus, "__aiter__"):
+        raise ConfigurationError(
+            f"corpus is {kind_of(corpus)}, which can be read only once: pass a path, a list, a table or a dataset"
+        )
+    return corpus
+
+
+def _items(corpus: Any) -> Iterable[Any]:
+    file = beir_corpus(corpus)
+    if file is not None:
+        return corpus_rows(file)
+    items = documents_from(corpus).items
+    assert isinstance(items, Iterator)  # noqa: S101 - the type checker does not know what `_rereadable` refused
+    return items

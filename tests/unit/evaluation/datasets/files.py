@@ -1,0 +1,57 @@
+"""Writes test collections in BEIR's layout."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from colbert_qdrant import RetrievalDataset
+
+CORPUS = [
+    {"_id": "d1", "title": "Ferry", "text": "The ferry leaves at nine."},
+    {"_id": "d2", "title": "", "text": "A bridge crosses the river."},
+    {"_id": "d3", "title": "Harbor", "text": "Boats wait in the harbor."},
+]
+QUERIES = [
+    {"_id": "q2", "text": "who crossed the river"},
+    {"_id": "q9", "text": "a query without judgments"},
+    {"_id": "q1", "text": "when does the boat depart"},
+]
+QRELS = [("q1", "d1", 2), ("q1", "d3", 1), ("q2", "d2", 1), ("q2", "d1", 0)]
+HEADER = "query-id\tcorpus-id\tscore\n"
+
+
+def beir_folder(
+    folder: Path,
+    *,
+    corpus: Iterable[Mapping[str, Any]] = CORPUS,
+    queries: Iterable[Mapping[str, Any]] = QUERIES,
+    qrels: str | Iterable[tuple[str, str, Any]] = QRELS,
+    suffix: str = "",
+    split: str = "test",
+) -> Path:
+    """Write a BEIR folder and return it."""
+    (folder / "qrels").mkdir(parents=True)
+    for name, rows in (("corpus", corpus), ("queries", queries)):
+        write(folder / f"{name}.jsonl{suffix}", "".join(f"{json.dumps(row)}\n" for row in rows))
+    text = qrels if isinstance(qrels, str) else HEADER + "".join(f"{q}\t{d}\t{rel}\n" for q, d, rel in qrels)
+    write(folder / "qrels" / f"{split}.tsv", text)
+    return folder
+
+
+def texts(dataset: RetrievalDataset) -> dict[object, str]:
+    """The texts of all documents by id."""
+    assert dataset.documents is not None
+    return {each.id: each.text for each in dataset.documents}
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    """Write a file, compressed if its name says so."""
+    data = content.encode() if isinstance(content, str) else content
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return path
