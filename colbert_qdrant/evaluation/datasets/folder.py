@@ -10,6 +10,7 @@ from typing import Final
 from colbert_qdrant.errors import DatasetError
 from colbert_qdrant.evaluation.datasets.columns import table_rows
 from colbert_qdrant.evaluation.datasets.judgments import QRELS
+from colbert_qdrant.evaluation.datasets.known import excludes_query_id
 from colbert_qdrant.evaluation.datasets.parts import Parts, corpus_rows
 from colbert_qdrant.evaluation.datasets.topics import QUERIES
 from colbert_qdrant.shown import shown
@@ -19,10 +20,9 @@ _SUFFIXES: Final = ("", ".gz", ".zst")
 
 
 def is_beir_folder(path: Path) -> bool:
-    """Tell whether a path is a folder with a corpus or with queries, or a ZIP archive."""
-    if archive_of(path) is not None:
-        return True
-    return any((path / f"{name}.jsonl{suffix}").is_file() for name in ("corpus", "queries") for suffix in _SUFFIXES)
+    """Tell whether a path is a folder with a corpus or with queries, a folder of such folders, or a ZIP archive."""
+    patterns = ("corpus.jsonl*", "queries.jsonl*", "*/corpus.jsonl*")
+    return archive_of(path) is not None or any(any(path.glob(pattern)) for pattern in patterns)
 
 
 def folder_parts(path: Path, split: str) -> Parts:
@@ -36,12 +36,14 @@ def folder_parts(path: Path, split: str) -> Parts:
     files = {PurePosixPath(name).relative_to(top).as_posix(): path / name for name in names if _is_in(name, top)}
     corpus, queries = (_file(path, files, f"{name}.jsonl") for name in ("corpus", "queries"))
     qrels = _qrels(path, files, split)
+    name = top.name or path.resolve().stem
     return Parts(
-        name=top.name or path.resolve().stem,
+        name=name,
         corpus=partial(corpus_rows, corpus),
         queries=partial(table_rows, queries, QUERIES),
         qrels=partial(table_rows, qrels, QRELS),
         places=(str(queries.path), str(qrels.path)),
+        excludes_query_id=excludes_query_id(name),
     )
 
 
@@ -49,7 +51,7 @@ def _names(path: Path) -> list[str]:
     """Return the paths of the files in a folder, to the depth of BEIR's folders, or in an archive."""
     archive = archive_of(path)
     if archive is None:
-        patterns = ("*.jsonl*", "qrels/*", "*/corpus.jsonl*")
+        patterns = ("*.jsonl*", "qrels/*", "*/*.jsonl*", "*/qrels/*")
         return sorted({each.relative_to(path).as_posix() for one in patterns for each in path.glob(one)})
     try:
         with zipfile.ZipFile(archive) as opened:

@@ -12,7 +12,9 @@ from colbert_qdrant.config.checks import require_file_path, require_instance
 from colbert_qdrant.errors import ConfigurationError, DatasetError
 from colbert_qdrant.evaluation.datasets.columns import table_rows
 from colbert_qdrant.evaluation.datasets.folder import folder_parts, is_beir_folder
+from colbert_qdrant.evaluation.datasets.hub import hub_parts
 from colbert_qdrant.evaluation.datasets.judgments import QRELS
+from colbert_qdrant.evaluation.datasets.known import canonical_name, is_known
 from colbert_qdrant.evaluation.datasets.parts import Contents, Missing, Parts, assemble, check_options, corpus_rows
 from colbert_qdrant.evaluation.datasets.topics import QUERIES
 from colbert_qdrant.shown import holds, kind_of
@@ -35,15 +37,28 @@ def load(
     missing: Missing,
 ) -> Contents:
     """Load a test collection; see `RetrievalDataset.load`."""
+    check_options(title_separator, missing)
+    return assemble(find(source, split, root), title_separator=title_separator, missing=missing)
+
+
+def find(source: str | os.PathLike[str], split: str, root: str | os.PathLike[str] | None) -> Parts:
+    """Return the parts of a path or of a name; a data set of the Hub is downloaded, and nothing is read.
+
+    Raises:
+        ConfigurationError: If an argument is wrong.
+        DatasetError: If there is no such data set.
+    """
     require_file_path("source", source, "the path of a BEIR folder or ZIP archive, or the name of a data set")
     require_instance("split", split, str, "the name of a split, such as 'test'")
-    check_options(title_separator, missing)
     if root is not None:
         require_file_path("root", root, "the path of a folder")
     path = Path(source)
-    if not holds(lambda: is_beir_folder(path)):
-        raise DatasetError(f"there is no data set {str(source)!r}: pass a BEIR folder or a ZIP archive of one")
-    return assemble(folder_parts(path, split), title_separator=title_separator, missing=missing)
+    if holds(lambda: is_beir_folder(path)):
+        return folder_parts(path, split)
+    if isinstance(source, os.PathLike) or holds(lambda: not is_known(source) and path.exists()):
+        problem = "has no corpus.jsonl and no queries.jsonl" if holds(path.exists) else "does not exist"
+        raise DatasetError(f"{str(source)!r} {problem}: pass a BEIR folder, or a ZIP archive of one")
+    return hub_parts(canonical_name(source), split, None if root is None else Path(root))
 
 
 def from_files(

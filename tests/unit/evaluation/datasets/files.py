@@ -55,3 +55,36 @@ def write(path: Path, content: str | bytes) -> Path:
     data = content.encode() if isinstance(content, str) else content
     path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
     return path
+
+
+def hub_repository(folder: Path, tables: Iterable[tuple[str, str, str]], rows: Mapping[str, Any]) -> Path:
+    """Write the Parquet files of a repository of the Hub, and its card.
+
+    Args:
+        folder: The repository.
+        tables: Configuration, split, and name of the file for each table.
+        rows: The rows of each file.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    by_config: dict[str, str] = {}
+    for config, split, file in tables:
+        path = folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.Table.from_pylist([*rows[file]]), path)
+        entry = f"  - split: {split}\n    path: {file.partition('-0')[0]}-*\n"
+        by_config[config] = by_config.get(config, f"- config_name: {config}\n  data_files:\n") + entry
+    (folder / "README.md").write_text(f"---\nlicense: mit\nconfigs:\n{''.join(by_config.values())}---\n# A card\n")
+    return folder
+
+
+def hub_beir(root: Path, name: str = "scifact", *, split: str = "test") -> Path:
+    """Write the two repositories of a data set of BEIR."""
+    files = {"corpus/corpus-00000-of-00001.parquet": CORPUS, "queries/queries-00000-of-00001.parquet": QUERIES}
+    tables = [(config, config, file) for config, file in zip(("corpus", "queries"), files, strict=True)]
+    hub_repository(root / "BeIR" / name, tables, files)
+    qrels = root / "BeIR" / f"{name}-qrels"
+    qrels.mkdir()
+    write(qrels / f"{split}.tsv", HEADER + "".join(f"{q}\t{d}\t{rel}\n" for q, d, rel in QRELS))
+    return root
