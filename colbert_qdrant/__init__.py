@@ -94,6 +94,7 @@ from colbert_qdrant.evaluation import (
     RetrievalDataset,
     Run,
     SearchQuality,
+    evaluate,
     fde_report,
     plot_recall,
 )
@@ -217,6 +218,7 @@ __all__ = [
     "attach_async",
     "connect",
     "connect_async",
+    "evaluate",
     "export_info",
     "fde_report",
     "list_collections",

@@ -6,6 +6,7 @@ import tests.environment  # noqa: F401 - before the libraries that it is for
 
 # isort: split
 import gc
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,6 +33,12 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.freeze()
         gc.set_threshold(*gc.get_threshold()[:2], 100)  # all else is looked through less often, too
         gc.enable()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Evaluations without a folder write to a temporary one, never to the user's cache."""
+    os.environ["COLBERT_QDRANT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,8 @@ class ProgressReporter(Protocol):
     """Receives the progress of a long operation. Any object with these three methods is a reporter.
 
     An ingest that fits its encoding uses the reporter for several phases in sequence. These are the first documents,
-    the fit, the encodings of stored documents, and the remaining documents.
+    the fit, the encodings of stored documents, and the remaining documents. `evaluate` uses it for the documents, the
+    queries, and the searches of each mode; then it counts queries.
     """
 
     def start(self, total: int | None) -> None:
@@ -56,10 +57,11 @@ class Silence:
 
 
 class _RichBar:
-    """A live progress bar on stderr, with documents per second and the remaining time."""
+    """A live progress bar on stderr, with its units per second and the remaining time."""
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: str, unit: str) -> None:
         self._label = label
+        self._unit = unit
         try:
             from rich.console import Console  # noqa: PLC0415
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
@@ -84,7 +86,7 @@ class _RichBar:
         self._progress.advance(self._task, documents)
         task = self._progress.tasks[0]
         if task.elapsed:
-            self._progress.update(self._task, rate=f"{task.completed / task.elapsed:,.0f} documents/s")
+            self._progress.update(self._task, rate=f"{task.completed / task.elapsed:,.0f} {self._unit}/s")
 
     def stop(self) -> None:
         self._progress.stop()
@@ -95,8 +97,9 @@ class _PeriodicReport:
 
     SECONDS: ClassVar[float]
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: str, unit: str) -> None:
         self._label = label
+        self._unit = unit
         self._total: int | None = None
         self._done = 0
         self._started = self._reported = 0.0
@@ -121,8 +124,8 @@ class _PeriodicReport:
     def __repr__(self) -> str:  # shown by notebooks without HTML
         seconds = time.monotonic() - self._started
         of = "" if self._total is None else f" of {self._total:,}"
-        rate = f", {self._done / seconds:,.0f} documents/s" if self._done and seconds else ""
-        return f"{self._label}: {self._done:,}{of} documents, {seconds:,.0f} s{rate}"
+        rate = f", {self._done / seconds:,.0f} {self._unit}/s" if self._done and seconds else ""
+        return f"{self._label}: {self._done:,}{of} {self._unit}, {seconds:,.0f} s{rate}"
 
 
 class _Lines(_PeriodicReport):
@@ -180,16 +183,23 @@ class _Guarded:
 
 
 @contextmanager
-def reporting(progress: bool | ProgressReporter, *, label: str, total: int | None) -> Iterator[ProgressReporter]:  # noqa: FBT001
+def reporting(
+    progress: bool | ProgressReporter,  # noqa: FBT001
+    *,
+    label: str,
+    total: int | None,
+    unit: str = "documents",
+) -> Iterator[ProgressReporter]:
     """Start the requested reporter, and stop it at the end.
 
-    ``True`` shows a progress bar in terminals and notebooks. Elsewhere it writes log records at level ``INFO``.
+    ``True`` shows a progress bar in terminals and notebooks. Elsewhere it writes log records at level ``INFO``. The
+    ``unit`` names the items that are counted.
 
     Raises:
         MissingExtraError: If a terminal's progress bar is requested and rich is not installed.
         ConfigurationError: If ``progress`` is neither a boolean nor a reporter.
     """
-    report = _Guarded(_reporter(progress, label))
+    report = _Guarded(_reporter(progress, label, unit))
     report.start(total)
     try:
         yield report
@@ -208,10 +218,10 @@ def require_progress(progress: object) -> None:
         )
 
 
-def _shown(label: str) -> ProgressReporter:
+def _shown(label: str, unit: str) -> ProgressReporter:
     if _in_notebook():
-        return _NotebookBar(label)
-    return _RichBar(label) if _in_terminal() else _Lines(label)
+        return _NotebookBar(label, unit)
+    return _RichBar(label, unit) if _in_terminal() else _Lines(label, unit)
 
 
 def _in_terminal() -> bool:
@@ -229,9 +239,9 @@ def _in_notebook() -> bool:
     return shell is not None and getattr(shell, "kernel", None) is not None
 
 
-def _reporter(progress: bool | ProgressReporter, label: str) -> ProgressReporter:  # noqa: FBT001
+def _reporter(progress: bool | ProgressReporter, label: str, unit: str) -> ProgressReporter:  # noqa: FBT001
     progress = plain(progress)
     if isinstance(progress, bool):
-        return _shown(label) if progress else Silence()
+        return _shown(label, unit) if progress else Silence()
     require_progress(progress)
     return progress

@@ -1,6 +1,7 @@
 """Measures the quality of encodings and searches on test collections, or on your own documents and queries."""
 
 from colbert_qdrant.evaluation.datasets import RetrievalDataset
+from colbert_qdrant.evaluation.evaluate import Evaluate, evaluate
 from colbert_qdrant.evaluation.fde_report import fde_report
 from colbert_qdrant.evaluation.plot import plot_recall
 from colbert_qdrant.evaluation.report import FdeReport, SearchQuality
@@ -8,12 +9,14 @@ from colbert_qdrant.evaluation.result import EvaluatedRun, Evaluation
 from colbert_qdrant.evaluation.run import Run
 
 __all__ = [
+    "Evaluate",
     "EvaluatedRun",
     "Evaluation",
     "FdeReport",
     "RetrievalDataset",
     "Run",
     "SearchQuality",
+    "evaluate",
     "fde_report",
     "plot_recall",
 ]

@@ -24,13 +24,26 @@ def described() -> str:
     return "".join(f"{line}\n" for name in NAMES for line in _lines(name))
 
 
+def is_function(value: object) -> bool:
+    """Whether a public name is called like a function."""
+    return inspect.isfunction(value) or is_callable_object(value)
+
+
+def is_callable_object(value: object) -> bool:
+    """Whether a public name is an object that is called like a function, and has more functions as its attributes."""
+    return _is_ours(type(value)) and callable(value)
+
+
 def _lines(name: str) -> Iterator[str]:
     value = getattr(colbert_qdrant, name)
     if inspect.ismodule(value):
         yield f"{name}: module"
         return
     if not inspect.isclass(value):
-        yield f"{name}{_signature(value)}" if inspect.isfunction(value) else f"{name}: type alias"
+        yield f"{name}{_signature(value)}" if is_function(value) else f"{name}: type alias"
+        for member, found in sorted(inspect.getmembers_static(type(value))) if is_callable_object(value) else ():
+            if not member.startswith("_"):
+                yield f"    {_member(member, found)}"
         return
     bases = ", ".join(base.__name__ for base in value.__bases__ if base is not object)
     own_init = "__init__" in vars(value)

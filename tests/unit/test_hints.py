@@ -13,13 +13,13 @@ from pydantic import TypeAdapter
 
 import colbert_qdrant
 from colbert_qdrant import Bm25Config, Document, IngestReport, MuveraConfig, SearchGroup, SearchHit, SearchHits
-from tests.unit.public_api import NAMES
+from tests.unit.public_api import NAMES, is_function
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CLASSES = [name for name in NAMES if inspect.isclass(getattr(colbert_qdrant, name))]
-FUNCTIONS = [name for name in NAMES if inspect.isfunction(getattr(colbert_qdrant, name))]
+FUNCTIONS = [name for name in NAMES if is_function(getattr(colbert_qdrant, name))]
 
 
 def functions_of(kind: type) -> Iterator[tuple[str, Any]]:
@@ -42,8 +42,9 @@ def classes_in(hint: Any) -> Iterator[type]:
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_hints_of_functions(name: str) -> None:
-    hints = typing.get_type_hints(getattr(colbert_qdrant, name))
-    assert set(hints) == {*inspect.signature(getattr(colbert_qdrant, name)).parameters, "return"}
+    value = getattr(colbert_qdrant, name)
+    hints = typing.get_type_hints(value if inspect.isfunction(value) else value.__call__)
+    assert set(hints) == {*inspect.signature(value).parameters, "return"}
 
 
 @pytest.mark.parametrize("name", CLASSES)

@@ -14,7 +14,7 @@ from qdrant_client import models
 
 import colbert_qdrant as cq
 from tests.unit.odd.world import LEMUR, MUVERA, TEXTS, World
-from tests.unit.public_api import NAMES
+from tests.unit.public_api import NAMES, is_function
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -135,6 +135,11 @@ GOOD: Final[dict[str, Callable[[World], Any]]] = {
     "documents_ids": lambda _: [["a"]],
     "encoder": lambda world: world.encoder,
     "end": lambda _: 5,
+    "evaluate.target": lambda world: world.docs,
+    "evaluate.dataset": lambda _: cq.RetrievalDataset(name="odd", queries={"q": "river"}, qrels={"q": {"1": 1}}),
+    "evaluate.modes": lambda _: ["exact"],
+    "evaluate.folder": lambda world: world.new_path(),
+    "evaluate.progress": lambda _: False,
     "fde": lambda world: world.muvera,
     "fde_report.documents": lambda world: world.tokens,
     "fde_report.depths": lambda _: (1, 5),
@@ -245,6 +250,7 @@ One without a class or method is for parameters without a default.
 CLIENTS: Final = {
     "attach": "edge",
     "attach_async": "aio",
+    "evaluate": "edge",
     "list_collections": "edge",
     "list_collections_async": "aio",
 }
@@ -259,7 +265,7 @@ def public_calls(world: World) -> Iterator[Call]:
             for function in filter(inspect.isfunction, list(vars(value).values())):
                 if function.__module__ == value.__name__ and not function.__name__.startswith("_"):
                     yield _call(world, f"{name}.{function.__name__}", function, None)
-        elif inspect.isfunction(value):
+        elif is_function(value):
             yield _call(world, name, value, CLIENTS.get(name))
         elif inspect.isclass(value) and not _is_no_call(value):
             yield from _calls_of_class(world, name, value)

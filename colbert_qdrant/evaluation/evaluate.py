@@ -1,0 +1,235 @@
+"""Measures the quality of the modes of search on test collections."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from colbert_qdrant._support.progress import ProgressReporter, require_progress
+from colbert_qdrant._support.values import plain
+from colbert_qdrant.collection import ColbertCollection
+from colbert_qdrant.config import CollectionConfig
+from colbert_qdrant.config.checks import require_file_path, require_instance, require_int
+from colbert_qdrant.encoders import LateInteractionEncoder
+from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.evaluation.datasets import RetrievalDataset
+from colbert_qdrant.evaluation.measures import check_metrics, depth_of, measure_run
+from colbert_qdrant.evaluation.modes import MODES, check_modes, choose_modes
+from colbert_qdrant.evaluation.query_tokens import encode_queries
+from colbert_qdrant.evaluation.result import EvaluatedRun, Evaluation
+from colbert_qdrant.evaluation.run import Run
+from colbert_qdrant.evaluation.searching import Searches
+from colbert_qdrant.evaluation.state import Identity, Workspace, cache_folder, digest, file_name
+from colbert_qdrant.evaluation.targets import Target, make_target, stores_passages, with_encoder
+from colbert_qdrant.search.options import SearchMode
+from colbert_qdrant.shown import listed, shown
+
+Dataset: TypeAlias = RetrievalDataset | str | PathLike[str]
+"""A test collection, or its path or name."""
+
+_METRICS: Final = ("nDCG@10", "RR@10", "R@100")
+
+
+class Evaluate:
+    """Measures the quality of every mode of search on test collections; call it as ``evaluate(target, dataset)``."""
+
+    def __call__(
+        self,
+        target: ColbertCollection | LateInteractionEncoder | str | PathLike[str] | Run,
+        dataset: Dataset | Sequence[Dataset],
+        *,
+        modes: SearchMode | Sequence[SearchMode] | None = None,
+        metrics: str | Sequence[str] = _METRICS,
+        candidates: int = 100,
+        depth: int = 100,
+        config: CollectionConfig | None = None,
+        split: str = "test",
+        root: str | PathLike[str] | None = None,
+        folder: str | PathLike[str] | None = None,
+        progress: bool | ProgressReporter = True,
+    ) -> Evaluation:
+        """Measure the quality of every mode of search on one or several test collections.
+
+        A collection is measured as it is: nothing is written to it. For a model, an embedded collection is built from
+        the documents of the data set, and kept in ``folder``. Queries are encoded once for all modes. After an
+        interruption, even by a crash, the same call continues, and encodes nothing twice.
+
+        For a model, another call with the same documents searches only with the modes that are missing in ``folder``.
+        A collection is measured again by every call, because its documents may have changed.
+
+        Args:
+            target: A `ColbertCollection` with the documents, an encoder, the name or folder of a ColBERT model, or a
+                `Run` of any other system. If a collection stores passages, their best score is that of the document.
+            dataset: A `RetrievalDataset`, the path of a BEIR folder, a name such as ``"scifact"`` or ``"NanoBEIR"``, or
+                a list of these.
+            modes: The modes to measure: ``"exact"``, ``"two-stage"``, ``"fde"``, ``"hybrid"`` and ``"bm25"``. By
+                default, all that the collection can do; `Evaluation.skipped` names the others.
+            metrics: Names of metrics, such as ``"nDCG@10"``, ``"RR@10"``, ``"R@100"`` or ``"nano-beir"``.
+            candidates: Number of documents that the first stage passes to MaxSim.
+            depth: Number of hits per query, at most ``candidates``.
+            config: The settings of the collection that is built for a model; by default
+                ``CollectionConfig(bm25=Bm25Config())``.
+            split: The part of the queries, if the data set is a path or a name.
+            root: The folder of local copies of data sets with names.
+            folder: The folder for run files and progress; by default a folder in the user's cache. The environment
+                variable ``COLBERT_QDRANT_CACHE`` moves the cache.
+            progress: ``True`` for a progress bar in a terminal or a notebook, and log lines elsewhere. Or pass your own
+                reporter.
+
+        Raises:
+            ConfigurationError: If a metric or a mode does not exist or cannot be measured, or an argument is wrong.
+            DatasetError: If the data set has no judgments, or judges documents that do not exist.
+            MissingExtraError: If a package of the extra ``evaluate`` is not installed.
+            DiskFullError: If the disk of ``folder`` is full.
+
+        Example:
+            >>> dataset = RetrievalDataset(name="boats", queries={"q1": "?"}, qrels={"q1": {"a": 1}})
+            >>> found = Run(name="mine", hits={"q1": {"b": 2.0, "a": 1.0}})
+            >>> evaluate(found, dataset, metrics="RR@10")["mine"].mean("RR@10")
+            0.5
+        """
+        require_progress(plain(progress))
+        names = check_metrics(metrics)
+        options = _Options(
+            modes=check_modes(modes), candidates=plain(candidates), depth=plain(depth), progress=progress
+        )
+        sources = _sources(dataset)
+        if isinstance(target, Run):
+            return _evaluate_run(target, sources, names, split=split, root=root)
+        options.check_depth(names)
+        require_instance("config", config, (CollectionConfig, type(None)), "a CollectionConfig")
+        if folder is not None:
+            require_file_path("folder", folder, "the path of a folder")
+        measured = make_target(target, config)
+        modes_of_target, skipped = choose_modes(
+            options.modes, measured.abilities, candidates=options.candidates, depth=options.depth
+        )
+        place = cache_folder(measured.name, measured.key) if folder is None else Path(fspath(folder))
+        runs: list[EvaluatedRun] = []
+        with _told(place):
+            for each in _loaded(sources, split=split, root=root):
+                found = _evaluate_one(measured, each, modes_of_target, options, place / file_name(each.name))
+                runs += [_measured(mode, run, each, names, ms) for mode, run, ms in found]
+            for name in dict.fromkeys(run.dataset for run in runs):
+                with Workspace(place / file_name(name)) as workspace:
+                    workspace.finish()
+        return Evaluation(target=measured.name, metrics=names, runs=tuple(runs), skipped=skipped, folder=place)
+
+
+evaluate: Final = Evaluate()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Options:
+    modes: tuple[SearchMode, ...] | None
+    candidates: int
+    depth: int
+    progress: bool | ProgressReporter
+
+    def __post_init__(self) -> None:
+        require_int("candidates", self.candidates, minimum=1)
+        require_int("depth", self.depth, minimum=1)
+
+    def check_depth(self, metrics: Sequence[str]) -> None:
+        """Raise `ConfigurationError` if a metric needs more hits than the searches return."""
+        if self.depth > self.candidates:
+            raise ConfigurationError(
+                f"depth={self.depth} is more than candidates={self.candidates}, but two stages return at most their "
+                "candidates: raise candidates, or lower depth"
+            )
+        for metric in metrics:
+            needed = depth_of(metric)
+            if needed is not None and needed > self.depth:
+                raise ConfigurationError(
+                    f"metric {metric!r} needs {needed:,} hits per query, but depth={self.depth}: raise depth and "
+                    "candidates, or use a smaller cutoff"
+                )
+
+
+def _sources(dataset: object) -> list[Dataset]:
+    several = [dataset] if isinstance(dataset, RetrievalDataset | str | PathLike) else listed(dataset)
+    if not several or not all(isinstance(each, RetrievalDataset | str | PathLike) for each in several):
+        raise ConfigurationError(
+            f"dataset={shown(dataset)}: pass a RetrievalDataset, a path, a name such as 'scifact', or a list of these"
+        )
+    return several
+
+
+def _loaded(sources: Sequence[Dataset], *, split: str, root: str | PathLike[str] | None) -> Iterator[RetrievalDataset]:
+    """Load data sets one after another, so that only one is in memory."""
+    seen = set[str]()
+    for source in sources:
+        if not isinstance(source, RetrievalDataset):
+            raise ConfigurationError(f"dataset={shown(source)}: pass a RetrievalDataset")
+        if file_name(source.name) in seen:
+            raise ConfigurationError(f"two data sets have the name {shown(source.name)}: give them different names")
+        seen.add(file_name(source.name))
+        yield source
+
+
+def _evaluate_run(
+    run: Run, sources: Sequence[Dataset], metrics: Sequence[str], *, split: str, root: str | PathLike[str] | None
+) -> Evaluation:
+    measured = [_measured(run.name, run, each, metrics, None) for each in _loaded(sources, split=split, root=root)]
+    return Evaluation(target=run.name, metrics=tuple(metrics), runs=tuple(measured))
+
+
+def _evaluate_one(
+    target: Target, dataset: RetrievalDataset, modes: Sequence[SearchMode], options: _Options, path: Path
+) -> list[tuple[str, Run, float | None]]:
+    """Return the run of each mode with the milliseconds of a search; the folder keeps what is done."""
+    queries = {query: dataset.queries[query] for query, judged in dataset.qrels.items() if judged}
+    texts = list(queries.values())
+    identity = Identity(
+        target=target.key,
+        content=target.content(dataset),
+        queries=digest([dict(target.encoder.fingerprint()), queries]),
+        search=digest([options.candidates, options.depth, dataset.excludes_query_id]),
+    )
+    found: list[tuple[str, Run, float | None]] = []
+    with Workspace(path) as workspace:
+        workspace.begin(identity, modes=MODES, anew=target.changes)
+        with target.open(dataset, workspace, progress=options.progress) as collection:
+            encoder = encode_queries(texts, target.encoder, workspace, dataset=dataset.name, progress=options.progress)
+            searches = Searches(
+                collection=with_encoder(collection, encoder),
+                queries=queries,
+                candidates=options.candidates,
+                depth=options.depth,
+                excludes_query_id=dataset.excludes_query_id,
+                of_passages=stores_passages(collection),
+            )
+            for mode in modes:
+                hits = workspace.hits(mode)
+                searches.run(mode, hits, label=f"{dataset.name}, {mode}", progress=options.progress)
+                run = Run(name=mode, hits=hits.hits)
+                found.append((mode, run, statistics.median(hits.milliseconds)))
+    return found
+
+
+def _measured(
+    mode: str, run: Run, dataset: RetrievalDataset, metrics: Sequence[str], milliseconds: float | None
+) -> EvaluatedRun:
+    return EvaluatedRun(
+        dataset=dataset.name,
+        mode=mode,
+        run=run,
+        values=measure_run(run, dataset, metrics),
+        milliseconds=milliseconds,
+    )
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """Tell a user who presses Ctrl-C how to continue."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(
+            f"Interrupted: call evaluate again with the same arguments to continue. The progress is in {folder}."
+        ) from error
