@@ -118,7 +118,15 @@ class Evaluate:
             for name in dict.fromkeys(run.dataset for run in runs):
                 with Workspace(place / file_name(name)) as workspace:
                     workspace.finish()
-        return Evaluation(target=measured.name, metrics=names, runs=tuple(runs), skipped=skipped, folder=place)
+        return Evaluation(
+            target=measured.name,
+            metrics=names,
+            runs=tuple(runs),
+            skipped=skipped,
+            folder=place,
+            candidates=options.candidates,
+            depth=options.depth,
+        )
 
 
 evaluate: Final = Evaluate()
@@ -164,12 +172,13 @@ def _loaded(sources: Sequence[Dataset], *, split: str, root: str | PathLike[str]
     """Load data sets one after another, so that only one is in memory."""
     seen = set[str]()
     for source in sources:
-        if not isinstance(source, RetrievalDataset):
-            raise ConfigurationError(f"dataset={shown(source)}: pass a RetrievalDataset")
-        if file_name(source.name) in seen:
-            raise ConfigurationError(f"two data sets have the name {shown(source.name)}: give them different names")
-        seen.add(file_name(source.name))
-        yield source
+        loaded = (
+            source if isinstance(source, RetrievalDataset) else RetrievalDataset.load(source, split=split, root=root)
+        )
+        if loaded.name in seen:
+            raise ConfigurationError(f"two data sets have the name {shown(loaded.name)}: give them different names")
+        seen.add(loaded.name)
+        yield loaded
 
 
 def _evaluate_run(

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
+from os import PathLike
 from pathlib import Path
+from typing import Any, Final, Self
 
-from colbert_qdrant.errors import ConfigurationError
+import numpy as np
+
+from colbert_qdrant.config.checks import require_bool, require_file_path, require_instance
+from colbert_qdrant.edge.files import write_file
+from colbert_qdrant.errors import ConfigurationError, DatasetError
 from colbert_qdrant.evaluation.run import Run
+from colbert_qdrant.evaluation.tables import tables
 from colbert_qdrant.shown import shown
+
+_FORMAT: Final = 1
+_RESAMPLES: Final = 10_000
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in ("colbert-qdrant", "ir-measures", "qdrant-client")}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,8 +52,15 @@ class EvaluatedRun:
 
     def mean(self, metric: str) -> float:
         """Return the mean of a metric over all judged queries."""
-        values = self.values[metric]
+        values = _of_metric(self.values, metric)
         return sum(values.values()) / len(values)
+
+    def interval(self, metric: str) -> tuple[float, float]:
+        """Return the 95 % interval of the mean, by a percentile bootstrap over the queries with a fixed seed."""
+        values = np.array([*_of_metric(self.values, metric).values()])
+        chosen = np.random.default_rng(0).integers(0, len(values), (_RESAMPLES, len(values)))
+        low, high = np.percentile(values[chosen].mean(axis=1), (2.5, 97.5))
+        return float(low), float(high)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,6 +75,9 @@ class Evaluation:
         runs: The measured runs, by data set and mode.
         skipped: For each mode that was not measured, the reason.
         folder: The folder with the run files; ``None`` if nothing was written.
+        candidates: Number of documents that the first stage passed to MaxSim; ``None`` for a run that was passed.
+        depth: Number of hits per query; ``None`` for a run that was passed.
+        versions: The versions of the packages that measured.
     """
 
     target: str
@@ -59,6 +85,9 @@ class Evaluation:
     runs: tuple[EvaluatedRun, ...]
     skipped: Mapping[str, str] = field(default_factory=dict)
     folder: Path | None = None
+    candidates: int | None = None
+    depth: int | None = None
+    versions: Mapping[str, str] = field(default_factory=_versions)
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -88,3 +117,127 @@ class Evaluation:
     def __getitem__(self, mode: str) -> EvaluatedRun:
         """Return the run of a mode on the only data set; see `run`."""
         return self.run(mode)
+
+    def mean(self, metric: str, mode: str, dataset: str | None = None) -> float:
+        """Return the mean of a metric over the queries of a data set, or the mean of the means of all data sets.
+
+        Raises:
+            ConfigurationError: If the metric was not measured, or there is no such run.
+        """
+        names = self.datasets if dataset is None else [dataset]
+        return sum(self.run(mode, name).mean(metric) for name in names) / len(names)
+
+    def __str__(self) -> str:
+        parts = [each.text() for each in tables(self, details=False)]
+        return "\n\n".join([*parts, *([self._skipped()] if self.skipped else [])])
+
+    def to_markdown(self, *, details: bool = False) -> str:
+        """Return the tables in Markdown, for a model card.
+
+        Args:
+            details: Whether there is a table for each of several data sets with many metrics.
+        """
+        require_bool("details", details)
+        return "\n\n".join(each.markdown() for each in tables(self, details=details)) + "\n"
+
+    def _repr_markdown_(self) -> str:  # shown by notebooks
+        return self.to_markdown()
+
+    def _skipped(self) -> str:
+        return "\n".join(f"not measured: {mode} ({reason})" for mode, reason in self.skipped.items())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the hits as JSON values."""
+        return {
+            "format": _FORMAT,
+            "target": self.target,
+            "metrics": [*self.metrics],
+            "candidates": self.candidates,
+            "depth": self.depth,
+            "versions": dict(self.versions),
+            "skipped": dict(self.skipped),
+            "folder": None if self.folder is None else str(self.folder),
+            "runs": [self._of_run(run) for run in self.runs],
+        }
+
+    def _of_run(self, run: EvaluatedRun) -> dict[str, Any]:
+        return {
+            "dataset": run.dataset,
+            "mode": run.mode,
+            "queries": run.queries,
+            "milliseconds": run.milliseconds,
+            "means": {metric: run.mean(metric) for metric in self.metrics},
+            "intervals": {metric: [*run.interval(metric)] for metric in self.metrics},
+            "values": {metric: dict(run.values[metric]) for metric in self.metrics},
+        }
+
+    def to_json(self, path: str | PathLike[str]) -> None:
+        """Write `to_dict` to a file, which `load` reads.
+
+        Raises:
+            ConfigurationError: If ``path`` is no path.
+            EngineError: If the file cannot be written.
+        """
+        require_file_path("path", path)
+        write_file(Path(path), json.dumps(self.to_dict(), allow_nan=False, ensure_ascii=False, indent=1).encode())
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Self:
+        """Read an evaluation that `to_json` wrote, without hits, to show it or to compare it with another one.
+
+        Raises:
+            DatasetError: If the file is missing, or is no such file.
+        """
+        require_file_path("path", path)
+        try:
+            data = json.loads(Path(path).read_bytes())
+        except (OSError, ValueError) as error:
+            raise DatasetError(f"{path} cannot be read as an evaluation ({error}): pass a file of to_json") from error
+        try:
+            return cls.from_dict(data)
+        except DatasetError as error:
+            raise DatasetError(f"{path}: {error}") from error
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Make an evaluation of the dict that `to_dict` returned.
+
+        Raises:
+            DatasetError: If it is no such dict, or a newer version made it.
+        """
+        require_instance("data", data, Mapping, "a dict from to_dict()")
+        if data.get("format") != _FORMAT:
+            raise DatasetError(
+                f"format {shown(data.get('format'))} of an evaluation is unknown: pass what to_dict returned, and "
+                "upgrade colbert-qdrant if a newer version made it"
+            )
+        try:
+            runs = [
+                EvaluatedRun(
+                    dataset=run["dataset"],
+                    mode=run["mode"],
+                    run=None,
+                    values={metric: dict(run["values"][metric]) for metric in data["metrics"]},
+                    milliseconds=run["milliseconds"],
+                )
+                for run in data["runs"]
+            ]
+            return cls(
+                target=data["target"],
+                metrics=tuple(data["metrics"]),
+                runs=tuple(runs),
+                skipped=dict(data["skipped"]),
+                folder=None if data["folder"] is None else Path(data["folder"]),
+                candidates=data["candidates"],
+                depth=data["depth"],
+                versions=dict(data["versions"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise DatasetError(f"the evaluation is incomplete ({error!r}): pass what to_dict returned") from error
+
+
+def _of_metric(values: Mapping[str, Mapping[str, float]], metric: str) -> Mapping[str, float]:
+    if not isinstance(metric, str) or metric not in values:
+        raise ConfigurationError(f"metric {shown(metric)} was not measured: use one of {', '.join(map(repr, values))}")
+    return values[metric]
+

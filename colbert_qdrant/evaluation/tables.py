@@ -65,7 +65,7 @@ def tables(evaluation: Evaluation, *, details: bool) -> Iterator[Table]:
             yield _datasets(evaluation, metric)
     else:
         yield _metrics(evaluation, None)
-        yield _datasets(evaluation, next((each for each in evaluation.metrics if "ndcg" in each.lower()), evaluation.metrics[0]))
+        yield _datasets(evaluation, next((each for each in evaluation.metrics if "DCG" in each), evaluation.metrics[0]))
         for name in evaluation.datasets if details else ():
             yield _metrics(evaluation, name)
 
