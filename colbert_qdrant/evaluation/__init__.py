@@ -2,10 +2,11 @@
 
 from colbert_qdrant.evaluation.datasets import RetrievalDataset
 from colbert_qdrant.evaluation.evaluate import Evaluate, evaluate
+from colbert_qdrant.evaluation.evaluated_run import EvaluatedRun
 from colbert_qdrant.evaluation.fde_report import fde_report
 from colbert_qdrant.evaluation.plot import plot_recall
 from colbert_qdrant.evaluation.report import FdeReport, SearchQuality
-from colbert_qdrant.evaluation.result import EvaluatedRun, Evaluation
+from colbert_qdrant.evaluation.result import Evaluation
 from colbert_qdrant.evaluation.run import Run
 
 __all__ = [

@@ -18,10 +18,11 @@ from colbert_qdrant.config.checks import require_file_path, require_instance, re
 from colbert_qdrant.encoders import LateInteractionEncoder
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.evaluation.datasets import RetrievalDataset
+from colbert_qdrant.evaluation.evaluated_run import EvaluatedRun
 from colbert_qdrant.evaluation.measures import check_metrics, depth_of, measure_run
 from colbert_qdrant.evaluation.modes import MODES, check_modes, choose_modes
 from colbert_qdrant.evaluation.query_tokens import encode_queries
-from colbert_qdrant.evaluation.result import EvaluatedRun, Evaluation
+from colbert_qdrant.evaluation.result import Evaluation
 from colbert_qdrant.evaluation.run import Run
 from colbert_qdrant.evaluation.searching import Searches
 from colbert_qdrant.evaluation.state import Identity, Workspace, cache_folder, digest, file_name
@@ -29,7 +30,7 @@ from colbert_qdrant.evaluation.targets import Target, make_target, stores_passag
 from colbert_qdrant.search.options import SearchMode
 from colbert_qdrant.shown import listed, shown
 
-Dataset: TypeAlias = RetrievalDataset | str | PathLike[str]
+DatasetSource: TypeAlias = RetrievalDataset | str | PathLike[str]
 """A test collection, or its path or name."""
 
 _METRICS: Final = ("nDCG@10", "RR@10", "R@100")
@@ -41,7 +42,7 @@ class Evaluate:
     def __call__(
         self,
         target: ColbertCollection | LateInteractionEncoder | str | PathLike[str] | Run,
-        dataset: Dataset | Sequence[Dataset],
+        dataset: DatasetSource | Sequence[DatasetSource],
         *,
         modes: SearchMode | Sequence[SearchMode] | None = None,
         metrics: str | Sequence[str] = _METRICS,
@@ -55,7 +56,7 @@ class Evaluate:
     ) -> Evaluation:
         """Measure the quality of every mode of search on one or several test collections.
 
-        A collection is measured as it is: nothing is written to it. For a model, an embedded collection is built from
+        Nothing is written to a collection that you pass. For a model, an embedded collection is built from
         the documents of the data set, and kept in ``folder``. Queries are encoded once for all modes. After an
         interruption, even by a crash, the same call continues, and encodes nothing twice.
 
@@ -159,30 +160,38 @@ class _Options:
                 )
 
 
-def _sources(dataset: object) -> list[Dataset]:
+def _sources(dataset: object) -> list[DatasetSource]:
     several = [dataset] if isinstance(dataset, RetrievalDataset | str | PathLike) else listed(dataset)
     if not several or not all(isinstance(each, RetrievalDataset | str | PathLike) for each in several):
         raise ConfigurationError(
             f"dataset={shown(dataset)}: pass a RetrievalDataset, a path, a name such as 'scifact', or a list of these"
         )
+    names = [each.name if isinstance(each, RetrievalDataset) else fspath(each) for each in several]
+    _require_distinct(names)
     return several
 
 
-def _loaded(sources: Sequence[Dataset], *, split: str, root: str | PathLike[str] | None) -> Iterator[RetrievalDataset]:
+def _require_distinct(names: Sequence[str]) -> None:
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ConfigurationError(f"two data sets have the name {shown(twice[0])}: give them different names")
+
+
+def _loaded(
+    sources: Sequence[DatasetSource], *, split: str, root: str | PathLike[str] | None
+) -> Iterator[RetrievalDataset]:
     """Load data sets one after another, so that only one is in memory."""
-    seen = set[str]()
+    names: list[str] = []
     for source in sources:
         loaded = (
             source if isinstance(source, RetrievalDataset) else RetrievalDataset.load(source, split=split, root=root)
         )
-        if loaded.name in seen:
-            raise ConfigurationError(f"two data sets have the name {shown(loaded.name)}: give them different names")
-        seen.add(loaded.name)
+        names.append(loaded.name)
+        _require_distinct(names)
         yield loaded
 
 
 def _evaluate_run(
-    run: Run, sources: Sequence[Dataset], metrics: Sequence[str], *, split: str, root: str | PathLike[str] | None
+    run: Run, sources: Sequence[DatasetSource], metrics: Sequence[str], *, split: str, root: str | PathLike[str] | None
 ) -> Evaluation:
     measured = [_measured(run.name, run, each, metrics, None) for each in _loaded(sources, split=split, root=root)]
     return Evaluation(target=run.name, metrics=tuple(metrics), runs=tuple(measured))
@@ -191,7 +200,7 @@ def _evaluate_run(
 def _evaluate_one(
     target: Target, dataset: RetrievalDataset, modes: Sequence[SearchMode], options: _Options, path: Path
 ) -> list[tuple[str, Run, float | None]]:
-    """Return the run of each mode with the milliseconds of a search; the folder keeps what is done."""
+    """Return the run of each mode with the milliseconds of a search, and keep all progress in the folder."""
     queries = {query: dataset.queries[query] for query, judged in dataset.qrels.items() if judged}
     texts = list(queries.values())
     identity = Identity(

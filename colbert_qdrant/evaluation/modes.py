@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Final
 
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.search.limits import Limits
@@ -14,15 +14,13 @@ from colbert_qdrant.shown import listed, shown
 if TYPE_CHECKING:
     from colbert_qdrant.config import CollectionConfig
 
-MODES: Final[tuple[SearchMode, ...]] = tuple(
-    sorted(get_args(SearchMode), key=("exact", "two-stage", "fde", "hybrid", "bm25").index)
-)
+MODES: Final[tuple[SearchMode, ...]] = ("exact", "two-stage", "fde", "hybrid", "bm25")
 """All modes, in the order of the tables."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Abilities:
-    """What decides which modes a collection can do.
+    """The facts that decide which modes a collection can do.
 
     Attributes:
         config: The collection's settings.

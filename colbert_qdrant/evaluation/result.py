@@ -1,4 +1,4 @@
-"""Defines the results of an evaluation."""
+"""Defines the result of an evaluation."""
 
 from __future__ import annotations
 
@@ -10,57 +10,18 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Final, Self
 
-import numpy as np
-
 from colbert_qdrant.config.checks import require_bool, require_file_path, require_instance
 from colbert_qdrant.edge.files import write_file
 from colbert_qdrant.errors import ConfigurationError, DatasetError
-from colbert_qdrant.evaluation.run import Run
+from colbert_qdrant.evaluation.evaluated_run import EvaluatedRun
 from colbert_qdrant.evaluation.tables import tables
 from colbert_qdrant.shown import shown
 
 _FORMAT: Final = 1
-_RESAMPLES: Final = 10_000
 
 
 def _versions() -> dict[str, str]:
     return {name: version(name) for name in ("colbert-qdrant", "ir-measures", "qdrant-client")}
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class EvaluatedRun:
-    """A run with its quality.
-
-    Attributes:
-        dataset: The name of the data set.
-        mode: The mode of search, or the name of a run that was passed.
-        run: The hits; ``None`` in an evaluation that was read from a file.
-        values: For each metric, the value of every judged query by its id.
-        milliseconds: Median time of a search, without the encoding of the query; ``None`` for a run that was passed.
-    """
-
-    dataset: str
-    mode: str
-    run: Run | None
-    values: Mapping[str, Mapping[str, float]]
-    milliseconds: float | None = None
-
-    @property
-    def queries(self) -> int:
-        """The number of judged queries."""
-        return len(next(iter(self.values.values()), ()))
-
-    def mean(self, metric: str) -> float:
-        """Return the mean of a metric over all judged queries."""
-        values = _of_metric(self.values, metric)
-        return sum(values.values()) / len(values)
-
-    def interval(self, metric: str) -> tuple[float, float]:
-        """Return the 95 % interval of the mean, by a percentile bootstrap over the queries with a fixed seed."""
-        values = np.array([*_of_metric(self.values, metric).values()])
-        chosen = np.random.default_rng(0).integers(0, len(values), (_RESAMPLES, len(values)))
-        low, high = np.percentile(values[chosen].mean(axis=1), (2.5, 97.5))
-        return float(low), float(high)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -234,10 +195,3 @@ class Evaluation:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise DatasetError(f"the evaluation is incomplete ({error!r}): pass what to_dict returned") from error
-
-
-def _of_metric(values: Mapping[str, Mapping[str, float]], metric: str) -> Mapping[str, float]:
-    if not isinstance(metric, str) or metric not in values:
-        raise ConfigurationError(f"metric {shown(metric)} was not measured: use one of {', '.join(map(repr, values))}")
-    return values[metric]
-

@@ -1,8 +1,8 @@
 """Keeps the progress of an evaluation in a folder, so that the same call continues after an interruption.
 
-The folder of a data set has its queries as token vectors (``queries/``), the hits of each mode (``exact.jsonl``), a run
-file for each finished mode (``exact.run``), and ``state.json``. For a model, it also has the embedded store with the
-documents (``store/``) and the journal of the ingest.
+The folder of a data set has its queries as token vectors (``queries/``), and the hits of each mode (``exact.jsonl``).
+Each finished mode has a run file (``exact.run``), and ``state.json`` tells how they were made. For a model, the folder
+also has the embedded store with the documents (``store/``) and the journal of the ingest.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _readable(name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """What the files of a folder were made of; files that were made of something else are not used.
+    """The sources of the files in a folder; files with other sources are not used.
 
     Attributes:
         target: The model or the collection.
@@ -108,7 +108,8 @@ class HitsFile:
                 made.hits[query] = dict(hits)
                 made.milliseconds.append(milliseconds)
                 end += len(line)
-            file.truncate(end)
+            if file.seek(0, os.SEEK_END) > end:
+                file.truncate(end)
         return made
 
     def append(self, found: Mapping[str, Mapping[str, float]], milliseconds: float) -> None:
@@ -170,10 +171,10 @@ class Workspace:
         self._lock.close()
 
     def begin(self, identity: Identity, *, modes: Sequence[str], anew: bool) -> None:
-        """Remove files that were made of something else.
+        """Remove files that were made of other sources.
 
         Args:
-            identity: What the files are made of now.
+            identity: The sources of this evaluation.
             modes: All modes.
             anew: Whether the results of a finished evaluation are removed, too.
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
-
-from colbert_qdrant.shown import counted
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from colbert_qdrant.evaluation.result import EvaluatedRun, Evaluation
+    from collections.abc import Iterator, Sequence
+
+    from colbert_qdrant.evaluation.evaluated_run import EvaluatedRun
 
 _MOST_METRICS: Final = 3
 """The number of metrics that are columns beside each other; more metrics are rows."""
@@ -18,6 +17,32 @@ _MOST_DATASETS: Final = 6
 """The number of data sets that are columns beside each other; more data sets are rows."""
 
 _EXACT: Final = "exact"
+
+
+class Results(Protocol):
+    """The parts of an `Evaluation` that tables show."""
+
+    @property
+    def target(self) -> str:
+        """The model or the collection."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of the metrics."""
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The names of the data sets."""
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """The modes."""
+
+    def run(self, mode: str, dataset: str | None = None) -> EvaluatedRun:
+        """Return the run of a mode on a data set."""
+
+    def mean(self, metric: str, mode: str, dataset: str | None = None) -> float:
+        """Return the mean of a metric on one data set, or on all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +75,12 @@ class Table:
         return "\n".join([f"{self.title}:", "", *lines])
 
 
-def tables(evaluation: Evaluation, *, details: bool) -> Iterator[Table]:
+def tables(evaluation: Results, *, details: bool) -> Iterator[Table]:
     """Yield the tables of an evaluation.
 
-    One data set has one table, with intervals for few metrics. Several data sets have one table for each of few
-    metrics. Many metrics have a table of means, a table of the data sets, and with ``details`` one for each of them.
+    One data set has one table, with intervals if there are few metrics. Several data sets have one table for each
+    metric. If there are many metrics, they have a table of means instead, and a table with the nDCG of each data set.
+    With ``details``, there is also a table for each data set.
     """
     few = len(evaluation.metrics) <= _MOST_METRICS
     if len(evaluation.datasets) == 1:
@@ -70,7 +96,7 @@ def tables(evaluation: Evaluation, *, details: bool) -> Iterator[Table]:
             yield _metrics(evaluation, name)
 
 
-def _modes(evaluation: Evaluation, dataset: str) -> Table:
+def _modes(evaluation: Results, dataset: str) -> Table:
     """One row for each mode, with intervals."""
 
     def cell(run: EvaluatedRun, metric: str) -> str:
@@ -89,7 +115,7 @@ def _modes(evaluation: Evaluation, dataset: str) -> Table:
     )
 
 
-def _metrics(evaluation: Evaluation, dataset: str | None) -> Table:
+def _metrics(evaluation: Results, dataset: str | None) -> Table:
     """One row for each metric of a data set, or of the means over all data sets."""
     modes = evaluation.modes
     return Table(
@@ -101,7 +127,7 @@ def _metrics(evaluation: Evaluation, dataset: str | None) -> Table:
     )
 
 
-def _datasets(evaluation: Evaluation, metric: str) -> Table:
+def _datasets(evaluation: Results, metric: str) -> Table:
     """One row for each mode, or for each data set if there are many, and the mean over the data sets."""
     names: list[str | None] = [*evaluation.datasets, None]
     titles = [*evaluation.datasets, "Average"]
@@ -122,7 +148,7 @@ def _datasets(evaluation: Evaluation, metric: str) -> Table:
     )
 
 
-def _value(evaluation: Evaluation, mode: str, metric: str, dataset: str | None) -> str:
+def _value(evaluation: Results, mode: str, metric: str, dataset: str | None) -> str:
     """Return a mean, and its share of exact search."""
     value = evaluation.mean(metric, mode, dataset)
     if mode == _EXACT or _EXACT not in evaluation.modes:
@@ -131,11 +157,11 @@ def _value(evaluation: Evaluation, mode: str, metric: str, dataset: str | None) 
     return f"{value:.4f} ({value / exact:.3f} ×)" if exact else f"{value:.4f}"
 
 
-def _title(evaluation: Evaluation, dataset: str | None) -> str:
+def _title(evaluation: Results, dataset: str | None) -> str:
     if dataset is None:
-        return f"{evaluation.target}, mean of {counted(len(evaluation.datasets), 'data set')}"
-    queries = counted(evaluation.run(evaluation.modes[0], dataset).queries, "quer").replace("quers", "queries")
-    return f"{evaluation.target} on {dataset}, {queries}"
+        return f"{evaluation.target}, mean of {len(evaluation.datasets)} data sets"
+    queries = evaluation.run(evaluation.modes[0], dataset).queries
+    return f"{evaluation.target} on {dataset}, {queries:,} {'query' if queries == 1 else 'queries'}"
 
 
 def _time(run: EvaluatedRun) -> str:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from copy import copy
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, Final, Protocol
-from uuid import UUID
-
-import numpy as np
+from uuid import UUID, uuid4
 
 from colbert_qdrant._support.progress import ProgressReporter
 from colbert_qdrant._support.warned import warn
@@ -27,6 +24,7 @@ from colbert_qdrant.encoders.base import require_encoder
 from colbert_qdrant.encoders.ready import ReadyTokens, name_of
 from colbert_qdrant.engines.runtime import run_blocking
 from colbert_qdrant.errors import ConfigurationError, DatasetError, InvalidDocumentError
+from colbert_qdrant.evaluation.datasets.corpus import Corpus, scan
 from colbert_qdrant.evaluation.modes import Abilities
 from colbert_qdrant.evaluation.state import digest
 from colbert_qdrant.points.ids import passage_id, point_id
@@ -58,7 +56,7 @@ class Target(Protocol):
 
     @property
     def abilities(self) -> Abilities:
-        """What decides the modes that can be measured."""
+        """The facts that decide which modes can be measured."""
 
     @property
     def changes(self) -> bool:
@@ -74,7 +72,7 @@ class Target(Protocol):
 
 
 class CollectionTarget:
-    """A collection that has its documents already, and is measured as it is.
+    """A collection that has its documents already, and is measured unchanged.
 
     Args:
         collection: The collection.
@@ -183,7 +181,7 @@ class ModelTarget:
     def key(self) -> str:
         """See `Target`."""
         fingerprint = {name: value for name, value in self.encoder.fingerprint().items() if name != "name"}
-        return f"model {self.name!r}, {digest([type(self.encoder).__name__, self.encoder.dim, fingerprint])[:16]}"
+        return f"model {self.name!r} ({digest([self.encoder.dim, fingerprint])[:8]})"
 
     @property
     def abilities(self) -> Abilities:
@@ -197,23 +195,17 @@ class ModelTarget:
                 f"data set {shown(dataset.name)} has no documents to encode: load it with documents, or pass a "
                 "collection that has them as the target"
             )
-        known, hashed = set[str](), hashlib.sha256()
-        for document in dataset.documents:
-            if not isinstance(document, Document):
-                raise DatasetError(
-                    f"documents of {shown(dataset.name)} has a {type(document).__name__}: use Document(id=…, text=…)"
-                )
-            known.add(str(document.id))
-            hashed.update(f"{document.id!r} {len(document.text)} {document.text}".encode(errors="surrogatepass"))
-            if document.tokens is not None:
-                hashed.update(np.asarray(getattr(document.tokens, "values", document.tokens)).tobytes())
-        if not known:
-            raise DatasetError(f"data set {shown(dataset.name)} has no documents: add some")
         judged = {document for each in dataset.qrels.values() for document in each}
-        _require_none_missing(
-            dataset, sorted(judged - known), len(judged), "the documents lack", "add them, or remove the judgments"
-        )
-        return digest([self._config.to_dict(), hashed.hexdigest()])
+        corpus = dataset.documents
+        found = corpus.scan() if isinstance(corpus, Corpus) else scan(_checked(corpus, dataset.name), judged)
+        if not found.count:
+            raise DatasetError(f"data set {shown(dataset.name)} has no documents with a text: add some")
+        if not isinstance(corpus, Corpus):  # its loader has looked for the judged documents
+            _require_none_missing(
+                dataset, sorted(found.missing), len(judged), "the documents lack", "add them, or remove the judgments"
+            )
+        unknown = None if self.encoder.fingerprint() else uuid4().hex  # an encoder that no other call can recognize
+        return digest([self._config.to_dict(), found.digest, unknown])
 
     @contextmanager
     def open(
@@ -250,7 +242,7 @@ class ModelTarget:
 
 
 def make_target(target: object, config: CollectionConfig | None) -> Target:
-    """Return what to measure.
+    """Return the target that a user's value stands for.
 
     Raises:
         ConfigurationError: If the value is no target, or has settings already.
@@ -291,13 +283,22 @@ def stores_passages(collection: ColbertCollection) -> bool:
     return first is not None and {PARENT_KEY, PASSAGE_KEY} <= first.payload.keys()
 
 
+def _checked(documents: Iterable[Document], dataset: str) -> Iterator[Document]:
+    for each in documents:
+        if not isinstance(each, Document):
+            raise DatasetError(
+                f"the documents of {shown(dataset)} have {kind_of(each)} among them: use Document(id=…, text=…)"
+            )
+        yield each
+
+
 def _require_none_missing(
     dataset: RetrievalDataset, missing: Sequence[str], judged: int, lack: str, remedy: str
 ) -> None:
-    if missing:
+    if missing and dataset.missing == "error":
         raise DatasetError(
             f"data set {shown(dataset.name)}: {lack} {len(missing):,} of {counted(judged, 'judged document')}, such as "
-            f"{', '.join(map(repr, missing[:3]))}: {remedy}, or load the data set with missing='ignore'"
+            f"{', '.join(map(repr, missing[:3]))}: {remedy}, or pass missing='ignore' to the data set"
         )
 
 

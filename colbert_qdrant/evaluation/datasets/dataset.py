@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import Any, Literal, Self
 
-from colbert_qdrant.config.checks import require_bool, require_instance
+from colbert_qdrant.config.checks import require_bool, require_instance, require_one_of
 from colbert_qdrant.documents import Document
 from colbert_qdrant.errors import DatasetError
 from colbert_qdrant.evaluation.datasets.loading import from_files, load
@@ -27,6 +27,7 @@ class RetrievalDataset:
             already.
         excludes_query_id: Whether a document with the id of the query is no hit. In ArguAna and Quora of BEIR, queries
             are documents themselves.
+        missing: ``"ignore"`` accepts judgments of documents that are not stored; they count as not found.
 
     Raises:
         DatasetError: If there is no query with a relevant document, a query is empty, or a judged query has no text.
@@ -37,12 +38,14 @@ class RetrievalDataset:
     qrels: Mapping[str, Mapping[str, int]]
     documents: Iterable[Document] | None = None
     excludes_query_id: bool = False
+    missing: Literal["error", "ignore"] = "error"
 
     def __post_init__(self) -> None:
         require_instance("name", self.name, str, "the name of the data set")
         require_instance("queries", self.queries, Mapping, "a dict of texts by query id")
         require_instance("qrels", self.qrels, Mapping, "a dict of relevance by document id, for each query id")
         require_bool("excludes_query_id", self.excludes_query_id)
+        require_one_of("missing", self.missing, ("error", "ignore"))
         if isinstance(self.documents, Iterator):
             raise DatasetError(
                 f"documents of {shown(self.name)} can be read only once: pass a list, or an object that opens its "

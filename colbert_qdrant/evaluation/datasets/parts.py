@@ -54,6 +54,7 @@ class Contents(TypedDict):
     qrels: dict[str, dict[str, int]]
     documents: Corpus | None
     excludes_query_id: bool
+    missing: Missing
 
 
 def corpus_rows(file: File) -> Iterator[Any]:
@@ -98,6 +99,7 @@ def assemble(parts: Parts, *, title_separator: str, missing: Missing) -> Content
         qrels=qrels,
         documents=corpus,
         excludes_query_id=parts.excludes_query_id,
+        missing=missing,
     )
 
 

@@ -25,7 +25,17 @@ if TYPE_CHECKING:
 
 ALL = os.environ.get("COLBERT_QDRANT_ODD") == "all"
 PARTS = 6
-SLOW = ("fde_report", "evaluate", "inspect", "from_pretrained", "LemurEncoder.fit", "Migration", "Async", "attach_async", "connect")
+SLOW = (
+    "fde_report",
+    "evaluate",
+    "inspect",
+    "from_pretrained",
+    "LemurEncoder.fit",
+    "Migration",
+    "Async",
+    "attach_async",
+    "connect",
+)
 """Words in the names of calls that take long, or whose stores do: they get fewer values."""
 
 LONGEST = 20

@@ -1,0 +1,280 @@
+"""Every mode finds what it should, and its metrics are those of the hits."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from qdrant_client import AsyncQdrantClient, QdrantClient
+
+from colbert_qdrant import (
+    AsyncColbertCollection,
+    ClosedError,
+    ColbertCollection,
+    ColbertQdrantWarning,
+    CollectionConfig,
+    ConfigurationError,
+    DatasetError,
+    DenseConfig,
+    Document,
+    Evaluation,
+    MuveraEncoder,
+    Passage,
+    ReadyTokens,
+    RetrievalDataset,
+    Run,
+    evaluate,
+)
+from tests.encoders import WordEncoder
+from tests.unit.evaluation.world import (
+    CONFIG,
+    MUVERA,
+    QRELS,
+    QUERIES,
+    TEXTS,
+    documents,
+    maxsim_scores,
+    measured,
+    small_dataset,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+    return measured(WordEncoder(), folder=tmp_path_factory.mktemp("evaluation"))
+
+
+@pytest.fixture
+def docs() -> Iterator[ColbertCollection]:
+    client = QdrantClient(":memory:")
+    collection = ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG)
+    collection.upsert(documents())
+    yield collection
+    client.close()
+
+
+def hits(evaluation: Evaluation, mode: str) -> dict[str, dict[str, float]]:
+    run = evaluation[mode].run
+    assert run is not None
+    return {query: dict(found) for query, found in run.hits.items()}
+
+
+def test_exact_search_finds_what_numpy_finds(evaluation: Evaluation) -> None:
+    for query, found in hits(evaluation, "exact").items():
+        scores = maxsim_scores(WordEncoder(), QUERIES[query])
+        assert len(found) == 20
+        assert sorted(found.values(), reverse=True) == pytest.approx(
+            sorted(scores.values(), reverse=True)[:20], abs=1e-3
+        )
+        assert found == pytest.approx({id: scores[id] for id in found}, abs=1e-3)
+
+
+def test_two_stages_rank_by_maxsim_the_best_encodings(evaluation: Evaluation) -> None:
+    encoder, fde = WordEncoder(), MuveraEncoder(MUVERA, token_dim=32)
+    stored = fde.encode_documents(encoder.encode_documents([*TEXTS.values()])).astype(np.float16).astype(np.float32)
+    for query, found in hits(evaluation, "two-stage").items():
+        similarities = stored @ fde.encode_queries(encoder.encode_queries([QUERIES[query]]))[0]
+        candidates = {[*TEXTS][number] for number in np.argsort(-similarities)[:30]}
+        scores = maxsim_scores(encoder, QUERIES[query])
+        assert [*found] == sorted(candidates, key=lambda each: (-scores[each], each))[:20]
+        alone = hits(evaluation, "fde")[query]
+        assert [*alone] == [[*TEXTS][number] for number in np.argsort(-similarities)[:20]]
+
+
+def test_bm25_finds_documents_with_words_of_the_query(evaluation: Evaluation) -> None:
+    for query, found in hits(evaluation, "bm25").items():
+        words = {*QUERIES[query].split()}
+        with_words = {id for id, text in TEXTS.items() if words & {*text.split()}}
+        assert {*found} <= with_words
+        assert len(found) == min(20, len(with_words))
+        assert [*found.values()] == sorted(found.values(), reverse=True)
+
+
+def test_hybrid_search_ranks_all_candidates_by_maxsim(evaluation: Evaluation) -> None:
+    for query, found in hits(evaluation, "hybrid").items():
+        scores = maxsim_scores(WordEncoder(), QUERIES[query])
+        assert found == pytest.approx({id: scores[id] for id in found}, abs=1e-3)
+        assert sum(found.values()) >= sum(hits(evaluation, "two-stage")[query].values()) - 1e-3
+
+
+def test_metrics_are_those_of_the_hits(evaluation: Evaluation) -> None:
+    assert evaluation.modes == ("exact", "two-stage", "fde", "hybrid", "bm25")
+    assert evaluation.metrics == ("nDCG@10", "R@20")
+    for run in evaluation.runs:
+        found = hits(evaluation, run.mode)
+        assert {*found} == {*run.values["R@20"]} == {*QUERIES}
+        for query, value in run.values["R@20"].items():
+            judged = {id for id, relevance in QRELS[query].items() if relevance}
+            assert value == pytest.approx(len(judged & {*found[query]}) / len(judged))
+        assert run.milliseconds is not None
+        assert run.milliseconds > 0
+
+
+def test_a_collection_is_measured_as_it_is(docs: ColbertCollection, evaluation: Evaluation) -> None:
+    before = docs.count()
+    found = measured(docs, small_dataset(documents=None))
+    assert found.target == "docs"
+    assert hits(found, "exact") == hits(evaluation, "exact")
+    assert docs.count() == before
+
+
+def test_queries_are_encoded_once_for_all_modes(docs: ColbertCollection) -> None:
+    encoder = docs.encoder
+    assert isinstance(encoder, WordEncoder)
+    encoder.calls = 0
+    measured(docs)
+    assert encoder.calls == 1
+
+
+def test_another_mode_of_a_model_searches_only_with_that_mode(tmp_path: Path) -> None:
+    encoder = WordEncoder()
+    first = measured(encoder, folder=tmp_path, modes=["exact"])
+    calls, lines = encoder.calls, (tmp_path / "small" / "exact.jsonl").stat().st_mtime_ns
+    again = measured(encoder, folder=tmp_path, modes=["exact", "fde"], metrics="RR@10")
+    assert (encoder.calls, encoder.encoded) == (calls, len(TEXTS))
+    assert (tmp_path / "small" / "exact.jsonl").stat().st_mtime_ns == lines
+    assert hits(again, "exact") == hits(first, "exact")
+    assert again.modes == ("exact", "fde")
+
+
+def test_a_collection_is_measured_anew_when_it_has_changed(docs: ColbertCollection, tmp_path: Path) -> None:
+    first = measured(docs, folder=tmp_path, modes="exact")
+    query, text = next(iter(QUERIES.items()))
+    docs.upsert([Document("d0", f"{text} {text}")])
+    again = measured(docs, folder=tmp_path, modes="exact")
+    assert "d0" not in hits(first, "exact")[query] or next(iter(hits(first, "exact")[query])) != "d0"
+    assert next(iter(hits(again, "exact")[query])) == "d0"
+
+
+def test_modes_without_their_vectors_are_skipped_and_named() -> None:
+    client = QdrantClient(":memory:")
+    config = CollectionConfig(fde=CONFIG.fde, segments=1, dense={"meaning": DenseConfig(dim=2)})
+    plain = ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=config)
+    plain.upsert(documents())
+    found = measured(plain)
+    assert found.modes == ("exact", "two-stage", "fde")
+    assert "vector_encoders" in found.skipped["hybrid"]
+    assert "Bm25Config()" in found.skipped["bm25"]
+    with pytest.raises(ConfigurationError, match=r"Bm25Config\(\)"):
+        measured(plain, modes=["exact", "bm25"])
+    client.close()
+
+
+def test_numbers_as_ids_are_strings_in_qrels() -> None:
+    client = QdrantClient(":memory:")
+    docs = ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG)
+    docs.upsert([Document(7, "river harbor"), Document(8, "candle")])
+    dataset = RetrievalDataset(name="numbers", queries={"q": "river"}, qrels={"q": {"7": 1}})
+    assert measured(docs, dataset, modes="exact", metrics="RR@10")["exact"].mean("RR@10") == 1
+    client.close()
+
+
+def test_the_query_itself_is_no_hit_if_the_data_set_says_so(docs: ColbertCollection) -> None:
+    dataset = small_dataset(queries={"d3": TEXTS["d3"]}, qrels={"d3": {"d4": 1}}, excludes_query_id=True)
+    found = hits(measured(docs, dataset, modes=["exact", "two-stage"], candidates=20), "two-stage")["d3"]
+    assert len(found) == 20
+    assert "d3" not in found
+    assert (
+        "d3" in hits(measured(docs, small_dataset(queries={"d3": TEXTS["d3"]}, qrels={"d3": {"d4": 1}})), "exact")["d3"]
+    )
+
+
+class _Halves:
+    """Divides a document into two passages."""
+
+    def chunk(self, document: Document) -> list[Any]:
+        middle = document.text.index(" ")
+        ends = (0, middle, len(document.text))
+        return [Passage(text=document.text[a:b].strip(), start=a, end=b) for a, b in pairwise(ends)]
+
+
+def test_the_best_passage_is_the_score_of_its_document() -> None:
+    client = QdrantClient(":memory:")
+    docs = ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG)
+    docs.ingest([Document(1, "river harbor"), Document("two", "river candle river")], chunker=_Halves())
+    dataset = RetrievalDataset(name="parents", queries={"q": "harbor"}, qrels={"q": {"1": 1, "two": 1}})
+    found = measured(docs, dataset, modes=["exact", "two-stage"], metrics="R@2")
+    for mode in ("exact", "two-stage"):
+        assert [*hits(found, mode)["q"]] == ["1", "two"]
+        assert hits(found, mode)["q"]["1"] == pytest.approx(1, abs=0.1)
+    with pytest.raises(DatasetError, match="'three'"):
+        measured(docs, RetrievalDataset(name="p", queries={"q": "harbor"}, qrels={"q": {"three": 1}}))
+    client.close()
+
+
+def test_runs_of_other_systems_are_measured() -> None:
+    run = Run(name="theirs", hits={"q0": {next(iter(QRELS["q0"])): 1.0}})
+    found = evaluate(run, small_dataset(), metrics="RR@10")
+    assert found["theirs"].values["RR@10"]["q0"] == 1
+    assert found["theirs"].mean("RR@10") == pytest.approx(1 / len(QUERIES))
+    assert found.folder is None
+
+
+def test_documents_that_cannot_be_stored_are_told(tmp_path: Path) -> None:
+    dataset = small_dataset(documents=[*documents(), Document("empty", " ")])
+    with pytest.warns(ColbertQdrantWarning, match="'empty'"):
+        measured(WordEncoder(), dataset, folder=tmp_path, modes="exact")
+
+
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "metric": ({"metrics": "nDGC@10"}, "unknown metric"),
+    "mode": ({"modes": ["exakt"]}, "'two-stage'"),
+    "no mode": ({"modes": []}, "modes"),
+    "deep metric": ({"metrics": "R@50"}, "50 hits"),
+    "depth": ({"depth": 40}, "candidates"),
+    "progress": ({"progress": 3}, "progress"),
+    "folder": ({"folder": 3}, "folder"),
+    "config": ({"config": 3}, "config"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_wrong_arguments_are_refused_before_anything_is_encoded(case: str, tmp_path: Path) -> None:
+    encoder, (options, message) = WordEncoder(), BAD[case]
+    with pytest.raises(ConfigurationError, match=message):
+        measured(encoder, **{"folder": tmp_path / "new", **options})
+    assert encoder.calls == 0
+    assert not (tmp_path / "new").exists()
+
+
+def test_wrong_data_sets_are_refused_before_anything_is_encoded(docs: ColbertCollection, tmp_path: Path) -> None:
+    encoder, unknown = WordEncoder(), {"q0": {"d0": 1, "lost": 1}}
+    for wrong, error, message in (
+        (small_dataset(documents=None), ConfigurationError, "no documents"),
+        (small_dataset(documents=["text"]), DatasetError, "Document"),
+        (small_dataset(documents=[]), DatasetError, "no documents"),
+        (small_dataset(qrels=unknown), DatasetError, "'lost'"),
+        ([small_dataset(), small_dataset()], ConfigurationError, "two data sets"),
+        (5, ConfigurationError, "dataset=5"),
+        ([], ConfigurationError, "dataset="),
+    ):
+        with pytest.raises(error, match=message):
+            measured(encoder, wrong, folder=tmp_path, modes="bm25")
+    assert encoder.calls == 0
+    with pytest.raises(DatasetError, match="collection 'docs' lacks 1 of 2 judged documents, such as 'lost'"):
+        measured(docs, small_dataset(qrels=unknown))
+    assert "lost" not in hits(measured(docs, small_dataset(qrels=unknown, missing="ignore")), "exact")["q0"]
+
+
+def test_targets_that_cannot_be_measured_are_refused(docs: ColbertCollection) -> None:
+    client = QdrantClient(":memory:")
+    unreadable = ColbertCollection.create("tokens", client=client, encoder=ReadyTokens(dim=4))
+    for wrong, message in ((unreadable, "encoder="), (3, "target is an int 3"), (WordEncoder, "instance")):
+        with pytest.raises(ConfigurationError, match=message):
+            measured(wrong)
+    with pytest.raises(ConfigurationError, match="its own settings"):
+        measured(docs, config=CONFIG)
+    creating = AsyncColbertCollection.create("docs", client=AsyncQdrantClient(":memory:"), encoder=WordEncoder())
+    with pytest.raises(ConfigurationError, match="a blocking client"):
+        measured(asyncio.run(creating))
+    docs.close()
+    with pytest.raises(ClosedError):
+        measured(docs)
+    client.close()
