@@ -128,6 +128,18 @@ class World:
     def _make_reranking(self) -> cq.Reranker:
         return cq.Reranker(self.docs, self.reranker)
 
+    def _make_evaluation(self) -> cq.Evaluation:
+        dataset = cq.RetrievalDataset(name="odd", queries={"q": "river"}, qrels={"q": {"1": 1}})
+        return cq.evaluate(cq.Run(name="theirs", hits={"q": {"1": 1.0}}), dataset, metrics="RR@10")
+
+    def _make_evaluated(self) -> cq.EvaluatedRun:
+        return cq.EvaluatedRun(dataset="odd", mode="theirs", run=None, values={"RR@10": {"q": 1.0}})
+
+    def _make_evaluated_file(self) -> Path:
+        path = self.folder / "evaluation.json"
+        self.evaluation.to_json(path)
+        return path
+
     def _make_docs(self) -> cq.ColbertCollection:
         return cq.ColbertCollection.open("docs", client=self.edge, encoder=self.encoder)
 
