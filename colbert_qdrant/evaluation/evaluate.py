@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 from colbert_qdrant._support.progress import ProgressReporter, require_progress
 from colbert_qdrant._support.values import plain
@@ -17,7 +17,7 @@ from colbert_qdrant.config import CollectionConfig
 from colbert_qdrant.config.checks import require_file_path, require_instance, require_int
 from colbert_qdrant.encoders import LateInteractionEncoder
 from colbert_qdrant.errors import ConfigurationError
-from colbert_qdrant.evaluation.datasets import RetrievalDataset
+from colbert_qdrant.evaluation.datasets import DatasetSource, RetrievalDataset, load_datasets
 from colbert_qdrant.evaluation.evaluated_run import EvaluatedRun
 from colbert_qdrant.evaluation.measures import check_metrics, depth_of, measure_run
 from colbert_qdrant.evaluation.modes import MODES, check_modes, choose_modes
@@ -28,10 +28,6 @@ from colbert_qdrant.evaluation.searching import Searches
 from colbert_qdrant.evaluation.state import Identity, Workspace, cache_folder, digest, file_name
 from colbert_qdrant.evaluation.targets import Target, make_target, stores_passages, with_encoder
 from colbert_qdrant.search.options import SearchMode
-from colbert_qdrant.shown import listed, shown
-
-DatasetSource: TypeAlias = RetrievalDataset | str | PathLike[str]
-"""A test collection, or its path or name."""
 
 _METRICS: Final = ("nDCG@10", "RR@10", "R@100")
 
@@ -99,13 +95,16 @@ class Evaluate:
         options = _Options(
             modes=check_modes(modes), candidates=plain(candidates), depth=plain(depth), progress=progress
         )
-        sources = _sources(dataset)
         if isinstance(target, Run):
-            return _evaluate_run(target, sources, names, split=split, root=root)
-        options.check_depth(names)
+            _require_none(modes=modes, config=config, folder=folder)
+        else:
+            options.check_depth(names)
         require_instance("config", config, (CollectionConfig, type(None)), "a CollectionConfig")
         if folder is not None:
             require_file_path("folder", folder, "the path of a folder")
+        datasets = load_datasets(dataset, split=split, root=root)
+        if isinstance(target, Run):
+            return _evaluate_run(target, datasets, names)
         measured = make_target(target, config)
         modes_of_target, skipped = choose_modes(
             options.modes, measured.abilities, candidates=options.candidates, depth=options.depth
@@ -113,7 +112,7 @@ class Evaluate:
         place = cache_folder(measured.name, measured.key) if folder is None else Path(fspath(folder))
         runs: list[EvaluatedRun] = []
         with _told(place):
-            for each in _loaded(sources, split=split, root=root):
+            for each in datasets:
                 found = _evaluate_one(measured, each, modes_of_target, options, place / file_name(each.name))
                 runs += [_measured(mode, run, each, names, ms) for mode, run, ms in found]
             for name in dict.fromkeys(run.dataset for run in runs):
@@ -160,41 +159,15 @@ class _Options:
                 )
 
 
-def _sources(dataset: object) -> list[DatasetSource]:
-    several = [dataset] if isinstance(dataset, RetrievalDataset | str | PathLike) else listed(dataset)
-    if not several or not all(isinstance(each, RetrievalDataset | str | PathLike) for each in several):
-        raise ConfigurationError(
-            f"dataset={shown(dataset)}: pass a RetrievalDataset, a path, a name such as 'scifact', or a list of these"
-        )
-    names = [each.name if isinstance(each, RetrievalDataset) else fspath(each) for each in several]
-    _require_distinct(names)
-    return several
+def _require_none(**options: object) -> None:
+    for name, value in options.items():
+        if value is not None:
+            raise ConfigurationError(f"{name} is for searches, but a Run has its hits already: leave it out")
 
 
-def _require_distinct(names: Sequence[str]) -> None:
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise ConfigurationError(f"two data sets have the name {shown(twice[0])}: give them different names")
-
-
-def _loaded(
-    sources: Sequence[DatasetSource], *, split: str, root: str | PathLike[str] | None
-) -> Iterator[RetrievalDataset]:
-    """Load data sets one after another, so that only one is in memory."""
-    names: list[str] = []
-    for source in sources:
-        loaded = (
-            source if isinstance(source, RetrievalDataset) else RetrievalDataset.load(source, split=split, root=root)
-        )
-        names.append(loaded.name)
-        _require_distinct(names)
-        yield loaded
-
-
-def _evaluate_run(
-    run: Run, sources: Sequence[DatasetSource], metrics: Sequence[str], *, split: str, root: str | PathLike[str] | None
-) -> Evaluation:
-    measured = [_measured(run.name, run, each, metrics, None) for each in _loaded(sources, split=split, root=root)]
-    return Evaluation(target=run.name, metrics=tuple(metrics), runs=tuple(measured))
+def _evaluate_run(run: Run, datasets: Iterator[RetrievalDataset], metrics: Sequence[str]) -> Evaluation:
+    measured = tuple(_measured(run.name, run, each, metrics, None) for each in datasets)
+    return Evaluation(target=run.name, metrics=tuple(metrics), runs=measured)
 
 
 def _evaluate_one(
@@ -210,23 +183,24 @@ def _evaluate_one(
         search=digest([options.candidates, options.depth, dataset.excludes_query_id]),
     )
     found: list[tuple[str, Run, float | None]] = []
-    with Workspace(path) as workspace:
+    with ExitStack() as stack:
+        workspace = stack.enter_context(Workspace(path))
         workspace.begin(identity, modes=MODES, anew=target.changes)
-        with target.open(dataset, workspace, progress=options.progress) as collection:
-            encoder = encode_queries(texts, target.encoder, workspace, dataset=dataset.name, progress=options.progress)
-            searches = Searches(
-                collection=with_encoder(collection, encoder),
-                queries=queries,
-                candidates=options.candidates,
-                depth=options.depth,
-                excludes_query_id=dataset.excludes_query_id,
-                of_passages=stores_passages(collection),
-            )
-            for mode in modes:
-                hits = workspace.hits(mode)
-                searches.run(mode, hits, label=f"{dataset.name}, {mode}", progress=options.progress)
-                run = Run(name=mode, hits=hits.hits)
-                found.append((mode, run, statistics.median(hits.milliseconds)))
+        collection = target.open(dataset, workspace, stack, progress=options.progress)
+        encoder = encode_queries(texts, target.encoder, workspace, dataset=dataset.name, progress=options.progress)
+        searches = Searches(
+            collection=with_encoder(collection, encoder),
+            queries=queries,
+            candidates=options.candidates,
+            depth=options.depth,
+            excludes_query_id=dataset.excludes_query_id,
+            of_passages=stores_passages(collection),
+        )
+        for mode in modes:
+            hits = workspace.hits(mode)
+            searches.run(mode, hits, label=f"{dataset.name}, {mode}", progress=options.progress)
+            run = Run(name=mode, hits=hits.hits)
+            found.append((mode, run, statistics.median(hits.milliseconds)))
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from copy import copy
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -66,9 +66,9 @@ class Target(Protocol):
         """Return a digest of the documents and settings; raise `DatasetError` if a judged document is missing."""
 
     def open(
-        self, dataset: RetrievalDataset, workspace: Workspace, *, progress: bool | ProgressReporter
-    ) -> AbstractContextManager[ColbertCollection]:
-        """Open the collection with all documents."""
+        self, dataset: RetrievalDataset, workspace: Workspace, stack: ExitStack, *, progress: bool | ProgressReporter
+    ) -> ColbertCollection:
+        """Open the collection with all documents; ``stack`` closes it."""
 
 
 class CollectionTarget:
@@ -124,16 +124,16 @@ class CollectionTarget:
         self._require_judged(dataset)
         return digest([self._metadata(), self._collection.count()])
 
-    @contextmanager
     def open(
         self,
         dataset: RetrievalDataset,  # noqa: ARG002
         workspace: Workspace,  # noqa: ARG002
+        stack: ExitStack,  # noqa: ARG002
         *,
         progress: bool | ProgressReporter,  # noqa: ARG002
-    ) -> Iterator[ColbertCollection]:
+    ) -> ColbertCollection:
         """See `Target`."""
-        yield self._collection
+        return self._collection
 
     def _metadata(self) -> dict[str, Any]:
         return run_blocking(read_metadata(self._opened.engine, self.name))
@@ -207,18 +207,17 @@ class ModelTarget:
         unknown = None if self.encoder.fingerprint() else uuid4().hex  # an encoder that no other call can recognize
         return digest([self._config.to_dict(), found.digest, unknown])
 
-    @contextmanager
     def open(
-        self, dataset: RetrievalDataset, workspace: Workspace, *, progress: bool | ProgressReporter
-    ) -> Iterator[ColbertCollection]:
+        self, dataset: RetrievalDataset, workspace: Workspace, stack: ExitStack, *, progress: bool | ProgressReporter
+    ) -> ColbertCollection:
         """See `Target`."""
-        with EdgeClient(workspace.store) as client:
-            collection = ColbertCollection.open_or_create(
-                _COLLECTION, client=client, encoder=self.encoder, config=self._config
-            )
-            if not workspace.built:
-                self._build(collection, dataset, workspace, progress=progress)
-            yield collection
+        client = stack.enter_context(EdgeClient(workspace.store))
+        collection = ColbertCollection.open_or_create(
+            _COLLECTION, client=client, encoder=self.encoder, config=self._config
+        )
+        if not workspace.built:
+            self._build(collection, dataset, workspace, progress=progress)
+        return collection
 
     def _build(
         self,

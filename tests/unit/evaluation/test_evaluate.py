@@ -215,6 +215,8 @@ def test_runs_of_other_systems_are_measured() -> None:
     assert found["theirs"].values["RR@10"]["q0"] == 1
     assert found["theirs"].mean("RR@10") == pytest.approx(1 / len(QUERIES))
     assert found.folder is None
+    with pytest.raises(ConfigurationError, match="modes is for searches"):
+        evaluate(run, small_dataset(), metrics="RR@10", modes="exact")
 
 
 def test_documents_that_cannot_be_stored_are_told(tmp_path: Path) -> None:
@@ -251,9 +253,9 @@ def test_wrong_data_sets_are_refused_before_anything_is_encoded(docs: ColbertCol
         (small_dataset(documents=["text"]), DatasetError, "Document"),
         (small_dataset(documents=[]), DatasetError, "no documents"),
         (small_dataset(qrels=unknown), DatasetError, "'lost'"),
-        ([small_dataset(), small_dataset()], ConfigurationError, "two data sets"),
-        (5, ConfigurationError, "dataset=5"),
-        ([], ConfigurationError, "dataset="),
+        ([small_dataset(), small_dataset()], DatasetError, "two data sets"),
+        (5, ConfigurationError, "dataset must be"),
+        ([], ConfigurationError, "dataset must be"),
     ):
         with pytest.raises(error, match=message):
             measured(encoder, wrong, folder=tmp_path, modes="bm25")
@@ -261,6 +263,12 @@ def test_wrong_data_sets_are_refused_before_anything_is_encoded(docs: ColbertCol
     with pytest.raises(DatasetError, match="collection 'docs' lacks 1 of 2 judged documents, such as 'lost'"):
         measured(docs, small_dataset(qrels=unknown))
     assert "lost" not in hits(measured(docs, small_dataset(qrels=unknown, missing="ignore")), "exact")["q0"]
+
+
+def test_queries_without_text_and_sets_without_judgments_are_refused() -> None:
+    for wrong in ({"queries": {**QUERIES, "q0": " "}}, {"qrels": {**QRELS, "lost": {"d0": 1}}}, {"qrels": {"q0": {}}}):
+        with pytest.raises(DatasetError):
+            small_dataset(**wrong)
 
 
 def test_targets_that_cannot_be_measured_are_refused(docs: ColbertCollection) -> None:
