@@ -265,12 +265,6 @@ def test_wrong_data_sets_are_refused_before_anything_is_encoded(docs: ColbertCol
     assert "lost" not in hits(measured(docs, small_dataset(qrels=unknown, missing="ignore")), "exact")["q0"]
 
 
-def test_queries_without_text_and_sets_without_judgments_are_refused() -> None:
-    for wrong in ({"queries": {**QUERIES, "q0": " "}}, {"qrels": {**QRELS, "lost": {"d0": 1}}}, {"qrels": {"q0": {}}}):
-        with pytest.raises(DatasetError):
-            small_dataset(**wrong)
-
-
 def test_targets_that_cannot_be_measured_are_refused(docs: ColbertCollection) -> None:
     client = QdrantClient(":memory:")
     unreadable = ColbertCollection.create("tokens", client=client, encoder=ReadyTokens(dim=4))
