@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from os import PathLike, fspath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from colbert_qdrant._support.values import plain
@@ -94,11 +95,25 @@ def require_instance(name: str, value: object, kinds: type | tuple[type, ...], w
         raise ConfigurationError(f"{name} must be {wanted}, got {type(value).__name__} {shown(value)}")
 
 
+def items_of(name: str, values: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
+    """Return the items of a caller's mapping; raise `ConfigurationError` if its methods fail."""
+    try:
+        return [*values.items()]
+    except Exception as error:
+        raise ConfigurationError(f"{name} cannot be read ({type(error).__name__}: {error}): pass a dict") from error
+
+
 def require_file_path(name: str, value: object, wanted: str = "the path of a file") -> None:
     """Raise `ConfigurationError` unless a parameter's value is a path; ``wanted`` describes the valid values."""
     require_instance(name, value, (str, PathLike), wanted)
     if not holds(lambda: isinstance(fspath(value), str)):  # type: ignore[call-overload]
         raise ConfigurationError(f"{name} must be {wanted}, as a string, got {type(value).__name__} {shown(value)}")
+
+
+def given_path(name: str, value: str | PathLike[str], wanted: str = "the path of a file") -> Path:
+    """Return the path of a parameter; raise `ConfigurationError` unless the value is a path."""
+    require_file_path(name, value, wanted)
+    return Path(str.__str__(fspath(value)))
 
 
 def require_one_of(name: str, value: object, choices: tuple[str, ...]) -> None:

@@ -17,7 +17,7 @@ from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.points.ids import INT_RANGE
 from colbert_qdrant.search.limits import filter_keys
 from colbert_qdrant.search.ranges import equal, instant, is_number, within
-from colbert_qdrant.shown import shown
+from colbert_qdrant.shown import kind_of, listed, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -169,7 +169,12 @@ def _has_filters(value: Any) -> bool:
 def _plain(value: Any) -> Any:
     """Convert a value, or each value of a collection, to an exact built-in type."""
     value = plain(value)
-    return [plain(each) for each in value] if isinstance(value, list | tuple | set | frozenset) else value
+    if not isinstance(value, list | tuple | set | frozenset):
+        return value
+    found = listed(value)
+    if found is None:
+        raise ConfigurationError(f"where has {kind_of(value)} that cannot be iterated over: pass a list of values")
+    return [plain(each) for each in found]
 
 
 def _logic(key: str, value: Any, depth: int) -> models.Condition:

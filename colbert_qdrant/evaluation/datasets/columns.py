@@ -28,12 +28,14 @@ class Table:
         required: The columns that a header must have.
         bare: The columns of a line in a file without a header; ``None`` for columns that are skipped.
         header: A correct header, for messages.
+        spaced: Whether any white space separates the columns of a file without a header, as in TREC's qrels.
     """
 
     names: Mapping[str, Sequence[str]]
     required: Sequence[str]
     bare: Sequence[str | None]
     header: str
+    spaced: bool = False
 
     def columns(self, fields: Iterable[Any]) -> dict[str, Any]:
         """Return the name that the file gives to each column, as far as it has the column."""
@@ -56,7 +58,7 @@ def table_rows(file: File, table: Table) -> Iterator[SourceRow]:
         yield from renamed(jsonl_rows(file, Shard()), table)
         return
     lines = _checked(_lines(file))
-    rows = _csv(lines) if file.kind == "csv" else _split(lines, "\t" if file.kind == "tsv" else None, table)
+    rows = _csv(lines) if file.kind == "csv" else _split(lines, table)
     names: Sequence[Any] = table.bare
     for position, row in enumerate(rows):
         fields = row.value
@@ -123,14 +125,13 @@ def _lines(file: File) -> Iterator[SourceRow]:
         yield SourceRow(None, origin, 0, unreadable(error, f"after line {number}"))
 
 
-def _split(lines: Iterable[SourceRow], separator: str | None, table: Table) -> Iterator[SourceRow]:
+def _split(lines: Iterable[SourceRow], table: Table) -> Iterator[SourceRow]:
     """Yield the fields of lines, in which quotes have no meaning."""
-    last = len(table.bare) - 1
-    for row in lines:
-        fields = row.value.split(separator)
-        if separator and len(fields) == 1 and last > 1:  # TREC's columns in a file with another suffix
-            fields = row.value.split()
-        yield replace(row, value=[field.strip() for field in fields])
+    separator: str | None = "\t"
+    for position, row in enumerate(lines):
+        if position == 0 and table.spaced and not table.has_header(row.value.split("\t")):
+            separator = None
+        yield replace(row, value=[field.strip() for field in row.value.split(separator)])
 
 
 def _csv(lines: Iterable[SourceRow]) -> Iterator[SourceRow]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-from colbert_qdrant.config.checks import require_bool, require_instance, require_one_of
+from colbert_qdrant.config.checks import given_path, require_bool, require_instance, require_one_of
 from colbert_qdrant.documents import Document
-from colbert_qdrant.errors import DatasetError
+from colbert_qdrant.errors import ConfigurationError, DatasetError
+from colbert_qdrant.evaluation.datasets.judgments import checked_judgments, has_relevant, write_judgments
 from colbert_qdrant.evaluation.datasets.loading import from_files, load
-from colbert_qdrant.shown import shown
+from colbert_qdrant.evaluation.datasets.topics import checked_queries
+from colbert_qdrant.shown import has, kind_of, shown
+from colbert_qdrant.sources.read import DocumentSource
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -23,40 +26,50 @@ class RetrievalDataset:
         queries: Text by query id; queries without judgments are left out.
         qrels: For each query id, the relevance of its judged documents by their ids, as strings. A document with a
             relevance of 1 or more is relevant.
-        documents: The documents, iterated over once per use, so not a generator. ``None`` if a collection has them
-            already.
+        documents: The documents, which are iterated over several times. ``None`` if a collection has them already.
         excludes_query_id: Whether a document with the id of the query is no hit. In ArguAna and Quora of BEIR, queries
             are documents themselves.
         missing: ``"ignore"`` accepts judgments of documents that are not stored; they count as not found.
 
     Raises:
-        DatasetError: If there is no query with a relevant document, a query is empty, or a judged query has no text.
+        DatasetError: If there is no relevant document, a judged query has no text, or the documents are a generator.
+        ConfigurationError: If a value has a wrong type.
     """
 
     name: str
-    queries: Mapping[str, str]
-    qrels: Mapping[str, Mapping[str, int]]
-    documents: Iterable[Document] | None = None
+    queries: Mapping[str, str] = field(repr=False)
+    qrels: Mapping[str, Mapping[str, int]] = field(repr=False)
+    documents: Iterable[Document] | None = field(default=None, repr=False)
     excludes_query_id: bool = False
     missing: Literal["error", "ignore"] = "error"
 
     def __post_init__(self) -> None:
         require_instance("name", self.name, str, "the name of the data set")
-        require_instance("queries", self.queries, Mapping, "a dict of texts by query id")
-        require_instance("qrels", self.qrels, Mapping, "a dict of relevance by document id, for each query id")
         require_bool("excludes_query_id", self.excludes_query_id)
         require_one_of("missing", self.missing, ("error", "ignore"))
-        if isinstance(self.documents, Iterator):
-            raise DatasetError(
-                f"documents of {shown(self.name)} can be read only once: pass a list, or an object that opens its "
-                "source in __iter__"
-            )
-        object.__setattr__(self, "queries", {id: self.queries[id] for id in self.queries if id in self.qrels})
-        if not any(relevance > 0 for judged in self.qrels.values() for relevance in judged.values()):
+        qrels = checked_judgments(self.qrels)
+        object.__setattr__(self, "qrels", qrels)
+        object.__setattr__(self, "queries", checked_queries(self.queries, qrels))
+        object.__setattr__(self, "documents", self._checked_documents())
+        if not has_relevant(qrels):
             raise DatasetError(
                 f"data set {shown(self.name)} has no judgments of a relevant document, so it has nothing to measure: "
                 "add qrels with a relevance of 1 or more"
             )
+
+    def _checked_documents(self) -> Iterable[Document] | None:
+        documents = self.documents
+        if isinstance(documents, Iterator) or has(documents, "__next__"):
+            raise DatasetError(
+                f"documents of {shown(self.name)} can be read only once: pass a list, or an object that opens its "
+                "source in __iter__"
+            )
+        if documents is not None and (isinstance(documents, str | bytes | Mapping) or not has(documents, "__iter__")):
+            raise ConfigurationError(
+                f"documents must be a list of Document, got {kind_of(documents)}: read files with "
+                "RetrievalDataset.from_files"
+            )
+        return documents
 
     @classmethod
     def load(
@@ -95,7 +108,7 @@ class RetrievalDataset:
         *,
         queries: str | PathLike[str],
         qrels: str | PathLike[str],
-        corpus: Any = None,
+        corpus: DocumentSource | None = None,
         name: str | None = None,
         title_separator: str = " ",
         missing: Literal["error", "ignore"] = "error",
@@ -133,3 +146,15 @@ class RetrievalDataset:
             excludes_query_id=excludes_query_id,
         )
         return cls(**contents)
+
+    def write_qrels(self, path: str | PathLike[str]) -> None:
+        """Write the judgments to a file, in the format that its suffix tells.
+
+        A ``.tsv`` file is BEIR's, with a header, and a ``.jsonl`` file has the same columns. Any other file is TREC's:
+        query, iteration, document and relevance, separated by spaces. A file that exists is replaced at the end.
+
+        Raises:
+            ConfigurationError: If the path is wrong, or the file cannot be written.
+            DatasetError: If the format has no place for the white space in an id.
+        """
+        write_judgments(given_path("path", path), self.qrels)

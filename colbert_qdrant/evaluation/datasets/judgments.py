@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from colbert_qdrant.errors import DatasetError
+from colbert_qdrant._support.values import plain
+from colbert_qdrant.config.checks import items_of, require_instance
+from colbert_qdrant.errors import ConfigurationError, DatasetError
 from colbert_qdrant.evaluation.datasets.columns import Table, identifier
 from colbert_qdrant.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from colbert_qdrant.sources.item import SourceRow
 
@@ -23,6 +28,7 @@ QRELS: Final = Table(
     required=("query", "document"),
     bare=("query", None, "document", "relevance"),
     header="query-id\tcorpus-id\tscore",
+    spaced=True,
 )
 _RELEVANCE: Final = re.compile(r"[+-]?\d{1,9}")
 
@@ -42,6 +48,72 @@ def read_judgments(rows: Iterable[SourceRow]) -> dict[str, dict[str, int]]:
                 "earlier line: remove one"
             )
     return qrels
+
+
+def checked_judgments(qrels: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+    """Return a caller's judgments as dicts of plain values.
+
+    Raises:
+        ConfigurationError: If they are not integers by document id by query id.
+    """
+    wanted = "a dict of relevance by document id, for each query id"
+    require_instance("qrels", qrels, Mapping, wanted)
+    made: dict[str, dict[str, int]] = {}
+    for query, judged in items_of("qrels", qrels):
+        require_instance("an id in qrels", query, str, "a string")
+        require_instance(f"qrels[{query!r}]", judged, Mapping, wanted)
+        relevances = {id: value if type(value) is int else plain(value) for id, value in items_of("qrels", judged)}
+        for id, value in relevances.items():
+            require_instance(f"an id in qrels[{query!r}]", id, str, "a string")
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise ConfigurationError(f"qrels[{query!r}][{id!r}] must be an integer, got {shown(value)}")
+        made[query] = relevances
+    return made
+
+
+def has_relevant(qrels: Mapping[str, Mapping[str, int]]) -> bool:
+    """Tell whether a document is relevant to a query."""
+    return any(relevance > 0 for judged in qrels.values() for relevance in judged.values())
+
+
+def write_judgments(path: Path, qrels: Mapping[str, Mapping[str, int]]) -> None:
+    """Write judgments in the format that the suffix of a file tells; see `RetrievalDataset.write_qrels`."""
+    line = _FORMATS.get(path.suffix.lower(), _trec)
+    lines = [line(query, id, relevance) for query, judged in qrels.items() for id, relevance in judged.items()]
+    if line is _tsv:
+        lines.insert(0, QRELS.header)
+    try:
+        part = path.with_name(f"{path.name}.part")
+        try:
+            part.write_text("".join(f"{each}\n" for each in lines), encoding="utf-8")
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"{str(path)!r} cannot be written ({error}): pass the path of a file in a folder that exists"
+        ) from error
+
+
+def _trec(query: str, document: str, relevance: int) -> str:
+    for id in (query, document):
+        if id.split() != [id]:
+            raise DatasetError(f"TREC's format has no place for white space in id {id!r}: write a .tsv or .jsonl file")
+    return f"{query} 0 {document} {relevance}"
+
+
+def _tsv(query: str, document: str, relevance: int) -> str:
+    for id in (query, document):
+        if id != id.strip() or not id or {*id} & {*"\t\r\n"}:
+            raise DatasetError(f"a .tsv file has no place for the white space in id {id!r}: write a .jsonl file")
+    return f"{query}\t{document}\t{relevance}"
+
+
+def _jsonl(query: str, document: str, relevance: int) -> str:
+    return json.dumps({"query-id": query, "corpus-id": document, "score": relevance})
+
+
+_FORMATS: Final = {".tsv": _tsv, ".jsonl": _jsonl}
 
 
 def place_of(rows: Iterable[SourceRow], *, query: str | None = None, document: str | None = None) -> str:

@@ -6,10 +6,11 @@ import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from colbert_qdrant.config.checks import require_file_path, require_instance
-from colbert_qdrant.errors import ConfigurationError, DatasetError
+from colbert_qdrant._support.values import plain
+from colbert_qdrant.config.checks import given_path, require_instance
+from colbert_qdrant.errors import ColbertQdrantError, ConfigurationError, DatasetError
 from colbert_qdrant.evaluation.datasets.columns import table_rows
 from colbert_qdrant.evaluation.datasets.folder import folder_parts, is_beir_folder
 from colbert_qdrant.evaluation.datasets.hub import hub_parts
@@ -17,13 +18,10 @@ from colbert_qdrant.evaluation.datasets.judgments import QRELS
 from colbert_qdrant.evaluation.datasets.known import canonical_name, is_known
 from colbert_qdrant.evaluation.datasets.parts import Contents, Missing, Parts, assemble, check_options, corpus_rows
 from colbert_qdrant.evaluation.datasets.topics import QUERIES
-from colbert_qdrant.shown import holds, kind_of
+from colbert_qdrant.shown import has, holds, kind_of
 from colbert_qdrant.sources.beir import beir_corpus
 from colbert_qdrant.sources.paths import File, Kind
 from colbert_qdrant.sources.read import documents_from
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 _KINDS: Final[dict[str, Kind]] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv"}
 
@@ -38,7 +36,7 @@ def load(
 ) -> Contents:
     """Load a test collection; see `RetrievalDataset.load`."""
     check_options(title_separator, missing)
-    return assemble(find(source, split, root), title_separator=title_separator, missing=missing)
+    return assemble(find(source, split, root), title_separator=plain(title_separator), missing=plain(missing))
 
 
 def find(source: str | os.PathLike[str], split: str, root: str | os.PathLike[str] | None) -> Parts:
@@ -48,17 +46,16 @@ def find(source: str | os.PathLike[str], split: str, root: str | os.PathLike[str
         ConfigurationError: If an argument is wrong.
         DatasetError: If there is no such data set.
     """
-    require_file_path("source", source, "the path of a BEIR folder or ZIP archive, or the name of a data set")
+    path = given_path("source", source, "the path of a BEIR folder or ZIP archive, or the name of a data set")
     require_instance("split", split, str, "the name of a split, such as 'test'")
-    if root is not None:
-        require_file_path("root", root, "the path of a folder")
-    path = Path(source)
+    folder = None if root is None else given_path("root", root, "the path of a folder")
+    name = plain(source) if isinstance(source, str) else None
     if holds(lambda: is_beir_folder(path)):
-        return folder_parts(path, split)
-    if isinstance(source, os.PathLike) or holds(lambda: not is_known(source) and path.exists()):
+        return folder_parts(path, plain(split))
+    if name is None or (not is_known(name) and holds(path.exists)):
         problem = "has no corpus.jsonl and no queries.jsonl" if holds(path.exists) else "does not exist"
-        raise DatasetError(f"{str(source)!r} {problem}: pass a BEIR folder, or a ZIP archive of one")
-    return hub_parts(canonical_name(source), split, None if root is None else Path(root))
+        raise DatasetError(f"{str(path)!r} {problem}: pass a BEIR folder, or a ZIP archive of one")
+    return hub_parts(canonical_name(name), plain(split), folder)
 
 
 def from_files(
@@ -73,40 +70,48 @@ def from_files(
 ) -> Contents:
     """Load a test collection of separate files; see `RetrievalDataset.from_files`."""
     check_options(title_separator, missing)
+    require_instance("name", "" if name is None else name, str, "the name of the data set")
     query_file, qrels_file = _table("queries", queries), _table("qrels", qrels)
     parts = Parts(
-        name=query_file.path.parent.resolve().name if name is None else name,
+        name=query_file.path.parent.resolve().name if name is None else plain(name),
         corpus=None if corpus is None else partial(_items, _rereadable(corpus)),
         queries=partial(table_rows, query_file, QUERIES),
         qrels=partial(table_rows, qrels_file, QRELS),
         places=(str(query_file.path), str(qrels_file.path)),
         excludes_query_id=excludes_query_id,
     )
-    return assemble(parts, title_separator=title_separator, missing=missing)
+    return assemble(parts, title_separator=plain(title_separator), missing=plain(missing))
 
 
 def _table(argument: str, path: str | os.PathLike[str]) -> File:
     """Return a file with the kind that its name tells; other names are TREC's columns."""
-    require_file_path(argument, path)
-    found = Path(path)
+    found = given_path(argument, path)
     if not holds(found.is_file):
-        raise DatasetError(f"there is no file {str(path)!r} of {argument}: pass the path of a file")
+        raise DatasetError(f"there is no file {str(found)!r} of {argument}: pass the path of a file")
     name = found.name.lower().removesuffix(".gz").removesuffix(".zst")
     return File(found, _KINDS.get(Path(name).suffix, "text"), found.name)
 
 
 def _rereadable(corpus: Any) -> Any:
-    if hasattr(corpus, "__next__") or hasattr(corpus, "__anext__") or hasattr(corpus, "__aiter__"):
+    if any(has(type(corpus), member) for member in ("__next__", "__anext__", "__aiter__")):
         raise ConfigurationError(
             f"corpus is {kind_of(corpus)}, which can be read only once: pass a path, a list, a table or a dataset"
         )
-    return corpus
+    return plain(corpus) if isinstance(corpus, str) else corpus
 
 
-def _items(corpus: Any) -> Iterable[Any]:
+def _items(corpus: Any) -> Iterator[Any]:
     file = beir_corpus(corpus)
     if file is not None:
-        return corpus_rows(file)
+        yield from corpus_rows(file)
+        return
     items = documents_from(corpus).items
-    assert isinstance(items, Iterator)  # noqa: S101 - the type checker does not know what `_rereadable` refused
-    return items
+    assert isinstance(items, Iterator)  # noqa: S101 - the type checker does not know that `_rereadable` refused others
+    try:
+        yield from items
+    except ColbertQdrantError:
+        raise
+    except Exception as error:
+        raise DatasetError(
+            f"the corpus cannot be read further ({type(error).__name__}: {error}): correct it"
+        ) from error

@@ -10,7 +10,7 @@ from colbert_qdrant._support.warned import warn
 from colbert_qdrant.config.checks import require_instance, require_one_of
 from colbert_qdrant.errors import DatasetError
 from colbert_qdrant.evaluation.datasets.corpus import Corpus
-from colbert_qdrant.evaluation.datasets.judgments import place_of, read_judgments
+from colbert_qdrant.evaluation.datasets.judgments import has_relevant, place_of, read_judgments
 from colbert_qdrant.evaluation.datasets.topics import read_queries
 from colbert_qdrant.shown import counted
 from colbert_qdrant.sources.item import SourceRow
@@ -76,7 +76,7 @@ def assemble(parts: Parts, *, title_separator: str, missing: Missing) -> Content
     """
     queries_place, qrels_place = parts.places
     qrels = read_judgments(parts.qrels())
-    if not any(relevance > 0 for judged in qrels.values() for relevance in judged.values()):
+    if not has_relevant(qrels):
         problem = "no judgment has a relevance of 1 or more" if qrels else "there are no judgments"
         raise DatasetError(f"{qrels_place}: {problem}, so there is nothing to measure: add judgments")
     queries = read_queries(parts.queries(), qrels)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
+from colbert_qdrant.config.checks import items_of, require_instance
 from colbert_qdrant.errors import DatasetError
 from colbert_qdrant.evaluation.datasets.columns import Table, identifier
 from colbert_qdrant.shown import shown
@@ -40,3 +42,21 @@ def read_queries(rows: Iterable[SourceRow], judged: Container[str]) -> dict[str,
         if queries.setdefault(id, text) != text:
             raise DatasetError(f"{row.where}: query {id!r} has another text in an earlier line: rename or remove one")
     return queries
+
+
+def checked_queries(queries: Mapping[str, str], judged: Iterable[str]) -> dict[str, str]:
+    """Return the texts of judged queries, in the order of the queries.
+
+    Raises:
+        ConfigurationError: If the queries are not texts by id.
+        DatasetError: If a judged query has no text.
+    """
+    require_instance("queries", queries, Mapping, "a dict of texts by query id")
+    wanted = {*judged}
+    made = {id: text for id, text in items_of("queries", queries) if isinstance(id, str) and id in wanted}
+    for id in judged:
+        text = made.get(id, "")
+        require_instance(f"queries[{id!r}]", text, str, "a text")
+        if not text.strip():
+            raise DatasetError(f"query {id!r} has judgments and no text: add its text, or remove its judgments")
+    return made

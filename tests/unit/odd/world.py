@@ -13,6 +13,7 @@ from qdrant_client import QdrantClient, models
 import colbert_qdrant as cq
 from tests.encoders import WordEncoder, random_texts
 from tests.parity.checkpoints import build
+from tests.unit.evaluation.datasets.files import beir_folder
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -121,6 +122,13 @@ class World:
         if not path.exists():
             self.docs.export(path)
         return path
+
+    def _make_beir(self) -> Path:
+        folder = self.folder / "beir"
+        return folder if folder.exists() else beir_folder(folder)
+
+    def _make_dataset(self) -> cq.RetrievalDataset:
+        return cq.RetrievalDataset.load(self.beir)
 
     def _make_plan(self) -> Any:
         return self.migration.details

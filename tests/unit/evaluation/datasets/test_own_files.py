@@ -1,0 +1,181 @@
+"""Test collections of separate files, and of objects in memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from colbert_qdrant import ConfigurationError, Document, RetrievalDataset
+from colbert_qdrant.errors import DatasetError
+from tests.unit.evaluation.datasets.files import CORPUS, HEADER, beir_folder, texts, write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+JSON_LINES = """{"_id": "q1", "text": "when does the boat depart"}
+{"id": "q2", "text": "who \\"crossed\\" it"}
+"""
+QUERY_FILES = {
+    "queries.jsonl": JSON_LINES,
+    "queries.ndjson.gz": JSON_LINES,
+    "queries.tsv": 'q1\twhen does the boat depart\nq2\twho "crossed" it\n',
+    "header.tsv": 'query_id\ttext\nq1\twhen does the boat depart\n\nq2\twho "crossed" it\n',
+    "queries.csv": 'q1,when does the boat depart\nq2,"who ""crossed"" it"\n',
+    "header.csv": 'text,extra,_id\nwhen does the boat depart,,q1\n"who ""crossed"" it",1,q2\n',
+    "topics.trec": 'q1\twhen does the boat depart\nq2\twho "crossed" it\n',
+}
+QRELS_FILES = {
+    "qrels.tsv": f"{HEADER}q1\td1\t2\nq1\td3\t1\nq2\td2\t1\n",
+    "trec.tsv": "q1\t0\td1\t2\nq1\t0\td3\t1\nq2\t0\td2\t1\n",
+    "qrels.trec": "q1 0 d1 2\nq1  Q0\td3 1\nq2 0 d2 1\n",
+    "qrels.txt.gz": "q1 0 d1 2\r\nq1 0 d3 1\r\nq2 0 d2 1\r\n",
+    "qrels.csv": "query-id,corpus-id,score\nq1,d1,2\nq1,d3,1\nq2,d2,1\n",
+    "qrels.jsonl": '{"query-id": "q1", "corpus-id": "d1", "score": 2}\n{"query_id": "q1", "doc_id": "d3"}\n'
+    '{"qid": "q2", "docno": "d2", "rel": "1"}\n',
+}
+QUERIES = {"q1": "when does the boat depart", "q2": 'who "crossed" it'}
+JUDGED = {"q1": {"d1": 2, "d3": 1}, "q2": {"d2": 1}}
+
+
+@pytest.mark.parametrize("name", QUERY_FILES)
+def test_queries_are_read_in_every_format(tmp_path: Path, name: str) -> None:
+    qrels = write(tmp_path / "qrels.trec", QRELS_FILES["qrels.trec"])
+    queries = write(tmp_path / name, QUERY_FILES[name])
+    assert RetrievalDataset.from_files(queries=queries, qrels=qrels).queries == QUERIES
+
+
+@pytest.mark.parametrize("name", QRELS_FILES)
+def test_judgments_are_read_in_every_format(tmp_path: Path, name: str) -> None:
+    qrels = write(tmp_path / name, QRELS_FILES[name])
+    queries = write(tmp_path / "queries.tsv", QUERY_FILES["queries.tsv"])
+    dataset = RetrievalDataset.from_files(queries=queries, qrels=str(qrels))
+    assert dataset.qrels == JUDGED
+    assert dataset.documents is None
+    assert dataset.name == tmp_path.name
+
+
+@pytest.mark.parametrize("name", ["out.tsv", "out.jsonl", "out.qrels"])
+def test_written_judgments_are_read_again(tmp_path: Path, name: str) -> None:
+    qrels = {"q1": {"d1": 2, "d3": 0, "d4": -1}, "q2": {"d2": 1}}
+    dataset = RetrievalDataset(name="mine", queries=QUERIES, qrels=qrels)
+    dataset.write_qrels(tmp_path / name)
+    queries = write(tmp_path / "queries.tsv", QUERY_FILES["queries.tsv"])
+    assert RetrievalDataset.from_files(queries=queries, qrels=tmp_path / name).qrels == qrels
+    assert sorted(each.name for each in tmp_path.iterdir()) == sorted([name, "queries.tsv"])
+
+
+def test_trec_eval_reads_what_is_written(tmp_path: Path) -> None:
+    ir_measures = pytest.importorskip("ir_measures")
+    RetrievalDataset(name="mine", queries=QUERIES, qrels=JUDGED).write_qrels(tmp_path / "out.qrels")
+    read = ir_measures.read_trec_qrels(str(tmp_path / "out.qrels"))
+    assert [(each.query_id, each.doc_id, each.relevance) for each in read] == [
+        ("q1", "d1", 2),
+        ("q1", "d3", 1),
+        ("q2", "d2", 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "id", "message"),
+    [
+        ("out.qrels", "a b", r"TREC's format has no place for white space in id 'a b': write a \.tsv or \.jsonl file"),
+        ("out.tsv", "a\tb", r"no place for the white space in id 'a\\tb': write a \.jsonl file"),
+    ],
+)
+def test_ids_that_a_format_cannot_hold_are_refused_and_the_file_is_kept(
+    tmp_path: Path, name: str, id: str, message: str
+) -> None:
+    before = write(tmp_path / name, "as it was")
+    dataset = RetrievalDataset(name="mine", queries={"q": "x"}, qrels={"q": {id: 1}})
+    with pytest.raises(DatasetError, match=message):
+        dataset.write_qrels(before)
+    assert before.read_text() == "as it was"
+    dataset.write_qrels(tmp_path / "out.jsonl")
+    with pytest.raises(ConfigurationError, match="cannot be written"):
+        dataset.write_qrels(tmp_path / "none" / "out.jsonl")
+
+
+@pytest.mark.parametrize(
+    "corpus",
+    [
+        lambda path: path / "corpus.jsonl",
+        lambda path: path,
+        lambda _: CORPUS,
+        lambda _: [(row["_id"], row["text"]) for row in CORPUS],
+        lambda _: [Document(row["_id"], row["text"], {"title": row["title"]}) for row in CORPUS],
+    ],
+    ids=["file", "BEIR folder", "dicts", "tuples", "documents"],
+)
+def test_the_corpus_is_anything_that_ingest_reads(tmp_path: Path, corpus: Callable[[Path], Any]) -> None:
+    source = corpus(folder := beir_folder(tmp_path / "ferries"))
+    dataset = RetrievalDataset.from_files(
+        queries=folder / "queries.jsonl", qrels=folder / "qrels" / "test.tsv", corpus=source, name="mine"
+    )
+    titled = not isinstance(source, list) or isinstance(source[0], dict)
+    assert texts(dataset)["d1"] == ("Ferry The ferry leaves at nine." if titled else "The ferry leaves at nine.")
+    assert texts(dataset)["d2"] == "A bridge crosses the river."
+    assert (dataset.name, len(texts(dataset))) == ("mine", 3), "the corpus is read again"
+
+
+def test_a_corpus_that_can_be_read_once_is_refused(tmp_path: Path) -> None:
+    folder = beir_folder(tmp_path / "ferries")
+    files: dict[str, Any] = {"queries": folder / "queries.jsonl", "qrels": folder / "qrels" / "test.tsv"}
+    with pytest.raises(ConfigurationError, match="corpus is a generator, which can be read only once: pass a path"):
+        RetrievalDataset.from_files(**files, corpus=(each for each in CORPUS))
+    with pytest.raises(DatasetError, match="documents of 'mine' can be read only once"):
+        RetrievalDataset(name="mine", queries=QUERIES, qrels=JUDGED, documents=iter([Document("a", "b")]))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("qrels.trec", "q1 0 d1 1\nq1 0 d2\n", "line 2: the line has 3 columns, and 4 are expected"),
+        ("qrels.tsv", "q1\td1\t1\n", r"line 1: .*start the file with the header 'query-id\\tcorpus-id\\tscore'"),
+        ("qrels.trec", "q1 0 d1 high\n", r"line 1: the relevance is 'high', not an integer.*header"),
+        ("qrels.trec", "query iter doc rel\n", r"line 1: the relevance is 'rel', not an integer.*header"),
+        ("qrels.csv", 'query-id,corpus-id,score\nq1,"d1,1\n', r"line 2: the row is not CSV .*close its quotes"),
+        ("qrels.jsonl", '{"query-id": "q1", "corpus-id": "d1", "score": 0.5}\n', "line 1: the relevance is 0.5, not"),
+        ("qrels.jsonl", '{"query-id": "q1", "corpus-id": "d1", "score": NaN}\n', "line 1: the relevance is nan, not"),
+        ("qrels.jsonl", '{"query-id": "q1", "corpus-id": "d1", "score": true}\n', "line 1: the relevance is True, not"),
+        ("qrels.jsonl", '{"query-id": "q1"}\n', "line 1: there is no document, and the columns are 'query-id'"),
+        ("qrels.tsv.gz", b"", "a compressed file has at least a header"),
+        ("qrels.tsv", b"q\x001\t\xff\n", "line 1: byte 0xff at position 5 is not UTF-8"),
+    ],
+)
+def test_a_damaged_file_is_an_error_with_file_and_line(
+    tmp_path: Path, name: str, content: str | bytes, message: str
+) -> None:
+    qrels = tmp_path / name
+    qrels.write_bytes(content.encode() if isinstance(content, str) else content)
+    queries = write(tmp_path / "queries.tsv", QUERY_FILES["queries.tsv"])
+    with pytest.raises(DatasetError, match=rf"{name}.*{message}"):
+        RetrievalDataset.from_files(queries=queries, qrels=qrels)
+
+
+def test_a_file_that_does_not_exist_names_its_argument(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"there is no file .*none\.tsv' of queries: pass"):
+        RetrievalDataset.from_files(queries=tmp_path / "none.tsv", qrels=tmp_path / "none.tsv")
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "message"),
+    [
+        ({"queries": {"q1": "boat"}}, DatasetError, "query 'q2' has judgments and no text"),
+        ({"queries": QUERIES | {"q2": " "}}, DatasetError, "query 'q2' has judgments and no text"),
+        ({"qrels": {"q1": {"d1": 0}}}, DatasetError, "has no judgments of a relevant document"),
+        ({"qrels": {"q1": {"d1": 0.5}}}, ConfigurationError, r"qrels\['q1'\]\['d1'\] must be an integer, got 0.5"),
+        ({"qrels": {"q1": ["d1"]}}, ConfigurationError, r"qrels\['q1'\] must be a dict of relevance"),
+        ({"qrels": {1: {"d1": 1}}}, ConfigurationError, "an id in qrels must be a string, got int 1"),
+        ({"documents": "corpus.jsonl"}, ConfigurationError, "documents must be a list of Document, got a str"),
+    ],
+)
+def test_a_wrong_collection_in_memory_is_an_error(fields: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        RetrievalDataset(**{"name": "mine", "queries": QUERIES, "qrels": JUDGED} | fields)
+
+
+def test_queries_without_judgments_are_left_out() -> None:
+    dataset = RetrievalDataset(name="mine", queries={"q0": "", "q2": "b", "q1": "a"}, qrels=JUDGED)
+    assert [*dataset.queries] == ["q2", "q1"]
