@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from colbert_qdrant.errors import DatasetError, MissingExtraError
 from colbert_qdrant.evaluation.datasets import RetrievalDataset
 from colbert_qdrant.evaluation.metric_names import metric_provider, parse_metrics
 from colbert_qdrant.evaluation.run import Run
+from colbert_qdrant.evaluation.run_files import ranked
 from colbert_qdrant.shown import shown
 
 
@@ -115,16 +114,6 @@ def measure_rankings(
         }
         for metric in wanted
     }
-
-
-def ranked(scores: Mapping[str, float]) -> list[str]:
-    """Return document ids by descending score, as trec_eval ranks them.
-
-    trec_eval keeps scores as float32, so scores that differ less than that are tied. The larger id wins a tie.
-    """
-    with np.errstate(over="ignore"):  # beyond the range of float32, trec_eval has infinity, too
-        rounded = np.fromiter(scores.values(), np.float64, len(scores)).astype(np.float32).tolist()
-    return [document for _, document in sorted(zip(rounded, scores, strict=True), reverse=True)]
 
 
 def require_measures() -> Any:
