@@ -18,6 +18,7 @@ from colbert_qdrant.encoders import LateInteractionEncoder
 from colbert_qdrant.encoders.base import check_texts, require_encoder
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError
 from colbert_qdrant.evaluation.graph import encoding_graph
+from colbert_qdrant.evaluation.measures import require_measures
 from colbert_qdrant.evaluation.metrics import (
     CUTOFF,
     Ranking,
@@ -25,7 +26,6 @@ from colbert_qdrant.evaluation.metrics import (
     rank_by_score,
     rank_correlation,
     recall,
-    require_measures,
     rerank,
 )
 from colbert_qdrant.evaluation.report import FdeReport, SearchQuality

@@ -7,7 +7,7 @@ from typing import Any
 
 from colbert_qdrant.errors import DatasetError, MissingExtraError
 from colbert_qdrant.evaluation.datasets import RetrievalDataset
-from colbert_qdrant.evaluation.metric_names import metric_provider, parse_metrics
+from colbert_qdrant.evaluation.metric_names import LARGEST_GRADE, metric_provider, parse_metrics
 from colbert_qdrant.evaluation.run import Run
 from colbert_qdrant.evaluation.run_files import ranked
 from colbert_qdrant.shown import shown
@@ -60,8 +60,8 @@ def measure_run(run: Run, dataset: RetrievalDataset, metrics: str | Sequence[str
     """Return the value of each metric for every judged query of a data set.
 
     The scores rank the documents as trec_eval does: it compares them as float32, and the larger id wins a tie. So
-    pytrec_eval computes the same values from the run file. A judged query without hits has the value 0. Documents with
-    the id of their query are left out first if the data set says so.
+    pytrec_eval computes the same values from the run file. A judged query without hits has the value 0. If
+    the data set has ``excludes_query_id``, documents with the id of their query are left out first.
 
     Args:
         run: The hits of each query.
@@ -97,7 +97,7 @@ def measure_rankings(
     """Return the value of each metric for every judged query, from document ids in the order of their rank."""
     measures = require_measures()
     wanted = parse_metrics(metrics, measures)
-    judged = {query: dict(judgments) for query, judgments in qrels.items() if judgments}
+    judged = {query: _pooled(query, judgments) for query, judgments in qrels.items() if judgments}
     # the negative rank as the score, because ir-measures' parts break ties and round scores differently
     run = {
         query: {document: -float(rank) for rank, document in enumerate(found)}
@@ -110,7 +110,8 @@ def measure_rankings(
             computed.setdefault(value.measure, {})[value.query_id] = float(value.value)
     return {
         metric.name: {
-            query: computed[metric.on(judged)][query] * metric.scale(judgments) for query, judgments in judged.items()
+            query: computed.get(metric.on(judged), {}).get(query, 0.0) * metric.scale(judgments)
+            for query, judgments in judged.items()
         }
         for metric in wanted
     }
@@ -129,6 +130,16 @@ def require_measures() -> Any:
             "metrics such as nDCG need ir-measures: pip install 'colbert-qdrant[evaluate]'"
         ) from error
     return ir_measures
+
+
+def _pooled(query: str, judged: Mapping[str, int]) -> dict[str, int]:
+    """Return judgments without negative ones, which mean unjudged in trec_eval, and which pytrec_eval fails at."""
+    pooled = {document: relevance for document, relevance in judged.items() if relevance >= 0}
+    if pooled and max(pooled.values()) > LARGEST_GRADE:  # trec_eval's time and memory grow with it
+        raise DatasetError(
+            f"query {shown(query)} has a relevance of {max(pooled.values())}: use grades up to {LARGEST_GRADE:,}"
+        )
+    return pooled
 
 
 def _groups(measures: Iterable[Any]) -> list[set[Any]]:

@@ -28,6 +28,8 @@ _PREFIX: Final = "maxsim_"
 _PROVIDERS: Final = ("pytrec_eval", "cwl_eval", "compat", "judged", "msmarco")
 """The parts of ir-measures that compute. The others split or round ids and values, or repeat what these do."""
 _LARGEST: Final = 2**31 - 1
+LARGEST_GRADE: Final = 10_000
+"""The largest relevance or gain."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +71,7 @@ class Metric:
 
     @property
     def definition(self) -> tuple[str, bool, int | None]:
-        """What is computed, which is equal for two names of one metric."""
+        """Describes the computation, which is equal for two names of one metric."""
         return repr(self.measure), self.at_most_cutoff, self.binary_from
 
 
@@ -126,7 +128,7 @@ def _parse(text: str, measures: Any) -> Metric:
     if binary_from is not None:
         _check_rel(text, binary_from)
         if "gains" in measure.params:
-            raise ConfigurationError(f"metric {shown(text)} has rel and gains: remove one of them")
+            raise ConfigurationError(f"metric {shown(text)} has rel and gains: remove rel or gains")
     _require_provider(text, measure, measures)
     return Metric(
         name=_name(measure, shown_name, binary_from),
@@ -180,8 +182,11 @@ def _checked(text: str, params: Mapping[str, Any], measure: Any) -> dict[str, An
             raise ConfigurationError(f"metric {shown(text)}: the cutoff must be between 1 and {_LARGEST}")
         if name == "rel":
             _check_rel(text, value)
-        if name == "gains" and not all(type(each) is int for pair in value.items() for each in pair):
-            raise ConfigurationError(f"metric {shown(text)}: gains must map integers to integers, as {{1: 0, 2: 1}}")
+        if name == "gains" and not all(type(key) is int and _is_gain(gain) for key, gain in value.items()):
+            raise ConfigurationError(
+                f"metric {shown(text)}: gains must map integers to integers from 0 to {LARGEST_GRADE:,}, "
+                "as {1: 0, 2: 1}"
+            )
     for name, param in known.items():
         if param.required and name not in checked:
             raise ConfigurationError(
@@ -195,6 +200,10 @@ def _kind(param: Any) -> str:
     kinds = {int: "an integer", float: "a number", str: "a string", bool: "True or False", dict: "a dict"}
     choices = param.choices if isinstance(param.choices, list | tuple) else ()
     return f"one of {', '.join(map(repr, choices))}" if choices else kinds.get(param.dtype, str(param.dtype))
+
+
+def _is_gain(value: object) -> bool:
+    return type(value) is int and 0 <= value <= LARGEST_GRADE
 
 
 def _check_rel(text: str, value: object) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from colbert_qdrant.errors import MissingExtraError
+from colbert_qdrant.evaluation.measures import measure_rankings
 from colbert_qdrant.inspection.fitness import spearman
 
 if TYPE_CHECKING:
@@ -53,32 +53,12 @@ def ndcg(ranking: Ranking, qrels: Sequence[Mapping[int, int]]) -> float:
     Raises:
         MissingExtraError: If ir-measures is not installed.
     """
-    measures = require_measures()
-    judgments = [
-        measures.Qrel(str(query), str(document), relevance)
+    rankings = {
+        str(query): [str(document) for document in found if document >= 0] for query, found in enumerate(ranking)
+    }
+    judgments = {
+        str(query): {str(document): relevance for document, relevance in judged.items()}
         for query, judged in enumerate(qrels)
-        for document, relevance in judged.items()
-    ]
-    run = [
-        measures.ScoredDoc(str(query), str(document), -float(rank))
-        for query in range(len(qrels))
-        for rank, document in enumerate(ranking[query])
-        if document >= 0
-    ]
-    measure = measures.nDCG @ CUTOFF
-    return float(measures.calc_aggregate([measure], judgments, run)[measure])
-
-
-def require_measures() -> Any:
-    """Return the module ``ir_measures``.
-
-    Raises:
-        MissingExtraError: If it is not installed.
-    """
-    try:
-        import ir_measures  # noqa: PLC0415
-    except ImportError as error:
-        raise MissingExtraError(
-            "qrels need ir-measures, which computes nDCG: pip install 'colbert-qdrant[bench]', or omit qrels"
-        ) from error
-    return ir_measures
+    }
+    values = measure_rankings(rankings, judgments, f"nDCG@{CUTOFF}")[f"nDCG@{CUTOFF}"]
+    return sum(values.values()) / len(values)

@@ -244,7 +244,7 @@ def test_token_vectors_of_other_dimensions(muvera: MuveraEncoder, documents: Tok
 
 @pytest.mark.parametrize(
     ("module", "extra", "arguments"),
-    [("qdrant_edge", "edge", {}), ("ir_measures", "bench", {"graph": False, "qrels": [{0: 1}] * 3})],
+    [("qdrant_edge", "edge", {}), ("ir_measures", "evaluate", {"graph": False, "qrels": [{0: 1}] * 3})],
 )
 def test_missing_extras(module: str, extra: str, arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, module, None)

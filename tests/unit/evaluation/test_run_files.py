@@ -130,7 +130,8 @@ def test_ids_with_white_space_are_written_as_json_only(tmp_path: Path) -> None:
 
 
 def test_a_run_of_hits() -> None:
-    number, uuid = np.int64(7), UUID(int=7)
+    number: Any = np.int64(7)
+    uuid = UUID(int=7)
     run = Run.from_hits("mine", {"q": [SearchHit(id=number, score=2.5), SearchHit(id=uuid, score=1)], "r": []})
     assert run.hits == {"q": {"7": 2.5, str(uuid): 1.0}, "r": {}}
     with pytest.raises(DatasetError, match="query 'q' has the documents 1 and '1', which are the same as strings"):
