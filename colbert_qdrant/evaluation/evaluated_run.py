@@ -13,6 +13,7 @@ from colbert_qdrant.evaluation.run import Run
 from colbert_qdrant.shown import shown
 
 _RESAMPLES: Final = 10_000
+_BLOCK: Final = 2**20
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,8 +47,11 @@ class EvaluatedRun:
     def interval(self, metric: str) -> tuple[float, float]:
         """Return the 95 % interval of the mean, by a percentile bootstrap over the queries with a fixed seed."""
         values = np.array([*_of_metric(self.values, metric).values()])
-        chosen = np.random.default_rng(0).integers(0, len(values), (_RESAMPLES, len(values)))
-        low, high = np.percentile(values[chosen].mean(axis=1), (2.5, 97.5))
+        random, means = np.random.default_rng(0), list[float]()
+        while len(means) < _RESAMPLES:  # in blocks, because there may be thousands of queries
+            chosen = random.integers(0, len(values), (min(_RESAMPLES, max(1, _BLOCK // len(values))), len(values)))
+            means += values[chosen].mean(axis=1).tolist()
+        low, high = np.percentile(means[:_RESAMPLES], (2.5, 97.5))
         return float(low), float(high)
 
 

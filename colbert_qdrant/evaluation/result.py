@@ -151,8 +151,8 @@ class Evaluation:
         """
         require_file_path("path", path)
         try:
-            data = json.loads(Path(path).read_bytes())
-        except (OSError, ValueError) as error:
+            data = dict(json.loads(Path(path).read_bytes()))
+        except (OSError, ValueError, TypeError) as error:
             raise DatasetError(f"{path} cannot be read as an evaluation ({error}): pass a file of to_json") from error
         try:
             return cls.from_dict(data)
