@@ -88,6 +88,8 @@ from colbert_qdrant.errors import (
     UnreachableError,
 )
 from colbert_qdrant.evaluation import (
+    CardFigure,
+    CardReport,
     EvaluatedRun,
     Evaluation,
     FdeReport,
@@ -126,6 +128,8 @@ __all__ = [
     "BackupError",
     "Bm25Config",
     "CapabilityError",
+    "CardFigure",
+    "CardReport",
     "CheckpointError",
     "Chunker",
     "ClosedError",

@@ -1,5 +1,6 @@
 """Measures the quality of encodings and searches on test collections, or on your own documents and queries."""
 
+from colbert_qdrant.evaluation.card_report import CardFigure, CardReport
 from colbert_qdrant.evaluation.datasets import RetrievalDataset
 from colbert_qdrant.evaluation.evaluate import Evaluate, evaluate
 from colbert_qdrant.evaluation.evaluated_run import EvaluatedRun
@@ -10,6 +11,8 @@ from colbert_qdrant.evaluation.result import Evaluation
 from colbert_qdrant.evaluation.run import Run
 
 __all__ = [
+    "CardFigure",
+    "CardReport",
     "Evaluate",
     "EvaluatedRun",
     "Evaluation",

@@ -13,8 +13,8 @@ import numpy as np
 from qdrant_client import models
 
 import colbert_qdrant as cq
-from tests.unit.odd.world import LEMUR, MUVERA, TEXTS, World
-from tests.unit.public_api import NAMES, is_function
+from tests.unit.odd.world import CONFIG, LEMUR, MUVERA, TEXTS, World
+from tests.unit.public_api import NAMES, is_callable_object, is_function
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -68,6 +68,7 @@ INSTANCES: Final[dict[str, tuple[str, str | None]]] = {
     "EdgeClient": ("edge", "edge"),
     "EvaluatedRun": ("evaluated", None),
     "Evaluation": ("evaluation", None),
+    "CardReport": ("card_report", None),
     "LemurEncoder": ("lemur", None),
     "Migration": ("migration", "moving"),
     "MigrationPlan": ("plan", None),
@@ -128,6 +129,15 @@ GOOD: Final[dict[str, Callable[[World], Any]]] = {
     "ColbertCollection.restore.path": _backed_up,
     "ColbertCollection.restore.name": lambda _: "new",
     "delete.ids": lambda _: [10**6],
+    "CardReport.figure.dataset": lambda _: "scifact",
+    "CardReport.figure.mode": lambda _: "exact",
+    "CardReport.figure.metric": lambda _: "nDCG@10",
+    "evaluate.card.model": lambda _: "me/mine",
+    "evaluate.card.datasets": lambda world: world.dataset,
+    "evaluate.card.encoder": lambda world: world.encoder,
+    "evaluate.card.config": lambda _: CONFIG,
+    "evaluate.card.folder": lambda world: world.new_path(),
+    "evaluate.card.progress": lambda _: False,
     "set_payload.ids": lambda _: [1],
     "delete_payload.ids": lambda _: [1],
     "device": lambda _: "cpu",
@@ -280,6 +290,9 @@ def public_calls(world: World) -> Iterator[Call]:
                     yield _call(world, f"{name}.{function.__name__}", function, None)
         elif is_function(value):
             yield _call(world, name, value, CLIENTS.get(name))
+            for member in dir(type(value)) if is_callable_object(value) else ():
+                if not member.startswith("_"):
+                    yield _call(world, f"{name}.{member}", getattr(value, member), None)
         elif inspect.isclass(value) and not _is_no_call(value):
             yield from _calls_of_class(world, name, value)
 

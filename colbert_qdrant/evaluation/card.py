@@ -1,0 +1,163 @@
+"""Measures a model under the conditions of a model card, and puts the figures beside the published ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from os import PathLike, fspath
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, Final
+
+from colbert_qdrant._support.progress import ProgressReporter, require_progress
+from colbert_qdrant._support.values import plain
+from colbert_qdrant.config import CollectionConfig, MuveraConfig
+from colbert_qdrant.config.checks import require_file_path, require_instance, require_int
+from colbert_qdrant.encoders import ColbertEncoder, LateInteractionEncoder
+from colbert_qdrant.encoders.base import require_encoder
+from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.evaluation.card_report import AVERAGE, CardFigure, CardReport, mean, published_beir
+from colbert_qdrant.evaluation.datasets import DatasetSource, load_datasets
+from colbert_qdrant.evaluation.published import (
+    BEIR_METHOD,
+    BEIR_METRIC,
+    BEIR_TITLES,
+    NANO,
+    NANO_METHOD,
+    NANO_METRICS,
+    NANO_MODEL,
+    SOURCE,
+    published_model,
+)
+from colbert_qdrant.evaluation.state import cache_folder
+
+if TYPE_CHECKING:
+    from colbert_qdrant.evaluation.evaluated_run import EvaluatedRun
+    from colbert_qdrant.evaluation.result import Evaluation
+    from colbert_qdrant.search.options import SearchMode
+
+CARD_CONFIG: Final = CollectionConfig(fde=MuveraConfig(k_sim=5, dim_proj=16, r_reps=20, fill_empty=False))
+"""txtai's MUVERA has these parameters by default, and leaves empty cells of a document empty."""
+
+_TITLE_SEPARATOR: Final = ". "
+"""txtai's script writes this between title and text."""
+
+
+def measure_card(
+    evaluate: Callable[..., Evaluation],
+    model: str | PathLike[str],
+    datasets: DatasetSource | Sequence[DatasetSource],
+    *,
+    encoder: LateInteractionEncoder | None,
+    root: str | PathLike[str] | None,
+    candidates: int,
+    config: CollectionConfig | None,
+    folder: str | PathLike[str] | None,
+    progress: bool | ProgressReporter,
+) -> CardReport:
+    """Measure a model on the data sets of the card; see `Evaluate.card`."""
+    require_file_path("model", model, "the name or the folder of a model")
+    name, candidates = fspath(model), plain(candidates)
+    if not name.strip():
+        raise ConfigurationError("model is empty: pass the name or the folder of a model")
+    require_int("candidates", candidates, minimum=1)
+    require_progress(plain(progress))
+    if encoder is not None:
+        require_encoder(encoder)
+    if root is not None:
+        require_file_path("root", root, "the path of a folder")
+    require_instance("config", config, (CollectionConfig, type(None)), "a CollectionConfig")
+    settings = config or CARD_CONFIG
+    loaded = list(load_datasets(datasets, root=root, title_separator=_TITLE_SEPARATOR))
+    reader = encoder or ColbertEncoder.from_pretrained(_local(name, root))
+    place = cache_folder(PurePath(name).name, f"card of {name}") if folder is None else folder
+    how: dict[str, Any] = {"config": settings, "folder": place, "progress": progress}
+    nano = [each for each in loaded if each.name in NANO]
+    beir = [replace(each, excludes_query_id=True) for each in loaded if each.name not in NANO]
+    published = published_model(name)
+    label = None if published is None else published.label
+    figures: list[CardFigure] = []
+    conditions: list[str] = [f"Published: {SOURCE}."]
+    if beir:
+        depth = min(candidates, 100)
+        how_many: dict[str, Any] = {"candidates": candidates, "depth": depth}
+        measured = evaluate(reader, beir, modes=list(BEIR_TITLES), metrics=BEIR_METRIC, **how_many, **how)
+        for mode in BEIR_TITLES:
+            figures += _beir_figures(measured, mode, label)
+        conditions.append(_beir_conditions(settings, candidates))
+    if nano:
+        measured = evaluate(reader, nano, modes="exact", metrics="nano-beir", **how)
+        figures += _nano_figures(measured, has_figures=label == NANO_MODEL.label)
+        conditions.append(
+            f"NanoBEIR as {NANO_METHOD}: exact MaxSim over all documents with a text, and no document is left out."
+        )
+    return CardReport(model=name, label=label, figures=tuple(figures), conditions=(*conditions, *_of_encoder(reader)))
+
+
+def _local(name: str, root: str | PathLike[str] | None) -> str:
+    """Return the local copy of a model in ``root``, or the name."""
+    copy = None if root is None else Path(root, name)
+    return str(copy) if copy is not None and copy.is_dir() else name
+
+
+def _beir_figures(measured: Evaluation, mode: SearchMode, label: str | None) -> Iterator[CardFigure]:
+    runs = [measured.run(mode, name) for name in measured.datasets]
+    names = [run.dataset for run in runs]
+    for run in runs:
+        yield _figure("BEIR", run, BEIR_METRIC, BEIR_METRIC, published_beir(mode, label, run.dataset, names))
+    yield CardFigure(
+        table="BEIR",
+        dataset=AVERAGE,
+        mode=mode,
+        metric=BEIR_METRIC,
+        measured=sum(run.mean(BEIR_METRIC) for run in runs) / len(runs),
+        published=published_beir(mode, label, AVERAGE, names),
+    )
+
+
+def _nano_figures(measured: Evaluation, *, has_figures: bool) -> Iterator[CardFigure]:
+    runs = [measured.run("exact", name) for name in measured.datasets]
+    of_card = [dict(zip(NANO_METRICS, NANO[run.dataset], strict=True)) if has_figures else {} for run in runs]
+    metrics = list(zip(NANO_METRICS, measured.metrics, strict=True))
+    if len(runs) > 1:
+        for name, metric in metrics:
+            yield CardFigure(
+                table="NanoBEIR",
+                dataset=AVERAGE,
+                mode="exact",
+                metric=name,
+                measured=sum(run.mean(metric) for run in runs) / len(runs),
+                published=mean([values.get(name) for values in of_card]),
+            )
+    for run, values in zip(runs, of_card, strict=True):
+        for name, metric in metrics:
+            yield _figure("NanoBEIR", run, name, metric, values.get(name))
+
+
+def _figure(table: str, run: EvaluatedRun, name: str, metric: str, published: float | None) -> CardFigure:
+    return CardFigure(
+        table=table,
+        dataset=run.dataset,
+        mode=run.mode,  # type: ignore[arg-type]
+        metric=name,
+        measured=run.mean(metric),
+        published=published,
+        interval=run.interval(metric),
+    )
+
+
+def _beir_conditions(config: CollectionConfig, candidates: int) -> str:
+    settings = dict(config.fde.to_dict())
+    kind = settings.pop("type")
+    return (
+        f"BEIR as {BEIR_METHOD}: title and text are joined by {_TITLE_SEPARATOR!r}, and a document with the id of its "
+        f"query is left out. MaxSim ranks {candidates} candidates. The encoding is {kind} "
+        f"({', '.join(f'{name}={value}' for name, value in settings.items())})."
+    )
+
+
+def _of_encoder(encoder: LateInteractionEncoder) -> Iterator[str]:
+    """Describe the rules of a checkpoint that change its figures."""
+    if isinstance(encoder, ColbertEncoder):
+        query, document = encoder.spec.query, encoder.spec.document
+        filled = "are filled up with mask tokens" if query.expansion else "are not filled up"
+        yield f"Queries have at most {query.length} tokens and {filled}, documents at most {document.length}."
