@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
+from types import NoneType
 from typing import Any, Final, Self
 
 from colbert_qdrant.config.checks import require_bool, require_file_path, require_instance
@@ -66,6 +67,8 @@ class Evaluation:
         Raises:
             ConfigurationError: If there is no such run, or there are several data sets.
         """
+        require_instance("mode", mode, str, "the name of a mode or of a run")
+        require_instance("dataset", dataset, (str, NoneType), "the name of a data set")
         if dataset is None and len(self.datasets) > 1:
             raise ConfigurationError(f"there are several data sets: name one of {', '.join(map(repr, self.datasets))}")
         for run in self.runs:
