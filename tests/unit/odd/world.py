@@ -143,10 +143,6 @@ class World:
     def _make_evaluated(self) -> cq.EvaluatedRun:
         return cq.EvaluatedRun(dataset="odd", mode="theirs", run=None, values={"RR@10": {"q": 1.0}})
 
-    def _make_dataset(self) -> cq.RetrievalDataset:
-        texts = [cq.Document("1", "river"), cq.Document("2", "bridge")]
-        return cq.RetrievalDataset(name="scifact", queries={"q": "river"}, qrels={"q": {"1": 1}}, documents=texts)
-
     def _make_card_report(self) -> cq.CardReport:
         figure = cq.CardFigure(
             table="BEIR", dataset="scifact", mode="exact", metric="nDCG@10", measured=0.5, published=0.4
