@@ -1,7 +1,7 @@
 """Train a small ColBERT model that suits MUVERA, and its twin that suits it less.
 
-The model learns to order documents as a teacher does: for each query, the loss is the KL divergence between the softmax
-of the teacher's scores and the softmax of the model's MaxSim scores. The twin differs in one point: the scores of both
+The model learns to order documents as a teacher does. The loss is the KL divergence of two softmaxes over a query's
+candidates: of the teacher's scores, and of the model's MaxSim scores. The twin differs in one point: the scores of both
 sides are min-max normalized first. Then both models are measured on judged queries that neither has seen.
 
     python examples/train_colbert.py --data path/to/scifact
@@ -25,10 +25,12 @@ import signal
 import time
 from contextlib import contextmanager
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+import transformers
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -37,7 +39,7 @@ from rich.table import Table
 from training_examples import HubExamples, mine
 from training_model import PREFIXES, Student, distillation_loss, save_pylate, small_bert
 
-from colbert_qdrant import ColbertEncoder, MuveraConfig, MuveraEncoder, fde_report, inspect
+from colbert_qdrant import ColbertEncoder, CollectionConfig, HnswConfig, MuveraConfig, SearchMode, evaluate, inspect
 from colbert_qdrant.errors import ColbertQdrantError
 from colbert_qdrant.evaluation import RetrievalDataset
 
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 
 TWINS = {"un-normalized": False, "min-max": True}
 COLUMNS = ("model", "exact", "two-stage", "fde", "fde / exact", "anisotropy", "spread", "rank correlation")
+MODES: tuple[SearchMode, ...] = ("exact", "two-stage", "fde")
 WARMUP = 0.05
 SEED = 0
 
@@ -62,8 +65,13 @@ def save_start(folder: Path, options: argparse.Namespace) -> None:
     if options.model is None:
         backbone, tokenizer = small_bert(minilm())
     else:
-        base = ColbertEncoder.from_pretrained(options.model, device="cpu", trust_remote_code=options.trust_remote_code)
-        backbone, tokenizer = base.checkpoint.backbone, base.checkpoint.tokenizer
+        base = ColbertEncoder.from_pretrained(options.model, device="cpu").checkpoint
+        backbone, tokenizer = base.backbone, base.tokenizer
+    if not isinstance(backbone.get_input_embeddings(), torch.nn.Embedding):
+        raise SystemExit(
+            f"{options.model} has no plain embedding table, which [Q] and [D] are added to: pass another --model, or "
+            "train this one with PyLate and normalize_scores=False"
+        )
     tokenizer.add_tokens(list(PREFIXES))
     backbone.resize_token_embeddings(len(tokenizer))
     head = torch.nn.Linear(backbone.config.hidden_size, options.dim, bias=False)
@@ -178,21 +186,25 @@ def reporting(name: str, done: int, steps: int) -> Iterator[Callable[[int, float
         yield report
 
 
-def measure(folder: Path, data: RetrievalDataset, options: argparse.Namespace) -> list[str]:
-    """Return a row of the table: what a model ranks with MaxSim and with MUVERA, and how its tokens lie."""
-    encoder = ColbertEncoder.from_pretrained(folder, device=options.device)
-    documents = list(data.documents or ())
-    position = {str(document.id): number for number, document in enumerate(documents)}
-    texts, queries = [document.text or "" for document in documents], [data.queries[id] for id in data.qrels]
-    qrels = [{position[id]: value for id, value in judged.items()} for judged in data.qrels.values()]
-    fde = MuveraEncoder(MuveraConfig(), token_dim=encoder.dim)
-    report = fde_report(fde, texts, queries, encoder=encoder, qrels=qrels, graph=False)
-    fitness: Any = inspect(encoder, documents=texts[:500], queries=queries[:50]).fitness
-    exact, alone, both = report.maxsim_ndcg or 0.0, report.exact.ndcg or 0.0, report.exact.two_stage_ndcg or 0.0
-    share = f"{alone / exact:.0%}" if exact else "-"
+def measure(name: str, data: RetrievalDataset, options: argparse.Namespace) -> list[str]:
+    """Return a row of the table: the quality of a model's rankings, and how its token vectors lie."""
+    encoder = ColbertEncoder.from_pretrained(options.output / name, device=options.device)
+    found = evaluate(
+        encoder,
+        data,
+        modes=MODES,
+        metrics="nDCG@10",
+        config=CollectionConfig(fde=MuveraConfig(), hnsw=HnswConfig(m=0)),  # no graph: measures only the encodings
+        folder=options.output / "measured" / name,
+        progress=console.is_terminal,
+    )
+    exact, both, alone = (found.mean("nDCG@10", mode) for mode in MODES)
+    texts = [document.text or "" for document in islice(data.documents or (), 500)]
+    fitness: Any = inspect(encoder, documents=texts, queries=list(data.queries.values())[:50]).fitness
     return [
+        name,
         *(f"{value:.3f}" for value in (exact, both, alone)),
-        share,
+        f"{alone / exact:.0%}" if exact else "-",
         *(f"{value:.3f}" for value in (fitness.anisotropy, fitness.score_spread)),
         f"{fitness.rank_correlation:.2f}",
     ]
@@ -201,6 +213,9 @@ def measure(folder: Path, data: RetrievalDataset, options: argparse.Namespace) -
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train and measure, and return the exit status."""
     options = parse(arguments)
+    logs: Any = transformers.logging
+    logs.set_verbosity_error()
+    logs.disable_progress_bar()
     try:
         run(options)
     except KeyboardInterrupt:
@@ -224,10 +239,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--dataset", help="a teacher's scores, instead of BM25's: a data set on the Hugging Face Hub, or a folder")
     add("--config", default="train_unormalized", help="its configuration with un-normalized scores (%(default)s)")
     add("--model", help="the encoder to start from, on the Hub or in a folder (default: a small BERT made of MiniLM)")
-    add("--trust-remote-code", action="store_true", help="run the Python code that comes with --model: read it first")
     add("--output", type=Path, default=Path("colbert-trained"), help="the folder for models and progress (%(default)s)")
     add("--dim", type=int, default=80, help="dimensions of a token vector (%(default)s)")
-    add("--document-length", type=int, default=None, help="tokens of a document (default: 96, with --dataset 180)")
+    add("--document-length", type=int, default=None, help="tokens of a document (default: 64, with --dataset 180)")
     add("--candidates", type=int, default=None, help="candidates per query (default: 8, with --dataset 32)")
     add("--rounds", type=int, default=4, help="times that a judged query occurs, with other candidates (%(default)s)")
     add("--batch-size", type=int, default=32, help="queries per step (%(default)s)")
@@ -235,47 +249,49 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--save-every", type=int, default=50, help="steps between two saves of the progress (%(default)s)")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="a torch device (%(default)s)")
     options = parser.parse_args(arguments)
-    options.document_length = options.document_length or (180 if options.dataset else 96)
+    options.document_length = options.document_length or (180 if options.dataset else 64)
     options.candidates = options.candidates or (32 if options.dataset else 8)
     return options
 
 
 def run(options: argparse.Namespace) -> None:
     """Train both twins, and print the table."""
-    data = RetrievalDataset.load(options.data, title_separator="\n")
-    keep_settings(options)
-    if not (start := options.output / "start").exists():
-        save_start(start, options)
+    settings = check_settings(options)
+    data = RetrievalDataset.load(options.data)
     if not all((options.output / name).exists() for name in TWINS):
-        examples: Sequence[Example] | HubExamples
-        if options.dataset:
-            examples = HubExamples(options.dataset, config=options.config, candidates=options.candidates)
-        else:
-            judged = RetrievalDataset.load(options.data, split="train", title_separator="\n")
-            examples = mine(judged, candidates=options.candidates, rounds=options.rounds, seed=SEED)
+        examples = load_examples(options)
         console.print(f"{len(examples):,} training examples, {options.candidates} candidates each, on {options.device}")
+        if not (start := options.output / "start").exists():
+            save_start(start, options)
+            (options.output / "settings.json").write_text(json.dumps(settings, indent=2), encoding="utf-8")
         for name in TWINS:
             train(name, examples, options)
     table = Table(*COLUMNS, box=box.MARKDOWN)
     for name in ("start", *TWINS):
-        table.add_row(name, *measure(options.output / name, data, options))
+        table.add_row(*measure(name, data, options))
     console.print(table)
 
 
-def keep_settings(options: argparse.Namespace) -> None:
-    """Refuse to continue a training with other settings."""
+def check_settings(options: argparse.Namespace) -> dict[str, str]:
+    """Return the settings of the training, and refuse to continue one with other settings."""
     free = {"output", "device", "save_every"}
     settings = {key: str(value) for key, value in vars(options).items() if key not in free}
     path = options.output / "settings.json"
-    if not path.exists():
-        options.output.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(settings, indent=2), encoding="utf-8")
-    found = json.loads(path.read_text(encoding="utf-8"))
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else settings
     for key, value in settings.items():
         if found.get(key) != value:
             raise SystemExit(
                 f"{options.output} holds a training with {key} {found.get(key)}, not {value}: pass another --output"
             )
+    return settings
+
+
+def load_examples(options: argparse.Namespace) -> Sequence[Example] | HubExamples:
+    """Return the training examples: those of ``--dataset``, or judged queries with BM25 as the teacher."""
+    if options.dataset:
+        return HubExamples(options.dataset, config=options.config, candidates=options.candidates)
+    judged = RetrievalDataset.load(options.data, split="train")
+    return mine(judged, candidates=options.candidates, rounds=options.rounds, seed=SEED)
 
 
 def minilm() -> Path:

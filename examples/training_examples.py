@@ -1,4 +1,4 @@
-"""Makes the training examples of `train_colbert.py`: queries, candidates, and a teacher's scores of them."""
+"""Makes the training examples of `train_colbert.py`: queries, their candidates, and a teacher's scores."""
 
 from __future__ import annotations
 

@@ -86,16 +86,18 @@ def _min_max(scores: torch.Tensor) -> torch.Tensor:
 def small_bert(folder: Path) -> tuple[Any, Any]:
     """Make a BERT with 2 layers and 128 dimensions, and its tokenizer.
 
-    The layers are random. The word vectors are the first principal directions of a larger model's, here of MiniLM's.
+    The layers are random. The word vectors are the principal directions of a larger model's, here of MiniLM's. A shared
+    direction is added to them, because the tokens of many pretrained transformers share one (arXiv 1909.00512).
     """
     base = ColbertEncoder.from_pretrained(folder, device="cpu").checkpoint
     with torch.no_grad():
         embeddings: Any = base.backbone.embeddings
         words = embeddings.LayerNorm(embeddings.word_embeddings.weight + embeddings.token_type_embeddings.weight[0])
         words = words @ torch.linalg.svd(words.T @ words).U[:, :128]
+        words = words / words.std() + functional.normalize(words.mean(0), dim=0) * words.shape[1] ** 0.5
     shape: Any = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 512}
     model = BertModel(BertConfig(vocab_size=len(words), **shape), add_pooling_layer=False)
-    model.embeddings.word_embeddings.weight.data = words / words.std()
+    model.embeddings.word_embeddings.weight.data = words
     return model, base.tokenizer
 
 

@@ -21,6 +21,7 @@ from transformers import get_linear_schedule_with_warmup
 from colbert_qdrant import ColbertEncoder, inspect, maxsim
 from colbert_qdrant.evaluation import RetrievalDataset
 from tests.checkpoints import WORDS, tiny_bert
+from tests.unit.encoders.test_bert_hash import hash_bert
 
 if TYPE_CHECKING:
     import argparse
@@ -96,7 +97,8 @@ def test_only_the_un_normalized_loss_sees_the_scale_of_scores() -> None:
 
 def test_learning_rate_rises_and_falls_as_transformers_does() -> None:
     optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    schedule = get_linear_schedule_with_warmup(optimizer, num_warmup_steps=5, num_training_steps=90)
+    make_schedule: Any = get_linear_schedule_with_warmup
+    schedule = make_schedule(optimizer, num_warmup_steps=5, num_training_steps=90)
     for step in range(90):
         assert learning_rate(step, 90) == pytest.approx(schedule.get_last_lr()[0])
         optimizer.step()
@@ -227,6 +229,13 @@ def test_data_without_training_queries_is_an_error(
     assert "train.tsv" in printed
 
 
+def test_a_model_that_cannot_take_the_prefixes_is_an_error(data: Path, tmp_path: Path) -> None:
+    hash_bert(tiny_bert(tmp_path / "hashed"))
+    with pytest.raises(SystemExit, match="no plain embedding table"):
+        main(arguments(tmp_path / "hashed", data, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set in the layout of ``lightonai/ms-marco-en-bge-gemma``: three configurations of Parquet files."""
@@ -253,7 +262,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_hub_examples_have_the_scores_of_the_teacher(hub: Path) -> None:
     examples = HubExamples(str(hub), config="train_unormalized", candidates=2)
-    assert list(examples) == [
+    assert [examples[number] for number in range(len(examples))] == [
         Example("fast tree", ["a tree", "a river"], [9.5, -3.0]),
         Example("good cat", ["a cat", "a river"], [8.25, -6.5]),
     ]
