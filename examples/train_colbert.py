@@ -159,6 +159,9 @@ def stoppable() -> Iterator[Callable[[], bool]]:
     def stop(number: int, _: object) -> None:
         stops.append(number)
         signal.signal(signal.SIGINT, previous)
+        console.print(
+            "\nStopping after this step. Another Ctrl-C stops at once, and loses the steps since the last save."
+        )
 
     previous = signal.signal(signal.SIGINT, stop)
     try:
