@@ -256,6 +256,7 @@ def _evaluate_one(
             hits = workspace.hits(mode)
             searches.run(mode, hits, label=f"{dataset.name}, {mode}", progress=options.progress)
             run = Run(name=mode, hits=hits.hits)
+            workspace.add_run(run)
             found.append((mode, run, statistics.median(hits.milliseconds)))
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
@@ -15,6 +15,7 @@ from colbert_qdrant.config.checks import require_bool, require_file_path, requir
 from colbert_qdrant.edge.files import write_file
 from colbert_qdrant.errors import ConfigurationError, DatasetError
 from colbert_qdrant.evaluation.evaluated_run import EvaluatedRun
+from colbert_qdrant.evaluation.state import file_name, writable, write_run_file
 from colbert_qdrant.evaluation.tables import tables
 from colbert_qdrant.shown import shown
 
@@ -144,6 +145,24 @@ class Evaluation:
         """
         require_file_path("path", path)
         write_file(Path(path), json.dumps(self.to_dict(), allow_nan=False, ensure_ascii=False, indent=1).encode())
+
+    def write_runs(self, folder: str | PathLike[str]) -> None:
+        """Write a run file for each data set and mode, such as ``scifact.two-stage.run``, into a folder.
+
+        Raises:
+            ConfigurationError: If ``folder`` is no path, or the evaluation was read from a file, which has no hits.
+            EngineError: If a file cannot be written.
+        """
+        require_file_path("folder", folder, "the path of a folder")
+        if any(run.run is None for run in self.runs):
+            raise ConfigurationError("the evaluation was read from a file, which has no hits: evaluate again")
+        place = Path(folder)
+        with writable(place):
+            place.mkdir(parents=True, exist_ok=True)
+        for run in self.runs:
+            if run.run is not None:
+                named = replace(run.run, name=run.mode)
+                write_run_file(named, place, prefix=f"{file_name(run.dataset)}.")
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:

@@ -25,7 +25,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from colbert_qdrant.edge.files import write_file, write_json
-from colbert_qdrant.errors import ColbertQdrantError, ConfigurationError, DiskFullError
+from colbert_qdrant.errors import ColbertQdrantError, ConfigurationError, DatasetError, DiskFullError
+from colbert_qdrant.evaluation.run import Run
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ _FORMAT: Final = 1
 _LOCK: Final = "lock"
 _STATE: Final = "state.json"
 _VARIABLE: Final = "COLBERT_QDRANT_CACHE"
-_RESULTS: Final = (".jsonl", ".run", ".json")
+_RUN_FILES: Final = (".run", ".json")
 
 
 def digest(value: Any) -> str:
@@ -97,7 +98,7 @@ class HitsFile:
     def open(cls, path: Path) -> Self:
         """Read a file, and cut off a line that was torn by a crash."""
         made, end = cls(path), 0
-        with _writable(path), contextlib.suppress(FileNotFoundError), path.open("r+b") as file:
+        with writable(path), contextlib.suppress(FileNotFoundError), path.open("r+b") as file:
             for line in file:
                 try:
                     query, hits, milliseconds = json.loads(line)
@@ -120,7 +121,7 @@ class HitsFile:
             ConfigurationError: If the file cannot be written.
         """
         lines = [json.dumps([query, list(hits.items()), milliseconds]) for query, hits in found.items()]
-        with _writable(self.path), self.path.open("ab") as file:
+        with writable(self.path), self.path.open("ab") as file:
             file.write("".join(f"{line}\n" for line in lines).encode())
         self.hits |= {query: dict(hits) for query, hits in found.items()}
         self.milliseconds += [milliseconds] * len(found)
@@ -145,7 +146,7 @@ class Workspace:
         self._state: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
-        with _writable(self.path):
+        with writable(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             others = {each.name for each in self.path.iterdir()} - {_LOCK}
             if others and _STATE not in others:
@@ -188,7 +189,7 @@ class Workspace:
                 "folder=, or delete it"
             )
         is_same = {name: old.get(name) == value for name, value in asdict(identity).items()}
-        with _writable(self.path):
+        with writable(self.path):
             if not is_same["content"]:
                 shutil.rmtree(self.store, ignore_errors=True)
                 self.journal.unlink(missing_ok=True)
@@ -216,6 +217,11 @@ class Workspace:
         """Read the hits that a mode has found so far."""
         return HitsFile.open(self.path / f"{mode}.jsonl")
 
+    def add_run(self, run: Run) -> None:
+        """Write the run file of a finished mode, unless there is one."""
+        if not any((self.path / f"{run.name}{ending}").exists() for ending in _RUN_FILES):
+            write_run_file(run, self.path)
+
     def query_parts(self, dim: int) -> Iterator[TokenEmbeddings]:
         """Yield the token vectors of the queries that are encoded already, in order."""
         start = 0
@@ -232,7 +238,7 @@ class Workspace:
 
     def add_queries(self, start: int, tokens: TokenEmbeddings) -> None:
         """Keep the token vectors of some queries, the first of which has the number ``start``."""
-        with _writable(self.path):
+        with writable(self.path):
             self._queries.mkdir(exist_ok=True)
         arrays: dict[str, NDArray[Any]] = {
             "values": tokens.values,
@@ -245,7 +251,7 @@ class Workspace:
         return self._queries / f"{start:08}.safetensors"
 
     def _remove_results(self, mode: str) -> None:
-        for ending in _RESULTS:
+        for ending in (".jsonl", *_RUN_FILES):
             (self.path / f"{mode}{ending}").unlink(missing_ok=True)
 
     def _save(self, state: Mapping[str, Any]) -> None:
@@ -253,8 +259,16 @@ class Workspace:
         write_json(self.path / _STATE, _FORMAT, self._state)
 
 
+def write_run_file(run: Run, folder: Path, prefix: str = "") -> None:
+    """Write a run file in TREC's format, or in JSON if an id has white space."""
+    try:
+        run.write(folder / f"{prefix}{run.name}.run")
+    except DatasetError:
+        run.write(folder / f"{prefix}{run.name}.json")
+
+
 @contextlib.contextmanager
-def _writable(path: Path) -> Iterator[None]:
+def writable(path: Path) -> Iterator[None]:
     """Turn the errors of the file system into this library's."""
     try:
         yield

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import pytrec_eval
 from qdrant_client import AsyncQdrantClient, QdrantClient
 
 from colbert_qdrant import (
@@ -115,6 +116,26 @@ def test_metrics_are_those_of_the_hits(evaluation: Evaluation) -> None:
             assert value == pytest.approx(len(judged & {*found[query]}) / len(judged))
         assert run.milliseconds is not None
         assert run.milliseconds > 0
+
+
+def test_pytrec_eval_computes_the_same_from_the_run_files(evaluation: Evaluation, tmp_path: Path) -> None:
+    evaluation.write_runs(tmp_path)
+    assert evaluation.folder is not None
+    for run in evaluation.runs:
+        written = evaluation.folder / "small" / f"{run.mode}.run"
+        assert written.read_bytes() == (tmp_path / f"small.{run.mode}.run").read_bytes()
+        rows = [line.split() for line in written.read_text().splitlines()]
+        scores = {query: {row[2]: float(row[4]) for row in rows if row[0] == query} for query in QUERIES}
+        theirs = pytrec_eval.RelevanceEvaluator(QRELS, {"ndcg_cut.10", "recall.20"}).evaluate(scores)
+        for query in QUERIES:
+            assert run.values["nDCG@10"][query] == pytest.approx(theirs[query]["ndcg_cut_10"], abs=1e-6)
+            assert run.values["R@20"][query] == pytest.approx(theirs[query]["recall_20"], abs=1e-6)
+
+
+def test_ids_with_spaces_have_run_files_in_json(tmp_path: Path) -> None:
+    dataset = small_dataset(documents=[Document("a b", "river")], queries={"q": "river"}, qrels={"q": {"a b": 1}})
+    measured(WordEncoder(), dataset, folder=tmp_path, modes="exact")
+    assert Run.read(tmp_path / "small" / "exact.json").hits["q"]["a b"] == pytest.approx(1, abs=0.1)
 
 
 def test_a_collection_is_measured_as_it_is(docs: ColbertCollection, evaluation: Evaluation) -> None:
