@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from array import array
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
+
+import numpy as np
 
 from colbert_qdrant.documents import Document
 from colbert_qdrant.errors import DatasetError
@@ -17,6 +20,8 @@ from colbert_qdrant.sources.item import BadRow, RowDocument, row_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from numpy.typing import NDArray
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scan:
@@ -27,12 +32,14 @@ class Scan:
         empty: The number of documents without one.
         digest: A fingerprint of the ids and texts, in their order.
         missing: The ids that were asked for, and no document has.
+        repeated: The hashes of ids that occur several times.
     """
 
     count: int
     empty: int
     digest: str
     missing: frozenset[str]
+    repeated: frozenset[int] = frozenset()
 
 
 class Corpus:
@@ -57,11 +64,26 @@ class Corpus:
         return self.scan().count
 
     def scan(self, ids: Iterable[str] = ()) -> Scan:
-        """Read all documents once, and look for ids among them; the other facts are kept."""
+        """Read all documents once, and look for ids among them; the other facts are kept.
+
+        Raises:
+            DatasetError: If a row is damaged, or two documents with different texts have the same id.
+        """
         wanted = {*ids}
         if self._scan is None or wanted:
             self._scan = scan(self._documents(), wanted)
+            if self._scan.repeated:
+                self._compare(self._scan.repeated)
         return self._scan
+
+    def _compare(self, repeated: frozenset[int]) -> None:
+        texts: dict[str, str] = {}
+        for item in self._items():
+            document = self._document(item)
+            id = str(document.id)
+            if hash(id) in repeated and texts.setdefault(id, document.text) != document.text:
+                place = row_of(item).where or "the corpus"
+                raise DatasetError(f"{place}: document {id!r} has another text before: rename or remove one")
 
     def _documents(self) -> Iterator[Document]:
         return map(self._document, self._items())
@@ -81,16 +103,29 @@ class Corpus:
 
 def scan(documents: Iterable[Document], ids: Iterable[str] = ()) -> Scan:
     """Read all documents once, and look for ids among them."""
-    count, empty, missing, digest = 0, 0, {*ids}, hashlib.blake2b(digest_size=16)
+    count, empty, missing, digest, hashes = 0, 0, {*ids}, hashlib.blake2b(digest_size=16), array("q")
     for document in documents:
         id = str(document.id)
         missing.discard(id)
+        hashes.append(hash(id))
         if not _is_full(document):
             empty += 1
             continue
         count += 1
         digest.update(f"{len(id)} {len(document.text)} {id}{document.text}".encode(errors="surrogatepass"))
-    return Scan(count=count, empty=empty, digest=digest.hexdigest(), missing=frozenset(missing))
+    return Scan(
+        count=count,
+        empty=empty,
+        digest=digest.hexdigest(),
+        missing=frozenset(missing),
+        repeated=_repeated(np.frombuffer(hashes, np.int64) if hashes else np.empty(0, np.int64)),
+    )
+
+
+def _repeated(hashes: NDArray[np.int64]) -> frozenset[int]:
+    """Return the numbers that occur several times; an array has a tenth of the size of a set."""
+    hashes.sort()
+    return frozenset(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
 
 
 def _is_full(document: Document) -> bool:

@@ -191,3 +191,64 @@ def test_a_damaged_corpus_names_its_line(tmp_path: Path) -> None:
         file.write('{"_id": "d4", "text":\n')
     with pytest.raises(DatasetError, match=r"corpus\.jsonl, line 4: the line is not JSON"):
         RetrievalDataset.load(folder)
+
+
+def test_two_texts_of_one_document_are_an_error(tmp_path: Path) -> None:
+    same = beir_folder(tmp_path / "same", corpus=[*CORPUS, CORPUS[0]])
+    assert texts(RetrievalDataset.load(same)) == TEXTS
+    folder = beir_folder(tmp_path / "ferries", corpus=[*CORPUS, {"_id": "d1", "text": "another"}])
+    with pytest.raises(DatasetError, match=r"corpus\.jsonl, line 4: document 'd1' has another text before"):
+        RetrievalDataset.load(folder)
+
+
+def test_a_folder_of_collections_names_each_as_a_path_to_pass(tmp_path: Path) -> None:
+    beir_folder(tmp_path / "one")
+    assert RetrievalDataset.load(tmp_path).name == "one"
+    beir_folder(tmp_path / "two")
+    with pytest.raises(DatasetError, match=r"several test collections: pass one of '.*/one', '.*/two'"):
+        RetrievalDataset.load(tmp_path)
+
+
+def test_a_damaged_or_encrypted_archive_is_an_error(tmp_path: Path) -> None:
+    path = write(tmp_path / "ferries.zip", b"PK\x03\x04 torn")
+    with pytest.raises(DatasetError, match=r"ferries\.zip cannot be read .*: download or copy it again"):
+        RetrievalDataset.load(path)
+    folder = beir_folder(tmp_path / "unpacked")
+    with zipfile.ZipFile(path, "w") as archive:
+        for each in (file for file in folder.rglob("*") if file.is_file()):
+            archive.write(each, each.relative_to(folder))
+    content = bytearray(path.read_bytes())
+    content[content.index(b"The ferry")] ^= 1
+    write(path, bytes(content))
+    with pytest.raises(DatasetError, match=r"ferries\.zip/corpus\.jsonl.*cannot be read further \(BadZipFile"):
+        RetrievalDataset.load(path)
+    content[content.index(b"The ferry".replace(b"T", b"U"))] ^= 1
+    for signature, offset in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):  # set the flag of encryption
+        start = content.find(signature)
+        while start >= 0:
+            content[start + offset] |= 1
+            start = content.find(signature, start + 1)
+    write(path, bytes(content))
+    with pytest.raises(DatasetError, match=r"cannot be read further \(OSError: .*encrypted"):
+        RetrievalDataset.load(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("corpus.jsonl", "has no corpus.jsonl: pass a folder with corpus.jsonl, queries.jsonl and qrels/test.tsv"),
+        ("queries.jsonl", "has no queries.jsonl: pass a folder"),
+        ("qrels/test.tsv", r"has no judgments of split 'test' \(qrels/test.tsv\): add it"),
+    ],
+)
+def test_a_missing_file_is_an_error(tmp_path: Path, path: str, message: str) -> None:
+    folder = beir_folder(tmp_path / "ferries")
+    (folder / path).unlink()
+    with pytest.raises(DatasetError, match=message):
+        RetrievalDataset.load(folder)
+
+
+def test_a_corpus_without_texts_is_an_error(tmp_path: Path) -> None:
+    folder = beir_folder(tmp_path / "ferries", corpus=[{"_id": "d1", "text": ""}], qrels=[("q1", "d1", 1)])
+    with pytest.raises(DatasetError, match="'ferries' has no documents with a text: correct its corpus"):
+        RetrievalDataset.load(folder)
