@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,8 @@ _ONE_THREAD: Final = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENB
 """pytest-xdist keeps the cores busy, and matrices are small: more threads would only wait for each other."""
 _NO_LOGS: Final = {"GRPC_VERBOSITY": "NONE", "GRPC_TRACE": ""}
 """gRPC's C++ code writes straight to standard error."""
+_NO_CACHES: Final = {"HF_DATASETS_CACHE": str(Path(tempfile.gettempdir(), "colbert-qdrant-tests", "datasets"))}
+"""``datasets`` locks a file for each folder that it reads, and never deletes it."""
 _IN_MEMORY: Final = Path("/dev/shm")
 _ROOM: Final = 4 * 2**30
 
@@ -33,7 +36,7 @@ def _trust_nobody() -> None:
 
 
 gc.disable()  # what is imported stays; whoever imports this enables it again after the other imports
-for _name, _value in {**_ONE_THREAD, **_NO_LOGS, **_in_memory()}.items():
+for _name, _value in {**_ONE_THREAD, **_NO_LOGS, **_NO_CACHES, **_in_memory()}.items():
     os.environ.setdefault(_name, _value)
 if "QDRANT_URL" not in os.environ:
     _trust_nobody()

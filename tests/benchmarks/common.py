@@ -1,45 +1,17 @@
-"""What the benchmarks share: collections in BEIR's layout, the stand-in model, the machine's name."""
+"""What the benchmarks share: the stand-in model, races, the machine's name."""
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import platform
 import subprocess
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from colbert_qdrant import Document
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dataset:
-    """A test collection: documents, queries, and which documents are relevant to which query."""
-
-    name: str
-    documents: list[Document]
-    queries: dict[str, str]
-    qrels: dict[str, dict[str, int]]
-
-
-def load_beir(folder: Path) -> Dataset:
-    """Read ``corpus.jsonl``, ``queries.jsonl`` and ``qrels/test.tsv``; only judged queries are kept."""
-    documents = [
-        Document(row["_id"], f"{row.get('title', '')} {row['text']}".strip() or "(empty)")
-        for row in _read_jsonl(folder / "corpus.jsonl")
-    ]
-    qrels: dict[str, dict[str, int]] = {}
-    with (folder / "qrels" / "test.tsv").open() as file:
-        for row in csv.DictReader(file, delimiter="\t"):
-            qrels.setdefault(row["query-id"], {})[row["corpus-id"]] = int(row["score"])
-    queries = {row["_id"]: row["text"] for row in _read_jsonl(folder / "queries.jsonl") if row["_id"] in qrels}
-    return Dataset(name=folder.name, documents=documents, queries=queries, qrels=qrels)
 
 
 def minilm() -> Path:
@@ -91,8 +63,3 @@ def machine() -> str:
         ]
         model = names[0] if names else model
     return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}"
-
-
-def _read_jsonl(path: Path) -> list[dict[str, str]]:
-    with path.open() as file:
-        return [json.loads(line) for line in file]

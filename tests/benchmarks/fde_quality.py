@@ -37,13 +37,14 @@ from colbert_qdrant import (
     LemurEncoder,
     MuveraConfig,
     MuveraEncoder,
+    RetrievalDataset,
     TokenEmbeddings,
     fde_report,
     maxsim,
 )
 from colbert_qdrant.config import FdeQuantization
 from colbert_qdrant.fde.spans import query_spans
-from tests.benchmarks.common import Dataset, load_beir, machine, minilm
+from tests.benchmarks.common import machine, minilm
 from tests.benchmarks.txtai_lemur import TxtaiLemur
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ MUVERA_FITTED: Final = {
 def main() -> None:
     """Measure and print."""
     options = _options()
-    datasets = [_limited(load_beir(folder), options.documents) for folder in options.data]
+    datasets = [_limited(RetrievalDataset.load(folder), options.documents) for folder in options.data]
     if options.mixed:
         datasets = [_joined(datasets)]
     print(f"{machine()}; MaxSim over tokens of {TOKEN_DIM} dimensions; exact → graph")
@@ -231,20 +232,20 @@ def _report(
     )
 
 
-def _limited(dataset: Dataset, most: int | None) -> Dataset:
+def _limited(dataset: RetrievalDataset, most: int | None) -> RetrievalDataset:
     """Judged documents, and others until there are enough."""
     if most is None:
         return dataset
     judged = {document for each in dataset.qrels.values() for document in each}
-    ordered = sorted(dataset.documents, key=lambda document: document.id not in judged)
+    ordered = sorted(dataset.documents or (), key=lambda document: document.id not in judged)
     return replace(dataset, documents=ordered[:most])
 
 
-def _joined(datasets: Sequence[Dataset]) -> Dataset:
+def _joined(datasets: Sequence[RetrievalDataset]) -> RetrievalDataset:
     """One collection; ids are told apart by the name in front."""
-    return Dataset(
+    return RetrievalDataset(
         name=" + ".join(each.name for each in datasets),
-        documents=[replace(doc, id=f"{each.name}/{doc.id}") for each in datasets for doc in each.documents],
+        documents=[replace(doc, id=f"{each.name}/{doc.id}") for each in datasets for doc in each.documents or ()],
         queries={f"{each.name}/{key}": text for each in datasets for key, text in each.queries.items()},
         qrels={
             f"{each.name}/{key}": {f"{each.name}/{document}": grade for document, grade in judged.items()}
@@ -254,10 +255,10 @@ def _joined(datasets: Sequence[Dataset]) -> Dataset:
     )
 
 
-def _encoded(dataset: Dataset, encoder: ColbertEncoder) -> Collection:
-    texts = [document.text for document in dataset.documents]
+def _encoded(dataset: RetrievalDataset, encoder: ColbertEncoder) -> Collection:
+    texts = [document.text for document in dataset.documents or ()]
     reduced = ReducedEncoder(encoder=encoder, directions=_principal_directions(encoder, texts))
-    numbers = {document.id: number for number, document in enumerate(dataset.documents)}
+    numbers = {document.id: number for number, document in enumerate(dataset.documents or ())}
     return Collection(
         name=dataset.name,
         texts=texts,

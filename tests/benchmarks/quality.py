@@ -33,10 +33,11 @@ from colbert_qdrant import (
     EdgeClient,
     HnswConfig,
     MuveraConfig,
+    RetrievalDataset,
 )
 from colbert_qdrant.encoders.bm25 import LocalBm25
 from colbert_qdrant.search.hits import to_hits
-from tests.benchmarks.common import Dataset, load_beir, machine, minilm
+from tests.benchmarks.common import machine, minilm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,10 +60,10 @@ def main() -> None:
     )
     print(f"{machine()}; FDE {config.fde}, {config.fde.dim:,} dimensions")
     for folder in options.data:
-        dataset = load_beir(folder)
+        dataset = RetrievalDataset.load(folder)
         with tempfile.TemporaryDirectory() as store, EdgeClient(store) as client:
             docs = ColbertCollection.create(dataset.name, client=client, encoder=encoder, config=config)
-            report = docs.ingest(dataset.documents, progress=True)
+            report = docs.ingest(dataset.documents or (), progress=True)
             started = time.perf_counter()
             docs.optimize()
             print(
@@ -75,7 +76,7 @@ def main() -> None:
             hybrid(docs, client, dataset, candidates=options.candidates)
 
 
-def measure(docs: ColbertCollection, dataset: Dataset, *, candidates: int) -> None:
+def measure(docs: ColbertCollection, dataset: RetrievalDataset, *, candidates: int) -> None:
     """Print the table of one collection."""
     tokens = docs.encoder.encode_queries(list(dataset.queries.values()))
     exact, seconds = _search(docs, tokens, "exact", limit=10, candidates=10, params=None)
@@ -98,7 +99,7 @@ def measure(docs: ColbertCollection, dataset: Dataset, *, candidates: int) -> No
         )
 
 
-def hybrid(docs: ColbertCollection, client: EdgeClient, dataset: Dataset, *, candidates: int) -> None:
+def hybrid(docs: ColbertCollection, client: EdgeClient, dataset: RetrievalDataset, *, candidates: int) -> None:
     """Print the rows of hybrid searches, each against exact MaxSim and BM25."""
     texts = list(dataset.queries.values())
     prefetch = {docs.config.fde_vector: candidates, docs.config.bm25_vector: candidates}
@@ -137,7 +138,7 @@ def _interval(values: NDArray[np.float64]) -> str:
     return f"{values.mean():+.4f} [{low:+.4f}, {high:+.4f}]"
 
 
-def _ndcgs(dataset: Dataset, hits: Sequence[Sequence[SearchHit]]) -> NDArray[np.float64]:
+def _ndcgs(dataset: RetrievalDataset, hits: Sequence[Sequence[SearchHit]]) -> NDArray[np.float64]:
     """nDCG@10 of every query, in their order."""
     found = {
         each.query_id: each.value
@@ -182,18 +183,18 @@ def _recall(
     return sum(shares) / len(shares)
 
 
-def _ndcg(dataset: Dataset, hits: Sequence[Sequence[SearchHit]]) -> float:
+def _ndcg(dataset: RetrievalDataset, hits: Sequence[Sequence[SearchHit]]) -> float:
     measure = ir_measures.nDCG @ 10
     return float(ir_measures.calc_aggregate([measure], list(_qrels(dataset)), _run(dataset, hits))[measure])
 
 
-def _qrels(dataset: Dataset) -> Iterator[ir_measures.Qrel]:
+def _qrels(dataset: RetrievalDataset) -> Iterator[ir_measures.Qrel]:
     for query, judged in dataset.qrels.items():
         for document, relevance in judged.items():
             yield ir_measures.Qrel(query, document, relevance)
 
 
-def _run(dataset: Dataset, hits: Sequence[Sequence[SearchHit]]) -> Iterator[ir_measures.ScoredDoc]:
+def _run(dataset: RetrievalDataset, hits: Sequence[Sequence[SearchHit]]) -> Iterator[ir_measures.ScoredDoc]:
     for query, found in zip(dataset.queries, hits, strict=True):
         for hit in found:
             yield ir_measures.ScoredDoc(query, str(hit.id), hit.score)

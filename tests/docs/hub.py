@@ -1,10 +1,12 @@
-"""A cache of the Hugging Face hub in which a small model stands for every checkpoint that the documents name."""
+"""A cache of the Hugging Face hub: a small model stands for every checkpoint, and a tiny data set for every name."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
+
+from tests.unit.evaluation.datasets.files import hub_beir
 
 NAMES: Final = (
     "NeuML/colbert-muvera-femto",
@@ -16,6 +18,7 @@ NAMES: Final = (
     "answerdotai/answerai-colbert-small-v1",
     "sentence-transformers/all-MiniLM-L6-v2",
 )
+DATASETS: Final = ("scifact", "nfcorpus", "scidocs")
 _COMMIT: Final = "0" * 40
 
 
@@ -40,3 +43,11 @@ def fill(cache: Path) -> None:
                 link = snapshot / file.relative_to(minilm())
                 link.parent.mkdir(parents=True, exist_ok=True)
                 link.symlink_to(file)
+    for name in DATASETS:
+        copies = hub_beir(cache / "copies" / name, name)
+        for repository in (copies / "BeIR").iterdir():
+            folder = cache / f"datasets--BeIR--{repository.name}"
+            (folder / "snapshots").mkdir(parents=True)
+            repository.rename(folder / "snapshots" / _COMMIT)
+            (folder / "refs").mkdir()
+            (folder / "refs" / "main").write_text(_COMMIT)

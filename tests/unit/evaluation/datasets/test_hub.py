@@ -27,19 +27,13 @@ from tests.unit.evaluation.datasets.files import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-datasets = pytest.importorskip("datasets")
+pytest.importorskip("datasets")
 
 NANO = {
     "corpus": [{"_id": row["_id"], "text": row["text"]} for row in CORPUS],
     "queries": QUERIES,
     "qrels": [{"query-id": q, "corpus-id": d} for q, d, relevance in QRELS if relevance],
 }
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the lock files of ``datasets`` out of the user's cache."""
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path_factory.mktemp("datasets")))
 
 
 def nano(folder: Path) -> None:
