@@ -1,6 +1,8 @@
 """Measures the quality of encodings and searches on test collections, or on your own documents and queries."""
 
 from colbert_qdrant.evaluation.card_report import CardFigure, CardReport
+from colbert_qdrant.evaluation.comparison import compare
+from colbert_qdrant.evaluation.comparison_report import Comparison, Difference
 from colbert_qdrant.evaluation.datasets import RetrievalDataset
 from colbert_qdrant.evaluation.evaluate import Evaluate, evaluate
 from colbert_qdrant.evaluation.evaluated_run import EvaluatedRun
@@ -13,6 +15,8 @@ from colbert_qdrant.evaluation.run import Run
 __all__ = [
     "CardFigure",
     "CardReport",
+    "Comparison",
+    "Difference",
     "Evaluate",
     "EvaluatedRun",
     "Evaluation",
@@ -20,6 +24,7 @@ __all__ = [
     "RetrievalDataset",
     "Run",
     "SearchQuality",
+    "compare",
     "evaluate",
     "fde_report",
     "plot_recall",

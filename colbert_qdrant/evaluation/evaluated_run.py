@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
-
-import numpy as np
 
 from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.evaluation.intervals import mean_interval
+from colbert_qdrant.evaluation.measures import same_metric
 from colbert_qdrant.evaluation.run import Run
 from colbert_qdrant.shown import shown
-
-_RESAMPLES: Final = 10_000
-_BLOCK: Final = 2**20
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,23 +35,35 @@ class EvaluatedRun:
         """The number of judged queries."""
         return len(next(iter(self.values.values()), ()))
 
+    def of(self, metric: str) -> Mapping[str, float]:
+        """Return the value of a metric for every judged query by its id.
+
+        Args:
+            metric: The metric, by any of its names: ``"ndcg@10"`` is ``"nDCG@10"``.
+
+        Raises:
+            ConfigurationError: If the metric was not measured.
+        """
+        if isinstance(metric, str) and (name := same_metric(metric, self.values)) is not None:
+            return self.values[name]
+        measured = ", ".join(map(repr, self.values))
+        raise ConfigurationError(f"metric {shown(metric)} was not measured: use one of {measured}")
+
     def mean(self, metric: str) -> float:
-        """Return the mean of a metric over all judged queries."""
-        values = _of_metric(self.values, metric)
+        """Return the mean of a metric over all judged queries.
+
+        Raises:
+            ConfigurationError: If the metric was not measured.
+        """
+        values = self.of(metric)
         return sum(values.values()) / len(values)
 
-    def interval(self, metric: str) -> tuple[float, float]:
-        """Return the 95 % interval of the mean, by a percentile bootstrap over the queries with a fixed seed."""
-        values = np.array([*_of_metric(self.values, metric).values()])
-        random, means = np.random.default_rng(0), list[float]()
-        while len(means) < _RESAMPLES:  # in blocks, because there may be thousands of queries
-            chosen = random.integers(0, len(values), (min(_RESAMPLES, max(1, _BLOCK // len(values))), len(values)))
-            means += values[chosen].mean(axis=1).tolist()
-        low, high = np.percentile(means[:_RESAMPLES], (2.5, 97.5))
-        return float(low), float(high)
+    def interval(self, metric: str) -> tuple[float, float] | None:
+        """Return the 95 % interval of the mean, by a percentile bootstrap over the queries with a fixed seed.
 
+        It is ``None`` for a single query.
 
-def _of_metric(values: Mapping[str, Mapping[str, float]], metric: str) -> Mapping[str, float]:
-    if not isinstance(metric, str) or metric not in values:
-        raise ConfigurationError(f"metric {shown(metric)} was not measured: use one of {', '.join(map(repr, values))}")
-    return values[metric]
+        Raises:
+            ConfigurationError: If the metric was not measured.
+        """
+        return mean_interval(self.of(metric).values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from colbert_qdrant.errors import DatasetError, MissingExtraError
+from colbert_qdrant.errors import ConfigurationError, DatasetError, MissingExtraError
 from colbert_qdrant.evaluation.datasets import RetrievalDataset
 from colbert_qdrant.evaluation.metric_names import LARGEST_GRADE, metric_provider, parse_metrics
 from colbert_qdrant.evaluation.run import Run
@@ -54,6 +54,20 @@ def depth_of(metrics: str | Sequence[str]) -> int | None:
         100
     """
     return max((each.cutoff for each in parse_metrics(metrics, require_measures()) if each.cutoff), default=None)
+
+
+def same_metric(metric: str, among: Iterable[str]) -> str | None:
+    """Return the name among others that is another spelling of a metric; ``None`` if no name is."""
+    names = list(among)
+    if metric in names:
+        return metric
+    try:
+        measures = require_measures()
+        wanted = parse_metrics(metric, measures)
+        by_definition = {each.definition: name for name in names for each in parse_metrics(name, measures)}
+    except (ConfigurationError, MissingExtraError):
+        return None
+    return by_definition.get(wanted[0].definition) if len(wanted) == 1 else None
 
 
 def measure_run(run: Run, dataset: RetrievalDataset, metrics: str | Sequence[str]) -> dict[str, dict[str, float]]:

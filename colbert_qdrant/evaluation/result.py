@@ -15,6 +15,7 @@ from colbert_qdrant.config.checks import require_bool, require_file_path, requir
 from colbert_qdrant.edge.files import write_file
 from colbert_qdrant.errors import ConfigurationError, DatasetError
 from colbert_qdrant.evaluation.evaluated_run import EvaluatedRun
+from colbert_qdrant.evaluation.intervals import mean_of_means_interval
 from colbert_qdrant.evaluation.state import file_name, writable, write_run_file
 from colbert_qdrant.evaluation.tables import tables
 from colbert_qdrant.shown import shown
@@ -24,6 +25,10 @@ _FORMAT: Final = 1
 
 def _versions() -> dict[str, str]:
     return {name: version(name) for name in ("colbert-qdrant", "ir-measures", "qdrant-client")}
+
+
+def _listed(interval: tuple[float, float] | None) -> list[float] | None:
+    return None if interval is None else [*interval]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,6 +97,17 @@ class Evaluation:
         names = self.datasets if dataset is None else [dataset]
         return sum(self.run(mode, name).mean(metric) for name in names) / len(names)
 
+    def interval(self, metric: str, mode: str, dataset: str | None = None) -> tuple[float, float] | None:
+        """Return the 95 % interval of `mean`, by a bootstrap over the queries of each data set.
+
+        It is ``None`` if each data set has a single query.
+
+        Raises:
+            ConfigurationError: If the metric was not measured, or there is no such run.
+        """
+        names = self.datasets if dataset is None else [dataset]
+        return mean_of_means_interval([self.run(mode, name).of(metric).values() for name in names])
+
     def __str__(self) -> str:
         parts = [each.text() for each in tables(self, details=False)]
         return "\n\n".join([*parts, *([self._skipped()] if self.skipped else [])])
@@ -132,7 +148,7 @@ class Evaluation:
             "queries": run.queries,
             "milliseconds": run.milliseconds,
             "means": {metric: run.mean(metric) for metric in self.metrics},
-            "intervals": {metric: [*run.interval(metric)] for metric in self.metrics},
+            "intervals": {metric: _listed(run.interval(metric)) for metric in self.metrics},
             "values": {metric: dict(run.values[metric]) for metric in self.metrics},
         }
 

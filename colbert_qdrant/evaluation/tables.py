@@ -100,8 +100,9 @@ def _modes(evaluation: Results, dataset: str) -> Table:
     """One row for each mode, with intervals."""
 
     def cell(run: EvaluatedRun, metric: str) -> str:
-        low, high = run.interval(metric)
-        return f"{_value(evaluation, run.mode, metric, dataset)}  [{low:.3f}, {high:.3f}]"
+        interval = run.interval(metric)
+        shown = "" if interval is None else "  [{:.3f}, {:.3f}]".format(*interval)
+        return f"{_value(evaluation, run.mode, metric, dataset)}{shown}"
 
     runs = [evaluation.run(mode, dataset) for mode in evaluation.modes]
     timed = any(run.milliseconds is not None for run in runs)

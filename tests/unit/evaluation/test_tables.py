@@ -87,7 +87,9 @@ def test_intervals_have_the_width_of_the_mean_s_distribution() -> None:
     values = np.random.default_rng(1).uniform(size=400)
     by_query = {str(query): value for query, value in enumerate(values)}
     run = EvaluatedRun(dataset="d", mode="m", run=None, values={"P@1": by_query})
-    low, high = run.interval("P@1")
+    interval = run.interval("P@1")
+    assert interval is not None
+    low, high = interval
     deviation = values.std() / 20
     assert low == pytest.approx(values.mean() - 1.96 * deviation, abs=0.2 * deviation)
     assert high == pytest.approx(values.mean() + 1.96 * deviation, abs=0.2 * deviation)

@@ -150,6 +150,8 @@ GOOD: Final[dict[str, Callable[[World], Any]]] = {
     "end": lambda _: 5,
     "Evaluation.data": lambda world: world.evaluation.to_dict(),
     "Evaluation.load.path": lambda world: world.evaluated_file,
+    "compare.a": lambda world: world.evaluated,
+    "compare.b": lambda world: world.evaluated,
     "metric": lambda _: "RR@10",
     "mode": lambda _: "theirs",
     "evaluate.target": lambda world: world.docs,
