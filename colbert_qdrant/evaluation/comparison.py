@@ -37,7 +37,7 @@ def compare(
     - The interval has the middle 95 % of the mean differences, if the queries are drawn with replacement.
     - ``bootstrap_p`` is the two-sided p-value of the paired bootstrap (B. Efron and R. J. Tibshirani, An Introduction
       to the Bootstrap, 1993, section 16.4). The draws are moved to a mean difference of 0. The p-value is the share of
-      them that are as far from 0 as the difference. The data count as one draw, so that it is never 0.
+      the draws that are as far from 0 as the difference. The data count as one draw, so that it is never 0.
     - ``t_test_p`` is the two-sided p-value of the paired t-test.
 
     Many comparisons find differences by chance: of twenty, one has a p-value below 0.05.
