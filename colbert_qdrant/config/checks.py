@@ -113,7 +113,10 @@ def require_file_path(name: str, value: object, wanted: str = "the path of a fil
 def given_path(name: str, value: str | PathLike[str], wanted: str = "the path of a file") -> Path:
     """Return the path of a parameter; raise `ConfigurationError` unless the value is a path."""
     require_file_path(name, value, wanted)
-    return Path(str.__str__(fspath(value)))
+    text = str.__str__(fspath(value))
+    if not text:
+        raise ConfigurationError(f"{name} must be {wanted}, got ''")
+    return Path(text)
 
 
 def require_one_of(name: str, value: object, choices: tuple[str, ...]) -> None:

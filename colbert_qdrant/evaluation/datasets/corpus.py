@@ -13,7 +13,7 @@ import numpy as np
 from colbert_qdrant.documents import Document
 from colbert_qdrant.errors import DatasetError
 from colbert_qdrant.evaluation.datasets.columns import identifier
-from colbert_qdrant.shown import kind_of
+from colbert_qdrant.shown import kind_of, shown
 from colbert_qdrant.sources.beir import titled
 from colbert_qdrant.sources.item import BadRow, RowDocument, row_of
 
@@ -90,7 +90,7 @@ class Corpus:
 
     def _document(self, item: Any) -> Document:
         if isinstance(item, BadRow):
-            raise DatasetError(str(item.error))
+            raise DatasetError(_described(item))
         row = row_of(item)
         id = identifier(str(item.id) if isinstance(item.id, UUID) else item.id, row)
         if not isinstance(item, RowDocument) or isinstance(row.value, Document):
@@ -126,6 +126,17 @@ def _repeated(hashes: NDArray[np.int64]) -> frozenset[int]:
     """Return the numbers that occur several times; an array has a tenth of the size of a set."""
     hashes.sort()
     return frozenset(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
+
+
+def _described(row: BadRow) -> str:
+    value = row.row.value
+    missing = "no text" if isinstance(value, dict) and "text" not in value else ""
+    if isinstance(value, dict) and not ({"id", "_id"} & {*value}):
+        missing = "no _id"
+    if not missing:
+        return str(row.error)
+    columns = ", ".join(shown(name, 60) for name in [*value][:30]) or "none"
+    return f"{row.row.where}: there is {missing}, and the columns are {columns}: name the columns '_id' and 'text'"
 
 
 def _is_full(document: Document) -> bool:

@@ -57,15 +57,22 @@ def _copy(root: Path, repository: str) -> Path | None:
 
 def _download(table: HubTable) -> str:
     from huggingface_hub import snapshot_download  # noqa: PLC0415 - it loads slowly
+    from huggingface_hub.errors import GatedRepoError  # noqa: PLC0415
 
     prefix = f"{table.config}/*" if table.repository.startswith("BeIR/cqadupstack") else ""
     patterns = [_PATTERNS[0], *(prefix + pattern if prefix else pattern for pattern in _PATTERNS[1:])]
     try:
         return str(snapshot_download(table.repository, repo_type="dataset", allow_patterns=patterns))
-    except Exception as error:
+    except GatedRepoError as error:
         raise DatasetError(
-            f"data set {table.repository} cannot be downloaded from the Hugging Face Hub ({type(error).__name__}: "
-            f"{error}): check the network, or pass root= the folder that has a copy as {table.repository}"
+            f"data set {table.repository} is gated: accept its conditions on https://huggingface.co/datasets/"
+            f"{table.repository}, and log in with hf auth login"
+        ) from error
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise DatasetError(
+            f"data set {table.repository} cannot be downloaded from the Hugging Face Hub ({reason}): check the "
+            f"network, or pass root= the folder that has a copy as {table.repository}"
         ) from error
 
 

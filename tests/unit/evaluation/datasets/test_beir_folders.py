@@ -193,6 +193,21 @@ def test_a_damaged_corpus_names_its_line(tmp_path: Path) -> None:
         RetrievalDataset.load(folder)
 
 
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"_id": "d4", "body": "b"}, r"line 4: there is no text, and the columns are '_id', 'body': name the columns"),
+        ({"title": "t", "text": "b"}, r"line 4: there is no _id, and the columns are 'title', 'text': name"),
+        ({"_id": "", "text": "b"}, r"line 4: the id is missing"),
+        ({"_id": 0.5, "text": "b"}, r"line 4: an id is 0\.5, not a string or an integer"),
+        ({"_id": "d4", "text": ["b"]}, r"line 4: the text of document 'd4' is a list: use a string"),
+    ],
+)
+def test_a_wrong_document_is_an_error(tmp_path: Path, row: dict[str, object], message: str) -> None:
+    with pytest.raises(DatasetError, match=rf"corpus\.jsonl, {message}"):
+        RetrievalDataset.load(beir_folder(tmp_path / "ferries", corpus=[*map(dict, CORPUS), row]))
+
+
 def test_two_texts_of_one_document_are_an_error(tmp_path: Path) -> None:
     same = beir_folder(tmp_path / "same", corpus=[*CORPUS, CORPUS[0]])
     assert texts(RetrievalDataset.load(same)) == TEXTS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -150,6 +151,23 @@ def test_the_cache_of_the_hub_is_read_offline(tmp_path: Path, monkeypatch: pytes
     assert len(texts(RetrievalDataset.load("scifact"))) == 3
     with pytest.raises(DatasetError, match=r"BeIR/nq cannot be downloaded .*: check the network, or pass root="):
         RetrievalDataset.load("nq")
+
+
+def test_a_hub_that_refuses_is_an_error_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stub answers as the Hub does for a repository with conditions, and for one that does not exist."""
+    from huggingface_hub import constants
+    from pytest_httpserver import HTTPServer
+
+    with HTTPServer() as server:
+        monkeypatch.setattr(constants, "ENDPOINT", server.url_for("").rstrip("/"))
+        for code in ("GatedRepo", "RepoNotFound"):
+            server.expect_ordered_request(re.compile(r".*")).respond_with_data(
+                status=403 if code == "GatedRepo" else 404, headers={"X-Error-Code": code}
+            )
+        with pytest.raises(DatasetError, match=r"BeIR/nq is gated: accept its conditions on https://.*BeIR/nq"):
+            RetrievalDataset.load("nq")
+        with pytest.raises(DatasetError, match=r"BeIR/nq cannot be downloaded .*RepositoryNotFoundError.*root="):
+            RetrievalDataset.load("nq")
 
 
 @pytest.mark.parametrize(
