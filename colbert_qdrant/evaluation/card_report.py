@@ -201,7 +201,7 @@ def _difference(figure: CardFigure) -> str:
 
 
 def _interval(figure: CardFigure) -> str:
-    return "" if figure.interval is None else "{:.3f} to {:.3f}".format(*figure.interval)
+    return "" if figure.interval is None else "[{:.3f}, {:.3f}]".format(*figure.interval)
 
 
 def _within(figure: CardFigure) -> str:
