@@ -109,8 +109,9 @@ def _beir_figures(measured: Evaluation, mode: SearchMode, label: str | None) -> 
         dataset=AVERAGE,
         mode=mode,
         metric=BEIR_METRIC,
-        measured=sum(run.mean(BEIR_METRIC) for run in runs) / len(runs),
+        measured=measured.mean(BEIR_METRIC, mode),
         published=published_beir(mode, label, AVERAGE, names),
+        interval=measured.interval(BEIR_METRIC, mode),
     )
 
 
@@ -125,8 +126,9 @@ def _nano_figures(measured: Evaluation, *, has_figures: bool) -> Iterator[CardFi
                 dataset=AVERAGE,
                 mode="exact",
                 metric=name,
-                measured=sum(run.mean(metric) for run in runs) / len(runs),
+                measured=measured.mean(metric, "exact"),
                 published=mean([values.get(name) for values in of_card]),
+                interval=measured.interval(metric, "exact"),
             )
     for run, values in zip(runs, of_card, strict=True):
         for name, metric in metrics:

@@ -42,7 +42,7 @@ class CardFigure:
         metric: The name of the metric.
         measured: The measured value.
         published: The value in the model card; ``None`` if the card lacks it.
-        interval: The 95 % interval of the measured value; ``None`` for an average.
+        interval: The 95 % interval of the measured value; ``None`` for a single query.
     """
 
     table: str
@@ -175,25 +175,25 @@ def _measured_rows(label: str, figures: Sequence[CardFigure]) -> list[list[str]]
 
 def _nano_table(name: str, figures: Sequence[CardFigure], *, sets: int) -> Table:
     title = f"Mean of {counted(sets - 1, 'data set')} of NanoBEIR" if name == AVERAGE else name
-    columns = [_value_published, _value_measured, _difference]
-    header = ["metric", "published", "measured", "difference"]
-    if name != AVERAGE:
-        columns, header = [*columns, _interval, _within], [*header, "95 % interval", "published is within"]
     return Table(
-        title=title, header=header, rows=[[each.metric, *(column(each) for column in columns)] for each in figures]
+        title=title,
+        header=["metric", "published", "measured", "difference", "95 % interval", "published is within"],
+        rows=[
+            [
+                each.metric,
+                _value(each.published),
+                _value(each.measured),
+                _difference(each),
+                _interval(each),
+                _within(each),
+            ]
+            for each in figures
+        ],
     )
 
 
 def _value(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
-
-
-def _value_published(figure: CardFigure) -> str:
-    return _value(figure.published)
-
-
-def _value_measured(figure: CardFigure) -> str:
-    return _value(figure.measured)
 
 
 def _difference(figure: CardFigure) -> str:

@@ -116,9 +116,7 @@ def evaluated(dataset: RetrievalDataset, name: str, hits: Sequence[SearchHits]) 
     return evaluate(Run(name=name, hits=scores), dataset, metrics=METRIC)[name]
 
 
-def _search(
-    docs: ColbertCollection, tokens: TokenEmbeddings, **options: Any
-) -> tuple[list[SearchHits], float]:
+def _search(docs: ColbertCollection, tokens: TokenEmbeddings, **options: Any) -> tuple[list[SearchHits], float]:
     """Hits per query, and milliseconds per query."""
     hits: list[SearchHits] = []
     started = time.perf_counter()

@@ -15,8 +15,10 @@ from colbert_qdrant import (
     ColbertEncoder,
     CollectionConfig,
     ConfigurationError,
+    Document,
     MuveraConfig,
     MuveraEncoder,
+    RetrievalDataset,
     TokenEmbeddings,
     evaluate,
 )
@@ -161,11 +163,21 @@ def test_the_measured_row_is_below_the_published_one(report: CardReport) -> None
     differences = [value - published for value, published in zip(measured, (0.1926, 0.4424, 0.3175), strict=True)]
     assert rows[PICO + 2].split() == ["difference", *(f"{value:+.4f}" for value in differences)]
     assert rows[PICO + 3].startswith("  95 % interval")
-    within = [report.figure(name, mode="fde").within for name in BEIR]
+    within = [report.figure(name, mode="fde").within for name in (*BEIR, "average")]
     assert re.findall(r"yes|no", rows[PICO + 4]) == ["yes" if each else "no" for each in within]
     assert rows[-2].startswith("ColBERT MUVERA Nano")
     assert "Published: model card of NeuML/colbert-muvera-pico" in str(report)
     assert "Queries have at most 16 tokens and are filled up with mask tokens, documents at most 24." in lines
+
+
+def test_a_single_query_has_no_interval(root: Path, tmp_path: Path) -> None:
+    dataset = RetrievalDataset(
+        name="scifact", queries={"q": "tree"}, qrels={"q": {"a": 1}}, documents=[Document("a", "tree")]
+    )
+    found = evaluate.card(MODEL, dataset, encoder=WordEncoder(), root=root, folder=tmp_path, progress=False)
+    figure = found.figure("scifact")
+    assert (figure.measured, figure.interval, figure.within) == (1.0, None, None)
+    assert "published is within" not in str(found)
 
 
 def test_a_report_is_markdown_and_json(report: CardReport) -> None:
