@@ -149,6 +149,7 @@ GOOD: Final[dict[str, Callable[[World], Any]]] = {
     "encoder": lambda world: world.encoder,
     "end": lambda _: 5,
     "Evaluation.data": lambda world: world.evaluation.to_dict(),
+    "Evaluation.write_runs.folder": lambda world: world.new_path(),
     "Evaluation.load.path": lambda world: world.evaluated_file,
     "compare.a": lambda world: world.evaluated,
     "compare.b": lambda world: world.evaluated,
