@@ -140,6 +140,14 @@ class World:
         dataset = cq.RetrievalDataset(name="odd", queries={"q": "river"}, qrels={"q": {"1": 1}})
         return cq.evaluate(cq.Run(name="theirs", hits={"q": {"1": 1.0}}), dataset, metrics="RR@10")
 
+    def _make_run_of_hits(self) -> cq.Run:
+        return cq.Run(name="theirs", hits={"q": {"1": 1.0}})
+
+    def _make_run_file(self) -> Path:
+        path = self.folder / "theirs.run"
+        self.run_of_hits.write(path)
+        return path
+
     def _make_evaluated(self) -> cq.EvaluatedRun:
         return cq.EvaluatedRun(dataset="odd", mode="theirs", run=None, values={"RR@10": {"q": 1.0}})
 
