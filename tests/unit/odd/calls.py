@@ -154,6 +154,7 @@ GOOD: Final[dict[str, Callable[[World], Any]]] = {
     "Evaluation.load.path": lambda world: world.evaluated_file,
     "Run.read.path": lambda world: world.run_file,
     "Run.hits": lambda _: {"q": {"1": 1.0}},
+    "Run.write.path": lambda world: world.new_path(),
     "Run.from_hits.hits": lambda _: {"q": [cq.SearchHit(1, 1.0)]},
     "compare.a": lambda world: world.evaluated,
     "compare.b": lambda world: world.evaluated,
