@@ -11,6 +11,7 @@ from colbert_qdrant.errors import ConfigurationError, MissingExtraError
 from colbert_qdrant.evaluation.comparison_report import Comparison, Difference
 from colbert_qdrant.evaluation.evaluated_run import EvaluatedRun
 from colbert_qdrant.evaluation.intervals import SAMPLES, check_draws, drawn_means, interval_of
+from colbert_qdrant.evaluation.measures import same_metric
 from colbert_qdrant.evaluation.result import Evaluation
 from colbert_qdrant.shown import kind_of, listed, shown
 
@@ -123,7 +124,8 @@ def _metrics(a: EvaluatedRun, b: EvaluatedRun, metrics: str | Sequence[str] | No
     names = [metrics] if isinstance(metrics, str) else listed(metrics)
     if not names:
         raise ConfigurationError(f"metrics must be a name or a list of names, got {shown(metrics)}")
-    return list(dict.fromkeys(names))
+    measured = [name if isinstance(name, str) else shown(name) for name in names]
+    return list(dict.fromkeys(same_metric(name, a.values) or name for name in measured))
 
 
 def _of_runs(

@@ -134,7 +134,7 @@ def test_metrics_are_found_by_any_name() -> None:
     run = run_of(HARD, metric="Precision@1")
     assert run.mean("P@1") == run.mean("maxsim_precision@1") == run.mean("Precision@1")
     (row,) = compare(run, run_of(HARD, metric="P@1"), metrics="p@1").differences
-    assert (row.metric, row.difference) == ("p@1", 0)
+    assert (row.metric, row.difference) == ("Precision@1", 0)
     with pytest.raises(ConfigurationError, match="metric 'P@2' was not measured: use one of 'Precision@1'"):
         run.mean("P@2")
     with pytest.raises(ConfigurationError, match="was not measured: use one of 'Precision@1'"):
