@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _FORMAT: Final = 1
+_KEYS: Final = ("target", "content", "queries", "search", "built", "finished")
 _LOCK: Final = "lock"
 _STATE: Final = "state.json"
 _VARIABLE: Final = "COLBERT_QDRANT_CACHE"
@@ -162,8 +163,9 @@ class Workspace:
                 f"folder {self.path} is used by another evaluation that is running: wait until it ends, or pass "
                 "another folder="
             ) from error
-        with contextlib.suppress(FileNotFoundError, ValueError):
-            self._state = dict(json.loads((self.path / _STATE).read_bytes()))
+        with contextlib.suppress(FileNotFoundError, ValueError, TypeError, KeyError):
+            state = json.loads((self.path / _STATE).read_bytes())
+            self._state = state if {*state} == {"format", *_KEYS} and state["format"] == _FORMAT else {}
         return self
 
     def __exit__(
@@ -183,9 +185,9 @@ class Workspace:
             ConfigurationError: If the folder belongs to another target.
         """
         old = self._state
-        if old and old.get("target") != identity.target:
+        if old and old["target"] != identity.target:
             raise ConfigurationError(
-                f"folder {self.path} has the results of {old.get('target')}, not of {identity.target}: pass another "
+                f"folder {self.path} has the results of {old['target']}, not of {identity.target}: pass another "
                 "folder=, or delete it"
             )
         is_same = {name: old.get(name) == value for name, value in asdict(identity).items()}

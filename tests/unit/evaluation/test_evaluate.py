@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ from colbert_qdrant import (
     evaluate,
 )
 from tests.encoders import WordEncoder
+from tests.unit.evaluation import world
 from tests.unit.evaluation.world import (
     CONFIG,
     MUVERA,
@@ -188,11 +190,12 @@ def test_modes_without_their_vectors_are_skipped_and_named() -> None:
     client.close()
 
 
-def test_numbers_as_ids_are_strings_in_qrels() -> None:
+def test_numbers_and_uuids_as_ids_are_strings_in_qrels() -> None:
     client = QdrantClient(":memory:")
     docs = ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG)
-    docs.upsert([Document(7, "river harbor"), Document(8, "candle")])
-    dataset = RetrievalDataset(name="numbers", queries={"q": "river"}, qrels={"q": {"7": 1}})
+    docs.upsert([Document(7, "river harbor"), Document(UUID(int=8), "candle harbor")])
+    qrels = {"river": {"7": 1}, "candle": {str(UUID(int=8)): 1}}
+    dataset = RetrievalDataset(name="numbers", queries={"river": "river", "candle": "candle"}, qrels=qrels)
     assert measured(docs, dataset, modes="exact", metrics="RR@10")["exact"].mean("RR@10") == 1
     client.close()
 
@@ -221,10 +224,11 @@ def test_the_best_passage_is_the_score_of_its_document() -> None:
     docs = ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG)
     docs.ingest([Document(1, "river harbor"), Document("two", "river candle river")], chunker=_Halves())
     dataset = RetrievalDataset(name="parents", queries={"q": "harbor"}, qrels={"q": {"1": 1, "two": 1}})
-    found = measured(docs, dataset, modes=["exact", "two-stage"], metrics="R@2")
-    for mode in ("exact", "two-stage"):
+    found = measured(docs, dataset, metrics="R@2")
+    for mode in ("exact", "two-stage", "fde", "hybrid"):
         assert [*hits(found, mode)["q"]] == ["1", "two"]
-        assert hits(found, mode)["q"]["1"] == pytest.approx(1, abs=0.1)
+    assert hits(found, "exact")["q"]["1"] == pytest.approx(1, abs=0.1)
+    assert [*hits(found, "bm25")["q"]] == ["1"]
     with pytest.raises(DatasetError, match="'three'"):
         measured(docs, RetrievalDataset(name="p", queries={"q": "harbor"}, qrels={"q": {"three": 1}}))
     client.close()
@@ -242,8 +246,10 @@ def test_runs_of_other_systems_are_measured() -> None:
 
 def test_documents_that_cannot_be_stored_are_told(tmp_path: Path) -> None:
     dataset = small_dataset(documents=[*documents(), Document("empty", " ")])
-    with pytest.warns(ColbertQdrantWarning, match="'empty'"):
-        measured(WordEncoder(), dataset, folder=tmp_path, modes="exact")
+    with pytest.warns(ColbertQdrantWarning, match="'empty'") as warned:
+        measured(WordEncoder(longest=6), dataset, folder=tmp_path, modes="exact")
+    assert {each.filename for each in warned} == {world.__file__}  # which calls evaluate
+    assert any("longer than the encoder's maximum" in str(each.message) for each in warned)
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from qdrant_client import QdrantClient
 
-from colbert_qdrant import ColbertCollection, CollectionConfig, ConfigurationError, TokenEmbeddings
+from colbert_qdrant import ColbertCollection, CollectionConfig, ConfigurationError, DiskFullError, TokenEmbeddings
 from colbert_qdrant.collection.ingest import chunks
 from colbert_qdrant.evaluation import query_tokens, searching
+from colbert_qdrant.evaluation.state import HitsFile
 from tests.encoders import WordEncoder
 from tests.processes import Script
 from tests.unit.evaluation import world
@@ -20,7 +22,6 @@ from tests.unit.evaluation.world import CONFIG, QUERIES, TEXTS, documents, small
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from colbert_qdrant import Evaluation
 
@@ -206,6 +207,11 @@ def test_other_queries_depths_documents_and_settings_are_measured_anew(tmp_path:
         config=CollectionConfig(fde=CONFIG.fde, segments=1),
     )
     assert encoder.encoded == 3 * len(TEXTS)
+
+
+def test_a_full_disk_is_told() -> None:
+    with pytest.raises(DiskFullError, match="free some space, and run the same call again"):
+        HitsFile(Path("/dev/full")).append({"q": {"d": 1.0}}, 1.0)
 
 
 def test_folders_of_others_are_left_alone(tmp_path: Path) -> None:
