@@ -3,11 +3,11 @@
     python tests/benchmarks/quality.py --data path/to/scifact
 
 A collection in BEIR's layout is encoded by MiniLM (or --model) and stored in an embedded store. Printed is the table of
-`evaluate`: nDCG@10 of every mode with intervals of 95 %, by resampling queries. A hybrid search whose rankings are
-fused by their ranks is a row of its own. Differences from exact MaxSim and from BM25 are of the same queries.
+`evaluate`: nDCG@10 of every mode with intervals of 95 %, by resampling queries. The last row is a hybrid
+search that fuses ranks. Differences from exact MaxSim and from BM25 are of the same queries.
 
-Then what only this benchmark measures: recall@N, which is how many of the exact top 10 are among the first N encodings,
-and nDCG@10 if the encodings are searched exactly. An encoding that is good in a table can fail in a graph.
+Then the encodings are searched exactly, and through the graph: an encoding that is good in a table can fail in a graph.
+The metric recall@N is the share of the exact top 10 among the first N encodings.
 """
 
 from __future__ import annotations

@@ -17,7 +17,9 @@ WORDS: Final = (
 
 
 class SmallCollection:
-    """A test collection of random words. Query ``q0`` has a document with its id and its text.
+    """A test collection of random words.
+
+    Query ``q0`` has a document with its id and its text, and many relevant ones.
 
     Args:
         seed: Decides the words.
@@ -32,7 +34,10 @@ class SmallCollection:
             for number in range(130)
         }
         self.corpus["q0"] = ("", self.queries["q0"])
-        self.qrels = {query: {f"d{number}": 1 for number in draw.sample(range(130), 5)} for query in self.queries}
+        self.qrels = {
+            query: {f"d{number}": 1 for number in draw.sample(range(130), 40 if query == "q0" else 5)}
+            for query in self.queries
+        }
         self.titles = titles
 
     def rows(self) -> dict[str, list[dict[str, Any]]]:
