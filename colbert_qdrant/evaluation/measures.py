@@ -119,16 +119,17 @@ def measure_rankings(
         if found and query in judged
     }
     computed: dict[Any, dict[str, float]] = {}
-    for group in _groups(metric.on(judged) for metric in wanted):
+    measured = {metric: metric.on(judged) for metric in wanted}
+    for group in _groups(measured.values()):
         for value in metric_provider(measures).iter_calc(group, judged, run):
             computed.setdefault(value.measure, {})[value.query_id] = float(value.value)
-    return {
-        metric.name: {
-            query: computed.get(metric.on(judged), {}).get(query, 0.0) * metric.scale(judgments)
-            for query, judgments in judged.items()
+    made = {}
+    for metric, measure in measured.items():
+        found = computed.get(measure, {})
+        made[metric.name] = {
+            query: found.get(query, 0.0) * metric.scale(judgments) for query, judgments in judged.items()
         }
-        for metric in wanted
-    }
+    return made
 
 
 def require_measures() -> Any:
