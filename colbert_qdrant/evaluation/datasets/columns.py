@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from colbert_qdrant.errors import DatasetError
-from colbert_qdrant.shown import shown
+from colbert_qdrant.shown import counted, shown
 from colbert_qdrant.sources.item import Origin, SourceRow
 from colbert_qdrant.sources.jsonl import jsonl_rows, not_utf8
 from colbert_qdrant.sources.paths import DAMAGE, open_file, unreadable
@@ -154,6 +154,6 @@ def _csv(lines: Iterable[SourceRow]) -> Iterator[SourceRow]:
 
 def _bad_length(fields: Sequence[str], names: Sequence[Any], table: Table) -> str:
     return (
-        f"the line has {len(fields)} columns, and {len(names)} are expected: correct it, or start the file with the "
-        f"header {table.header!r}"
+        f"the line has {counted(len(fields), 'column')}, and {len(names)} are expected: correct it, or start the file "
+        f"with the header {table.header!r}"
     )

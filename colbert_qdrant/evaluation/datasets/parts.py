@@ -80,9 +80,11 @@ def assemble(parts: Parts, *, title_separator: str, missing: Missing) -> Content
         problem = "no judgment has a relevance of 1 or more" if qrels else "there are no judgments"
         raise DatasetError(f"{qrels_place}: {problem}, so there is nothing to measure: add judgments")
     queries = read_queries(parts.queries(), qrels)
+    if not queries:
+        raise DatasetError(f"{queries_place} has none of the queries that {qrels_place} judges: check both files")
     unknown = [query for query in qrels if query not in queries]
     if unknown:
-        if missing == "error" or not queries:
+        if missing == "error":
             place = place_of(parts.qrels(), query=unknown[0])
             raise DatasetError(
                 f"{place}: query {unknown[0]!r} is not in {queries_place}{_more(unknown)}: add its text, or pass "

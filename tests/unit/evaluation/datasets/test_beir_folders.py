@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -267,3 +268,23 @@ def test_a_corpus_without_texts_is_an_error(tmp_path: Path) -> None:
     folder = beir_folder(tmp_path / "ferries", corpus=[{"_id": "d1", "text": ""}], qrels=[("q1", "d1", 1)])
     with pytest.raises(DatasetError, match="'ferries' has no documents with a text: correct its corpus"):
         RetrievalDataset.load(folder)
+
+
+@pytest.mark.parametrize("archived", [False, True])
+def test_a_large_corpus_is_never_in_memory(tmp_path: Path, archived: bool) -> None:
+    long = "a word " * 1_000
+    path = beir_folder(
+        tmp_path / "large", corpus=({"_id": f"d{number}", "text": f"{number} {long}"} for number in range(3_000))
+    )
+    if archived:
+        with zipfile.ZipFile(tmp_path / "large.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            for each in (file for file in path.rglob("*") if file.is_file()):
+                archive.write(each, each.relative_to(path))
+        path = tmp_path / "large.zip"
+    tracemalloc.start()
+    try:
+        dataset = RetrievalDataset.load(path)
+        assert sum(1 for _ in dataset.documents or ()) == 3_000
+        assert tracemalloc.get_traced_memory()[1] < 4 * 2**20, "of 21 MB"
+    finally:
+        tracemalloc.stop()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -152,6 +152,16 @@ def test_a_damaged_file_is_an_error_with_file_and_line(
     queries = write(tmp_path / "queries.tsv", QUERY_FILES["queries.tsv"])
     with pytest.raises(DatasetError, match=rf"{name}.*{message}"):
         RetrievalDataset.from_files(queries=queries, qrels=qrels)
+
+
+@pytest.mark.parametrize("content", ["", "q7\tanother\n"])
+def test_queries_of_other_judgments_are_an_error(tmp_path: Path, content: str) -> None:
+    queries = write(tmp_path / "queries.tsv", content)
+    qrels = write(tmp_path / "judged.qrels", "q1 0 d1 1\n")
+    choices: tuple[Literal["error", "ignore"], ...] = ("error", "ignore")
+    for missing in choices:
+        with pytest.raises(DatasetError, match=r"queries\.tsv has none of the queries that .*judged\.qrels judges"):
+            RetrievalDataset.from_files(queries=queries, qrels=qrels, missing=missing)
 
 
 def test_a_file_that_does_not_exist_names_its_argument(tmp_path: Path) -> None:
