@@ -156,6 +156,16 @@ def test_queries_are_encoded_once_for_all_modes(docs: ColbertCollection) -> None
     assert encoder.calls == 1
 
 
+def test_progress_names_the_data_set_the_mode_and_the_queries(
+    docs: ColbertCollection, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "colbert_qdrant"):
+        measured(docs, modes="exact", progress=True)
+    lines = [record.getMessage() for record in caplog.records]
+    assert any(line.startswith("small, encoding: 12 of 12 queries, ") for line in lines)
+    assert any(line.startswith("small, exact: 12 of 12 queries, ") for line in lines)
+
+
 def test_another_mode_of_a_model_searches_only_with_that_mode(tmp_path: Path) -> None:
     encoder = WordEncoder()
     first = measured(encoder, folder=tmp_path, modes=["exact"])
