@@ -114,13 +114,17 @@ class Evaluate:
         )
         place = cache_folder(measured.name, measured.key) if folder is None else Path(fspath(folder))
         runs: list[EvaluatedRun] = []
-        with _told(place):
+        with _told(place), ExitStack() as locked:
+            workspaces: list[Workspace] = []
             for each in datasets:
-                found = _evaluate_one(measured, each, modes_of_target, options, place / file_name(each.name))
+                identity = _identity(measured, each, options)
+                workspace = locked.enter_context(Workspace(place / file_name(each.name)))
+                workspace.begin(identity, modes=MODES, anew=measured.changes)
+                workspaces.append(workspace)
+                found = _evaluate_one(measured, each, modes_of_target, options, workspace)
                 runs += [_measured(mode, run, each, names, ms) for mode, run, ms in found]
-            for name in dict.fromkeys(run.dataset for run in runs):
-                with Workspace(place / file_name(name)) as workspace:
-                    workspace.finish()
+            for workspace in workspaces:
+                workspace.finish()
         return Evaluation(
             target=measured.name,
             metrics=names,
@@ -226,24 +230,30 @@ def _evaluate_run(run: Run, datasets: Iterator[RetrievalDataset], metrics: Seque
     return Evaluation(target=run.name, metrics=tuple(metrics), runs=measured)
 
 
-def _evaluate_one(
-    target: Target, dataset: RetrievalDataset, modes: Sequence[SearchMode], options: _Options, path: Path
-) -> list[tuple[str, Run, float | None]]:
-    """Return the run of each mode with the milliseconds of a search, and keep all progress in the folder."""
-    queries = {query: dataset.queries[query] for query, judged in dataset.qrels.items() if judged}
-    texts = list(queries.values())
-    identity = Identity(
+def _identity(target: Target, dataset: RetrievalDataset, options: _Options) -> Identity:
+    return Identity(
         target=target.key,
         content=target.content(dataset),
-        queries=digest([dict(target.encoder.fingerprint()), queries]),
+        queries=digest([dict(target.encoder.fingerprint()), _judged_queries(dataset)]),
         search=digest([options.candidates, options.depth, dataset.excludes_query_id]),
     )
+
+
+def _judged_queries(dataset: RetrievalDataset) -> dict[str, str]:
+    return {query: dataset.queries[query] for query, judged in dataset.qrels.items() if judged}
+
+
+def _evaluate_one(
+    target: Target, dataset: RetrievalDataset, modes: Sequence[SearchMode], options: _Options, workspace: Workspace
+) -> list[tuple[str, Run, float | None]]:
+    """Return the run of each mode with the milliseconds of a search, and keep all progress in the folder."""
+    queries, name = _judged_queries(dataset), dataset.name
     found: list[tuple[str, Run, float | None]] = []
     with ExitStack() as stack:
-        workspace = stack.enter_context(Workspace(path))
-        workspace.begin(identity, modes=MODES, anew=target.changes)
         collection = target.open(dataset, workspace, stack, progress=options.progress)
-        encoder = encode_queries(texts, target.encoder, workspace, dataset=dataset.name, progress=options.progress)
+        encoder = encode_queries(
+            [*queries.values()], target.encoder, workspace, dataset=name, progress=options.progress
+        )
         searches = Searches(
             collection=with_encoder(collection, encoder),
             queries=queries,
@@ -254,7 +264,7 @@ def _evaluate_one(
         )
         for mode in modes:
             hits = workspace.hits(mode)
-            searches.run(mode, hits, label=f"{dataset.name}, {mode}", progress=options.progress)
+            searches.run(mode, hits, label=f"{name}, {mode}", progress=options.progress)
             run = Run(name=mode, hits=hits.hits)
             workspace.add_run(run)
             found.append((mode, run, statistics.median(hits.milliseconds)))

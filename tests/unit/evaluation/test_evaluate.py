@@ -295,8 +295,9 @@ def test_wrong_data_sets_are_refused_before_anything_is_encoded(docs: ColbertCol
         ([], ConfigurationError, "dataset must be"),
     ):
         with pytest.raises(error, match=message):
-            measured(encoder, wrong, folder=tmp_path, modes="bm25")
+            measured(encoder, wrong, folder=tmp_path / "new", modes="bm25")
     assert encoder.calls == 0
+    assert not (tmp_path / "new").exists()
     with pytest.raises(DatasetError, match="collection 'docs' lacks 1 of 2 judged documents, such as 'lost'"):
         measured(docs, small_dataset(qrels=unknown))
     assert "lost" not in hits(measured(docs, small_dataset(qrels=unknown, missing="ignore")), "exact")["q0"]
