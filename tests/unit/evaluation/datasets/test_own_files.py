@@ -160,7 +160,7 @@ def test_queries_of_other_judgments_are_an_error(tmp_path: Path, content: str) -
     qrels = write(tmp_path / "judged.qrels", "q1 0 d1 1\n")
     choices: tuple[Literal["error", "ignore"], ...] = ("error", "ignore")
     for missing in choices:
-        with pytest.raises(DatasetError, match=r"queries\.tsv has none of the queries that .*judged\.qrels judges"):
+        with pytest.raises(DatasetError, match=r"queries\.tsv has no query that .*judged\.qrels judges"):
             RetrievalDataset.from_files(queries=queries, qrels=qrels, missing=missing)
 
 
