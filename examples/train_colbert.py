@@ -1,4 +1,4 @@
-"""Train a small ColBERT model that suits MUVERA, and its twin that suits it less.
+r"""Train a small ColBERT model that suits MUVERA, and its twin that suits it less.
 
 The model learns to order documents as a teacher does. The loss is the KL divergence of two softmaxes over a query's
 candidates: of the teacher's scores, and of the model's MaxSim scores. The twin differs in one point: the scores of both
@@ -11,7 +11,8 @@ keeps the progress, and the same command continues.
 
 A model of full size needs a GPU, and the scores of a teacher from the Hugging Face Hub:
 
-    python examples/train_colbert.py --data scifact --dataset lightonai/ms-marco-en-bge-gemma --model bert-base-uncased
+    python examples/train_colbert.py --data scifact --without-twin --model nreimers/MiniLM-L6-H384-uncased \
+        --dataset lightonai/ms-marco-en-bge-gemma
 
 Both need: pip install 'colbert-qdrant[demo,evaluate]'
 """
@@ -242,6 +243,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--dataset", help="a teacher's scores, instead of BM25's: a data set on the Hugging Face Hub, or a folder")
     add("--config", default="train_unormalized", help="its configuration with un-normalized scores (%(default)s)")
     add("--model", help="the encoder to start from, on the Hub or in a folder (default: a small BERT made of MiniLM)")
+    add("--without-twin", action="store_true", help="train only the model that suits MUVERA")
     add("--output", type=Path, default=Path("colbert-trained"), help="the folder for models and progress (%(default)s)")
     add("--dim", type=int, default=80, help="dimensions of a token vector (%(default)s)")
     add("--document-length", type=int, default=None, help="tokens of a document (default: 64, with --dataset 180)")
@@ -261,23 +263,24 @@ def run(options: argparse.Namespace) -> None:
     """Train both twins, and print the table."""
     settings = check_settings(options)
     data = RetrievalDataset.load(options.data)
-    if not all((options.output / name).exists() for name in TWINS):
+    names = list(TWINS)[: 1 if options.without_twin else None]
+    if not all((options.output / name).exists() for name in names):
         examples = load_examples(options)
         console.print(f"{len(examples):,} training examples, {options.candidates} candidates each, on {options.device}")
         if not (start := options.output / "start").exists():
             save_start(start, options)
             (options.output / "settings.json").write_text(json.dumps(settings, indent=2), encoding="utf-8")
-        for name in TWINS:
+        for name in names:
             train(name, examples, options)
     table = Table(*COLUMNS, box=box.MARKDOWN)
-    for name in ("start", *TWINS):
+    for name in ("start", *names):
         table.add_row(*measure(name, data, options))
     console.print(table)
 
 
 def check_settings(options: argparse.Namespace) -> dict[str, str]:
     """Return the settings of the training, and refuse to continue one with other settings."""
-    free = {"output", "device", "save_every"}
+    free = {"output", "device", "save_every", "without_twin"}
     settings = {key: str(value) for key, value in vars(options).items() if key not in free}
     path = options.output / "settings.json"
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else settings

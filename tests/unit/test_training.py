@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from train_colbert import TWINS, learning_rate, main, parse, save_start, train
+from train_colbert import TWINS, learning_rate, load_examples, main, parse, save_start, train
 from training_examples import Bm25, Example, HubExamples, mine
 from training_model import Student, distillation_loss, save_pylate
 from transformers import get_linear_schedule_with_warmup
@@ -266,6 +266,14 @@ def test_hub_examples_have_the_scores_of_the_teacher(hub: Path) -> None:
         Example("fast tree", ["a tree", "a river"], [9.5, -3.0]),
         Example("good cat", ["a cat", "a river"], [8.25, -6.5]),
     ]
+
+
+def test_a_model_is_trained_on_hub_examples(base: Path, data: Path, hub: Path, start: Path, tmp_path: Path) -> None:
+    (tmp_path / "start").symlink_to(start)
+    chosen = parse([*arguments(base, data, tmp_path), "--dataset", str(hub), "--candidates", "3", "--batch-size", "1"])
+    train("un-normalized", load_examples(chosen), chosen)
+    before, after = (ColbertEncoder.from_pretrained(tmp_path / name) for name in ("start", "un-normalized"))
+    assert not np.allclose(before.encode_queries(["good cat"]).values, after.encode_queries(["good cat"]).values)
 
 
 def test_a_hub_data_set_that_does_not_fit_is_an_error(hub: Path) -> None:
