@@ -24,6 +24,7 @@ import json
 import math
 import signal
 import time
+import warnings
 from contextlib import contextmanager
 from importlib.util import find_spec
 from itertools import islice
@@ -41,7 +42,7 @@ from training_examples import HubExamples, mine
 from training_model import PREFIXES, Student, distillation_loss, save_pylate, small_bert
 
 from colbert_qdrant import ColbertEncoder, CollectionConfig, HnswConfig, MuveraConfig, SearchMode, evaluate, inspect
-from colbert_qdrant.errors import ColbertQdrantError
+from colbert_qdrant.errors import ColbertQdrantError, ColbertQdrantWarning
 from colbert_qdrant.evaluation import RetrievalDataset
 
 if TYPE_CHECKING:
@@ -217,6 +218,7 @@ def measure(name: str, data: RetrievalDataset, options: argparse.Namespace) -> l
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train and measure, and return the exit status."""
     options = parse(arguments)
+    warnings.simplefilter("ignore", ColbertQdrantWarning)  # texts are truncated on purpose
     logs: Any = transformers.logging
     logs.set_verbosity_error()
     logs.disable_progress_bar()
