@@ -41,9 +41,18 @@ from rich.table import Table
 from training_examples import HubExamples, mine
 from training_model import PREFIXES, Student, distillation_loss, save_pylate, small_bert
 
-from colbert_qdrant import ColbertEncoder, CollectionConfig, HnswConfig, MuveraConfig, SearchMode, evaluate, inspect
+from colbert_qdrant import (
+    ColbertEncoder,
+    CollectionConfig,
+    HnswConfig,
+    MuveraConfig,
+    SearchMode,
+    compare,
+    evaluate,
+    inspect,
+)
 from colbert_qdrant.errors import ColbertQdrantError, ColbertQdrantWarning
-from colbert_qdrant.evaluation import RetrievalDataset
+from colbert_qdrant.evaluation import Evaluation, RetrievalDataset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -191,8 +200,8 @@ def reporting(name: str, done: int, steps: int) -> Iterator[Callable[[int, float
         yield report
 
 
-def measure(name: str, data: RetrievalDataset, options: argparse.Namespace) -> list[str]:
-    """Return a row of the table: the quality of a model's rankings, and how its token vectors lie."""
+def measure(name: str, data: RetrievalDataset, options: argparse.Namespace) -> tuple[Evaluation, list[str]]:
+    """Return the quality of a model's rankings, and a row of the table, which tells how its token vectors lie, too."""
     encoder = ColbertEncoder.from_pretrained(options.output / name, device=options.device)
     found = evaluate(
         encoder,
@@ -206,7 +215,7 @@ def measure(name: str, data: RetrievalDataset, options: argparse.Namespace) -> l
     exact, both, alone = (found.mean("nDCG@10", mode) for mode in MODES)
     texts = [document.text or "" for document in islice(data.documents or (), 500)]
     fitness: Any = inspect(encoder, documents=texts, queries=list(data.queries.values())[:50]).fitness
-    return [
+    return found, [
         name,
         *(f"{value:.3f}" for value in (exact, both, alone)),
         f"{alone / exact:.0%}" if exact else "-",
@@ -275,9 +284,13 @@ def run(options: argparse.Namespace) -> None:
         for name in names:
             train(name, examples, options)
     table = Table(*COLUMNS, box=box.MARKDOWN)
+    found = {}
     for name in ("start", *names):
-        table.add_row(*measure(name, data, options))
+        found[name], row = measure(name, data, options)
+        table.add_row(*row)
     console.print(table)
+    if len(names) > 1:
+        console.print(str(compare(found[names[0]], found[names[1]])), highlight=False)
 
 
 def check_settings(options: argparse.Namespace) -> dict[str, str]:

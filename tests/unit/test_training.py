@@ -213,6 +213,7 @@ def test_ctrl_c_keeps_the_progress_and_the_same_command_continues(
     printed = capsys.readouterr().out
     assert "min-max: continuing after step 2" in printed
     assert [line.split()[1] for line in printed.splitlines() if line.startswith("| ")][1:] == ["start", *TWINS]
+    assert "un-normalized − min-max" in printed
     with pytest.raises(SystemExit, match="holds a training with dim 8, not 9"):
         main([*command, "--dim", "9"])
 
