@@ -104,15 +104,16 @@ def _beir_figures(measured: Evaluation, mode: SearchMode, label: str | None) -> 
     names = [run.dataset for run in runs]
     for run in runs:
         yield _figure("BEIR", run, BEIR_METRIC, BEIR_METRIC, published_beir(mode, label, run.dataset, names))
-    yield CardFigure(
-        table="BEIR",
-        dataset=AVERAGE,
-        mode=mode,
-        metric=BEIR_METRIC,
-        measured=measured.mean(BEIR_METRIC, mode),
-        published=published_beir(mode, label, AVERAGE, names),
-        interval=measured.interval(BEIR_METRIC, mode),
-    )
+    if len(runs) > 1:
+        yield CardFigure(
+            table="BEIR",
+            dataset=AVERAGE,
+            mode=mode,
+            metric=BEIR_METRIC,
+            measured=measured.mean(BEIR_METRIC, mode),
+            published=published_beir(mode, label, AVERAGE, names),
+            interval=measured.interval(BEIR_METRIC, mode),
+        )
 
 
 def _nano_figures(measured: Evaluation, *, has_figures: bool) -> Iterator[CardFigure]:
