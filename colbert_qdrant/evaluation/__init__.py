@@ -4,11 +4,9 @@ from colbert_qdrant.evaluation.card_report import CardFigure, CardReport
 from colbert_qdrant.evaluation.comparison import compare
 from colbert_qdrant.evaluation.comparison_report import Comparison, Difference
 from colbert_qdrant.evaluation.datasets import RetrievalDataset
+from colbert_qdrant.evaluation.encodings import FdeReport, SearchQuality, fde_report, plot_recall
 from colbert_qdrant.evaluation.evaluate import Evaluate, evaluate
 from colbert_qdrant.evaluation.evaluated_run import EvaluatedRun
-from colbert_qdrant.evaluation.fde_report import fde_report
-from colbert_qdrant.evaluation.plot import plot_recall
-from colbert_qdrant.evaluation.report import FdeReport, SearchQuality
 from colbert_qdrant.evaluation.result import Evaluation
 from colbert_qdrant.evaluation.run import Run
 

@@ -24,8 +24,8 @@ from colbert_qdrant import (
     plot_recall,
 )
 from colbert_qdrant.config import CollectionConfig, FdeQuantization, HnswConfig
-from colbert_qdrant.evaluation.graph import encoding_graph
-from colbert_qdrant.evaluation.metrics import ndcg, rank_by_score, recall, rerank
+from colbert_qdrant.evaluation.encodings.graph import encoding_graph
+from colbert_qdrant.evaluation.encodings.ranking import ndcg, rank_by_score, recall, rerank
 from tests.encoders import WordEncoder
 from tests.unit.fde.test_muvera import clustered
 

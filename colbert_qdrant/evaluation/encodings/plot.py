@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from colbert_qdrant.config.checks import require_instance
 from colbert_qdrant.errors import ConfigurationError, MissingExtraError
-from colbert_qdrant.evaluation.report import FdeReport
+from colbert_qdrant.evaluation.encodings.report import FdeReport
 from colbert_qdrant.shown import shown
 
 if TYPE_CHECKING:

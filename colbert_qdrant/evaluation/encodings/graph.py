@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from colbert_qdrant.config import CollectionConfig
-    from colbert_qdrant.evaluation.metrics import Ranking
+    from colbert_qdrant.evaluation.encodings.ranking import Ranking
 
 _NAME: Final = "encodings"
 _BATCH: Final = 128

@@ -17,9 +17,8 @@ from colbert_qdrant.config.checks import require_bool, require_instance, require
 from colbert_qdrant.encoders import LateInteractionEncoder
 from colbert_qdrant.encoders.base import check_texts, require_encoder
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError
-from colbert_qdrant.evaluation.graph import encoding_graph
-from colbert_qdrant.evaluation.measures import require_measures
-from colbert_qdrant.evaluation.metrics import (
+from colbert_qdrant.evaluation.encodings.graph import encoding_graph
+from colbert_qdrant.evaluation.encodings.ranking import (
     CUTOFF,
     Ranking,
     ndcg,
@@ -28,7 +27,8 @@ from colbert_qdrant.evaluation.metrics import (
     recall,
     rerank,
 )
-from colbert_qdrant.evaluation.report import FdeReport, SearchQuality
+from colbert_qdrant.evaluation.encodings.report import FdeReport, SearchQuality
+from colbert_qdrant.evaluation.measures import require_measures
 from colbert_qdrant.fde import FixedDimensionalEncoder
 from colbert_qdrant.scoring.maxsim import maxsim
 from colbert_qdrant.shown import has, shown
