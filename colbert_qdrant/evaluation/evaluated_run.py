@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
+from types import NoneType
+from typing import Any
 
+from colbert_qdrant.config.checks import require_instance, require_number
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.evaluation.intervals import mean_interval
 from colbert_qdrant.evaluation.measures import same_metric
@@ -22,6 +26,9 @@ class EvaluatedRun:
         run: The hits; ``None`` in an evaluation that was read from a file.
         values: For each metric, the value of every judged query by its id.
         milliseconds: Median time of a search, without the encoding of the query; ``None`` for a run that was passed.
+
+    Raises:
+        ConfigurationError: If a value has a wrong type, there are no values, or metrics have different queries.
     """
 
     dataset: str
@@ -29,6 +36,28 @@ class EvaluatedRun:
     run: Run | None
     values: Mapping[str, Mapping[str, float]]
     milliseconds: float | None = None
+
+    def __post_init__(self) -> None:
+        require_instance("dataset", self.dataset, str, "the name of the data set")
+        require_instance("mode", self.mode, str, "the name of a mode or of a run")
+        require_instance("run", self.run, (Run, NoneType), "a Run")
+        require_instance("values", self.values, Mapping, "a dict of values by query id, for each metric")
+        queries: set[Any] | None = None
+        for metric, values in self.values.items():
+            require_instance("a metric in values", metric, str, "a name such as 'nDCG@10'")
+            require_instance(f"values[{shown(metric)}]", values, Mapping, "a dict of values by query id")
+            if not values or not all(isinstance(each, int | float) and isfinite(each) for each in values.values()):
+                raise ConfigurationError(
+                    f"values[{shown(metric)}] must be a finite number for each query, got {shown(values)}"
+                )
+            if {*values} != (queries := queries or {*values}):
+                raise ConfigurationError(
+                    f"values[{shown(metric)}] has other queries than the other metrics: use the same"
+                )
+        if not self.values:
+            raise ConfigurationError("values are empty: pass at least one metric")
+        if self.milliseconds is not None:
+            require_number("milliseconds", self.milliseconds, minimum=0)
 
     @property
     def queries(self) -> int:

@@ -7,7 +7,8 @@ from typing import Any
 
 from colbert_qdrant.errors import ConfigurationError, DatasetError, MissingExtraError
 from colbert_qdrant.evaluation.datasets import RetrievalDataset
-from colbert_qdrant.evaluation.metric_names import LARGEST_GRADE, metric_provider, parse_metrics
+from colbert_qdrant.evaluation.datasets.qrels import LARGEST_GRADE
+from colbert_qdrant.evaluation.metric_names import metric_provider, parse_metrics
 from colbert_qdrant.evaluation.run import Run
 from colbert_qdrant.evaluation.run_files import ranked
 from colbert_qdrant.shown import shown

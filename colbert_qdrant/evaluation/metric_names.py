@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn
 
 from colbert_qdrant._support.values import plain
 from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.evaluation.datasets.qrels import LARGEST_GRADE
 from colbert_qdrant.shown import listed, shown
 
 NANO_BEIR: Final = (
@@ -28,8 +29,6 @@ _PREFIX: Final = "maxsim_"
 _PROVIDERS: Final = ("pytrec_eval", "cwl_eval", "compat", "judged", "msmarco")
 """The parts of ir-measures that compute. The others split or round ids and values, or repeat what these do."""
 _LARGEST: Final = 2**31 - 1
-LARGEST_GRADE: Final = 10_000
-"""The largest relevance or gain."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,7 +48,7 @@ class Run:
 
         A line of TREC's format has the query id, ``Q0``, the document id, the rank, the score and a tag, separated by
         spaces or tabs. Scores decide the ranking, and ranks are ignored, as in trec_eval. A ``.json`` file has
-        ``{query id: {document id: score}}``. Either file may be compressed with gzip.
+        ``{query id: {document id: score}}``. Either file may be compressed with gzip or Zstandard.
 
         Args:
             path: The file.
@@ -56,6 +56,7 @@ class Run:
 
         Raises:
             DatasetError: If the file is missing, empty or wrong; the message names the line.
+            MissingExtraError: If a ``.zst`` file needs pyarrow, and it is not installed.
         """
         require_file_path("path", path, "the path of a run file")
         if name is not None:
@@ -72,6 +73,7 @@ class Run:
         instead of white space.
 
         Raises:
+            ConfigurationError: If the path is wrong, or ends in ``.zst``.
             DatasetError: If an id has white space, which TREC's format cannot have.
             DiskFullError: If the disk is full.
             EngineError: If the file cannot be written.

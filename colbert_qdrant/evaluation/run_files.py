@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import math
 import re
 import sys
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import numpy as np
 
-from colbert_qdrant.edge.files import write_file
 from colbert_qdrant.errors import DatasetError
+from colbert_qdrant.evaluation.datasets.table_files import opened, text_rows, trec_columns, unreadable, write_text
 from colbert_qdrant.shown import shown
+from colbert_qdrant.sources.paths import DAMAGE
+
+if TYPE_CHECKING:
+    from colbert_qdrant.sources.item import SourceRow
 
 Hits = Mapping[str, Mapping[str, float]]
 
 _COLUMNS: Final = "query id, Q0, document id, rank, score, tag"
-_GZIP: Final = b"\x1f\x8b"
 _LARGEST: Final = sys.float_info.max
 
 
@@ -41,8 +42,7 @@ def read_run(path: Path) -> tuple[str | None, dict[str, dict[str, float]]]:
     Raises:
         DatasetError: If the file is missing, is no run file, or has no hits; the message names the line.
     """
-    data = _read(path)
-    tag, hits = (None, _read_json(path, data)) if _is_json(path) else _read_trec(path, data)
+    tag, hits = (None, _read_json(path)) if _is_json(path) else _read_trec(path)
     if not any(hits.values()):
         raise DatasetError(f"{path} has no hits: pass a run file with lines of {_COLUMNS}")
     return tag, hits
@@ -52,73 +52,58 @@ def write_run(path: Path, name: str, hits: Hits) -> None:
     """Write hits in TREC's format, or as JSON to a ``.json`` file; ``.gz`` compresses both.
 
     Raises:
+        ConfigurationError: If its name ends in ``.zst``.
         DatasetError: If an id cannot be written.
         DiskFullError: If the disk is full.
         EngineError: If the file cannot be written.
     """
-    text = json.dumps(hits, ensure_ascii=False) if _is_json(path) else "".join(_trec_lines(path, name, hits))
-    try:
-        data = text.encode()
-    except UnicodeEncodeError as error:
-        raise DatasetError(f"run {shown(name)} has an id that is no valid Unicode: use other ids") from error
-    write_file(path, gzip.compress(data, mtime=0) if path.suffix.lower() == ".gz" else data)
+    write_text(path, json.dumps(hits, ensure_ascii=False) if _is_json(path) else "".join(_trec_lines(path, name, hits)))
 
 
 def _is_json(path: Path) -> bool:
-    return path.name.lower().removesuffix(".gz").endswith(".json")
+    return path.name.lower().removesuffix(".gz").removesuffix(".zst").endswith(".json")
 
 
-def _read(path: Path) -> bytes:
-    try:
-        data = path.read_bytes()
-        return gzip.decompress(data) if data.startswith(_GZIP) else data
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DatasetError(f"{path} is a damaged gzip file ({error}): copy or compress it again") from error
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{path} cannot be read ({error}): pass the path of a run file") from error
-
-
-def _read_trec(path: Path, data: bytes) -> tuple[str | None, dict[str, dict[str, float]]]:
+def _read_trec(path: Path) -> tuple[str | None, dict[str, dict[str, float]]]:
     tag: str | None = None
     hits: dict[str, dict[str, float]] = {}
-    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").splitlines(), start=1):
-        where = f"{path}, line {number}"
-        columns = line.split()  # of bytes: at ASCII white space only, as trec_eval does
-        if not columns:
+    for row in text_rows(path):
+        if not row.value.strip():
             continue
+        columns = trec_columns(row.value)
         if len(columns) != 6:
             raise DatasetError(
-                f"{where} has {len(columns)} columns instead of 6: write {_COLUMNS}, and use JSON if ids have spaces"
+                f"{row.where} has {len(columns)} columns instead of 6: write {_COLUMNS}, and use JSON if ids have "
+                "spaces"
             )
-        query, _, document, _, score, last = [_decoded(column, where) for column in columns]
+        query, _, document, _, score, last = columns
         tag = tag or last
         of_query = hits.setdefault(query, {})
         if document in of_query:
-            raise DatasetError(f"{where}: document {document!r} was found before for query {query!r}: remove one line")
-        of_query[document] = _score(score, where)
+            raise DatasetError(
+                f"{row.where}: document {shown(document)} was found before for query {shown(query)}: remove one line"
+            )
+        of_query[document] = _score(score, row)
     return tag, hits
 
 
-def _decoded(column: bytes, where: str) -> str:
-    try:
-        return column.decode()
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{where} is not UTF-8: convert the file to UTF-8") from error
-
-
-def _score(text: str, where: str) -> float:
+def _score(text: str, row: SourceRow) -> float:
     try:
         score = float(text)
     except ValueError:
         score = math.nan
     if not math.isfinite(score) or "_" in text:
-        raise DatasetError(f"{where}: the score is {shown(text, 60)}, not a finite number: write {_COLUMNS}")
+        raise DatasetError(f"{row.where}: the score is {shown(text, 60)}, not a finite number: write {_COLUMNS}")
     return score
 
 
-def _read_json(path: Path, data: bytes) -> dict[str, dict[str, float]]:
+def _read_json(path: Path) -> dict[str, dict[str, float]]:
     try:
-        found = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_distinct, parse_constant=_refuse_constant)
+        with opened(path) as stream:
+            text = stream.read().decode("utf-8-sig")
+        found = json.loads(text, object_pairs_hook=_distinct, parse_constant=_refuse_constant)
+    except DAMAGE as error:
+        raise unreadable(path, error) from error
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path} is not UTF-8: convert the file to UTF-8") from error
     except json.JSONDecodeError as error:
@@ -134,8 +119,8 @@ def _json_scores(path: Path, query: str, scores: Mapping[str, Any]) -> dict[str,
     for document, score in scores.items():
         if type(score) not in {int, float} or not abs(score) <= _LARGEST:
             raise DatasetError(
-                f"{path}: the score of document {document!r} for query {query!r} is {shown(score, 60)}: write a finite "
-                "number"
+                f"{path}: the score of document {shown(document)} for query {shown(query)} is {shown(score, 60)}: "
+                "write a finite number"
             )
     return {document: float(score) for document, score in scores.items()}
 
@@ -144,7 +129,7 @@ def _distinct(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for key, value in pairs:
         if key in made:
-            raise ValueError(f"the key {key!r} is there twice: remove one")
+            raise ValueError(f"the key {shown(key)} is there twice: remove one")
         made[key] = value
     return made
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from copy import copy
+from functools import partial
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID, uuid4
@@ -24,7 +25,7 @@ from colbert_qdrant.encoders.base import require_encoder
 from colbert_qdrant.encoders.ready import ReadyTokens, name_of
 from colbert_qdrant.engines.runtime import run_blocking
 from colbert_qdrant.errors import ConfigurationError, DatasetError, InvalidDocumentError
-from colbert_qdrant.evaluation.datasets.corpus import Corpus, scan
+from colbert_qdrant.evaluation.datasets.corpus import Corpus
 from colbert_qdrant.evaluation.modes import Abilities
 from colbert_qdrant.evaluation.state import digest
 from colbert_qdrant.points.ids import passage_id, point_id
@@ -196,14 +197,15 @@ class ModelTarget:
                 "collection that has them as the target"
             )
         judged = {document for each in dataset.qrels.values() for document in each}
-        corpus = dataset.documents
-        found = corpus.scan() if isinstance(corpus, Corpus) else scan(_checked(corpus, dataset.name), judged)
+        if isinstance(dataset.documents, Corpus):
+            found = dataset.documents.scan()  # its loader has looked for the judged documents
+        else:
+            found = Corpus(partial(_checked, dataset.documents, dataset.name)).scan(judged)
         if not found.count:
             raise DatasetError(f"data set {shown(dataset.name)} has no documents with a text: add some")
-        if not isinstance(corpus, Corpus):  # its loader has looked for the judged documents
-            _require_none_missing(
-                dataset, sorted(found.missing), len(judged), "the documents lack", "add them, or remove the judgments"
-            )
+        _require_none_missing(
+            dataset, sorted(found.missing), len(judged), "the documents lack", "add them, or remove the judgments"
+        )
         unknown = None if self.encoder.fingerprint() else uuid4().hex  # an encoder that no other call can recognize
         return digest([self._config.to_dict(), found.digest, unknown])
 

@@ -12,10 +12,10 @@ import numpy as np
 
 from colbert_qdrant.documents import Document
 from colbert_qdrant.errors import DatasetError
-from colbert_qdrant.evaluation.datasets.columns import identifier
+from colbert_qdrant.evaluation.datasets.table_files import identifier
 from colbert_qdrant.shown import kind_of, shown
 from colbert_qdrant.sources.beir import titled
-from colbert_qdrant.sources.item import BadRow, RowDocument, row_of
+from colbert_qdrant.sources.item import BadRow, Origin, RowDocument, SourceRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -49,10 +49,10 @@ class Corpus:
 
     Args:
         items: Opens the source: documents, and bad rows.
-        separator: The text between a document's title and its text.
+        separator: The text between a title and a text, for rows.
     """
 
-    def __init__(self, items: Callable[[], Iterable[Any]], separator: str) -> None:
+    def __init__(self, items: Callable[[], Iterable[Any]], separator: str = " ") -> None:
         self._items = items
         self._separator = separator
         self._scan: Scan | None = None
@@ -71,7 +71,7 @@ class Corpus:
         """
         wanted = {*ids}
         if self._scan is None or wanted:
-            self._scan = scan(self._documents(), wanted)
+            self._scan = _scanned(self._documents(), wanted)
             if self._scan.repeated:
                 self._compare(self._scan.repeated)
         return self._scan
@@ -82,8 +82,9 @@ class Corpus:
             document = self._document(item)
             id = str(document.id)
             if hash(id) in repeated and texts.setdefault(id, document.text) != document.text:
-                place = row_of(item).where or "the corpus"
-                raise DatasetError(f"{place}: document {id!r} has another text before: rename or remove one")
+                raise DatasetError(
+                    f"{_row(item).where}: document {shown(id)} has another text before: rename or remove one"
+                )
 
     def _documents(self) -> Iterator[Document]:
         return map(self._document, self._items())
@@ -91,19 +92,18 @@ class Corpus:
     def _document(self, item: Any) -> Document:
         if isinstance(item, BadRow):
             raise DatasetError(_described(item))
-        row = row_of(item)
+        row = _row(item)
         id = identifier(str(item.id) if isinstance(item.id, UUID) else item.id, row)
         if not isinstance(item, RowDocument) or isinstance(row.value, Document):
             return cast("Document", item if id is item.id else replace(item, id=id))
         text = "" if item.text is None else item.text
         if not isinstance(text, str):
-            raise DatasetError(f"{row.where}: the text of document {id!r} is {kind_of(text)}: use a string")
+            raise DatasetError(f"{row.where}: the text of document {shown(id)} is {kind_of(text)}: use a string")
         return Document(id, titled(item.payload.get("title"), text, self._separator))
 
 
-def scan(documents: Iterable[Document], ids: Iterable[str] = ()) -> Scan:
-    """Read all documents once, and look for ids among them."""
-    count, empty, missing, digest, hashes = 0, 0, {*ids}, hashlib.blake2b(digest_size=16), array("q")
+def _scanned(documents: Iterable[Document], missing: set[str]) -> Scan:
+    count, empty, digest, hashes = 0, 0, hashlib.blake2b(digest_size=16), array("q")
     for document in documents:
         id = str(document.id)
         missing.discard(id)
@@ -126,6 +126,10 @@ def _repeated(hashes: NDArray[np.int64]) -> frozenset[int]:
     """Return the numbers that occur several times; an array has a tenth of the size of a set."""
     hashes.sort()
     return frozenset(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
+
+
+def _row(item: object) -> SourceRow:
+    return item.row if isinstance(item, RowDocument) else SourceRow(item, Origin("the corpus"))
 
 
 def _described(row: BadRow) -> str:

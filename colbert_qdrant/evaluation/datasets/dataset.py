@@ -10,9 +10,9 @@ from typing import Literal, Self
 from colbert_qdrant.config.checks import given_path, require_bool, require_instance, require_one_of
 from colbert_qdrant.documents import Document
 from colbert_qdrant.errors import ConfigurationError, DatasetError
-from colbert_qdrant.evaluation.datasets.judgments import checked_judgments, has_relevant, write_judgments
 from colbert_qdrant.evaluation.datasets.loading import from_files, load
-from colbert_qdrant.evaluation.datasets.topics import checked_queries
+from colbert_qdrant.evaluation.datasets.qrels import checked_judgments, has_relevant, write_judgments
+from colbert_qdrant.evaluation.datasets.query_texts import checked_queries
 from colbert_qdrant.shown import has, kind_of, shown
 from colbert_qdrant.sources.read import DocumentSource
 
@@ -32,8 +32,8 @@ class RetrievalDataset:
         missing: ``"ignore"`` accepts judgments of documents that are not stored; they count as not found.
 
     Raises:
-        DatasetError: If there is no relevant document, a judged query has no text, or the documents are a generator.
-        ConfigurationError: If a value has a wrong type.
+        DatasetError: If there is no relevant document, or a judged query has no text.
+        ConfigurationError: If a value has a wrong type, or the documents are a generator.
     """
 
     name: str
@@ -60,7 +60,7 @@ class RetrievalDataset:
     def _checked_documents(self) -> Iterable[Document] | None:
         documents = self.documents
         if isinstance(documents, Iterator) or has(documents, "__next__"):
-            raise DatasetError(
+            raise ConfigurationError(
                 f"documents of {shown(self.name)} can be read only once: pass a list, or an object that opens its "
                 "source in __iter__"
             )
@@ -150,11 +150,14 @@ class RetrievalDataset:
     def write_qrels(self, path: str | PathLike[str]) -> None:
         """Write the judgments to a file, in the format that its suffix tells.
 
-        A ``.tsv`` file is BEIR's, with a header, and a ``.jsonl`` file has the same columns. Any other file is TREC's:
-        query, iteration, document and relevance, separated by spaces. A file that exists is replaced at the end.
+        A ``.tsv`` file is BEIR's, with a header. ``.csv`` and ``.jsonl`` files have the same columns. Other files are
+        TREC's: query, iteration, document and relevance, separated by spaces. A file that ends in ``.gz`` is
+        compressed. A crash leaves no half-written file.
 
         Raises:
-            ConfigurationError: If the path is wrong, or the file cannot be written.
+            ConfigurationError: If the path is wrong, or its suffix is ``.json``, ``.parquet`` or ``.zst``.
             DatasetError: If the format has no place for the white space in an id.
+            DiskFullError: If the disk is full.
+            EngineError: If the file cannot be written.
         """
         write_judgments(given_path("path", path), self.qrels)

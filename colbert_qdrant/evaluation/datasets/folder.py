@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from colbert_qdrant.errors import DatasetError
-from colbert_qdrant.evaluation.datasets.columns import table_rows
-from colbert_qdrant.evaluation.datasets.judgments import QRELS
-from colbert_qdrant.evaluation.datasets.known import excludes_query_id
+from colbert_qdrant.evaluation.datasets.catalog import excludes_query_id
 from colbert_qdrant.evaluation.datasets.parts import Parts, corpus_rows
-from colbert_qdrant.evaluation.datasets.topics import QUERIES
+from colbert_qdrant.evaluation.datasets.qrels import QRELS
+from colbert_qdrant.evaluation.datasets.query_texts import QUERIES
+from colbert_qdrant.evaluation.datasets.table_files import table_rows
 from colbert_qdrant.shown import shown
 from colbert_qdrant.sources.paths import File, archive_of
 
 _SUFFIXES: Final = ("", ".gz", ".zst")
+_QRELS: Final = re.compile(r"qrels/[^./][^/]*\.tsv(\.gz|\.zst)?")
 
 
 def is_beir_folder(path: Path) -> bool:
@@ -92,8 +94,8 @@ def _file(path: Path, files: dict[str, Path], name: str) -> File:
 
 
 def _qrels(path: Path, files: dict[str, Path], split: str) -> File:
-    splits = {name[6:].partition(".tsv")[0]: name for name in files if name.startswith("qrels/") and ".tsv" in name}
+    splits = {name[6:].partition(".tsv")[0]: name for name in files if _QRELS.fullmatch(name)}
     if split not in splits:
         there = f"pass split= one of {', '.join(map(repr, sorted(splits)))}" if splits else "add it"
-        raise DatasetError(f"{path} has no judgments of split {split!r} (qrels/{split}.tsv): {there}")
+        raise DatasetError(f"{path} has no judgments of split {shown(split)} (qrels/{split}.tsv): {there}")
     return File(files[splits[split]], "tsv", split)

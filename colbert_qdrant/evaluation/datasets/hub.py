@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from colbert_qdrant.errors import DatasetError, MissingExtraError
-from colbert_qdrant.evaluation.datasets.columns import renamed, table_rows
+from colbert_qdrant.evaluation.datasets.catalog import HubTable, KnownDataset, excludes_query_id, tables_of
 from colbert_qdrant.evaluation.datasets.folder import folder_parts
-from colbert_qdrant.evaluation.datasets.judgments import QRELS
-from colbert_qdrant.evaluation.datasets.known import HubTable, KnownDataset, excludes_query_id, tables_of
 from colbert_qdrant.evaluation.datasets.parts import Parts, corpus_rows
-from colbert_qdrant.evaluation.datasets.topics import QUERIES
+from colbert_qdrant.evaluation.datasets.qrels import QRELS
+from colbert_qdrant.evaluation.datasets.query_texts import QUERIES
+from colbert_qdrant.evaluation.datasets.table_files import renamed, table_rows
+from colbert_qdrant.shown import shown
 from colbert_qdrant.sources.item import Origin, SourceRow
 from colbert_qdrant.sources.mapping import RowMapping
 from colbert_qdrant.sources.paths import File
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
 
-_PATTERNS: Final = ("README.md", "*.parquet", "*.tsv", "corpus.jsonl.gz", "queries.jsonl.gz")
-_TSV_COLUMNS: Final = ("query-id", "corpus-id", "score")
+_PATTERNS: Final = ("README.md", "*.parquet", "*.tsv", "*.tsv.gz", "corpus.jsonl.gz", "queries.jsonl.gz")
+_OTHER_NAMES: Final = {"dev": "validation", "validation": "dev"}
+"""Names of the same split in files and in the ``datasets`` library."""
 
 
 def hub_parts(name: str, split: str, root: Path | None) -> Parts:
@@ -108,7 +110,15 @@ def _queries(folder: Path, table: HubTable) -> Iterator[SourceRow]:
 
 
 def _judgments(folder: Path, table: HubTable) -> Iterator[SourceRow]:
-    return renamed(_rows(folder, table), QRELS)
+    """Yield the judgments of a table; BEIR's have a TSV file for each split."""
+    inner = folder / (table.config or "")
+    files = {
+        path.name.partition(".tsv")[0]: path for path in sorted((inner if inner.is_dir() else folder).rglob("*.tsv*"))
+    }
+    if not files:
+        return renamed(_rows(folder, table), QRELS)
+    path = files[_split_of(table, files)]
+    return table_rows(File(path, "tsv", path.name), QRELS)
 
 
 def _rows(folder: Path, table: HubTable) -> Iterator[SourceRow]:
@@ -141,17 +151,29 @@ def _opened(folder: Path, table: HubTable) -> Any:
         ) from error
     try:
         where = _where(folder, table, datasets.get_dataset_config_names(str(folder)))
-        splits = datasets.load_dataset(str(folder), streaming=True, **where, **_types(datasets, folder, table))
+        splits = datasets.load_dataset(str(folder), streaming=True, **where)
     except Exception as error:
         raise DatasetError(
             f"{table.repository}: {folder} cannot be read ({type(error).__name__}: {error}): download it again"
         ) from error
-    if table.split not in splits:
-        if table.config is not None and "name" not in where and len(splits) == 1:
-            return next(iter(splits.values()))
-        there = ", ".join("'dev'" if name == "validation" else repr(name) for name in splits)
-        raise DatasetError(f"{table.repository} has no split {table.split!r}: pass split= one of {there}")
-    return splits[table.split]
+    if table.config is not None and "name" not in where and len(splits) == 1:
+        return next(iter(splits.values()))
+    return splits[_split_of(table, splits)]
+
+
+def _split_of(table: HubTable, splits: Iterable[str]) -> str:
+    """Return the name that a table's split has among others.
+
+    Raises:
+        DatasetError: If there is no such split.
+    """
+    names = [*splits]
+    wanted = (table.split, _OTHER_NAMES.get(table.split))
+    found = next((name for name in names if name in wanted), None)
+    if found is None:
+        there = ", ".join("'dev'" if name == "validation" else repr(name) for name in names)
+        raise DatasetError(f"{table.repository} has no split {shown(table.split)}: pass split= one of {there}")
+    return found
 
 
 def _where(folder: Path, table: HubTable, configs: Sequence[str]) -> dict[str, str]:
@@ -161,11 +183,3 @@ def _where(folder: Path, table: HubTable, configs: Sequence[str]) -> dict[str, s
     folders = (f"{table.config}/{table.split}", table.config)
     inner = next((each for each in folders if (folder / each).is_dir()), None)
     return {"name": table.config} if table.config in configs or inner is None else {"data_dir": inner}
-
-
-def _types(datasets: Any, folder: Path, table: HubTable) -> dict[str, Any]:
-    """Return the arguments that read ids such as ``"007"`` and ``"NA"`` in files of text as strings."""
-    if not any((folder / (table.config or "")).glob("*.tsv")):
-        return {}
-    features = datasets.Features({column: datasets.Value("string") for column in _TSV_COLUMNS})
-    return {"features": features, "keep_default_na": False}

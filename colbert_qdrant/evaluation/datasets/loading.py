@@ -5,25 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from colbert_qdrant._support.values import plain
 from colbert_qdrant.config.checks import given_path, require_instance
 from colbert_qdrant.errors import ColbertQdrantError, ConfigurationError, DatasetError
-from colbert_qdrant.evaluation.datasets.columns import table_rows
+from colbert_qdrant.evaluation.datasets.catalog import canonical_name, is_known
 from colbert_qdrant.evaluation.datasets.folder import folder_parts, is_beir_folder
 from colbert_qdrant.evaluation.datasets.hub import hub_parts
-from colbert_qdrant.evaluation.datasets.judgments import QRELS
-from colbert_qdrant.evaluation.datasets.known import canonical_name, is_known
 from colbert_qdrant.evaluation.datasets.parts import Contents, Missing, Parts, assemble, check_options, corpus_rows
-from colbert_qdrant.evaluation.datasets.topics import QUERIES
-from colbert_qdrant.shown import has, holds, kind_of
+from colbert_qdrant.evaluation.datasets.qrels import QRELS
+from colbert_qdrant.evaluation.datasets.query_texts import QUERIES
+from colbert_qdrant.evaluation.datasets.table_files import kind_of_table, table_rows
+from colbert_qdrant.shown import has, holds, kind_of, shown
 from colbert_qdrant.sources.beir import beir_corpus
-from colbert_qdrant.sources.paths import File, Kind
+from colbert_qdrant.sources.paths import File
 from colbert_qdrant.sources.read import documents_from
-
-_KINDS: Final[dict[str, Kind]] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv"}
 
 
 def load(
@@ -54,7 +51,10 @@ def find(source: str | os.PathLike[str], split: str, root: str | os.PathLike[str
         return folder_parts(path, plain(split))
     if name is None or (not is_known(name) and holds(path.exists)):
         problem = "has no corpus.jsonl and no queries.jsonl" if holds(path.exists) else "does not exist"
-        raise DatasetError(f"{str(path)!r} {problem}: pass a BEIR folder, or a ZIP archive of one")
+        remedy = "pass a BEIR folder, or a ZIP archive of one"
+        if holds((path / "corpus").is_dir):
+            remedy = "for a copy of a repository of the Hugging Face Hub, pass the name of the data set and root="
+        raise DatasetError(f"{shown(str(path))} {problem}: {remedy}")
     return hub_parts(canonical_name(name), plain(split), folder)
 
 
@@ -84,12 +84,10 @@ def from_files(
 
 
 def _table(argument: str, path: str | os.PathLike[str]) -> File:
-    """Return a file with the kind that its name tells; other names are TREC's columns."""
     found = given_path(argument, path)
     if not holds(found.is_file):
         raise DatasetError(f"there is no file {str(found)!r} of {argument}: pass the path of a file")
-    name = found.name.lower().removesuffix(".gz").removesuffix(".zst")
-    return File(found, _KINDS.get(Path(name).suffix, "text"), found.name)
+    return File(found, kind_of_table(found), found.name)
 
 
 def _rereadable(corpus: Any) -> Any:

@@ -10,9 +10,9 @@ from colbert_qdrant._support.warned import warn
 from colbert_qdrant.config.checks import require_instance, require_one_of
 from colbert_qdrant.errors import DatasetError
 from colbert_qdrant.evaluation.datasets.corpus import Corpus
-from colbert_qdrant.evaluation.datasets.judgments import has_relevant, place_of, read_judgments
-from colbert_qdrant.evaluation.datasets.topics import read_queries
-from colbert_qdrant.shown import counted
+from colbert_qdrant.evaluation.datasets.qrels import has_relevant, place_of, read_judgments
+from colbert_qdrant.evaluation.datasets.query_texts import read_queries
+from colbert_qdrant.shown import counted, shown
 from colbert_qdrant.sources.item import SourceRow
 from colbert_qdrant.sources.jsonl import jsonl_rows
 from colbert_qdrant.sources.mapping import RowMapping
@@ -87,7 +87,7 @@ def assemble(parts: Parts, *, title_separator: str, missing: Missing) -> Content
         if missing == "error":
             place = place_of(parts.qrels(), query=unknown[0])
             raise DatasetError(
-                f"{place}: query {unknown[0]!r} is not in {queries_place}{_more(unknown)}: add its text, or pass "
+                f"{place}: query {shown(unknown[0])} is not in {queries_place}{_more(unknown)}: add its text, or pass "
                 'missing="ignore" to leave out the judgments of unknown queries'
             )
         warn(f"{qrels_place}: {counted(len(unknown), 'judged query')} left out, because {queries_place} lacks them")
@@ -109,16 +109,16 @@ def _look_for_documents(corpus: Corpus, parts: Parts, qrels: dict[str, dict[str,
     """Read the whole corpus once."""
     found = corpus.scan(document for judged in qrels.values() for document in judged)
     if not found.count:
-        raise DatasetError(f"data set {parts.name!r} has no documents with a text: correct its corpus")
+        raise DatasetError(f"data set {shown(parts.name)} has no documents with a text: correct its corpus")
     unknown = [document for judged in qrels.values() for document in judged if document in found.missing]
     if unknown and missing == "error":
         place = place_of(parts.qrels(), document=unknown[0])
         raise DatasetError(
-            f"{place}: document {unknown[0]!r} is not in the corpus{_more([*found.missing])}: correct the judgments, "
-            'or pass missing="ignore" to count unknown documents as not found'
+            f"{place}: document {shown(unknown[0])} is not in the corpus{_more([*found.missing])}: correct the "
+            'judgments, or pass missing="ignore" to count unknown documents as not found'
         )
     if found.empty:
-        warn(f"data set {parts.name!r}: {counted(found.empty, 'document', 'have')} no text, and cannot be found")
+        warn(f"data set {shown(parts.name)}: {counted(found.empty, 'document', 'have')} no text, and cannot be found")
 
 
 def _more(unknown: list[str]) -> str:

@@ -166,6 +166,25 @@ def test_systems_that_cannot_be_paired(a: Any, b: Any, options: dict[str, Any], 
         compare(a, b, **options)
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"values": None}, "values must be a dict of values by query id, for each metric"),
+        ({"values": {}}, "values are empty: pass at least one metric"),
+        ({"values": {"RR": [1.0]}}, r"values\['RR'\] must be a dict of values by query id"),
+        ({"values": {"RR": {}}}, r"values\['RR'\] must be a finite number for each query, got {}"),
+        ({"values": {"RR": {"q": math.nan}}}, r"values\['RR'\] must be a finite number for each query"),
+        ({"values": {"RR": {"q": "1"}}}, r"values\['RR'\] must be a finite number for each query"),
+        ({"values": {"RR": {"q": 1.0}, "AP": {"r": 1.0}}}, r"values\['AP'\] has other queries than the other metrics"),
+        ({"run": {"q": {"d": 1.0}}}, "run must be a Run"),
+        ({"milliseconds": "1"}, "milliseconds must be a number of at least 0"),
+    ],
+)
+def test_wrong_runs_are_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        EvaluatedRun(**{"dataset": "small", "mode": "exact", "run": None, "values": {"RR": {"q": 1.0}}} | fields)
+
+
 @pytest.mark.parametrize("values", [[], ["a"], 5, [math.nan], [[0.5]]])
 def test_values_that_have_no_mean(values: Any) -> None:
     with pytest.raises(ConfigurationError, match="values must be finite numbers, at least one"):

@@ -289,6 +289,11 @@ def test_wrong_data_sets_are_refused_before_anything_is_encoded(docs: ColbertCol
         (small_dataset(documents=None), ConfigurationError, "no documents"),
         (small_dataset(documents=["text"]), DatasetError, "Document"),
         (small_dataset(documents=[]), DatasetError, "no documents"),
+        (
+            small_dataset(documents=[*documents(), Document("d0", "another")]),
+            DatasetError,
+            "'d0' has another text before",
+        ),
         (small_dataset(qrels=unknown), DatasetError, "'lost'"),
         ([small_dataset(), small_dataset()], DatasetError, "two data sets"),
         (5, ConfigurationError, "dataset must be"),

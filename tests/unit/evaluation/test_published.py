@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from colbert_qdrant.evaluation.datasets.known import NANO_BEIR
+from colbert_qdrant.evaluation.datasets.catalog import NANO_BEIR
 from colbert_qdrant.evaluation.published import (
     BEIR,
     BEIR_SETS,

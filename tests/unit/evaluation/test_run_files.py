@@ -75,10 +75,10 @@ GOOD = b"q Q0 a 1 2.0 x\n"
         (GOOD + b"q Q0 b 2 1e999 x\n", "line 2: the score is '1e999', not a finite number"),
         (GOOD + b"q Q0 b 2 1_0 x\n", "line 2: the score is '1_0', not a finite number"),
         (GOOD + b"q Q0 a 2 1.0 x\n", "line 2: document 'a' was found before for query 'q': remove one line"),
-        (GOOD + b"q Q0 \xff 2 1.0 x\n", "line 2 is not UTF-8: convert"),
+        (GOOD + b"q Q0 \xff 2 1.0 x\n", "line 2: byte 0xff at position 6 is not UTF-8: convert"),
         (b"\n\n", "has no hits: pass a run file"),
         (b"", "has no hits: pass a run file"),
-        (gzip.compress(GOOD * 100)[:-20], "is a damaged gzip file"),
+        (gzip.compress(GOOD * 100)[:-20], r"cannot be read after line 1 \(EOFError: .*: download or copy it again"),
     ],
 )
 def test_bad_trec_files(data: bytes, message: str, tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_bad_json_files(text: str, message: str, tmp_path: Path) -> None:
 
 
 def test_paths_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"none\.run cannot be read \(.*No such file.*\): pass the path of a run"):
+    with pytest.raises(DatasetError, match=r"none\.run cannot be read \(.*No such file.*\): pass the path of a file"):
         Run.read(tmp_path / "none.run")
     with pytest.raises(DatasetError, match="cannot be read"):
         Run.read(tmp_path)

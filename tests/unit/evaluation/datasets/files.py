@@ -57,6 +57,15 @@ def write(path: Path, content: str | bytes) -> Path:
     return path
 
 
+def write_parquet(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a Parquet file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist([*rows]), path)
+
+
 def hub_repository(folder: Path, tables: Iterable[tuple[str, str, str]], rows: Mapping[str, Any]) -> Path:
     """Write the Parquet files of a repository of the Hub, and its card.
 
@@ -65,14 +74,9 @@ def hub_repository(folder: Path, tables: Iterable[tuple[str, str, str]], rows: M
         tables: Configuration, split, and name of the file for each table.
         rows: The rows of each file.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     by_config: dict[str, str] = {}
     for config, split, file in tables:
-        path = folder / file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.Table.from_pylist([*rows[file]]), path)
+        write_parquet(folder / file, rows[file])
         entry = f"  - split: {split}\n    path: {file.partition('-0')[0]}-*\n"
         by_config[config] = by_config.get(config, f"- config_name: {config}\n  data_files:\n") + entry
     (folder / "README.md").write_text(f"---\nlicense: mit\nconfigs:\n{''.join(by_config.values())}---\n# A card\n")

@@ -57,6 +57,8 @@ def test_an_archive_is_read_in_place(tmp_path: Path, top: str) -> None:
         for each in (file for file in folder.rglob("*") if file.is_file()):
             archive.write(each, top + each.relative_to(folder).as_posix())
         archive.writestr(f"__MACOSX/{top}corpus.jsonl", "junk")
+        archive.writestr(f"{top}._corpus.jsonl", "junk")
+        archive.writestr(f"{top}qrels/._test.tsv", "junk")
         archive.writestr("../../evil.jsonl", "junk")
     dataset = RetrievalDataset.load(path)
     assert dataset.name == "ferries"
@@ -81,7 +83,10 @@ def test_an_archive_of_several_collections_names_each_as_a_path_to_pass(tmp_path
 def test_another_split_is_chosen_by_its_name(tmp_path: Path) -> None:
     folder = beir_folder(tmp_path / "ferries", split="dev")
     assert [*RetrievalDataset.load(folder, split="dev").qrels] == ["q1", "q2"]
-    with pytest.raises(DatasetError, match=r"no judgments of split 'test' \(qrels/test.tsv\): pass split=.*'dev'"):
+    write(folder / "qrels" / "._dev.tsv", "junk of macOS")
+    with pytest.raises(
+        DatasetError, match=r"no judgments of split 'test' \(qrels/test.tsv\): pass split= one of 'dev'$"
+    ):
         RetrievalDataset.load(folder)
 
 
@@ -172,7 +177,10 @@ def test_bytes_that_are_not_utf_8_are_an_error(tmp_path: Path) -> None:
         ({"_id": "q1", "text": None}, r"line 4: the text of query 'q1' is empty"),
         ({"_id": "q1", "text": "another"}, r"line 4: query 'q1' has another text"),
         ({"_id": "q1"}, r"line 4: there is no text, and the columns are '_id'"),
+        ({"_id": "q1", "text": 0}, r"line 4: the text of query 'q1' is 0: write it"),
+        ({"_id": "q1", "text": "\ud800"}, r"line 4: the text of query 'q1' is '\\ud800', which is not valid Unicode"),
         ({"_id": 1.5, "text": "a"}, r"line 4: an id is 1.5, not a string or an integer"),
+        ({"_id": ["q1"], "text": "a"}, r"line 4: an id is \['q1'\], not a string or an integer"),
     ],
 )
 def test_a_wrong_query_is_an_error(tmp_path: Path, query: dict[str, object], message: str) -> None:
@@ -201,6 +209,7 @@ def test_a_damaged_corpus_names_its_line(tmp_path: Path) -> None:
         ({"title": "t", "text": "b"}, r"line 4: there is no _id, and the columns are 'title', 'text': name"),
         ({"_id": "", "text": "b"}, r"line 4: the id is missing"),
         ({"_id": 0.5, "text": "b"}, r"line 4: an id is 0\.5, not a string or an integer"),
+        ({"_id": ["d4"], "text": "b"}, r"line 4: an id is \['d4'\], not a string or an integer"),
         ({"_id": "d4", "text": ["b"]}, r"line 4: the text of document 'd4' is a list: use a string"),
     ],
 )
@@ -245,7 +254,9 @@ def test_a_damaged_or_encrypted_archive_is_an_error(tmp_path: Path) -> None:
             content[start + offset] |= 1
             start = content.find(signature, start + 1)
     write(path, bytes(content))
-    with pytest.raises(DatasetError, match=r"cannot be read further \(OSError: .*encrypted"):
+    with pytest.raises(
+        DatasetError, match=r"test\.tsv cannot be read \(OSError: .*encrypted.*: download or copy it again"
+    ):
         RetrievalDataset.load(path)
 
 

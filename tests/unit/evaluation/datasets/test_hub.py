@@ -13,7 +13,7 @@ import pytest
 from colbert_qdrant import ConfigurationError, RetrievalDataset
 from colbert_qdrant.errors import DatasetError
 from colbert_qdrant.evaluation.datasets import load_datasets
-from colbert_qdrant.evaluation.datasets.known import NANO_BEIR
+from colbert_qdrant.evaluation.datasets.catalog import NANO_BEIR
 from tests.unit.evaluation.datasets.files import (
     CORPUS,
     QRELS,
@@ -23,6 +23,7 @@ from tests.unit.evaluation.datasets.files import (
     hub_repository,
     texts,
     write,
+    write_parquet,
 )
 
 if TYPE_CHECKING:
@@ -77,6 +78,38 @@ def test_ids_that_look_like_numbers_or_missing_values_are_kept(tmp_path: Path) -
     hub_beir(tmp_path)
     write(tmp_path / "BeIR" / "scifact-qrels" / "test.tsv", "query-id\tcorpus-id\tscore\nq1\t007\t1\nq1\tNA\t1\n")
     assert RetrievalDataset.load("scifact", root=tmp_path, missing="ignore").qrels == {"q1": {"007": 1, "NA": 1}}
+
+
+def test_judgments_are_read_as_in_a_beir_folder(tmp_path: Path) -> None:
+    """Quotes have no meaning, other names of columns are known, and the files may be compressed."""
+    qrels = hub_beir(tmp_path) / "BeIR" / "scifact-qrels"
+    (qrels / "test.tsv").unlink()
+    (qrels / "README.md").write_text("---\nlicense: mit\ntask_ids:\n- fact-checking-retrieval\n---\n# A card\n")
+    write(qrels / "train.tsv.gz", "junk")
+    write(qrels / "test.tsv.gz", 'qid\tdocno\trel\nq1\t"d1\t2\nq1\td2\t1.0\n')
+    assert RetrievalDataset.load("scifact", root=tmp_path, missing="ignore").qrels == {"q1": {'"d1': 2, "d2": 1}}
+
+
+@pytest.mark.parametrize("number", [int, float])
+def test_a_corpus_in_shards_and_judgments_in_parquet_are_read(tmp_path: Path, number: type) -> None:
+    files = {f"corpus/corpus-0000{shard}-of-00003.parquet": [row] for shard, row in enumerate(CORPUS)}
+    tables = [("corpus", "corpus", next(iter(files))), ("queries", "queries", "queries/queries-00000-of-00001.parquet")]
+    folder = hub_repository(tmp_path / "BeIR" / "fiqa", tables, {**files, tables[1][2]: QUERIES})
+    for file, rows in files.items():
+        write_parquet(folder / file, rows)
+    judged = [{"query-id": q, "corpus-id": d, "score": number(relevance)} for q, d, relevance in QRELS]
+    file = "data/validation-00000-of-00001.parquet"
+    hub_repository(tmp_path / "BeIR" / "fiqa-qrels", [("default", "validation", file)], {file: judged})
+    dataset = RetrievalDataset.load("fiqa", root=tmp_path, split="dev")
+    assert dataset.qrels == {"q1": {"d1": 2, "d3": 1}, "q2": {"d2": 1, "d1": 0}}
+    assert [*texts(dataset)] == ["d1", "d2", "d3"]
+
+
+def test_the_path_of_a_copy_says_how_to_load_it(tmp_path: Path) -> None:
+    with pytest.raises(
+        DatasetError, match=r"scifact' has no corpus\.jsonl .*: for a copy of .*, pass the name .* root="
+    ):
+        RetrievalDataset.load(hub_beir(tmp_path) / "BeIR" / "scifact")
 
 
 def test_dev_is_the_split_that_the_hub_calls_validation(tmp_path: Path) -> None:
@@ -174,7 +207,7 @@ def test_a_hub_that_refuses_is_an_error_with_its_remedy(monkeypatch: pytest.Monk
     ("name", "message"),
     [
         ("scifcat", "no folder, ZIP archive or data set 'scifcat': did you mean 'scifact'"),
-        ("msmarko", r"did you mean 'msmarco'.*Pass a path, or use one of arguana, .*NanoTouche2020"),
+        ("msmarko", r"did you mean 'msmarco'.*Otherwise, pass a path, or use one of arguana, .*NanoTouche2020"),
         ("scifact", "has no copy of BeIR/scifact and BeIR/scifact-qrels, which 'scifact' consists of: copy"),
         ("NanoNQ", "has no copy of zeta-alpha-ai/NanoNQ, which 'NanoNQ' consists of: copy"),
         ("NanoBEIR", r"'NanoBEIR' is a group of data sets, which evaluate\(\) takes: load one of NanoClimateFEVER"),
@@ -193,10 +226,10 @@ def test_a_damaged_copy_is_an_error_that_names_it(tmp_path: Path) -> None:
         RetrievalDataset.load("scifact", root=tmp_path)
 
 
-def test_a_wrong_judgment_of_the_hub_names_repository_and_row(tmp_path: Path) -> None:
+def test_a_wrong_judgment_of_the_hub_names_its_file_and_line(tmp_path: Path) -> None:
     hub_beir(tmp_path)
     write(tmp_path / "BeIR" / "scifact-qrels" / "test.tsv", "query-id\tcorpus-id\tscore\nq1\td1\t1\nq1\td9\t1\n")
-    with pytest.raises(DatasetError, match="BeIR/scifact-qrels, test, row 2: document 'd9' is not in the corpus"):
+    with pytest.raises(DatasetError, match=r"BeIR/scifact-qrels/test\.tsv, line 3: document 'd9' is not in the corpus"):
         RetrievalDataset.load("scifact", root=tmp_path)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
 from colbert_qdrant import ConfigurationError, Document, RetrievalDataset
-from colbert_qdrant.errors import DatasetError
+from colbert_qdrant.errors import DatasetError, EngineError
 from tests.unit.evaluation.datasets.files import CORPUS, HEADER, beir_folder, texts, write
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ QRELS_FILES = {
     "qrels.trec": "q1 0 d1 2\nq1  Q0\td3 1\nq2 0 d2 1\n",
     "qrels.txt.gz": "q1 0 d1 2\r\nq1 0 d3 1\r\nq2 0 d2 1\r\n",
     "qrels.csv": "query-id,corpus-id,score\nq1,d1,2\nq1,d3,1\nq2,d2,1\n",
+    "pandas.csv": "corpus-id,query-id,score\nd1,q1,2.0\nd3,q1,1.0\nd2,q2, 1.\n",
     "qrels.jsonl": '{"query-id": "q1", "corpus-id": "d1", "score": 2}\n{"query_id": "q1", "doc_id": "d3"}\n'
     '{"qid": "q2", "docno": "d2", "rel": "1"}\n',
 }
@@ -56,14 +58,56 @@ def test_judgments_are_read_in_every_format(tmp_path: Path, name: str) -> None:
     assert dataset.name == tmp_path.name
 
 
-@pytest.mark.parametrize("name", ["out.tsv", "out.jsonl", "out.qrels"])
+ODD_IDS = {
+    f"{first}d{last}": 1 for first in (" ", "\u00a0", "\u2028", '"', "\x1c") for last in (" ", "\u00a0", "'", ",")
+}
+
+
+@pytest.mark.parametrize("name", ["out.tsv", "out.csv", "out.jsonl", "out.ndjson.gz", "out.tsv.gz", "out.csv.GZ"])
 def test_written_judgments_are_read_again(tmp_path: Path, name: str) -> None:
-    qrels = {"q1": {"d1": 2, "d3": 0, "d4": -1}, "q2": {"d2": 1}}
+    qrels = {"q1": {"d1": 2, "d3": 0, "d4": -1}, "q2": ODD_IDS}
     dataset = RetrievalDataset(name="mine", queries=QUERIES, qrels=qrels)
     dataset.write_qrels(tmp_path / name)
     queries = write(tmp_path / "queries.tsv", QUERY_FILES["queries.tsv"])
     assert RetrievalDataset.from_files(queries=queries, qrels=tmp_path / name).qrels == qrels
     assert sorted(each.name for each in tmp_path.iterdir()) == sorted([name, "queries.tsv"])
+    assert (tmp_path / name).read_bytes().startswith(b"\x1f\x8b") == name.lower().endswith(".gz")
+
+
+@pytest.mark.parametrize("name", ["out.json", "out.parquet", "out.tsv.zst"])
+def test_formats_without_judgments_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"out\.(json|parquet|tsv\.zst)' .*: use \."):
+        RetrievalDataset(name="mine", queries=QUERIES, qrels=JUDGED).write_qrels(tmp_path / name)
+    queries = write(tmp_path / "queries.json", "{}")
+    with pytest.raises(ConfigurationError, match=r"queries\.json' has the suffix \.json: use \.jsonl, \.tsv, \.csv"):
+        RetrievalDataset.from_files(queries=queries, qrels=queries)
+
+
+@pytest.mark.parametrize("white", ["\u00a0", "\u2028", "\x1c"])
+def test_ascii_white_space_separates_the_columns_of_trec(tmp_path: Path, white: str) -> None:
+    """So do trec_eval and `Run.read`."""
+    qrels = write(tmp_path / "odd.qrels", f"q1 0 d{white}1 1\n")
+    queries = write(tmp_path / "queries.tsv", QUERY_FILES["queries.tsv"])
+    assert RetrievalDataset.from_files(queries=queries, qrels=qrels).qrels == {"q1": {f"d{white}1": 1}}
+
+
+def test_a_compressed_file_may_lack_its_suffix(tmp_path: Path) -> None:
+    qrels = write(tmp_path / "judged.qrels", gzip.compress(QRELS_FILES["qrels.trec"].encode()))
+    queries = write(tmp_path / "queries.tsv", QUERY_FILES["queries.tsv"])
+    assert RetrievalDataset.from_files(queries=queries, qrels=qrels).qrels == JUDGED
+
+
+def test_lines_within_quotes_are_kept(tmp_path: Path) -> None:
+    queries = write(tmp_path / "queries.csv", 'q1,"when\n\n does it"\n\n  \nq2,who\n')
+    qrels = write(tmp_path / "judged.qrels", QRELS_FILES["qrels.trec"])
+    assert RetrievalDataset.from_files(queries=queries, qrels=qrels).queries == {"q1": "when\n\n does it", "q2": "who"}
+
+
+def test_a_long_id_is_cut_in_messages(tmp_path: Path) -> None:
+    folder = beir_folder(tmp_path / "ferries", qrels=[("q1", "d" * 100_000, 1)])
+    with pytest.raises(DatasetError, match=r"line 2: document 'd+… is not in the corpus") as caught:
+        RetrievalDataset.load(folder)
+    assert len(str(caught.value)) < 600
 
 
 def test_trec_eval_reads_what_is_written(tmp_path: Path) -> None:
@@ -93,7 +137,7 @@ def test_ids_that_a_format_cannot_hold_are_refused_and_the_file_is_kept(
         dataset.write_qrels(before)
     assert before.read_text() == "as it was"
     dataset.write_qrels(tmp_path / "out.jsonl")
-    with pytest.raises(ConfigurationError, match="cannot be written"):
+    with pytest.raises(EngineError, match="cannot be written"):
         dataset.write_qrels(tmp_path / "none" / "out.jsonl")
 
 
@@ -124,7 +168,7 @@ def test_a_corpus_that_can_be_read_once_is_refused(tmp_path: Path) -> None:
     files: dict[str, Any] = {"queries": folder / "queries.jsonl", "qrels": folder / "qrels" / "test.tsv"}
     with pytest.raises(ConfigurationError, match="corpus is a generator, which can be read only once: pass a path"):
         RetrievalDataset.from_files(**files, corpus=(each for each in CORPUS))
-    with pytest.raises(DatasetError, match="documents of 'mine' can be read only once"):
+    with pytest.raises(ConfigurationError, match="documents of 'mine' can be read only once"):
         RetrievalDataset(name="mine", queries=QUERIES, qrels=JUDGED, documents=iter([Document("a", "b")]))
 
 
@@ -139,6 +183,13 @@ def test_a_corpus_that_can_be_read_once_is_refused(tmp_path: Path) -> None:
         ("qrels.jsonl", '{"query-id": "q1", "corpus-id": "d1", "score": 0.5}\n', "line 1: the relevance is 0.5, not"),
         ("qrels.jsonl", '{"query-id": "q1", "corpus-id": "d1", "score": NaN}\n', "line 1: the relevance is nan, not"),
         ("qrels.jsonl", '{"query-id": "q1", "corpus-id": "d1", "score": true}\n', "line 1: the relevance is True, not"),
+        ("qrels.jsonl", '{"query-id": "q1", "corpus-id": {"id": 1}}\n', "line 1: an id is {'id': 1}, not a string or"),
+        (
+            "qrels.jsonl",
+            '{"query-id": "q1", "corpus-id": "\\ud800"}\n',
+            r"line 1: an id is '\\ud800', which is not valid",
+        ),
+        ("qrels.trec", "q1 0 d1 10001\n", "line 1: the relevance is '10001': use grades up to 10,000"),
         ("qrels.jsonl", '{"query-id": "q1"}\n', "line 1: there is no document, and the columns are 'query-id'"),
         ("qrels.tsv.gz", b"", "a compressed file has at least a header"),
         ("qrels.tsv", b"q\x001\t\xff\n", "line 1: byte 0xff at position 5 is not UTF-8"),
@@ -178,6 +229,14 @@ def test_a_file_that_does_not_exist_names_its_argument(tmp_path: Path) -> None:
         ({"qrels": {"q1": {"d1": 0.5}}}, ConfigurationError, r"qrels\['q1'\]\['d1'\] must be an integer, got 0.5"),
         ({"qrels": {"q1": ["d1"]}}, ConfigurationError, r"qrels\['q1'\] must be a dict of relevance"),
         ({"qrels": {1: {"d1": 1}}}, ConfigurationError, "an id in qrels must be a string, got int 1"),
+        ({"qrels": {"q1": {"d1": 10_001}}}, ConfigurationError, r"\['d1'\] must be at most 10,000, got 10001: use"),
+        ({"qrels": {"q1": {"": 1}}}, ConfigurationError, r"an id in qrels\['q1'\] is empty: use another id"),
+        ({"qrels": {"\ud800": {"d1": 1}}}, ConfigurationError, "an id in qrels is .*, which is not valid Unicode"),
+        (
+            {"queries": QUERIES | {"q2": "\ud800"}},
+            DatasetError,
+            "the text of query 'q2' is .*, which is not valid Unic",
+        ),
         ({"documents": "corpus.jsonl"}, ConfigurationError, "documents must be a list of Document, got a str"),
     ],
 )

@@ -7,8 +7,8 @@ from os import PathLike
 from typing import TypeAlias
 
 from colbert_qdrant.errors import ConfigurationError, DatasetError
+from colbert_qdrant.evaluation.datasets.catalog import GROUPS, canonical_name, is_known
 from colbert_qdrant.evaluation.datasets.dataset import RetrievalDataset
-from colbert_qdrant.evaluation.datasets.known import GROUPS, canonical_name, is_known
 from colbert_qdrant.evaluation.datasets.loading import find
 from colbert_qdrant.evaluation.datasets.parts import Missing, Parts, assemble, check_options
 from colbert_qdrant.shown import holds, shown

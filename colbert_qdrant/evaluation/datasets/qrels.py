@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 from collections.abc import Mapping
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from colbert_qdrant._support.values import plain
 from colbert_qdrant.config.checks import items_of, require_instance
 from colbert_qdrant.errors import ConfigurationError, DatasetError
-from colbert_qdrant.evaluation.datasets.columns import Table, identifier
+from colbert_qdrant.evaluation.datasets.table_files import Table, identifier, is_unicode, kind_of_table, write_text
 from colbert_qdrant.shown import shown
 
 if TYPE_CHECKING:
@@ -30,7 +32,10 @@ QRELS: Final = Table(
     header="query-id\tcorpus-id\tscore",
     spaced=True,
 )
-_RELEVANCE: Final = re.compile(r"[+-]?\d{1,9}")
+LARGEST_GRADE: Final = 10_000
+"""The largest relevance, because the time and the memory of trec_eval grow with it."""
+
+_RELEVANCE: Final = re.compile(r"([+-]?\d{1,9})(\.0*)?")
 
 
 def read_judgments(rows: Iterable[SourceRow]) -> dict[str, dict[str, int]]:
@@ -44,8 +49,8 @@ def read_judgments(rows: Iterable[SourceRow]) -> dict[str, dict[str, int]]:
         before = qrels.setdefault(query, {}).setdefault(document, relevance)
         if before != relevance:
             raise DatasetError(
-                f"{row.where}: document {document!r} has relevance {relevance} for query {query!r}, and {before} in an "
-                "earlier line: remove one"
+                f"{row.where}: document {shown(document)} has relevance {relevance} for query {shown(query)}, and "
+                f"{before} in an earlier line: remove one"
             )
     return qrels
 
@@ -54,19 +59,24 @@ def checked_judgments(qrels: Mapping[str, Mapping[str, int]]) -> dict[str, dict[
     """Return a caller's judgments as dicts of plain values.
 
     Raises:
-        ConfigurationError: If they are not integers by document id by query id.
+        ConfigurationError: If they are not integers of at most 10,000, by document id by query id.
     """
     wanted = "a dict of relevance by document id, for each query id"
     require_instance("qrels", qrels, Mapping, wanted)
     made: dict[str, dict[str, int]] = {}
     for query, judged in items_of("qrels", qrels):
-        require_instance("an id in qrels", query, str, "a string")
-        require_instance(f"qrels[{query!r}]", judged, Mapping, wanted)
+        _require_id("qrels", query)
+        place = f"qrels[{shown(query)}]"
+        require_instance(place, judged, Mapping, wanted)
         relevances = {id: value if type(value) is int else plain(value) for id, value in items_of("qrels", judged)}
         for id, value in relevances.items():
-            require_instance(f"an id in qrels[{query!r}]", id, str, "a string")
+            _require_id(place, id)
             if not isinstance(value, int) or isinstance(value, bool):
-                raise ConfigurationError(f"qrels[{query!r}][{id!r}] must be an integer, got {shown(value)}")
+                raise ConfigurationError(f"{place}[{shown(id)}] must be an integer, got {shown(value)}")
+            if value > LARGEST_GRADE:
+                raise ConfigurationError(
+                    f"{place}[{shown(id)}] must be at most {LARGEST_GRADE:,}, got {shown(value)}: use smaller grades"
+                )
         made[query] = relevances
     return made
 
@@ -78,42 +88,41 @@ def has_relevant(qrels: Mapping[str, Mapping[str, int]]) -> bool:
 
 def write_judgments(path: Path, qrels: Mapping[str, Mapping[str, int]]) -> None:
     """Write judgments in the format that the suffix of a file tells; see `RetrievalDataset.write_qrels`."""
-    line = _FORMATS.get(path.suffix.lower(), _trec)
+    kind = kind_of_table(path)
+    line = _FORMATS.get(kind, _trec)
     lines = [line(query, id, relevance) for query, judged in qrels.items() for id, relevance in judged.items()]
-    if line is _tsv:
-        lines.insert(0, QRELS.header)
-    try:
-        part = path.with_name(f"{path.name}.part")
-        try:
-            part.write_text("".join(f"{each}\n" for each in lines), encoding="utf-8")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(
-            f"{str(path)!r} cannot be written ({error}): pass the path of a file in a folder that exists"
-        ) from error
+    if kind in {"tsv", "csv"}:
+        lines.insert(0, line(*QRELS.header.split("\t")))
+    write_text(path, "".join(f"{each}\n" for each in lines))
 
 
-def _trec(query: str, document: str, relevance: int) -> str:
+def _trec(query: str, document: str, relevance: int | str) -> str:
     for id in (query, document):
         if id.split() != [id]:
-            raise DatasetError(f"TREC's format has no place for white space in id {id!r}: write a .tsv or .jsonl file")
+            raise DatasetError(
+                f"TREC's format has no place for white space in id {shown(id)}: write a .tsv or .jsonl file"
+            )
     return f"{query} 0 {document} {relevance}"
 
 
-def _tsv(query: str, document: str, relevance: int) -> str:
+def _tsv(query: str, document: str, relevance: int | str) -> str:
     for id in (query, document):
-        if id != id.strip() or not id or {*id} & {*"\t\r\n"}:
-            raise DatasetError(f"a .tsv file has no place for the white space in id {id!r}: write a .jsonl file")
+        if {*id} & {*"\t\r\n"}:
+            raise DatasetError(f"a .tsv file has no place for the white space in id {shown(id)}: write a .jsonl file")
     return f"{query}\t{document}\t{relevance}"
 
 
-def _jsonl(query: str, document: str, relevance: int) -> str:
+def _csv(query: str, document: str, relevance: int | str) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow((query, document, relevance))
+    return line.getvalue()
+
+
+def _jsonl(query: str, document: str, relevance: int | str) -> str:
     return json.dumps({"query-id": query, "corpus-id": document, "score": relevance})
 
 
-_FORMATS: Final = {".tsv": _tsv, ".jsonl": _jsonl}
+_FORMATS: Final = {"tsv": _tsv, "csv": _csv, "jsonl": _jsonl}
 
 
 def place_of(rows: Iterable[SourceRow], *, query: str | None = None, document: str | None = None) -> str:
@@ -131,12 +140,24 @@ def _judgments(rows: Iterable[SourceRow]) -> Iterator[tuple[str, str, int, Sourc
 
 
 def _relevance(value: Any, row: SourceRow) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if isinstance(value, str) and _RELEVANCE.fullmatch(value):
-        return int(value)
-    header = "" if row.number > 1 else f", or start the file with the header {QRELS.header!r}"
+    found = _RELEVANCE.fullmatch(value.strip()) if isinstance(value, str) else None
+    whole = isinstance(value, float) and value.is_integer()
+    if found or whole or (isinstance(value, int) and not isinstance(value, bool)):
+        relevance = int(found[1] if found else value)
+        if relevance <= LARGEST_GRADE:
+            return relevance
+        raise DatasetError(f"{row.where}: the relevance is {shown(value, 60)}: use grades up to {LARGEST_GRADE:,}")
+    header = (
+        f", or start the file with the header {QRELS.header!r}" if row.number == 1 and isinstance(value, str) else ""
+    )
     raise DatasetError(
         f"{row.where}: the relevance is {shown(value, 60)}, not an integer: use 0 for not relevant, and 1 or more for "
         f"relevant{header}"
     )
+
+
+def _require_id(place: str, id: object) -> None:
+    require_instance(f"an id in {place}", id, str, "a string")
+    if not id or not is_unicode(str(id)):
+        problem = f"is {shown(id)}, which is not valid Unicode" if id else "is empty"
+        raise ConfigurationError(f"an id in {place} {problem}: use another id")

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Final
 
 from colbert_qdrant.errors import DatasetError
+from colbert_qdrant.shown import shown
 
 BEIR: Final = (
     "arguana",
@@ -120,9 +121,9 @@ def canonical_name(name: str) -> str:
     found = _NAMES.get(_normalized(name))
     if found is None:
         near = [_NAMES[each] for each in get_close_matches(_normalized(name), _NAMES, n=3)]
-        similar = f"did you mean {' or '.join(map(repr, dict.fromkeys(near)))}? " if near else ""
+        similar = f"did you mean {' or '.join(map(repr, dict.fromkeys(near)))}? Otherwise, " if near else ""
         raise DatasetError(
-            f"there is no folder, ZIP archive or data set {name!r}: {similar}Pass a path, or use one of "
+            f"there is no folder, ZIP archive or data set {shown(name)}: {similar}pass a path, or use one of "
             f"{', '.join((*BEIR, *GROUPS, *NANO_BEIR))}"
         )
     return found
@@ -140,7 +141,7 @@ def tables_of(name: str, split: str) -> tuple[KnownDataset, ...]:
         )
     if name in NANO_BEIR:
         if split not in {"test", "train"}:
-            raise DatasetError(f"{name!r} has no split {split!r}, because it has only one: leave out split=")
+            raise DatasetError(f"{name!r} has no split {shown(split)}, because it has only one: leave out split=")
         copy = "sentence-transformers/NanoBEIR-en"
         return _at(name, f"zeta-alpha-ai/{name}", "train"), _at(name, copy, name)
     base, _, forum = name.partition("/")
@@ -150,9 +151,7 @@ def tables_of(name: str, split: str) -> tuple[KnownDataset, ...]:
             name=name,
             corpus=HubTable(repository=repository, config=forum or "corpus", split="corpus"),
             queries=HubTable(repository=repository, config=forum or "queries", split="queries"),
-            qrels=HubTable(
-                repository=f"{repository}-qrels", config=forum or None, split="validation" if split == "dev" else split
-            ),
+            qrels=HubTable(repository=f"{repository}-qrels", config=forum or None, split=split),
         ),
     )
 
