@@ -51,7 +51,7 @@ def texts(dataset: RetrievalDataset) -> dict[object, str]:
 
 
 def write(path: Path, content: str | bytes) -> Path:
-    """Write a file, compressed if its name says so."""
+    """Write a file, compressed if its name ends in ``.gz``."""
     data = content.encode() if isinstance(content, str) else content
     path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
     return path
