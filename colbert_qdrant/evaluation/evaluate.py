@@ -22,14 +22,14 @@ from colbert_qdrant.evaluation.card_report import CardReport
 from colbert_qdrant.evaluation.datasets import DatasetSource, RetrievalDataset, load_datasets
 from colbert_qdrant.evaluation.evaluated_run import EvaluatedRun
 from colbert_qdrant.evaluation.measures import check_metrics, depth_of, measure_run
-from colbert_qdrant.evaluation.modes import MODES, check_modes, choose_modes
+from colbert_qdrant.evaluation.modes import MODES, check_modes, choose_modes, need_tokens
 from colbert_qdrant.evaluation.published import BEIR_SETS
 from colbert_qdrant.evaluation.query_tokens import encode_queries
 from colbert_qdrant.evaluation.result import Evaluation
 from colbert_qdrant.evaluation.run import Run
 from colbert_qdrant.evaluation.searching import Searches
 from colbert_qdrant.evaluation.state import Identity, Workspace, cache_folder, digest, file_name
-from colbert_qdrant.evaluation.targets import Target, make_target, stores_passages, with_encoder
+from colbert_qdrant.evaluation.targets import Target, identity_of, make_target, stores_passages, with_encoder
 from colbert_qdrant.search.options import SearchMode
 
 _METRICS: Final = ("nDCG@10", "RR@10", "R@100")
@@ -117,7 +117,7 @@ class Evaluate:
         with _told(place), ExitStack() as locked:
             workspaces: list[Workspace] = []
             for each in datasets:
-                identity = _identity(measured, each, options)
+                identity = _identity(measured, each, modes_of_target, options)
                 workspace = locked.enter_context(Workspace(place / file_name(each.name)))
                 workspace.begin(identity, modes=MODES, anew=measured.changes)
                 workspaces.append(workspace)
@@ -230,11 +230,11 @@ def _evaluate_run(run: Run, datasets: Iterator[RetrievalDataset], metrics: Seque
     return Evaluation(target=run.name, metrics=tuple(metrics), runs=measured)
 
 
-def _identity(target: Target, dataset: RetrievalDataset, options: _Options) -> Identity:
+def _identity(target: Target, dataset: RetrievalDataset, modes: Sequence[SearchMode], options: _Options) -> Identity:
     return Identity(
         target=target.key,
-        content=target.content(dataset),
-        queries=digest([dict(target.encoder.fingerprint()), _judged_queries(dataset)]),
+        content=target.content(dataset, modes),
+        queries=digest([identity_of(target.encoder), _judged_queries(dataset)]),
         search=digest([options.candidates, options.depth, dataset.excludes_query_id]),
     )
 
@@ -251,11 +251,13 @@ def _evaluate_one(
     found: list[tuple[str, Run, float | None]] = []
     with ExitStack() as stack:
         collection = target.open(dataset, workspace, stack, progress=options.progress)
-        encoder = encode_queries(
-            [*queries.values()], target.encoder, workspace, dataset=name, progress=options.progress
-        )
+        if need_tokens(modes):
+            encoder = encode_queries(
+                queries.values(), target.encoder, workspace, dataset=name, progress=options.progress
+            )
+            collection = with_encoder(collection, encoder)
         searches = Searches(
-            collection=with_encoder(collection, encoder),
+            collection=collection,
             queries=queries,
             candidates=options.candidates,
             depth=options.depth,

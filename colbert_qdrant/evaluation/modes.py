@@ -26,12 +26,14 @@ class Abilities:
         config: The collection's settings.
         limits: The limits of its server.
         fitted: Whether its encoding is fitted.
+        encodes: Whether it has an encoder of queries.
         without_encoder: Names of the vectors that no encoder makes of a query.
     """
 
     config: CollectionConfig
     limits: Limits = field(default_factory=Limits)
     fitted: bool = True
+    encodes: bool = True
     without_encoder: Sequence[str] = ()
 
 
@@ -69,14 +71,23 @@ def choose_modes(
         else:
             modes.append(mode)
     if not modes:
-        raise ConfigurationError("no mode can be measured: " + "; ".join(skipped.values()))
+        raise ConfigurationError("no mode can be measured: " + "; ".join(dict.fromkeys(skipped.values())))
     return modes, skipped
+
+
+def need_tokens(modes: Sequence[SearchMode]) -> bool:
+    """Tell whether a mode needs the token vectors of queries."""
+    return any(CheckedOptions(mode=mode).needs_tokens for mode in modes)
 
 
 def _check(mode: SearchMode, abilities: Abilities, *, candidates: int, depth: int) -> None:
     config = abilities.config
     options = CheckedOptions(mode=mode, limit=depth, candidates=candidates)
     vectors: Mapping[str, int] = options.prefetch_limits(config)
+    if options.needs_tokens and not abilities.encodes:
+        raise ConfigurationError(
+            "the collection was opened without an encoder, which queries need: open it with encoder=…"
+        )
     if config.fde_vector in vectors and not abilities.fitted:
         raise ConfigurationError(
             f"mode={mode!r} needs the encoding, which is not fitted yet: ingest documents, or call fit()"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from colbert_qdrant._support.progress import ProgressReporter, reporting
@@ -51,7 +51,7 @@ class EncodedQueries:
 
 
 def encode_queries(
-    texts: Sequence[str],
+    queries: Iterable[str],
     encoder: LateInteractionEncoder,
     workspace: Workspace,
     *,
@@ -59,12 +59,13 @@ def encode_queries(
     progress: bool | ProgressReporter,
 ) -> EncodedQueries:
     """Encode the queries that the workspace does not have yet, and return all."""
+    texts = sorted({*queries})  # the same numbers for the same queries in any order
     parts = list(workspace.query_parts(encoder.dim))
     start = sum(len(part) for part in parts)
     if start < len(texts):
         with reporting(progress, label=f"{dataset}, encoding", total=len(texts) - start, unit="queries") as report:
             while start < len(texts):
-                part = query_tokens(list(texts[start : start + PART]), encoder=encoder, collection=dataset)
+                part = query_tokens(texts[start : start + PART], encoder=encoder, collection=dataset)
                 workspace.add_queries(start, part)
                 parts.append(part)
                 start += len(part)

@@ -160,7 +160,7 @@ class Evaluation:
             EngineError: If the file cannot be written.
         """
         require_file_path("path", path)
-        write_file(Path(path), json.dumps(self.to_dict(), allow_nan=False, ensure_ascii=False, indent=1).encode())
+        write_file(Path(path), json.dumps(self.to_dict(), allow_nan=False, indent=1).encode())
 
     def write_runs(self, folder: str | PathLike[str]) -> None:
         """Write a run file for each data set and mode, such as ``scifact.two-stage.run``, into a folder.

@@ -14,8 +14,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -24,7 +24,7 @@ import portalocker
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from colbert_qdrant.edge.files import write_file, write_json
+from colbert_qdrant.edge.files import TEMPORARY_SUFFIX, write_file, write_json
 from colbert_qdrant.errors import ColbertQdrantError, ConfigurationError, DatasetError, DiskFullError
 from colbert_qdrant.evaluation.run import Run
 from colbert_qdrant.tokens import TokenEmbeddings
@@ -35,11 +35,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _FORMAT: Final = 1
-_KEYS: Final = ("target", "content", "queries", "search", "built", "finished")
+_KEYS: Final = ("target", "content", "queries", "search", "built", "unstored", "finished")
 _LOCK: Final = "lock"
 _STATE: Final = "state.json"
 _VARIABLE: Final = "COLBERT_QDRANT_CACHE"
 _RUN_FILES: Final = (".run", ".json")
+_LONGEST: Final = 80
+"""The bytes of a readable name; file systems allow 255, and names get a digest and endings."""
 
 
 def digest(value: Any) -> str:
@@ -48,10 +50,23 @@ def digest(value: Any) -> str:
 
 
 def cache_folder(name: str, key: str) -> Path:
-    """Return the folder of a target below the user's cache folder: its readable name, and a short digest of ``key``."""
-    chosen = os.environ.get(_VARIABLE)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "colbert-qdrant"
-    return (Path(chosen) if chosen else cache) / "evaluate" / f"{_readable(name)}-{digest(key)[:8]}"
+    """Return the folder of a target below the user's cache folder: its readable name, and a short digest of ``key``.
+
+    Raises:
+        ConfigurationError: If the user has no home folder, and no variable names another one.
+    """
+    try:
+        cache = Path(os.environ.get(_VARIABLE) or _user_cache() / "colbert-qdrant").expanduser()
+    except RuntimeError as error:
+        raise ConfigurationError(
+            f"there is no home folder for the cache of evaluations ({error}): pass folder=, or set {_VARIABLE}"
+        ) from error
+    return cache / "evaluate" / f"{_readable(name)}-{digest(key)[:8]}"
+
+
+def _user_cache() -> Path:
+    chosen = os.environ.get("XDG_CACHE_HOME")
+    return Path(chosen) if chosen else Path.home() / ".cache"
 
 
 def file_name(name: str) -> str:
@@ -61,7 +76,8 @@ def file_name(name: str) -> str:
 
 
 def _readable(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", name).strip("-.")[-80:] or "unnamed"
+    made = re.sub(r"[^\w.-]+", "-", name).strip("-.")
+    return made.encode()[-_LONGEST:].decode(errors="ignore").strip("-.") or "unnamed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +119,7 @@ class HitsFile:
             for line in file:
                 try:
                     query, hits, milliseconds = json.loads(line)
-                except ValueError:
+                except (ValueError, TypeError):
                     break
                 if not line.endswith(b"\n"):
                     break
@@ -149,7 +165,7 @@ class Workspace:
     def __enter__(self) -> Self:
         with writable(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            others = {each.name for each in self.path.iterdir()} - {_LOCK}
+            others = {each.name for each in self.path.iterdir()} - {_LOCK, f"{_STATE}{TEMPORARY_SUFFIX}"}
             if others and _STATE not in others:
                 raise ConfigurationError(
                     f"folder {self.path} has other files, such as {min(others)!r}: pass another folder="
@@ -190,26 +206,40 @@ class Workspace:
                 f"folder {self.path} has the results of {old['target']}, not of {identity.target}: pass another "
                 "folder=, or delete it"
             )
-        is_same = {name: old.get(name) == value for name, value in asdict(identity).items()}
+        wanted = asdict(identity)
+        same = {name for name, value in wanted.items() if old.get(name) == value}
+        if anew and old.get("finished"):
+            same.discard("search")
+        kept = {name: value if name in same else "" for name, value in wanted.items()}
+        # first, because a call with the old sources must not use what a crash leaves of the files
+        self._save({**kept, "target": identity.target, **_built(old if "content" in same else {}), "finished": False})
+        self._remove(modes, kept=same)
+        self._save({**self._state, **wanted})
+
+    def _remove(self, modes: Sequence[str], *, kept: Collection[str]) -> None:
         with writable(self.path):
-            if not is_same["content"]:
-                shutil.rmtree(self.store, ignore_errors=True)
+            if "content" not in kept:
+                _remove_folder(self.store)
                 self.journal.unlink(missing_ok=True)
-            if not is_same["queries"]:
-                shutil.rmtree(self._queries, ignore_errors=True)
-            if not all(is_same.values()) or (anew and old["finished"]):
+            if "queries" not in kept:
+                _remove_folder(self._queries)
+            if len(kept) < len(fields(Identity)):
                 for mode in modes:
                     self._remove_results(mode)
-        self._save({**asdict(identity), "built": is_same["content"] and old["built"], "finished": False})
 
     @property
     def built(self) -> bool:
         """Whether the store has all documents."""
         return bool(self._state["built"])
 
-    def finish_build(self) -> None:
-        """Record that the store has all documents."""
-        self._save({**self._state, "built": True})
+    @property
+    def unstored(self) -> str:
+        """A sentence about the documents that cannot be stored; empty if all are."""
+        return str(self._state["unstored"])
+
+    def finish_build(self, unstored: str) -> None:
+        """Record that the store has all documents, except those that the sentence is about."""
+        self._save({**self._state, "built": True, "unstored": unstored})
 
     def finish(self) -> None:
         """Record that the evaluation is finished."""
@@ -261,12 +291,21 @@ class Workspace:
         write_json(self.path / _STATE, _FORMAT, self._state)
 
 
+def _built(state: Mapping[str, Any]) -> dict[str, Any]:
+    return {"built": bool(state.get("built")), "unstored": str(state.get("unstored") or "")}
+
+
+def _remove_folder(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(path)
+
+
 def write_run_file(run: Run, folder: Path, prefix: str = "") -> None:
     """Write a run file in TREC's format, or in JSON if an id has white space."""
     try:
-        run.write(folder / f"{prefix}{run.name}.run")
+        run.write(folder / f"{prefix}{file_name(run.name)}.run")
     except DatasetError:
-        run.write(folder / f"{prefix}{run.name}.json")
+        run.write(folder / f"{prefix}{file_name(run.name)}.json")
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from copy import copy
-from functools import partial
+from functools import cached_property, partial
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID, uuid4
@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 from colbert_qdrant._support.progress import ProgressReporter
 from colbert_qdrant._support.warned import warn
 from colbert_qdrant.collection import AsyncColbertCollection, ColbertCollection
+from colbert_qdrant.collection.ingest.content import ContentDigest
 from colbert_qdrant.collection.ingest.lookup import find_stored
 from colbert_qdrant.collection.ingest.passages import PARENT_KEY, PASSAGE_KEY
 from colbert_qdrant.collection.metadata import ID_KEY, read_metadata
@@ -34,6 +35,7 @@ from colbert_qdrant.shown import counted, has, kind_of, shown
 if TYPE_CHECKING:
     from colbert_qdrant.evaluation.datasets import RetrievalDataset
     from colbert_qdrant.evaluation.state import Workspace
+    from colbert_qdrant.search.options import SearchMode
 
 _COLLECTION: Final = "documents"
 _LOOKED_UP: Final = 500
@@ -63,7 +65,7 @@ class Target(Protocol):
     def changes(self) -> bool:
         """Whether the same call can have another result, because others may write to the collection."""
 
-    def content(self, dataset: RetrievalDataset) -> str:
+    def content(self, dataset: RetrievalDataset, modes: Sequence[SearchMode]) -> str:
         """Return a digest of the documents and settings; raise `DatasetError` if a judged document is missing."""
 
     def open(
@@ -80,7 +82,6 @@ class CollectionTarget:
 
     Raises:
         ClosedError: If it is closed.
-        ConfigurationError: If it has no encoder of queries.
     """
 
     changes = True
@@ -88,11 +89,6 @@ class CollectionTarget:
     def __init__(self, collection: ColbertCollection) -> None:
         self._collection = collection
         self._opened: OpenCollection = collection._open  # noqa: SLF001
-        if isinstance(collection.encoder, ReadyTokens):
-            raise ConfigurationError(
-                f"collection {collection.name!r} was opened without an encoder, which queries need: open it with "
-                "encoder=…"
-            )
 
     @property
     def name(self) -> str:
@@ -117,13 +113,25 @@ class CollectionTarget:
             config=opened.config,
             limits=run_blocking(opened.read_limits()),
             fitted=opened.fde is not None and opened.complete,
+            encodes=not isinstance(opened.encoder, ReadyTokens),
             without_encoder=opened.further.names_without_encoder,
         )
 
-    def content(self, dataset: RetrievalDataset) -> str:
-        """See `Target`."""
+    def content(self, dataset: RetrievalDataset, modes: Sequence[SearchMode]) -> str:
+        """See `Target`.
+
+        All documents are read only beside exact searches, each of which reads more. Other searches are fast, and begin
+        anew after an interruption.
+        """
         self._require_judged(dataset)
-        return digest([self._metadata(), self._collection.count()])
+        return digest([self._metadata(), self._documents if "exact" in modes else uuid4().hex])
+
+    @cached_property
+    def _documents(self) -> str:
+        documents = ContentDigest()
+        for each in self._collection.iterate():
+            documents.add(each)
+        return str(documents)
 
     def open(
         self,
@@ -189,7 +197,7 @@ class ModelTarget:
         """See `Target`."""
         return Abilities(config=self._config, without_encoder=[*self._config.dense, *self._config.sparse])
 
-    def content(self, dataset: RetrievalDataset) -> str:
+    def content(self, dataset: RetrievalDataset, modes: Sequence[SearchMode]) -> str:  # noqa: ARG002
         """See `Target`."""
         if dataset.documents is None:
             raise ConfigurationError(
@@ -206,8 +214,7 @@ class ModelTarget:
         _require_none_missing(
             dataset, sorted(found.missing), len(judged), "the documents lack", "add them, or remove the judgments"
         )
-        unknown = None if self.encoder.fingerprint() else uuid4().hex  # an encoder that no other call can recognize
-        return digest([self._config.to_dict(), found.digest, unknown])
+        return digest([self._config.to_dict(), found.digest, identity_of(self.encoder)])
 
     def open(
         self, dataset: RetrievalDataset, workspace: Workspace, stack: ExitStack, *, progress: bool | ProgressReporter
@@ -219,6 +226,8 @@ class ModelTarget:
         )
         if not workspace.built:
             self._build(collection, dataset, workspace, progress=progress)
+        if workspace.unstored:
+            warn(workspace.unstored)
         return collection
 
     def _build(
@@ -233,13 +242,14 @@ class ModelTarget:
             dataset.documents or (), resume=workspace.journal, on_error="skip", bulk=True, progress=progress
         )
         collection.optimize()
+        unstored = ""
         if report.rejections:
             first = report.rejected[0]
-            warn(
+            unstored = (
                 f"data set {shown(dataset.name)}: {counted(report.rejections, 'document')} cannot be stored, so no "
                 f"search finds them; the first is {shown(first.id)}: {first.reason}"
             )
-        workspace.finish_build()
+        workspace.finish_build(unstored)
 
 
 def make_target(target: object, config: CollectionConfig | None) -> Target:
@@ -269,6 +279,11 @@ def make_target(target: object, config: CollectionConfig | None) -> Target:
     encoder: Any = target
     require_encoder(encoder, name="target")
     return ModelTarget(encoder, name_of(encoder.fingerprint()) or type(encoder).__name__, config)
+
+
+def identity_of(encoder: LateInteractionEncoder) -> dict[str, Any]:
+    """Return an encoder's fingerprint, or a random one for an encoder that no other call can recognize."""
+    return dict(encoder.fingerprint()) or {"unknown": uuid4().hex}
 
 
 def with_encoder(collection: ColbertCollection, encoder: LateInteractionEncoder) -> ColbertCollection:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import numpy as np
 
+from colbert_qdrant.collection.ingest.content import content
 from colbert_qdrant.documents import Document
 from colbert_qdrant.errors import DatasetError
 from colbert_qdrant.evaluation.datasets.table_files import identifier
@@ -30,7 +31,7 @@ class Scan:
     Attributes:
         count: The number of documents with a text.
         empty: The number of documents without one.
-        digest: A fingerprint of the ids and texts, in their order.
+        digest: A fingerprint of the documents, in their order.
         missing: The ids that were asked for, and no document has.
         repeated: The hashes of ids that occur several times.
     """
@@ -113,6 +114,8 @@ def _scanned(documents: Iterable[Document], missing: set[str]) -> Scan:
             continue
         count += 1
         digest.update(f"{len(id)} {len(document.text)} {id}{document.text}".encode(errors="surrogatepass"))
+        if document.payload or document.vectors or document.tokens is not None:
+            digest.update(content(document))
     return Scan(
         count=count,
         empty=empty,

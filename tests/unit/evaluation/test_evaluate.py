@@ -200,6 +200,35 @@ def test_modes_without_their_vectors_are_skipped_and_named() -> None:
     client.close()
 
 
+def test_bm25_needs_no_model(evaluation: Evaluation) -> None:
+    client, encoder = QdrantClient(":memory:"), WordEncoder()
+    docs = ColbertCollection.create("docs", client=client, encoder=encoder, config=CONFIG)
+    docs.upsert(documents())
+    encoder.calls = 0
+    for query, scores in hits(measured(docs, modes="bm25"), "bm25").items():
+        assert sorted(scores.values()) == pytest.approx(sorted(hits(evaluation, "bm25")[query].values()), rel=1e-4)
+    assert encoder.calls == 0
+    found = measured(ColbertCollection.open("docs", client=client, encoder=ReadyTokens(dim=32, model="words")))
+    assert found.modes == ("bm25",)
+    assert {reason.partition(":")[2] for reason in found.skipped.values()} == {" open it with encoder=…"}
+    client.close()
+
+
+@pytest.mark.parametrize("name", ["a/b", "../up", "文" * 200, "a|b\n", ".", "cqadupstack/android"])
+def test_any_name_of_a_data_set_has_a_folder_and_run_files(name: str, tmp_path: Path) -> None:
+    found = measured(WordEncoder(), small_dataset(name=name), folder=tmp_path / "cache", modes="exact")
+    (folder,) = (tmp_path / "cache").iterdir()
+    assert Run.read(folder / "exact.run").hits == Run.read(_only_file(found, tmp_path / "runs")).hits
+    theirs = evaluate(Run(name=name, hits=hits(found, "exact")), small_dataset())
+    assert Run.read(_only_file(theirs, tmp_path / "theirs")).hits == hits(found, "exact")
+
+
+def _only_file(evaluation: Evaluation, folder: Path) -> Path:
+    evaluation.write_runs(folder)
+    (file,) = folder.iterdir()
+    return file
+
+
 def test_numbers_and_uuids_as_ids_are_strings_in_qrels() -> None:
     client = QdrantClient(":memory:")
     docs = ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG)
@@ -260,6 +289,8 @@ def test_documents_that_cannot_be_stored_are_told(tmp_path: Path) -> None:
         measured(WordEncoder(longest=6), dataset, folder=tmp_path, modes="exact")
     assert {each.filename for each in warned} == {world.__file__}  # which calls evaluate
     assert any("longer than the encoder's maximum" in str(each.message) for each in warned)
+    with pytest.warns(ColbertQdrantWarning, match="'empty'"):  # from the folder, where they are missing, too
+        measured(WordEncoder(longest=6), dataset, folder=tmp_path, modes="fde")
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {

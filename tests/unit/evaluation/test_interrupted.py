@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from qdrant_client import QdrantClient
 
-from colbert_qdrant import ColbertCollection, CollectionConfig, ConfigurationError, DiskFullError, TokenEmbeddings
+from colbert_qdrant import (
+    ColbertCollection,
+    CollectionConfig,
+    ConfigurationError,
+    DiskFullError,
+    Document,
+    TokenEmbeddings,
+)
 from colbert_qdrant.collection.ingest import chunks
 from colbert_qdrant.evaluation import query_tokens, searching
 from colbert_qdrant.evaluation.state import HitsFile
 from tests.encoders import WordEncoder
 from tests.processes import Script
 from tests.unit.evaluation import world
-from tests.unit.evaluation.world import CONFIG, QUERIES, TEXTS, documents, small_dataset
+from tests.unit.evaluation.world import CONFIG, QRELS, QUERIES, TEXTS, documents, small_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -209,6 +217,72 @@ def test_other_queries_depths_documents_and_settings_are_measured_anew(tmp_path:
     assert encoder.encoded == 3 * len(TEXTS)
 
 
+def test_queries_in_another_order_keep_their_token_vectors(tmp_path: Path, whole: Evaluation) -> None:
+    encoder = Counting()
+    measured(encoder, folder=tmp_path, modes="exact")
+    backwards = small_dataset(queries=dict(reversed(QUERIES.items())), qrels=dict(reversed(QRELS.items())))
+    assert_same(measured(encoder, backwards, folder=tmp_path), whole)
+    assert encoder.queries == len(QUERIES)
+
+
+class Nameless(WordEncoder):
+    """An encoder that cannot be told from others."""
+
+    def fingerprint(self) -> dict[str, Any]:
+        return {}
+
+
+def test_nothing_of_an_encoder_without_a_fingerprint_is_used_again(tmp_path: Path) -> None:
+    measured(Nameless(salt="other"), folder=tmp_path, modes="exact")
+    found = hits(measured(Nameless(), folder=tmp_path / "fresh", modes="exact"))
+    assert hits(measured(Nameless(), folder=tmp_path, modes="exact")) == found
+
+
+def test_a_collection_that_changed_after_ctrl_c_is_searched_again(tmp_path: Path) -> None:
+    client = QdrantClient(":memory:")
+    docs = ColbertCollection.create("docs", client=client, encoder=WordEncoder(), config=CONFIG)
+    for modes, text in (("exact", QUERIES["q0"]), ("fde", "zebra")):
+        docs.upsert(documents())
+        with pytest.raises(KeyboardInterrupt):
+            measured(docs, folder=tmp_path / modes, modes=modes, progress=Stopping(2))
+        docs.upsert([Document("d9", text)])  # as many documents as before
+        changed = hits(measured(docs, folder=tmp_path / "fresh", modes=modes))
+        assert hits(measured(docs, folder=tmp_path / modes, modes=modes)) == changed
+    client.close()
+
+
+def test_other_token_vectors_of_the_same_text_are_stored(tmp_path: Path) -> None:
+    for salt, encoded in (("", 1.0), ("other", 0.0)):
+        tokens = WordEncoder(salt=salt).encode_documents(["river"])[0]
+        dataset = small_dataset(
+            queries={"q": "river"}, qrels={"q": {"d": 1}}, documents=[Document("d", "river", tokens=tokens)]
+        )
+        found = hits(measured(WordEncoder(), dataset, folder=tmp_path, modes="exact"))
+        assert found["exact"]["q"]["d"] == pytest.approx(encoded, abs=0.5)
+
+
+def test_files_that_a_crash_only_began_to_remove_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, remove = measured(WordEncoder(), folder=tmp_path), shutil.rmtree
+
+    def crash(folder: Path) -> None:
+        remove(folder)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.rmtree", crash)
+        with pytest.raises(KeyboardInterrupt):
+            measured(WordEncoder(), small_dataset(documents=documents()[::-1]), folder=tmp_path)
+    encoder = Counting()
+    assert_same(measured(encoder, folder=tmp_path), first)
+    assert encoder.encoded == len(TEXTS)
+
+
+def test_a_crash_in_the_first_write_leaves_a_folder_that_can_be_used(tmp_path: Path) -> None:
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small" / "state.json.tmp").write_text("{")
+    assert measured(WordEncoder(), folder=tmp_path, modes="exact").folder == tmp_path
+
+
 def test_a_full_disk_is_told() -> None:
     with pytest.raises(DiskFullError, match="free some space, and run the same call again"):
         HitsFile(Path("/dev/full")).append({"q": {"d": 1.0}}, 1.0)
@@ -236,6 +310,9 @@ def test_the_cache_has_a_folder_with_the_name_of_the_model(tmp_path: Path, monke
     assert first.folder.name.startswith("words-")
     assert other.folder.name.startswith("words-two-")
     assert json.loads((first.folder / "small" / "state.json").read_bytes())["finished"]
+    monkeypatch.setenv("COLBERT_QDRANT_CACHE", "~/mine")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert (measured(WordEncoder(), modes="exact").folder or Path()).parent == tmp_path / "mine" / "evaluate"
     monkeypatch.delenv("COLBERT_QDRANT_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     third = measured(WordEncoder(), modes="exact")
