@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from os import PathLike, fspath
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from colbert_qdrant._support.progress import ProgressReporter, require_progress
@@ -28,7 +29,6 @@ from colbert_qdrant.evaluation.published import (
     SOURCE,
     published_model,
 )
-from colbert_qdrant.evaluation.state import cache_folder
 
 if TYPE_CHECKING:
     from colbert_qdrant.evaluation.evaluated_run import EvaluatedRun
@@ -69,14 +69,13 @@ def measure_card(
     settings = config or CARD_CONFIG
     loaded = list(load_datasets(datasets, root=root, title_separator=_TITLE_SEPARATOR))
     reader = encoder or ColbertEncoder.from_pretrained(_local(name, root))
-    place = cache_folder(PurePath(name).name, f"card of {name}") if folder is None else folder
-    how: dict[str, Any] = {"config": settings, "folder": place, "progress": progress}
+    how: dict[str, Any] = {"config": settings, "folder": folder, "progress": progress}
     nano = [each for each in loaded if each.name in NANO]
     beir = [replace(each, excludes_query_id=True) for each in loaded if each.name not in NANO]
     published = published_model(name)
     label = None if published is None else published.label
     figures: list[CardFigure] = []
-    conditions: list[str] = [f"Published: {SOURCE}."]
+    conditions = [f"Measured: evaluate.card of colbert-qdrant {version('colbert-qdrant')}.", f"Published: {SOURCE}."]
     if beir:
         depth = min(candidates, 100)
         how_many: dict[str, Any] = {"candidates": candidates, "depth": depth}

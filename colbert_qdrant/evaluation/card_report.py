@@ -27,7 +27,7 @@ AVERAGE: Final = "average"
 
 _DIFFERENCES: Final = (
     "Other differences: the seed and the index of MUVERA, the precision of stored vectors, the tokens of a text, and "
-    "versions (docs/how-to/model-card.md)."
+    "versions. The page \"Your numbers beside the model card's\" of colbert-qdrant's documentation explains them."
 )
 
 
@@ -137,7 +137,8 @@ class CardReport:
         names = [each.dataset for each in figures]
         for model in MODELS:
             published = [published_beir(mode, model.label, name, names) for name in names]
-            rows.append([model.label, model.parameters, *map(_value, published)])
+            if model.label == self.label or any(value is not None for value in published):
+                rows.append([model.label, model.parameters, *map(_value, published)])
             if model.label == self.label:
                 rows += _measured_rows("  measured here", figures)
         if self.label is None:
@@ -175,6 +176,12 @@ def _measured_rows(label: str, figures: Sequence[CardFigure]) -> list[list[str]]
 
 def _nano_table(name: str, figures: Sequence[CardFigure], *, sets: int) -> Table:
     title = f"Mean of {counted(sets - 1, 'data set')} of NanoBEIR" if name == AVERAGE else name
+    if all(each.published is None for each in figures):
+        return Table(
+            title=title,
+            header=["metric", "measured", "95 % interval"],
+            rows=[[each.metric, _value(each.measured), _interval(each)] for each in figures],
+        )
     return Table(
         title=title,
         header=["metric", "published", "measured", "difference", "95 % interval", "published is within"],

@@ -80,7 +80,8 @@ def _of_evaluations(
 ) -> Comparison:
     if set(a.datasets) != set(b.datasets):
         raise ConfigurationError(
-            f"the evaluations have the data sets {shown(a.datasets)} and {shown(b.datasets)}: evaluate both on the same"
+            f"the evaluations have the data sets {shown(a.datasets)} and {shown(b.datasets)}: evaluate both on the "
+            "same, and name it equally"
         )
     pairs, left_out = _modes(a, b)
     differences: list[Difference] = []
@@ -134,7 +135,8 @@ def _of_runs(
     """Return the differences of two runs, and the mean differences of the draws ``(samples, metrics)``."""
     if a.dataset != b.dataset:
         raise ConfigurationError(
-            f"a is measured on {shown(a.dataset)} and b on {shown(b.dataset)}: measure both on the same data set"
+            f"a is measured on {shown(a.dataset)} and b on {shown(b.dataset)}: measure both on the same data set, "
+            "and name it equally"
         )
     values = np.array([[*_paired(a, b, metric)] for metric in metrics])  # metrics, queries, both
     of_queries = (values[..., 0] - values[..., 1]).T

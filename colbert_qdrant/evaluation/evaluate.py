@@ -112,7 +112,7 @@ class Evaluate:
         modes_of_target, skipped = choose_modes(
             options.modes, measured.abilities, candidates=options.candidates, depth=options.depth
         )
-        place = cache_folder(measured.name, measured.key) if folder is None else Path(fspath(folder))
+        place = _cache_folder(measured, config) if folder is None else Path(fspath(folder))
         runs: list[EvaluatedRun] = []
         with _told(place), ExitStack() as locked:
             workspaces: list[Workspace] = []
@@ -228,6 +228,11 @@ def _require_none(**options: object) -> None:
 def _evaluate_run(run: Run, datasets: Iterator[RetrievalDataset], metrics: Sequence[str]) -> Evaluation:
     measured = tuple(_measured(run.name, run, each, metrics, None) for each in datasets)
     return Evaluation(target=run.name, metrics=tuple(metrics), runs=measured)
+
+
+def _cache_folder(target: Target, config: CollectionConfig | None) -> Path:
+    """Return the folder of a target and its settings, so that comparing two encodings keeps both."""
+    return cache_folder(target.name, digest([target.key, None if config is None else config.to_dict()]))
 
 
 def _identity(target: Target, dataset: RetrievalDataset, modes: Sequence[SearchMode], options: _Options) -> Identity:

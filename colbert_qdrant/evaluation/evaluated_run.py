@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from types import NoneType
 from typing import Any
@@ -34,7 +34,7 @@ class EvaluatedRun:
     dataset: str
     mode: str
     run: Run | None
-    values: Mapping[str, Mapping[str, float]]
+    values: Mapping[str, Mapping[str, float]] = field(repr=False)
     milliseconds: float | None = None
 
     def __post_init__(self) -> None:
@@ -76,7 +76,7 @@ class EvaluatedRun:
         if isinstance(metric, str) and (name := same_metric(metric, self.values)) is not None:
             return self.values[name]
         measured = ", ".join(map(repr, self.values))
-        raise ConfigurationError(f"metric {shown(metric)} was not measured: use one of {measured}")
+        raise ConfigurationError(f"metric {shown(metric)} was not measured: use one of {measured}, or evaluate again")
 
     def mean(self, metric: str) -> float:
         """Return the mean of a metric over all judged queries.

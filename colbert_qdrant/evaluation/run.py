@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any, Self
@@ -35,7 +35,7 @@ class Run:
     """
 
     name: str
-    hits: Mapping[str, Mapping[str, float]]
+    hits: Mapping[str, Mapping[str, float]] = field(repr=False)
 
     def __post_init__(self) -> None:
         require_instance("name", self.name, str, "the name of the run")

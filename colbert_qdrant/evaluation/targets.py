@@ -157,7 +157,9 @@ class CollectionTarget:
             points = {document: self._points(document, of_passages=of_passages) for document in some}
             found = run_blocking(find_stored(self._opened, [point for each in points.values() for point in each]))
             missing += [document for document, each in points.items() if found.isdisjoint(each)]
-        _require_none_missing(dataset, missing, len(judged), f"collection {self.name!r} lacks", "ingest them")
+        is_other = len(missing) == len(judged)
+        remedy = "pass the collection that has them, or an encoder to build one" if is_other else "ingest them"
+        _require_none_missing(dataset, missing, len(judged), f"collection {self.name!r} lacks", remedy)
 
     def _points(self, document: str, *, of_passages: bool) -> list[str | int]:
         """Return the ids of the points that a judged document may have."""
@@ -312,9 +314,10 @@ def _require_none_missing(
     dataset: RetrievalDataset, missing: Sequence[str], judged: int, lack: str, remedy: str
 ) -> None:
     if missing and dataset.missing == "error":
+        ignore = "" if len(missing) == judged else ", or pass missing='ignore' to the data set"
         raise DatasetError(
             f"data set {shown(dataset.name)}: {lack} {len(missing):,} of {counted(judged, 'judged document')}, such as "
-            f"{', '.join(map(repr, missing[:3]))}: {remedy}, or pass missing='ignore' to the data set"
+            f"{', '.join(map(repr, missing[:3]))}: {remedy}{ignore}"
         )
 
 

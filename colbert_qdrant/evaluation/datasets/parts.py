@@ -81,7 +81,10 @@ def assemble(parts: Parts, *, title_separator: str, missing: Missing) -> Content
         raise DatasetError(f"{qrels_place}: {problem}, so there is nothing to measure: add judgments")
     queries = read_queries(parts.queries(), qrels)
     if not queries:
-        raise DatasetError(f"{queries_place} has no query that {qrels_place} judges: check both files")
+        raise DatasetError(
+            f"{queries_place} has no query that {qrels_place} judges, such as {shown(next(iter(qrels)))}: use the same ids "
+            "in both files, in columns with the right names"
+        )
     unknown = [query for query in qrels if query not in queries]
     if unknown:
         if missing == "error":

@@ -209,6 +209,28 @@ def test_a_model_without_figures_is_measured_among_the_others(root: Path, tmp_pa
         found.figure("scifact", mode="bm25")
 
 
+def test_tables_have_only_rows_and_columns_with_figures(root: Path, tmp_path: Path) -> None:
+    own = RetrievalDataset(
+        name="legal", queries={"q": "tree"}, qrels={"q": {"a": 1}}, documents=[Document("a", "tree")]
+    )
+    how: dict[str, Any] = {"encoder": WordEncoder(), "root": root, "folder": tmp_path, "progress": False}
+    tables = str(evaluate.card("me/mine", [own, "NanoNQ"], **how)).split("\n\n")
+    assert [line.split()[0] for line in tables[0].splitlines()[1:]] == ["model", "mine", "95"]
+    assert "–" not in "".join(tables)
+    assert tables[3].splitlines()[1].split() == ["metric", "measured", "95", "%", "interval"]
+
+
+def test_a_model_that_was_trained_again_is_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLBERT_QDRANT_CACHE", str(tmp_path))
+    own = RetrievalDataset(
+        name="legal", queries={"q": "tree"}, qrels={"q": {"a": 1}}, documents=[Document("a", "tree")]
+    )
+    for weights in (0, 1):
+        encoder = WordEncoder(dim=8 + weights)
+        assert evaluate.card("output/final", own, encoder=encoder, progress=False).figure("legal").measured == 1.0
+        assert encoder.calls > 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -334,6 +335,10 @@ def test_wrong_data_sets_are_refused_before_anything_is_encoded(docs: ColbertCol
             measured(encoder, wrong, folder=tmp_path / "new", modes="bm25")
     assert encoder.calls == 0
     assert not (tmp_path / "new").exists()
+    with pytest.raises(
+        DatasetError, match=r"lacks 1 of 1 judged document, such as 'lost': pass the collection .*build one$"
+    ):
+        measured(docs, small_dataset(qrels={"q0": {"lost": 1}}))
     with pytest.raises(DatasetError, match="collection 'docs' lacks 1 of 2 judged documents, such as 'lost'"):
         measured(docs, small_dataset(qrels=unknown))
     assert "lost" not in hits(measured(docs, small_dataset(qrels=unknown, missing="ignore")), "exact")["q0"]
@@ -354,3 +359,14 @@ def test_targets_that_cannot_be_measured_are_refused(docs: ColbertCollection) ->
     with pytest.raises(ClosedError):
         measured(docs)
     client.close()
+
+
+def test_each_encoding_has_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLBERT_QDRANT_CACHE", str(tmp_path))
+    encoder, other = WordEncoder(), replace(CONFIG, fde=replace(MUVERA, seed=7))
+    first, second = measured(encoder), measured(encoder, config=other)
+    encoded = encoder.calls
+    again = measured(encoder)
+    assert encoder.calls == encoded
+    assert first.folder == again.folder != second.folder
+    assert len(repr(first)) < 2_000
