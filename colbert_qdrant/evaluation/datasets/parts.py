@@ -82,8 +82,8 @@ def assemble(parts: Parts, *, title_separator: str, missing: Missing) -> Content
     queries = read_queries(parts.queries(), qrels)
     if not queries:
         raise DatasetError(
-            f"{queries_place} has no query that {qrels_place} judges, such as {shown(next(iter(qrels)))}: use the same ids "
-            "in both files, in columns with the right names"
+            f"{queries_place} has no query that {qrels_place} judges, such as {shown(next(iter(qrels)))}: use the same "
+            "ids in both files, and check the order of the columns"
         )
     unknown = [query for query in qrels if query not in queries]
     if unknown:
