@@ -207,14 +207,18 @@ class ModelTarget:
                 "collection that has them as the target"
             )
         judged = {document for each in dataset.qrels.values() for document in each}
-        if isinstance(dataset.documents, Corpus):
-            found = dataset.documents.scan()  # its loader has looked for the judged documents
-        else:
-            found = Corpus(partial(_checked, dataset.documents, dataset.name)).scan(judged)
+        corpus = dataset.documents
+        if not isinstance(corpus, Corpus):
+            corpus = Corpus(partial(_checked, corpus, dataset.name))
+        found = corpus.scan(judged)
         if not found.count:
             raise DatasetError(f"data set {shown(dataset.name)} has no documents with a text: add some")
         _require_none_missing(
-            dataset, sorted(found.missing), len(judged), "the documents lack", "add them, or remove the judgments"
+            dataset,
+            sorted(found.missing & judged),
+            len(judged),
+            "the documents lack",
+            "add them, or remove the judgments",
         )
         return digest([self._config.to_dict(), found.digest, identity_of(self.encoder)])
 

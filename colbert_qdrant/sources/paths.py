@@ -17,7 +17,7 @@ from colbert_qdrant.errors import ConfigurationError, MissingExtraError
 from colbert_qdrant.shown import holds, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 Kind: TypeAlias = Literal["jsonl", "csv", "tsv", "parquet", "text"]
 
@@ -86,8 +86,7 @@ def open_file(path: Path) -> IO[bytes]:
     if suffix == ".gz":
         return _stepwise(gzip.GzipFile(path))
     if suffix == ".zst":
-        pa = pyarrow(f"{path.name} is compressed with Zstandard, which pyarrow reads")
-        return _stepwise(pa.CompressedInputStream(pa.OSFile(os.fspath(path)), "zstd"))
+        return _stepwise(_zstd(path, lambda pa: pa.OSFile(os.fspath(path))))
     return path.open("rb", buffering=BUFFER_BYTES)
 
 
@@ -102,7 +101,14 @@ def _open_member(archive: Path, path: Path) -> IO[bytes]:
             member = opened.open(path.relative_to(archive).as_posix())
     except (KeyError, RuntimeError, NotImplementedError) as error:  # missing, encrypted, another compression
         raise OSError(str(error)) from error
+    if path.suffix.lower() == ".zst":
+        return _stepwise(_zstd(path, lambda pa: pa.PythonFile(member, "r")))
     return _stepwise(gzip.GzipFile(fileobj=member) if path.suffix.lower() == ".gz" else member)
+
+
+def _zstd(path: Path, file: Callable[[Any], Any]) -> Any:
+    pa = pyarrow(f"{path.name} is compressed with Zstandard, which pyarrow reads")
+    return pa.CompressedInputStream(file(pa), "zstd")
 
 
 def is_among(path: str | os.PathLike[str], files: Iterable[str | os.PathLike[str]]) -> bool:

@@ -57,6 +57,7 @@ class Corpus:
         self._items = items
         self._separator = separator
         self._scan: Scan | None = None
+        self._wanted: frozenset[str] = frozenset()
 
     def __iter__(self) -> Iterator[Document]:
         return filter(_is_full, self._documents())
@@ -65,14 +66,14 @@ class Corpus:
         return self.scan().count
 
     def scan(self, ids: Iterable[str] = ()) -> Scan:
-        """Read all documents once, and look for ids among them; the other facts are kept.
+        """Read all documents once, and look for ids among them; the facts are kept for the same or fewer ids.
 
         Raises:
             DatasetError: If a row is damaged, or two documents with different texts have the same id.
         """
-        wanted = {*ids}
-        if self._scan is None or wanted:
-            self._scan = _scanned(self._documents(), wanted)
+        wanted = frozenset(ids)
+        if self._scan is None or not wanted <= self._wanted:
+            self._scan, self._wanted = _scanned(self._documents(), {*wanted}), wanted
             if self._scan.repeated:
                 self._compare(self._scan.repeated)
         return self._scan

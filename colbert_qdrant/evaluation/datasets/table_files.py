@@ -127,7 +127,7 @@ def identifier(value: object, row: SourceRow) -> str:
         return str(value)
     else:
         problem = "is missing" if value is None else f"is {shown(value, 60)}, not a string or an integer"
-    raise DatasetError(f"{row.where}: an id {problem}: give every row an id")
+    raise DatasetError(f"{row.where}: an id {problem}: give every row a valid id")
 
 
 def is_unicode(text: str) -> bool:

@@ -33,6 +33,7 @@ from colbert_qdrant import (
 )
 from tests.encoders import WordEncoder
 from tests.unit.evaluation import world
+from tests.unit.evaluation.datasets.files import beir_folder
 from tests.unit.evaluation.world import (
     CONFIG,
     MUVERA,
@@ -313,6 +314,12 @@ def test_wrong_arguments_are_refused_before_anything_is_encoded(case: str, tmp_p
         measured(encoder, **{"folder": tmp_path / "new", **options})
     assert encoder.calls == 0
     assert not (tmp_path / "new").exists()
+
+
+def test_other_judgments_of_a_loaded_data_set_are_looked_up_again(tmp_path: Path) -> None:
+    loaded = RetrievalDataset.load(beir_folder(tmp_path / "ferries"))
+    with pytest.raises(DatasetError, match="the documents lack 1 of 2 judged documents, such as 'lost'"):
+        measured(WordEncoder(), replace(loaded, qrels={"q1": {"d1": 1, "lost": 1}}), folder=tmp_path / "new")
 
 
 def test_wrong_data_sets_are_refused_before_anything_is_encoded(docs: ColbertCollection, tmp_path: Path) -> None:

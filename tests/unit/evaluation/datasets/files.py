@@ -6,6 +6,8 @@ import gzip
 import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
@@ -51,8 +53,11 @@ def texts(dataset: RetrievalDataset) -> dict[object, str]:
 
 
 def write(path: Path, content: str | bytes) -> Path:
-    """Write a file, compressed if its name ends in ``.gz``."""
+    """Write a file, compressed if its name ends in ``.gz`` or ``.zst``."""
     data = content.encode() if isinstance(content, str) else content
+    if path.suffix == ".zst":
+        pa = pytest.importorskip("pyarrow")
+        data = pa.compress(data, "zstd", asbytes=True)
     path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
     return path
 

@@ -24,15 +24,7 @@ TEXTS = {
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
 def test_a_folder_is_loaded_with_its_judged_queries_in_the_order_of_the_file(tmp_path: Path, suffix: str) -> None:
-    if suffix == ".zst":
-        pa = pytest.importorskip("pyarrow")
-        folder = beir_folder(tmp_path / "ferries")
-        for path in folder.glob("*.jsonl"):
-            with pa.CompressedOutputStream(f"{path}.zst", "zstd") as stream:
-                stream.write(path.read_bytes())
-            path.unlink()
-    else:
-        folder = beir_folder(tmp_path / "ferries", suffix=suffix)
+    folder = beir_folder(tmp_path / "ferries", suffix=suffix)
     dataset = RetrievalDataset.load(folder)
     assert dataset.name == "ferries"
     assert [*dataset.queries] == ["q2", "q1"]
@@ -49,9 +41,9 @@ def test_the_separator_joins_title_and_text(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("top", ["", "ferries/"])
-def test_an_archive_is_read_in_place(tmp_path: Path, top: str) -> None:
-    folder = beir_folder(tmp_path / "unpacked")
+@pytest.mark.parametrize(("top", "suffix"), [("", ""), ("ferries/", ".gz"), ("ferries/", ".zst")])
+def test_an_archive_is_read_in_place(tmp_path: Path, top: str, suffix: str) -> None:
+    folder = beir_folder(tmp_path / "unpacked", suffix=suffix)
     path = tmp_path / "ferries.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for each in (file for file in folder.rglob("*") if file.is_file()):
