@@ -94,6 +94,8 @@ class Store:
         while self._loaded:
             try:
                 self._loaded.popitem()[1].close()
+            except ClosedError:  # Ctrl-C came before its files were open again
+                continue
             except EngineError as error:
                 problems.append(error)
         if problems:

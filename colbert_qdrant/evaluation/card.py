@@ -17,10 +17,11 @@ from colbert_qdrant.encoders import ColbertEncoder, LateInteractionEncoder
 from colbert_qdrant.encoders.base import require_encoder
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.evaluation.card_report import AVERAGE, CardFigure, CardReport, mean, published_beir
-from colbert_qdrant.evaluation.datasets import DatasetSource, load_datasets
+from colbert_qdrant.evaluation.datasets import DatasetSource, RetrievalDataset, load_datasets
 from colbert_qdrant.evaluation.published import (
     BEIR_METHOD,
     BEIR_METRIC,
+    BEIR_SETS,
     BEIR_TITLES,
     NANO,
     NANO_METHOD,
@@ -41,6 +42,14 @@ CARD_CONFIG: Final = CollectionConfig(fde=MuveraConfig(k_sim=5, dim_proj=16, r_r
 _TITLE_SEPARATOR: Final = ". "
 """txtai's script writes this between title and text."""
 
+_NANO_CONDITIONS: Final = (
+    f"NanoBEIR as {NANO_METHOD}: exact MaxSim over all documents with a text, and no document is left out."
+)
+_DIFFERENCES: Final = (
+    'Other differences: the precision of stored vectors, the tokens of a text, and versions. The page "Your numbers '
+    "beside the model card's\" of colbert-qdrant's documentation explains them."
+)
+
 
 def measure_card(
     evaluate: Callable[..., Evaluation],
@@ -55,11 +64,8 @@ def measure_card(
     progress: bool | ProgressReporter,
 ) -> CardReport:
     """Measure a model on the data sets of the card; see `Evaluate.card`."""
-    require_file_path("model", model, "the name or the folder of a model")
-    name, candidates = fspath(model), plain(candidates)
-    if not name.strip():
-        raise ConfigurationError("model is empty: pass the name or the folder of a model")
-    require_int("candidates", candidates, minimum=1)
+    name, candidates = _checked_name(model), plain(candidates)
+    require_int("candidates", candidates, minimum=10)  # for nDCG@10
     require_progress(plain(progress))
     if encoder is not None:
         require_encoder(encoder)
@@ -67,35 +73,51 @@ def measure_card(
         require_file_path("root", root, "the path of a folder")
     require_instance("config", config, (CollectionConfig, type(None)), "a CollectionConfig")
     settings = config or CARD_CONFIG
-    loaded = list(load_datasets(datasets, root=root, title_separator=_TITLE_SEPARATOR))
+    loaded = [_named(each) for each in load_datasets(datasets, root=root, title_separator=_TITLE_SEPARATOR)]
     reader = encoder or ColbertEncoder.from_pretrained(_local(name, root))
     how: dict[str, Any] = {"config": settings, "folder": folder, "progress": progress}
     nano = [each for each in loaded if each.name in NANO]
     beir = [replace(each, excludes_query_id=True) for each in loaded if each.name not in NANO]
     published = published_model(name)
     label = None if published is None else published.label
-    figures: list[CardFigure] = []
+    figures = list[CardFigure]()
     conditions = [f"Measured: evaluate.card of colbert-qdrant {version('colbert-qdrant')}.", f"Published: {SOURCE}."]
     if beir:
-        depth = min(candidates, 100)
-        how_many: dict[str, Any] = {"candidates": candidates, "depth": depth}
-        measured = evaluate(reader, beir, modes=list(BEIR_TITLES), metrics=BEIR_METRIC, **how_many, **how)
+        many = {"candidates": candidates, "depth": min(candidates, 100)}
+        measured = evaluate(reader, beir, modes=list(BEIR_TITLES), metrics=BEIR_METRIC, **many, **how)
         for mode in BEIR_TITLES:
             figures += _beir_figures(measured, mode, label)
         conditions.append(_beir_conditions(settings, candidates))
     if nano:
         measured = evaluate(reader, nano, modes="exact", metrics="nano-beir", **how)
         figures += _nano_figures(measured, has_figures=label == NANO_MODEL.label)
-        conditions.append(
-            f"NanoBEIR as {NANO_METHOD}: exact MaxSim over all documents with a text, and no document is left out."
-        )
-    return CardReport(model=name, label=label, figures=tuple(figures), conditions=(*conditions, *_of_encoder(reader)))
+        conditions.append(_NANO_CONDITIONS)
+    conditions += [*_of_encoder(reader), _DIFFERENCES]
+    return CardReport(model=name, label=label, figures=tuple(figures), conditions=tuple(conditions))
+
+
+def _checked_name(model: str | PathLike[str]) -> str:
+    require_file_path("model", model, "the name or the folder of a model")
+    name = fspath(model)
+    if not name.strip():
+        raise ConfigurationError("model is empty: pass the name or the folder of a model")
+    return name
 
 
 def _local(name: str, root: str | PathLike[str] | None) -> str:
-    """Return the local copy of a model in ``root``, or the name."""
-    copy = None if root is None else Path(root, name)
-    return str(copy) if copy is not None and copy.is_dir() else name
+    """Return the local copy of a model in ``root``, or the name; the Hub does not distinguish case in names."""
+    if root is None or Path(name).is_absolute():
+        return name
+    if Path(root, name).is_dir():
+        return str(Path(root, name))
+    copies = {each.relative_to(root).as_posix().lower(): str(each) for each in Path(root).glob("*/*/")}
+    return copies.get(name.lower(), name)
+
+
+def _named(dataset: RetrievalDataset) -> RetrievalDataset:
+    """Return a data set under the name that the figures have, such as ``scifact`` for ``SciFact``."""
+    names = {name.lower(): name for name in (*BEIR_SETS, *NANO)}
+    return replace(dataset, name=names.get(dataset.name.lower(), dataset.name))
 
 
 def _beir_figures(measured: Evaluation, mode: SearchMode, label: str | None) -> Iterator[CardFigure]:
@@ -153,7 +175,8 @@ def _beir_conditions(config: CollectionConfig, candidates: int) -> str:
     return (
         f"BEIR as {BEIR_METHOD}: title and text are joined by {_TITLE_SEPARATOR!r}, and a document with the id of its "
         f"query is left out. MaxSim ranks {candidates} candidates. The encoding is {kind} "
-        f"({', '.join(f'{name}={value}' for name, value in settings.items())})."
+        f"({', '.join(f'{name}={value}' for name, value in settings.items())}). The random numbers and the index of "
+        "txtai's encoding are others."
     )
 
 

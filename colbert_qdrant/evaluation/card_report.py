@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import PurePath
 from typing import Any, Final
 
 from colbert_qdrant.config.checks import require_instance
@@ -17,6 +16,7 @@ from colbert_qdrant.evaluation.published import (
     MODELS,
     NANO_METRICS,
     SOURCE,
+    last_part,
 )
 from colbert_qdrant.evaluation.tables import Table
 from colbert_qdrant.search.options import SearchMode
@@ -24,11 +24,6 @@ from colbert_qdrant.shown import counted, shown
 
 AVERAGE: Final = "average"
 """The name of the mean over all measured data sets of BEIR, or of NanoBEIR."""
-
-_DIFFERENCES: Final = (
-    "Other differences: the seed and the index of MUVERA, the precision of stored vectors, the tokens of a text, and "
-    "versions. The page \"Your numbers beside the model card's\" of colbert-qdrant's documentation explains them."
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +70,7 @@ class CardReport:
         model: The name or the folder of the model.
         label: The card's name of the model; ``None`` if the card has no figures for it.
         figures: The figures, in the order of the tables.
-        conditions: How they were measured, in sentences.
+        conditions: Sentences on how they were measured, and on differences from the card.
     """
 
     model: str
@@ -113,13 +108,16 @@ class CardReport:
 
     def to_markdown(self) -> str:
         """Format the report in Markdown."""
-        return "\n\n".join([*(table.markdown() for table in self._tables()), self._notes("- ")])
+        return "\n\n".join([*(table.markdown() for table in self._tables()), self._notes("- ")]) + "\n"
+
+    def _repr_markdown_(self) -> str:  # shown by notebooks
+        return self.to_markdown()
 
     def __str__(self) -> str:
         return "\n\n".join([*(table.text() for table in self._tables()), self._notes("")])
 
     def _notes(self, bullet: str) -> str:
-        return "\n".join(bullet + each for each in (*self.conditions, _DIFFERENCES))
+        return "\n".join(bullet + each for each in self.conditions)
 
     def _tables(self) -> Iterator[Table]:
         for mode in BEIR_TITLES:
@@ -142,7 +140,7 @@ class CardReport:
             if model.label == self.label:
                 rows += _measured_rows("  measured here", figures)
         if self.label is None:
-            rows += _measured_rows(PurePath(self.model).name, figures)
+            rows += _measured_rows(last_part(self.model), figures)
         return Table(
             title=f"{BEIR_TITLES[mode]}: nDCG@10 of mode={mode!r}",
             header=["model", "parameters", *names],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Final
 
 from colbert_qdrant.search.options import SearchMode
@@ -176,10 +176,16 @@ NANO_MEAN: Final = (
 
 
 def published_model(name: str) -> PublishedModel | None:
-    """Return the card's model of a name or a folder, by its last part; ``None`` if the card has no figures for it.
+    """Return the card's model of a name or a folder, by its last part; ``None`` if the card has no figures for it."""
+    last = last_part(name).casefold()
+    return next((each for each in MODELS if last_part(each.hub) == last), None)
 
-    A folder may be a copy in the Hub's cache, such as ``models--NeuML--colbert-muvera-pico/snapshots/0a1b2c``.
+
+def last_part(name: str) -> str:
+    """Return the last part of a model's name.
+
+    A folder may be ``"."``, or a copy in the Hub's cache, such as
+    ``models--NeuML--colbert-muvera-pico/snapshots/0a1b2c``.
     """
-    path = PurePath(name)
-    last = path.parent.parent.name.rpartition("--")[2] if path.parent.name == "snapshots" else path.name
-    return next((each for each in MODELS if PurePath(each.hub).name == last.casefold()), None)
+    path = Path(name).absolute() if Path(name).is_dir() else PurePath(name)
+    return path.parent.parent.name.rpartition("--")[2] if path.parent.name == "snapshots" else path.name

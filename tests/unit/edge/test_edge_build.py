@@ -24,6 +24,7 @@ from colbert_qdrant import (
     MuveraConfig,
 )
 from colbert_qdrant.edge import collection as edge_collection
+from colbert_qdrant.edge.shards import open_shard
 from tests.encoders import WordEncoder, random_texts
 
 if TYPE_CHECKING:
@@ -186,3 +187,23 @@ def test_a_task_that_is_cancelled_ends_it(tmp_path: Path) -> None:
             assert (await client.get_collection("docs")).status.value == "grey"
 
     asyncio.run(work())
+
+
+def test_ctrl_c_while_the_files_are_opened_again_is_no_other_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine handles signals only when it has loaded the files, so an interruption often comes right then."""
+
+    def loaded_then_interrupted(*arguments: Any) -> None:
+        open_shard(*arguments).close()
+        raise KeyboardInterrupt
+
+    with EdgeClient(tmp_path) as client:
+        fill(client, 40)
+        with monkeypatch.context() as patch:
+            patch.setattr(edge_collection, "APART_BYTES", 0)
+            patch.setattr(edge_collection, "open_shard", loaded_then_interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                client.optimize("docs")
+    with EdgeClient(tmp_path) as client:
+        assert client.count("docs").count == 40

@@ -186,6 +186,8 @@ def test_a_report_is_markdown_and_json(report: CardReport) -> None:
     data = json.loads(json.dumps(report.to_dict()))
     assert (data["model"], data["label"], data["source"][:10]) == (MODEL, "ColBERT MUVERA Pico", "model card")
     assert len(data["figures"]) == 3 * 3 + 3 * 15
+    assert all(f"- {each}\n" in markdown for each in data["conditions"])
+    assert report._repr_markdown_() == markdown  # as notebooks show it
     first = data["figures"][0]
     assert (first["dataset"], first["published"]) == ("nfcorpus", 0.3005)
     assert first["difference"] == pytest.approx(first["measured"] - 0.3005)
@@ -231,13 +233,26 @@ def test_a_model_that_was_trained_again_is_measured_again(tmp_path: Path, monkey
         assert encoder.calls > 0
 
 
+def test_names_of_local_copies_are_found_in_any_case(root: Path, tmp_path: Path) -> None:
+    small = CollectionConfig(fde=MuveraConfig(k_sim=2, dim_proj=4, r_reps=2))
+    for name in ("neuml/colbert-muvera-pico", "NeuML/ColBERT-MUVERA-Pico"):
+        found = evaluate.card(name, "SciFact", root=root, config=small, folder=tmp_path / "runs", progress=False)
+        assert found.label == "ColBERT MUVERA Pico"
+        assert found.figure("scifact").published == 0.6452
+    own = RetrievalDataset(
+        name="SciFact", queries={"q": "tree"}, qrels={"q": {"a": 1}}, documents=[Document("a", "tree")]
+    )
+    found = evaluate.card(MODEL, own, encoder=WordEncoder(), folder=tmp_path / "own", progress=False)
+    assert found.figure("scifact").published == 0.6452
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"model": " "}, "model is empty: pass the name or the folder"),
         ({"model": 3}, "model must be the name or the folder of a model"),
         ({"datasets": 3}, "must be a RetrievalDataset, a path, a name"),
-        ({"candidates": 0}, "candidates must be at least 1"),
+        ({"candidates": 9}, "candidates must be at least 10"),
         ({"encoder": MODEL}, "encoder is the name .*, not an encoder"),
         ({"config": 3}, "config must be a CollectionConfig"),
         ({"root": 3}, "root must be the path of a folder"),

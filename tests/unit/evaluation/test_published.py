@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from colbert_qdrant.evaluation.datasets.catalog import NANO_BEIR
@@ -15,6 +17,9 @@ from colbert_qdrant.evaluation.published import (
     NANO_METRICS,
     published_model,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ROWS = {name: dict(zip(NANO_METRICS, values, strict=True)) for name, values in NANO.items()}
 CUTOFFS = (1, 3, 5, 10)
@@ -73,3 +78,12 @@ def test_the_metrics_of_a_data_set_agree(name: str) -> None:
 def test_a_model_is_recognized_by_the_last_part_of_its_name(name: str, label: str | None) -> None:
     found = published_model(name)
     assert (found and found.label) == label
+
+
+def test_the_working_folder_is_recognized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot = tmp_path / "models--NeuML--colbert-muvera-nano" / "snapshots" / "0a1b2c"
+    snapshot.mkdir(parents=True)
+    monkeypatch.chdir(snapshot)
+    found = published_model(".")
+    assert found
+    assert found.label == "ColBERT MUVERA Nano"
