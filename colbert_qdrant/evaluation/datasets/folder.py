@@ -6,7 +6,7 @@ import re
 import zipfile
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from colbert_qdrant.errors import DatasetError
 from colbert_qdrant.evaluation.datasets.catalog import excludes_query_id
@@ -17,8 +17,11 @@ from colbert_qdrant.evaluation.datasets.table_files import table_rows
 from colbert_qdrant.shown import shown
 from colbert_qdrant.sources.paths import File, archive_of
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 _SUFFIXES: Final = ("", ".gz", ".zst")
-_QRELS: Final = re.compile(r"qrels/[^./][^/]*\.tsv(\.gz|\.zst)?")
+_VISIBLE_TSV: Final = re.compile(r"(?:[^./][^/]*/)*([^./][^/]*?)\.tsv(?:\.gz|\.zst)?")
 
 
 def is_beir_folder(path: Path) -> bool:
@@ -47,6 +50,11 @@ def folder_parts(path: Path, split: str) -> Parts:
         places=(str(queries.path), str(qrels.path)),
         excludes_query_id=excludes_query_id(name),
     )
+
+
+def splits_of(names: Iterable[str]) -> dict[str, str]:
+    """Return the TSV files among names, by the split that each has, without hidden files such as those of macOS."""
+    return {found[1]: name for name in names if (found := _VISIBLE_TSV.fullmatch(name))}
 
 
 def _names(path: Path) -> list[str]:
@@ -94,7 +102,7 @@ def _file(path: Path, files: dict[str, Path], name: str) -> File:
 
 
 def _qrels(path: Path, files: dict[str, Path], split: str) -> File:
-    splits = {name[6:].partition(".tsv")[0]: name for name in files if _QRELS.fullmatch(name)}
+    splits = splits_of(name for name in files if name.startswith("qrels/"))
     if split not in splits:
         there = f"pass split= one of {', '.join(map(repr, sorted(splits)))}" if splits else "add it"
         raise DatasetError(f"{path} has no judgments of split {shown(split)} (qrels/{split}.tsv): {there}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from colbert_qdrant.errors import DatasetError, MissingExtraError
 from colbert_qdrant.evaluation.datasets.catalog import HubTable, KnownDataset, excludes_query_id, tables_of
-from colbert_qdrant.evaluation.datasets.folder import folder_parts
+from colbert_qdrant.evaluation.datasets.folder import folder_parts, splits_of
 from colbert_qdrant.evaluation.datasets.parts import Parts, corpus_rows
 from colbert_qdrant.evaluation.datasets.qrels import QRELS
 from colbert_qdrant.evaluation.datasets.query_texts import QUERIES
@@ -112,13 +112,12 @@ def _queries(folder: Path, table: HubTable) -> Iterator[SourceRow]:
 def _judgments(folder: Path, table: HubTable) -> Iterator[SourceRow]:
     """Yield the judgments of a table; BEIR's have a TSV file for each split."""
     inner = folder / (table.config or "")
-    files = {
-        path.name.partition(".tsv")[0]: path for path in sorted((inner if inner.is_dir() else folder).rglob("*.tsv*"))
-    }
+    top = inner if inner.is_dir() else folder
+    files = splits_of(sorted(path.relative_to(top).as_posix() for path in top.rglob("*.tsv*")))
     if not files:
         return renamed(_rows(folder, table), QRELS)
-    path = files[_split_of(table, files)]
-    return table_rows(File(path, "tsv", path.name), QRELS)
+    split = _split_of(table, files)
+    return table_rows(File(top / files[split], "tsv", split), QRELS)
 
 
 def _rows(folder: Path, table: HubTable) -> Iterator[SourceRow]:

@@ -62,13 +62,13 @@ def corpus_rows(file: File) -> Iterator[Any]:
     return map(RowMapping().item, jsonl_rows(file, Shard()))
 
 
-def check_options(title_separator: object, missing: object) -> None:
+def check_options(title_separator: object, missing: object = "error") -> None:
     """Raise `ConfigurationError` if an option of a loader is wrong."""
     require_instance("title_separator", title_separator, str, "the text between title and text, such as '. '")
     require_one_of("missing", missing, _MISSING)
 
 
-def assemble(parts: Parts, *, title_separator: str, missing: Missing) -> Contents:
+def assemble(parts: Parts, *, title_separator: str, missing: Missing = "error") -> Contents:
     """Read judgments and queries, look for the judged documents in the corpus, and return all.
 
     Raises:

@@ -10,7 +10,7 @@ from colbert_qdrant.errors import ConfigurationError, DatasetError
 from colbert_qdrant.evaluation.datasets.catalog import GROUPS, canonical_name, is_known
 from colbert_qdrant.evaluation.datasets.dataset import RetrievalDataset
 from colbert_qdrant.evaluation.datasets.loading import find
-from colbert_qdrant.evaluation.datasets.parts import Missing, Parts, assemble, check_options
+from colbert_qdrant.evaluation.datasets.parts import Parts, assemble, check_options
 from colbert_qdrant.shown import holds, shown
 
 DatasetSource: TypeAlias = RetrievalDataset | str | PathLike[str]
@@ -23,7 +23,6 @@ def load_datasets(
     split: str = "test",
     root: str | PathLike[str] | None = None,
     title_separator: str = " ",
-    missing: Missing = "error",
 ) -> Iterator[RetrievalDataset]:
     """Return an iterator that loads each test collection when its turn comes.
 
@@ -33,7 +32,7 @@ def load_datasets(
         ConfigurationError: If an argument is wrong.
         DatasetError: If a test collection is missing, or two have the same name.
     """
-    check_options(title_separator, missing)
+    check_options(title_separator)
     found = [each for source in _listed(sources) for each in _found(source, split, root)]
     names = [each.name for each in found]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -42,7 +41,7 @@ def load_datasets(
             f"two data sets have the name {twice!r}: leave out one, or rename it with dataclasses.replace(dataset, "
             "name=…)"
         )
-    return (_loaded(each, title_separator, missing) for each in found)
+    return (_loaded(each, title_separator) for each in found)
 
 
 def _listed(sources: object) -> list[DatasetSource]:
@@ -62,7 +61,7 @@ def _found(source: DatasetSource, split: str, root: str | PathLike[str] | None) 
     return [find(each, split, root) for each in GROUPS.get(name or "", (source,))]
 
 
-def _loaded(found: RetrievalDataset | Parts, title_separator: str, missing: Missing) -> RetrievalDataset:
+def _loaded(found: RetrievalDataset | Parts, title_separator: str) -> RetrievalDataset:
     if isinstance(found, RetrievalDataset):
         return found
-    return RetrievalDataset(**assemble(found, title_separator=title_separator, missing=missing))
+    return RetrievalDataset(**assemble(found, title_separator=title_separator))

@@ -85,7 +85,9 @@ def test_judgments_are_read_as_in_a_beir_folder(tmp_path: Path) -> None:
     qrels = hub_beir(tmp_path) / "BeIR" / "scifact-qrels"
     (qrels / "test.tsv").unlink()
     (qrels / "README.md").write_text("---\nlicense: mit\ntask_ids:\n- fact-checking-retrieval\n---\n# A card\n")
-    write(qrels / "train.tsv.gz", "junk")
+    for junk in ("train.tsv.gz", "zz/.cache/huggingface/download/test.tsv.metadata", "zz/._test.tsv"):
+        (qrels / junk).parent.mkdir(parents=True, exist_ok=True)
+        write(qrels / junk, "junk, some of which hf download writes")
     write(qrels / "test.tsv.gz", 'qid\tdocno\trel\nq1\t"d1\t2\nq1\td2\t1.0\n')
     assert RetrievalDataset.load("scifact", root=tmp_path, missing="ignore").qrels == {"q1": {'"d1': 2, "d2": 1}}
 
