@@ -43,7 +43,7 @@ def read_file(path: Path) -> bytes | None:
 
 def write_file(path: Path, data: bytes) -> None:
     """Write a file; raises `EngineError` if it cannot be written, and `DiskFullError` if the disk is full."""
-    temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
+    temporary = path.parent / f"{path.name}{TEMPORARY_SUFFIX}"
     try:
         with _WRITING:
             temporary.unlink(missing_ok=True)
@@ -53,10 +53,10 @@ def write_file(path: Path, data: bytes) -> None:
                 os.fsync(file.fileno())
             temporary.replace(path)
             sync_folder(path.parent)
-    except OSError as error:
-        with contextlib.suppress(OSError):
+    except (OSError, ValueError) as error:  # of a path with a null character
+        with contextlib.suppress(OSError, ValueError):
             temporary.unlink()
-        if error.errno == errno.ENOSPC:
+        if getattr(error, "errno", None) == errno.ENOSPC:
             raise DiskFullError(f"{path} cannot be written, because its disk is full: {REMEDY}") from error
         raise EngineError(f"{path} cannot be written ({error}): check the folder and its permissions") from error
 

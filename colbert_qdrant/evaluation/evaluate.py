@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +14,8 @@ from colbert_qdrant._support.progress import ProgressReporter, require_progress
 from colbert_qdrant._support.values import plain
 from colbert_qdrant.collection import ColbertCollection
 from colbert_qdrant.config import CollectionConfig
-from colbert_qdrant.config.checks import require_file_path, require_instance, require_int
+from colbert_qdrant.config.checks import require_instance, require_int
+from colbert_qdrant.edge.names import store_folder
 from colbert_qdrant.encoders import LateInteractionEncoder
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.evaluation.card import measure_card
@@ -25,7 +26,7 @@ from colbert_qdrant.evaluation.measures import check_metrics, depth_of, measure_
 from colbert_qdrant.evaluation.modes import MODES, check_modes, choose_modes, need_tokens
 from colbert_qdrant.evaluation.published import BEIR_SETS
 from colbert_qdrant.evaluation.query_tokens import encode_queries
-from colbert_qdrant.evaluation.result import Evaluation
+from colbert_qdrant.evaluation.result import Evaluation, versions
 from colbert_qdrant.evaluation.run import Run
 from colbert_qdrant.evaluation.searching import Searches
 from colbert_qdrant.evaluation.state import Identity, Workspace, cache_folder, digest, file_name
@@ -57,7 +58,8 @@ class Evaluate:
 
         Nothing is written to a collection that you pass. For a model, an embedded collection is built from
         the documents of the data set, and kept in ``folder``. Queries are encoded once for all modes. After an
-        interruption, even by a crash, the same call continues, and encodes nothing twice.
+        interruption, the same call continues, and encodes nothing twice. After a crash, it encodes only those documents
+        again that were on their way.
 
         For a model, another call with the same documents searches only with the modes that are missing in ``folder``.
         A collection is measured again by every call, because its documents may have changed.
@@ -103,37 +105,12 @@ class Evaluate:
         else:
             options.check_depth(names)
         require_instance("config", config, (CollectionConfig, type(None)), "a CollectionConfig")
-        if folder is not None:
-            require_file_path("folder", folder, "the path of a folder")
+        place = None if folder is None else store_folder(folder)
         datasets = load_datasets(dataset, split=split, root=root)
         if isinstance(target, Run):
             return _evaluate_run(target, datasets, names)
         measured = make_target(target, config)
-        modes_of_target, skipped = choose_modes(
-            options.modes, measured.abilities, candidates=options.candidates, depth=options.depth
-        )
-        place = _cache_folder(measured, config) if folder is None else Path(fspath(folder))
-        runs: list[EvaluatedRun] = []
-        with _told(place), ExitStack() as locked:
-            workspaces: list[Workspace] = []
-            for each in datasets:
-                identity = _identity(measured, each, modes_of_target, options)
-                workspace = locked.enter_context(Workspace(place / file_name(each.name)))
-                workspace.begin(identity, modes=MODES, anew=measured.changes)
-                workspaces.append(workspace)
-                found = _evaluate_one(measured, each, modes_of_target, options, workspace)
-                runs += [_measured(mode, run, each, names, ms) for mode, run, ms in found]
-            for workspace in workspaces:
-                workspace.finish()
-        return Evaluation(
-            target=measured.name,
-            metrics=names,
-            runs=tuple(runs),
-            skipped=skipped,
-            folder=place,
-            candidates=options.candidates,
-            depth=options.depth,
-        )
+        return _evaluate_target(measured, datasets, names, options, place or _cache_folder(measured, config))
 
     def card(
         self,
@@ -235,12 +212,43 @@ def _cache_folder(target: Target, config: CollectionConfig | None) -> Path:
     return cache_folder(target.name, digest([target.key, None if config is None else config.to_dict()]))
 
 
+def _evaluate_target(
+    target: Target,
+    datasets: Iterator[RetrievalDataset],
+    metrics: tuple[str, ...],
+    options: _Options,
+    place: Path,
+) -> Evaluation:
+    modes, skipped = choose_modes(options.modes, target.abilities, candidates=options.candidates, depth=options.depth)
+    runs: list[EvaluatedRun] = []
+    with _told(place), ExitStack() as locked:
+        workspaces: list[Workspace] = []
+        for dataset in datasets:
+            identity = _identity(target, dataset, modes, options)
+            workspace = locked.enter_context(Workspace(place / file_name(dataset.name)))
+            workspace.begin(identity, modes=MODES, anew=target.changes)
+            workspaces.append(workspace)
+            found = _evaluate_one(target, dataset, modes, options, workspace)
+            runs += [_measured(mode, run, dataset, metrics, ms) for mode, run, ms in found]
+        for workspace in workspaces:
+            workspace.finish()
+    return Evaluation(
+        target=target.name,
+        metrics=metrics,
+        runs=tuple(runs),
+        skipped=skipped,
+        folder=place,
+        candidates=options.candidates,
+        depth=options.depth,
+    )
+
+
 def _identity(target: Target, dataset: RetrievalDataset, modes: Sequence[SearchMode], options: _Options) -> Identity:
     return Identity(
         target=target.key,
         content=target.content(dataset, modes),
         queries=digest([identity_of(target.encoder), _judged_queries(dataset)]),
-        search=digest([options.candidates, options.depth, dataset.excludes_query_id]),
+        search=digest([options.candidates, options.depth, dataset.excludes_query_id, versions()]),
     )
 
 
@@ -296,6 +304,7 @@ def _told(folder: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        raise KeyboardInterrupt(
-            f"Interrupted: call evaluate again with the same arguments to continue. The progress is in {folder}."
-        ) from error
+        error.args = (
+            f"Interrupted: call evaluate again with the same arguments to continue. The progress is in {folder}.",
+        )
+        raise

@@ -94,7 +94,7 @@ def _check(mode: SearchMode, abilities: Abilities, *, candidates: int, depth: in
         )
     if lacking := [name for name in vectors if name in abilities.without_encoder]:
         raise ConfigurationError(
-            f"mode={mode!r} needs query vectors {lacking}, which no encoder makes: open the collection with "
-            "vector_encoders=…"
+            f"mode={mode!r} needs query vectors {lacking}, which no encoder makes: pass a collection that was opened "
+            "with vector_encoders=…"
         )
     options.within(abilities.limits, config)

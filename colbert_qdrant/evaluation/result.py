@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from os import PathLike
 from pathlib import Path
 from types import NoneType
 from typing import Any, Final, Self
 
-from colbert_qdrant.config.checks import require_bool, require_file_path, require_instance
+from colbert_qdrant.config.checks import given_path, require_bool, require_instance
 from colbert_qdrant.edge.files import write_file
 from colbert_qdrant.errors import ConfigurationError, DatasetError
 from colbert_qdrant.evaluation.evaluated_run import EvaluatedRun
@@ -23,8 +25,20 @@ from colbert_qdrant.shown import shown
 _FORMAT: Final = 1
 
 
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("colbert-qdrant", "ir-measures", "qdrant-client")}
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that decide an evaluation, by name."""
+    found = {}
+    for name in ("colbert-qdrant", "ir-measures", "qdrant-client", "qdrant-edge-py"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    made = {query: float(value) for query, value in dict(values).items()}
+    if not made or not all(map(math.isfinite, made.values())):
+        raise ValueError("a metric has no values, or one that is not a finite number")
+    return made
 
 
 def _listed(interval: tuple[float, float] | None) -> list[float] | None:
@@ -55,7 +69,7 @@ class Evaluation:
     folder: Path | None = None
     candidates: int | None = None
     depth: int | None = None
-    versions: Mapping[str, str] = field(default_factory=_versions)
+    versions: Mapping[str, str] = field(default_factory=versions)
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -159,8 +173,7 @@ class Evaluation:
             ConfigurationError: If ``path`` is no path.
             EngineError: If the file cannot be written.
         """
-        require_file_path("path", path)
-        write_file(Path(path), json.dumps(self.to_dict(), allow_nan=False, indent=1).encode())
+        write_file(given_path("path", path), json.dumps(self.to_dict(), allow_nan=False, indent=1).encode())
 
     def write_runs(self, folder: str | PathLike[str]) -> None:
         """Write a run file for each data set and mode, such as ``scifact.two-stage.run``, into a folder.
@@ -169,10 +182,9 @@ class Evaluation:
             ConfigurationError: If ``folder`` is no path, or the evaluation was read from a file, which has no hits.
             EngineError: If a file cannot be written.
         """
-        require_file_path("folder", folder, "the path of a folder")
+        place = given_path("folder", folder, "the path of a folder")
         if any(run.run is None for run in self.runs):
             raise ConfigurationError("the evaluation was read from a file, which has no hits: evaluate again")
-        place = Path(folder)
         with writable(place):
             place.mkdir(parents=True, exist_ok=True)
         for run in self.runs:
@@ -187,9 +199,9 @@ class Evaluation:
         Raises:
             DatasetError: If the file is missing, or is no such file.
         """
-        require_file_path("path", path)
+        file = given_path("path", path)
         try:
-            data = dict(json.loads(Path(path).read_bytes()))
+            data = dict(json.loads(file.read_bytes()))
         except (OSError, ValueError, TypeError) as error:
             raise DatasetError(f"{path} cannot be read as an evaluation ({error}): pass a file of to_json") from error
         try:
@@ -216,11 +228,13 @@ class Evaluation:
                     dataset=run["dataset"],
                     mode=run["mode"],
                     run=None,
-                    values={metric: dict(run["values"][metric]) for metric in data["metrics"]},
+                    values={metric: _numbers(run["values"][metric]) for metric in data["metrics"]},
                     milliseconds=run["milliseconds"],
                 )
                 for run in data["runs"]
             ]
+            if not runs:
+                raise ValueError("it has no runs")
             return cls(
                 target=data["target"],
                 metrics=tuple(data["metrics"]),

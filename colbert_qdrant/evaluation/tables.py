@@ -61,18 +61,20 @@ class Table:
 
     def text(self) -> str:
         """Format the table with spaces between the columns."""
-        widths = [max(map(len, column)) for column in zip(self.header, *self.rows, strict=True)]
-        lines = [
-            "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
-            for row in (self.header, *self.rows)
-        ]
-        return "\n".join([self.title, *lines])
+        cells = [[_in_one_line(cell) for cell in row] for row in (self.header, *self.rows)]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in cells]
+        return "\n".join([_in_one_line(self.title), *lines])
 
     def markdown(self) -> str:
         """Format the table in Markdown."""
         rows = [self.header, ["---", *["---:"] * (len(self.header) - 1)], *self.rows]
-        lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-        return "\n".join([f"{self.title}:", "", *lines])
+        lines = ["| " + " | ".join(_in_one_line(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
+        return "\n".join([f"{_in_one_line(self.title)}:", "", *lines])
+
+
+def _in_one_line(text: str) -> str:
+    return " ".join(text.splitlines())
 
 
 def tables(evaluation: Results, *, details: bool) -> Iterator[Table]:

@@ -83,6 +83,14 @@ def test_markdown_has_as_many_cells_in_each_row() -> None:
     assert evaluation()._repr_markdown_() == evaluation().to_markdown()
 
 
+def test_names_with_pipes_and_line_breaks_stay_in_their_cells() -> None:
+    found = evaluation(["a|b", "c\r\nd"], ["nDCG@10"])
+    assert str(found).splitlines()[1].split() == ["a|b", "c", "d", "Average"]
+    assert found.to_markdown().splitlines()[2] == r"|  | a\|b | c d | Average |"
+    assert str(evaluation(["two\nlines"])).splitlines()[0] == "pico on two lines, 2 queries"
+    assert evaluation(["two\nlines"]).to_markdown().splitlines()[0] == "pico on two lines, 2 queries:"
+
+
 def test_intervals_have_the_width_of_the_mean_s_distribution() -> None:
     values = np.random.default_rng(1).uniform(size=400)
     by_query = {str(query): value for query, value in enumerate(values)}
