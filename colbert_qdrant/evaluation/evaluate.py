@@ -26,7 +26,7 @@ from colbert_qdrant.evaluation.measures import check_metrics, depth_of, measure_
 from colbert_qdrant.evaluation.modes import MODES, check_modes, choose_modes, need_tokens
 from colbert_qdrant.evaluation.published import BEIR_SETS
 from colbert_qdrant.evaluation.query_tokens import encode_queries
-from colbert_qdrant.evaluation.result import Evaluation, versions
+from colbert_qdrant.evaluation.result import Evaluation, package_versions
 from colbert_qdrant.evaluation.run import Run
 from colbert_qdrant.evaluation.searching import Searches
 from colbert_qdrant.evaluation.state import Identity, Workspace, cache_folder, digest, file_name
@@ -248,7 +248,7 @@ def _identity(target: Target, dataset: RetrievalDataset, modes: Sequence[SearchM
         target=target.key,
         content=target.content(dataset, modes),
         queries=digest([identity_of(target.encoder), _judged_queries(dataset)]),
-        search=digest([options.candidates, options.depth, dataset.excludes_query_id, versions()]),
+        search=digest([options.candidates, options.depth, dataset.excludes_query_id, package_versions()]),
     )
 
 

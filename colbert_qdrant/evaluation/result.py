@@ -25,13 +25,28 @@ from colbert_qdrant.shown import shown
 _FORMAT: Final = 1
 
 
-def versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
     """Return the versions of the packages that decide an evaluation, by name."""
     found = {}
     for name in ("colbert-qdrant", "ir-measures", "qdrant-client", "qdrant-edge-py"):
         with suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
+
+
+def _runs(data: Mapping[str, Any]) -> tuple[EvaluatedRun, ...]:
+    if not data["runs"]:
+        raise ValueError("it has no runs")
+    return tuple(
+        EvaluatedRun(
+            dataset=run["dataset"],
+            mode=run["mode"],
+            run=None,
+            values={metric: _numbers(run["values"][metric]) for metric in data["metrics"]},
+            milliseconds=run["milliseconds"],
+        )
+        for run in data["runs"]
+    )
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
@@ -69,7 +84,7 @@ class Evaluation:
     folder: Path | None = None
     candidates: int | None = None
     depth: int | None = None
-    versions: Mapping[str, str] = field(default_factory=versions)
+    versions: Mapping[str, str] = field(default_factory=package_versions)
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -223,22 +238,10 @@ class Evaluation:
                 "upgrade colbert-qdrant if a newer version made it"
             )
         try:
-            runs = [
-                EvaluatedRun(
-                    dataset=run["dataset"],
-                    mode=run["mode"],
-                    run=None,
-                    values={metric: _numbers(run["values"][metric]) for metric in data["metrics"]},
-                    milliseconds=run["milliseconds"],
-                )
-                for run in data["runs"]
-            ]
-            if not runs:
-                raise ValueError("it has no runs")
             return cls(
                 target=data["target"],
                 metrics=tuple(data["metrics"]),
-                runs=tuple(runs),
+                runs=_runs(data),
                 skipped=dict(data["skipped"]),
                 folder=None if data["folder"] is None else Path(data["folder"]),
                 candidates=data["candidates"],

@@ -303,6 +303,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "depth": ({"depth": 40}, "candidates"),
     "progress": ({"progress": 3}, "progress"),
     "folder": ({"folder": 3}, "folder"),
+    "no folder": ({"folder": ""}, "path is empty"),
+    "folder of a shell": ({"folder": "~/evaluations"}, "starts with ~"),
     "config": ({"config": 3}, "config"),
 }
 

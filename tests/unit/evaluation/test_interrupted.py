@@ -112,8 +112,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
 @pytest.mark.parametrize("stop_at", [("documents", 0), ("documents", 20), ("queries", 0), ("queries", 6)])
 def test_ctrl_c_while_a_model_encodes(stop_at: tuple[str, int], tmp_path: Path, whole: Evaluation) -> None:
     encoder = Counting(stop_at=stop_at)
-    with pytest.raises(KeyboardInterrupt, match="same arguments to continue"):
+    with pytest.raises(KeyboardInterrupt, match="same arguments to continue") as pressed:
         measured(encoder, folder=tmp_path)
+    assert pressed.value.__cause__ is pressed.value.__context__ is None  # one traceback
     assert_same(measured(encoder, folder=tmp_path), whole)
     again = 20 if stop_at[0] == "documents" else 0  # chunks on their way: encoded, and not recorded yet
     assert len(TEXTS) <= encoder.encoded <= len(TEXTS) + again
@@ -281,6 +282,15 @@ def test_a_crash_in_the_first_write_leaves_a_folder_that_can_be_used(tmp_path: P
     (tmp_path / "small").mkdir()
     (tmp_path / "small" / "state.json.tmp").write_text("{")
     assert measured(WordEncoder(), folder=tmp_path, modes="exact").folder == tmp_path
+
+
+def test_another_version_searches_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder, reporter = Counting(), Stopping(-1)
+    measured(encoder, folder=tmp_path, modes="exact")
+    monkeypatch.setattr("colbert_qdrant.evaluation.result.version", lambda name: f"{name} 9.9")
+    assert measured(encoder, folder=tmp_path, modes="exact", progress=reporter).versions["qdrant-edge-py"]
+    assert reporter.totals == [len(QUERIES)]
+    assert (encoder.encoded, encoder.queries) == (len(TEXTS), len(QUERIES))
 
 
 def test_a_full_disk_is_told() -> None:

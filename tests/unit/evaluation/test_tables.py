@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from colbert_qdrant import ConfigurationError, DatasetError, EvaluatedRun, Evaluation
+from colbert_qdrant import ConfigurationError, DatasetError, EngineError, EvaluatedRun, Evaluation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,6 +124,26 @@ def test_other_files_are_refused(text: str, tmp_path: Path) -> None:
         Evaluation.load(tmp_path / "file")
     with pytest.raises(DatasetError, match="missing"):
         Evaluation.load(tmp_path / "missing")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"runs": []}, {"values": {"nDCG@10": {"q1": float("nan")}}}, {"values": {"nDCG@10": {}}}, {"values": {}}],
+)
+def test_damaged_values_are_refused(change: dict[str, Any]) -> None:
+    data = evaluation(metrics=["nDCG@10"]).to_dict()
+    if "values" in change:
+        data["runs"][0].update(change)
+    else:
+        data.update(change)
+    with pytest.raises(DatasetError, match="incomplete"):
+        Evaluation.from_dict(data)
+
+
+def test_paths_that_name_no_file_are_refused(tmp_path: Path) -> None:
+    for path, error in (("", ConfigurationError), ("/", EngineError), (tmp_path, EngineError), ("a\0", EngineError)):
+        with pytest.raises(error, match="path must be" if error is ConfigurationError else "cannot be written"):
+            evaluation().to_json(path)
 
 
 def test_runs_are_found_by_mode_and_data_set() -> None:
