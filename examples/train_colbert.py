@@ -291,6 +291,7 @@ def run(options: argparse.Namespace) -> None:
     console.print(table)
     if len(names) > 1:
         console.print(str(compare(found[names[0]], found[names[1]])), highlight=False)
+    console.print("Saved:", *(options.output / name for name in names))
 
 
 def check_settings(options: argparse.Namespace) -> dict[str, str]:

@@ -158,7 +158,7 @@ class CollectionTarget:
             found = run_blocking(find_stored(self._opened, [point for each in points.values() for point in each]))
             missing += [document for document, each in points.items() if found.isdisjoint(each)]
         is_other = len(missing) == len(judged)
-        remedy = "pass the collection that has them, or an encoder to build one" if is_other else "ingest them"
+        remedy = "ingest them, or pass another collection, or an encoder to build one" if is_other else "ingest them"
         _require_none_missing(dataset, missing, len(judged), f"collection {self.name!r} lacks", remedy)
 
     def _points(self, document: str, *, of_passages: bool) -> list[str | int]:

@@ -345,7 +345,8 @@ def test_wrong_data_sets_are_refused_before_anything_is_encoded(docs: ColbertCol
     assert encoder.calls == 0
     assert not (tmp_path / "new").exists()
     with pytest.raises(
-        DatasetError, match=r"lacks 1 of 1 judged document, such as 'lost': pass the collection .*build one$"
+        DatasetError,
+        match=r"lacks 1 of 1 judged document, such as 'lost': ingest them, or pass another collection.*build one$",
     ):
         measured(docs, small_dataset(qrels={"q0": {"lost": 1}}))
     with pytest.raises(DatasetError, match="collection 'docs' lacks 1 of 2 judged documents, such as 'lost'"):
