@@ -29,7 +29,8 @@ _SINGULAR: Final = {"have": "has", "are": "is", "were": "was"}
 
 def counted(count: int, noun: str, verb: str = "") -> str:
     """Return a count with its noun, and a verb that agrees: ``"1 document has"`` or ``"2 documents have"``."""
-    words = [f"{count:,}", noun if count == 1 else f"{noun}s", _SINGULAR[verb] if verb and count == 1 else verb]
+    several = f"{noun[:-1]}ies" if noun.endswith("ry") else f"{noun}s"  # queries
+    words = [f"{count:,}", noun if count == 1 else several, _SINGULAR[verb] if verb and count == 1 else verb]
     return " ".join(word for word in words if word)
 
 

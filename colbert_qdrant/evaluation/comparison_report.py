@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from colbert_qdrant.evaluation.tables import Table
+from colbert_qdrant.shown import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +82,7 @@ class Comparison:
             means = [f"{each.a:.4f}", f"{each.b:.4f}", f"{each.difference:+.4f}"]
             rows.append([*places, each.metric, *means, interval, _p(each.bootstrap_p), _p(each.t_test_p)])
         first = self.differences[0]
-        title = f"{self.a} − {self.b}" + ("" if datasets else f" on {first.dataset}, {first.queries:,} queries")
+        title = f"{self.a} − {self.b}" + ("" if datasets else f" on {first.dataset}, {counted(first.queries, 'query')}")
         return Table(title=title, header=["data set"] * datasets + ["mode"] * modes + header, rows=rows)
 
 

@@ -8,7 +8,7 @@ from math import isfinite
 from types import NoneType
 from typing import Any
 
-from colbert_qdrant.config.checks import require_instance, require_number
+from colbert_qdrant.config.checks import items_of, require_instance, require_number
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.evaluation.intervals import mean_interval
 from colbert_qdrant.evaluation.measures import same_metric
@@ -43,9 +43,10 @@ class EvaluatedRun:
         require_instance("run", self.run, (Run, NoneType), "a Run")
         require_instance("values", self.values, Mapping, "a dict of values by query id, for each metric")
         queries: set[Any] | None = None
-        for metric, values in self.values.items():
+        for metric, given in items_of("values", self.values):
             require_instance("a metric in values", metric, str, "a name such as 'nDCG@10'")
-            require_instance(f"values[{shown(metric)}]", values, Mapping, "a dict of values by query id")
+            require_instance(f"values[{shown(metric)}]", given, Mapping, "a dict of values by query id")
+            values = dict(items_of(f"values[{shown(metric)}]", given))
             if not values or not all(isinstance(each, int | float) and isfinite(each) for each in values.values()):
                 raise ConfigurationError(
                     f"values[{shown(metric)}] must be a finite number for each query, got {shown(values)}"

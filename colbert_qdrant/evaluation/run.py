@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from colbert_qdrant._support.values import plain
-from colbert_qdrant.config.checks import require_file_path, require_instance
+from colbert_qdrant.config.checks import items_of, require_file_path, require_instance
 from colbert_qdrant.documents import SearchHit
 from colbert_qdrant.errors import ConfigurationError, DatasetError
 from colbert_qdrant.evaluation.run_files import read_run, write_run
@@ -27,6 +27,7 @@ class Run:
 
     Raises:
         DatasetError: If an id is not a string, or a score is not a finite number.
+        ConfigurationError: If the name is no string, or the hits cannot be read as dicts.
 
     Example:
         >>> run = Run(name="mine", hits={"q1": {"ferry": 2.5, "bridge": 1.0}})
@@ -40,7 +41,8 @@ class Run:
     def __post_init__(self) -> None:
         require_instance("name", self.name, str, "the name of the run")
         require_instance("hits", self.hits, Mapping, "a dict of scores by document id, for each query id")
-        object.__setattr__(self, "hits", {_id("query", query): _scores(query, self.hits[query]) for query in self.hits})
+        hits = {_id("query", query): _scores(query, scores) for query, scores in items_of("hits", self.hits)}
+        object.__setattr__(self, "hits", hits)
 
     @classmethod
     def read(cls, path: str | PathLike[str], *, name: str | None = None) -> Self:
@@ -129,9 +131,10 @@ def _scores(query: object, scores: object) -> Mapping[str, float]:
         raise DatasetError(
             f"the hits of query {shown(query)} are {kind_of(scores)} {shown(scores)}: pass a dict of scores by document"
         )
-    if {*map(type, scores)} <= {str} and {*map(type, scores.values())} <= {float} and _are_finite(scores.values()):
-        return dict(scores)
-    return {_id("document", document): _score(query, document, score) for document, score in scores.items()}
+    made = dict(items_of(f"the hits of query {shown(query)}", scores))
+    if {*map(type, made)} <= {str} and {*map(type, made.values())} <= {float} and _are_finite(made.values()):
+        return made
+    return {_id("document", document): _score(query, document, score) for document, score in made.items()}
 
 
 def _score(query: object, document: object, score: object) -> float:

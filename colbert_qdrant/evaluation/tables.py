@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
+from colbert_qdrant.shown import counted
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -164,7 +166,7 @@ def _title(evaluation: Results, dataset: str | None) -> str:
     if dataset is None:
         return f"{evaluation.target}, mean of {len(evaluation.datasets)} data sets"
     queries = evaluation.run(evaluation.modes[0], dataset).queries
-    return f"{evaluation.target} on {dataset}, {queries:,} {'query' if queries == 1 else 'queries'}"
+    return f"{evaluation.target} on {dataset}, {counted(queries, 'query')}"
 
 
 def _time(run: EvaluatedRun) -> str:

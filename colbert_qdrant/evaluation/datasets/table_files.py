@@ -185,7 +185,7 @@ def write_text(path: Path, text: str) -> None:
     try:
         data = text.encode()
     except UnicodeEncodeError as error:
-        raise DatasetError(f"{path} would have an id that is no valid Unicode ({error}): use other ids") from error
+        raise DatasetError(f"{path} would not be valid Unicode ({error}): correct the ids and the name") from error
     write_file(path, gzip.compress(data, mtime=0) if suffix == ".gz" else data)
 
 

@@ -94,6 +94,7 @@ def test_a_single_query_has_no_interval() -> None:
     comparison = compare(run_of([1.0], "new"), run_of([0.5], "old"))
     (row,) = comparison.differences
     assert (row.difference, row.interval, row.bootstrap_p, row.t_test_p) == (0.5, None, None, None)
+    assert str(comparison).startswith("new − old on small, 1 query\n")
     assert str(comparison).splitlines()[-1].split() == ["RR@10", "1.0000", "0.5000", "+0.5000", "–", "–", "–"]
     assert run_of([1.0]).interval("RR@10") is None
     assert evaluation_of(run_of([1.0])).to_dict()["runs"][0]["intervals"] == {"RR@10": None}

@@ -160,6 +160,26 @@ def test_hits_are_checked(hits: Any, message: str) -> None:
         Run(name="mine", hits=hits)
 
 
+class Broken(dict[str, Any]):
+    def items(self) -> Any:
+        raise RuntimeError("closed")
+
+
+@pytest.mark.parametrize("hits", [Broken(q={"a": 1.0}), {"q": Broken(a=1.0)}])
+def test_dicts_that_cannot_be_read_are_refused(hits: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"hits.* cannot be read \(RuntimeError: closed\): pass a dict"):
+        Run(name="mine", hits=hits)
+
+
+@pytest.mark.parametrize(
+    "run", [Run(name="a", hits={"q": {"\ud800": 1.0}}), Run(name="\ud800", hits={"q": {"a": 1.0}})]
+)
+def test_text_that_is_no_unicode_is_not_written(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"mine\.run would not be valid Unicode .*: correct the ids and the name"):
+        run.write(tmp_path / "mine.run")
+    assert not list(tmp_path.iterdir())
+
+
 def test_scores_become_floats_and_later_changes_have_no_effect() -> None:
     hits: dict[str, dict[str, Any]] = {"q": {"a": np.float32(0.5), "b": 2}}
     run = Run(name="mine", hits=hits)

@@ -105,10 +105,10 @@ def test_unknown_documents_name_the_line_of_the_judgment(tmp_path: Path) -> None
 
 
 def test_unknown_queries_name_the_line_of_the_judgment(tmp_path: Path) -> None:
-    folder = beir_folder(tmp_path / "ferries", qrels=[*QRELS, ("q7", "d1", 1)])
-    with pytest.raises(DatasetError, match=r"test\.tsv, line 6: query 'q7' is not in .*queries\.jsonl: add its text"):
+    folder = beir_folder(tmp_path / "ferries", qrels=[*QRELS, ("q7", "d1", 1), ("q8", "d1", 1)])
+    with pytest.raises(DatasetError, match=r"test\.tsv, line 6: query 'q7' is not in .* \(2 are unknown\): add"):
         RetrievalDataset.load(folder)
-    with pytest.warns(ColbertQdrantWarning, match="1 judged query left out"):
+    with pytest.warns(ColbertQdrantWarning, match="2 judged queries left out"):
         assert [*RetrievalDataset.load(folder, missing="ignore").qrels] == ["q1", "q2"]
 
 
