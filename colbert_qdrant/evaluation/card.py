@@ -81,7 +81,9 @@ def measure_card(
     published = published_model(name)
     label = None if published is None else published.label
     figures = list[CardFigure]()
-    conditions = [f"Measured: evaluate.card of colbert-qdrant {version('colbert-qdrant')}.", f"Published: {SOURCE}."]
+    conditions = [f"Measured: evaluate.card of colbert-qdrant {version('colbert-qdrant')}."]
+    if label is not None or any(each.name in BEIR_SETS for each in beir):
+        conditions.append(f"Published: {SOURCE}.")
     if beir:
         many = {"candidates": candidates, "depth": min(candidates, 100)}
         measured = evaluate(reader, beir, modes=list(BEIR_TITLES), metrics=BEIR_METRIC, **many, **how)

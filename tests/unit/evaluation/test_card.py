@@ -219,6 +219,7 @@ def test_tables_have_only_rows_and_columns_with_figures(root: Path, tmp_path: Pa
     tables = str(evaluate.card("me/mine", [own, "NanoNQ"], **how)).split("\n\n")
     assert [line.split()[0] for line in tables[0].splitlines()[1:]] == ["model", "mine", "95"]
     assert "–" not in "".join(tables)
+    assert "Published" not in "".join(tables)
     assert tables[3].splitlines()[1].split() == ["metric", "measured", "95", "%", "interval"]
 
 
