@@ -78,7 +78,10 @@ GOOD = b"q Q0 a 1 2.0 x\n"
         (GOOD + b"q Q0 \xff 2 1.0 x\n", "line 2: byte 0xff at position 6 is not UTF-8: convert"),
         (b"\n\n", "has no hits: pass a run file"),
         (b"", "has no hits: pass a run file"),
-        (gzip.compress(GOOD * 100, mtime=0)[:-20], r"cannot be read after line 1 \(EOFError: .*: download or copy it again"),
+        (
+            gzip.compress(GOOD * 100, mtime=0)[:-20],
+            r"cannot be read after line 1 \(EOFError: .*: download or copy it again",
+        ),
     ],
 )
 def test_bad_trec_files(data: bytes, message: str, tmp_path: Path) -> None:
