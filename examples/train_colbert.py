@@ -27,6 +27,7 @@ import time
 import warnings
 from contextlib import contextmanager
 from importlib.util import find_spec
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
+from safetensors import SafetensorError
 from training_examples import HubExamples, mine
 from training_model import PREFIXES, Student, distillation_loss, save_pylate, small_bert
 
@@ -51,6 +53,7 @@ from colbert_qdrant import (
     evaluate,
     inspect,
 )
+from colbert_qdrant._support.devices import require_device
 from colbert_qdrant.errors import ColbertQdrantError, ColbertQdrantWarning
 from colbert_qdrant.evaluation import Evaluation, RetrievalDataset
 
@@ -110,27 +113,11 @@ def train(name: str, examples: Sequence[Example] | HubExamples, options: argpars
     scaler = torch.GradScaler(device.type, enabled=device.type == "cuda")
     parts = {"student": student, "optimizer": optimizer, "schedule": schedule, "scaler": scaler}
     done = load_state(state, parts, device)
-
-    def step(rows: Sequence[int]) -> float:
-        batch = [examples[row] for row in rows]
-        teacher = torch.tensor([example.scores for example in batch], device=device)
-        with torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
-            scores = student(batch)
-        loss = distillation_loss(scores.float(), teacher, min_max=TWINS[name])
-        optimizer.zero_grad()
-        scaled: Any = scaler.scale(loss)
-        scaled.backward()
-        scaler.unscale_(optimizer)
-        torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-        scaler.step(optimizer)
-        scaler.update()
-        schedule.step()
-        return loss.item()
-
     student.train()
     with stoppable() as stopped, reporting(name, done, len(batches)) as report:
         for number in range(done, len(batches)):
-            report(number + 1, step(batches[number]))
+            batch = [examples[row] for row in batches[number]]
+            report(number + 1, train_step(batch, parts, device, min_max=TWINS[name]))
             if stopped() or (number + 1) % options.save_every == 0:
                 save_state(state, parts, number + 1, device)
             if stopped():
@@ -140,11 +127,36 @@ def train(name: str, examples: Sequence[Example] | HubExamples, options: argpars
     state.unlink(missing_ok=True)
 
 
+def train_step(batch: Sequence[Example], parts: dict[str, Any], device: torch.device, *, min_max: bool) -> float:
+    """Change the weights by the gradient of a batch, and return the loss."""
+    student, optimizer, schedule, scaler = parts.values()
+    teacher = torch.tensor([example.scores for example in batch], device=device)
+    with torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
+        scores = student(batch)
+    loss = distillation_loss(scores.float(), teacher, min_max=min_max)
+    optimizer.zero_grad()
+    scaler.scale(loss).backward()
+    scaler.unscale_(optimizer)
+    torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+    scaler.step(optimizer)
+    scaler.update()
+    schedule.step()
+    return loss.item()
+
+
 def save_state(path: Path, parts: dict[str, Any], done: int, device: torch.device) -> None:
     """Save everything that the next step depends on; a crash leaves the old file or the new one."""
     random = torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    states = {name: part.state_dict() for name, part in parts.items()}
+    saved = BytesIO()
+    torch.save({"done": done, "device": device.type, "random": random, **states}, saved)
+    write(path, saved.getbuffer())
+
+
+def write(path: Path, content: bytes | memoryview) -> None:
+    """Write a file; a crash or a full disk leaves the old file, or the new one."""
     partial = path.with_name(f"{path.name}.partial")
-    torch.save({"done": done, "random": random, **{name: part.state_dict() for name, part in parts.items()}}, partial)
+    partial.write_bytes(content)
     partial.replace(path)
 
 
@@ -153,6 +165,8 @@ def load_state(path: Path, parts: dict[str, Any], device: torch.device) -> int:
     if not path.exists():
         return 0
     saved = torch.load(path, map_location="cpu", weights_only=True)
+    if saved["device"] != device.type:
+        raise SystemExit(f"{path} was saved on {saved['device']}: pass --device {saved['device']}, or delete the file")
     for name, part in parts.items():
         part.load_state_dict(saved[name])
     torch.set_rng_state(saved["random"][0])
@@ -239,7 +253,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ColbertQdrantError as error:
         console.print(f"[red]{type(error).__name__}:[/red] {escape(str(error))}", highlight=False)
         return 1
+    except (OSError, SafetensorError) as error:  # a full disk, or a data set that cannot be downloaded
+        console.print(f"[red]{escape(f'{options.output}: {error}')}[/red]\nThe same command continues.")
+        return 1
     return 0
+
+
+def positive(text: str) -> int:
+    """Read a number of the command line."""
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not at least 1")
+    return number
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -256,22 +280,30 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--model", help="the encoder to start from, on the Hub or in a folder (default: a small BERT made of MiniLM)")
     add("--without-twin", action="store_true", help="train only the model that suits MUVERA")
     add("--output", type=Path, default=Path("colbert-trained"), help="the folder for models and progress (%(default)s)")
-    add("--dim", type=int, default=80, help="dimensions of a token vector (%(default)s)")
-    add("--document-length", type=int, default=None, help="tokens of a document (default: 64, with --dataset 180)")
-    add("--candidates", type=int, default=None, help="candidates per query (default: 8, with --dataset 32)")
-    add("--rounds", type=int, default=4, help="times that a judged query occurs, with other candidates (%(default)s)")
-    add("--batch-size", type=int, default=32, help="queries per step (%(default)s)")
+    add("--dim", type=positive, default=80, help="dimensions of a token vector (%(default)s)")
+    add("--document-length", type=positive, default=None, help="tokens of a document (default: 64, with --dataset 180)")
+    add("--candidates", type=positive, default=None, help="candidates per query (default: 8, with --dataset 32)")
+    add(
+        "--rounds",
+        type=positive,
+        default=4,
+        help="times that a query occurs, with other candidates (%(default)s)",
+    )
+    add("--batch-size", type=positive, default=32, help="queries per step (%(default)s)")
     add("--learning-rate", type=float, default=3e-4, help="the highest learning rate (%(default)s)")
-    add("--save-every", type=int, default=50, help="steps between two saves of the progress (%(default)s)")
+    add("--save-every", type=positive, default=50, help="steps between two saves of the progress (%(default)s)")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="a torch device (%(default)s)")
     options = parser.parse_args(arguments)
     options.document_length = options.document_length or (180 if options.dataset else 64)
     options.candidates = options.candidates or (32 if options.dataset else 8)
+    if options.candidates == 1:
+        parser.error("one candidate has no order to learn: pass --candidates 2 or more")
     return options
 
 
 def run(options: argparse.Namespace) -> None:
     """Train both twins, and print the table."""
+    require_device(options.device, remedy="pass --device cpu")
     settings = check_settings(options)
     data = RetrievalDataset.load(options.data)
     names = list(TWINS)[: 1 if options.without_twin else None]
@@ -280,7 +312,7 @@ def run(options: argparse.Namespace) -> None:
         console.print(f"{len(examples):,} training examples, {options.candidates} candidates each, on {options.device}")
         if not (start := options.output / "start").exists():
             save_start(start, options)
-            (options.output / "settings.json").write_text(json.dumps(settings, indent=2), encoding="utf-8")
+        write(options.output / "settings.json", json.dumps(settings, indent=2).encode())
         for name in names:
             train(name, examples, options)
     table = Table(*COLUMNS, box=box.MARKDOWN)

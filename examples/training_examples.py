@@ -46,30 +46,37 @@ class HubExamples:
         rows, queries, documents = (
             load_dataset(path, name, split="train") for name in (config, "queries", "documents")
         )
-        self._rows, self._queries, self._documents = rows, queries, documents
-        self._query_rows = {id: row for row, id in enumerate(queries["query_id"])}
-        self._document_rows = {id: row for row, id in enumerate(documents["document_id"])}
-        self._candidates = candidates
+        self._queries, self._documents, self._candidates = queries, documents, candidates
+        self._query_rows, self._document_rows = _rows_by(queries, "query_id"), _rows_by(documents, "document_id")
+        complete = [number for number, row in enumerate(rows) if self._is_complete(row)]
+        if not complete:
+            raise SystemExit(f"no row of {path} has {candidates} candidates with texts: pass a smaller --candidates")
+        if len(complete) < len(rows):
+            left_out = f"{len(rows) - len(complete):,} of {len(rows):,} rows of {path} are left out"
+            print(f"{left_out}, because a text is missing, or they have fewer than {candidates} candidates")
+        self._rows = rows.select(complete)
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __getitem__(self, number: int) -> Example:
         row = self._rows[number]
-        ids, scores = (_as_list(row[key])[: self._candidates] for key in ("document_ids", "scores"))
-        if not len(ids) == len(scores) == self._candidates:
-            raise SystemExit(
-                f"row {number} of the data set has {len(ids)} candidates and {len(scores)} scores: pass a smaller "
-                "--candidates"
-            )
-        try:
-            query = self._queries[self._query_rows[row["query_id"]]]["text"]
-            documents = self._documents[[self._document_rows[id] for id in ids]]["text"]
-        except KeyError as error:
-            raise SystemExit(
-                f"row {number} of the data set names {error}, which has no text: download it again"
-            ) from error
-        return Example(query, documents, scores)
+        ids, scores = self._candidates_of(row)
+        documents = self._documents[[self._document_rows[id] for id in ids]]["text"]
+        return Example(self._queries[self._query_rows[row["query_id"]]]["text"], documents, scores)
+
+    def _candidates_of(self, row: dict[str, Any]) -> tuple[list[Any], list[float]]:
+        return _as_list(row["document_ids"])[: self._candidates], _as_list(row["scores"])[: self._candidates]
+
+    def _is_complete(self, row: dict[str, Any]) -> bool:
+        ids, scores = self._candidates_of(row)
+        has_texts = row["query_id"] in self._query_rows and all(id in self._document_rows for id in ids)
+        return has_texts and len(ids) == len(scores) == self._candidates
+
+
+def _rows_by(table: Any, column: str) -> dict[Any, int]:
+    """Return the row of each id, read from the Arrow table, because iterating over 9 million rows takes minutes."""
+    return {id: row for row, id in enumerate(table.data.column(column).to_pylist())}
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -89,8 +96,11 @@ def mine(data: RetrievalDataset, *, candidates: int, rounds: int, seed: int) -> 
     bm25, random = Bm25(texts), np.random.default_rng(seed)
     examples = []
     for id in list(data.qrels) * rounds:
+        judged = {document: relevance for document, relevance in data.qrels[id].items() if document in position}
+        if not judged:  # its documents have no text
+            continue
         scores = bm25.scores(data.queries[id])
-        best = position[max(data.qrels[id], key=data.qrels[id].__getitem__)]
+        best = position[max(judged, key=judged.__getitem__)]
         hard = random.permutation(np.argsort(-scores, kind="stable")[:100])[: candidates * 3 // 4]
         anywhere = random.integers(len(texts), size=4 * candidates)
         chosen = list(dict.fromkeys([best, *hard.tolist(), *anywhere.tolist()]))[:candidates]

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import signal
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from train_colbert import TWINS, learning_rate, load_examples, main, parse, save_start, train
+from train_colbert import (
+    TWINS,
+    learning_rate,
+    load_examples,
+    load_state,
+    main,
+    parse,
+    save_start,
+    save_state,
+    train,
+    write,
+)
 from training_examples import Bm25, Example, HubExamples, mine
 from training_model import Student, distillation_loss, save_pylate
 from transformers import get_linear_schedule_with_warmup
 
-from colbert_qdrant import ColbertEncoder, inspect, maxsim
+from colbert_qdrant import ColbertEncoder, Document, inspect, maxsim
 from colbert_qdrant.evaluation import RetrievalDataset
 from tests.checkpoints import WORDS, tiny_bert
 from tests.unit.encoders.test_bert_hash import hash_bert
@@ -209,6 +221,7 @@ def test_ctrl_c_keeps_the_progress_and_the_same_command_continues(
         patch.setattr(Student, "forward", at_call(6, Student.forward, partial(signal.raise_signal, signal.SIGINT)))
         assert main(command) == 130
     assert "The same command continues" in capsys.readouterr().out
+    (tmp_path / "out" / "settings.json").unlink()  # as if it was killed before it wrote them
     assert main(command) == 0
     printed = capsys.readouterr().out
     assert "min-max: continuing after step 2" in printed
@@ -237,19 +250,85 @@ def test_a_model_that_cannot_take_the_prefixes_is_an_error(data: Path, tmp_path:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--batch-size", "0"], "argument --batch-size: 0 is not at least 1"),
+        (["--candidates", "1"], "one candidate has no order to learn: pass --candidates 2 or more"),
+    ],
+)
+def test_numbers_that_train_nothing_are_refused(
+    base: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit):
+        main([*arguments(base, data, tmp_path / "out"), *option])
+    assert message in capsys.readouterr().err
+
+
+def test_a_device_that_is_missing_is_an_error_before_anything_is_written(
+    base: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments(base, data, tmp_path / "out"), "--device", "cuda:99"]) == 1
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "torch cannot use device 'cuda:99'" in printed
+    assert "pass --device cpu" in printed
+    assert not (tmp_path / "out").exists()
+
+
+def test_progress_of_another_device_is_an_error(tmp_path: Path) -> None:
+    save_state(tmp_path / "min-max.state", {}, 3, torch.device("cpu"))
+    with pytest.raises(SystemExit, match=r"min-max\.state was saved on cpu: pass --device cpu, or delete the file"):
+        load_state(tmp_path / "min-max.state", {}, torch.device("cuda"))
+
+
+def test_a_full_disk_is_an_error_and_keeps_the_progress(
+    base: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "file", b"old")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))  # files of more bytes cannot be written
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write(tmp_path / "file", bytes(2000))
+        status = main(arguments(base, data, tmp_path / "out"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (tmp_path / "file").read_bytes() == b"old"
+    assert status == 1
+    assert "The same command continues" in capsys.readouterr().out
+    assert not (tmp_path / "out" / "start").exists()
+
+
+def test_a_query_whose_documents_have_no_text_is_left_out() -> None:
+    judged = RetrievalDataset(
+        name="boats",
+        queries={"q1": "red boat", "q2": "old bridge"},
+        qrels={"q1": {"d0": 1}, "q2": {"empty": 1}},
+        documents=[Document(f"d{number}", f"boat {word}") for number, word in enumerate(WORDS[:6])],
+        missing="ignore",
+    )
+    assert {example.query for example in mine(judged, candidates=4, rounds=2, seed=0)} == {"red boat"}
+
+
+ROWS: Final[dict[str, list[Any]]] = {
+    "query_id": ["8", "7"],
+    "document_ids": [["2", "3", "1"], ["1", "3", "2"]],
+    "scores": [[9.5, -3.0, -8.0], [8.25, -6.5, -7.0]],
+}
+
+
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return hub_copy(tmp_path_factory.mktemp("hub") / "ms-marco", ROWS)
+
+
+def hub_copy(folder: Path, rows: dict[str, list[Any]]) -> Path:
     """A data set in the layout of ``lightonai/ms-marco-en-bge-gemma``: three configurations of Parquet files."""
-    folder = tmp_path_factory.mktemp("hub") / "ms-marco"
     folder.mkdir()
     tables = {
         "queries": {"query_id": ["7", "8"], "text": ["good cat", "fast tree"]},
         "documents": {"document_id": ["1", "2", "3"], "text": ["a cat", "a tree", "a river"]},
-        "train_unormalized": {
-            "query_id": ["8", "7"],
-            "document_ids": [["2", "3", "1"], ["1", "3", "2"]],
-            "scores": [[9.5, -3.0, -8.0], [8.25, -6.5, -7.0]],
-        },
+        "train_unormalized": rows,
     }
     configs = []
     for name, columns in tables.items():
@@ -280,8 +359,21 @@ def test_a_model_is_trained_on_hub_examples(base: Path, data: Path, hub: Path, s
 def test_a_hub_data_set_that_does_not_fit_is_an_error(hub: Path) -> None:
     with pytest.raises(SystemExit, match=r"no configuration 'train': pass one of .*train_unormalized"):
         HubExamples(str(hub), config="train", candidates=2)
-    with pytest.raises(SystemExit, match="row 0 of the data set has 3 candidates and 3 scores: pass a smaller"):
-        HubExamples(str(hub), config="train_unormalized", candidates=4)[0]
+    with pytest.raises(SystemExit, match=r"no row of .* has 4 candidates with texts: pass a smaller --candidates"):
+        HubExamples(str(hub), config="train_unormalized", candidates=4)
+
+
+def test_incomplete_rows_of_a_hub_data_set_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before the training, which would end in its middle otherwise."""
+    added: dict[str, list[Any]] = {
+        "query_id": ["7", "9", "8"],
+        "document_ids": [["1", "4"], ["1", "2"], ["1"]],
+        "scores": [[2.0, 1.0]] * 3,
+    }
+    rows = {name: [*added[name], *values] for name, values in ROWS.items()}
+    examples = HubExamples(str(hub_copy(tmp_path / "hub", rows)), config="train_unormalized", candidates=2)
+    assert [examples[number].query for number in range(len(examples))] == ["fast tree", "good cat"]
+    assert "3 of 5 rows of" in capsys.readouterr().out
 
 
 def _jsonl(path: Path, rows: Sequence[object]) -> None:
