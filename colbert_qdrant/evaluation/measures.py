@@ -7,7 +7,6 @@ from typing import Any
 
 from colbert_qdrant.errors import ConfigurationError, DatasetError, MissingExtraError
 from colbert_qdrant.evaluation.datasets import RetrievalDataset
-from colbert_qdrant.evaluation.datasets.qrels import LARGEST_GRADE
 from colbert_qdrant.evaluation.metric_names import metric_provider, parse_metrics
 from colbert_qdrant.evaluation.run import Run
 from colbert_qdrant.evaluation.run_files import ranked
@@ -112,7 +111,7 @@ def measure_rankings(
     """Return the value of each metric for every judged query, from document ids in the order of their rank."""
     measures = require_measures()
     wanted = parse_metrics(metrics, measures)
-    judged = {query: _pooled(query, judgments) for query, judgments in qrels.items() if judgments}
+    judged = {query: _pooled(judgments) for query, judgments in qrels.items() if judgments}
     # the negative rank as the score, because ir-measures' parts break ties and round scores differently
     run = {
         query: {document: -float(rank) for rank, document in enumerate(found)}
@@ -148,14 +147,9 @@ def require_measures() -> Any:
     return ir_measures
 
 
-def _pooled(query: str, judged: Mapping[str, int]) -> dict[str, int]:
+def _pooled(judged: Mapping[str, int]) -> dict[str, int]:
     """Return judgments without negative ones, which mean unjudged in trec_eval, and which pytrec_eval fails at."""
-    pooled = {document: relevance for document, relevance in judged.items() if relevance >= 0}
-    if pooled and max(pooled.values()) > LARGEST_GRADE:  # trec_eval's time and memory grow with it
-        raise DatasetError(
-            f"query {shown(query)} has a relevance of {max(pooled.values())}: use grades up to {LARGEST_GRADE:,}"
-        )
-    return pooled
+    return {document: relevance for document, relevance in judged.items() if relevance >= 0}
 
 
 def _groups(measures: Iterable[Any]) -> list[set[Any]]:

@@ -7,7 +7,7 @@ import io
 import json
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from colbert_qdrant._support.values import plain
 from colbert_qdrant.config.checks import items_of, require_instance
@@ -29,9 +29,11 @@ QRELS: Final = Table(
     },
     required=("query", "document"),
     bare=("query", None, "document", "relevance"),
-    header="query-id\tcorpus-id\tscore",
+    header=("query-id", "corpus-id", "score"),
     spaced=True,
 )
+T = TypeVar("T")
+
 LARGEST_GRADE: Final = 10_000
 """The largest relevance, because the time and the memory of trec_eval grow with it."""
 
@@ -68,16 +70,26 @@ def checked_judgments(qrels: Mapping[str, Mapping[str, int]]) -> dict[str, dict[
         _require_id("qrels", query)
         place = f"qrels[{shown(query)}]"
         require_instance(place, judged, Mapping, wanted)
-        relevances = {id: value if type(value) is int else plain(value) for id, value in items_of("qrels", judged)}
-        for id, value in relevances.items():
+        for id in judged:
             _require_id(place, id)
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise ConfigurationError(f"{place}[{shown(id)}] must be an integer, got {shown(value)}")
-            if value > LARGEST_GRADE:
-                raise ConfigurationError(
-                    f"{place}[{shown(id)}] must be at most {LARGEST_GRADE:,}, got {shown(value)}: use smaller grades"
-                )
-        made[query] = relevances
+        made[query] = checked_grades(place, judged)
+    return made
+
+
+def checked_grades(place: str, judged: Mapping[T, int]) -> dict[T, int]:
+    """Return a caller's relevance of documents as plain integers.
+
+    Raises:
+        ConfigurationError: If a relevance is not an integer of at most 10,000.
+    """
+    made = {id: value if type(value) is int else plain(value) for id, value in items_of(place, judged)}
+    for id, value in made.items():
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ConfigurationError(f"{place}[{shown(id)}] must be an integer, got {shown(value)}")
+        if value > LARGEST_GRADE:
+            raise ConfigurationError(
+                f"{place}[{shown(id)}] must be at most {LARGEST_GRADE:,}, got {shown(value)}: use smaller grades"
+            )
     return made
 
 
@@ -92,7 +104,7 @@ def write_judgments(path: Path, qrels: Mapping[str, Mapping[str, int]]) -> None:
     line = _FORMATS.get(kind, _trec)
     lines = [line(query, id, relevance) for query, judged in qrels.items() for id, relevance in judged.items()]
     if kind in {"tsv", "csv"}:
-        lines.insert(0, line(*QRELS.header.split("\t")))
+        lines.insert(0, line(*QRELS.header))
     write_text(path, "".join(f"{each}\n" for each in lines))
 
 
@@ -147,9 +159,7 @@ def _relevance(value: Any, row: SourceRow) -> int:
         if relevance <= LARGEST_GRADE:
             return relevance
         raise DatasetError(f"{row.where}: the relevance is {shown(value, 60)}: use grades up to {LARGEST_GRADE:,}")
-    header = (
-        f", or start the file with the header {QRELS.header!r}" if row.number == 1 and isinstance(value, str) else ""
-    )
+    header = f", or {QRELS.remedy}" if row.number == 1 and isinstance(value, str) else ""
     raise DatasetError(
         f"{row.where}: the relevance is {shown(value, 60)}, not an integer: use 0 for not relevant, and 1 or more for "
         f"relevant{header}"

@@ -19,7 +19,7 @@ QUERIES: Final = Table(
     names={"id": ("id", "queryid", "qid", "topic", "topicid"), "text": ("text", "query", "question", "title")},
     required=("id", "text"),
     bare=("id", "text"),
-    header="id\ttext",
+    header=("id", "text"),
 )
 
 

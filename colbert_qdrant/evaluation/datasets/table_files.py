@@ -38,14 +38,14 @@ class Table:
         names: For each column, the names that files give it, in lower case and without separators.
         required: The columns that a header must have.
         bare: The columns of a line in a file without a header; ``None`` for columns that are skipped.
-        header: A correct header, for messages.
+        header: The columns of a correct header.
         spaced: Whether any white space separates the columns of a file without a header, as in TREC's qrels.
     """
 
     names: Mapping[str, Sequence[str]]
     required: Sequence[str]
     bare: Sequence[str | None]
-    header: str
+    header: tuple[str, ...]
     spaced: bool = False
 
     def columns(self, fields: Iterable[Any]) -> dict[str, Any]:
@@ -55,6 +55,11 @@ class Table:
         }
         found = {column: [given[name] for name in names if name in given] for column, names in self.names.items()}
         return {column: names[0] for column, names in found.items() if names}
+
+    @property
+    def remedy(self) -> str:
+        """Says how to name the columns, for messages."""
+        return f"start the file with the header {', '.join(self.header)}"
 
     def has_header(self, fields: Sequence[str]) -> bool:
         """Tell whether the first line of a file is a header."""
@@ -108,7 +113,7 @@ def renamed(rows: Iterable[SourceRow], table: Table) -> Iterator[SourceRow]:
             there = ", ".join(shown(name, 60) for name in [*row.value][:30]) or "none"
             raise DatasetError(
                 f"{row.where}: there is no {missing[0]}, and the columns are {there}: name the columns "
-                f"{' and '.join(table.header.split())}"
+                f"{', '.join(table.header)}"
             )
         yield replace(row, value={column: row.value[name] for column, name in columns.items()})
 
@@ -232,7 +237,5 @@ def _csv(lines: Iterable[SourceRow]) -> Iterator[SourceRow]:
 
 
 def _bad_length(fields: Sequence[str], names: Sequence[Any], table: Table) -> str:
-    return (
-        f"the line has {counted(len(fields), 'column')}, and {len(names)} are expected: correct it, or start the file "
-        f"with the header {table.header!r}"
-    )
+    wrong = f"the line has {counted(len(fields), 'column')}, and {len(names)} are expected"
+    return f"{wrong}: correct it, or {table.remedy}"

@@ -17,6 +17,7 @@ from colbert_qdrant.config.checks import require_bool, require_instance, require
 from colbert_qdrant.encoders import LateInteractionEncoder
 from colbert_qdrant.encoders.base import check_texts, require_encoder
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError
+from colbert_qdrant.evaluation.datasets.qrels import checked_grades
 from colbert_qdrant.evaluation.encodings.graph import encoding_graph
 from colbert_qdrant.evaluation.encodings.ranking import (
     CUTOFF,
@@ -107,7 +108,7 @@ def fde_report(
             raise ConfigurationError(
                 f"there are {len(documents)} documents and {len(queries)} queries: pass at least one of each"
             )
-        _check_qrels(qrels, queries=len(queries), documents=len(documents))
+        judged = None if qrels is None else _checked_qrels(qrels, queries=len(queries), documents=len(documents))
         truth = _maxsim(maxsim_scores, queries, documents)
         encoded_documents, document_ms = _time_encoding(fde.encode_documents, documents, fde.dim, progress)
         encoded_queries, query_ms = _time_encoding(fde.encode_queries, queries, fde.dim)
@@ -119,7 +120,7 @@ def fde_report(
     best = rank_by_score(truth, CUTOFF)
 
     def ndcg_of(ranking: Ranking) -> float | None:
-        return None if qrels is None else ndcg(ranking, qrels)
+        return None if judged is None else ndcg(ranking, judged)
 
     def quality(rankings: Mapping[int, Ranking]) -> SearchQuality:
         return SearchQuality(
@@ -174,17 +175,17 @@ def _search_limits(depths: Sequence[int], candidates: int) -> list[int]:
     return sorted({CUTOFF, _NEAREST, candidates, *depths})
 
 
-def _check_qrels(qrels: Sequence[Mapping[int, int]] | None, *, queries: int, documents: int) -> None:
-    if qrels is None:
-        return
+def _checked_qrels(qrels: Sequence[Mapping[int, int]], *, queries: int, documents: int) -> list[dict[int, int]]:
     require_instance("qrels", qrels, (list, tuple), "a list of one dict for each query")
+    checked = []
     for number, each in enumerate(qrels):
         require_instance(f"qrels[{number}]", each, Mapping, "a dict of relevance by document")
+        checked.append(checked_grades(f"qrels[{number}]", each))
     if len(qrels) != queries:
         raise ConfigurationError(
             f"there are {len(qrels)} qrels for {queries} queries: pass one dict per query, empty if it has no judgments"
         )
-    judged = {document for each in qrels for document in each}
+    judged = {document for each in checked for document in each}
     if not judged:
         raise ConfigurationError("qrels have no judged document: omit qrels to measure without nDCG")
     if outside := judged.difference(range(documents)):
@@ -192,6 +193,7 @@ def _check_qrels(qrels: Sequence[Mapping[int, int]] | None, *, queries: int, doc
             f"qrels name the documents {sorted(outside, key=str)[:5]}, but there are {documents} documents: use their "
             "positions, which start at 0"
         )
+    return checked
 
 
 def _maxsim(

@@ -112,7 +112,8 @@ def test_ndcg_of_both_stages(muvera: MuveraEncoder, documents: TokenEmbeddings, 
     pytest.importorskip("ir_measures")
     truth = maxsim(queries, documents)
     scores = muvera.encode_queries(queries) @ muvera.encode_documents(documents).T
-    qrels = [{order(exact)[place]: 3 - place for place in range(3)} for exact in truth]
+    grades: Any = np.array([3, 2, 1])  # whose items are integers of NumPy
+    qrels = [{order(exact)[place]: grades[place] for place in range(3)} for exact in truth]
     report = fde_report(muvera, documents, queries, qrels=qrels, depths=DEPTHS, candidates=20, graph=False)
     alone = [ndcg_by_hand(order(near), judged) for near, judged in zip(scores, qrels, strict=True)]
     two_stages = [
@@ -225,6 +226,9 @@ def test_scores_that_are_given_are_used(
         ({"qrels": [{1: 1}]}, "1 qrels for 3 queries"),
         ({"qrels": [{}, {}, {}]}, "judged"),
         ({"qrels": [{20: 1}, {}, {}]}, "20"),
+        ({"qrels": [{}, {0: 1.5}, {}]}, r"qrels\[1\]\[0\] must be an integer, got 1\.5"),
+        ({"qrels": [{}, {0: "1"}, {}]}, r"qrels\[1\]\[0\] must be an integer, got '1'"),
+        ({"qrels": [{}, {0: 10**9}, {}]}, r"qrels\[1\]\[0\] must be at most 10,000, got 1000000000: use smaller"),
     ],
 )
 def test_refusals(changed: dict[str, Any], message: str) -> None:

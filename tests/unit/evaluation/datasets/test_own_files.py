@@ -176,7 +176,8 @@ def test_a_corpus_that_can_be_read_once_is_refused(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("qrels.trec", "q1 0 d1 1\nq1 0 d2\n", "line 2: the line has 3 columns, and 4 are expected"),
-        ("qrels.tsv", "q1\td1\t1\n", r"line 1: .*start the file with the header 'query-id\\tcorpus-id\\tscore'"),
+        ("qrels.tsv", "q1\td1\t1\n", "line 1: .*start the file with the header query-id, corpus-id, score"),
+        ("qrels.csv", "q1;d1;1\n", "line 1: the line has 1 column, .*with the header query-id, corpus-id, score"),
         ("qrels.trec", "q1 0 d1 high\n", r"line 1: the relevance is 'high', not an integer.*header"),
         ("qrels.trec", "query iter doc rel\n", r"line 1: the relevance is 'rel', not an integer.*header"),
         ("qrels.csv", 'query-id,corpus-id,score\nq1,"d1,1\n', r"line 2: the row is not CSV .*close its quotes"),
