@@ -58,8 +58,8 @@ class Evaluate:
 
         Nothing is written to a collection that you pass. For a model, an embedded collection is built from
         the documents of the data set, and kept in ``folder``. Queries are encoded once for all modes. After an
-        interruption, the same call continues, and encodes nothing twice. After a crash, it encodes only those documents
-        again that were on their way.
+        interruption, the same call continues, and encodes nothing twice. After a crash, the documents continue at their
+        last checkpoint.
 
         For a model, another call with the same documents searches only with the modes that are missing in ``folder``.
         A collection is measured again by every call, because its documents may have changed.

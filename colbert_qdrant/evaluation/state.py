@@ -56,7 +56,7 @@ def cache_folder(name: str, key: str) -> Path:
         ConfigurationError: If the user has no home folder, and no variable names another one.
     """
     try:
-        cache = Path(os.environ.get(_VARIABLE) or _user_cache() / "colbert-qdrant").expanduser()
+        cache = Path(os.environ.get(_VARIABLE) or _user_cache() / "colbert-qdrant").expanduser().absolute()
     except RuntimeError as error:
         raise ConfigurationError(
             f"there is no home folder for the cache of evaluations ({error}): pass folder=, or set {_VARIABLE}"

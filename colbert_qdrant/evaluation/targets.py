@@ -255,6 +255,8 @@ class ModelTarget:
                 f"data set {shown(dataset.name)}: {counted(report.rejections, 'document')} cannot be stored, so no "
                 f"search finds them; the first is {shown(first.id)}: {first.reason}"
             )
+            if not collection.count():
+                raise DatasetError(unstored)
         workspace.finish_build(unstored)
 
 

@@ -295,6 +295,13 @@ def test_documents_that_cannot_be_stored_are_told(tmp_path: Path) -> None:
         measured(WordEncoder(longest=6), dataset, folder=tmp_path, modes="fde")
 
 
+def test_nothing_is_measured_if_no_document_can_be_stored(tmp_path: Path) -> None:
+    config = CollectionConfig(fde=MUVERA, id_scheme="native")
+    for _ in range(2):
+        with pytest.raises(DatasetError, match=r"60 documents cannot be stored, .*; the first is 'd0': "):
+            measured(WordEncoder(), folder=tmp_path, config=config, modes="exact")
+
+
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "metric": ({"metrics": "nDGC@10"}, "unknown metric"),
     "mode": ({"modes": ["exakt"]}, "'two-stage'"),
