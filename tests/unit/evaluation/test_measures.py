@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -11,8 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colbert_qdrant.errors import ConfigurationError, DatasetError
-from colbert_qdrant.evaluation import RetrievalDataset, Run
+from colbert_qdrant.evaluation import RetrievalDataset, Run, evaluate
 from colbert_qdrant.evaluation.measures import check_metrics, depth_of, measure_run
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytrec_eval = pytest.importorskip("pytrec_eval")
 
@@ -77,6 +80,29 @@ def test_values_are_those_of_trec_eval(hits: Runs, qrels: Qrels) -> None:
         assert measure_run(Run(name="random", hits=hits), dataset_of(qrels), f"RR@{cutoff}")[f"RR@{cutoff}"] == (
             pytest.approx(of_first, abs=1e-6)
         )
+
+
+def test_a_stranger_computes_the_same_means_from_the_written_files(tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    ids = [f"{random.choice(['d', 'é', '0'])}{number}" for number in range(300)]
+    qrels: dict[str, dict[str, int]] = {}
+    hits: dict[str, dict[str, float]] = {}
+    for query in map(str, range(40)):
+        qrels[query] = {each: int(random.integers(0, 4)) for each in random.choice(ids, random.integers(1, 150))}
+        scores = (random.normal(10, 5, 300), random.integers(0, 3, 300), 12 + random.random(300) * 1e-6)
+        found = random.permutation(300)[: random.choice([0, 1, 10, 300])]
+        hits[query] = {ids[place]: float(scores[int(query) % 3][place]) for place in found}
+    dataset, run = dataset_of(qrels), Run(name="random", hits=hits)
+    run.write(tmp_path / "random.run")
+    dataset.write_qrels(tmp_path / "judged.qrels")
+    with (tmp_path / "random.run").open() as file:
+        parsed = pytrec_eval.parse_run(file)
+    with (tmp_path / "judged.qrels").open() as file:
+        judged = pytrec_eval.parse_qrel(file)
+    evaluation = evaluate(run, dataset, metrics=[*OF_TREC_EVAL])
+    for name, by_query in trec_eval(parsed, judged).items():
+        assert evaluation["random"].of(name) == pytest.approx(by_query, abs=1e-6), name
+        assert evaluation.mean(name, "random") == pytest.approx(sum(by_query.values()) / 40, abs=1e-6), name
 
 
 def test_scores_that_are_equal_as_float32_are_ties_that_the_larger_id_wins() -> None:
