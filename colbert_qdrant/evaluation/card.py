@@ -67,11 +67,7 @@ def measure_card(
     name, candidates = _checked_name(model), plain(candidates)
     require_int("candidates", candidates, minimum=10)  # for nDCG@10
     require_progress(plain(progress))
-    if encoder is not None:
-        require_encoder(encoder)
-    if root is not None:
-        require_file_path("root", root, "the path of a folder")
-    require_instance("config", config, (CollectionConfig, type(None)), "a CollectionConfig")
+    _check_sources(encoder, root, config)
     settings = config or CARD_CONFIG
     loaded = [_named(each) for each in load_datasets(datasets, root=root, title_separator=_TITLE_SEPARATOR)]
     reader = encoder or ColbertEncoder.from_pretrained(_local(name, root))
@@ -104,6 +100,14 @@ def _checked_name(model: str | PathLike[str]) -> str:
     if not name.strip():
         raise ConfigurationError("model is empty: pass the name or the folder of a model")
     return name
+
+
+def _check_sources(encoder: object, root: object, config: object) -> None:
+    if encoder is not None:
+        require_encoder(encoder)
+    if root is not None:
+        require_file_path("root", root, "the path of a folder")
+    require_instance("config", config, (CollectionConfig, type(None)), "a CollectionConfig")
 
 
 def _local(name: str, root: str | PathLike[str] | None) -> str:

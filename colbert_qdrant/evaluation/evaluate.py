@@ -142,7 +142,7 @@ class Evaluate:
                 objects.
             encoder: The model, if it is loaded already.
             root: A folder with local copies of models and data sets, in folders with their names on the Hub.
-            candidates: Number of documents that the encoding passes to MaxSim.
+            candidates: Number of documents that the encoding passes to MaxSim, at least 10.
             config: The settings of the collections; by default MUVERA as in txtai.
             folder: The folder for run files and progress, as in `evaluate`.
             progress: As in `evaluate`.

@@ -36,6 +36,7 @@ datasets = pytest.importorskip("datasets")
 
 MODES = ("exact", "two-stage", "fde")
 MUVERA = MuveraConfig(k_sim=5, dim_proj=16, r_reps=20, fill_empty=False)
+SMALL = CollectionConfig(fde=MuveraConfig(k_sim=2, dim_proj=4, r_reps=2))
 PICO = 2
 """The row of the model in the card's tables."""
 
@@ -194,9 +195,8 @@ def test_a_report_is_markdown_and_json(report: CardReport) -> None:
 
 
 def test_a_model_without_figures_is_measured_among_the_others(root: Path, tmp_path: Path) -> None:
-    config = CollectionConfig(fde=MuveraConfig(k_sim=2, dim_proj=4, r_reps=2))
     found = evaluate.card(
-        "me/mine", "scifact", encoder=WordEncoder(), root=root, config=config, folder=tmp_path, progress=False
+        "me/mine", "scifact", encoder=WordEncoder(), root=root, config=SMALL, folder=tmp_path, progress=False
     )
     assert found.label is None
     assert {each.published for each in found.figures} == {None}
@@ -216,7 +216,7 @@ def test_tables_have_only_rows_and_columns_with_figures(root: Path, tmp_path: Pa
         name="legal", queries={"q": "tree"}, qrels={"q": {"a": 1}}, documents=[Document("a", "tree")]
     )
     how: dict[str, Any] = {"encoder": WordEncoder(), "root": root, "folder": tmp_path, "progress": False}
-    tables = str(evaluate.card("me/mine", [own, "NanoNQ"], **how)).split("\n\n")
+    tables = str(evaluate.card("me/mine", [own, "NanoNQ"], config=SMALL, **how)).split("\n\n")
     assert [line.split()[0] for line in tables[0].splitlines()[1:]] == ["model", "mine", "95"]
     assert "–" not in "".join(tables)
     assert "Published" not in "".join(tables)
@@ -235,15 +235,15 @@ def test_a_model_that_was_trained_again_is_measured_again(tmp_path: Path, monkey
 
 
 def test_names_of_local_copies_are_found_in_any_case(root: Path, tmp_path: Path) -> None:
-    small = CollectionConfig(fde=MuveraConfig(k_sim=2, dim_proj=4, r_reps=2))
     for name in ("neuml/colbert-muvera-pico", "NeuML/ColBERT-MUVERA-Pico"):
-        found = evaluate.card(name, "SciFact", root=root, config=small, folder=tmp_path / "runs", progress=False)
+        found = evaluate.card(name, "SciFact", root=root, config=SMALL, folder=tmp_path / "runs", progress=False)
         assert found.label == "ColBERT MUVERA Pico"
         assert found.figure("scifact").published == 0.6452
     own = RetrievalDataset(
         name="SciFact", queries={"q": "tree"}, qrels={"q": {"a": 1}}, documents=[Document("a", "tree")]
     )
-    found = evaluate.card(MODEL, own, encoder=WordEncoder(), folder=tmp_path / "own", progress=False)
+    how: dict[str, Any] = {"config": SMALL, "folder": tmp_path / "own", "progress": False}
+    found = evaluate.card(MODEL, own, encoder=WordEncoder(), **how)
     assert found.figure("scifact").published == 0.6452
 
 
