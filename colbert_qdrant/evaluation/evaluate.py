@@ -305,6 +305,6 @@ def _told(folder: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt as error:
         error.args = (
-            f"Interrupted: call evaluate again with the same arguments to continue. The progress is in {folder}.",
+            f"Interrupted: make the call again with the same arguments to continue. The progress is in {folder}.",
         )
         raise

@@ -25,7 +25,8 @@ class EvaluatedRun:
         mode: The mode of search, or the name of a run that was passed.
         run: The hits; ``None`` in an evaluation that was read from a file.
         values: For each metric, the value of every judged query by its id.
-        milliseconds: Median time of a search, without the encoding of the query; ``None`` for a run that was passed.
+        milliseconds: Median time of a search, without the encoding of the query; ``None`` for a run that was passed. Up
+            to 16 queries are searched together, and each has its share of the time.
 
     Raises:
         ConfigurationError: If a value has a wrong type, there are no values, or metrics have different queries.

@@ -119,11 +119,12 @@ class HitsFile:
             for line in file:
                 try:
                     query, hits, milliseconds = json.loads(line)
+                    scores = dict(hits)
                 except (ValueError, TypeError):
                     break
                 if not line.endswith(b"\n"):
                     break
-                made.hits[query] = dict(hits)
+                made.hits[query] = scores
                 made.milliseconds.append(milliseconds)
                 end += len(line)
             if file.seek(0, os.SEEK_END) > end:
@@ -210,6 +211,8 @@ class Workspace:
         same = {name for name, value in wanted.items() if old.get(name) == value}
         if anew and old.get("finished"):
             same.discard("search")
+        if old.get("built") and not self.store.exists():  # deleted to free its space
+            same.discard("content")
         kept = {name: value if name in same else "" for name, value in wanted.items()}
         # first, because a call with the old sources must not use what a crash leaves of the files
         self._save({**kept, "target": identity.target, **_built(old if "content" in same else {}), "finished": False})

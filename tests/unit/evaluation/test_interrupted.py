@@ -190,10 +190,18 @@ def test_a_process_that_is_killed(advances: int, tmp_path: Path, whole: Evaluati
 def test_a_torn_line_is_searched_again(tmp_path: Path) -> None:
     first = measured(WordEncoder(), folder=tmp_path)
     file = tmp_path / "small" / "exact.jsonl"
-    file.write_bytes(file.read_bytes()[:-30])
-    reporter = Stopping(-1)
-    assert hits(measured(WordEncoder(), folder=tmp_path, progress=reporter)) == hits(first)
-    assert reporter.totals == [1]
+    whole = file.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    for damaged in (
+        whole[:-30],
+        whole[:-1],
+        b"".join([*lines[:-1], b"\0" * 100]),
+        b"".join([*lines[:-1], b"[1, 2, 3]\n"]),
+    ):
+        file.write_bytes(damaged)
+        reporter = Stopping(-1)
+        assert hits(measured(WordEncoder(), folder=tmp_path, progress=reporter)) == hits(first)
+        assert reporter.totals == [1]
 
 
 def test_other_queries_depths_documents_and_settings_are_measured_anew(tmp_path: Path) -> None:
@@ -282,6 +290,12 @@ def test_a_crash_in_the_first_write_leaves_a_folder_that_can_be_used(tmp_path: P
     (tmp_path / "small").mkdir()
     (tmp_path / "small" / "state.json.tmp").write_text("{")
     assert measured(WordEncoder(), folder=tmp_path, modes="exact").folder == tmp_path
+
+
+def test_a_store_that_was_deleted_is_built_again(tmp_path: Path, whole: Evaluation) -> None:
+    measured(WordEncoder(), folder=tmp_path, modes="exact")
+    shutil.rmtree(tmp_path / "small" / "store")
+    assert_same(measured(WordEncoder(), folder=tmp_path), whole)
 
 
 def test_another_version_searches_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
