@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 CARD_CONFIG: Final = CollectionConfig(fde=MuveraConfig(k_sim=5, dim_proj=16, r_reps=20, fill_empty=False))
 """txtai's MUVERA has these parameters by default, and leaves empty cells of a document empty."""
 
+_CANDIDATES: Final = 100
+"""The number of candidates that the card's table states."""
+
 _TITLE_SEPARATOR: Final = ". "
 """txtai's script writes this between title and text."""
 
@@ -81,7 +84,7 @@ def measure_card(
     if label is not None or any(each.name in BEIR_SETS for each in beir):
         conditions.append(f"Published: {SOURCE}.")
     if beir:
-        many = {"candidates": candidates, "depth": min(candidates, 100)}
+        many = {"candidates": candidates, "depth": min(candidates, _CANDIDATES)}
         measured = evaluate(reader, beir, modes=list(BEIR_TITLES), metrics=BEIR_METRIC, **many, **how)
         for mode in BEIR_TITLES:
             figures += _beir_figures(measured, mode, label)
@@ -178,11 +181,13 @@ def _figure(table: str, run: EvaluatedRun, name: str, metric: str, published: fl
 def _beir_conditions(config: CollectionConfig, candidates: int) -> str:
     settings = dict(config.fde.to_dict())
     kind = settings.pop("type")
+    fewer = "" if candidates == _CANDIDATES else f", instead of the card's {_CANDIDATES}"
+    other = "" if config.fde == CARD_CONFIG.fde else ", with other parameters than txtai's"
     return (
         f"BEIR as {BEIR_METHOD}: title and text are joined by {_TITLE_SEPARATOR!r}, and a document with the id of its "
-        f"query is left out. MaxSim ranks {candidates} candidates. The encoding is {kind} "
-        f"({', '.join(f'{name}={value}' for name, value in settings.items())}). The random numbers and the index of "
-        "txtai's encoding are others."
+        f"query is left out. MaxSim ranks {candidates} candidates{fewer}. The encoding is {kind} "
+        f"({', '.join(f'{name}={value}' for name, value in settings.items())}){other}. The random numbers and the "
+        "index of txtai's encoding are others."
     )
 
 

@@ -167,6 +167,8 @@ def test_the_measured_row_is_below_the_published_one(report: CardReport) -> None
     assert re.findall(r"yes|no", rows[PICO + 4]) == ["yes" if each else "no" for each in within]
     assert rows[-2].startswith("ColBERT MUVERA Nano")
     assert "Published: model card of NeuML/colbert-muvera-pico" in str(report)
+    assert "MaxSim ranks 20 candidates, instead of the card's 100. The encoding is muvera (k_sim=5, " in str(report)
+    assert "with other parameters" not in str(report)
     assert "Queries have at most 16 tokens and are filled up with mask tokens, documents at most 24." in lines
 
 
@@ -206,7 +208,8 @@ def test_a_model_without_figures_is_measured_among_the_others(root: Path, tmp_pa
         "mine",
     ]
     assert "difference" not in "".join(table)
-    assert "muvera (k_sim=2, dim_proj=4, r_reps=2" in str(found)
+    assert "MaxSim ranks 100 candidates. The encoding is muvera (k_sim=2, dim_proj=4, r_reps=2" in str(found)
+    assert "fill_empty=True), with other parameters than txtai's." in str(found)
     with pytest.raises(ConfigurationError, match="no figure 'nDCG@10' of 'bm25' on 'scifact': use one of nDCG@10 of"):
         found.figure("scifact", mode="bm25")
 
