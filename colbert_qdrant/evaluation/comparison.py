@@ -9,9 +9,9 @@ import numpy as np
 
 from colbert_qdrant.errors import ConfigurationError, MissingExtraError
 from colbert_qdrant.evaluation.comparison_report import Comparison, Difference
-from colbert_qdrant.evaluation.evaluated_run import EvaluatedRun
-from colbert_qdrant.evaluation.intervals import SAMPLES, check_draws, drawn_means, interval_of
-from colbert_qdrant.evaluation.measures import same_metric
+from colbert_qdrant.evaluation.metrics.evaluated_run import EvaluatedRun
+from colbert_qdrant.evaluation.metrics.intervals import SAMPLES, check_draws, drawn_means, interval_of
+from colbert_qdrant.evaluation.metrics.measures import same_metric
 from colbert_qdrant.evaluation.result import Evaluation
 from colbert_qdrant.shown import kind_of, listed, shown
 

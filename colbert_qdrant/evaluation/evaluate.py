@@ -18,16 +18,16 @@ from colbert_qdrant.config.checks import require_instance, require_int
 from colbert_qdrant.edge.names import store_folder
 from colbert_qdrant.encoders import LateInteractionEncoder
 from colbert_qdrant.errors import ConfigurationError
-from colbert_qdrant.evaluation.card import measure_card
-from colbert_qdrant.evaluation.card_report import CardReport
+from colbert_qdrant.evaluation.cards.card import measure_card
+from colbert_qdrant.evaluation.cards.card_report import CardReport
+from colbert_qdrant.evaluation.cards.published import BEIR_SETS
 from colbert_qdrant.evaluation.datasets import DatasetSource, RetrievalDataset, load_datasets
-from colbert_qdrant.evaluation.evaluated_run import EvaluatedRun
-from colbert_qdrant.evaluation.measures import check_metrics, depth_of, measure_run
+from colbert_qdrant.evaluation.metrics.evaluated_run import EvaluatedRun
+from colbert_qdrant.evaluation.metrics.measures import check_metrics, depth_of, measure_run
 from colbert_qdrant.evaluation.modes import MODES, check_modes, choose_modes, need_tokens
-from colbert_qdrant.evaluation.published import BEIR_SETS
 from colbert_qdrant.evaluation.query_tokens import encode_queries
 from colbert_qdrant.evaluation.result import Evaluation, package_versions
-from colbert_qdrant.evaluation.run import Run
+from colbert_qdrant.evaluation.runs.run import Run
 from colbert_qdrant.evaluation.searching import Searches
 from colbert_qdrant.evaluation.state import Identity, Workspace, cache_folder, digest, file_name
 from colbert_qdrant.evaluation.targets import Target, identity_of, make_target, stores_passages, with_encoder

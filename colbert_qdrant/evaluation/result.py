@@ -16,8 +16,8 @@ from typing import Any, Final, Self
 from colbert_qdrant.config.checks import given_path, require_bool, require_instance
 from colbert_qdrant.edge.files import write_file
 from colbert_qdrant.errors import ConfigurationError, DatasetError
-from colbert_qdrant.evaluation.evaluated_run import EvaluatedRun
-from colbert_qdrant.evaluation.intervals import mean_of_means_interval
+from colbert_qdrant.evaluation.metrics.evaluated_run import EvaluatedRun
+from colbert_qdrant.evaluation.metrics.intervals import mean_of_means_interval
 from colbert_qdrant.evaluation.state import file_name, writable, write_run_file
 from colbert_qdrant.evaluation.tables import tables
 from colbert_qdrant.shown import shown

@@ -26,7 +26,7 @@ from safetensors.numpy import load, save
 
 from colbert_qdrant.edge.files import TEMPORARY_SUFFIX, write_file, write_json
 from colbert_qdrant.errors import ColbertQdrantError, ConfigurationError, DatasetError, DiskFullError
-from colbert_qdrant.evaluation.run import Run
+from colbert_qdrant.evaluation.runs.run import Run
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:

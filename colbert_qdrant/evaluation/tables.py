@@ -10,7 +10,7 @@ from colbert_qdrant.shown import counted
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from colbert_qdrant.evaluation.evaluated_run import EvaluatedRun
+    from colbert_qdrant.evaluation.metrics.evaluated_run import EvaluatedRun
 
 _MOST_METRICS: Final = 3
 """The number of metrics that are columns beside each other; more metrics are rows."""

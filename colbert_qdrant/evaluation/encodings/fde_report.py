@@ -29,7 +29,7 @@ from colbert_qdrant.evaluation.encodings.ranking import (
     rerank,
 )
 from colbert_qdrant.evaluation.encodings.report import FdeReport, SearchQuality
-from colbert_qdrant.evaluation.measures import require_measures
+from colbert_qdrant.evaluation.metrics.measures import require_measures
 from colbert_qdrant.fde import FixedDimensionalEncoder
 from colbert_qdrant.scoring.maxsim import maxsim
 from colbert_qdrant.shown import has, shown

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from colbert_qdrant.evaluation.measures import measure_rankings
+from colbert_qdrant.evaluation.metrics.measures import measure_rankings
 from colbert_qdrant.inspection.fitness import spearman
 
 if TYPE_CHECKING:

@@ -22,9 +22,9 @@ from colbert_qdrant import (
     TokenEmbeddings,
     evaluate,
 )
-from colbert_qdrant.evaluation.published import BEIR as PUBLISHED
-from colbert_qdrant.evaluation.published import NANO as PUBLISHED_NANO
-from colbert_qdrant.evaluation.published import NANO_METRICS
+from colbert_qdrant.evaluation.cards.published import BEIR as PUBLISHED
+from colbert_qdrant.evaluation.cards.published import NANO as PUBLISHED_NANO
+from colbert_qdrant.evaluation.cards.published import NANO_METRICS
 from tests.encoders import WordEncoder
 from tests.unit.evaluation.card_world import BEIR, MODEL, NANO, SmallCollection, fill_hub
 

@@ -14,7 +14,7 @@ from scipy.stats import bootstrap, permutation_test, ttest_rel
 from colbert_qdrant import EvaluatedRun, Evaluation, Run, compare, evaluate
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.evaluation import RetrievalDataset
-from colbert_qdrant.evaluation.intervals import mean_interval, mean_of_means_interval
+from colbert_qdrant.evaluation.metrics.intervals import mean_interval, mean_of_means_interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

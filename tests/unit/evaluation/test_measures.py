@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from colbert_qdrant.errors import ConfigurationError, DatasetError
 from colbert_qdrant.evaluation import RetrievalDataset, Run, evaluate
-from colbert_qdrant.evaluation.measures import check_metrics, depth_of, measure_run
+from colbert_qdrant.evaluation.metrics.measures import check_metrics, depth_of, measure_run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from colbert_qdrant import RetrievalDataset, Run, evaluate
-from colbert_qdrant.evaluation.measures import check_metrics, measure_run
+from colbert_qdrant.evaluation.metrics.measures import check_metrics, measure_run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from colbert_qdrant.evaluation.datasets.catalog import NANO_BEIR
-from colbert_qdrant.evaluation.published import (
+from colbert_qdrant.evaluation.cards.published import (
     BEIR,
     BEIR_SETS,
     BEIR_TITLES,
@@ -17,6 +16,7 @@ from colbert_qdrant.evaluation.published import (
     NANO_METRICS,
     published_model,
 )
+from colbert_qdrant.evaluation.datasets.catalog import NANO_BEIR
 
 if TYPE_CHECKING:
     from pathlib import Path

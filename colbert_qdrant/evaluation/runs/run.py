@@ -13,7 +13,7 @@ from colbert_qdrant._support.values import plain
 from colbert_qdrant.config.checks import items_of, require_file_path, require_instance
 from colbert_qdrant.documents import SearchHit
 from colbert_qdrant.errors import ConfigurationError, DatasetError
-from colbert_qdrant.evaluation.run_files import read_run, write_run
+from colbert_qdrant.evaluation.runs.run_files import read_run, write_run
 from colbert_qdrant.shown import kind_of, listed, shown
 
 

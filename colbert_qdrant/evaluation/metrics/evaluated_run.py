@@ -10,9 +10,9 @@ from typing import Any
 
 from colbert_qdrant.config.checks import items_of, require_instance, require_number
 from colbert_qdrant.errors import ConfigurationError
-from colbert_qdrant.evaluation.intervals import mean_interval
-from colbert_qdrant.evaluation.measures import same_metric
-from colbert_qdrant.evaluation.run import Run
+from colbert_qdrant.evaluation.metrics.intervals import mean_interval
+from colbert_qdrant.evaluation.metrics.measures import same_metric
+from colbert_qdrant.evaluation.runs.run import Run
 from colbert_qdrant.shown import shown
 
 

@@ -16,9 +16,8 @@ from colbert_qdrant.config.checks import require_file_path, require_instance, re
 from colbert_qdrant.encoders import ColbertEncoder, LateInteractionEncoder
 from colbert_qdrant.encoders.base import require_encoder
 from colbert_qdrant.errors import ConfigurationError
-from colbert_qdrant.evaluation.card_report import AVERAGE, CardFigure, CardReport, mean, published_beir
-from colbert_qdrant.evaluation.datasets import DatasetSource, RetrievalDataset, load_datasets
-from colbert_qdrant.evaluation.published import (
+from colbert_qdrant.evaluation.cards.card_report import AVERAGE, CardFigure, CardReport, mean, published_beir
+from colbert_qdrant.evaluation.cards.published import (
     BEIR_METHOD,
     BEIR_METRIC,
     BEIR_SETS,
@@ -30,9 +29,10 @@ from colbert_qdrant.evaluation.published import (
     SOURCE,
     published_model,
 )
+from colbert_qdrant.evaluation.datasets import DatasetSource, RetrievalDataset, load_datasets
 
 if TYPE_CHECKING:
-    from colbert_qdrant.evaluation.evaluated_run import EvaluatedRun
+    from colbert_qdrant.evaluation.metrics.evaluated_run import EvaluatedRun
     from colbert_qdrant.evaluation.result import Evaluation
     from colbert_qdrant.search.options import SearchMode
 

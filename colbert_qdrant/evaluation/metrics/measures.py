@@ -7,9 +7,9 @@ from typing import Any
 
 from colbert_qdrant.errors import ConfigurationError, DatasetError, MissingExtraError
 from colbert_qdrant.evaluation.datasets import RetrievalDataset
-from colbert_qdrant.evaluation.metric_names import metric_provider, parse_metrics
-from colbert_qdrant.evaluation.run import Run
-from colbert_qdrant.evaluation.run_files import ranked
+from colbert_qdrant.evaluation.metrics.metric_names import metric_provider, parse_metrics
+from colbert_qdrant.evaluation.runs.run import Run
+from colbert_qdrant.evaluation.runs.run_files import ranked
 from colbert_qdrant.shown import shown
 
 

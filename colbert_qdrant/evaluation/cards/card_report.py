@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from colbert_qdrant.config.checks import require_instance
 from colbert_qdrant.errors import ConfigurationError
-from colbert_qdrant.evaluation.published import (
+from colbert_qdrant.evaluation.cards.published import (
     BEIR,
     BEIR_METRIC,
     BEIR_SETS,

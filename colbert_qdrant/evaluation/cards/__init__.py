@@ -1,0 +1,1 @@
+"""Puts the figures of a model beside those of its model card."""

@@ -1,0 +1,1 @@
+"""Defines the values of metrics for each query, their means and intervals."""
