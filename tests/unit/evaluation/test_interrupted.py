@@ -187,6 +187,19 @@ def test_a_process_that_is_killed(advances: int, tmp_path: Path, whole: Evaluati
     assert encoder.encoded <= (len(TEXTS) if advances < 6 else 0)
 
 
+def test_a_process_whose_user_presses_ctrl_c(tmp_path: Path, whole: Evaluation) -> None:
+    with Script(PROGRAM, tmp_path, 12) as running:
+        assert running.stdout.readline() == "here\n", running.stderr.read()
+        running.interrupt()
+        told = running.stderr.read()
+        running.wait()
+    assert told.count("Traceback") == 1
+    assert told.splitlines()[-1].endswith(f"same arguments to continue. The progress is in {tmp_path}.")
+    encoder = Counting()
+    assert_same(measured(encoder, folder=tmp_path), whole)
+    assert (encoder.encoded, encoder.queries) == (0, 0)
+
+
 def test_a_torn_line_is_searched_again(tmp_path: Path) -> None:
     first = measured(WordEncoder(), folder=tmp_path)
     file = tmp_path / "small" / "exact.jsonl"
