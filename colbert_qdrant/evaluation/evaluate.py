@@ -17,7 +17,7 @@ from colbert_qdrant.config import CollectionConfig
 from colbert_qdrant.config.checks import require_instance, require_int
 from colbert_qdrant.edge.names import store_folder
 from colbert_qdrant.encoders import LateInteractionEncoder
-from colbert_qdrant.errors import ConfigurationError
+from colbert_qdrant.errors import ConfigurationError, DatasetError
 from colbert_qdrant.evaluation.cards.card import measure_card
 from colbert_qdrant.evaluation.cards.card_report import CardReport
 from colbert_qdrant.evaluation.cards.published import BEIR_SETS
@@ -32,6 +32,7 @@ from colbert_qdrant.evaluation.searching import Searches
 from colbert_qdrant.evaluation.state import Identity, Workspace, cache_folder, digest, file_name
 from colbert_qdrant.evaluation.targets import Target, identity_of, make_target, stores_passages, with_encoder
 from colbert_qdrant.search.options import SearchMode
+from colbert_qdrant.shown import shown
 
 _METRICS: Final = ("nDCG@10", "RR@10", "R@100")
 
@@ -253,6 +254,11 @@ def _identity(target: Target, dataset: RetrievalDataset, modes: Sequence[SearchM
 
 
 def _judged_queries(dataset: RetrievalDataset) -> dict[str, str]:
+    if not dataset.queries:
+        raise DatasetError(
+            f"data set {shown(dataset.name)} has judgments and no queries to search for: load it with queries, or pass "
+            "a Run as the target"
+        )
     return {query: dataset.queries[query] for query, judged in dataset.qrels.items() if judged}
 
 

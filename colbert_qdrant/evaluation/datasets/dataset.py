@@ -23,7 +23,8 @@ class RetrievalDataset:
 
     Attributes:
         name: The name in tables, such as ``"scifact"``.
-        queries: Text by query id; queries without judgments are left out.
+        queries: Text by query id; queries without judgments are left out. A `Run` can be measured without
+            any query.
         qrels: For each query id, the relevance of its judged documents by their ids, as strings. A document with a
             relevance of 1 or more is relevant.
         documents: The documents, which are iterated over several times. ``None`` if a collection has them already.
@@ -37,7 +38,7 @@ class RetrievalDataset:
     """
 
     name: str
-    queries: Mapping[str, str] = field(repr=False)
+    queries: Mapping[str, str] = field(default_factory=dict, repr=False)
     qrels: Mapping[str, Mapping[str, int]] = field(repr=False)
     documents: Iterable[Document] | None = field(default=None, repr=False)
     excludes_query_id: bool = False
@@ -106,8 +107,8 @@ class RetrievalDataset:
     def from_files(
         cls,
         *,
-        queries: str | PathLike[str],
         qrels: str | PathLike[str],
+        queries: str | PathLike[str] | None = None,
         corpus: DocumentSource | None = None,
         name: str | None = None,
         title_separator: str = " ",
@@ -120,12 +121,13 @@ class RetrievalDataset:
         another suffix have the columns of TREC, separated by white space. Lines of TSV files have no quotes.
 
         Args:
-            queries: The file of queries, with columns ``_id`` and ``text``. The header may be missing in TSV and CSV.
             qrels: The file of judgments, with columns ``query-id``, ``corpus-id`` and ``score``, or with the four
                 columns of TREC: query, iteration, document and relevance.
+            queries: The file of queries, with columns ``_id`` and ``text``. The header may be missing in TSV and CSV.
+                Without it, only a `Run` can be measured.
             corpus: The documents, in any form that `ColbertCollection.ingest` reads twice; ``None`` if a collection
                 has them.
-            name: The name in tables; by default that of the folder with the queries.
+            name: The name in tables; by default that of the folder with the judgments.
             title_separator: The text between a document's title and its text.
             missing: ``"ignore"`` accepts judgments of unknown documents, which are never found. It leaves out
                 judgments of unknown queries, with a warning.

@@ -60,8 +60,8 @@ def find(source: str | os.PathLike[str], split: str, root: str | os.PathLike[str
 
 def from_files(
     *,
-    queries: str | os.PathLike[str],
     qrels: str | os.PathLike[str],
+    queries: str | os.PathLike[str] | None,
     corpus: Any,
     name: str | None,
     title_separator: str,
@@ -71,13 +71,13 @@ def from_files(
     """Load a test collection of separate files; see `RetrievalDataset.from_files`."""
     check_options(title_separator, missing)
     require_instance("name", "" if name is None else name, str, "the name of the data set")
-    query_file, qrels_file = _table("queries", queries), _table("qrels", qrels)
+    qrels_file, query_file = _table("qrels", qrels), None if queries is None else _table("queries", queries)
     parts = Parts(
-        name=query_file.path.parent.resolve().name if name is None else plain(name),
+        name=qrels_file.path.parent.resolve().name if name is None else plain(name),
         corpus=None if corpus is None else partial(_items, _rereadable(corpus)),
-        queries=partial(table_rows, query_file, QUERIES),
+        queries=None if query_file is None else partial(table_rows, query_file, QUERIES),
         qrels=partial(table_rows, qrels_file, QRELS),
-        places=(str(query_file.path), str(qrels_file.path)),
+        places=("" if query_file is None else str(query_file.path), str(qrels_file.path)),
         excludes_query_id=excludes_query_id,
     )
     return assemble(parts, title_separator=plain(title_separator), missing=plain(missing))

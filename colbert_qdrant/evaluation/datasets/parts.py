@@ -32,7 +32,7 @@ class Parts:
     Attributes:
         name: The name in tables.
         corpus: Opens the documents, and bad rows; ``None`` if a collection has the documents.
-        queries: Opens the queries, as rows with ``id`` and ``text``.
+        queries: Opens the queries, as rows with ``id`` and ``text``; ``None`` if there are only judgments.
         qrels: Opens the judgments, as rows with ``query``, ``document`` and ``relevance``.
         places: The places of queries and judgments, for messages.
         excludes_query_id: Whether a document with the id of the query is no hit.
@@ -40,7 +40,7 @@ class Parts:
 
     name: str
     corpus: Callable[[], Iterable[Any]] | None
-    queries: Callable[[], Iterable[SourceRow]]
+    queries: Callable[[], Iterable[SourceRow]] | None
     qrels: Callable[[], Iterable[SourceRow]]
     places: tuple[str, str]
     excludes_query_id: bool = False
@@ -74,12 +74,31 @@ def assemble(parts: Parts, *, title_separator: str, missing: Missing = "error") 
     Raises:
         DatasetError: If a part is wrong; the message names the file and the line.
     """
-    queries_place, qrels_place = parts.places
+    qrels_place = parts.places[1]
     qrels = read_judgments(parts.qrels())
     if not has_relevant(qrels):
         problem = "no judgment has a relevance of 1 or more" if qrels else "there are no judgments"
         raise DatasetError(f"{qrels_place}: {problem}, so there is nothing to measure: add judgments")
-    queries = read_queries(parts.queries(), qrels)
+    queries = {} if parts.queries is None else _read_queries(parts.queries, parts, qrels, missing)
+    corpus = None if parts.corpus is None else Corpus(parts.corpus, title_separator)
+    if corpus is not None:
+        _look_for_documents(corpus, parts, qrels, missing)
+    return Contents(
+        name=parts.name,
+        queries=queries,
+        qrels=qrels,
+        documents=corpus,
+        excludes_query_id=parts.excludes_query_id,
+        missing=missing,
+    )
+
+
+def _read_queries(
+    rows: Callable[[], Iterable[SourceRow]], parts: Parts, qrels: dict[str, dict[str, int]], missing: Missing
+) -> dict[str, str]:
+    """Return the texts of judged queries; judgments of unknown queries are an error, or are removed."""
+    queries_place, qrels_place = parts.places
+    queries = read_queries(rows(), qrels)
     if not queries:
         raise DatasetError(
             f"{queries_place} has no query that {qrels_place} judges, such as {shown(next(iter(qrels)))}: use the same "
@@ -94,18 +113,9 @@ def assemble(parts: Parts, *, title_separator: str, missing: Missing = "error") 
                 'missing="ignore" to leave out the judgments of unknown queries'
             )
         warn(f"{qrels_place}: {counted(len(unknown), 'judged query')} left out, because {queries_place} lacks them")
-        qrels = {query: judged for query, judged in qrels.items() if query in queries}
-    corpus = None if parts.corpus is None else Corpus(parts.corpus, title_separator)
-    if corpus is not None:
-        _look_for_documents(corpus, parts, qrels, missing)
-    return Contents(
-        name=parts.name,
-        queries=queries,
-        qrels=qrels,
-        documents=corpus,
-        excludes_query_id=parts.excludes_query_id,
-        missing=missing,
-    )
+        for query in unknown:
+            del qrels[query]
+    return queries
 
 
 def _look_for_documents(corpus: Corpus, parts: Parts, qrels: dict[str, dict[str, int]], missing: Missing) -> None:

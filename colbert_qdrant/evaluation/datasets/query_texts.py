@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from colbert_qdrant.config.checks import items_of, require_instance
 from colbert_qdrant.errors import DatasetError
 from colbert_qdrant.evaluation.datasets.table_files import Table, identifier, is_unicode
-from colbert_qdrant.shown import shown
+from colbert_qdrant.shown import has, shown
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
@@ -46,13 +46,15 @@ def read_queries(rows: Iterable[SourceRow], judged: Container[str]) -> dict[str,
 
 
 def checked_queries(queries: Mapping[str, str], judged: Iterable[str]) -> dict[str, str]:
-    """Return the texts of judged queries, in the order of the queries.
+    """Return the texts of judged queries, in the order of the queries; none at all are allowed.
 
     Raises:
         ConfigurationError: If the queries are not texts by id.
         DatasetError: If a judged query has no text, or one that is no valid Unicode.
     """
     require_instance("queries", queries, Mapping, "a dict of texts by query id")
+    if has(queries, "__len__") and not queries:
+        return {}
     wanted = {*judged}
     made = {id: text for id, text in items_of("queries", queries) if isinstance(id, str) and id in wanted}
     for id in judged:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from colbert_qdrant import ConfigurationError, Document, RetrievalDataset
+from colbert_qdrant import ConfigurationError, Document, RetrievalDataset, Run, evaluate
 from colbert_qdrant.errors import DatasetError, EngineError
+from tests.encoders import WordEncoder
 from tests.unit.evaluation.datasets.files import CORPUS, HEADER, beir_folder, texts, write
 
 if TYPE_CHECKING:
@@ -218,7 +219,9 @@ def test_queries_of_other_judgments_are_an_error(tmp_path: Path, content: str) -
 
 def test_a_file_that_does_not_exist_names_its_argument(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"there is no file .*none\.tsv' of queries: pass"):
-        RetrievalDataset.from_files(queries=tmp_path / "none.tsv", qrels=tmp_path / "none.tsv")
+        RetrievalDataset.from_files(
+            queries=tmp_path / "none.tsv", qrels=write(tmp_path / "judged.qrels", b"q1 0 a 1\n")
+        )
 
 
 @pytest.mark.parametrize(
@@ -249,3 +252,12 @@ def test_a_wrong_collection_in_memory_is_an_error(fields: dict[str, Any], error:
 def test_queries_without_judgments_are_left_out() -> None:
     dataset = RetrievalDataset(name="mine", queries={"q0": "", "q2": "b", "q1": "a"}, qrels=JUDGED)
     assert [*dataset.queries] == ["q2", "q1"]
+
+
+def test_judgments_alone_measure_a_run(tmp_path: Path) -> None:
+    qrels = write(tmp_path / "judged.qrels", b"q1 0 a 1\nq2 0 b 2\n")
+    dataset = RetrievalDataset.from_files(qrels=qrels, name="judged")
+    found = Run(name="theirs", hits={"q1": {"b": 2.0, "a": 1.0}})
+    assert evaluate(found, dataset, metrics="RR@10")["theirs"].mean("RR@10") == 0.25
+    with pytest.raises(DatasetError, match="has judgments and no queries to search for: load it with queries, or pass"):
+        evaluate(WordEncoder(), dataset, progress=False)
