@@ -245,10 +245,11 @@ def _evaluate_target(
 
 
 def _identity(target: Target, dataset: RetrievalDataset, modes: Sequence[SearchMode], options: _Options) -> Identity:
+    queries = _judged_queries(dataset)
     return Identity(
         target=target.key,
         content=target.content(dataset, modes),
-        queries=digest([identity_of(target.encoder), _judged_queries(dataset)]),
+        queries=digest([identity_of(target.encoder), queries]),
         search=digest([options.candidates, options.depth, dataset.excludes_query_id, package_versions()]),
     )
 
