@@ -41,7 +41,7 @@ from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 from safetensors import SafetensorError
 from training_examples import HubExamples, mine
-from training_model import PREFIXES, Student, distillation_loss, save_pylate, small_bert
+from training_model import PREFIXES, Student, distillation_loss, keep_layers, save_pylate, small_bert
 
 from colbert_qdrant import (
     ColbertEncoder,
@@ -76,11 +76,13 @@ if not console.is_terminal:
 def save_start(folder: Path, options: argparse.Namespace) -> None:
     """Save the untrained model: a transformer, tokens for ``[Q]`` and ``[D]``, and a random projection."""
     torch.manual_seed(SEED)
-    if options.model is None:
+    if options.model is None and options.layers is None:
         backbone, tokenizer = small_bert(minilm())
     else:
-        base = ColbertEncoder.from_pretrained(options.model, device="cpu").checkpoint
+        base = ColbertEncoder.from_pretrained(options.model or minilm(), device="cpu").checkpoint
         backbone, tokenizer = base.backbone, base.tokenizer
+    if options.layers is not None:
+        keep_layers(backbone, options.layers)
     if not isinstance(backbone.get_input_embeddings(), torch.nn.Embedding):
         raise SystemExit(
             f"{options.model} has no plain embedding table, which [Q] and [D] are added to: pass another --model, or "
@@ -278,6 +280,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--dataset", help="a teacher's scores, instead of BM25's: a data set on the Hugging Face Hub, or a folder")
     add("--config", default="train_unormalized", help="its configuration with un-normalized scores (%(default)s)")
     add("--model", help="the encoder to start from, on the Hub or in a folder (default: a small BERT made of MiniLM)")
+    add("--layers", type=positive, help="keep only the first layers of --model, or of MiniLM")
     add("--without-twin", action="store_true", help="train only the model that suits MUVERA")
     add("--output", type=Path, default=Path("colbert-trained"), help="the folder for models and progress (%(default)s)")
     add("--dim", type=positive, default=80, help="dimensions of a token vector (%(default)s)")

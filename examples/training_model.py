@@ -101,6 +101,18 @@ def small_bert(folder: Path) -> tuple[Any, Any]:
     return model, base.tokenizer
 
 
+def keep_layers(model: Any, number: int) -> None:
+    """Remove all but the first layers of a transformer."""
+    there = model.config.num_hidden_layers
+    layers = next(
+        (each for each in model.modules() if isinstance(each, torch.nn.ModuleList) and len(each) == there), None
+    )
+    if layers is None or number > there:
+        raise SystemExit(f"the model has {there} layers, of which {number} cannot be kept: pass another --layers")
+    del layers[number:]
+    model.config.num_hidden_layers = number
+
+
 def save_pylate(folder: Path, backbone: Any, tokenizer: Any, head: torch.Tensor, *, document_length: int) -> None:
     """Save a model in PyLate's layout; the folder appears only when it is complete."""
     partial = folder.with_name(f"{folder.name}.partial")

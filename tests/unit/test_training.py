@@ -250,6 +250,19 @@ def test_a_model_that_cannot_take_the_prefixes_is_an_error(data: Path, tmp_path:
     assert not (tmp_path / "out").exists()
 
 
+def test_only_the_first_layers_are_kept(base: Path, data: Path, tmp_path: Path) -> None:
+    whole = ColbertEncoder.from_pretrained(base, device="cpu").checkpoint.backbone
+    given = [*arguments(base, data, tmp_path), "--layers", "1"]
+    save_start(tmp_path / "start", parse(given))
+    short = ColbertEncoder.from_pretrained(tmp_path / "start", device="cpu").checkpoint.backbone
+    assert whole.config.num_hidden_layers > short.config.num_hidden_layers == 1
+    layers = [name for name in short.state_dict() if ".layer." in name]
+    assert layers
+    assert all(torch.equal(short.state_dict()[name], whole.state_dict()[name]) for name in layers)
+    with pytest.raises(SystemExit, match=r"has \d+ layers, of which 99 cannot be kept: pass another --layers"):
+        save_start(tmp_path / "long", parse([*given[:-1], "99"]))
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [
