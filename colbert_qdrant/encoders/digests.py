@@ -49,7 +49,7 @@ def tokenizer_digest(tokenizer: Any) -> str:
     return json_digest({**{key: value for key, value in settings.items() if key not in _PER_CALL}, "roles": roles})
 
 
-def json_digest(value: Mapping[str, Any]) -> str:
-    """Return the digest of JSON values."""
+def json_digest(value: Any) -> str:
+    """Return the digest of a JSON value."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"

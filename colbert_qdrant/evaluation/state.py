@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import re
@@ -25,6 +24,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from colbert_qdrant.edge.files import TEMPORARY_SUFFIX, write_file, write_json
+from colbert_qdrant.encoders.digests import json_digest
 from colbert_qdrant.errors import ColbertQdrantError, ConfigurationError, DatasetError, DiskFullError
 from colbert_qdrant.evaluation.runs.run import Run
 from colbert_qdrant.tokens import TokenEmbeddings
@@ -45,8 +45,8 @@ _LONGEST: Final = 80
 
 
 def digest(value: Any) -> str:
-    """Return the SHA-256 of a JSON value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+    """Return the SHA-256 of a JSON value, in letters that a file name can have."""
+    return json_digest(value).removeprefix("sha256:")
 
 
 def cache_folder(name: str, key: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import platform
 import subprocess
@@ -11,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
 
 
 def minilm() -> Path:
@@ -51,6 +54,14 @@ def race(
     for process in processes.values():
         process.communicate()
     return seconds
+
+
+def started(serve: Callable[[Connection], None]) -> tuple[BaseProcess, tuple[int, int]]:
+    """A process of its own that serves, and the HTTP and gRPC ports that it sends when it is ready."""
+    here, there = multiprocessing.Pipe()
+    server = multiprocessing.get_context("spawn").Process(target=serve, args=(there,), daemon=True)
+    server.start()
+    return server, here.recv()
 
 
 def machine() -> str:

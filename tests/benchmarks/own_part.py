@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import multiprocessing
 import socketserver
 import sys
 import time
@@ -44,7 +43,7 @@ from colbert_qdrant import (
     connect_async,
 )
 from tests import grpc_server
-from tests.benchmarks.common import machine
+from tests.benchmarks.common import machine, started
 from tests.faults.server import Answer, FaultyServer
 from tests.grpc_server import Server
 
@@ -103,10 +102,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=200)
     rounds = parser.parse_args().rounds
-    here, there = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=serve, args=(there,), daemon=True)
-    server.start()
-    http_port, grpc_port = here.recv()
+    server, (http_port, grpc_port) = started(serve)
     print(f"{machine()}; medians of {rounds} rounds")
     for pause in (0.0, PAUSE):
         print(f"pauses of {pause * 1e3:.0f} ms")

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import socketserver
 import sys
 import time
@@ -44,7 +43,7 @@ from colbert_qdrant.engines.runtime import run_blocking
 from colbert_qdrant.points.convert import make_point
 from colbert_qdrant.points.point import Point, to_struct
 from colbert_qdrant.vectors import SparseVector
-from tests.benchmarks.common import machine
+from tests.benchmarks.common import machine, started
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,10 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
     rounds = parser.parse_args().rounds
-    here, there = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=serve, args=(there,), daemon=True)
-    server.start()
-    http_port, grpc_port = here.recv()
+    server, (http_port, grpc_port) = started(serve)
     url = f"http://127.0.0.1:{http_port}"
     rest, over_grpc = (connect(url, grpc_port=grpc_port, prefer_grpc=each) for each in (False, True))
     auto = connect(url, grpc_port=grpc_port)

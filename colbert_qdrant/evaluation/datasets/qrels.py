@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from colbert_qdrant._support.values import plain
 from colbert_qdrant.config.checks import items_of, require_instance
 from colbert_qdrant.errors import ConfigurationError, DatasetError
-from colbert_qdrant.evaluation.datasets.table_files import Table, identifier, is_unicode, kind_of_table, write_text
+from colbert_qdrant.evaluation.datasets.table_files import (
+    Table,
+    identifier,
+    is_trec_id,
+    is_unicode,
+    kind_of_table,
+    write_text,
+)
 from colbert_qdrant.shown import shown
 
 if TYPE_CHECKING:
@@ -110,7 +117,7 @@ def write_judgments(path: Path, qrels: Mapping[str, Mapping[str, int]]) -> None:
 
 def _trec(query: str, document: str, relevance: int | str) -> str:
     for id in (query, document):
-        if id.split() != [id]:
+        if not is_trec_id(id):
             raise DatasetError(
                 f"TREC's format has no place for white space in id {shown(id)}: write a .tsv or .jsonl file"
             )

@@ -66,13 +66,18 @@ class Table:
         return {*self.required} <= {*self.columns(fields)}
 
 
+def uncompressed_name(path: Path) -> str:
+    """Return the name of a file in lower case, without the suffix of its compression."""
+    return path.name.lower().removesuffix(".gz").removesuffix(".zst")
+
+
 def kind_of_table(path: Path) -> Kind:
     """Return the format that the name of a file tells; names without a known suffix are those of TREC's files.
 
     Raises:
         ConfigurationError: If the suffix is that of a format without such tables.
     """
-    suffix = Path(path.name.lower().removesuffix(".gz").removesuffix(".zst")).suffix
+    suffix = Path(uncompressed_name(path)).suffix
     if suffix in _OTHERS:
         raise ConfigurationError(f"{str(path)!r} has the suffix {suffix}: use .jsonl, .tsv, .csv, or .qrels for TREC")
     return _KINDS.get(suffix, "text")
@@ -197,6 +202,11 @@ def write_text(path: Path, text: str) -> None:
 def trec_columns(line: str) -> list[str]:
     """Split a line at ASCII white space only, as trec_eval does."""
     return _SPACES.split(line.strip(_SPACE))
+
+
+def is_trec_id(id: str) -> bool:
+    """Tell whether TREC's formats have a place for an id: it is not empty, and has no white space."""
+    return id.split() == [id]
 
 
 def _checked(rows: Iterable[SourceRow]) -> Iterator[SourceRow]:

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import numpy as np
 
 from colbert_qdrant.errors import DatasetError
-from colbert_qdrant.evaluation.datasets.table_files import opened, text_rows, trec_columns, unreadable, write_text
+from colbert_qdrant.evaluation.datasets.table_files import (
+    is_trec_id,
+    opened,
+    text_rows,
+    trec_columns,
+    uncompressed_name,
+    unreadable,
+    write_text,
+)
 from colbert_qdrant.shown import shown
 from colbert_qdrant.sources.paths import DAMAGE
 
@@ -61,7 +69,7 @@ def write_run(path: Path, name: str, hits: Hits) -> None:
 
 
 def _is_json(path: Path) -> bool:
-    return path.name.lower().removesuffix(".gz").removesuffix(".zst").endswith(".json")
+    return uncompressed_name(path).endswith(".json")
 
 
 def _read_trec(path: Path) -> tuple[str | None, dict[str, dict[str, float]]]:
@@ -148,6 +156,6 @@ def _trec_lines(path: Path, name: str, hits: Hits) -> Iterator[str]:
 
 
 def _check_id(path: Path, kind: str, value: str) -> None:
-    if value.split() != [value]:
+    if not is_trec_id(value):
         problem = "has white space, which separates the columns of a run file" if value else "is empty"
         raise DatasetError(f"{kind} id {shown(value)} {problem}: write JSON to {path.with_suffix('.json')} instead")
