@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from os import PathLike
 from typing import Self
@@ -12,6 +12,7 @@ from colbert_qdrant._support.progress import ProgressReporter
 from colbert_qdrant.collection.backup import backup, restore
 from colbert_qdrant.collection.fitting import Fitter
 from colbert_qdrant.collection.info import CollectionState, read_state
+from colbert_qdrant.collection.learn_queries import checked_queries
 from colbert_qdrant.collection.opened import OpenCollection
 from colbert_qdrant.collection.repair import find_problems, repair
 from colbert_qdrant.collection.rows import OnError
@@ -20,6 +21,7 @@ from colbert_qdrant.collection.writes.aio import AsyncWrites
 from colbert_qdrant.config import CollectionConfig, FdeConfig, RetryConfig
 from colbert_qdrant.encoders import LateInteractionEncoder, VectorEncoder
 from colbert_qdrant.engines import AsyncClient, async_engine
+from colbert_qdrant.tokens import TokenEmbeddings
 
 
 class AsyncColbertCollection(AsyncWrites):
@@ -200,6 +202,7 @@ class AsyncColbertCollection(AsyncWrites):
     async def fit(
         self,
         *,
+        queries: Iterable[str] | TokenEmbeddings | None = None,
         refit: bool = False,
         config: FdeConfig | None = None,
         device: str = "cpu",
@@ -210,7 +213,13 @@ class AsyncColbertCollection(AsyncWrites):
         `ingest` fits automatically, at its end at the latest. `upsert` fits as soon as ``fit_documents`` documents are
         stored. Call `fit` to fit earlier, or to fit again. If a fit is interrupted, the next write or fit resumes it.
 
+        LEMUR learns from queries, too, and ranks best if they resemble those of your users. It makes queries up from
+        documents unless you pass real ones. A fit keeps token vectors of some queries in its artifact, but no text.
+
         Args:
+            queries: Real queries, as texts or their token embeddings. A query that is asked often should be listed
+                often. 4,096 random ones of a longer list are used. Pass them again to a refit, and after a fit that
+                was interrupted while it learned.
             refit: Fit again although the collection is fitted: to more documents, or with other settings. All encodings
                 are recomputed from the stored tokens, and searches are exact until then. Do not write to the collection
                 in the meantime. Other processes that search it notice within 2 seconds, and use the new encoding when
@@ -221,10 +230,16 @@ class AsyncColbertCollection(AsyncWrites):
 
         Raises:
             ConfigurationError: If the encoding needs no fit, there are no documents, or ``config`` has another ``dim``.
+                If there are ``queries``, but the encoding does not learn from them, or is fitted and ``refit`` is
+                ``False``.
+            InvalidQueryError: If a query is not a text, is blank, or has token vectors of other dimensions.
             ArtefactError: If the fitted encoding is lost, and ``refit`` is ``False``.
         """
         with telemetry.operation("fit", refit=refit):
-            await Fitter(self._open).fit(config=config, refit=refit, device=device, progress=progress)
+            fitter = Fitter(self._open, queries=None if queries is None else checked_queries(queries))
+            if not refit:
+                fitter.require_used_queries()
+            await fitter.fit(config=config, refit=refit, device=device, progress=progress)
 
     async def check(self) -> tuple[str, ...]:
         """Check that the stored collection is still the one that was opened, and look for problems; write nothing.

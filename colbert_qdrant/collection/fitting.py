@@ -10,6 +10,7 @@ from qdrant_client import models
 from colbert_qdrant.collection import artefacts
 from colbert_qdrant.collection.filling import fill, stored_documents
 from colbert_qdrant.collection.having import has_encoding, has_tokens, lacks_encoding
+from colbert_qdrant.collection.learn_queries import learn_from, require_learnable
 from colbert_qdrant.collection.metadata import documents_only, require_writable
 from colbert_qdrant.errors import (
     ArtefactError,
@@ -18,20 +19,19 @@ from colbert_qdrant.errors import (
     InvalidDocumentError,
     RequestTooLargeError,
 )
-from colbert_qdrant.fde import encoder_from_bytes, fit_encoder, learns_from_queries
-from colbert_qdrant.fde.spans import query_spans, token_spans
+from colbert_qdrant.fde import Fitted, encoder_from_bytes, fit_encoder, learns_from_queries
 from colbert_qdrant.points.texts import text_of
 from colbert_qdrant.shown import counted, shown
 from colbert_qdrant.tokens import TokenEmbeddings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator
 
     from colbert_qdrant._support.progress import ProgressReporter
     from colbert_qdrant.collection.filling import Filled
+    from colbert_qdrant.collection.learn_queries import CheckedQueries
     from colbert_qdrant.collection.opened import OpenCollection
     from colbert_qdrant.config import FdeConfig
-    from colbert_qdrant.fde import Fitted
 
 
 class Fitter:
@@ -52,10 +52,12 @@ class Fitter:
 
     Args:
         collection: The open collection.
+        queries: Real queries for an encoding that learns from queries.
     """
 
-    def __init__(self, collection: OpenCollection) -> None:
+    def __init__(self, collection: OpenCollection, *, queries: CheckedQueries | None = None) -> None:
         self._collection = collection
+        self._queries = queries
         self._engine = collection.engine
         self._name = collection.name
 
@@ -88,6 +90,7 @@ class Fitter:
 
         Raises:
             ConfigurationError: If the encoding needs no fit, the collection is empty, or ``config`` does not suit it.
+                Also if there are queries, and the encoding does not learn from them.
             ArtefactError: If the fitted encoding is lost and this is not a refit, or no token vectors are stored.
         """
         async with self._running(refit=refit):
@@ -121,6 +124,36 @@ class Fitter:
         if self._collection.lost is not None and not refit:
             raise ArtefactError(self._collection.lost)
 
+    async def check_queries(self, config: FdeConfig | None = None) -> None:
+        """Check that the encoding of ``config``, or else the collection's own, learns from the queries, if any.
+
+        Raises:
+            ConfigurationError: If it does not learn from queries.
+            InvalidQueryError: If the encoder encodes no texts, or the token vectors have other dimensions.
+        """
+        if self._queries is not None:
+            own, compute = self._collection.config.fde, self._engine.runtime.compute
+            await compute(require_learnable, self._collection, config or own, self._queries)
+
+    def require_used_queries(self) -> None:
+        """Raise `ConfigurationError` if a fit would not learn from the queries, since there was one before."""
+        if self._queries is not None and self._collection.fde is not None:
+            raise ConfigurationError(
+                f"collection {self._name!r} is fitted already, and learns from queries only in a fit: pass refit=True"
+            )
+
+    def warn_of_unused_queries(self) -> None:
+        """Warn if no fit learned from the queries, neither now nor earlier from as many."""
+        queries, fde = self._queries, self._collection.fde
+        if queries is None or (isinstance(fde, Fitted) and fde.fitted_queries == len(queries)):
+            return
+        was, remedy = ("not", "fit(queries=…)") if fde is None else ("already", "fit(refit=True, queries=…)")
+        self._collection.warned.once(
+            "unused queries",
+            f"collection {self._name!r} was {was} fitted, so this ingest did not learn from its "
+            f"{counted(len(queries), 'query')}: call {remedy}",
+        )
+
     async def _fit(
         self, config: FdeConfig | None, *, refit: bool, device: str, progress: bool | ProgressReporter
     ) -> None:
@@ -136,6 +169,7 @@ class Fitter:
                 f"config={shown(config)} does not suit collection {self._name!r}: pass it with refit=True, for an "
                 f"encoding that needs a fit and has dim={own.dim}; for any other encoding, create a new collection"
             )
+        await self.check_queries(config)
         if collection.fde is None or refit:
             await self._rehearse()
             if collection.lost is not None and not await collection.has_any(has_tokens(collection.config)):
@@ -181,7 +215,7 @@ class Fitter:
         await self._collection.has_any(lacks_encoding(self._collection.config))
 
     async def _fitted(self, config: FdeConfig, *, device: str, progress: bool | ProgressReporter) -> Fitted:
-        compute = self._engine.runtime.compute
+        real, compute = self._queries, self._engine.runtime.compute
         texts, documents = await self._sample(config)
         if not len(documents):
             raise ConfigurationError(f"collection {self._name!r} is empty: ingest documents first, then fit")
@@ -193,8 +227,19 @@ class Fitter:
                     f"collection {self._name!r} is fitted to only {counted(len(documents), 'document')}: call "
                     "fit(refit=True) when it has more",
                 )
-            queries = await compute(self._learn_from, texts, documents, config.seed)
-        return await compute(fit_encoder, config, documents, query_tokens=queries, device=device, progress=progress)
+            self._warn_of_forgotten_queries()
+            queries = await compute(learn_from, self._collection, real, texts, documents, config)
+        fitted = await compute(fit_encoder, config, documents, query_tokens=queries, device=device, progress=progress)
+        return fitted.fitted_to(fitted.fitted_documents, queries=None if real is None else len(real))
+
+    def _warn_of_forgotten_queries(self) -> None:
+        earlier = self._collection.fde
+        if self._queries is None and isinstance(earlier, Fitted) and earlier.fitted_queries is not None:
+            self._collection.warned.once(
+                "forgotten queries",
+                f"collection {self._name!r} was fitted to {earlier.fitted_queries:,} real queries, which are not "
+                "stored, and is now fitted without them: call fit(refit=True, queries=…) to learn from real queries",
+            )
 
     async def _publish(self, fitted: Fitted, *, refit: bool, stale: bool) -> None:
         """Store the artifact with the collection; ``stale`` tells that points have older encodings."""
@@ -225,14 +270,6 @@ class Fitter:
             async for page in collection.id_pages(None):
                 some = models.Filter(must=[models.HasIdCondition(has_id=page)])
                 await self._engine.delete_vectors(self._name, vectors=names, points=some)
-
-    def _learn_from(self, texts: Sequence[str], documents: TokenEmbeddings, seed: int) -> TokenEmbeddings:
-        """Return token embeddings that simulate queries, of pieces of texts or of the documents' token embeddings."""
-        spans = query_spans(texts, seed=seed)
-        with contextlib.suppress(NotImplementedError):
-            if spans:
-                return self._collection.encoder.encode_queries(spans)
-        return token_spans(documents, seed=seed)
 
     async def _sample(self, config: FdeConfig) -> tuple[list[str], TokenEmbeddings]:
         """Return the texts and token embeddings of a random sample of documents; missing texts are omitted."""

@@ -33,6 +33,8 @@ class Fitted(FixedDimensionalEncoder, ABC):
         config: The settings.
         token_dim: Dimensions of the token vectors.
         fitted_documents: The number of documents it was fitted to; ``None`` if unknown, or if nothing was fitted.
+        fitted_queries: The number of real queries that it was fitted to; ``None`` if it was fitted to made-up
+            ones, or to no queries.
     """
 
     VERSION: ClassVar[int]
@@ -41,6 +43,7 @@ class Fitted(FixedDimensionalEncoder, ABC):
     config: FdeConfig
     token_dim: int
     fitted_documents: int | None = None
+    fitted_queries: int | None = None
 
     @property
     @abstractmethod
@@ -92,9 +95,9 @@ class Fitted(FixedDimensionalEncoder, ABC):
                 f"the fitted encoding cannot be written to {shown(str(path))} ({error}): pass a path that is writable"
             ) from error
 
-    def fitted_to(self, documents: int | None) -> Self:
-        """Set the number of documents it was fitted to, and return it; call this before `to_bytes`."""
-        self.fitted_documents = documents
+    def fitted_to(self, documents: int | None, *, queries: int | None = None) -> Self:
+        """Set the numbers of documents and queries it was fitted to, and return it; call this before `to_bytes`."""
+        self.fitted_documents, self.fitted_queries = documents, queries
         return self
 
     def fingerprint(self) -> dict[str, Any]:
@@ -107,6 +110,8 @@ class Fitted(FixedDimensionalEncoder, ABC):
         settings = {"config": self.config.to_dict(), "version": self.VERSION}
         if self.fitted_documents is not None:  # artifacts of earlier versions lack it and keep their digests
             settings["documents"] = self.fitted_documents
+        if self.fitted_queries is not None:
+            settings["queries"] = self.fitted_queries
         contiguous = {name: np.ascontiguousarray(values) for name, values in self.tensors.items()}
         return save(contiguous, metadata={_KEY: json.dumps(settings, sort_keys=True)})
 
@@ -137,10 +142,16 @@ def documents_of(data: bytes) -> int | None:
     Raises:
         ArtefactError: If the recorded number is not a positive integer.
     """
-    documents: Any = _header(data).get("documents")
-    if documents is not None and (type(documents) is not int or documents < 1):
-        raise unreadable_error(ValueError(f"fitted to {documents!r} documents"))
-    return documents
+    return _number_of(data, "documents")
+
+
+def queries_of(data: bytes) -> int | None:
+    """Return the number of real queries that an artifact's encoder was fitted to; ``None`` if it is not recorded.
+
+    Raises:
+        ArtefactError: If the recorded number is not a positive integer.
+    """
+    return _number_of(data, "queries")
 
 
 def tensors_of(data: bytes, *, version: int) -> dict[str, NDArray[np.float32]]:
@@ -171,6 +182,13 @@ def unreadable_error(error: Exception) -> ArtefactError:
         f"the fitted encoding cannot be read ({type(error).__name__}: {error}), because the file is truncated, altered "
         "or not an artifact: restore it from a backup, or fit it again"
     )
+
+
+def _number_of(data: bytes, fitted_to: str) -> int | None:
+    number: Any = _header(data).get(fitted_to)
+    if number is not None and (type(number) is not int or number < 1):
+        raise unreadable_error(ValueError(f"fitted to {number!r} {fitted_to}"))
+    return number
 
 
 def _require_finite(tensors: Mapping[str, NDArray[Any]]) -> None:

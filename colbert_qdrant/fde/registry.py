@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from colbert_qdrant.config.checks import require_int
 from colbert_qdrant.config.fde import FDE_CONFIGS
 from colbert_qdrant.errors import ArtefactError, ConfigurationError
-from colbert_qdrant.fde.artefact import documents_of, settings_of
+from colbert_qdrant.fde.artefact import documents_of, queries_of, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,7 +141,7 @@ def encoder_from_bytes(data: bytes) -> Fitted:
             f"the fitted encoding has type {tag!r}, but this release reads only {', '.join(sorted(readers))}: install "
             "the release of colbert-qdrant that fitted it, or fit it again"
         )
-    return readers[tag](data).fitted_to(documents_of(data))
+    return readers[tag](data).fitted_to(documents_of(data), queries=queries_of(data))
 
 
 def version_of(config: FdeConfig) -> int:

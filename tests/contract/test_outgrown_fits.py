@@ -90,7 +90,7 @@ def test_a_fit_that_saw_all_that_was_asked_for_is_never_outgrown(client: Client,
 def test_an_artefact_of_an_earlier_version_opens(
     client: Client, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def without_documents(self: Fitted, documents: int | None) -> Fitted:
+    def without_documents(self: Fitted, documents: int | None, **_: int | None) -> Fitted:
         return self
 
     with monkeypatch.context() as patch:

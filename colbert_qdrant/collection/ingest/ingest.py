@@ -70,10 +70,13 @@ async def ingest(
         hooks: The seams of the pipeline.
 
     Raises:
-        ConfigurationError: If the source cannot be read, or is asynchronous without an event loop.
+        ConfigurationError: If the source cannot be read, or is asynchronous without an event loop. Also if there are
+            queries, and the encoding does not learn from them.
         InvalidDocumentError: If a document cannot be stored. Its chunk is not written; earlier chunks are. Of a list,
             nothing is written.
     """
+    fitter = Fitter(collection, queries=options.queries)
+    await fitter.check_queries()
     found, rejects, on_error = open_source(source, options)
     documents: Iterable[Any] | AsyncIterable[Any] = found.items
     total, progress, runtime = found.total, options.progress, collection.engine.runtime
@@ -82,7 +85,7 @@ async def ingest(
     await require_same_tokens(collection, found.exports)
     session = Session(collection, options, type(source).__name__, rejects)
     writer = DocumentWriter(collection, on_error, session.conflicts)
-    fitter, tally = Fitter(collection), Tally()
+    tally = Tally()
     passages = None if options.chunker is None else PassageStream(collection, options.chunker)
     listed: list[Document] | None = None
     if found.listed and not isinstance(documents, AsyncIterable) and on_error == "raise":
@@ -123,6 +126,7 @@ async def ingest(
                     await session.delete_departed()
                 if not stopping() and await is_due(last=ended):
                     await fitter.fit(progress=progress)
+            fitter.warn_of_unused_queries()
             return session.complete(tally.report())
 
 

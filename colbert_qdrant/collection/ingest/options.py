@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from typing import Any, Literal, TypedDict, get_args
@@ -12,11 +12,13 @@ from colbert_qdrant._support.signatures import Method, require_options
 from colbert_qdrant._support.signatures import shows_options as shows
 from colbert_qdrant._support.values import plain
 from colbert_qdrant.collection.ingest.conflicts import OnConflict, require_on_conflict
+from colbert_qdrant.collection.learn_queries import checked_queries
 from colbert_qdrant.config.checks import require_bool, require_file_path, require_one_of
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.sources import Column, Columns, RowMapping, Shard
 from colbert_qdrant.sources.chunking import Chunker, require_chunker
 from colbert_qdrant.sources.paths import is_same_path
+from colbert_qdrant.tokens import TokenEmbeddings
 
 OnIngestError = Literal["raise", "skip", "reject"]
 """How `ingest` treats a row that cannot be stored: raise an error, skip and report it, or also keep it in a file."""
@@ -35,6 +37,7 @@ class IngestTokensOptions(TypedDict, total=False):
             elsewhere. Or pass your own reporter, which is told about every acknowledged batch.
         fit: ``False`` never fits the encoding, and leaves that to a later `fit`: for processes that write to one
             collection at the same time.
+        queries: Real queries for the fit of LEMUR; see `fit`. A warning tells you if this ingest fits nothing.
         resume: The path of a journal, which is created if it does not exist. After an interruption, even by a crash,
             the same call continues where the journal ends. It skips the documents that earlier calls stored, and
             encodes nothing twice beyond the last checkpoint. The source must yield the same documents again; it may
@@ -50,6 +53,7 @@ class IngestTokensOptions(TypedDict, total=False):
     rejects: str | PathLike[str] | None
     progress: bool | ProgressReporter
     fit: bool
+    queries: Iterable[str] | TokenEmbeddings | None
     resume: str | PathLike[str] | None
     on_conflict: OnConflict
     sync: bool
@@ -84,6 +88,7 @@ class CheckedIngest:
 
     Raises:
         ConfigurationError: If an option is invalid or contradicts another.
+        InvalidQueryError: If ``queries`` is empty, or a query is not a text.
     """
 
     bulk: bool = False
@@ -96,6 +101,7 @@ class CheckedIngest:
     rejects: str | PathLike[str] | None = None
     progress: bool | ProgressReporter = False
     fit: bool = True
+    queries: Sequence[str] | TokenEmbeddings | None = None
     resume: str | PathLike[str] | None = None
     on_conflict: OnConflict = "replace"
     sync: bool = False
@@ -115,6 +121,12 @@ class CheckedIngest:
             require_chunker(self.chunker)
         require_progress(plain(self.progress))
         require_bool("fit", self.fit)
+        if self.queries is not None:
+            object.__setattr__(self, "queries", checked_queries(self.queries))
+            if not self.fit:
+                raise ConfigurationError(
+                    "fit=False never fits, so nothing would learn from queries: pass queries to fit() instead"
+                )
         if self.resume is not None:
             require_file_path("resume", self.resume)
             if self.rejects is not None and is_same_path(self.resume, self.rejects):

@@ -17,7 +17,7 @@ from colbert_qdrant._support.values import plain
 from colbert_qdrant.config import LemurConfig
 from colbert_qdrant.config.checks import require_instance, require_int
 from colbert_qdrant.errors import ConfigurationError, InvalidTokensError
-from colbert_qdrant.fde.artefact import Fitted, documents_of, settings_of, tensors_of, unreadable_error
+from colbert_qdrant.fde.artefact import Fitted, documents_of, queries_of, settings_of, tensors_of, unreadable_error
 from colbert_qdrant.fde.lemur.device import DeviceLemur
 from colbert_qdrant.fde.lemur.fit import fit_parameters
 from colbert_qdrant.fde.lemur.host import HostLemur
@@ -123,7 +123,7 @@ class LemurEncoder(Fitted):
             parameters = LemurParameters.from_tensors(tensors, dim=config.dim)
         except (ValueError, KeyError) as error:
             raise unreadable_error(error) from error
-        return cls(config, parameters).fitted_to(documents_of(data))
+        return cls(config, parameters).fitted_to(documents_of(data), queries=queries_of(data))
 
     @property
     def tensors(self) -> dict[str, NDArray[np.float32]]:
@@ -141,7 +141,8 @@ class LemurEncoder(Fitted):
         Raises:
             ConfigurationError: If torch does not have this device.
         """
-        return type(self)(self.config, self.parameters, device=device).fitted_to(self.fitted_documents)
+        copy = type(self)(self.config, self.parameters, device=device)
+        return copy.fitted_to(self.fitted_documents, queries=self.fitted_queries)
 
     def cut(self, dim: int) -> Self:
         """Return the same encoder with only its first ``dim`` dimensions; truncate stored vectors in the same way.
@@ -158,7 +159,7 @@ class LemurEncoder(Fitted):
         found = self.parameters
         cut = replace(found, rotation=np.ascontiguousarray(found.rotation[:, :dim]), scale=found.scale[:dim].copy())
         shorter = type(self)(replace(self.config, dim=dim), cut, device=self.device)
-        return shorter.fitted_to(self.fitted_documents)
+        return shorter.fitted_to(self.fitted_documents, queries=self.fitted_queries)
 
     def encode_queries(self, tokens: TokenEmbeddings) -> NDArray[np.float32]:
         """Encode queries as the rotated, balanced sum of token features: float32, shape ``(len(tokens), dim)``.
