@@ -18,7 +18,7 @@ from colbert_qdrant.collection.metadata import (
     write_metadata,
     write_to_reserved_point,
 )
-from colbert_qdrant.config import CollectionConfig
+from colbert_qdrant.config import CollectionConfig, MuveraConfig
 from colbert_qdrant.encoders.ready import ReadyTokens
 from colbert_qdrant.engines.missing import missing_collection
 from colbert_qdrant.errors import (
@@ -170,7 +170,7 @@ async def open(
     encoder = encoder_of(stored) if encoder is None else encoder
     check_schema(info, settings, fde_dim=settings.fde.dim, token_dim=stored.token_dim, collection=name)
     _check_shard_key(engine, settings, name)
-    wanted = config or settings
+    wanted = settings if config is None else _with_filling_of(settings, config, name)
     compute = engine.runtime.compute
     fde, lost = await compute(make_encoder, wanted.fde, token_dim=encoder.dim), None
     if settings.fde.needs_fit and wanted.fde == settings.fde and encoder.dim == stored.token_dim:
@@ -209,6 +209,21 @@ def _warn_of_storage(name: str, differences: Mapping[str, tuple[Any, Any]]) -> N
             f"own:\n{lines}\nRemove them from the config, or change the collection with client.update_collection or "
             "Migration.plan(client, name, config=…)."
         )
+
+
+def _with_filling_of(settings: CollectionConfig, config: CollectionConfig, name: str) -> CollectionConfig:
+    """Return the given config, with empty cells filled if the collection's are; release 0.1.0 did so by default."""
+    own, given = settings.fde, config.fde
+    if not isinstance(own, MuveraConfig) or not isinstance(given, MuveraConfig):
+        return config
+    if not own.fill_empty or given.fill_empty or own.partition != given.partition:
+        return config
+    warn(
+        f"collection {name!r} fills empty cells, and keeps doing so, while the config leaves them empty: pass "
+        "MuveraConfig(fill_empty=True), or encode the documents again with Migration.plan(client, name, config=…), "
+        "which finds more."
+    )
+    return replace(config, fde=replace(given, fill_empty=True))
 
 
 def _with_indexes_of(settings: CollectionConfig, config: CollectionConfig) -> CollectionConfig:

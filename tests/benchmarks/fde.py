@@ -211,8 +211,8 @@ def _pymuvera() -> Encode:
 
 _WORKERS: dict[str, Callable[[], Encode]] = {
     "floor": _floor,
-    "ours": _ours,
-    "ours, not filled": lambda: _ours(fill_empty=False),
+    "ours": lambda: _ours(fill_empty=True),
+    "ours, not filled": _ours,
     "ours, as fastembed": lambda: _ours(variant="fastembed"),
     "ours, query by query": _our_queries,
     "fastembed": _fastembed,

@@ -94,10 +94,10 @@ class ReducedEncoder:
 
 MUVERA_FITTED: Final = {
     "MUVERA, centred": MuveraConfig(center=True),
-    "MUVERA, k-means": MuveraConfig(partition="kmeans", fill_empty=False),
-    "MUVERA, k-means, centred": MuveraConfig(partition="kmeans", center=True, fill_empty=False),
+    "MUVERA, k-means": MuveraConfig(partition="kmeans"),
+    "MUVERA, k-means, centred": MuveraConfig(partition="kmeans", center=True),
     "MUVERA 2560": MuveraConfig.preset("small"),
-    "MUVERA 2560, k-means, centred": MuveraConfig(r_reps=5, partition="kmeans", center=True, fill_empty=False),
+    "MUVERA 2560, k-means, centred": MuveraConfig(r_reps=5, partition="kmeans", center=True),
 }
 """Fitted, and what to compare the short one with."""
 
@@ -182,7 +182,7 @@ def _quantized(collection: Collection) -> Iterator[tuple[str, FdeReport]]:
 
 def _encodings(collection: Collection, options: argparse.Namespace) -> Iterator[tuple[str, FixedDimensionalEncoder]]:
     yield "MUVERA", MuveraEncoder(token_dim=TOKEN_DIM)
-    yield "MUVERA, empty left empty", MuveraEncoder(MuveraConfig(fill_empty=False), token_dim=TOKEN_DIM)
+    yield "MUVERA, filled", MuveraEncoder(MuveraConfig(fill_empty=True), token_dim=TOKEN_DIM)
     for name, muvera in MUVERA_FITTED.items():
         yield name, MuveraEncoder.fit(collection.documents, config=muvera)
     config = LemurConfig(dim=1_024)

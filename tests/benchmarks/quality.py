@@ -53,7 +53,7 @@ def main() -> None:
     options = _options()
     encoder = ColbertEncoder.from_pretrained(options.model or minilm())
     config = CollectionConfig(
-        fde=MuveraConfig(r_reps=options.r_reps, fill_empty=not options.no_fill_empty),
+        fde=MuveraConfig(r_reps=options.r_reps, fill_empty=options.fill_empty),
         hnsw=HnswConfig(full_scan_threshold=10),
         bm25=Bm25Config(avg_len=options.bm25_words),
     )
@@ -143,7 +143,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", help="an encoder model instead of MiniLM")
     parser.add_argument("--candidates", type=int, default=100)
     parser.add_argument("--r-reps", type=int, default=MuveraConfig().r_reps)
-    parser.add_argument("--no-fill-empty", action="store_true")
+    parser.add_argument("--fill-empty", action="store_true")
     parser.add_argument("--bm25-words", type=float, default=256, help="avg_len of BM25")
     return parser.parse_args()
 

@@ -60,17 +60,43 @@ def test_another_dimension_is_refused(name: str, client: Client) -> None:
 
 def test_every_other_setting_is_listed(name: str, client: Client, encoder: WordEncoder) -> None:
     other = CollectionConfig(
-        fde=MuveraConfig(k_sim=2, dim_proj=4, r_reps=2, seed=7, fill_empty=False),
+        fde=MuveraConfig(k_sim=2, dim_proj=4, r_reps=2, seed=7, fill_empty=True),
         text_key="body",
     )
     with pytest.raises(FingerprintMismatchError) as caught:
         ColbertCollection.open_or_create(name, client=client, encoder=encoder, config=other)
     assert caught.value.differences == {
         "fde.config.seed": (42, 7),
-        "fde.config.fill_empty": (True, False),
+        "fde.config.fill_empty": (False, True),
         "layout.text_key": ("text", "body"),
     }
     assert "Open it without a config, to use the stored one, or ingest the documents into a new" in str(caught.value)
+
+
+def test_a_collection_of_the_release_that_filled_empty_cells_keeps_filling_them(
+    engine: Engine, client: Client, encoder: WordEncoder
+) -> None:
+    filled = CollectionConfig(fde=replace(MUVERA, fill_empty=True))
+    docs = ColbertCollection.create(engine.name, client=client, encoder=encoder, config=filled)
+    docs.upsert([Document("a", "river bridge"), Document("b", "mountain")])
+    of_0_1 = {"type": "muvera", "k_sim": 2, "dim_proj": 4, "r_reps": 2, "seed": 42, "fill_empty": True}
+    assert docs.config.to_dict()["fde"] == of_0_1
+    before = docs.search("bridge", mode="fde")
+    with pytest.warns(ColbertQdrantWarning, match="fills empty cells, and keeps doing so, while the config leaves"):
+        opened = ColbertCollection.open(engine.name, client=client, encoder=encoder, config=CONFIG)
+    assert opened.config == filled
+    assert opened.search("bridge", mode="fde") == before
+    opened.upsert([Document("c", "mountain")])
+    found = {hit.id: hit.score for hit in opened.search("bridge", mode="fde")}
+    assert found["c"] == found["b"]
+    assert found["c"] != pytest.approx(_score_of_empty_cells("bridge", "mountain", encoder), rel=0.05)
+    assert ColbertCollection.open(engine.name, client=client, encoder=encoder).config == filled
+
+
+def _score_of_empty_cells(query: str, text: str, encoder: WordEncoder) -> float:
+    fde = MuveraEncoder(MUVERA, token_dim=encoder.dim)
+    queries, documents = encoder.encode_queries([query]), encoder.encode_documents([text])
+    return float(fde.encode_queries(queries)[0] @ fde.encode_documents(documents)[0])
 
 
 @pytest.mark.parametrize(

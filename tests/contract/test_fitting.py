@@ -170,7 +170,7 @@ def test_an_exact_search_does_not_warn(empty: ColbertCollection) -> None:
     "fde",
     [
         MuveraConfig(k_sim=3, dim_proj=4, r_reps=3, center=True, fit_documents=60),
-        MuveraConfig(k_sim=2, dim_proj=4, r_reps=3, partition="kmeans", fill_empty=False, fit_documents=60),
+        MuveraConfig(k_sim=2, dim_proj=4, r_reps=3, partition="kmeans", fit_documents=60),
     ],
     ids=["centred", "kmeans"],
 )

@@ -140,7 +140,7 @@ def test_a_refit_by_hand_does_the_same(fitted: ColbertCollection, client: Client
     "fde",
     [
         MuveraConfig(k_sim=3, dim_proj=8, r_reps=4, center=True),
-        MuveraConfig(k_sim=3, dim_proj=8, r_reps=4, partition="kmeans", fill_empty=False),
+        MuveraConfig(k_sim=3, dim_proj=8, r_reps=4, partition="kmeans"),
     ],
     ids=["centred", "kmeans"],
 )

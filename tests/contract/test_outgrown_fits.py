@@ -37,7 +37,7 @@ LEMUR = LemurConfig(dim=4, hidden=32, epochs=0, learn_tokens=100)
 CONFIGS = [
     LEMUR,
     MuveraConfig(k_sim=2, dim_proj=4, r_reps=2, center=True),
-    MuveraConfig(k_sim=2, dim_proj=4, r_reps=2, partition="kmeans", fill_empty=False),
+    MuveraConfig(k_sim=2, dim_proj=4, r_reps=2, partition="kmeans"),
 ]
 
 

@@ -35,7 +35,7 @@ MUVERA = [
 ]
 FITTED = [
     MuveraConfig(k_sim=4, dim_proj=8, r_reps=4, center=True),
-    MuveraConfig(k_sim=4, dim_proj=8, r_reps=4, partition="kmeans", fill_empty=False),
+    MuveraConfig(k_sim=4, dim_proj=8, r_reps=4, partition="kmeans"),
 ]
 
 

@@ -93,7 +93,7 @@ SETTINGS: Final[list[Case]] = [
     Case(
         lambda _: cq.MuveraConfig(partition="kmeans", fill_empty=True),
         cq.ConfigurationError,
-        "fill_empty=True needs the SimHash bits of cells, which partition='kmeans' does not have: set fill_empty=False",
+        "fill_empty=True needs the SimHash bits of cells, which partition='kmeans' does not have: leave fill_empty out",
     ),
     Case(
         lambda _: cq.MuveraConfig(k_sim=10, dim_proj=128, r_reps=20),

@@ -49,9 +49,9 @@ class MuveraEncoder(Fitted):
     maximum. The repetitions are concatenated, each scaled by 1/√``r_reps`` on both sides, so the product is their
     average.
 
-    A document's empty cell is filled from the tokens whose cells differ from it in the fewest bits. The paper picks
-    any one of those tokens. This class takes their mean, the expected value of that choice, so that an encoding does
-    not depend on the order of the tokens.
+    A document's empty cell is zero. With ``fill_empty=True`` it is filled from the tokens whose cells differ from it in
+    the fewest bits. The paper picks any one of those tokens. This class takes their mean, the expected value of that
+    choice, so that an encoding does not depend on the order of the tokens.
 
     The optional final projection is a count sketch. It adds each coordinate i, with a random sign, to a random
     coordinate h(i) of a shorter vector:
@@ -131,11 +131,11 @@ class MuveraEncoder(Fitted):
         draws = Draws.of(self.config, token_dim, fitted)
         self._sketch = draws.sketch
         if device is None:
-            self._cells = HostCells(draws, fill_empty=self.config.fill_empty)
+            self._cells = HostCells(draws, fill_empty=bool(self.config.fill_empty))
         else:
             name = str(device) if holds(lambda: (str(device), True)) else shown(device)
             checked = require_device(name, remedy="leave device out to encode on the CPU")
-            self._cells = DeviceCells(draws, fill_empty=self.config.fill_empty, device=checked)
+            self._cells = DeviceCells(draws, fill_empty=bool(self.config.fill_empty), device=checked)
 
     @classmethod
     def fit(

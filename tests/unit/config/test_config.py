@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import FrozenInstanceError
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -16,9 +16,10 @@ from colbert_qdrant import (
     MuveraConfig,
     SparseConfig,
 )
+from colbert_qdrant.config import MuveraVariant
 
 CONFIG = CollectionConfig(
-    fde=MuveraConfig(k_sim=4, seed=7, fill_empty=False),
+    fde=MuveraConfig(k_sim=4, seed=7, fill_empty=True),
     hnsw=HnswConfig(m=8, full_scan_threshold=10),
     fde_datatype="float32",
     segments=3,
@@ -35,8 +36,16 @@ def test_survives_json() -> None:
 
 def test_what_an_older_version_stored_still_loads_and_compares_equal() -> None:
     stored = {"type": "muvera", "k_sim": 5, "dim_proj": 16, "r_reps": 20, "seed": 42, "fill_empty": True}
-    assert MuveraConfig.from_dict(stored) == MuveraConfig()
-    assert MuveraConfig().to_dict() == stored
+    assert MuveraConfig.from_dict(stored) == MuveraConfig(fill_empty=True)
+    assert MuveraConfig(fill_empty=True).to_dict() == stored
+    assert MuveraConfig().to_dict() == {**stored, "fill_empty": False}
+
+
+def test_only_fastembeds_variant_fills_empty_cells_unless_told() -> None:
+    assert [MuveraConfig(variant=each).fill_empty for each in get_args(MuveraVariant)] == [False, True]
+    stored = {"type": "muvera", "k_sim": 5, "dim_proj": 16, "r_reps": 20, "seed": 42, "variant": "fastembed"}
+    assert MuveraConfig.from_dict({**stored, "fill_empty": True}) == MuveraConfig(variant="fastembed")
+    assert MuveraConfig.from_dict({**stored, "fill_empty": False}).fill_empty is False
 
 
 @pytest.mark.parametrize("config", [MuveraConfig(final_projection=64), MuveraConfig(variant="fastembed")])

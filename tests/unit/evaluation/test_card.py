@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 datasets = pytest.importorskip("datasets")
 
 MODES = ("exact", "two-stage", "fde")
-MUVERA = MuveraConfig(k_sim=5, dim_proj=16, r_reps=20, fill_empty=False)
+MUVERA = MuveraConfig(k_sim=5, dim_proj=16, r_reps=20)
 SMALL = CollectionConfig(fde=MuveraConfig(k_sim=2, dim_proj=4, r_reps=2))
 PICO = 2
 """The row of the model in the card's tables."""
@@ -209,7 +209,7 @@ def test_a_model_without_figures_is_measured_among_the_others(root: Path, tmp_pa
     ]
     assert "difference" not in "".join(table)
     assert "MaxSim ranks 100 candidates. The encoding is muvera (k_sim=2, dim_proj=4, r_reps=2" in str(found)
-    assert "fill_empty=True), with other parameters than txtai's." in str(found)
+    assert "fill_empty=False), with other parameters than txtai's." in str(found)
     with pytest.raises(ConfigurationError, match="no figure 'nDCG@10' of 'bm25' on 'scifact': use one of nDCG@10 of"):
         found.figure("scifact", mode="bm25")
 

@@ -16,12 +16,12 @@ from tests.unit.fde.muvera_reference import margin, reference
 
 PATH = Path(__file__).parent / "goldens" / "muvera-1.npz"
 CASES = {
-    "plain": MuveraConfig(k_sim=3, dim_proj=5, r_reps=4),
-    "one-cell": MuveraConfig(k_sim=0, dim_proj=6, r_reps=3, seed=1),
-    "many-cells": MuveraConfig(k_sim=6, dim_proj=2, r_reps=2, seed=2**32 - 1),
-    "unfilled": MuveraConfig(k_sim=4, dim_proj=3, r_reps=4, fill_empty=False),
-    "final": MuveraConfig(k_sim=4, dim_proj=4, r_reps=6, final_projection=50),
-    "final-unfilled": MuveraConfig(k_sim=2, dim_proj=4, r_reps=2, seed=7, fill_empty=False, final_projection=300),
+    "plain": MuveraConfig(k_sim=3, dim_proj=5, r_reps=4, fill_empty=True),
+    "one-cell": MuveraConfig(k_sim=0, dim_proj=6, r_reps=3, seed=1, fill_empty=True),
+    "many-cells": MuveraConfig(k_sim=6, dim_proj=2, r_reps=2, seed=2**32 - 1, fill_empty=True),
+    "unfilled": MuveraConfig(k_sim=4, dim_proj=3, r_reps=4),
+    "final": MuveraConfig(k_sim=4, dim_proj=4, r_reps=6, final_projection=50, fill_empty=True),
+    "final-unfilled": MuveraConfig(k_sim=2, dim_proj=4, r_reps=2, seed=7, final_projection=300),
 }
 
 

@@ -48,7 +48,7 @@ def clustered(texts: int, seed: int, words: int, *, length: tuple[int, int]) -> 
 
 @pytest.mark.parametrize("partition", ["simhash", "kmeans"])
 def test_a_query_is_encoded_alone_as_among_many(partition: Literal["simhash", "kmeans"]) -> None:
-    config = replace(SMALL, partition=partition, fill_empty=False)
+    config = replace(SMALL, partition=partition)
     encoder = MuveraEncoder.fit(random_batch([40] * 20, seed=1), config=config)
     queries = random_batch([32, 1, 64, 65, 20])
     together = encoder.encode_queries(queries)

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 DIM = 24
 CENTRED = MuveraConfig(k_sim=3, dim_proj=6, r_reps=4, center=True)
-KMEANS = replace(CENTRED, center=False, partition="kmeans", fill_empty=False)
+KMEANS = replace(CENTRED, center=False, partition="kmeans")
 CONFIGS = {
     "centred": CENTRED,
-    "centred, empty": replace(CENTRED, fill_empty=False),
+    "centred, filled": replace(CENTRED, fill_empty=True),
     "centred, sketched": replace(CENTRED, final_projection=40),
     "kmeans": KMEANS,
     "kmeans, centred": replace(KMEANS, center=True),

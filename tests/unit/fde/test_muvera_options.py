@@ -31,7 +31,7 @@ from tests.unit.fde.test_muvera import clustered
         ({"variant": "fastembed", "center": True}, "variant=.fastembed. has no final projection, centering or k-means"),
         ({"center": None}, "center must be True or False, got None"),
         ({"partition": "lsh"}, "partition='lsh': use one of 'simhash', 'kmeans'"),
-        ({"partition": "kmeans"}, "needs the SimHash bits of cells, .* does not have: set fill_empty=False"),
+        ({"partition": "kmeans", "fill_empty": True}, "needs the SimHash bits of cells, .*: leave fill_empty out"),
         ({"fit_documents": 0}, "fit_documents must be at least 1"),
     ],
 )
