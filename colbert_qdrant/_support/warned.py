@@ -80,6 +80,24 @@ class Warned:
                 "Qdrant splits no other such language. This warning appears once.",
             )
 
+    def of_unkept_length(self, collection: str) -> None:
+        """Warn if the average length of documents cannot be kept with their collection."""
+        self.once(
+            "unkept length",
+            f"collection {collection!r}: BM25 assumes that documents have 256 words on average, because this key may "
+            "not write the measured length into the metadata. Ingest the first documents with a key that may, or "
+            "create the collection with Bm25Config(avg_len=…). This warning appears once.",
+        )
+
+    def of_repeated_words(self, collection: str) -> None:
+        """Warn if BM25 counts the repeated words of a query once."""
+        self.once(
+            "repeated words",
+            f"collection {collection!r}: a query repeats words, and BM25 counts each once, because the server computes "
+            "the query's vector. Run pip install 'colbert-qdrant[edge]', with which this process counts them. This "
+            "warning appears once.",
+        )
+
     def of_truncated_queries(self, where: str, tokens: TokenEmbeddings) -> None:
         """Warn if queries were truncated."""
         if tokens.truncated.any():

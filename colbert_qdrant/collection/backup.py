@@ -11,7 +11,7 @@ from qdrant_client import models
 from colbert_qdrant._support.progress import reporting, require_progress
 from colbert_qdrant.collection import artefacts, lifecycle
 from colbert_qdrant.collection.aliases import real_name
-from colbert_qdrant.collection.metadata import read_current_fingerprint
+from colbert_qdrant.collection.metadata import read_current
 from colbert_qdrant.config.checks import require_bool
 from colbert_qdrant.config.names import require_stored_name
 from colbert_qdrant.edge.files import write_file
@@ -67,7 +67,7 @@ async def _copy(collection: OpenCollection, snapshots: Snapshots, folder: Path) 
         if engine.files is None:  # otherwise it is one of the copied files
             await engine.runtime.compute(write_file, folder / _ENCODING, data)
     await snapshots.save(name, folder)
-    stored, _ = await read_current_fingerprint(engine, name)
+    stored = (await read_current(engine, name)).fingerprint
     if stored is None or stored.fitted_digest != fitted:
         raise BackupError(
             f"the encoding of collection {name!r} was fitted while the backup was made, so the two do not belong "
@@ -141,7 +141,7 @@ async def _restore(engine: Engine, snapshots: Snapshots, name: str, folder: Path
 
 async def _complete(engine: Engine, name: str, folder: Path, fitted: str | None) -> None:
     """Store the fitted encoding with a collection of a server; on an embedded store, it is a part of the copy."""
-    stored, _ = await read_current_fingerprint(engine, name)
+    stored = (await read_current(engine, name)).fingerprint
     if stored is None or stored.fitted_digest != fitted:
         raise BackupError(f"the backup {folder} has a collection of another fit than its encoding: use another backup")
     if fitted is None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from qdrant_client import models
 
+from colbert_qdrant.collection.indexes import require_indexes
 from colbert_qdrant.collection.metadata import documents_only
 from colbert_qdrant.collection.selecting import write_to_selected
 from colbert_qdrant.points.convert import to_document
@@ -78,6 +79,6 @@ async def count(collection: OpenCollection, *, where: Where | None, filter: mode
         limits.check_filter(only)
         return await collection.engine.count(collection.name, only)
 
-    await collection.require_indexes(word_keys(where), compared_keys(where))
+    await require_indexes(collection, word_keys(where), compared_keys(where))
     await collection.shards.require("read")
     return await keep_to_limits(collection, count)

@@ -19,7 +19,7 @@ from colbert_qdrant._support import telemetry
 from colbert_qdrant._support.progress import reporting, require_progress
 from colbert_qdrant._support.values import plain
 from colbert_qdrant.collection.iterating import document_pages
-from colbert_qdrant.collection.metadata import count_documents, read_current_fingerprint
+from colbert_qdrant.collection.metadata import count_documents, read_current
 from colbert_qdrant.config.checks import require_bool
 from colbert_qdrant.edge.files import sync_folder
 from colbert_qdrant.errors import ConfigurationError, DiskFullError, SchemaMismatchError
@@ -77,7 +77,7 @@ async def export(
     progress = plain(progress)
     require_progress(progress)
     await collection.notice()
-    fingerprint, _ = await read_current_fingerprint(collection.engine, collection.name)
+    fingerprint = (await read_current(collection.engine, collection.name)).fingerprint
     if fingerprint is None:
         raise SchemaMismatchError(f"collection {collection.name!r} has no fingerprint: check it with check()")
     config = collection.config

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from colbert_qdrant.collection.indexes import require_indexes
 from colbert_qdrant.collection.metadata import documents_only
 from colbert_qdrant.collection.scroll import scroll_points
 from colbert_qdrant.config.checks import require_bool
@@ -58,7 +59,7 @@ async def document_pages(
     await collection.notice_at_times()
     only = await documents_only(engine, name, chosen)
     await collection.allowed(lambda limits: limits.check_filter(only))
-    await collection.require_indexes(word_keys(where), compared_keys(where))
+    await require_indexes(collection, word_keys(where), compared_keys(where))
     await collection.shards.require("read")
     size = PageSize(min(_PAGE_POINTS, collection.limits.query_limit or _PAGE_POINTS))
 

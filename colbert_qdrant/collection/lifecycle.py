@@ -12,8 +12,10 @@ from colbert_qdrant.collection.aliases import real_name
 from colbert_qdrant.collection.companion import SUFFIX, digest
 from colbert_qdrant.collection.indexes import make_indexes, missing_indexes
 from colbert_qdrant.collection.metadata import (
+    AverageLength,
     new_metadata,
     read_fingerprint,
+    read_metadata,
     to_metadata,
     write_metadata,
     write_to_reserved_point,
@@ -68,6 +70,7 @@ class Stored(NamedTuple):
         missing_indexes: The arguments of ``create_payload_index`` for each missing index.
         lost: A message if the fitted encoding can no longer be read, with the remedy; ``None`` otherwise.
         points: The approximate number of points, if known.
+        length: The average length of the documents; ``None`` if it was not measured.
     """
 
     config: CollectionConfig
@@ -77,6 +80,7 @@ class Stored(NamedTuple):
     missing_indexes: Sequence[dict[str, Any]] = ()
     lost: str | None = None
     points: int | None = None
+    length: AverageLength | None = None
 
 
 async def create(name: str, *, engine: Engine, encoder: LateInteractionEncoder, config: CollectionConfig) -> Stored:
@@ -170,7 +174,7 @@ async def open(
     encoder = encoder_of(stored) if encoder is None else encoder
     check_schema(info, settings, fde_dim=settings.fde.dim, token_dim=stored.token_dim, collection=name)
     _check_shard_key(engine, settings, name)
-    wanted = settings if config is None else _with_filling_of(settings, config, name)
+    wanted = settings if config is None else _with_filling_of(settings, _with_length_of(settings, config), name)
     compute = engine.runtime.compute
     fde, lost = await compute(make_encoder, wanted.fde, token_dim=encoder.dim), None
     if settings.fde.needs_fit and wanted.fde == settings.fde and encoder.dim == stored.token_dim:
@@ -184,7 +188,8 @@ async def open(
         _warn_of_storage(name, stored.differences_of_storage(actual))
         settings = _with_indexes_of(settings, config)
     limits, missing = Limits.of(info, settings.token_vector), await missing_indexes(engine, settings, info)
-    return Stored(settings, fde, limits, stored, missing, lost, info.points_count)
+    length = AverageLength.of(await read_metadata(engine, name, info))
+    return Stored(settings, fde, limits, stored, missing, lost, info.points_count, length)
 
 
 def encoder_of(stored: Fingerprint) -> ReadyTokens:
@@ -230,6 +235,13 @@ def _with_indexes_of(settings: CollectionConfig, config: CollectionConfig) -> Co
     """Return a collection's settings with the payload indexes of the given config added."""
     indexes = {**settings.payload_indexes, **config.payload_indexes}
     return replace(settings, payload_indexes=indexes, tenant_field=settings.tenant_field or config.tenant_field)
+
+
+def _with_length_of(settings: CollectionConfig, config: CollectionConfig) -> CollectionConfig:
+    """Return the given config with the stored ``avg_len`` of BM25, unless it has another."""
+    if settings.bm25 is None or config.bm25 is None or config.bm25.avg_len is not None:
+        return config
+    return replace(config, bm25=replace(config.bm25, avg_len=settings.bm25.avg_len))
 
 
 def _check_shard_key(engine: Engine, config: CollectionConfig, name: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from uuid import uuid4
 
 from qdrant_client import models
@@ -13,8 +14,10 @@ from colbert_qdrant.points.ids import RESERVED_POINT
 from colbert_qdrant.points.point import Point
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from colbert_qdrant.documents import Document
+    from colbert_qdrant.encoders.further import FurtherVectors
     from colbert_qdrant.engines import Engine
 
 KEY: Final = "colbert_qdrant"
@@ -22,6 +25,42 @@ KEY: Final = "colbert_qdrant"
 
 ID_KEY: Final = "colbert_qdrant_id"
 """The metadata key of a collection's random id, which shows that a collection of the same name was created again."""
+
+LENGTH_KEY: Final = "colbert_qdrant_bm25"
+"""The metadata key of the average length of the documents."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AverageLength:
+    """The average length of documents, as BM25 counts their words.
+
+    Attributes:
+        words: The average number of words.
+        documents: The number of documents that the collection had when it was measured; 0 for an estimate.
+        earlier: The average that some stored vectors may still be computed with; ``None`` if all have this one.
+    """
+
+    words: float
+    documents: int
+    earlier: float | None = None
+
+    @classmethod
+    def measured(cls, documents: Sequence[Document], further: FurtherVectors) -> Self | None:
+        """Measure documents; ``None`` if no document has a text."""
+        found = further.mean_length(documents)
+        return None if found is None else cls(words=found[0], documents=len(documents) if found[1] else 0)
+
+    @classmethod
+    def of(cls, metadata: Mapping[str, Any]) -> Self | None:
+        """Read it from a collection's metadata; ``None`` if it was not measured yet."""
+        match metadata.get(LENGTH_KEY):
+            case {"words": float() | int() as words, "documents": int() as documents, "earlier": earlier} if words > 0:
+                return cls(words=float(words), documents=documents, earlier=earlier)
+        return None
+
+    def to_metadata(self) -> dict[str, Any]:
+        """Convert it to collection metadata."""
+        return {LENGTH_KEY: asdict(self)}
 
 
 def to_metadata(fingerprint: Fingerprint) -> dict[str, Any]:
@@ -32,6 +71,20 @@ def to_metadata(fingerprint: Fingerprint) -> dict[str, Any]:
 def new_metadata(fingerprint: Fingerprint) -> dict[str, Any]:
     """Return the metadata of a new collection."""
     return {**to_metadata(fingerprint), ID_KEY: uuid4().hex}
+
+
+class Current(NamedTuple):
+    """The parts of a collection's state that may change while it is open.
+
+    Attributes:
+        fingerprint: The fingerprint; ``None`` if the collection lacks one.
+        points: The approximate number of points; ``None`` if it is unknown.
+        length: The average length of the documents; ``None`` if it was not measured.
+    """
+
+    fingerprint: Fingerprint | None
+    points: int | None
+    length: AverageLength | None
 
 
 async def read_fingerprint(engine: Engine, collection: str, info: models.CollectionInfo) -> Fingerprint | None:
@@ -49,11 +102,8 @@ async def read_fingerprint(engine: Engine, collection: str, info: models.Collect
     return Fingerprint.from_dict(entry) if isinstance(entry, dict) else None
 
 
-async def read_current_fingerprint(engine: Engine, collection: str) -> tuple[Fingerprint | None, int | None]:
-    """Read the current fingerprint and the approximate number of points of a collection, in one request.
-
-    Returns:
-        The fingerprint, or ``None`` if the collection lacks one; and the number, or ``None`` if it is unknown.
+async def read_current(engine: Engine, collection: str) -> Current:
+    """Read the state that may change while a collection is open, in one request.
 
     Raises:
         CollectionNotFoundError: If the collection no longer exists.
@@ -61,9 +111,13 @@ async def read_current_fingerprint(engine: Engine, collection: str) -> tuple[Fin
     """
     if (await engine.capabilities()).has("metadata"):
         info = await engine.get_collection(collection)
-        return await read_fingerprint(engine, collection, info), info.points_count
-    entry = (await _reserved(engine, collection)).get(KEY)
-    return (Fingerprint.from_dict(entry) if isinstance(entry, dict) else None), None
+        fingerprint = await read_fingerprint(engine, collection, info)
+        metadata = await read_metadata(engine, collection, info) if fingerprint else {}
+        return Current(fingerprint, info.points_count, AverageLength.of(metadata))
+    metadata = await _reserved(engine, collection)
+    entry = metadata.get(KEY)
+    fingerprint = Fingerprint.from_dict(entry) if isinstance(entry, dict) else None
+    return Current(fingerprint, None, AverageLength.of(metadata))
 
 
 async def read_metadata(engine: Engine, collection: str, info: models.CollectionInfo | None = None) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from colbert_qdrant._support.warned import Warned
 from colbert_qdrant.collection import artefacts, lifecycle
 from colbert_qdrant.collection.having import lacks_encoding
 from colbert_qdrant.collection.indexes import make_missing_indexes
-from colbert_qdrant.collection.metadata import count_documents, documents_only, read_current_fingerprint
+from colbert_qdrant.collection.lengths import Lengths
+from colbert_qdrant.collection.metadata import count_documents, documents_only, read_current
 from colbert_qdrant.collection.outgrown import say_outgrown
 from colbert_qdrant.collection.scroll import scroll_points
 from colbert_qdrant.collection.shards import Shards
@@ -77,6 +78,7 @@ class OpenCollection:
         fitting: A lock that is held while a fit runs.
         is_fitting: Whether a fit is running, which changes the encoding step by step.
         lost: A message if the fitted encoding can no longer be read, with the remedy; ``None`` otherwise.
+        lengths: The average length of the documents.
         shards: The collection's shards.
         unbuilt: Logs that the graph of an embedded store is missing.
         warned: The warnings that were already issued.
@@ -97,6 +99,7 @@ class OpenCollection:
         self.engine = engine
         self.encoder = encoder
         self.further = further
+        self.lengths = Lengths(self)
         self.shards = Shards(name, engine, stored.config)
         self.unbuilt = UnbuiltGraph(name, engine)
         self._unencoded_writes = 0
@@ -187,7 +190,8 @@ class OpenCollection:
             await self.notice()
 
     async def _compare(self) -> None:
-        opened, (stored, points) = self._fingerprint, await read_current_fingerprint(self.engine, self.name)
+        opened, (stored, points, length) = self._fingerprint, await read_current(self.engine, self.name)
+        self.lengths.use(length)
         if stored is not None:
             stored.require_unchanged(opened, collection=self.name)
             if self.is_fitting or not self.config.fde.needs_fit:
@@ -306,27 +310,6 @@ class OpenCollection:
         self.limits = await self.read_limits()
         return self.limits.upsert_batch
 
-    async def require_indexes(self, words: frozenset[tuple[str, bool]], compared: frozenset[tuple[str, str]]) -> None:
-        """Check that payload keys have the indexes that the words, numbers and times in a filter need.
-
-        Raises:
-            ConfigurationError: If a key lacks a full-text index that it needs. Also if a key with an index of times is
-                compared with numbers, or vice versa.
-            CapabilityError: If the engine cannot search for words that have no spaces between them.
-        """
-        await self.allowed(lambda limits: limits.check_compared(compared, self.config.indexes))
-        keys = frozenset(key for key, _ in words)
-        unspaced = frozenset(key for key, lacks_spaces in words if lacks_spaces)
-        capabilities = await self.engine.capabilities()
-        if unspaced:
-            what = "'match' in a where with words of a language without spaces"
-            capabilities.require(
-                "payload_indexes", what=what, remedy="store the words as a list, and compare with 'in'"
-            )
-            await self.allowed(lambda limits: limits.check_unspaced(unspaced))
-        if keys and not capabilities.has("unindexed_words"):
-            await self.allowed(lambda limits: limits.check_words(keys))
-
     def encode_queries(
         self, queries: Sequence[str] | TokenEmbeddings, options: CheckedOptions
     ) -> tuple[TokenEmbeddings | None, list[dict[str, Any]]]:
@@ -338,6 +321,8 @@ class OpenCollection:
         elif texts is not None:
             require_texts(texts)
         names = options.prefetch_limits(self.config)
+        if texts is not None and self.config.bm25_vector in names and any(map(self.further.counts_once, texts)):
+            self.warned.of_repeated_words(self.name)
         return tokens, self.further.queries(texts, options.vectors or {}, names=names, count=len(queries))
 
     def build_requests(
@@ -380,6 +365,7 @@ class OpenCollection:
     async def _take(self, stored: Stored) -> None:
         """Use a stored state that was just read."""
         self._use(stored)
+        self.lengths.use(stored.length)
         if self.lost is not None:
             self.warned.once("lost artefact", self.lost)
         self._warn_if_outgrown(stored.points)

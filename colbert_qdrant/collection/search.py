@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qdrant_client import models
 
 from colbert_qdrant._support import telemetry
+from colbert_qdrant.collection.indexes import require_indexes
 from colbert_qdrant.documents import SearchGroup, id_sort_key
 from colbert_qdrant.encoders.queries import one_query
 from colbert_qdrant.errors import InvalidQueryError
@@ -36,7 +37,7 @@ async def search(
     await collection.notice_at_times()
     compute, config = collection.engine.runtime.compute, collection.config
     options = await collection.allowed(lambda limits: asked.within(limits, config))
-    await collection.require_indexes(options.words, options.compared)
+    await require_indexes(collection, options.words, options.compared)
     await collection.shards.require("search")
     watch = Stopwatch()
     with telemetry.operation("search", mode=options.mode, queries=len(queries), limit=options.limit):
@@ -67,7 +68,7 @@ async def search_groups(
     capabilities = await collection.engine.capabilities()
     capabilities.require("groups", what=f"group_by={group_by!r}", remedy="group the hits of search(limit=…)")
     options = await collection.allowed(lambda limits: asked.within(limits, config))
-    await collection.require_indexes(options.words, options.compared)
+    await require_indexes(collection, options.words, options.compared)
     await collection.shards.require("search")
     with telemetry.operation("search", mode=options.mode, queries=1, limit=options.limit):
         tokens, further = await _encode(collection, queries, options)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from qdrant_client import models
 
+from colbert_qdrant.collection.indexes import require_indexes
 from colbert_qdrant.collection.metadata import documents_only
 from colbert_qdrant.errors import ConfigurationError, RequestTooLargeError
 from colbert_qdrant.points.ids import point_ids
@@ -67,7 +68,7 @@ async def write_to_selected(
         limits.check_filter(only, writes=True)
         await by_filter(only or models.Filter())
 
-    await collection.require_indexes(word_keys(where), compared_keys(where))
+    await require_indexes(collection, word_keys(where), compared_keys(where))
     await collection.notice()
     try:
         await keep_to_limits(collection, write)

@@ -53,6 +53,7 @@ async def add_further(
     only = lacking if (await engine.capabilities()).has("update_filter") else None
     with reporting(progress, label="repair", total=await collection.count(lacking)) as report:
         async for page in _pages(collection, name):
+            await collection.lengths.begin(_documents(collection, page))
             changes = await engine.runtime.compute(_changes, collection, name, page, rejections)
             await collection.notice(seconds=WRITE_SECONDS)
             refused = await update_vectors(engine, collection.name, changes, only=only) if changes else []
@@ -76,14 +77,16 @@ def _changes(
 
 def _to_make(collection: OpenCollection, name: str, records: Sequence[models.Record]) -> list[Row]:
     """Return the documents whose text gives the vector; this runs BM25, but no model."""
-    texts = [(record, text_of(record.payload or {}, collection.config)) for record in records]
-    rows = [
-        Row(document=Document(canonical_id(record.id), text), payload={}) for record, text in texts if text is not None
-    ]
+    rows = [Row(document=document, payload={}) for document in _documents(collection, records)]
     if name != collection.config.bm25_vector:
         return rows
     made = collection.further.documents([row.document for row in rows], only=name)
     return [row for row, vectors in zip(rows, made, strict=True) if vectors]
+
+
+def _documents(collection: OpenCollection, records: Sequence[models.Record]) -> list[Document]:
+    texts = [(record, text_of(record.payload or {}, collection.config)) for record in records]
+    return [Document(canonical_id(record.id), text) for record, text in texts if text is not None]
 
 
 def _lacking(collection: OpenCollection, name: str) -> models.Filter:

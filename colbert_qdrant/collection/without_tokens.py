@@ -188,6 +188,9 @@ class _Adding:
 
     async def _encoded(self, records: Sequence[models.Record]) -> list[Point]:
         """Return points with vectors for the texts that can be encoded; record the others as rejected."""
+        texts = [text for each in records if (text := self._texts.text(each.payload or {})) is not None]
+        await self._collection.lengths.begin([Document(0, text) for text in texts])
+        self._bm25.avg_len = self._collection.further.avg_len
         rejections = Rejections("skip")
         points = await self._collection.engine.runtime.compute(self._encode, records, rejections)
         self._rejected |= {each.id: each for each in rejections.found}

@@ -153,6 +153,7 @@ class DocumentWriter:
         if not documents:
             return Written()
         chunk = self.checked(documents)
+        await self.measure(chunk)
         await self.encode(chunk)
         await self.complete(chunk)
         return await self.store(chunk, progress)
@@ -189,6 +190,10 @@ class DocumentWriter:
         """
         if self._conflicts is not None:
             await self._conflicts.resolve(chunk, before)
+
+    async def measure(self, chunk: Chunk) -> None:
+        """Measure the average length of the documents, if BM25 needs it and it is not known yet."""
+        await self._collection.lengths.begin([row.document for row in chunk.rows])
 
     async def encode(self, chunk: Chunk) -> None:
         """Run the encoder."""

@@ -43,7 +43,8 @@ class Bm25Config:
             written without spaces, into words. Payload indexes of type ``"text"`` then use the same tokenizer.
         k: Term-frequency saturation (k1): with a larger value, repeated words count more.
         b: Length normalization, from 0 to 1: with a larger value, long documents are penalized more.
-        avg_len: Average number of words per document; Qdrant does not compute it.
+        avg_len: Average number of words per document, without stop words. By default, the library measures it on the
+            first documents, keeps it with the collection, and measures again as the collection grows.
         ascii_folding: Whether accents are removed.
 
     Raises:
@@ -53,7 +54,7 @@ class Bm25Config:
     language: str = "english"
     k: float = 1.2
     b: float = 0.75
-    avg_len: float = 256.0
+    avg_len: float | None = None
     ascii_folding: bool = False
 
     def __post_init__(self) -> None:
@@ -66,7 +67,8 @@ class Bm25Config:
             )
         require_number("k", self.k, minimum=0)
         require_number("b", self.b, minimum=0, maximum=1)
-        require_number("avg_len", self.avg_len, minimum=1)
+        if self.avg_len is not None:
+            require_number("avg_len", self.avg_len, minimum=1)
         require_bool("ascii_folding", self.ascii_folding)
 
     @property
@@ -81,12 +83,19 @@ class Bm25Config:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options of Qdrant's BM25 model, in the form of the server's API."""
+        """The options of Qdrant's BM25 model, in the form of the server's API; a measured ``avg_len`` is left out."""
         of_language: dict[str, Any] = {} if self.language in _NOT_STEMMED else {"language": self.language}
         if self.unspaced:
             of_language["tokenizer"] = "multilingual"
-        numbers = {"k": self.k, "b": self.b, "avg_len": self.avg_len}
+        numbers = {"k": self.k, "b": self.b} | ({} if self.avg_len is None else {"avg_len": self.avg_len})
         return {**of_language, **numbers, "ascii_folding": self.ascii_folding}
+
+    @property
+    def fixed_avg_len(self) -> float | None:
+        """The average length that every vector is computed with; ``None`` if it is measured."""
+        if self.avg_len is None and not (self.k and self.b):
+            return 1.0  # it has no influence
+        return self.avg_len
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from qdrant_client import models
 
 from colbert_qdrant.config.checks import require_instance
 from colbert_qdrant.encoders.base import require_encoder
-from colbert_qdrant.encoders.bm25 import make_bm25
+from colbert_qdrant.encoders.bm25 import make_bm25, mean_length, repeats_a_word
 from colbert_qdrant.errors import ConfigurationError, InvalidDocumentError, InvalidQueryError
 from colbert_qdrant.shown import shown
 from colbert_qdrant.vectors import SparseVector
@@ -48,6 +48,32 @@ class FurtherVectors:
         self._config = config
         self._encoders = dict(encoders)
         self._bm25 = None if config.bm25 is None else make_bm25(config.bm25, capabilities)
+
+    @property
+    def avg_len(self) -> float | None:
+        """The average number of words per document, for BM25; ``None`` until it is known, and without BM25."""
+        return None if self._bm25 is None else self._bm25.avg_len
+
+    @avg_len.setter
+    def avg_len(self, words: float | None) -> None:
+        if self._bm25 is not None:
+            self._bm25.avg_len = words
+
+    @property
+    def measures_length(self) -> bool:
+        """Whether BM25 depends on an average length that is measured."""
+        return self._config.bm25 is not None and self._config.bm25.fixed_avg_len is None
+
+    def mean_length(self, documents: Sequence[Document]) -> tuple[float, bool] | None:
+        """Return the mean length of documents, and whether it is exact; ``None`` if no document has a text."""
+        texts = [each.text for each in documents if each.has_text]
+        if self._bm25 is None or not texts:
+            return None
+        return mean_length(self._bm25.words, texts), self._bm25.words is not None
+
+    def counts_once(self, query: str) -> bool:
+        """Tell whether a query repeats a word, and BM25 counts it only once."""
+        return self._bm25 is not None and self._bm25.words is None and repeats_a_word(query)
 
     @property
     def names_without_encoder(self) -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from colbert_qdrant._support.warned import Warned
+from colbert_qdrant.collection.metadata import AverageLength, read_metadata
 from colbert_qdrant.collection.opened import OpenCollection
 from colbert_qdrant.encoders.further import FurtherVectors
 from colbert_qdrant.encoders.ready import ReadyTokens
@@ -109,6 +110,9 @@ class MigrationJob:
             capabilities = await self.target_engine.capabilities()
             only_bm25 = replace(config, dense={}, sparse={})
             bm25 = await self.target_engine.runtime.compute(FurtherVectors, only_bm25, {}, capabilities)
+            if bm25.measures_length and await self.target_engine.collection_exists(plan.target):
+                length = AverageLength.of(await read_metadata(self.target_engine, plan.target))
+                bm25.avg_len = None if length is None else length.words
         return Converter(
             kept=() if self.in_place else plan.kept,
             token_vector=config.token_vector,

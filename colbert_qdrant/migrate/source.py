@@ -17,7 +17,7 @@ from colbert_qdrant.search.limits import Limits
 from colbert_qdrant.shown import counted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 
     from colbert_qdrant.engines import Engine
     from colbert_qdrant.engines.base import PointId
@@ -124,7 +124,7 @@ async def read_pages(
     limits: Limits,
     payload: bool = False,
     vectors: Sequence[str] = (),
-) -> AsyncIterator[list[models.Record]]:
+) -> AsyncGenerator[list[models.Record], None]:
     """Read the points that match a filter, in the order of their ids, with the named vectors; ``None`` matches all.
 
     Pages with payloads or vectors have a bounded size.

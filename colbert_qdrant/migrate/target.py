@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,10 +12,12 @@ from colbert_qdrant._support.progress import reporting
 from colbert_qdrant.collection import artefacts, lifecycle
 from colbert_qdrant.collection.ingest.bulk import deferred_threshold
 from colbert_qdrant.collection.metadata import KEY as FINGERPRINT
-from colbert_qdrant.collection.metadata import new_metadata, read_current_fingerprint, write_metadata
+from colbert_qdrant.collection.metadata import AverageLength, new_metadata, read_current, write_metadata
+from colbert_qdrant.documents import Document
 from colbert_qdrant.errors import CollectionExistsError, CollectionNotFoundError, MigrationError, RequestRefusedError
 from colbert_qdrant.migrate.contents import read_contents
 from colbert_qdrant.migrate.differences import require_no_own
+from colbert_qdrant.migrate.source import read_pages
 from colbert_qdrant.migrate.state import KEY, MigrationState, read_migration, write_migration
 from colbert_qdrant.migrate.waiting import require_green
 from colbert_qdrant.points.origins import ORIGIN_PARAMS
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
 
 _OF_SERVERS: Final = ("max_indexing_threads", "on_disk", "inline_storage", "memory")
 """The graph settings that embedded engines do not support."""
+
+_MEASURED: Final = 1_024
+"""The number of documents whose average length is measured before any is written."""
 
 
 async def prepare_target(job: MigrationJob, *, progress: bool | ProgressReporter) -> None:
@@ -140,6 +146,7 @@ async def _create_target(job: MigrationJob, state: MigrationState) -> None:
     )
     metadata = {**(job.source.info.config.metadata or {}), **new_metadata(fingerprint), KEY: state.to_dict()}
     if not await engine.collection_exists(plan.target):
+        metadata |= await _first_length(job)
         arguments = _creation_arguments(job, capabilities)
         if capabilities.has("metadata"):
             arguments["metadata"] = metadata
@@ -216,12 +223,29 @@ async def _create_indexes(job: MigrationJob, capabilities: Capabilities) -> None
             await engine.create_payload_index(plan.target, field_name=key, field_schema=schema)
 
 
+async def _first_length(job: MigrationJob) -> dict[str, Any]:
+    """Return the metadata of the average length of the first texts, if BM25's vectors are made of texts."""
+    converter, engine = await job.make_converter(), job.source_engine
+    if converter.bm25 is None or not converter.bm25.measures_length:
+        return {}
+    documents: list[Document] = []
+    pages = read_pages(engine, job.plan.source, job.plan.filter, limits=job.source.limits, payload=True)
+    async with contextlib.aclosing(pages):
+        async for page in pages:
+            texts = await engine.runtime.compute(converter.find_texts, page)
+            documents += [Document(0, text) for text in texts if text is not None]
+            if len(documents) >= _MEASURED:
+                break
+    length = await engine.runtime.compute(AverageLength.measured, documents, converter.bm25)
+    return {} if length is None else length.to_metadata()
+
+
 async def _copy_artefact(job: MigrationJob) -> None:
     """Copy the artifact that stored FDEs were fitted with."""
     plan = job.plan
     if plan.encoding != "stored" or not plan.config.fde.needs_fit:
         return
-    stored, _ = await read_current_fingerprint(job.source_engine, job.source.name)
+    stored = (await read_current(job.source_engine, job.source.name)).fingerprint
     if stored is None or stored.fitted_digest is None:
         return
     data = await lifecycle.read_artefact(job.source_engine, job.source.name, wanted=stored.fitted_digest)

@@ -28,7 +28,7 @@ from colbert_qdrant import (
     LemurConfig,
     MuveraConfig,
 )
-from colbert_qdrant.collection.metadata import read_current_fingerprint
+from colbert_qdrant.collection.metadata import read_current
 from tests.contract.conftest import empty
 from tests.encoders import WordEncoder, random_texts
 from tests.processes import run_script
@@ -180,9 +180,9 @@ def test_a_fit_in_the_meantime_is_told(
 
     async def after_a_fit(*arguments: Any) -> Any:
         other.fit(refit=True, config=MuveraConfig(k_sim=2, dim_proj=8, r_reps=4, center=True, fit_documents=30))
-        return await read_current_fingerprint(*arguments)
+        return await read_current(*arguments)
 
-    monkeypatch.setattr("colbert_qdrant.collection.backup.read_current_fingerprint", after_a_fit)
+    monkeypatch.setattr("colbert_qdrant.collection.backup.read_current", after_a_fit)
     with pytest.raises(BackupError, match="call backup\\(\\) again"):
         docs.backup(tmp_path / "backup")
     assert list(tmp_path.glob("*backup*")) == []

@@ -86,13 +86,13 @@ def docs(engine: Engine, client: Client) -> ColbertCollection:
 def bm25_scores(query: str) -> np.ndarray:
     """BM25 as in the books, with the idf of Lucene, and the settings of `Bm25Config`."""
     texts = [text.split() for text in TEXTS]
-    scores = np.zeros(len(texts))
-    for word in set(query.split()):
+    scores, mean = np.zeros(len(texts)), sum(map(len, texts)) / len(texts)
+    for word in query.split():
         having = sum(word in text for text in texts)
         idf = math.log(1 + (len(texts) - having + 0.5) / (having + 0.5))
         for number, text in enumerate(texts):
             count = text.count(word)
-            scores[number] += idf * count * 2.2 / (count + 1.2 * (0.25 + 0.75 * len(text) / 256))
+            scores[number] += idf * count * 2.2 / (count + 1.2 * (0.25 + 0.75 * len(text) / mean))
     return scores
 
 

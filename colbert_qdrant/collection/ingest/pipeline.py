@@ -122,6 +122,7 @@ class Pipeline:
             if documents:
                 chunk = self._writer.checked(documents)
                 await self._writer.resolve(chunk, [each.chunk for each in self._flights])
+                await self._writer.measure(chunk)
                 self._submit(chunk)
         except Exception as error:  # noqa: BLE001 - raised by `run`, after the chunks before it
             self._failure, documents = error, []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from colbert_qdrant.collection.metadata import read_current_fingerprint
+from colbert_qdrant.collection.metadata import read_current
 from colbert_qdrant.errors import ConfigurationError
 from colbert_qdrant.sources import RejectFile, RowMapping, documents_from
 from colbert_qdrant.sources.paths import is_among
@@ -26,7 +26,7 @@ async def require_same_tokens(collection: OpenCollection, exports: Sequence[Expo
         FingerprintMismatchError: If another encoder made them.
     """
     if exports:
-        stored, _ = await read_current_fingerprint(collection.engine, collection.name)
+        stored = (await read_current(collection.engine, collection.name)).fingerprint
         if stored is not None:
             for export in exports:
                 export.require_same_tokens(stored, collection=collection.name)

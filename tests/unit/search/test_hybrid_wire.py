@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tests.faults.server import FaultyServer
 
 MUVERA = MuveraConfig(k_sim=2, dim_proj=4, r_reps=2)
-CONFIG = CollectionConfig(fde=MUVERA, bm25=Bm25Config(language="german"))
+CONFIG = CollectionConfig(fde=MUVERA, bm25=Bm25Config(language="german", avg_len=256))
 OPTIONS = {"language": "german", "k": 1.2, "b": 0.75, "avg_len": 256.0, "ascii_folding": False}
 
 
@@ -85,7 +85,7 @@ def test_a_server_that_can_makes_bm25_of_texts(server: FaultyServer, client: Qdr
 def test_a_server_is_told_to_split_texts_without_spaces(
     server: FaultyServer, client: QdrantClient, language: str, options: dict[str, str]
 ) -> None:
-    docs = create(client, replace(CONFIG, bm25=Bm25Config(language=language)))
+    docs = create(client, replace(CONFIG, bm25=Bm25Config(language=language, avg_len=256)))
     docs.upsert([Document(1, "港")])
     sent = server.bodies[-1]["points"][0]["vector"]["bm25"]["options"]
     assert sent == {**{key: value for key, value in OPTIONS.items() if key != "language"}, **options}
