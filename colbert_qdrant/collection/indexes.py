@@ -1,4 +1,4 @@
-"""Creates the payload indexes that a collection's settings require, and checks those that filters need."""
+"""Creates the payload indexes that a collection's settings require and that it lacks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from qdrant_client import models
 
-    from colbert_qdrant.collection.opened import OpenCollection
     from colbert_qdrant.config import CollectionConfig
     from colbert_qdrant.engines import Engine
 
@@ -48,25 +47,3 @@ async def make_missing_indexes(engine: Engine, collection: str, missing: Sequenc
 def names_of(indexes: Sequence[dict[str, Any]]) -> str:
     """Return the keys of payload indexes, for a message."""
     return ", ".join(repr(each["field_name"]) for each in indexes)
-
-
-async def require_indexes(
-    collection: OpenCollection, words: frozenset[tuple[str, bool]], compared: frozenset[tuple[str, str]]
-) -> None:
-    """Check that payload keys have the indexes that the words, numbers and times in a filter need.
-
-    Raises:
-        ConfigurationError: If a key lacks a full-text index that it needs. Also if a key with an index of times is
-            compared with numbers, or vice versa.
-        CapabilityError: If the engine cannot search for words that have no spaces between them.
-    """
-    await collection.allowed(lambda limits: limits.check_compared(compared, collection.config.indexes))
-    keys = frozenset(key for key, _ in words)
-    unspaced = frozenset(key for key, lacks_spaces in words if lacks_spaces)
-    capabilities = await collection.engine.capabilities()
-    if unspaced:
-        what = "'match' in a where with words of a language without spaces"
-        capabilities.require("payload_indexes", what=what, remedy="store the words as a list, and compare with 'in'")
-        await collection.allowed(lambda limits: limits.check_unspaced(unspaced))
-    if keys and not capabilities.has("unindexed_words"):
-        await collection.allowed(lambda limits: limits.check_words(keys))

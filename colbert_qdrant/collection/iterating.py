@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from colbert_qdrant.collection.indexes import require_indexes
+from colbert_qdrant.collection.filter_indexes import require_indexes
 from colbert_qdrant.collection.metadata import documents_only
 from colbert_qdrant.collection.scroll import scroll_points
 from colbert_qdrant.config.checks import require_bool

@@ -10,8 +10,10 @@ from colbert_qdrant.errors import AuthenticationError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from colbert_qdrant.collection.opened import OpenCollection
+    from colbert_qdrant._support.warned import Warned
     from colbert_qdrant.documents import Document
+    from colbert_qdrant.encoders.further import FurtherVectors
+    from colbert_qdrant.engines import Engine
 
 _QDRANTS: Final = AverageLength(words=256.0, documents=0)
 """Qdrant's own default."""
@@ -21,33 +23,42 @@ class Lengths:
     """The average length of an open collection's documents.
 
     Args:
-        collection: The open collection.
+        collection: The collection's name.
+        engine: The engine with the collection.
+        further: Makes BM25's vectors.
+        warned: The warnings that were already issued.
+
+    Attributes:
+        now: The average length; ``None`` until it is known.
     """
 
-    def __init__(self, collection: OpenCollection) -> None:
+    def __init__(self, collection: str, engine: Engine, further: FurtherVectors, warned: Warned) -> None:
+        self.now: AverageLength | None = None
         self._collection = collection
-        self._now: AverageLength | None = None
+        self._engine = engine
+        self._further = further
+        self._warned = warned
         self._unkept = False
 
     def use(self, length: AverageLength | None) -> None:
         """Use the average length that the metadata have."""
-        self._now = length
-        if length is not None and self._collection.further.measures_length:
-            self._collection.further.avg_len = length.words
+        self.now = length
+        if length is not None and self._further.measures_length:
+            self._further.avg_len = length.words
 
     async def begin(self, documents: Sequence[Document]) -> None:
         """Measure documents and keep their average length with the collection, if its own is not known yet."""
-        collection, engine = self._collection, self._collection.engine
-        if self._now is not None or self._unkept or not collection.further.measures_length:
+        name, engine, further = self._collection, self._engine, self._further
+        if self.now is not None or self._unkept or not further.measures_length:
             return
-        found = AverageLength.of(await read_metadata(engine, collection.name))
+        found = AverageLength.of(await read_metadata(engine, name))
         if found is None:
-            found = await engine.runtime.compute(AverageLength.measured, documents, collection.further)
+            found = await engine.runtime.compute(AverageLength.measured, documents, further)
             if found is None:
                 return
             try:
-                await write_metadata(engine, collection.name, found.to_metadata())
+                await write_metadata(engine, name, found.to_metadata())
             except AuthenticationError:
-                collection.warned.of_unkept_length(collection.name)
+                self._warned.of_unkept_length(name)
                 found, self._unkept = _QDRANTS, True
         self.use(found)

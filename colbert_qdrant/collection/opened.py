@@ -99,11 +99,11 @@ class OpenCollection:
         self.engine = engine
         self.encoder = encoder
         self.further = further
-        self.lengths = Lengths(self)
         self.shards = Shards(name, engine, stored.config)
         self.unbuilt = UnbuiltGraph(name, engine)
         self._unencoded_writes = 0
         self.warned = Warned()
+        self.lengths = Lengths(name, engine, further, self.warned)
         self.fitting = engine.runtime.lock()
         self.is_fitting = False
         self._sure = self._asked = time.monotonic()

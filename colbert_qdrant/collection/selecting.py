@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qdrant_client import models
 
-from colbert_qdrant.collection.indexes import require_indexes
+from colbert_qdrant.collection.filter_indexes import require_indexes
 from colbert_qdrant.collection.metadata import documents_only
 from colbert_qdrant.errors import ConfigurationError, RequestTooLargeError
 from colbert_qdrant.points.ids import point_ids
