@@ -99,3 +99,10 @@ def encode_again(
         for vectors, encoding in zip(others, fde.encode_documents(tokens), strict=True):
             vectors[config.fde_vector] = encoding
     return [replace(point, vectors=vectors) for point, vectors in zip(points, others, strict=True)]
+
+
+def weigh_again(collection: OpenCollection, rows: Sequence[Row]) -> None:
+    """Compute BM25's weights anew, for another average length."""
+    made = collection.further.documents([row.document for row in rows], only=collection.config.bm25_vector)
+    for row, vectors in zip(rows, made, strict=True):
+        row.further.update(vectors)

@@ -38,7 +38,7 @@ class Lengths:
         self._engine = engine
         self._further = further
         self._warned = warned
-        self._unkept = False
+        self._refused = False
 
     def use(self, length: AverageLength | None) -> None:
         """Use the average length that the metadata have."""
@@ -49,16 +49,29 @@ class Lengths:
     async def begin(self, documents: Sequence[Document]) -> None:
         """Measure documents and keep their average length with the collection, if its own is not known yet."""
         name, engine, further = self._collection, self._engine, self._further
-        if self.now is not None or self._unkept or not further.measures_length:
+        if self.now is not None or not self.is_kept:
             return
         found = AverageLength.of(await read_metadata(engine, name))
         if found is None:
             found = await engine.runtime.compute(AverageLength.measured, documents, further)
             if found is None:
                 return
-            try:
-                await write_metadata(engine, name, found.to_metadata())
-            except AuthenticationError:
+            if not await self.declare(found):
                 self._warned.of_unkept_length(name)
-                found, self._unkept = _QDRANTS, True
+                found = _QDRANTS
         self.use(found)
+
+    async def declare(self, length: AverageLength) -> bool:
+        """Write the average length into the metadata and use it, unless the key does not permit it."""
+        try:
+            await write_metadata(self._engine, self._collection, length.to_metadata())
+        except AuthenticationError:
+            self._refused = True
+            return False
+        self.use(length)
+        return True
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether BM25 needs an average length, which this client can keep with the collection."""
+        return self._further.measures_length and not self._refused

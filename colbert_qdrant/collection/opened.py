@@ -76,6 +76,7 @@ class OpenCollection:
         limits: The limits of the server.
         complete: Whether every point is known to have an encoding.
         fitting: A lock that is held while a fit runs.
+        points: The approximate number of points when the collection was last described, if known.
         is_fitting: Whether a fit is running, which changes the encoding step by step.
         lost: A message if the fitted encoding can no longer be read, with the remedy; ``None`` otherwise.
         lengths: The average length of the documents.
@@ -95,6 +96,7 @@ class OpenCollection:
     ) -> None:
         """See `make`, which also checks whether every point has its encoding."""
         self._use(stored)
+        self.points = stored.points
         self.name = name
         self.engine = engine
         self.encoder = encoder
@@ -191,6 +193,7 @@ class OpenCollection:
 
     async def _compare(self) -> None:
         opened, (stored, points, length) = self._fingerprint, await read_current(self.engine, self.name)
+        self.points = points
         self.lengths.use(length)
         if stored is not None:
             stored.require_unchanged(opened, collection=self.name)
@@ -365,6 +368,7 @@ class OpenCollection:
     async def _take(self, stored: Stored) -> None:
         """Use a stored state that was just read."""
         self._use(stored)
+        self.points = stored.points
         self.lengths.use(stored.length)
         if self.lost is not None:
             self.warned.once("lost artefact", self.lost)

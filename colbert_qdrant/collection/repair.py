@@ -15,6 +15,7 @@ from colbert_qdrant.collection.indexes import make_indexes, missing_indexes, nam
 from colbert_qdrant.collection.ingest.bulk import Deferral, deferred_threshold
 from colbert_qdrant.collection.metadata import read_metadata
 from colbert_qdrant.collection.outgrown import say_outgrown
+from colbert_qdrant.collection.reweighing import Reweigher
 from colbert_qdrant.collection.rows import require_on_error
 from colbert_qdrant.collection.without_further import add_further, count_without_further
 from colbert_qdrant.collection.without_tokens import (
@@ -169,6 +170,20 @@ async def _outgrown_fit(collection: OpenCollection, info: models.CollectionInfo)
     return None if sentence is None else Problem(sentence=sentence, fix=partial(_refit, collection))
 
 
+async def _mixed_weights(collection: OpenCollection, _: models.CollectionInfo) -> Problem | None:
+    reweigher = Reweigher(collection)
+
+    async def fix(running: Repair) -> str:
+        await reweigher.complete(progress=running.progress)
+        return "All BM25 vectors have the weights of one average length."
+
+    sentence = (
+        f"BM25 vectors of collection {collection.name!r} have the weights of two average lengths, because an ingest "
+        "that computes them anew is running, or was killed. Scores are slightly worse: wait for it, or call repair()."
+    )
+    return Problem(sentence=sentence, fix=fix) if reweigher.interrupted else None
+
+
 async def _few_copies(collection: OpenCollection, info: models.CollectionInfo) -> Problem | None:
     engine, copies = collection.engine, info.config.params.replication_factor or 1
     if not collection.config.fde.needs_fit or copies == 1 or engine.files is not None:
@@ -248,6 +263,7 @@ _FINDINGS: Final[tuple[Finding, ...]] = (
     _without_tokens,
     _without_encoding,
     _without_further,
+    _mixed_weights,
     _lost_artefact,
     _outgrown_fit,
     _few_copies,

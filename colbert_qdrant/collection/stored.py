@@ -64,7 +64,9 @@ class StoredDocuments:
             async for page in self.pages(has_tokens(self._config), payload=True):
                 yield page
             return
-        ids, start = await self._draw(most, np.random.RandomState(seed)), 0
+        having = has_tokens(self._config)
+        ids = await draw_ids(self._engine, self._collection, having, most=most, limits=self._limits, seed=seed)
+        start = 0
         while start < len(ids):
             some = ids[start : start + self._size.points]
             start += len(some)
@@ -72,17 +74,6 @@ class StoredDocuments:
             records = [each for each in records if self._config.token_vector in vectors_of(each)]
             if records:  # some may have been deleted in the meantime
                 yield self._page(records)
-
-    async def _draw(self, most: int, random: np.random.RandomState) -> list[Any]:
-        """Draw a random sample of all ids, in memory for a few times that number."""
-        drawn: list[tuple[float, Any]] = []
-        size = min(_PAGE_IDS, self._limits.query_limit or _PAGE_IDS)
-        having, limit = has_tokens(self._config), lambda: size
-        async for records in scroll_points(self._engine, self._collection, having, limit=limit):
-            drawn += [(place, each.id) for place, each in zip(random.random_sample(len(records)), records, strict=True)]
-            if len(drawn) > 2 * most + _PAGE_IDS:
-                drawn = nsmallest(most, drawn, key=itemgetter(0))
-        return [id for _, id in nsmallest(most, drawn, key=itemgetter(0))]
 
     def _page(self, records: list[models.Record]) -> Page:
         """Convert records to a page, and adapt the size of the next page to their bytes."""
@@ -99,6 +90,19 @@ class StoredDocuments:
     def _allowed(self, points: int) -> int:
         """Reduce a page size to the server's limits for reads, and for the write of the same points."""
         return min(points, self._limits.query_limit or points, self._limits.upsert_batch or points)
+
+
+async def draw_ids(
+    engine: Engine, collection: str, chosen: models.Filter | None, *, most: int, limits: Limits, seed: int
+) -> list[Any]:
+    """Draw a random sample of the ids of the points that match a filter, in memory for a few times that number."""
+    drawn: list[tuple[float, Any]] = []
+    size, random = min(_PAGE_IDS, limits.query_limit or _PAGE_IDS), np.random.RandomState(seed)
+    async for records in scroll_points(engine, collection, chosen, limit=lambda: size):
+        drawn += [(place, each.id) for place, each in zip(random.random_sample(len(records)), records, strict=True)]
+        if len(drawn) > 2 * most + _PAGE_IDS:
+            drawn = nsmallest(most, drawn, key=itemgetter(0))
+    return [id for _, id in nsmallest(most, drawn, key=itemgetter(0))]
 
 
 def _matrix(record: models.Record, name: str) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from colbert_qdrant.collection.encoding import complete_rows, encode_again, encode_tokens
+from colbert_qdrant.collection.encoding import complete_rows, encode_again, encode_tokens, weigh_again
 from colbert_qdrant.collection.ingest.passages import delete_leftovers
 from colbert_qdrant.collection.opened import WRITE_SECONDS
 from colbert_qdrant.collection.rows import Rejections, Row, ready_row
@@ -98,6 +98,7 @@ class Chunk:
     Attributes:
         encoded: The rows that the encoder could encode, with their tokens.
         fde: The encoding of the rows' tokens.
+        avg_len: The average length that BM25's weights are computed with.
         bytes: The size of the vectors that are held in memory until they are written.
         points: The ids of the points that it writes, as far as `resolve` needed them.
         replaced: The number of unchanged documents that a later one in the chunk replaced.
@@ -112,6 +113,7 @@ class Chunk:
         self.rows = rows
         self.encoded: Encoded = []
         self.fde: FixedDimensionalEncoder | None = None
+        self.avg_len: float | None = None
         self.bytes = 0
         self.points: Collection[str | int] = ()
         self.replaced = self.unchanged = self.end = self.begun = 0
@@ -205,7 +207,7 @@ class DocumentWriter:
     async def complete(self, chunk: Chunk) -> None:
         """Compute the encoding of the tokens, and all further vectors."""
         collection = self._collection
-        chunk.fde = collection.fde
+        chunk.fde, chunk.avg_len = collection.fde, collection.further.avg_len
         chunk.rows = await collection.engine.runtime.compute(
             complete_rows, collection, chunk.encoded, chunk.fde, collection.further, chunk.rejections
         )
@@ -223,6 +225,8 @@ class DocumentWriter:
         collection, engine, config = self._collection, self._collection.engine, self._collection.config
         allowed = await self._within_limits(chunk.rows, chunk.rejections)
         rows = {point_id(row.document.id, config.id_scheme): row for row in allowed}  # the last one wins
+        if chunk.avg_len != collection.further.avg_len:
+            await engine.runtime.compute(weigh_again, collection, list(rows.values()))
         await self._keep_vectors(rows)
         self._warn(rows.values())
         points = [

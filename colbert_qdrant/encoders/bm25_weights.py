@@ -16,13 +16,12 @@ if TYPE_CHECKING:
 
     from colbert_qdrant.config import Bm25Config
 
-_MOST_OF_RAREST: Final = 8
+_MOST_OF_RAREST: Final = 64
 """The number of occurrences of a document's rarest word up to which counts are found."""
 
 _NOISE: Final = 4e-7
 """The relative error of a float32 weight, with a margin."""
 
-_WHOLE: Final = 1e-3
 _EQUAL: Final = 1e-5
 
 
@@ -70,7 +69,7 @@ def counts_of(
     for avg_len in avg_lens:
         rest = 1 - share * k * b * length / avg_len
         times = share * k * (1 - b) / rest if rest > 0 else 0.0
-        if round(times) >= 1 and abs(times - round(times)) <= _WHOLE * times:
+        if round(times) >= 1 and abs(times - round(times)) <= _EQUAL * (1 + shares.max()) * times / rest:
             return counts * round(times)
     return counts
 
@@ -85,7 +84,7 @@ def _smallest(shares: NDArray[np.float64]) -> NDArray[np.float64] | None:
     ratios = shares / shares.min()
     for rarest in range(1, _MOST_OF_RAREST + 1):
         counts: NDArray[np.float64] = np.rint(ratios * rarest)
-        noise = _WHOLE + _NOISE * (2 + shares + shares.min()) * counts
+        noise = _EQUAL + _NOISE * (2 + shares + shares.min()) * counts
         if (np.abs(ratios * rarest - counts) <= noise).all():
             return counts
     return None

@@ -156,6 +156,8 @@ def _decide_own(source: Source, target: str, stored: Fingerprint, options: Migra
     texts = None if options.text is None else TextSource("", options.text)
     if texts is None and config.text_key is not None:
         texts = TextSource(config.text_key if config.id_scheme == "native" else f'"{config.text_key}"')
+    if config.bm25 not in (None, own.bm25) and texts is not None:
+        replaced.add(own.bm25_vector)
     if encoded and texts is None:
         raise ConfigurationError(
             f"collection {source.name!r} has no text_key in its settings, and its texts have to be encoded: pass text=…"

@@ -47,9 +47,12 @@ class Sameness:
     @property
     def vectors(self) -> list[str]:
         """The vectors that are compared."""
-        large = (self.plan.config.token_vector, self.plan.config.fde_vector)
+        config = self.plan.config
+        left_out = [config.token_vector, config.fde_vector]
+        if config.bm25 is not None and config.bm25.fixed_avg_len is None:
+            left_out.append(config.bm25_vector)  # its weights follow from the text, and from all other texts
         cheap = [*self.source.dense, *self.source.sparse]
-        return [name for name in self.plan.kept if name in cheap and name not in large]
+        return [name for name in self.plan.kept if name in cheap and name not in left_out]
 
     @property
     def own(self) -> list[str]:

@@ -144,7 +144,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--candidates", type=int, default=100)
     parser.add_argument("--r-reps", type=int, default=MuveraConfig().r_reps)
     parser.add_argument("--fill-empty", action="store_true")
-    parser.add_argument("--bm25-words", type=float, default=256, help="avg_len of BM25")
+    parser.add_argument("--bm25-words", type=float, help="avg_len of BM25; by default, measured")
     return parser.parse_args()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -69,6 +69,22 @@ def mean_of(texts: Sequence[str]) -> float:
 def create(engine: Engine, client: Client, bm25: Bm25Config | None = None) -> ColbertCollection:
     config = CollectionConfig(fde=CONFIG.fde, bm25=bm25 or Bm25Config())
     return ColbertCollection.create(engine.name, client=client, encoder=WordEncoder(), config=config)
+
+
+def without_edge(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take away the package that counts words in this process."""
+    if engine.kind != "model":
+        pytest.skip("only servers compute BM25 themselves")
+
+    def missing(*_: object) -> None:
+        raise MissingExtraError("qdrant-edge-py is not installed")
+
+    monkeypatch.setattr(colbert_qdrant.encoders.bm25.WordCounts, "__init__", missing)
+
+
+def sender_of(engine: Engine, client: Any) -> Any:
+    """The object of the client whose `update_vectors` is called."""
+    return client.http.points_api if engine.kind == "model" else client
 
 
 def assert_scores(docs: ColbertCollection, query: str, expected: Sequence[float]) -> None:
@@ -145,13 +161,7 @@ def test_a_migrated_collection_has_the_average_of_its_texts(engine: Engine, clie
 def test_a_server_alone_counts_repeated_words_once(
     engine: Engine, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if engine.kind != "model":
-        pytest.skip("only servers compute BM25 themselves")
-
-    def missing(*_: object) -> None:
-        raise MissingExtraError("qdrant-edge-py is not installed")
-
-    monkeypatch.setattr(colbert_qdrant.encoders.bm25.WordCounts, "__init__", missing)
+    without_edge(engine, monkeypatch)
     texts = texts_of(12, count=60, seed=7)
     docs = create(engine, client)
     docs.ingest(documents_of(texts))
@@ -161,3 +171,120 @@ def test_a_server_alone_counts_repeated_words_once(
     with warnings.catch_warnings(action="error"):
         assert_scores(docs, QUERY, once)
         assert_scores(docs, "the kelp of the falcon", bm25_of_the_books("kelp falcon", texts, average=mean_of(texts)))
+
+
+def average_of(client: Client, docs: ColbertCollection) -> dict[str, float | None]:
+    """The average length that the collection keeps."""
+    if (metadata := client.get_collection(docs.name).config.metadata) is None:
+        pytest.skip("the metadata are elsewhere")
+    found: dict[str, float | None] = metadata["colbert_qdrant_bm25"]
+    return found
+
+
+def test_a_migration_measures_the_length_of_a_collection_with_a_number(engine: Engine, client: Client) -> None:
+    texts = texts_of(12, count=30, seed=15)
+    create(engine, client, Bm25Config(avg_len=256)).upsert(documents_of(texts))
+    target = f"{engine.name}-2"
+    migration = Migration.plan(client, engine.name, target=target, encoder=WordEncoder(), config=CONFIG)
+    migration.run()
+    assert migration.verify().passed
+    docs = ColbertCollection.open(target, client=client, encoder=WordEncoder())
+    assert_scores(docs, QUERY, bm25_of_the_books(QUERY, texts, average=mean_of(texts)))
+    docs.ingest(documents_of(texts_of(60, count=40, seed=16), first=30))  # the weights of copied documents change
+    assert docs.check() == ()
+
+
+@pytest.mark.parametrize("edge", [True, False], ids=["", "server alone"])
+def test_the_average_grows_with_the_collection(
+    engine: Engine, client: Client, monkeypatch: pytest.MonkeyPatch, edge: bool
+) -> None:
+    if not edge:
+        without_edge(engine, monkeypatch)
+    short, long = texts_of(6, count=30, seed=8), texts_of(40, count=40, seed=9)
+    docs = create(engine, client)
+    docs.ingest(documents_of(short))
+    assert_scores(docs, "kelp copper", bm25_of_the_books("kelp copper", short, average=mean_of(short)))
+    docs.ingest(documents_of(long, first=30))
+    expected = bm25_of_the_books("kelp copper", short + long, average=mean_of(short + long))
+    assert_scores(docs, "kelp copper", expected)
+    assert docs.check() == ()
+
+
+def test_upserts_of_one_document_measure_whenever_the_collection_has_doubled(engine: Engine, client: Client) -> None:
+    texts = [" ".join(WORDS[number % 10] for number in range(3 * index + 1)) for index in range(33)]
+    docs = create(engine, client)
+    for number, text in enumerate(texts):
+        docs.upsert([Document(number, text)])
+    assert_scores(docs, QUERY, bm25_of_the_books(QUERY, texts, average=mean_of(texts[:32])))
+
+
+def test_documents_of_one_ingest_have_one_average(engine: Engine, client: Client) -> None:
+    texts = sorted(texts_of(20, count=600, seed=10), key=len)
+    docs = create(engine, client)
+    docs.ingest(iter(documents_of(texts)))
+    kept = average_of(client, docs)["words"]
+    assert kept == pytest.approx(mean_of(texts), rel=0.25)
+    assert kept is not None
+    expected = dict(enumerate(bm25_of_the_books("kelp", texts, average=kept)))
+    hits = docs.search("kelp", mode="bm25", limit=100)
+    assert [hit.score for hit in hits] == pytest.approx([expected[int(str(hit.id))] for hit in hits], rel=1e-4)
+
+
+def test_a_killed_change_is_completed(engine: Engine, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    short, long = texts_of(6, count=30, seed=11), texts_of(40, count=40, seed=12)
+    docs = create(engine, client)
+    docs.ingest(documents_of(short))
+    sender = sender_of(engine, client)
+    update, calls = sender.update_vectors, 0
+
+    def some(*arguments: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return update(*arguments, **options)
+
+    monkeypatch.setattr(sender, "update_vectors", some)
+    with pytest.raises(KeyboardInterrupt):
+        docs.ingest(documents_of(long, first=30))
+    assert average_of(client, docs)["earlier"] is not None
+    again = ColbertCollection.open(engine.name, client=client, encoder=WordEncoder())
+    (sentence,) = again.check()
+    assert "have the weights of two average lengths" in sentence
+    assert again.repair() == ("All BM25 vectors have the weights of one average length.",)
+    assert (again.check(), docs.check()) == ((), ())
+    expected = bm25_of_the_books("kelp copper", short + long, average=mean_of(short + long))
+    assert_scores(again, "kelp copper", expected)
+
+
+def test_a_document_that_changes_meanwhile_keeps_its_text(
+    engine: Engine, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short, long = texts_of(6, count=30, seed=13), texts_of(40, count=40, seed=14)
+    docs = create(engine, client)
+    docs.ingest(documents_of(short))
+    other = ColbertCollection.open(engine.name, client=client, encoder=WordEncoder())
+    sender = sender_of(engine, client)
+    update, replaced = sender.update_vectors, False
+
+    def after_a_write(*arguments: Any, **options: Any) -> Any:
+        nonlocal replaced
+        if not replaced:
+            replaced = True
+            other.upsert([Document(number, "lantern lantern kelp") for number in range(20)])
+            other.upsert([Document(20, "the of")])
+        return update(*arguments, **options)
+
+    monkeypatch.setattr(sender, "update_vectors", after_a_write)
+    docs.ingest(documents_of(long, first=30))
+    texts = ["lantern lantern kelp"] * 20 + ["the of"] + short[21:] + long
+    assert replaced
+    words = average_of(client, docs)["words"]
+    assert words is not None
+    assert_scores(docs, "lantern", bm25_without(20, "lantern", texts, average=words))
+
+
+def bm25_without(number: int, query: str, texts: Sequence[str], *, average: float) -> list[float]:
+    """The scores of all documents, if one of them has no vector."""
+    scores = bm25_of_the_books(query, [*texts[:number], *texts[number + 1 :]], average=average)
+    return [*scores[:number], 0.0, *scores[number:]]

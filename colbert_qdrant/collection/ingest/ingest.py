@@ -19,6 +19,7 @@ from colbert_qdrant.collection.ingest.passages import PassageStream
 from colbert_qdrant.collection.ingest.pipeline import LANES, Hooks, Pipeline
 from colbert_qdrant.collection.ingest.reading import open_source, require_same_tokens
 from colbert_qdrant.collection.ingest.session import Session
+from colbert_qdrant.collection.reweighing import Reweigher
 from colbert_qdrant.collection.rows import Rejections, require_documents, require_on_error
 from colbert_qdrant.collection.writer import DocumentWriter, Written
 from colbert_qdrant.documents import MOST_REJECTED, IngestReport
@@ -47,6 +48,7 @@ async def upsert(collection: OpenCollection, documents: Iterable[Document], *, o
     read = list(documents)
     with telemetry.operation("upsert", documents=len(read)):
         written = await writer.write(read, Silence())
+        await Reweigher(collection).keep(written=len(written.points))
         if await fitter.is_due(last=False):
             await fitter.fit(progress=False)
     if on_error == "raise":
@@ -93,16 +95,17 @@ async def ingest(
         documents = iter(listed)
     documents, total = (passages.of(documents), None) if passages else (documents, total)
 
+    def stopping() -> bool:
+        return session.stopping() or hooks.stopping()
+
     async def is_due(*, last: bool = False) -> bool:
+        await Reweigher(collection, stopping).keep(last=last, progress=last and progress)
         return options.fit and await fitter.is_due(last=last)
 
     async def acknowledged(chunk: Sequence[Document], written: Written) -> None:
         tally.add(written)
         await session.acknowledged(written)
         await hooks.acknowledged(chunk, written)
-
-    def stopping() -> bool:
-        return session.stopping() or hooks.stopping()
 
     with telemetry.operation("ingest"):
         async with (
