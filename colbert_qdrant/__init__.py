@@ -104,7 +104,7 @@ from colbert_qdrant.evaluation import (
     plot_recall,
 )
 from colbert_qdrant.fde import FixedDimensionalEncoder, LemurEncoder, MuveraEncoder
-from colbert_qdrant.inspection import Inspection, MuveraFitness, muvera_fitness
+from colbert_qdrant.inspection import FdeChoice, Inspection, MuveraFitness, choose_fde, muvera_fitness
 from colbert_qdrant.inspection import inspect as inspect  # not in __all__: a star import keeps Python's `inspect`
 from colbert_qdrant.migrate import AsyncMigration, Migration, MigrationPlan, MigrationReport, Verdict
 from colbert_qdrant.scoring import rank
@@ -160,6 +160,7 @@ __all__ = [
     "Evaluation",
     "ExportInfo",
     "ExportReport",
+    "FdeChoice",
     "FdeReport",
     "FingerprintMismatchError",
     "FixedDimensionalEncoder",
@@ -225,6 +226,7 @@ __all__ = [
     "Where",
     "attach",
     "attach_async",
+    "choose_fde",
     "compare",
     "connect",
     "connect_async",

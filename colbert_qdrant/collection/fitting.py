@@ -68,14 +68,14 @@ class Fitter:
             last: Whether an ingest ends here: then a fit is due for any number of documents.
         """
         collection, config = self._collection, self._collection.config
-        if collection.complete or not config.fde.needs_fit or collection.lost is not None:
+        if collection.complete or not config.encoding.needs_fit or collection.lost is not None:
             return False
         if collection.fde is not None:
             return True
         if last:
             return await collection.has_any(has_tokens(config))
         info = await self._engine.get_collection(self._name)
-        enough = config.fde.fit_documents
+        enough = config.encoding.fit_documents
         return (info.points_count or 0) >= enough and await collection.count(has_tokens(config)) >= enough
 
     async def fit(
@@ -132,7 +132,7 @@ class Fitter:
             InvalidQueryError: If the encoder encodes no texts, or the token vectors have other dimensions.
         """
         if self._queries is not None:
-            own, compute = self._collection.config.fde, self._engine.runtime.compute
+            own, compute = self._collection.config.encoding, self._engine.runtime.compute
             await compute(require_learnable, self._collection, config or own, self._queries)
 
     def require_used_queries(self) -> None:
@@ -158,7 +158,7 @@ class Fitter:
         self, config: FdeConfig | None, *, refit: bool, device: str, progress: bool | ProgressReporter
     ) -> None:
         collection = self._collection
-        own = collection.config.fde
+        own = collection.config.encoding
         if not own.needs_fit:
             raise ConfigurationError(
                 f"the encoding of collection {self._name!r} needs no fit: create a collection with "

@@ -9,10 +9,11 @@ from typing import Any, Final, Literal
 
 from qdrant_client import models
 
-from colbert_qdrant.collection.metadata import count_documents
+from colbert_qdrant.collection.metadata import CHOICE_KEY, count_documents, read_metadata
 from colbert_qdrant.config import CollectionConfig
 from colbert_qdrant.engines import Engine
 from colbert_qdrant.errors import SchemaMismatchError
+from colbert_qdrant.inspection import FdeChoice
 from colbert_qdrant.points.schema import datatype_of, named_vectors
 
 _MAX_MESSAGE: Final = 300
@@ -64,6 +65,7 @@ class CollectionState:
             on a node that is down, for example. ``None`` on embedded engines, and if the key may not read it.
         indexes: Types of payload indexes by payload key.
         strict_mode: Limits of the server's strict mode by name; empty if strict mode is off.
+        fde_choice: The measurements by which ``fde="auto"`` chose the encoding, and the reason; ``None`` if you set it.
         warnings: The warnings of the server, and a sentence for each problem that `repair` fixes.
     """
 
@@ -82,6 +84,7 @@ class CollectionState:
     inactive_copies: tuple[str, ...] | None
     indexes: Mapping[str, str]
     strict_mode: Mapping[str, Any]
+    fde_choice: FdeChoice | None
     warnings: tuple[str, ...]
 
     @property
@@ -134,11 +137,18 @@ async def state_of(
         inactive_copies=inactive,
         indexes={key: index.data_type.value for key, index in info.payload_schema.items()},
         strict_mode=limits,
+        fde_choice=await read_choice(engine, collection, info),
         warnings=(
             *(warning.message[:_MAX_MESSAGE] for warning in (info.warnings or ())[:_MAX_WARNINGS]),
             *_warnings_of(inactive or ()),
         ),
     )
+
+
+async def read_choice(engine: Engine, collection: str, info: models.CollectionInfo) -> FdeChoice | None:
+    """Read why ``fde="auto"`` chose the encoding of a collection; ``None`` if nothing was chosen."""
+    stored = (await read_metadata(engine, collection, info)).get(CHOICE_KEY)
+    return FdeChoice.from_dict(stored) if isinstance(stored, dict) else None
 
 
 async def read_indexed_documents(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from colbert_qdrant._support.warned import warn
 from colbert_qdrant.collection import artefacts
@@ -12,6 +12,7 @@ from colbert_qdrant.collection.aliases import real_name
 from colbert_qdrant.collection.companion import SUFFIX, digest
 from colbert_qdrant.collection.indexes import make_indexes, missing_indexes
 from colbert_qdrant.collection.metadata import (
+    CHOICE_KEY,
     AverageLength,
     new_metadata,
     read_fingerprint,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.encoders import LateInteractionEncoder
     from colbert_qdrant.engines import Engine
     from colbert_qdrant.fde import FixedDimensionalEncoder
+    from colbert_qdrant.inspection import FdeChoice
 
 
 class Stored(NamedTuple):
@@ -83,8 +85,15 @@ class Stored(NamedTuple):
     length: AverageLength | None = None
 
 
-async def create(name: str, *, engine: Engine, encoder: LateInteractionEncoder, config: CollectionConfig) -> Stored:
-    """Create an empty collection; if a step fails, delete it again.
+async def create(
+    name: str,
+    *,
+    engine: Engine,
+    encoder: LateInteractionEncoder,
+    config: CollectionConfig,
+    choice: FdeChoice | None = None,
+) -> Stored:
+    """Create an empty collection; if a step fails, delete it again. ``choice`` is recorded with it.
 
     Raises:
         CollectionExistsError: If a collection of that name already exists.
@@ -97,18 +106,20 @@ async def create(name: str, *, engine: Engine, encoder: LateInteractionEncoder, 
     if config.native:
         text_source(config.text_key)  # so that an invalid path raises before anything is created
     _check_shard_key(engine, config, name)
-    if await engine.collection_exists(name):
-        await _raise_exists(engine, name)
-    if config.fde.needs_fit:
+    await require_new(name, engine=engine)
+    if config.encoding.needs_fit:
         await artefacts.require_free(engine, name)
     fde, fingerprint = await _first_fingerprint(engine, encoder, config)
-    arguments = creation_arguments(config, fde_dim=config.fde.dim, token_dim=encoder.dim, capabilities=capabilities)
+    arguments = creation_arguments(
+        config, fde_dim=config.encoding.dim, token_dim=encoder.dim, capabilities=capabilities
+    )
+    metadata = {**new_metadata(fingerprint), **({} if choice is None else {CHOICE_KEY: choice.to_dict()})}
     if capabilities.has("metadata"):
-        arguments["metadata"] = new_metadata(fingerprint)
+        arguments["metadata"] = metadata
     certainly_new = await _create(engine, name, arguments, fingerprint)
     try:
         if not capabilities.has("metadata"):
-            await write_to_reserved_point(engine, name, new_metadata(fingerprint))
+            await write_to_reserved_point(engine, name, metadata)
         await make_indexes(engine, name, index_arguments(config, capabilities))
         if not capabilities.has("strict_mode"):
             return Stored(config, fde, Limits(), fingerprint)
@@ -121,12 +132,14 @@ async def create(name: str, *, engine: Engine, encoder: LateInteractionEncoder, 
         raise
 
 
-async def _raise_exists(engine: Engine, name: str) -> NoReturn:
-    """Raise an error with a remedy for a collection that already exists, whether or not this library created it.
+async def require_new(name: str, *, engine: Engine) -> None:
+    """Raise an error with a remedy if a collection already exists, whether or not this library created it.
 
     Raises:
-        CollectionExistsError: When it is called.
+        CollectionExistsError: If it exists.
     """
+    if not await engine.collection_exists(name):
+        return
     if await read_fingerprint(engine, name, await engine.get_collection(name)) is None:
         raise CollectionExistsError(
             f"collection {name!r} already exists, and was not created by colbert-qdrant. {FOREIGN_REMEDY}"
@@ -141,7 +154,7 @@ async def finish(name: str, *, engine: Engine, encoder: LateInteractionEncoder, 
     info = await engine.get_collection(name)
     if info.points_count or await read_fingerprint(engine, name, info) is not None:
         return
-    check_schema(info, config, fde_dim=config.fde.dim, token_dim=encoder.dim, collection=name)
+    check_schema(info, config, fde_dim=config.encoding.dim, token_dim=encoder.dim, collection=name)
     _, fingerprint = await _first_fingerprint(engine, encoder, config)
     await write_to_reserved_point(engine, name, new_metadata(fingerprint))
 
@@ -165,19 +178,19 @@ async def open(
     if stored is None:
         # an error about an impossible layout says more than one about the missing fingerprint
         wanted = config or CollectionConfig()
-        if encoder is not None:
-            check_schema(info, wanted, fde_dim=wanted.fde.dim, token_dim=encoder.dim, collection=name)
+        if encoder is not None and not wanted.is_auto:
+            check_schema(info, wanted, fde_dim=wanted.encoding.dim, token_dim=encoder.dim, collection=name)
         raise SchemaMismatchError(
             f"collection {name!r} was not created by colbert-qdrant: its metadata has no fingerprint. {FOREIGN_REMEDY}"
         )
     settings = stored.config
     encoder = encoder_of(stored) if encoder is None else encoder
-    check_schema(info, settings, fde_dim=settings.fde.dim, token_dim=stored.token_dim, collection=name)
+    check_schema(info, settings, fde_dim=settings.encoding.dim, token_dim=stored.token_dim, collection=name)
     _check_shard_key(engine, settings, name)
-    wanted = settings if config is None else _with_filling_of(settings, _with_length_of(settings, config), name)
+    wanted = settings if config is None else _with_encoding_of(settings, _with_length_of(settings, config), name)
     compute = engine.runtime.compute
-    fde, lost = await compute(make_encoder, wanted.fde, token_dim=encoder.dim), None
-    if settings.fde.needs_fit and wanted.fde == settings.fde and encoder.dim == stored.token_dim:
+    fde, lost = await compute(make_encoder, wanted.encoding, token_dim=encoder.dim), None
+    if settings.encoding.needs_fit and wanted.encoding == settings.encoding and encoder.dim == stored.token_dim:
         fde, lost = await fitted(engine, name, stored)
     tokens_of = await compute(fingerprint_of_encoder, encoder)
     actual = await compute(fingerprint_of, wanted, encoder, fde, tokens_of=tokens_of)
@@ -201,7 +214,7 @@ async def _first_fingerprint(
     engine: Engine, encoder: LateInteractionEncoder, config: CollectionConfig
 ) -> tuple[FixedDimensionalEncoder | None, Fingerprint]:
     """Return the encoding and the fingerprint of a new collection."""
-    fde = await engine.runtime.compute(make_encoder, config.fde, token_dim=encoder.dim)
+    fde = await engine.runtime.compute(make_encoder, config.encoding, token_dim=encoder.dim)
     tokens_of = await engine.runtime.compute(fingerprint_of_encoder, encoder)
     return fde, await engine.runtime.compute(fingerprint_of, config, encoder, fde, tokens_of=tokens_of)
 
@@ -216,9 +229,14 @@ def _warn_of_storage(name: str, differences: Mapping[str, tuple[Any, Any]]) -> N
         )
 
 
-def _with_filling_of(settings: CollectionConfig, config: CollectionConfig, name: str) -> CollectionConfig:
-    """Return the given config, with empty cells filled if the collection's are; release 0.1.0 did so by default."""
-    own, given = settings.fde, config.fde
+def _with_encoding_of(settings: CollectionConfig, config: CollectionConfig, name: str) -> CollectionConfig:
+    """Return the given config with the parts of the collection's encoding that it does not determine.
+
+    These are the choice of ``fde="auto"``, and that empty cells are filled, which release 0.1.0 did by default.
+    """
+    if config.is_auto:
+        return replace(config, fde=settings.encoding)
+    own, given = settings.encoding, config.encoding
     if not isinstance(own, MuveraConfig) or not isinstance(given, MuveraConfig):
         return config
     if not own.fill_empty or given.fill_empty or own.partition != given.partition:
@@ -276,7 +294,7 @@ async def drop(name: str, *, engine: Engine, config: CollectionConfig) -> None:
     """Delete a collection with its documents and its artifact."""
     name = await real_name(engine, name)
     await engine.delete_collection(name)
-    if config.fde.needs_fit:
+    if config.encoding.needs_fit:
         await artefacts.delete(engine, name)
 
 
@@ -301,7 +319,7 @@ def describe(
     """Return the description of an encoding for the metadata; ``fde`` is ``None`` if it is not fitted."""
     if fde is not None:
         return fde.fingerprint()
-    return {"config": config.fde.to_dict(), "version": version_of(config.fde), "token_dim": encoder.dim}
+    return {"config": config.encoding.to_dict(), "version": version_of(config.encoding), "token_dim": encoder.dim}
 
 
 async def fitted(engine: Engine, name: str, stored: Fingerprint) -> tuple[FixedDimensionalEncoder | None, str | None]:

@@ -63,6 +63,10 @@ class AverageLength:
         return {LENGTH_KEY: asdict(self)}
 
 
+CHOICE_KEY: Final = "colbert_qdrant_fde_choice"
+"""The metadata key of the measurements by which ``fde="auto"`` chose a collection's encoding."""
+
+
 def to_metadata(fingerprint: Fingerprint) -> dict[str, Any]:
     """Convert a fingerprint to collection metadata."""
     return {KEY: fingerprint.to_dict()}

@@ -14,6 +14,7 @@ from qdrant_client import models
 
 from colbert_qdrant._support.warned import Warned
 from colbert_qdrant.collection import artefacts, lifecycle
+from colbert_qdrant.collection.choosing import Sample, check_sample, chosen
 from colbert_qdrant.collection.having import lacks_encoding
 from colbert_qdrant.collection.indexes import make_missing_indexes
 from colbert_qdrant.collection.lengths import Lengths
@@ -120,25 +121,28 @@ class OpenCollection:
         encoder: LateInteractionEncoder | None,
         config: CollectionConfig | None = None,
         vector_encoders: Mapping[str, VectorEncoder] | None = None,
+        sample: Sample | None = None,
     ) -> Self:
         """Create or open a collection; see `ColbertCollection.create`, `open` and `open_or_create`."""
         require_stored_name(name)
         require_encoders(encoder, vector_encoders)
         require_instance("config", config, (CollectionConfig, NoneType), "a CollectionConfig")
+        check_sample(sample)
         create = how == "create" or (how == "open_or_create" and not await engine.collection_exists(name))
         stored, encoders, compute = None, vector_encoders or {}, engine.runtime.compute
         settings = config or CollectionConfig()
         if create:
             maker = required_encoder(encoder)
             further = await compute(FurtherVectors, settings, encoders, await engine.capabilities())
-            creating = lifecycle.create(name, engine=engine, encoder=maker, config=settings)
+            made, choice = await chosen(name, settings, sample, encoder=maker, engine=engine)
+            creating = lifecycle.create(name, engine=engine, encoder=maker, config=made, choice=choice)
             try:
                 stored = await engine.runtime.whole(creating)
             except CollectionExistsError:
                 if how == "create":
                     raise  # for open_or_create, another client created it in the meantime
         if stored is None:
-            if how == "open_or_create" and encoder is not None:
+            if how == "open_or_create" and encoder is not None and not settings.is_auto:
                 await lifecycle.finish(name, engine=engine, encoder=encoder, config=settings)
             stored = await lifecycle.open(name, engine=engine, encoder=encoder, config=config)
             further = await compute(FurtherVectors, stored.config, encoders, await engine.capabilities())
@@ -157,7 +161,7 @@ class OpenCollection:
         await self.notice()
         if self.lost is not None:
             await self._read()  # it may have been restored
-        elif self.fde is None and self.config.fde.needs_fit:
+        elif self.fde is None and self.config.encoding.needs_fit:
             try:
                 data = await artefacts.fetch(self.engine, self.name, encoder=self.tokens_of)
             except AuthenticationError:
@@ -197,7 +201,7 @@ class OpenCollection:
         self.lengths.use(length)
         if stored is not None:
             stored.require_unchanged(opened, collection=self.name)
-            if self.is_fitting or not self.config.fde.needs_fit:
+            if self.is_fitting or not self.config.encoding.needs_fit:
                 return
         if stored is None or stored.fde != opened.fde:
             await self._read(config=None if stored else self.config)
@@ -213,10 +217,10 @@ class OpenCollection:
             ArtefactError: If the encoding belongs to another collection.
         """
         fde = await self.engine.runtime.compute(encoder_from_bytes, data)
-        if (fde.dim, fde.token_dim) != (self.config.fde.dim, self.encoder.dim):
+        if (fde.dim, fde.token_dim) != (self.config.encoding.dim, self.encoder.dim):
             raise ArtefactError(
                 f"the fitted encoding of collection {self.name!r} has dim={fde.dim} and token_dim={fde.token_dim}, but "
-                f"the collection has dim={self.config.fde.dim} and token_dim={self.encoder.dim}, so it belongs to "
+                f"the collection has dim={self.config.encoding.dim} and token_dim={self.encoder.dim}, so it belongs to "
                 "another collection: restore the right one, or fit again with fit(refit=True)"
             )
         await self.declare(fde, replace(self.config, fde=fde.config))
@@ -266,7 +270,7 @@ class OpenCollection:
         """Check whether every point has its encoding, and set `complete`."""
         writes = self._unencoded_writes
         fitted = self.fde is not None
-        lacking = fitted and self.config.fde.needs_fit and await self.has_any(lacks_encoding(self.config))
+        lacking = fitted and self.config.encoding.needs_fit and await self.has_any(lacks_encoding(self.config))
         self.complete = fitted and not lacking and writes == self._unencoded_writes
 
     async def has_any(self, filter: models.Filter) -> bool:

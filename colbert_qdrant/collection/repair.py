@@ -186,7 +186,7 @@ async def _mixed_weights(collection: OpenCollection, _: models.CollectionInfo) -
 
 async def _few_copies(collection: OpenCollection, info: models.CollectionInfo) -> Problem | None:
     engine, copies = collection.engine, info.config.params.replication_factor or 1
-    if not collection.config.fde.needs_fit or copies == 1 or engine.files is not None:
+    if not collection.config.encoding.needs_fit or copies == 1 or engine.files is not None:
         return None
     companion = Companion(engine, await real_name(engine, collection.name), collection.tokens_of)
     try:

@@ -79,7 +79,7 @@ class StoredDocuments:
         """Convert records to a page, and adapt the size of the next page to their bytes."""
         matrices = [_matrix(record, self._config.token_vector) for record in records]
         tokens = TokenEmbeddings.from_matrices(matrices, dim=self._token_dim)
-        self._size.learn(records, least=4 * self._config.fde.dim)
+        self._size.learn(records, least=4 * self._config.encoding.dim)
         return records, tokens
 
     def _wanted(self, *, payload: bool) -> dict[str, Any]:

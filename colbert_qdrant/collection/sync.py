@@ -12,6 +12,7 @@ from typing import Self
 from colbert_qdrant._support import telemetry
 from colbert_qdrant._support.progress import ProgressReporter
 from colbert_qdrant.collection.backup import backup, restore
+from colbert_qdrant.collection.choosing import Sample
 from colbert_qdrant.collection.fitting import Fitter
 from colbert_qdrant.collection.info import CollectionState, read_state
 from colbert_qdrant.collection.learn_queries import checked_queries
@@ -53,6 +54,7 @@ class ColbertCollection(Writes):
         retry: RetryConfig | None = None,
         shard_key: str | int | None = None,
         vector_encoders: Mapping[str, VectorEncoder] | None = None,
+        sample: Sample | None = None,
     ) -> Self:
         """Create an empty collection.
 
@@ -67,14 +69,23 @@ class ColbertCollection(Writes):
                 cover all shards, and nothing can be written.
             vector_encoders: Encoders for the vectors in ``config.dense`` and ``config.sparse``, by name. Documents and
                 queries must provide the vectors that have no encoder.
+            sample: Documents or texts, for ``config.fde="auto"``, which chooses the encoding by up to 500 of these. They
+                are not stored. Pass documents that represent the collection, at least 100.
 
         Raises:
             CollectionExistsError: If a collection of that name already exists.
             CapabilityError: If the server is too old.
+            ConfigurationError: If ``config.fde`` is ``"auto"`` without a ``sample``, or the other way round.
         """
         engine = blocking_engine(client, retry=retry, shard_key=shard_key)
         making = OpenCollection.make(
-            "create", name, engine=engine, encoder=encoder, config=config, vector_encoders=vector_encoders
+            "create",
+            name,
+            engine=engine,
+            encoder=encoder,
+            config=config,
+            vector_encoders=vector_encoders,
+            sample=sample,
         )
         return cls(run_blocking(making))
 
@@ -133,11 +144,18 @@ class ColbertCollection(Writes):
         retry: RetryConfig | None = None,
         shard_key: str | int | None = None,
         vector_encoders: Mapping[str, VectorEncoder] | None = None,
+        sample: Sample | None = None,
     ) -> Self:
         """Open the collection if it exists, else create it; arguments and errors are those of `open` and `create`."""
         engine = blocking_engine(client, retry=retry, shard_key=shard_key)
         making = OpenCollection.make(
-            "open_or_create", name, engine=engine, encoder=encoder, config=config, vector_encoders=vector_encoders
+            "open_or_create",
+            name,
+            engine=engine,
+            encoder=encoder,
+            config=config,
+            vector_encoders=vector_encoders,
+            sample=sample,
         )
         return cls(run_blocking(making))
 

@@ -201,7 +201,7 @@ class DocumentWriter:
         """Run the encoder."""
         collection = self._collection
         chunk.encoded = await collection.engine.runtime.compute(encode_tokens, collection, chunk.rows, chunk.rejections)
-        one = collection.config.fde.dim * np.dtype(np.float32).itemsize
+        one = collection.config.encoding.dim * np.dtype(np.float32).itemsize
         chunk.bytes = sum(tokens.values.nbytes + len(rows) * one for rows, tokens in chunk.encoded)
 
     async def complete(self, chunk: Chunk) -> None:

@@ -73,7 +73,8 @@ class CollectionConfig:
     """The settings of a collection.
 
     Args:
-        fde: The fixed dimensional encoding of the first stage.
+        fde: The fixed dimensional encoding of the first stage. ``"auto"`` measures the ``sample`` that you create the
+            collection with, and chooses MUVERA, centered MUVERA or LEMUR; see `choose_fde`.
         hnsw: The HNSW graph over the encodings.
         storage: How much is kept in RAM. ``"memory"`` keeps everything in RAM. ``"balanced"`` caches token vectors and
             the graph while RAM lasts; of the encodings, it keeps only the quantized copy, if there is one. ``"disk"``
@@ -127,7 +128,7 @@ class CollectionConfig:
         True
     """
 
-    fde: Annotated[FdeConfig, AsStored()] = field(default_factory=MuveraConfig)
+    fde: Annotated[FdeConfig | Literal["auto"], AsStored()] = field(default_factory=MuveraConfig)
     hnsw: HnswConfig = field(default_factory=HnswConfig)
     storage: Storage = "balanced"
     fde_datatype: VectorDatatype = "float16"
@@ -153,9 +154,14 @@ class CollectionConfig:
 
     def __post_init__(self) -> None:
         keep_plain(self)
-        if not isinstance(self.fde, tuple(FDE_CONFIGS.values())):
-            names = " or ".join(each.__name__ for each in FDE_CONFIGS.values())
-            raise ConfigurationError(f"fde must be {names}, got {shown(self.fde)}")
+        if self.is_auto and self.sharding == "custom":
+            raise ConfigurationError(
+                "sharding='custom' separates documents, and fde='auto' may choose an encoding that is fitted to all of "
+                "them: use MuveraConfig() with its defaults, or tenant_field"
+            )
+        if not self.is_auto and not isinstance(self.fde, tuple(FDE_CONFIGS.values())):
+            names = ", ".join(each.__name__ for each in FDE_CONFIGS.values())
+            raise ConfigurationError(f"fde must be {names} or 'auto', got {shown(self.fde)}")
         if not isinstance(self.hnsw, HnswConfig):
             raise ConfigurationError(f"hnsw must be an HnswConfig, got {shown(self.hnsw)}")
         require_one_of("id_scheme", self.id_scheme, get_args(IdScheme))
@@ -176,6 +182,25 @@ class CollectionConfig:
         self._check_vectors()
         require_one_of("token_distance", self.token_distance, get_args(TokenDistance))
         self._check_keys()
+
+    @property
+    def is_auto(self) -> bool:
+        """Whether the encoding has yet to be chosen."""
+        return isinstance(self.fde, str) and self.fde == "auto"
+
+    @property
+    def encoding(self) -> FdeConfig:
+        """The settings of the encoding.
+
+        Raises:
+            ConfigurationError: If ``fde`` is ``"auto"``. The settings of a collection always have the chosen encoding.
+        """
+        if isinstance(self.fde, str):
+            raise ConfigurationError(
+                "fde='auto' is chosen by ColbertCollection.create(…, sample=documents) only: pass "
+                "fde=choose_fde(tokens).config here"
+            )
+        return self.fde
 
     @property
     def native(self) -> bool:
@@ -211,7 +236,11 @@ class CollectionConfig:
             "id_scheme",
             "token_distance",
         )
-        return without_defaults(type(self), {**asdict(self), "fde": self.fde.to_dict()}, among=later_settings)
+        return without_defaults(
+            type(self),
+            {**asdict(self), "fde": "auto" if self.is_auto else self.encoding.to_dict()},
+            among=later_settings,
+        )
 
     def _check_shards(self) -> None:
         require_one_of("sharding", self.sharding, get_args(Sharding))
@@ -224,7 +253,7 @@ class CollectionConfig:
                 f"replication_factor={self.replication_factor}, so no write could be confirmed: lower it, or raise "
                 "replication_factor"
             )
-        if self.sharding == "custom" and self.fde.needs_fit:
+        if self.sharding == "custom" and not self.is_auto and self.encoding.needs_fit:
             raise ConfigurationError(
                 "sharding='custom' separates documents, but a fitted encoding is computed from all documents: use "
                 "MuveraConfig() with its defaults, or tenant_field"
@@ -285,7 +314,7 @@ class CollectionConfig:
             ConfigurationError: If a key is unknown, or a value is out of range.
         """
         values = require_known_fields(cls, data)
-        if "fde" in values:
+        if values.get("fde", "auto") != "auto":
             values["fde"] = fde_from_dict(values["fde"])
         if "hnsw" in values:
             values["hnsw"] = HnswConfig(**require_known_fields(HnswConfig, values["hnsw"]))

@@ -289,7 +289,7 @@ class LemurConfig(_TaggedSettings):
 
 
 class AsStored:
-    """Lets pydantic read and write the settings of an encoding in their stored form, with the tag."""
+    """Lets pydantic read and write the settings of an encoding in their stored form, with the tag, or ``"auto"``."""
 
     def __get_pydantic_core_schema__(self, source: object, handler: Any) -> Any:
         """Return the schema of a hint that is annotated with this class."""
@@ -298,11 +298,13 @@ class AsStored:
         stored = handler.generate_schema(dict[str, Any])
         made = core_schema.no_info_after_validator_function(fde_from_dict, stored)
         known = core_schema.is_instance_schema(tuple(FDE_CONFIGS.values()))
+        auto = core_schema.literal_schema(["auto"])
         return core_schema.json_or_python_schema(
-            json_schema=made,
-            python_schema=core_schema.union_schema([known, made]),
+            json_schema=core_schema.union_schema([auto, made]),
+            python_schema=core_schema.union_schema([known, auto, made]),
             serialization=core_schema.plain_serializer_function_ser_schema(
-                lambda config: config.to_dict(), return_schema=stored
+                lambda config: config if isinstance(config, str) else config.to_dict(),
+                return_schema=core_schema.union_schema([auto, stored]),
             ),
         )
 

@@ -104,7 +104,7 @@ class MigrationOptions:
     @property
     def wanted_fde(self) -> FdeConfig | None:
         """The encoding from either option; ``None`` if the user gave none."""
-        return self.fde if self.config is None else self.config.fde
+        return self.fde if self.config is None else self.config.encoding
 
 
 class Decision(NamedTuple):
@@ -147,7 +147,7 @@ def _decide_own(source: Source, target: str, stored: Fingerprint, options: Migra
         raise ConfigurationError("reencode=True needs an encoder for the texts: pass encoder=…")
     token_dim = encoder.dim if encoded and encoder is not None else stored.token_dim
     _require_dim(source, encoder, token_dim)
-    same_fde = config.fde == own.fde and not encoded and stored.canary is not None
+    same_fde = config.encoding == own.fde and not encoded and stored.canary is not None
     replaced = {
         origin_name(own.token_vector),
         *((own.token_vector,) if encoded else ()),
@@ -352,7 +352,7 @@ def _describe_vectors(source: Source) -> dict[str, str]:
 
 
 def _new_encoding(config: CollectionConfig) -> Encoding:
-    return "fitted" if config.fde.needs_fit else "computed"
+    return "fitted" if config.encoding.needs_fit else "computed"
 
 
 def _require_dim(source: Source, encoder: LateInteractionEncoder | None, token_dim: int) -> None:

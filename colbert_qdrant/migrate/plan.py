@@ -225,7 +225,7 @@ class MigrationPlan:
             "computed": "computed from the token vectors",
             "fitted": "fitted to the token vectors once all are written",
         }[self.encoding]
-        yield f"{config.fde_vector!r}: FDEs of {config.fde.dim:,} dimensions, {how}"
+        yield f"{config.fde_vector!r}: FDEs of {config.encoding.dim:,} dimensions, {how}"
         others = [name for name in self.kept if name not in (config.token_vector, config.fde_vector)]
         if others and self.strategy == "blue_green":
             yield f"copy ids, payloads and the vectors {others} unchanged"

@@ -230,14 +230,14 @@ async def _make_fde(
 
     The second value is the error message of a lost fit.
     """
-    if plan.encoding != "stored" or not plan.config.fde.needs_fit:
-        return await engine.runtime.compute(make_encoder, plan.config.fde, token_dim=plan.token_dim), None
+    if plan.encoding != "stored" or not plan.config.encoding.needs_fit:
+        return await engine.runtime.compute(make_encoder, plan.config.encoding, token_dim=plan.token_dim), None
     return (None, None) if source.fingerprint is None else await fitted(engine, source.name, source.fingerprint)
 
 
 def _require_same_options(plan: MigrationPlan, options: MigrationOptions) -> None:
     pairs = {
-        "fde": (options.wanted_fde, plan.config.fde),
+        "fde": (options.wanted_fde, plan.config.encoding),
         "filter": (options.filter, plan.filter),
         "text_key": (options.text_key, plan.text),
         "token_vector": (options.token_vector, plan.config.token_vector),

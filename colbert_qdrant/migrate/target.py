@@ -175,7 +175,9 @@ def _creation_arguments(job: MigrationJob, capabilities: Capabilities) -> dict[s
     server, the target gets the source's shards, optimizer settings and write-ahead log settings.
     """
     plan, source, config = job.plan, job.source, job.plan.config
-    arguments = creation_arguments(config, fde_dim=config.fde.dim, token_dim=plan.token_dim, capabilities=capabilities)
+    arguments = creation_arguments(
+        config, fde_dim=config.encoding.dim, token_dim=plan.token_dim, capabilities=capabilities
+    )
     vectors: dict[str, Any] = arguments["vectors_config"]
     sparse: dict[str, Any] = arguments.get("sparse_vectors_config", {})
     own = (config.token_vector, config.fde_vector)
@@ -243,7 +245,7 @@ async def _first_length(job: MigrationJob) -> dict[str, Any]:
 async def _copy_artefact(job: MigrationJob) -> None:
     """Copy the artifact that stored FDEs were fitted with."""
     plan = job.plan
-    if plan.encoding != "stored" or not plan.config.fde.needs_fit:
+    if plan.encoding != "stored" or not plan.config.encoding.needs_fit:
         return
     stored = (await read_current(job.source_engine, job.source.name)).fingerprint
     if stored is None or stored.fitted_digest is None:
@@ -259,7 +261,9 @@ async def _copy_artefact(job: MigrationJob) -> None:
 async def _add_vectors(engine: Engine, plan: MigrationPlan) -> None:
     """Add vectors that do not inherit the source's graph and quantization settings."""
     capabilities, config = await engine.capabilities(), plan.config
-    wanted = creation_arguments(config, fde_dim=config.fde.dim, token_dim=plan.token_dim, capabilities=capabilities)
+    wanted = creation_arguments(
+        config, fde_dim=config.encoding.dim, token_dim=plan.token_dim, capabilities=capabilities
+    )
     there = await _vector_names(engine, plan.target)
     params_of: dict[str, models.VectorParams] = {**wanted["vectors_config"], plan.origin_vector: ORIGIN_PARAMS}
     added = {name: params_of[name] for name in plan.added}

@@ -160,7 +160,7 @@ class Fingerprint:
             if not _is_of_storage(name)
             if not (name.startswith(("layout.payload_indexes", "layout.tenant_field")) and None in values)
         }
-        if "fde.config.fit_documents" in found and not self.config.fde.needs_fit:
+        if "fde.config.fit_documents" in found and not self.config.encoding.needs_fit:
             del found["fde.config.fit_documents"]
         # different parameters always give a different fit and canary, so these matter only if the rest is equal
         if any(name.startswith("fde.") and name != "fde.digest" for name in found):
@@ -192,7 +192,7 @@ class Fingerprint:
             raise FingerprintMismatchError("\n".join(lines), differences)
 
     def _may_be_refit_of(self, opened: Fingerprint) -> bool:
-        now, then = self.config.fde, opened.config.fde
+        now, then = self.config.encoding, opened.config.encoding
         same_dims = (now.dim, self.token_dim) == (then.dim, opened.token_dim)
         return now.needs_fit and then.needs_fit and same_dims
 

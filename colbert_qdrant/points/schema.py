@@ -63,7 +63,7 @@ _TURBO_BITS: Final = {"turbo4": models.TurboQuantBitSize.BITS4, "turbo2": models
 
 def require_for(config: CollectionConfig, capabilities: Capabilities) -> None:
     """Raise `CapabilityError`, which names the version required, unless the engine supports these settings."""
-    if config.fde.needs_fit:
+    if config.encoding.needs_fit:
         capabilities.require(
             "has_vector",
             what="an encoding that is fitted to its collection",
@@ -95,7 +95,7 @@ def require_names(name: str, config: CollectionConfig, *, companion: str) -> Non
         config: Its settings.
         companion: The suffix in the name of the companion collection, which stores the fit.
     """
-    require_collection_name(name, suffix=companion if config.fde.needs_fit else "")
+    require_collection_name(name, suffix=companion if config.encoding.needs_fit else "")
     require_vector_names((*config.prefetch_vectors, config.token_vector))
     for key in config.indexes:
         require_path("tenant_field" if key == config.tenant_field else f"payload_indexes[{key!r}]", key)

@@ -179,7 +179,7 @@ class ColbertDatasink(Datasink[IngestReport]):
         self._run, self._started, self.report = uuid4().hex, time.perf_counter(), None
         self._driver = opened = opening.open(opening.load(), mode=opening.mode, config=opening.config)
         self._before = opened.collection.count()
-        if opened.collection.config.fde.needs_fit and opened.collection.fde is None:
+        if opened.collection.config.encoding.needs_fit and opened.collection.fde is None:
             rows = ((row, None) for row in self._fit_sample)
             opened.collection.ingest(self._documents(rows, []), on_error=self._on_error)
         return opened

@@ -62,11 +62,11 @@ class Opening:
             CapabilityError: If the client is not that of a server.
             ColbertQdrantError: If the collection cannot be created or opened; see `ColbertCollection.open`.
         """
-        make = {
+        makers: Mapping[str, Callable[..., ColbertCollection]] = {
             "create": ColbertCollection.create,
             "open": ColbertCollection.open,
             "open_or_create": ColbertCollection.open_or_create,
-        }[mode]
+        }
         client = self.make_client()
         try:
             # a feature that all servers have, and no other engine
@@ -75,7 +75,7 @@ class Opening:
                 what="a dataset of Ray, which several processes write,",
                 remedy="use ingest, or let make_client return connect(url)",
             )
-            collection = make(
+            collection = makers[mode](
                 self.name,
                 client=client,
                 encoder=cast("LateInteractionEncoder", models.encoder),  # only `open` gets none

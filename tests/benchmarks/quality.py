@@ -57,7 +57,7 @@ def main() -> None:
         hnsw=HnswConfig(full_scan_threshold=10),
         bm25=Bm25Config(avg_len=options.bm25_words),
     )
-    print(f"{machine()}; FDE {config.fde}, {config.fde.dim:,} dimensions")
+    print(f"{machine()}; FDE {config.encoding}, {config.encoding.dim:,} dimensions")
     for folder in options.data:
         dataset = RetrievalDataset.load(folder)
         with tempfile.TemporaryDirectory() as store, EdgeClient(Path(store, "edge")) as client:

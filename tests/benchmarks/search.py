@@ -102,8 +102,8 @@ def measure(name: str, documents: int, queries: int, folder: Path) -> dict[str, 
         building, _ = timed(docs.optimize)
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         print(
-            f"\n{documents:,} documents, {name} of {config.fde.dim:,} dimensions: filled in {filling / 1e3:.1f} s, "
-            f"graph built in {building / 1e3:.1f} s, {size / 2**20:,.0f} MiB on disk"
+            f"\n{documents:,} documents, {name} of {config.encoding.dim:,} dimensions: "
+            f"filled in {filling / 1e3:.1f} s, graph built in {building / 1e3:.1f} s, {size / 2**20:,.0f} MiB on disk"
         )
         times, found = search(docs, asked)
     tokens = encoder.encode_documents([str(number) for number in range(documents)])

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 DOCUMENTS, DIM, TERMS = 64, 128, 100
 CONFIG = CollectionConfig(fde=MuveraConfig(k_sim=5, dim_proj=16, r_reps=10))
-FDE_DIM = CONFIG.fde.dim
+FDE_DIM = CONFIG.encoding.dim
 COLLECTION = "docs"
 PEER = 8_267_502_459_367_465
 

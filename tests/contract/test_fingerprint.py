@@ -171,7 +171,7 @@ def test_a_look_alike_without_a_fingerprint_is_refused(name: str, engine: Engine
     config = CollectionConfig()
     look_alike = f"{name}-look-alike"
     vectors: dict[str, Any] = {
-        "fde": models.VectorParams(size=config.fde.dim, distance=models.Distance.DOT),
+        "fde": models.VectorParams(size=config.encoding.dim, distance=models.Distance.DOT),
         "colbert": models.VectorParams(
             size=32,
             distance=models.Distance.DOT,
@@ -186,7 +186,7 @@ def test_a_look_alike_without_a_fingerprint_is_refused(name: str, engine: Engine
 
 def test_a_cosine_fde_is_refused(engine: Engine, client: Client, encoder: WordEncoder) -> None:
     vectors: dict[str, models.VectorParams] = {
-        "fde": models.VectorParams(size=CollectionConfig().fde.dim, distance=models.Distance.COSINE),
+        "fde": models.VectorParams(size=CollectionConfig().encoding.dim, distance=models.Distance.COSINE),
         "colbert": models.VectorParams(
             size=32,
             distance=models.Distance.DOT,

@@ -135,4 +135,4 @@ def test_a_migration_names_the_document_that_cannot_be_encoded(client: Client, e
         wait=True,
     )
     with pytest.raises((InvalidDocumentError, InvalidTokensError), match=rf"(document|point) {number}\b"):
-        Migration.plan(client, engine.name, encoder=PickyEncoder(), fde=CONFIG.fde, text_key="text").run()
+        Migration.plan(client, engine.name, encoder=PickyEncoder(), fde=CONFIG.encoding, text_key="text").run()

@@ -93,7 +93,7 @@ def test_queries_that_were_truncated(docs: ColbertCollection) -> None:
 def test_texts_and_queries_of_an_attached_collection(docs: ColbertCollection, client: Client) -> None:
     docs.upsert([Document(1, LONG)])
     own = attach(client, docs.name, encoder=WordEncoder(longest=2), text_key="page_content")
-    request = models.QueryRequest(query=[0.5] * SMALL.fde.dim, using="fde", limit=10)
+    request = models.QueryRequest(query=[0.5] * SMALL.encoding.dim, using="fde", limit=10)
     with recording() as messages:
         for _ in range(2):
             own.search(LONG, request)

@@ -300,7 +300,7 @@ def test_the_model_waits_while_too_much_is_not_written(
     server: FaultyServer, run: Callable[..., IngestReport], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two chunks fill the memory: no third one is begun before the first is written."""
-    config, words = CONFIG.fde, 2
+    config, words = CONFIG.encoding, 2
     size = SIZE * 4 * (words * WordEncoder.dim + config.dim)
     monkeypatch.setattr(pipeline, "_UNWRITTEN_BYTES", 2 * size)
     unwritten, most, guard = 0, 0, threading.Lock()

@@ -72,7 +72,7 @@ def test_fits_where_exact_counts_are_forbidden(engine: EngineServer, remote: Qdr
 def test_a_migration_where_exact_counts_are_forbidden(engine: EngineServer, remote: QdrantClient) -> None:
     create(remote).ingest(DOCUMENTS)
     engine.strict["docs"] = {"enabled": True, "search_allow_exact": False, "max_query_limit": 7}
-    plan = Migration.plan(remote, "docs", target="new", encoder=WordEncoder(), fde=LEMUR.fde, retry=FAST)
+    plan = Migration.plan(remote, "docs", target="new", encoder=WordEncoder(), fde=LEMUR.encoding, retry=FAST)
     plan.run()
     assert plan.verify().passed
     assert engine.raw.count("new").count == 40
@@ -129,7 +129,9 @@ def test_a_server_that_was_upgraded(engine: EngineServer, remote: QdrantClient, 
     docs = reopened(remote)
     assert docs.count() == docs.info().documents == 40
     assert docs.count(filter=models.Filter(must_not=[models.HasIdCondition(has_id=[1])])) == 40
-    plan = Migration.plan(remote, "docs", target="new", encoder=WordEncoder(salt="other"), fde=MUVERA.fde, retry=FAST)
+    plan = Migration.plan(
+        remote, "docs", target="new", encoder=WordEncoder(salt="other"), fde=MUVERA.encoding, retry=FAST
+    )
     assert plan.details.points == 40
     docs.delete(filter=models.Filter(must_not=[models.HasIdCondition(has_id=[1])]))
     assert reopened(remote).count() == 0

@@ -45,7 +45,7 @@ def test_a_config_survives_json(config: cq.CollectionConfig) -> None:
     assert kind.validate_json(kind.dump_json(config)) == config
     assert kind.validate_python(kind.dump_python(config)) == config
     assert kind.validate_python(config) == config
-    assert json.loads(kind.dump_json(config))["fde"] == config.fde.to_dict()
+    assert json.loads(kind.dump_json(config))["fde"] == config.encoding.to_dict()
 
 
 def test_what_is_wrong_with_a_config_is_said() -> None:

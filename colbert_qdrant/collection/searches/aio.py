@@ -159,9 +159,8 @@ class AsyncSearches(StaysHere):
 
     def __repr__(self) -> str:
         fitted = "" if self.fde else ", not fitted"
-        return (
-            f"{type(self).__name__}({self.name!r}, fde_dim={self.config.fde.dim}, token_dim={self.encoder.dim}{fitted})"
-        )
+        dims = f"fde_dim={self.config.encoding.dim}, token_dim={self.encoder.dim}"
+        return f"{type(self).__name__}({self.name!r}, {dims}{fitted})"
 
     async def __aenter__(self) -> Self:
         return self

@@ -179,10 +179,10 @@ def _figure(table: str, run: EvaluatedRun, name: str, metric: str, published: fl
 
 
 def _beir_conditions(config: CollectionConfig, candidates: int) -> str:
-    settings = dict(config.fde.to_dict())
+    settings = dict(config.encoding.to_dict())
     kind = settings.pop("type")
     fewer = "" if candidates == _CANDIDATES else f", instead of the card's {_CANDIDATES}"
-    other = "" if config.fde == CARD_CONFIG.fde else ", with other parameters than txtai's"
+    other = "" if config.encoding == CARD_CONFIG.encoding else ", with other parameters than txtai's"
     return (
         f"BEIR as {BEIR_METHOD}: title and text are joined by {_TITLE_SEPARATOR!r}, and a document with the id of its "
         f"query is left out. MaxSim ranks {candidates} candidates{fewer}. The encoding is {kind} "

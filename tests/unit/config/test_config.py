@@ -163,7 +163,7 @@ def test_is_frozen_and_keyword_only() -> None:
         ({"bm25": Bm25Config(), "bm25_vector": ""}, "a vector has the name ''"),
         ({"fde_vector": "", "dense": {"": DenseConfig(dim=3)}}, "two vectors have the name ''"),
         ({"dense": {"": DenseConfig(dim=3)}, "sparse": {"": SparseConfig()}}, "two vectors have the name ''"),
-        ({"fde": None}, "fde must be MuveraConfig or LemurConfig, got None"),
+        ({"fde": None}, "fde must be MuveraConfig, LemurConfig or 'auto', got None"),
         ({"hnsw": {"m": 4}}, "hnsw must be an HnswConfig, got {'m': 4}"),
     ],
 )

@@ -97,7 +97,7 @@ def test_the_fingerprint_is_that_of_plain_values() -> None:
     assert json.dumps(made.to_dict()) == json.dumps(expected.to_dict())
     one, other = (
         Fingerprint.of(
-            encoder={"dim": 8}, fde={"config": config.fde.to_dict(), "token_dim": 8}, config=config, canary=None
+            encoder={"dim": 8}, fde={"config": config.encoding.to_dict(), "token_dim": 8}, config=config, canary=None
         )
         for config in (made, expected)
     )

@@ -323,7 +323,7 @@ def test_a_whole_collection(monkeypatch: pytest.MonkeyPatch, server: Server, cli
     assert {(request.collection_name, request.wait) for request in server.upserts} == {("docs", True)}
     stored = {each.id.uuid: each for request in server.upserts for each in request.points}
     tokens = encoder.encode_documents([document.text for document in DOCUMENTS])
-    fde = make_encoder(config.fde, token_dim=encoder.dim)
+    fde = make_encoder(config.encoding, token_dim=encoder.dim)
     assert fde is not None
     for document, matrix, encoding in zip(DOCUMENTS, tokens, fde.encode_documents(tokens), strict=True):
         each = stored.pop(point_id(document.id))
