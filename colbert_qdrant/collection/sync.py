@@ -69,8 +69,8 @@ class ColbertCollection(Writes):
                 cover all shards, and nothing can be written.
             vector_encoders: Encoders for the vectors in ``config.dense`` and ``config.sparse``, by name. Documents and
                 queries must provide the vectors that have no encoder.
-            sample: Documents or texts, for ``config.fde="auto"``, which chooses the encoding by up to 500 of these. They
-                are not stored. Pass documents that represent the collection, at least 100.
+            sample: Documents or texts, for ``config.fde="auto"``, which measures up to 500 and stores none. Pass at
+                least 100 that represent the collection.
 
         Raises:
             CollectionExistsError: If a collection of that name already exists.
