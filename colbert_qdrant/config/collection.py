@@ -156,8 +156,8 @@ class CollectionConfig:
         keep_plain(self)
         if self.is_auto and self.sharding == "custom":
             raise ConfigurationError(
-                "sharding='custom' separates documents, and fde='auto' may choose an encoding that is fitted to all of "
-                "them: use MuveraConfig() with its defaults, or tenant_field"
+                "sharding='custom' separates documents, and fde='auto' may choose an encoding that is fitted to all "
+                "documents: use MuveraConfig() with its defaults, or tenant_field"
             )
         if not self.is_auto and not isinstance(self.fde, tuple(FDE_CONFIGS.values())):
             names = ", ".join(each.__name__ for each in FDE_CONFIGS.values())
