@@ -240,7 +240,7 @@ def test_an_encoding_that_is_not_registered(client: Client, kind: FdeKind) -> No
         ColbertCollection.create("toy", client=client, encoder=encoder, config=wanted).ingest(DOCUMENTS)
     with pytest.raises(ConfigurationError, match=f"unknown FDE type {config.tag!r}: use one of muvera, lemur"):
         ColbertCollection.open("toy", client=client, encoder=encoder)
-    with pytest.raises(ConfigurationError, match="fde must be MuveraConfig or LemurConfig"):
+    with pytest.raises(ConfigurationError, match="fde must be MuveraConfig, LemurConfig or 'auto'"):
         CollectionConfig(fde=config)
     with pytest.raises(ConfigurationError, match="register_fde"):
         version_of(config)
