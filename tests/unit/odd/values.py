@@ -195,6 +195,7 @@ FAILING: dict[str, Callable[[], Any]] = {
     "generator that fails": _failing,
     "closed file": _closed_file,
     "__iter__ raises": _raising("__iter__"),
+    "__getitem__ raises": _raising("__getitem__"),
     "list whose __iter__ raises": _raising("__iter__", base=list, arguments=(["a"],)),
     "__next__ raises": _raising("__next__", base=collections.abc.Iterator),
 }
@@ -391,7 +392,6 @@ ODD: dict[str, Callable[[], Any]] = {
     "__array__ raises": _raising("__array__"),
     "__float__ raises": _raising("__float__", "__int__", "__index__"),
     "__getattr__ raises": _raising("__getattr__"),
-    "__getitem__ raises": _raising("__getitem__"),
     "__fspath__ raises": _raising("__fspath__"),
     "__call__ raises": _raising("__call__"),
     "str whose __repr__ raises": _raising("__repr__", "__str__", "__format__", base=str, arguments=("river",)),
