@@ -12,7 +12,7 @@ from colbert_qdrant.config import LemurConfig
 from colbert_qdrant.encoders.queries import query_tokens
 from colbert_qdrant.errors import ConfigurationError, InvalidQueryError
 from colbert_qdrant.fde import learns_from_queries
-from colbert_qdrant.fde.spans import query_spans, token_spans
+from colbert_qdrant.fde.spans import made_up_queries, token_spans
 from colbert_qdrant.shown import listed
 from colbert_qdrant.tokens import TokenEmbeddings
 
@@ -118,10 +118,10 @@ def _sampled(queries: CheckedQueries, *, seed: int) -> CheckedQueries:
 def _made_up(
     collection: OpenCollection, texts: Sequence[str], documents: TokenEmbeddings, *, seed: int
 ) -> TokenEmbeddings:
-    spans = query_spans(texts, seed=seed)
+    queries = made_up_queries(texts, seed=seed)
     with suppress(NotImplementedError):
-        if spans:
-            return collection.encoder.encode_queries(spans)
+        if queries:
+            return collection.encoder.encode_queries(queries)
     return token_spans(documents, seed=seed)
 
 
