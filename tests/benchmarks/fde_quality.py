@@ -6,7 +6,7 @@
 
 Collections in BEIR's layout are encoded by MiniLM (or --model); token vectors are reduced to 128 dimensions, as ColBERT
 has them, by the principal directions of the documents' tokens, and normalised again. LEMUR is fitted to documents and
-to spans of them that are encoded as queries, never to the test queries. With --mixed all collections are one: one
+to queries made up from them, never to the test queries. With --mixed all collections are one: one
 reduction, one fit, everybody's queries; there the graph is measured with every quantization. With --common all tokens
 get a direction in common, as those of some models have, for MUVERA with and without what can be fitted.
 
@@ -43,7 +43,7 @@ from colbert_qdrant import (
     maxsim,
 )
 from colbert_qdrant.config import FdeQuantization
-from colbert_qdrant.fde.spans import query_spans
+from colbert_qdrant.fde.spans import made_up_queries
 from tests.benchmarks.common import machine, minilm
 from tests.benchmarks.txtai_lemur import TxtaiLemur
 
@@ -70,7 +70,7 @@ class Collection:
 
     def spans(self, texts: Sequence[str]) -> TokenEmbeddings:
         """What LEMUR is fitted to besides documents."""
-        return self.encoder.encode_queries(query_spans(texts, seed=LemurConfig().seed))
+        return self.encoder.encode_queries(made_up_queries(texts, seed=LemurConfig().seed))
 
 
 @dataclass(frozen=True, kw_only=True)
