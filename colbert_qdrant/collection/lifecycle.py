@@ -21,7 +21,7 @@ from colbert_qdrant.collection.metadata import (
     write_metadata,
     write_to_reserved_point,
 )
-from colbert_qdrant.config import CollectionConfig, MuveraConfig
+from colbert_qdrant.config import CollectionConfig, LemurConfig, MuveraConfig
 from colbert_qdrant.encoders.ready import ReadyTokens
 from colbert_qdrant.engines.missing import missing_collection
 from colbert_qdrant.errors import (
@@ -187,7 +187,10 @@ async def open(
     encoder = encoder_of(stored) if encoder is None else encoder
     check_schema(info, settings, fde_dim=settings.encoding.dim, token_dim=stored.token_dim, collection=name)
     _check_shard_key(engine, settings, name)
-    wanted = settings if config is None else _with_encoding_of(settings, _with_length_of(settings, config), name)
+    wanted = settings
+    if config is not None:
+        wanted = _with_encoding_of(settings, _with_length_of(settings, config), name)
+        wanted = _with_refinement_of(settings, wanted)
     compute = engine.runtime.compute
     fde, lost = await compute(make_encoder, wanted.encoding, token_dim=encoder.dim), None
     if settings.encoding.needs_fit and wanted.encoding == settings.encoding and encoder.dim == stored.token_dim:
@@ -247,6 +250,14 @@ def _with_encoding_of(settings: CollectionConfig, config: CollectionConfig, name
         "which finds more."
     )
     return replace(config, fde=replace(given, fill_empty=True))
+
+
+def _with_refinement_of(settings: CollectionConfig, config: CollectionConfig) -> CollectionConfig:
+    """Return the given config with evenly spaced own tokens if the collection has them, as in release 0.1.0."""
+    own, given = settings.encoding, config.encoding
+    if isinstance(own, LemurConfig) and isinstance(given, LemurConfig) and own.refinement == "spaced":
+        return replace(config, fde=replace(given, refinement="spaced"))
+    return config
 
 
 def _with_indexes_of(settings: CollectionConfig, config: CollectionConfig) -> CollectionConfig:

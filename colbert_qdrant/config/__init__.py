@@ -16,6 +16,7 @@ from colbert_qdrant.config.fde import (
     MuveraConfig,
     MuveraPartition,
     MuveraVariant,
+    Refinement,
     Preset,
 )
 from colbert_qdrant.config.retry import RetryConfig
@@ -33,6 +34,7 @@ __all__ = [
     "MuveraConfig",
     "MuveraPartition",
     "MuveraVariant",
+    "Refinement",
     "PayloadIndex",
     "Preset",
     "RetryConfig",

@@ -32,6 +32,9 @@ MuveraPartition = Literal["simhash", "kmeans"]
 MuveraVariant = Literal["colbert-qdrant", "fastembed"]
 """The implementation whose random numbers, scaling and filling of empty cells an encoding reproduces."""
 
+Refinement = Literal["residual", "spaced"]
+"""How LEMUR chooses and weighs a document's own tokens: by the error of their estimates, or evenly."""
+
 Preset = Literal["small", "balanced", "accurate"]
 """The named sizes of encodings; the benchmarks list their costs and recall."""
 
@@ -82,9 +85,13 @@ class _TaggedSettings:
     _later: ClassVar[tuple[str, ...]] = ()
     """Settings that are stored only if they are set; see `without_defaults`."""
 
+    _before: ClassVar[Mapping[str, Any]] = {}
+    """Settings that stored settings may lack, with the values that they stand for then."""
+
     def to_dict(self) -> dict[str, Any]:
         """Return all settings as JSON values, with the tag under ``"type"``."""
-        return without_defaults(type(self), {"type": self.tag, **asdict(self)}, among=self._later)
+        values = without_defaults(type(self), {"type": self.tag, **asdict(self)}, among=self._later)
+        return {key: value for key, value in values.items() if key not in self._before or value != self._before[key]}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -96,7 +103,8 @@ class _TaggedSettings:
         require_instance("data", data, Mapping, "a dict from to_dict()")
         if data.get("type") != cls.tag:
             raise ConfigurationError(f"data['type'] is {shown(data.get('type'))}: pass settings of type {cls.tag!r}")
-        return cls(**require_known_fields(cls, {key: value for key, value in data.items() if key != "type"}))
+        known = require_known_fields(cls, {key: value for key, value in data.items() if key != "type"})
+        return cls(**{**cls._before, **known})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,8 +240,12 @@ class LemurConfig(_TaggedSettings):
             time to encode a document grows in proportion.
         own_weight: Weight of each of a document's own tokens, relative to a learn token; 0 leaves own tokens out.
         own_tokens: Maximum number of a document's own tokens that are used.
+        refinement: ``"residual"`` uses those own tokens of a longer document that the learn tokens underestimate most.
+            The tokens of a shorter document weigh more, so all documents have the same total weight. ``"spaced"`` uses
+            evenly spaced tokens of the same weight. Collections of release 0.1.0 do that, and continue to.
         fit_documents: Number of documents that LEMUR is fitted to.
-        training_documents: Number of these documents whose scores the features are trained to predict.
+        training_documents: Number of these documents whose scores the features and the rotation are fitted to. The
+            other documents contribute learn tokens only.
         ridge: Regularization of the least squares, relative to the mean eigenvalue.
         seed: Seed of the samples and the initial weights.
 
@@ -242,6 +254,7 @@ class LemurConfig(_TaggedSettings):
     """
 
     tag: ClassVar[str] = "lemur"
+    _before: ClassVar[Mapping[str, Any]] = {"refinement": "spaced"}
 
     dim: int = 512
     hidden: int = 2_048
@@ -249,6 +262,7 @@ class LemurConfig(_TaggedSettings):
     learn_tokens: int = 16_384
     own_weight: float = 8.0
     own_tokens: int = 64
+    refinement: Refinement = "residual"
     fit_documents: int = 5_000
     training_documents: int = 2_048
     ridge: float = 1e-3
@@ -262,6 +276,7 @@ class LemurConfig(_TaggedSettings):
         require_int("learn_tokens", self.learn_tokens, minimum=1, maximum=2**20)
         require_number("own_weight", self.own_weight, minimum=0)
         require_int("own_tokens", self.own_tokens, minimum=1)
+        require_one_of("refinement", self.refinement, get_args(Refinement))
         require_int("fit_documents", self.fit_documents, minimum=1)
         require_int("training_documents", self.training_documents, minimum=1)
         require_number("ridge", self.ridge, minimum=1e-9)

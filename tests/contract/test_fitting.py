@@ -778,6 +778,20 @@ def test_where_collections_have_no_metadata_the_reserved_point_stays_out_of_it(
     assert fde == {0, 2}  # the reserved point, and documents with both
 
 
+def test_a_collection_with_evenly_spaced_own_tokens_opens_with_the_default_and_a_refit_renews_it(
+    engine: Engine, client: Client, encoder: WordEncoder
+) -> None:
+    older = replace(CONFIG, fde=replace(LEMUR, refinement="spaced"))
+    ColbertCollection.create(engine.name, client=client, encoder=encoder, config=older).ingest(DOCUMENTS[:20])
+    opened = ColbertCollection.open(engine.name, client=client, encoder=encoder, config=CONFIG)
+    assert opened.config == older
+    opened.upsert(DOCUMENTS[20:30])
+    assert_searches_right(opened, DOCUMENTS[:30])
+    opened.fit(refit=True, config=LEMUR)
+    assert opened.config == CONFIG
+    assert_searches_right(opened, DOCUMENTS[:30])
+
+
 @pytest.mark.parametrize("quantization", ["turbo4", "turbo2", "int8"])
 @pytest.mark.parametrize("mode", ["two-stage", "fde"])
 def test_quantized_encodings_find_the_documents(

@@ -46,7 +46,16 @@ class LemurEncoder(Fitted):
 
         w = w₀ + Tᵀ (T Tᵀ / n + 1/τ)⁻¹ (t − T w₀) / n
 
-    so only an m × m system is solved, and query encodings do not change.
+    so only an m × m system is solved, and query encodings do not change. By default, m is at most ``own_tokens``, and
+    two rules keep long and short documents comparable:
+
+    - A longer document takes part with the tokens of the largest residual t − ⟨φ(c), w₀⟩, in units of an inner
+      product. There the plain solution is most wrong, and their terms have the largest gradients 2τ (t − ⟨φ(c), w₀⟩)
+      at w₀. Evenly spaced tokens would leave these errors to chance.
+    - All documents have the same total weight mτ = ``own_weight * own_tokens``, so τ is larger in short documents. With
+      one τ for all, every further token would raise the scores of long documents above those of short ones.
+
+    With ``refinement="spaced"``, tokens are evenly spaced, and each has τ = ``own_weight``.
 
     **Balanced.** This basis whitens queries, but not documents. An HNSW graph is linked by products of
     documents, and searched by products with queries. The two agree only if both have the same second moments. Let s be
@@ -93,8 +102,8 @@ class LemurEncoder(Fitted):
             query_tokens: Token embeddings of real queries or of spans of documents, encoded as *queries*. Half of the
                 learn tokens come from them. Without them, all learn tokens come from documents, which lowers recall.
             config: The settings.
-            device: The device on which torch trains the features. With ``epochs=0``, nothing is trained and torch is
-                not loaded.
+            device: The torch device of the fit. On ``"cpu"``, torch only trains the features; with ``epochs=0``,
+                nothing is trained and torch is not loaded. Another device computes the whole fit.
             progress: ``True`` for a progress bar if stderr is a terminal, or a reporter.
             settings: Individual settings that override those of ``config``, such as ``dim=1024``.
 
@@ -106,8 +115,8 @@ class LemurEncoder(Fitted):
             require_tokens("query_tokens", query_tokens)
         require_instance("config", config, (LemurConfig, NoneType), "a LemurConfig")
         config = replace(config or LemurConfig(), **settings)
-        if config.epochs:
-            require_device(device, remedy="leave device out to train on the CPU")
+        if config.epochs or device != "cpu":
+            require_device(device, remedy="leave device out to fit on the CPU")
         found = fit_parameters(documents, query_tokens=query_tokens, config=config, device=device, progress=progress)
         return cls(config, found).fitted_to(min(len(documents), config.fit_documents))
 

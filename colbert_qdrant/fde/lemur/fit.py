@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from colbert_qdrant._support.progress import reporting
 from colbert_qdrant.errors import InvalidTokensError
+from colbert_qdrant.fde.lemur.basis import rotation
+from colbert_qdrant.fde.lemur.device import DeviceLemur, device_matches, device_rotation
 from colbert_qdrant.fde.lemur.features import Features
 from colbert_qdrant.fde.lemur.host import HostLemur
 from colbert_qdrant.fde.lemur.matches import best_matches
@@ -17,6 +20,8 @@ from colbert_qdrant.fde.lemur.training import train
 from colbert_qdrant.fde.sample import sample_documents
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from colbert_qdrant._support.progress import ProgressReporter
@@ -27,6 +32,9 @@ _BALANCED_BY: Final = 1_000
 """The number of documents that determine the scale, enough for a mean of squares."""
 
 _BLOCK_DOCUMENTS: Final = 128
+"""Documents per step of the progress; an epoch counts as one step."""
+
+_ROTATION_STEPS: Final = 4
 _SMALLEST_SCALE: Final = 1e-3
 """A lower bound relative to the largest scale, so that coordinates near zero are not blown up."""
 
@@ -54,35 +62,62 @@ def fit_parameters(
     random = np.random.RandomState(config.seed)
     documents = sample_documents(documents, config.fit_documents, random)
     learn = _learn_tokens(documents, query_tokens, config.learn_tokens, random)
-    with reporting(progress, label="fit", total=len(documents) + config.epochs * _BLOCK_DOCUMENTS) as report:
-        matches = np.empty((len(documents), len(learn)), np.float32)
-        for start in range(0, len(documents), _BLOCK_DOCUMENTS):
-            block = documents[start : start + _BLOCK_DOCUMENTS]
-            matches[start : start + len(block)] = best_matches(block, learn)
-            report.advance(len(block))
+    scored = documents[: config.training_documents]
+    balanced_by = min(len(scored), _BALANCED_BY)
+    total = len(scored) + (config.epochs + _ROTATION_STEPS) * _BLOCK_DOCUMENTS + balanced_by
+    with reporting(progress, label="fit", total=total) as report:
+        matches = np.empty((len(scored), len(learn)), np.float32)
+        for start, block in _blocks(scored, report):
+            matches[start : start + len(block)] = _best_matches(block, learn, device)
         means = matches.mean(axis=0)
-        matches -= means
-        features = Features.random(documents.dim, config.hidden, seed=config.seed)
-        targets = matches[: config.training_documents]
-        if config.epochs and len(learn) > 1 and targets.any():  # the targets of a single document are all 0
-            features = train(
-                features,
-                learn,
-                targets,
-                epochs=config.epochs,
-                seed=config.seed,
-                device=device,
-                on_epoch=lambda: report.advance(_BLOCK_DOCUMENTS),
-            )
-    rotation = _rotation(features(learn), matches, dim=config.dim, ridge=config.ridge)
-    unbalanced = LemurParameters(
-        features=features, rotation=rotation, learn=learn, means=means, scale=np.ones(config.dim, np.float32)
-    )
-    sample, lemur = documents[:_BALANCED_BY], HostLemur(unbalanced, config)
-    encoded = np.concatenate([lemur.documents(sample[a:b]) for a, b in sample.blocks(lemur.TILE_TOKENS)])
-    scale = np.sqrt(np.mean(np.square(encoded), axis=0))
+        matches -= means  # the targets from here on
+        features = _features(learn, matches, config=config, device=device, report=report)
+        basis = rotation if device == "cpu" else partial(device_rotation, device=device)
+        unbalanced = LemurParameters(
+            features=features,
+            rotation=basis(features, learn, matches, dim=config.dim, ridge=config.ridge),
+            learn=learn,
+            means=means,
+            scale=np.ones(config.dim, np.float32),
+        )
+        report.advance(_ROTATION_STEPS * _BLOCK_DOCUMENTS)
+        lemur = HostLemur(unbalanced, config) if device == "cpu" else DeviceLemur(unbalanced, config, device=device)
+        energy = np.zeros(config.dim)
+        for start, block in _blocks(scored[:balanced_by], report):
+            energy += np.square(lemur.from_targets(block, matches[start : start + len(block)])).sum(axis=0)
+    scale = np.sqrt(energy / balanced_by)
     smallest = max(_SMALLEST_SCALE * scale.max(), _SMALLEST_ANY)
-    return replace(unbalanced, scale=np.maximum(scale, smallest, dtype=np.float32))
+    return replace(unbalanced, scale=np.maximum(scale, smallest).astype(np.float32))
+
+
+def _blocks(documents: TokenEmbeddings, report: ProgressReporter) -> Iterator[tuple[int, TokenEmbeddings]]:
+    """Yield blocks of documents with the number of their first, and report each when it is done."""
+    for start in range(0, len(documents), _BLOCK_DOCUMENTS):
+        block = documents[start : start + _BLOCK_DOCUMENTS]
+        yield start, block
+        report.advance(len(block))
+
+
+def _best_matches(documents: TokenEmbeddings, learn: NDArray[np.float32], device: str) -> NDArray[np.float32]:
+    return best_matches(documents, learn) if device == "cpu" else device_matches(documents, learn, device=device)
+
+
+def _features(
+    learn: NDArray[np.float32],
+    targets: NDArray[np.float32],
+    *,
+    config: LemurConfig,
+    device: str,
+    report: ProgressReporter,
+) -> Features:
+    """Draw the features, and train them if there is anything to learn: the targets of a single document are all 0."""
+    features, left = Features.random(learn.shape[1], config.hidden, seed=config.seed), config.epochs
+    if left and len(learn) > 1 and targets.any():
+        for trained in train(features, learn, targets, epochs=config.epochs, seed=config.seed, device=device):
+            features, left = trained, left - 1
+            report.advance(_BLOCK_DOCUMENTS)
+    report.advance(left * _BLOCK_DOCUMENTS)
+    return features
 
 
 def _learn_tokens(
@@ -97,27 +132,3 @@ def _learn_tokens(
 
 def _choose(values: NDArray[np.float32], most: int, random: np.random.RandomState) -> NDArray[np.float32]:
     return values[random.permutation(len(values))[:most]]
-
-
-def _rotation(
-    features: NDArray[np.float32], targets: NDArray[np.float32], *, dim: int, ridge: float
-) -> NDArray[np.float32]:
-    """Compute A with φ(x) = ψ(x) A, white on the learn tokens, with coordinates in order of their energy in the scores.
-
-    Args:
-        features: Z, shape ``(n, hidden)``.
-        targets: Yᵀ, shape ``(documents, n)``.
-        dim: The number of coordinates to keep.
-        ridge: Added to the diagonal, relative to its mean.
-
-    Returns:
-        float32, shape ``(hidden, dim)``.
-    """
-    n = len(features)
-    second = (features.T @ features).astype(np.float64) / n
-    second[np.diag_indices(len(second))] += ridge * np.trace(second) / len(second)
-    lower = np.linalg.cholesky(second)
-    weights = np.linalg.solve(lower, (features.T @ targets.T).astype(np.float64) / n)
-    _, directions = np.linalg.eigh(weights @ weights.T)
-    leading = directions[:, ::-1][:, :dim]
-    return np.ascontiguousarray(np.linalg.solve(lower.T, leading), np.float32)

@@ -43,24 +43,23 @@ class HostLemur:
 
     def documents(self, tokens: TokenEmbeddings) -> NDArray[np.float32]:
         """Encode a tile of documents: float32, shape ``(len(tokens), dim)``."""
-        weights = self._weights(tokens)
-        weights /= np.sqrt(self._parameters.scale)
-        return weights
-
-    def _weights(self, tokens: TokenEmbeddings) -> NDArray[np.float32]:
-        """Compute the weights w of every document, one per row."""
         targets = best_matches(tokens, self._parameters.learn)
         targets -= self._parameters.means
+        return self.from_targets(tokens, targets)
+
+    def from_targets(self, tokens: TokenEmbeddings, targets: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Encode a tile of documents whose targets at the learn tokens are known: float32, shape ``(len, dim)``."""
         weights: NDArray[np.float32] = targets @ self._solution
         if self._config.own_weight:
             for start in range(0, len(tokens), _REFINE_DOCUMENTS):
                 some = slice(start, start + _REFINE_DOCUMENTS)
                 weights[some] = self._refine(tokens[some], weights[some])
+        weights /= np.sqrt(self._parameters.scale)
         return weights
 
     def _refine(self, tokens: TokenEmbeddings, plain: NDArray[np.float32]) -> NDArray[np.float32]:
         """Apply the closed form of `LemurEncoder` to all documents at once; padding rows are 0."""
-        own = OwnTokens.of(tokens, most=self._config.own_tokens)
+        own = self._own_tokens(tokens, plain)
         n = len(self._parameters.learn)
         features = self._parameters.features.rotate(tokens.values[own.rows[own.present]], self._parameters.rotation)
         rows = np.zeros((*own.rows.shape, self._config.dim), np.float32)
@@ -71,11 +70,22 @@ class HostLemur:
         system = rows @ rows.transpose(0, 2, 1)
         system /= n
         diagonal = np.arange(own.rows.shape[1])
-        system[:, diagonal, diagonal] += np.float32(1 / self._config.own_weight)
+        system[:, diagonal, diagonal] += own.inverse_weights(self._config)[:, None]
         pull = np.linalg.solve(system, residual).astype(np.float32, copy=False)
         pull /= np.float32(n)
         refined: NDArray[np.float32] = plain + (rows.transpose(0, 2, 1) @ pull)[:, :, 0]
         return refined
+
+    def _own_tokens(self, tokens: TokenEmbeddings, plain: NDArray[np.float32]) -> OwnTokens:
+        most = self._config.own_tokens
+        if self._config.refinement == "spaced":
+            return OwnTokens.spaced(tokens, most=most)
+        found, estimates = self._parameters, np.zeros(len(tokens.values), np.float32)
+        for number, (begin, end) in enumerate(pairwise(tokens.offsets.tolist())):
+            if end - begin > most:
+                weights = found.rotation @ (plain[number] + self._mean_weights)
+                estimates[begin:end] = found.features.rotate(tokens.values[begin:end], weights[:, None])[:, 0]
+        return OwnTokens.worst(tokens, estimates, most=most)
 
     @cached_property
     def _query_rotation(self) -> NDArray[np.float32]:

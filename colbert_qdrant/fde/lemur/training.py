@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from colbert_qdrant.fde.lemur.features import Features
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     import numpy as np
     import torch
@@ -19,6 +19,7 @@ _GRADIENT_NORM: Final = 0.5
 _HELD_OUT: Final = 16
 """One token in 16 is held out; the epoch that predicts these tokens best is kept."""
 
+_COMBINATIONS: Final = 256
 _PATIENCE: Final = 3
 """Training ends after this number of epochs without a better prediction."""
 
@@ -31,12 +32,16 @@ def train(
     epochs: int,
     seed: int,
     device: str,
-    on_epoch: Callable[[], None],
-) -> Features:
+) -> Iterator[Features]:
     """Train the hidden layer, with a linear readout on top, to predict documents' best matches for single tokens.
 
     Adam minimizes the mean squared error of the standardized targets, as in LEMUR (arXiv 2601.21853). The readout is
     discarded, because document encodings are solved for in closed form.
+
+    The readout predicts 256 combinations of the targets instead of each. For an orthonormal basis P of documents, the
+    error |Y − ψV|² is the sum of |YP − ψVP|² and the same outside of P. The leading principal directions hold nearly
+    all of Y's energy, so the rest moves the features little. A random rotation within P spreads the energy over all
+    combinations, as over documents, since Adam's steps are of the same size for each.
 
     Args:
         start: The untrained features.
@@ -45,7 +50,9 @@ def train(
         epochs: The maximum number of passes over the tokens.
         seed: The seed for the initial weights of the readout and the order of the tokens.
         device: A torch device.
-        on_epoch: Called after each epoch.
+
+    Yields:
+        The best features so far, after each epoch.
     """
     import torch  # noqa: PLC0415
 
@@ -53,8 +60,8 @@ def train(
     order = torch.randperm(len(tokens), generator=random)
     held_out, trained = order[::_HELD_OUT], order[torch.arange(len(order)) % _HELD_OUT != 0]
     inputs = torch.tensor(tokens, device=device)
-    labels = torch.tensor(targets.T / targets.std(), device=device)
-    network = _network(start, len(targets), random).to(device)
+    labels = _combined(torch.tensor(targets, device=device), random)
+    network = _network(start, labels.shape[1], random).to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=_LEARNING_RATE)
     steps = epochs * -(-len(trained) // _BATCH)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.0, 1 - step / steps))
@@ -75,11 +82,30 @@ def train(
         if now < best_error:
             best_error = now
             best = _copy(network)
-        on_epoch()
+        weight, bias, gain, shift = (best[name].numpy() for name in ("0.weight", "0.bias", "1.weight", "1.bias"))
+        yield Features.from_layer(weight.T, bias, gain, shift)
         if epochs_without_gain == _PATIENCE:
             break
-    weight, bias, gain, shift = (best[name].numpy() for name in ("0.weight", "0.bias", "1.weight", "1.bias"))
-    return Features.from_layer(weight.T, bias, gain, shift)
+
+
+def _combined(targets: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+    """Combine the targets ``(documents, n)`` of all documents to at most 256, standardized, of shape ``(n, 256)``.
+
+    Two steps of subspace iteration find the leading directions; only the space that they span matters.
+    """
+    import torch  # noqa: PLC0415
+
+    def draw(rows: int, columns: int) -> torch.Tensor:
+        return torch.randn(rows, columns, generator=random).to(targets.device)
+
+    documents = len(targets)
+    if documents > _COMBINATIONS:
+        space = draw(documents, _COMBINATIONS)
+        for _ in range(2):
+            space, _triangle = torch.linalg.qr(targets @ (targets.T @ space))
+        mixed, _triangle = torch.linalg.qr(draw(_COMBINATIONS, _COMBINATIONS))
+        targets = (space @ mixed).T @ targets
+    return (targets / targets.std()).T.contiguous()
 
 
 def _copy(network: torch.nn.Sequential) -> dict[str, torch.Tensor]:

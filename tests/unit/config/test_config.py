@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from typing import Any, get_args
 
 import pytest
@@ -39,6 +39,16 @@ def test_what_an_older_version_stored_still_loads_and_compares_equal() -> None:
     assert MuveraConfig.from_dict(stored) == MuveraConfig(fill_empty=True)
     assert MuveraConfig(fill_empty=True).to_dict() == stored
     assert MuveraConfig().to_dict() == {**stored, "fill_empty": False}
+
+
+def test_lemur_of_an_older_version_has_evenly_spaced_tokens_and_stays_as_it_was_stored() -> None:
+    stored = {"type": "lemur", "dim": 8, "hidden": 32, "epochs": 0, "learn_tokens": 100, "own_weight": 8.0}
+    stored |= {"own_tokens": 64, "fit_documents": 10, "training_documents": 10, "ridge": 0.001, "seed": 42}
+    read = LemurConfig.from_dict(stored)
+    assert (read.refinement, read.to_dict()) == ("spaced", stored)
+    newer = replace(read, refinement="residual")
+    assert newer == LemurConfig.from_dict(newer.to_dict()) != read
+    assert LemurConfig().refinement == "residual"
 
 
 def test_only_fastembeds_variant_fills_empty_cells_unless_told() -> None:
@@ -113,6 +123,7 @@ def test_settings_that_are_not_used_are_those_of_before_they_were_there() -> Non
         ({"own_weight": -1.0}, "own_weight must be a number of at least 0"),
         ({"own_weight": float("nan")}, "own_weight must be a number"),
         ({"own_tokens": 0}, "own_tokens must be at least 1"),
+        ({"refinement": "all"}, "refinement='all': use one of 'residual', 'spaced'"),
         ({"fit_documents": 0}, "fit_documents must be at least 1"),
         ({"training_documents": 0}, "training_documents must be at least 1"),
         ({"ridge": 0}, "ridge must be a number of at least"),

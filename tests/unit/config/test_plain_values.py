@@ -26,6 +26,7 @@ SETTINGS: list[tuple[Any, dict[str, Any]]] = [
     (
         cq.LemurConfig,
         {"dim": 8, "hidden": 16, "epochs": 1, "learn_tokens": 64, "own_weight": 0.5, "own_tokens": 4}
+        | {"refinement": "spaced"}
         | {"fit_documents": 10, "training_documents": 10, "ridge": 0.25, "seed": 3},
     ),
     (cq.HnswConfig, {"m": 8, "ef_construct": 20, "full_scan_threshold": 10}),

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pytest
@@ -28,7 +28,9 @@ from colbert_qdrant import (
     TokenEmbeddings,
     maxsim,
 )
+from colbert_qdrant.config import Refinement
 from colbert_qdrant.fde.lemur import host
+from tests.unit.fde import lemur_goldens
 from tests.unit.fde.test_muvera import rank_correlation, unit
 
 if TYPE_CHECKING:
@@ -109,13 +111,17 @@ def test_the_basis_is_white_on_the_learn_tokens(documents: TokenEmbeddings, quer
 
 
 @pytest.mark.parametrize("own_weight", [0.0, 0.5, 8.0, 500.0])
-@pytest.mark.parametrize("own_tokens", [4, 64])
+@pytest.mark.parametrize(("own_tokens", "refinement"), [(4, "residual"), (4, "spaced"), (64, "residual")])
 def test_a_document_is_the_weighted_least_squares_over_learn_and_own_tokens(
-    documents: TokenEmbeddings, queries: TokenEmbeddings, own_weight: float, own_tokens: int
+    documents: TokenEmbeddings,
+    queries: TokenEmbeddings,
+    own_weight: float,
+    own_tokens: int,
+    refinement: Refinement,
 ) -> None:
     """min |Φw − y|² + τ |Tw − y*|², stacked as one system and given to ``np.linalg.lstsq``."""
     # a tiny ridge makes ΦᵀΦ/n the unit matrix, which the closed form relies on
-    config = replace(SMALL, ridge=1e-9, own_weight=own_weight, own_tokens=own_tokens)
+    config = replace(SMALL, ridge=1e-9, own_weight=own_weight, own_tokens=own_tokens, refinement=refinement)
     encoder = LemurEncoder.fit(documents, query_tokens=queries, config=config)
     found = encoder.parameters
     learn = found.learn.astype(np.float64)
@@ -126,12 +132,16 @@ def test_a_document_is_the_weighted_least_squares_over_learn_and_own_tokens(
     for number in (0, 1, 2):
         tokens = documents[number].astype(np.float64)
         count = min(len(tokens), own_tokens)
-        own = tokens[[index * len(tokens) // count for index in range(count)]]
-        rows = float64_features(found.features, own) @ found.rotation
-        targets = (own @ tokens.T).max(axis=1) - (rows @ expectation + mean)
-        weight = np.sqrt(own_weight)
-        system = np.concatenate([phi, weight * rows])
-        wanted = np.concatenate([(learn @ tokens.T).max(axis=1) - found.means, weight * targets])
+        rows = float64_features(found.features, tokens) @ found.rotation
+        targets = (tokens @ tokens.T).max(axis=1) - (rows @ expectation + mean)
+        learned = (learn @ tokens.T).max(axis=1) - found.means
+        plain = np.linalg.lstsq(phi, learned, rcond=None)[0]
+        own = [index * len(tokens) // count for index in range(count)]
+        if refinement == "residual":
+            own = np.argsort(rows @ plain - targets)[:count].tolist()
+        weight = np.sqrt(own_weight * (own_tokens / count if refinement == "residual" else 1))
+        system = np.concatenate([phi, weight * rows[own]])
+        wanted = np.concatenate([learned, weight * targets[own]])
         expected = np.linalg.lstsq(system, wanted, rcond=None)[0] / np.sqrt(found.scale)
         encoded = encoder.encode_documents(documents[number : number + 1])[0]
         np.testing.assert_allclose(encoded, expected, atol=5e-3 * np.abs(expected).max())
@@ -348,10 +358,11 @@ def test_documents_that_are_all_alike_or_empty_can_be_fitted_to(documents: Token
         assert LemurEncoder.from_bytes(encoder.to_bytes()).dim == 24
 
 
-def test_progress_is_told_of_every_fit(documents: TokenEmbeddings) -> None:
+@pytest.mark.parametrize(("epochs", "most"), [(0, 2_048), (3, 100), (60, 2_048)])
+def test_progress_is_told_of_every_phase(documents: TokenEmbeddings, epochs: int, most: int) -> None:
     class Recorder:
         total: int | None = None
-        done = 0
+        done = steps = 0
         stopped = False
 
         def start(self, total: int | None) -> None:
@@ -359,13 +370,16 @@ def test_progress_is_told_of_every_fit(documents: TokenEmbeddings) -> None:
 
         def advance(self, documents: int) -> None:
             self.done += documents
+            self.steps += documents > 0
 
         def stop(self) -> None:
             self.stopped = True
 
     recorder = Recorder()
-    LemurEncoder.fit(documents, config=SMALL, progress=recorder)
-    assert recorder.total == recorder.done == SMALL.fit_documents
+    config = replace(SMALL, epochs=epochs, training_documents=most)
+    LemurEncoder.fit(documents, config=config, progress=recorder)
+    assert recorder.total == recorder.done  # also if training ended early
+    assert recorder.steps > 2 + min(epochs, 3)
     assert recorder.stopped
 
 
@@ -402,6 +416,60 @@ def test_without_training_torch_is_not_loaded() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_an_artifact_of_release_0_1_0_keeps_its_encodings() -> None:
+    golden = np.load(lemur_goldens.PATH)
+    data = golden["artifact"].tobytes()
+    encoder = LemurEncoder.from_bytes(data)
+    tokens = TokenEmbeddings(golden["values"], golden["lengths"])
+    np.testing.assert_allclose(encoder.encode_documents(tokens), golden["documents"], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(encoder.encode_queries(tokens), golden["queries"], rtol=1e-4, atol=1e-5)
+    assert encoder.to_bytes() == data  # so its digest, which collections store, is the same
+    newer = LemurEncoder(replace(encoder.config, refinement="residual"), encoder.parameters)
+    assert np.abs(newer.encode_documents(tokens) - golden["documents"]).max() > 1e-2
+
+
+@pytest.mark.parametrize(("own_weight", "refinement"), [(0.0, "residual"), (8.0, "residual"), (8.0, "spaced")])
+def test_numpy_and_torch_encode_alike(
+    documents: TokenEmbeddings, queries: TokenEmbeddings, own_weight: float, refinement: Refinement
+) -> None:
+    config = replace(SMALL, own_weight=own_weight, refinement=refinement, own_tokens=6)
+    here = LemurEncoder.fit(documents, query_tokens=queries, config=config)
+    there = here.to("cpu")
+    np.testing.assert_allclose(there.encode_queries(queries), here.encode_queries(queries), rtol=1e-3, atol=1e-3)
+    expected = here.encode_documents(documents)
+    errors = np.abs(there.encode_documents(documents) - expected).max(axis=1)
+    # of two tokens with the same residual up to rounding, either may be the last that joins
+    assert np.quantile(errors, 0.98) < 1e-4 * np.abs(expected).max()
+
+
+def test_a_fit_on_a_torch_device_is_that_of_numpy(documents: TokenEmbeddings, queries: TokenEmbeddings) -> None:
+    here, there = (
+        LemurEncoder.fit(documents, query_tokens=queries, config=SMALL, device=device) for device in ("cpu", "cpu:0")
+    )
+    for name in ("learn", "means", "scale"):
+        found, expected = getattr(there.parameters, name), getattr(here.parameters, name)
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4, err_msg=name)
+    # a coordinate may have the other sign
+    expected = scores(here, queries, documents)
+    np.testing.assert_allclose(scores(there, queries, documents), expected, atol=2e-3 * np.abs(expected).max())
+
+
+def test_rare_tokens_of_long_documents_are_found_that_evenly_spaced_ones_leave_out() -> None:
+    """Documents of 90 common words and 10 words of their own, each of which is asked for."""
+    random = np.random.default_rng(8)
+    common, rare = unit(random.standard_normal((20, DIM))), unit(random.standard_normal((100, 10, DIM)))
+    matrices = [random.permutation(np.concatenate([common[random.integers(0, 20, 90)], each])) for each in rare]
+    texts = TokenEmbeddings.from_matrices(matrices)
+    asked = TokenEmbeddings(unit(rare.reshape(-1, DIM) + 0.02 * random.standard_normal((1_000, DIM))), [1] * 1_000)
+    found = {}
+    for choice in get_args(Refinement):
+        config = replace(LARGER, refinement=choice, own_tokens=16, learn_tokens=500)
+        encoder = LemurEncoder.fit(texts, config=config)
+        first = np.argsort(-scores(encoder, asked, texts), axis=1)[:, :3]
+        found[choice] = (first == np.repeat(np.arange(100), 10)[:, None]).any(axis=1).mean()
+    assert found["residual"] > found["spaced"] + 0.1, found
 
 
 def scores(encoder: FixedDimensionalEncoder, queries: TokenEmbeddings, documents: TokenEmbeddings) -> np.ndarray:
