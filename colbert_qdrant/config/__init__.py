@@ -16,8 +16,8 @@ from colbert_qdrant.config.fde import (
     MuveraConfig,
     MuveraPartition,
     MuveraVariant,
-    Refinement,
     Preset,
+    Refinement,
 )
 from colbert_qdrant.config.retry import RetryConfig
 from colbert_qdrant.config.vectors import Bm25Config, DenseConfig, SparseConfig
@@ -34,9 +34,9 @@ __all__ = [
     "MuveraConfig",
     "MuveraPartition",
     "MuveraVariant",
-    "Refinement",
     "PayloadIndex",
     "Preset",
+    "Refinement",
     "RetryConfig",
     "SparseConfig",
     "Storage",
