@@ -111,7 +111,7 @@ from colbert_qdrant.scoring import rank
 from colbert_qdrant.scoring.maxsim import maxsim
 from colbert_qdrant.scoring.rerank import ColbertReranker, Reranker
 from colbert_qdrant.search.filters import Where
-from colbert_qdrant.search.fusion import Rrf
+from colbert_qdrant.search.fusion import Blend, Rrf
 from colbert_qdrant.search.options import AttachOptions, GroupOptions, SearchMode, SearchOptions, SimilarOptions
 from colbert_qdrant.sources import Chunker, Passage, SentenceChunker
 from colbert_qdrant.sources.exported import ExportInfo, export_info
@@ -129,6 +129,7 @@ __all__ = [
     "AttachedCollection",
     "AuthenticationError",
     "BackupError",
+    "Blend",
     "Bm25Config",
     "CapabilityError",
     "CardFigure",

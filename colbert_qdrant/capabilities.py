@@ -17,7 +17,6 @@ Feature = Literal[
     "metadata",
     "bm25_inference",
     "rrf_k",
-    "rrf_weights",
     "groups",
     "sample",
     "acorn",
@@ -58,7 +57,6 @@ SINCE: Final[Mapping[Feature, tuple[int, int]]] = {
     "offset": (1, 15),  # before 1.14.1, an offset also skips candidates
     "bm25_inference": (1, 16),  # the server computes BM25 vectors; in the API since 1.15.3
     "rrf_k": (1, 16),  # older servers use k = 2
-    "rrf_weights": (1, 17),
     "update_filter": (1, 16),  # an update can skip points that do not match a filter; in the API since 1.15.4
     "insert_only": (1, 17),  # an upsert can skip points that are stored
     "optimizations": (1, 17),  # reports pending optimizations of a collection, for all nodes

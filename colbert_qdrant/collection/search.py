@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from qdrant_client import models
 
 from colbert_qdrant._support import telemetry
+from colbert_qdrant._support.grouping import selectable_field
 from colbert_qdrant.collection.filter_indexes import require_indexes
 from colbert_qdrant.documents import SearchGroup, id_sort_key
 from colbert_qdrant.encoders.queries import one_query
 from colbert_qdrant.errors import InvalidQueryError
 from colbert_qdrant.points.convert import vectors_of
 from colbert_qdrant.points.ids import point_ids
-from colbert_qdrant.search.execute import Stopwatch, execute, keep_to_limits
+from colbert_qdrant.search.execute import Stopwatch, execute, execute_groups, keep_to_limits
 from colbert_qdrant.search.hits import to_hits
 from colbert_qdrant.search.request import RequestBuilder
 from colbert_qdrant.shown import shown
@@ -76,9 +77,20 @@ async def search_groups(
         async def ask(limits: Limits) -> list[models.PointGroup]:
             limits.check_groups(group_by, points=asked.limit * group_size)
             builder = replace(await _builder(collection, asked.within(limits, config)), ties=0)
+            if builder.fuses_here:
+                builder = replace(builder, widen=group_size, fields=(selectable_field(group_by),))
             (request,) = await compute(collection.build_requests, tokens, further, builder, tell_found_by=False)
             if request.main is None:
                 return []
+            if request.fused is not None:
+                return await execute_groups(
+                    collection.engine,
+                    collection.name,
+                    request,
+                    builder=builder,
+                    group_by=group_by,
+                    group_size=group_size,
+                )
             return await collection.engine.search_groups(
                 collection.name, request.main, group_by=group_by, group_size=group_size
             )

@@ -7,24 +7,22 @@ only. With prefetches, one search covers all their candidates.
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from qdrant_client import models
 
+from colbert_qdrant._support.grouping import group_points, parse_path, selectable_field
 from colbert_qdrant.edge.fields import as_list
 from colbert_qdrant.edge.queries import DEFAULT_LIMIT
 from colbert_qdrant.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from qdrant_client.conversions.common_types import PointId
     from qdrant_client.http.models import QueryResponse
 
-    Key = str | int
-    Step = str | int | None
-    Groups = dict[Key, list[models.ScoredPoint]]
+    from colbert_qdrant._support.grouping import Groups, Key
 
 _OPERATION: Final = "query_points_groups"
 _GROWTH: Final = 4
@@ -33,8 +31,6 @@ _MOST: Final = 2**40
 
 _INTEGERS: Final = range(-(2**63), 2**63)
 """The integers that a filter can match."""
-
-_STEP: Final = re.compile(r'"(?P<quoted>[^"]*)"|(?P<key>[^".\[\]]+)|\[(?P<index>\d*)\]')
 
 
 class PointSource(Protocol):
@@ -122,7 +118,7 @@ class GroupSearch:
         """Return the first request, which reads only the grouping field of payloads."""
         changes = {
             "limit": min(self._limit * self._size, _MOST),
-            "with_payload": models.PayloadSelectorInclude(include=[_selectable_field(self._field)]),
+            "with_payload": models.PayloadSelectorInclude(include=[selectable_field(self._field)]),
             "with_vector": False,
         }
         prefetch = [widen(each, self._size) for each in as_list(self._query.prefetch) or []]
@@ -141,38 +137,6 @@ def widen(prefetch: models.Prefetch, group_size: int) -> models.Prefetch:
     return prefetch.model_copy(update={"limit": min(limit * group_size, _MOST), "prefetch": inner or None})
 
 
-def group_points(points: Sequence[models.ScoredPoint], path: Sequence[Step], size: int) -> Groups:
-    """Group points by their keys, in the order of their first points, up to a number of points per group."""
-    groups: Groups = {}
-    for point in points:
-        for key in group_keys(point.payload or {}, path):
-            hits = groups.setdefault(key, [])
-            if len(hits) < size:
-                hits.append(point)
-    return groups
-
-
-def group_keys(payload: Mapping[str, Any], path: Sequence[Step]) -> list[Key]:
-    """Return a point's group keys; none if any value of the field is neither a string nor an integer."""
-    values: list[Any] = [payload]
-    for step in path:
-        values = [child for value in values for child in _children(value, step)]
-    flat = [each for value in values for each in (value if isinstance(value, list) else [value])]
-    return list(dict.fromkeys(flat)) if all(type(value) in {str, int} for value in flat) else []
-
-
-def parse_path(field: str) -> list[Step]:
-    """Split a payload path into keys and list indices; ``None`` stands for all elements of a list."""
-    found: list[Step] = []
-    for match in _STEP.finditer(field):
-        index = match["index"]
-        if index is not None:
-            found.append(int(index) if index else None)
-        else:
-            found.append(match["key"] or match["quoted"])
-    return found
-
-
 def group_condition(field: str, wanted: Iterable[Key]) -> models.FieldCondition | None:
     """Return a condition that matches the points of all groups; ``None`` if no condition can."""
     strings = [key for key in wanted if isinstance(key, str)]
@@ -185,17 +149,3 @@ def group_condition(field: str, wanted: Iterable[Key]) -> models.FieldCondition 
 def _add_filter(request: models.QueryRequest, more: models.Filter) -> models.QueryRequest:
     both = more if request.filter is None else models.Filter(must=[request.filter, more])
     return request.model_copy(update={"filter": both})
-
-
-def _selectable_field(field: str) -> str:
-    """Return the leading part of a path that the engine can select, which ends before an index into a list."""
-    bracket = next((match for match in _STEP.finditer(field) if match["index"] is not None), None)
-    return field if bracket is None else field[: bracket.start()]
-
-
-def _children(value: Any, step: Step) -> list[Any]:
-    if isinstance(step, str):
-        return [value[step]] if isinstance(value, dict) and step in value else []
-    if not isinstance(value, list):
-        return []
-    return value if step is None else value[step : step + 1]

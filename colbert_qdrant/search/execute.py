@@ -6,15 +6,17 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from qdrant_client import models
+
+from colbert_qdrant._support.grouping import group_points, parse_path
 from colbert_qdrant.documents import SearchTimings
 from colbert_qdrant.engines import Answers
 from colbert_qdrant.errors import ColbertQdrantError, ConfigurationError, InvalidDocumentError, RequestRefusedError
-from colbert_qdrant.search.request import without_graph
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
-    from qdrant_client import models
+    from qdrant_client.conversions.common_types import PointId
     from qdrant_client.http.models import QueryResponse
 
     from colbert_qdrant.config import CollectionConfig
@@ -60,12 +62,65 @@ async def execute(
     for number, each in enumerate(searches):
         better = _better(each, answers.responses[start].points, builder) if each.main is not None else None
         if better is not None and better.main is not None:
-            final[number], again[start] = better, better.main
+            final[number] = better
+            again.update(enumerate(better.parts if each.fused else [better.main], start))
         start += len(each.parts)
     second = await _send(engine, collection, list(again.values()), limits)
     replaced = dict(zip(again, second.responses, strict=True))
     responses = [replaced.get(number, response) for number, response in enumerate(answers.responses)]
+    await _fuse(engine, collection, final, responses, builder)
     return Found(searches=final, responses=responses, seconds=_sum(answers.seconds, second.seconds))
+
+
+async def _fuse(
+    engine: Engine,
+    collection: str,
+    searches: list[SearchRequest],
+    responses: list[QueryResponse],
+    builder: RequestBuilder,
+) -> None:
+    """Rank the candidates of the searches that are fused here, and read the payload of their hits."""
+    start, pages = 0, dict[int, "list[models.ScoredPoint]"]()
+    for number, each in enumerate(searches):
+        if each.fused is not None:
+            ranked = each.ranked(responses[start : start + len(each.parts)], builder.config)
+            pages[start] = ranked[each.start : each.start + each.limit]
+            searches[number] = replace(each, start=0, fused=None)
+        start += len(each.parts)
+    if builder.options.with_payload:
+        payloads = await _payloads(engine, collection, pages.values())
+        pages = {start: _complete(page, payloads) for start, page in pages.items()}
+    for number, page in pages.items():
+        responses[number] = responses[number].model_copy(update={"points": page})
+
+
+async def execute_groups(
+    engine: Engine, collection: str, search: SearchRequest, *, builder: RequestBuilder, group_by: str, group_size: int
+) -> list[models.PointGroup]:
+    """Send a search that is fused here, group its candidates as a server does, and read the payload of the hits."""
+    answers = await _send(engine, collection, search.parts, builder.options.limits)
+    ranked = search.ranked(answers.responses, builder.config)
+    found = list(group_points(ranked, parse_path(group_by), group_size).items())[: builder.options.limit]
+    if builder.options.with_payload:
+        payloads = await _payloads(engine, collection, [hits for _, hits in found])
+        found = [(key, _complete(hits, payloads)) for key, hits in found]
+    return [models.PointGroup(id=key, hits=hits) for key, hits in found if hits]
+
+
+async def _payloads(
+    engine: Engine, collection: str, pages: Iterable[Sequence[models.ScoredPoint]]
+) -> dict[PointId, models.Payload | None]:
+    """Read the payload of all points."""
+    ids = list(dict.fromkeys(point.id for page in pages for point in page))
+    records = await engine.retrieve(collection, ids=ids) if ids else []
+    return {record.id: record.payload for record in records}
+
+
+def _complete(
+    page: Sequence[models.ScoredPoint], payloads: Mapping[PointId, models.Payload | None]
+) -> list[models.ScoredPoint]:
+    """Return the points with their payload, without those that were deleted in the meantime."""
+    return [each.model_copy(update={"payload": payloads[each.id]}) for each in page if each.id in payloads]
 
 
 def _better(
@@ -74,7 +129,7 @@ def _better(
     """Return a search that finds the hits that this one missed; ``None`` if it missed no hits."""
     may_fall_short = builder.options.may_fall_short(builder.config) and builder.capabilities.has("search_params")
     if may_fall_short and search.main is not None and len(found) < search.start + search.limit:
-        return replace(search, main=without_graph(search.main, builder.config.fde_vector))
+        return search.without_graph(builder.config.fde_vector)
     return search.for_all_candidates(found)
 
 

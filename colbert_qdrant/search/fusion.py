@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, cast
 
 from qdrant_client import models
 
@@ -20,13 +20,13 @@ from colbert_qdrant.shown import holds, shown
 class Rrf:
     """Reciprocal rank fusion (RRF): sums the reciprocal ranks of a document over the prefetches.
 
-    Ranks start at 0 and contribute ``1 / (rank + k)``. With a weight w, Qdrant computes
-    ``1 / ((rank + 1) / w + k - 1)``: a weight of 2 halves the ranks of a vector.
+    Ranks start at 0 and contribute ``weight / (rank + k)``. Qdrant itself weights ranks by another formula, with which
+    weights lose their meaning at ``k=60``. So weighted ranks are fused in this process.
 
     Args:
         k: The smoothing constant: the larger, the less the first ranks stand out. It is 60 in the paper (Cormack,
             Clarke and Büttcher, 2009), and 2 by default in Qdrant.
-        weights: Weight by vector name; 1 for vectors without an entry. Needs Qdrant 1.17.
+        weights: Weight by vector name; 1 for vectors without an entry.
 
     Raises:
         ConfigurationError: If a value is out of range.
@@ -38,21 +38,55 @@ class Rrf:
     def __post_init__(self) -> None:
         keep_plain(self)
         require_int("k", self.k, minimum=1)
-        require_instance("weights", self.weights, Mapping, "a dict of numbers, by name")
-        for name, weight in self.weights.items():
-            require_number(f"weights[{shown(name)}]", weight, minimum=0)
+        _require_weights(self.weights)
 
 
-Fusion: TypeAlias = Literal["maxsim", "rrf", "dbsf"] | Rrf | models.FormulaQuery
+@dataclass(frozen=True, kw_only=True)
+class Blend:
+    """Blends MaxSim with the scores of the other vectors, such as BM25's.
+
+    The score of a document is ``alpha · MaxSim + (1 − alpha) · others``, from 0 to 1. MaxSim and the score of each
+    other vector are scaled to the range from 0 to 1 over the candidates of the query (min-max). ``others`` is the mean
+    of the other vectors, weighted by ``weights``.
+
+    MaxSim of every candidate is exact. If a vector did not find a candidate, only bounds of its score are known. For a
+    sparse vector, they are 0 and the lowest score that it found, and the middle counts. For a dense vector, the lowest
+    score counts. If a vector found fewer documents than its limit, a sparse score of the others is 0.
+
+    Args:
+        alpha: The weight of MaxSim, from 0 to 1.
+        weights: The weights of the other vectors among themselves, by name; 1 for vectors without an entry.
+
+    Raises:
+        ConfigurationError: If a value is out of range.
+    """
+
+    alpha: float = 0.6
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        keep_plain(self)
+        require_number("alpha", self.alpha, minimum=0, maximum=1)
+        _require_weights(self.weights)
+
+
+def _require_weights(weights: object) -> None:
+    require_instance("weights", weights, Mapping, "a dict of numbers, by name")
+    for name, weight in cast("Mapping[str, float]", weights).items():
+        require_number(f"weights[{shown(name)}]", weight, minimum=0)
+
+
+Fusion: TypeAlias = Literal["maxsim", "blend", "rrf", "dbsf"] | Blend | Rrf | models.FormulaQuery
 """How candidates are ranked.
 
 - ``"maxsim"``: MaxSim ranks all candidates.
+- ``"blend"`` or `Blend`: a weighted mean of MaxSim and the scores of the other vectors.
 - ``"rrf"`` or `Rrf`: reciprocal rank fusion; the FDE's candidates are ranked by MaxSim first.
 - ``"dbsf"``: distribution-based score fusion: normalized scores are fused.
 - A formula of the payload and of MaxSim, which is its ``$score``.
 """
 
-_NAMES: Final = ("maxsim", "rrf", "dbsf")
+_NAMES: Final = ("maxsim", "blend", "rrf", "dbsf")
 _QDRANT_K: Final = 2
 """The default of servers."""
 
@@ -64,11 +98,43 @@ def check_fusion(fusion: Fusion) -> None:
         ConfigurationError: If the fusion is unknown, or a key in its formula is not a valid path.
     """
     named = isinstance(fusion, str) and holds(lambda: fusion in _NAMES)
-    if not named and not isinstance(fusion, Rrf | models.FormulaQuery):
+    if not named and not isinstance(fusion, Blend | Rrf | models.FormulaQuery):
         names = ", ".join(map(repr, _NAMES))
-        raise ConfigurationError(f"fusion={shown(fusion)}: use one of {names}, Rrf(…) or a models.FormulaQuery")
+        raise ConfigurationError(
+            f"fusion={shown(fusion)}: use one of {names}, Blend(…), Rrf(…) or a models.FormulaQuery"
+        )
     for key in formula_keys(fusion.formula) if isinstance(fusion, models.FormulaQuery) else ():
         require_path("fusion", key)
+
+
+def fused_here(fusion: Fusion, capabilities: Capabilities) -> Blend | Rrf | None:
+    """Return a fusion that this process computes, because the engine cannot; ``None`` for the others."""
+    if fusion == "blend":
+        return Blend()
+    rrf = Rrf() if fusion == "rrf" else fusion
+    if isinstance(rrf, Rrf) and not rrf.weights and (rrf.k == _QDRANT_K or capabilities.has("rrf_k")):
+        return None
+    return rrf if isinstance(rrf, Blend | Rrf) else None
+
+
+def check_weights(fusion: Blend | Rrf, asked: Collection[str], *, first: str) -> None:
+    """Check that the weights of a fusion are for vectors that the search prefetches by.
+
+    ``first`` names the FDE, whose candidates are ranked by MaxSim.
+
+    Raises:
+        ConfigurationError: If a weight is for another vector, or `Blend` has no vector to blend MaxSim with.
+    """
+    others = [name for name in asked if name != first] if isinstance(fusion, Blend) else [*asked]
+    if isinstance(fusion, Blend) and not others:
+        raise ConfigurationError(
+            "fusion='blend' needs a vector besides the FDE, but the search prefetches by none: use mode='hybrid', or "
+            "name another vector in prefetch"
+        )
+    unknown = sorted(set(fusion.weights) - set(others))
+    if unknown:
+        also = " (alpha is the weight of MaxSim)" if first in unknown else ""
+        raise ConfigurationError(f"weights has entries for {unknown}, but it fuses {others}: remove them{also}")
 
 
 def fusion_parts(
@@ -77,43 +143,29 @@ def fusion_parts(
     rank: Mapping[str, Any],
     *,
     first: str,
-    asked: Collection[str],
     limit: int,
     capabilities: Capabilities,
 ) -> dict[str, Any]:
-    """Build the parts of a request that fuse prefetches by ``fusion``, which is not ``"maxsim"``.
+    """Build the parts of a request in which the engine fuses prefetches by ``fusion``, which is not ``"maxsim"``.
 
-    ``first`` names the FDE vector, whose candidates ``rank`` ranks by MaxSim. A query may lack vectors of ``asked``.
+    ``first`` names the FDE vector, whose candidates ``rank`` ranks by MaxSim.
 
     Raises:
         CapabilityError: If the engine does not support the fusion.
-        ConfigurationError: If a weight is for a vector that the search does not prefetch by.
     """
     if isinstance(fusion, models.FormulaQuery):
         capabilities.require("formula", what="a formula", remedy="use fusion='maxsim'")
         return {"prefetch": models.Prefetch(prefetch=list(prefetches.values()), limit=limit, **rank), "query": fusion}
-    ranked = {
-        name: models.Prefetch(prefetch=each, limit=each.limit, **rank) if name == first else each
+    ranked = [
+        models.Prefetch(prefetch=each, limit=each.limit, **rank) if name == first else each
         for name, each in prefetches.items()
-    }
-    return {"prefetch": list(ranked.values()), "query": _fusion(fusion, list(ranked), asked, capabilities)}
+    ]
+    return {"prefetch": ranked, "query": _fusion(fusion, capabilities)}
 
 
-def _fusion(fusion: Any, names: list[str], asked: Collection[str], capabilities: Capabilities) -> models.Query:
+def _fusion(fusion: Any, capabilities: Capabilities) -> models.Query:
     if fusion == "dbsf":
         capabilities.require("dbsf", what="fusion='dbsf'", remedy="use fusion='maxsim'")
         return models.FusionQuery(fusion=models.Fusion.DBSF)
-    rrf = Rrf() if fusion == "rrf" else fusion
-    if not rrf.weights and rrf.k == _QDRANT_K:
-        return models.FusionQuery(fusion=models.Fusion.RRF)
-    if not rrf.weights:
-        what = f"k={rrf.k} of reciprocal rank fusion"
-        capabilities.require("rrf_k", what=what, remedy="use Rrf(k=2) or fusion='maxsim'")
-        return models.RrfQuery(rrf=models.Rrf(k=rrf.k))
-    unknown = sorted(set(rrf.weights) - set(asked))
-    if unknown:
-        raise ConfigurationError(
-            f"weights has entries for {unknown}, but the search prefetches by {[*asked]}: remove them"
-        )
-    capabilities.require("rrf_weights", what="weights of reciprocal rank fusion", remedy="leave them out")
-    return models.RrfQuery(rrf=models.Rrf(k=rrf.k, weights=[rrf.weights.get(name, 1.0) for name in names]))
+    k = fusion.k if isinstance(fusion, Rrf) else Rrf().k
+    return models.FusionQuery(fusion=models.Fusion.RRF) if k == _QDRANT_K else models.RrfQuery(rrf=models.Rrf(k=k))

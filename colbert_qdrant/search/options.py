@@ -90,8 +90,10 @@ class GroupOptions(SimilarOptions, total=False):
             a filter and the engine supports it.
         prefetch: The vectors that find candidates; by default, the mode chooses them. Pass names, such as
             ``["fde", "bm25"]``, or names with limits, such as ``{"fde": 100, "bm25": 50}``.
-        fusion: How candidates of several vectors are ranked: ``"maxsim"`` ranks all candidates by MaxSim; ``"rrf"`` (or
-            `Rrf`), ``"dbsf"`` and a ``models.FormulaQuery`` fuse their rankings.
+        fusion: How candidates of several vectors are ranked: ``"maxsim"`` ranks all candidates by MaxSim; ``"blend"``
+            (or `Blend`) by a mean of MaxSim and the vectors' scores; ``"rrf"`` (or `Rrf`), ``"dbsf"`` and a
+            ``models.FormulaQuery`` fuse their rankings. The default is ``"blend"`` in the mode ``"hybrid"`` with BM25,
+            and ``"maxsim"`` otherwise.
         score_threshold: Minimum score of a hit.
         token_threshold: Minimum MaxSim score per query token, so that it suits queries of any length.
         vectors: Query vectors by name, for vectors without an encoder. A batch takes a list per name, with one vector
@@ -101,7 +103,7 @@ class GroupOptions(SimilarOptions, total=False):
     mode: SearchMode
     params: models.SearchParams | None
     prefetch: PrefetchLimits | None
-    fusion: Fusion
+    fusion: Fusion | None
     score_threshold: float | None
     token_threshold: float | None
     vectors: Mapping[str, Any] | None
@@ -144,7 +146,7 @@ class CheckedOptions:
     params: models.SearchParams | None = None
     with_payload: bool = True
     prefetch: PrefetchLimits | None = None
-    fusion: Fusion = "maxsim"
+    fusion: Fusion | None = None
     score_threshold: float | None = None
     token_threshold: float | None = None
     vectors: Mapping[str, Any] | None = None
@@ -197,13 +199,15 @@ class CheckedOptions:
             )
 
     def _check_fusion(self) -> None:
-        check_fusion(self.fusion)
-        if self.token_threshold is not None and (self.mode in ("fde", "bm25") or self.fusion != "maxsim"):
+        if self.fusion is not None:
+            check_fusion(self.fusion)
+        fused = self.fusion not in (None, "maxsim")
+        if self.token_threshold is not None and (self.mode in ("fde", "bm25") or fused):
             raise ConfigurationError(
                 f"token_threshold={shown(self.token_threshold)} needs MaxSim scores, but mode={shown(self.mode)} with "
                 f"fusion={shown(self.fusion)} has others: use score_threshold"
             )
-        if self.mode in _ONE_STAGE and (self.prefetch is not None or self.fusion != "maxsim"):
+        if self.mode in _ONE_STAGE and (self.prefetch is not None or fused):
             raise ConfigurationError(
                 f"mode={shown(self.mode)} has no candidates to fuse: omit prefetch and fusion, or omit mode"
             )
@@ -230,6 +234,24 @@ class CheckedOptions:
     def only_vector(self, config: CollectionConfig) -> str | None:
         """Return the name of the one vector that both finds and ranks; ``None`` if MaxSim or a fusion ranks."""
         return {"fde": config.fde_vector, "bm25": config.bm25_vector}.get(self.mode)
+
+    def ranking(self, config: CollectionConfig) -> Fusion:
+        """Return how the candidates are ranked.
+
+        Raises:
+            ConfigurationError: If there is a threshold of MaxSim scores, but candidates are blended by default.
+        """
+        if self.fusion is not None:
+            return self.fusion
+        if self.mode != "hybrid" or config.bm25 is None or config.bm25_vector not in self.prefetch_limits(config):
+            return "maxsim"
+        for name in ("score_threshold", "token_threshold"):
+            if getattr(self, name) is not None:
+                raise ConfigurationError(
+                    f"{name}={getattr(self, name)} is ambiguous, because mode='hybrid' blends MaxSim with BM25: pass "
+                    "fusion='maxsim' for MaxSim scores, or fusion='blend' for a score_threshold from 0 to 1"
+                )
+        return "blend"
 
     def prefetch_limits(self, config: CollectionConfig) -> dict[str, int]:
         """Return the vectors that find documents, each with its limit; empty in an exact search.
@@ -291,6 +313,7 @@ class CheckedOptions:
             limits.check_formula(self.fusion)
         if self.mode == "exact":
             limits.check_exact()
+        self.ranking(config)
         candidates = None if self.mode == "exact" else self.first_stage_limit
         if limits.query_limit is not None and candidates is not None:
             candidates = min(candidates, limits.query_limit)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from qdrant_client import models
 
 from colbert_qdrant.documents import SearchHits
-from colbert_qdrant.search.fusion import fusion_parts
+from colbert_qdrant.search.fused import FusedHere
+from colbert_qdrant.search.fusion import check_weights, fused_here, fusion_parts
 from colbert_qdrant.search.hits import to_hits
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from colbert_qdrant.capabilities import Capabilities
     from colbert_qdrant.config import CollectionConfig, FdeQuantization
+    from colbert_qdrant.search.fusion import Fusion
     from colbert_qdrant.search.limits import Limits
     from colbert_qdrant.search.options import CheckedOptions
 
@@ -28,6 +30,8 @@ _MIN_HNSW_EF: Final = 128
 _BINARY_OVERSAMPLING: Final = 4.0
 _TIES: Final = 10
 """Extra hits requested before and after the page: engines return ties in any order, and here they are sorted by id."""
+_SHARDS: Final = 16
+"""In a cluster, each shard finds the number of candidates; more shards than this share the limit of all candidates."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +39,10 @@ class SearchRequest:
     """The requests for one query; converts their responses to hits.
 
     Attributes:
-        main: The request that finds the hits; ``None`` if the query has no vector to search by, and so no hits.
+        main: The request that finds the hits; ``None`` if the query has no vector to search by, and so no hits. If the
+            ranking is fused here, it finds all candidates by MaxSim.
         prefetches: Requests that show which vectors found each hit, if there are several vectors.
+        fused: The ranking, if this process computes it from the responses of all requests; `ranked` does.
         start, limit: The requested slice of the hits that ``main`` finds. ``main`` also finds some hits around it,
             because engines return ties in any order.
         candidates: Maximum number of hits that ``main`` could find.
@@ -44,6 +50,7 @@ class SearchRequest:
 
     main: models.QueryRequest | None
     prefetches: Mapping[str, models.QueryRequest]
+    fused: FusedHere | None = None
     start: int = 0
     limit: int = 0
     candidates: int = 0
@@ -52,6 +59,13 @@ class SearchRequest:
     def parts(self) -> list[models.QueryRequest]:
         """All requests, in the order of their responses."""
         return [] if self.main is None else [self.main, *self.prefetches.values()]
+
+    def ranked(self, responses: Sequence[models.QueryResponse], config: CollectionConfig) -> list[models.ScoredPoint]:
+        """Return all candidates in the order of their ranking, from the responses of all ``parts``."""
+        if self.fused is None:
+            return responses[0].points
+        lists = {name: each.points for name, each in zip(self.prefetches, responses[1:], strict=True)}
+        return self.fused.rank(responses[0].points, lists, config)
 
     def hits(
         self, answers: Iterator[models.QueryResponse], config: CollectionConfig, *, with_payload: bool
@@ -64,10 +78,18 @@ class SearchRequest:
         hits = to_hits(main.points, config, with_payload=with_payload, found_by=found_by)
         return SearchHits(hits[self.start : self.start + self.limit])
 
+    def without_graph(self, vector: str) -> SearchRequest:
+        """Return the same search without the graph of a vector: it scans every FDE that matches the filter."""
+        main = None if self.main is None else without_graph(self.main, vector)
+        if self.fused is None:
+            return replace(self, main=main)
+        prefetches = {name: without_graph(each, vector) for name, each in self.prefetches.items()}
+        return replace(self, main=main, prefetches=prefetches)
+
     def for_all_candidates(self, found: Sequence[models.ScoredPoint]) -> SearchRequest | None:
         """Return a search for all candidates if ties at the edges leave the requested hits undetermined."""
         main, end = self.main, self.start + self.limit
-        if main is None or not found or (main.limit or 0) >= self.candidates:
+        if main is None or self.fused is not None or not found or (main.limit or 0) >= self.candidates:
             return None
         torn_before = bool(main.offset) and len(found) > self.start and found[0].score == found[self.start].score
         torn_after = len(found) == main.limit and len(found) > end and found[-1].score == found[end - 1].score
@@ -87,6 +109,8 @@ class RequestBuilder:
         capabilities: The capabilities of the engine.
         shard_key: The shard key to search; ``None`` for all shards.
         ties: The number of extra hits to request before and after the page.
+        widen: Multiplies the limits of the vectors; for groups that are fused here.
+        fields: Further payload fields of the candidates that are fused here.
     """
 
     options: CheckedOptions
@@ -94,6 +118,8 @@ class RequestBuilder:
     capabilities: Capabilities
     shard_key: str | int | None = None
     ties: int = _TIES
+    widen: int = 1
+    fields: tuple[str, ...] = ()
 
     def build(
         self, tokens: NDArray[np.float32], vectors: Mapping[str, Any], *, tell_found_by: bool = True
@@ -112,7 +138,17 @@ class RequestBuilder:
         asked = self.options.prefetch_limits(self.config)
         if asked and not vectors and self.config.fde_vector not in asked:
             return SearchRequest(main=None, prefetches={})
-        found_by = self._prefetch_requests(vectors) if tell_found_by and len(asked) > 1 else {}
+        fused = self._fused(asked)
+        told = fused is not None or (tell_found_by and len(asked) > 1)
+        found_by = self._prefetch_requests(vectors) if told else {}
+        if fused is not None:
+            return SearchRequest(
+                main=self._all_candidates(tokens, vectors),
+                prefetches=found_by,
+                fused=fused,
+                start=self.options.offset,
+                limit=self.options.limit,
+            )
         main, limit = self.request(tokens, vectors), self.options.limit
         candidates = 0 if main.prefetch is None else sum(asked.values())
         return SearchRequest(
@@ -123,39 +159,77 @@ class RequestBuilder:
             candidates=min(candidates, self.options.limits.query_limit or candidates),
         )
 
+    @property
+    def fuses_here(self) -> bool:
+        """Whether this process fuses the candidates, instead of the engine."""
+        return fused_here(self._fusion, self.capabilities) is not None
+
     def request(self, tokens: NDArray[np.float32], vectors: Mapping[str, Any]) -> models.QueryRequest:
         """Build the one request that answers a query; see `build`."""
+        return self._request(tokens, vectors, {**self._common(), **self._page(len(tokens))}, self._fusion)
+
+    def _request(
+        self, tokens: NDArray[np.float32], vectors: Mapping[str, Any], common: dict[str, Any], fusion: Fusion
+    ) -> models.QueryRequest:
         options, config = self.options, self.config
-        common = {**self._common(), **self._page(len(tokens))}
         rank: dict[str, Any] = {"query": tokens.tolist(), "using": config.token_vector}
         asked = options.prefetch_limits(config)
         exact = not asked or (config.fde_vector in asked and config.fde_vector not in vectors)
         if exact:
             options.limits.check_exact()
-            if options.fusion == "maxsim":
+            if fusion == "maxsim":
                 return models.QueryRequest(**rank, **common)
         parts = self._parts(vectors)
         if exact:
-            parts = {config.fde_vector: {**rank, "limit": asked[config.fde_vector]}, **parts}
+            parts = {config.fde_vector: {**rank, "limit": self._limits[config.fde_vector]}, **parts}
         only = options.only_vector(config)
         if only is not None:
             return models.QueryRequest(**{**parts[only], **common})
         # wrapped, because servers merge it with the other stage's filter and then count each `min_should` twice
         inner = None if options.filter is None else models.Filter(must=[options.filter])
         prefetch = {name: models.Prefetch(**part, filter=inner) for name, part in parts.items()}
-        if options.fusion == "maxsim":
+        if fusion == "maxsim":
             found = list(prefetch.values())
             return models.QueryRequest(prefetch=found if len(found) > 1 else found[0], **rank, **common)
-        fusion = fusion_parts(
-            options.fusion,
+        fuse = fusion_parts(
+            fusion,
             prefetch,
             rank,
             first=config.fde_vector,
-            asked=asked,
             limit=options.first_stage_limit,
             capabilities=self.capabilities,
         )
-        return models.QueryRequest(**fusion, **common)
+        return models.QueryRequest(**fuse, **common)
+
+    @property
+    def _fusion(self) -> Fusion:
+        return self.options.ranking(self.config)
+
+    def _fused(self, asked: Mapping[str, int]) -> FusedHere | None:
+        """Return the ranking of the candidates that ``asked`` vectors find, if it is fused here."""
+        fusion = fused_here(self._fusion, self.capabilities)
+        if fusion is None or not asked:
+            return None
+        config = self.config
+        check_weights(fusion, asked, first=config.fde_vector)
+        sparse = frozenset({config.bm25_vector, *config.sparse})
+        return FusedHere(
+            fusion=fusion,
+            first=config.fde_vector,
+            limits=self._limits,
+            sparse=sparse,
+            threshold=self.options.score_threshold,
+        )
+
+    def _all_candidates(self, tokens: NDArray[np.float32], vectors: Mapping[str, Any]) -> models.QueryRequest:
+        """Build the request for all candidates with their MaxSim scores, and only ``fields`` of their payload."""
+        most = sum(self._limits.values()) * _SHARDS
+        common = {
+            **self._common(),
+            "with_payload": [*self._ids, *self.fields] or False,
+            "limit": min(most, self.options.limits.query_limit or most),
+        }
+        return self._request(tokens, vectors, common, "maxsim")
 
     def _prefetch_requests(self, vectors: Mapping[str, Any]) -> dict[str, models.QueryRequest]:
         """Build a request for the ids that each prefetch finds."""
@@ -163,7 +237,7 @@ class RequestBuilder:
         return {name: models.QueryRequest(**{**common, **part}) for name, part in self._parts(vectors).items()}
 
     def _parts(self, vectors: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        fde, limits = self.config.fde_vector, self.options.prefetch_limits(self.config)
+        fde, limits = self.config.fde_vector, self._limits
         params = self._params(limit=limits.get(fde, 0)) if self.capabilities.has("search_params") else None
         return {
             name: {
@@ -175,6 +249,13 @@ class RequestBuilder:
             for name, limit in limits.items()
             if name in vectors
         }
+
+    @property
+    def _limits(self) -> dict[str, int]:
+        """The number of documents that each vector finds."""
+        most = self.options.limits.query_limit
+        asked = self.options.prefetch_limits(self.config)
+        return {name: min(limit * self.widen, most or limit * self.widen) for name, limit in asked.items()}
 
     def _page(self, query_tokens: int) -> dict[str, Any]:
         """Build the parts of a request that select the page of hits."""
@@ -192,13 +273,17 @@ class RequestBuilder:
         return page
 
     def _common(self) -> dict[str, Any]:
-        ids: list[str] | bool = False if self.config.native else [self.config.id_key]
         return {
             "filter": self.options.filter,
             "limit": self.options.limit,
-            "with_payload": self.options.with_payload or ids,
+            "with_payload": self.options.with_payload or self._ids or False,
             "shard_key": self.shard_key,
         }
+
+    @property
+    def _ids(self) -> list[str]:
+        """The part of the payload with the document's id, if the point's id is not the document's."""
+        return [] if self.config.native else [self.config.id_key]
 
     def _params(self, *, limit: int) -> models.SearchParams:
         options = self.options

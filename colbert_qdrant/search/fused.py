@@ -1,0 +1,102 @@
+"""Fuses the candidates of several vectors in this process, by the formulas that engines lack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from colbert_qdrant.documents import id_sort_key
+from colbert_qdrant.points.convert import document_id
+from colbert_qdrant.search.fusion import Blend, Rrf
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+    from qdrant_client import models
+    from qdrant_client.conversions.common_types import PointId
+
+    from colbert_qdrant.config import CollectionConfig
+
+    Points = Sequence[models.ScoredPoint]
+    Scores = Mapping[PointId, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusedHere:
+    """A ranking that this process computes from the scores of MaxSim and of each vector.
+
+    Attributes:
+        fusion: The formula.
+        first: The name of the FDE, in whose place MaxSim ranks.
+        limits: The number of documents that each vector finds at most.
+        sparse: The names of the sparse vectors, whose scores are at least 0.
+        threshold: Minimum fused score of a hit.
+    """
+
+    fusion: Blend | Rrf
+    first: str
+    limits: Mapping[str, int]
+    sparse: frozenset[str]
+    threshold: float | None = None
+
+    def rank(
+        self, candidates: Points, lists: Mapping[str, Points], config: CollectionConfig
+    ) -> list[models.ScoredPoint]:
+        """Return the candidates with their fused scores, by descending score; ties by id.
+
+        Args:
+            candidates: All candidates, with their MaxSim scores.
+            lists: The points that each vector found, with its scores.
+            config: The collection's settings.
+        """
+        points = sorted(candidates, key=lambda point: id_sort_key(document_id(point, config)))
+        maxsim = {point.id: point.score for point in points}
+        scores = {name: {point.id: point.score for point in each} for name, each in lists.items()}
+        if self.first in self.limits and self.first not in scores:  # exact MaxSim found candidates instead of the FDE
+            best = sorted(points, key=lambda point: -point.score)[: self.limits[self.first]]
+            scores[self.first] = {point.id: point.score for point in best}
+        fusion = self.fusion
+        total = self._blend(fusion, maxsim, scores) if isinstance(fusion, Blend) else self._rrf(fusion, maxsim, scores)
+        fused = total.astype(np.float32)
+        return [
+            points[number].model_copy(update={"score": float(fused[number])})
+            for number in np.argsort(-fused, kind="stable").tolist()
+            if self.threshold is None or fused[number] >= self.threshold
+        ]
+
+    def _blend(self, fusion: Blend, maxsim: Scores, lists: Mapping[str, Scores]) -> NDArray[np.float64]:
+        own = _scaled(np.array(list(maxsim.values())))
+        weights = {name: fusion.weights.get(name, 1.0) for name in lists if name != self.first}
+        if not sum(weights.values()):
+            return own
+        others = np.zeros(len(own))
+        for name, weight in weights.items():
+            unknown = self._unknown(name, lists[name])
+            others += weight * _scaled(np.array([lists[name].get(id, unknown) for id in maxsim]))
+        blended: NDArray[np.float64] = fusion.alpha * own + (1 - fusion.alpha) * others / sum(weights.values())
+        return blended
+
+    def _unknown(self, name: str, found: Scores) -> float:
+        """Estimate the score of a candidate that the vector did not find."""
+        lowest = min(found.values(), default=0.0)
+        if name not in self.sparse:
+            return lowest
+        return lowest / 2 if len(found) >= self.limits[name] else 0.0
+
+    def _rrf(self, fusion: Rrf, maxsim: Scores, lists: Mapping[str, Scores]) -> NDArray[np.float64]:
+        total, number = np.zeros(len(maxsim)), {id: position for position, id in enumerate(maxsim)}
+        for name, found in lists.items():
+            scores = maxsim if name == self.first else found
+            ranked = sorted((id for id in maxsim if id in found), key=lambda each: -scores[each])
+            for rank, id in enumerate(ranked):
+                total[number[id]] += fusion.weights.get(name, 1.0) / (rank + fusion.k)
+        return total
+
+
+def _scaled(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scale scores to the range from 0 to 1; equal scores become 0."""
+    low, high = scores.min(initial=np.inf), scores.max(initial=-np.inf)
+    return (scores - low) / (high - low) if high > low else np.zeros_like(scores)
