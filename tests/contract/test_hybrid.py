@@ -12,7 +12,9 @@ import pytest
 from qdrant_client import models
 
 from colbert_qdrant import (
+    Blend,
     Bm25Config,
+    CapabilityError,
     ColbertCollection,
     CollectionConfig,
     ConfigurationError,
@@ -153,7 +155,7 @@ def test_maxsim_ranks_the_best_of_a_leg(docs: ColbertCollection, leg: str) -> No
 
 
 def test_maxsim_ranks_the_union_of_all_vectors(docs: ColbertCollection) -> None:
-    hits = docs.search(QUERY, mode="hybrid", candidates=10, limit=10, vectors={"meaning": MEANING})
+    hits = docs.search(QUERY, mode="hybrid", fusion="maxsim", candidates=10, limit=10, vectors={"meaning": MEANING})
     alone = {
         name: docs.search(QUERY, prefetch={name: 10}, limit=10, vectors=GIVEN.get(name))
         for name in CONFIG.prefetch_vectors
@@ -174,7 +176,7 @@ def test_hits_say_which_vectors_found_them(docs: ColbertCollection) -> None:
 
 
 def test_a_filter_holds_for_every_leg(docs: ColbertCollection) -> None:
-    for fusion in ("maxsim", "rrf", "dbsf"):
+    for fusion in ("maxsim", "blend", "rrf", Rrf(weights={"bm25": 3}), "dbsf"):
         hits = docs.search(QUERY, mode="hybrid", fusion=fusion, limit=20, filter=EVEN, vectors={"meaning": MEANING})
         assert len(hits) == 20
         assert all(hit.payload["even"] for hit in hits)
@@ -191,11 +193,101 @@ def test_ranks_are_fused(docs: ColbertCollection, rrf: Any) -> None:
     expected: dict[Any, float] = defaultdict(float)
     for leg, order in ranked.items():
         for rank, number in enumerate(order):
-            expected[number] += 1 / ((rank + 1) / settings.weights.get(leg, 1.0) + settings.k - 1)
+            expected[number] += settings.weights.get(leg, 1.0) / (rank + settings.k)
     prefetch = {"fde": 10, "meaning": 10}
     hits = docs.search(tokens, prefetch=prefetch, fusion=rrf, limit=10, vectors={"meaning": MEANING})
     assert [hit.score for hit in hits] == pytest.approx(sorted(expected.values(), reverse=True)[:10], rel=1e-5)
     assert [hit.score for hit in hits] == pytest.approx([expected[hit.id] for hit in hits], rel=1e-5)
+
+
+@pytest.mark.parametrize("heavy", ["bm25", "meaning", "words"])
+def test_a_heavier_vector_wins(docs: ColbertCollection, heavy: str) -> None:
+    prefetch = {"fde": 10, "bm25": 10, "meaning": 10, "words": 10}
+    fusion = Rrf(weights={heavy: 100})
+    hits = docs.search(QUERY, prefetch=prefetch, fusion=fusion, limit=10, vectors={"meaning": MEANING})
+    assert hits[0].id in best_of(LEGS[heavy](), 1)
+    assert {hit.id for hit in hits} <= best_of(LEGS[heavy](), 10)
+
+
+def scaled(scores: np.ndarray) -> np.ndarray:
+    return np.asarray((scores - scores.min()) / (scores.max() - scores.min()))
+
+
+def blended(
+    query: TokenEmbeddings | str, alpha: float, docs: ColbertCollection, *, count: int = 25
+) -> dict[Any, float]:
+    """A blend of MaxSim and the dense vector of all candidates, by the formula."""
+    tokens = WordEncoder().encode_queries([query]) if isinstance(query, str) else query
+    encoded = docs.search(tokens, mode="fde", limit=count)
+    near = np.argsort(-DENSE @ MEANING)[:count]
+    union = sorted({hit.id for hit in encoded} | set(near.tolist()))
+    own = maxsim(tokens, WordEncoder().encode_documents([TEXTS[number] for number in union]))[0]
+    meaning = np.maximum((DENSE @ MEANING)[union], (DENSE @ MEANING)[near[-1]])
+    return dict(zip(union, alpha * scaled(own) + (1 - alpha) * scaled(meaning), strict=True))
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+def test_maxsim_and_a_dense_vector_are_blended(docs: ColbertCollection, alpha: float) -> None:
+    tokens = telling()
+    expected = blended(tokens, alpha, docs)
+    options: dict[str, Any] = {"vectors": {"meaning": MEANING}, "fusion": Blend(alpha=alpha)}
+    hits = docs.search(tokens, prefetch={"fde": 25, "meaning": 25}, limit=20, **options)
+    assert [hit.score for hit in hits] == pytest.approx(sorted(expected.values(), reverse=True)[:20], abs=2e-3)
+    assert [hit.score for hit in hits] == pytest.approx([expected[hit.id] for hit in hits], abs=2e-3)
+    assert all(hit.text == TEXTS[hit.id] and hit.payload["rank"] == hit.id for hit in hits)
+    page = docs.search(tokens, prefetch={"fde": 25, "meaning": 25}, limit=6, offset=8, with_payload=False, **options)
+    assert [hit.id for hit in page] == [hit.id for hit in hits[8:14]]
+    assert all(hit.text is None for hit in page)
+    above = docs.search(tokens, prefetch={"fde": 25, "meaning": 25}, limit=20, score_threshold=hits[4].score, **options)
+    assert [hit.id for hit in above] == [hit.id for hit in hits if hit.score >= hits[4].score]
+
+
+def test_a_hybrid_search_blends_maxsim_with_bm25(docs: ColbertCollection) -> None:
+    prefetch = {"fde": 80, "bm25": 80}
+    hits = docs.search(telling_text(), mode="hybrid", prefetch=prefetch, limit=80)
+    own, words = exact_scores(telling_text()), bm25_scores(telling_text())
+    expected = 0.6 * scaled(own) + 0.4 * scaled(words)
+    assert_best(hits, expected)
+    explicit = docs.search(telling_text(), prefetch=prefetch, fusion="blend", limit=80)
+    assert explicit == hits
+    assert docs.search_batch([QUERY, telling_text()], mode="hybrid", prefetch=prefetch, limit=80)[1] == hits
+
+
+def telling_text() -> str:
+    """Words of which BM25 finds some in every document."""
+    return " ".join(WORDS)
+
+
+def test_the_weights_of_a_blend_are_those_of_the_other_vectors(docs: ColbertCollection) -> None:
+    options: dict[str, Any] = {"vectors": {"meaning": MEANING}, "limit": 10}
+    only = docs.search(QUERY, prefetch={"fde": 80, "meaning": 80}, fusion=Blend(alpha=0.2), **options)
+    weighted = Blend(alpha=0.2, weights={"bm25": 0, "words": 0})
+    legs = {"fde": 80, "bm25": 80, "words": 80, "meaning": 80}
+    hits = docs.search(QUERY, prefetch=legs, fusion=weighted, **options)
+    assert [(hit.id, hit.score) for hit in hits] == [(hit.id, pytest.approx(hit.score)) for hit in only]
+
+
+def test_groups_are_those_of_the_blended_ranking(docs: ColbertCollection) -> None:
+    prefetch = {"fde": 80, "bm25": 80}
+    ranked = docs.search(QUERY, mode="hybrid", prefetch=prefetch, limit=80)
+    try:
+        groups = docs.search_groups(QUERY, "even", mode="hybrid", prefetch=prefetch, limit=2, group_size=3)
+    except CapabilityError:
+        return
+    assert groups == []  # a server groups by strings and integers only
+    groups = docs.search_groups(QUERY, "rank", mode="hybrid", prefetch=prefetch, limit=5, group_size=3)
+    assert [(group.key, [hit.id for hit in group.hits]) for group in groups] == [
+        (hit.id, [hit.id]) for hit in ranked[:5]
+    ]
+    assert groups[0].hits[0].text == TEXTS[ranked[0].id]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("threshold", ["score_threshold", "token_threshold"])
+def test_a_threshold_of_a_hybrid_search_needs_a_fusion(docs: ColbertCollection, threshold: str) -> None:
+    options: dict[str, Any] = {threshold: 0.1, "vectors": {"meaning": MEANING}}
+    with pytest.raises(ConfigurationError, match=f"{threshold}=0.1 is ambiguous"):
+        docs.search(QUERY, mode="hybrid", **options)
+    assert docs.search(QUERY, mode="hybrid", fusion="maxsim", **options)
 
 
 def test_documents_bring_vectors_or_an_encoder_makes_them(engine: Engine, client: Client) -> None:
@@ -298,6 +390,8 @@ def test_what_an_encoder_makes_is_checked(engine: Engine, client: Client) -> Non
         ({"fusion": "mean"}, "fusion='mean': use one of"),
         ({"prefetch": ["meaning"]}, r"the query has no vector 'meaning' to search with: .*vectors=\{'meaning': …\}"),
         ({"prefetch": ["words", "bm25"], "fusion": Rrf(weights={"meaning": 1})}, r"entries for \['meaning'\]"),
+        ({"fusion": "blend"}, "fusion='blend' needs a vector besides the FDE"),
+        ({"prefetch": ["fde", "bm25"], "fusion": Blend(weights={"fde": 1})}, "alpha is the weight of MaxSim"),
         (
             {"vectors": {"meanin": [1.0]}},
             r"vectors has \['meanin'\], but the search prefetches by \['fde'\]",
@@ -324,9 +418,11 @@ def test_a_query_of_stop_words_finds_nothing_by_bm25(docs: ColbertCollection) ->
     weighted = Rrf(weights={"bm25": 2.0})
     both = docs.search_batch(["the of and", QUERY], prefetch=["bm25", "fde"], fusion=weighted)
     assert (len(both[0]), len(both[1])) == (10, 10)
+    both = docs.search_batch(["the of and", QUERY], prefetch=["bm25", "fde"], fusion="blend")
+    assert (len(both[0]), len(both[1])) == (10, 10)
 
 
-@pytest.mark.parametrize("fusion", ["maxsim", "rrf"])
+@pytest.mark.parametrize("fusion", ["maxsim", "blend", "rrf", Rrf(weights={"bm25": 2})])
 def test_an_encoding_that_is_not_fitted_loses_no_candidates(engine: Engine, client: Client, fusion: Any) -> None:
     config = CollectionConfig(fde=LemurConfig(dim=16, fit_documents=100), bm25=Bm25Config())
     docs = ColbertCollection.create(engine.name, client=client, encoder=WordEncoder(), config=config)

@@ -461,7 +461,7 @@ SEARCHES: Final[list[Case]] = [
     Case(
         lambda world: world.docs.search("river", fusion="sum"),
         cq.ConfigurationError,
-        "fusion='sum': use one of 'maxsim', 'rrf', 'dbsf', Rrf(…) or a models.FormulaQuery",
+        "fusion='sum': use one of 'maxsim', 'blend', 'rrf', 'dbsf', Blend(…), Rrf(…) or a models.FormulaQuery",
     ),
     Case(
         lambda world: world.docs.search("river", mode="exact", prefetch=["fde"]),

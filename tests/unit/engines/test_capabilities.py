@@ -60,7 +60,6 @@ def test_metadata_depends_on_the_version(
         ("offset", "1.15"),
         ("bm25_inference", "1.16"),
         ("rrf_k", "1.16"),
-        ("rrf_weights", "1.17"),
         ("metadata", "1.16"),
         ("update_filter", "1.16"),
         ("insert_only", "1.17"),

@@ -121,9 +121,7 @@ def test_texts_go_over_grpc_too() -> None:
 
 
 FUSIONS: list[tuple[Any, str, Any]] = [
-    ("rrf", "1.16", {"rrf": {"k": 60}}),
     (Rrf(k=2), "1.10", {"fusion": "rrf"}),
-    (Rrf(weights={"bm25": 2}), "1.17", {"rrf": {"k": 60, "weights": [1.0, 2]}}),
     ("dbsf", "1.11", {"fusion": "dbsf"}),
     (models.FormulaQuery(formula="$score"), "1.14", {"formula": "$score"}),
 ]
@@ -153,6 +151,47 @@ def test_a_fusion_is_sent_to_servers_that_know_it(
         ranked, bm25 = search["prefetch"]
         assert (ranked["using"], ranked["prefetch"]["using"], bm25["using"]) == ("colbert", "fde", "bm25")
         assert "using" not in search
+
+
+@pytest.mark.parametrize(
+    ("fusion", "version"),
+    [("rrf", "1.16.0"), (Rrf(k=7), "1.19.0")],
+)
+def test_a_server_fuses_ranks_without_weights(
+    server: FaultyServer, client: QdrantClient, fusion: Any, version: str
+) -> None:
+    server.version = version
+    create(client).search("Haus", mode="hybrid", fusion=fusion)
+    sent = server.bodies[-1]["searches"][0]["query"]
+    assert sent == {"rrf": {"k": fusion.k if isinstance(fusion, Rrf) else 60}}
+
+
+@pytest.mark.parametrize(
+    ("fusion", "version"),
+    [
+        (None, "1.10.0"),
+        ("blend", "1.19.0"),
+        ("rrf", "1.15.0"),
+        (Rrf(weights={"bm25": 2}), "1.10.0"),
+        (Rrf(weights={"bm25": 2}), "1.19.0"),
+    ],
+)
+def test_one_batch_brings_all_scores_that_are_fused_here(
+    server: FaultyServer, client: QdrantClient, fusion: Any, version: str
+) -> None:
+    server.version = version
+    docs = create(client)
+    server.bodies.clear()
+    docs.search("Haus", mode="hybrid", fusion=fusion, candidates=20)
+    (body,) = server.bodies
+    every, *lists = body["searches"]
+    assert (every["using"], [leg["using"] for leg in every["prefetch"]]) == ("colbert", ["fde", "bm25"])
+    assert every["limit"] >= 40
+    assert "offset" not in every
+    assert [(each["using"], each["limit"]) for each in lists] == [("fde", 20), ("bm25", 20)]
+    assert all(
+        each["with_payload"] in (False, ["_colbert_qdrant_id"], [docs.config.id_key]) for each in body["searches"]
+    )
 
 
 @pytest.mark.parametrize("minor", [15, 16, 20])
