@@ -61,7 +61,7 @@ class Blend:
         ConfigurationError: If a value is out of range.
     """
 
-    alpha: float = 0.6
+    alpha: float = 0.7
     weights: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -24,7 +24,8 @@ SearchMode = Literal["two-stage", "hybrid", "fde", "bm25", "exact"]
 """How documents are found.
 
 - ``"two-stage"``: the FDE finds candidates, and MaxSim ranks them.
-- ``"hybrid"``: the FDE and all other vectors find candidates, and MaxSim ranks them.
+- ``"hybrid"``: the FDE and all other vectors find candidates. A blend of MaxSim and BM25 ranks them, or MaxSim if there
+  is no BM25 vector.
 - ``"fde"``: the FDE alone finds and ranks.
 - ``"bm25"``: BM25 alone finds and ranks; the model does not run.
 - ``"exact"``: MaxSim over every document.
@@ -84,7 +85,7 @@ class GroupOptions(SimilarOptions, total=False):
 
     Attributes:
         mode: ``"two-stage"`` (FDE candidates, ranked by MaxSim), ``"hybrid"`` (candidates of every vector, ranked by
-            MaxSim), ``"fde"``, ``"bm25"`` or ``"exact"`` (MaxSim over every document). ``"fde"`` and ``"bm25"`` rank
+            MaxSim and BM25), ``"fde"``, ``"bm25"`` or ``"exact"`` (MaxSim over every document). ``"fde"`` and ``"bm25"`` rank
             by one vector alone. Exact search is slow; use it as the reference.
         params: Search parameters for the FDE; by default ``hnsw_ef = max(128, 2 × candidates)``, and ACORN if there is
             a filter and the engine supports it.

@@ -246,7 +246,7 @@ def test_a_hybrid_search_blends_maxsim_with_bm25(docs: ColbertCollection) -> Non
     prefetch = {"fde": 80, "bm25": 80}
     hits = docs.search(telling_text(), mode="hybrid", prefetch=prefetch, limit=80)
     own, words = exact_scores(telling_text()), bm25_scores(telling_text())
-    expected = 0.6 * scaled(own) + 0.4 * scaled(words)
+    expected = 0.7 * scaled(own) + 0.3 * scaled(words)
     assert_best(hits, expected)
     explicit = docs.search(telling_text(), prefetch=prefetch, fusion="blend", limit=80)
     assert explicit == hits
