@@ -85,16 +85,16 @@ class GroupOptions(SimilarOptions, total=False):
 
     Attributes:
         mode: ``"two-stage"`` (FDE candidates, ranked by MaxSim), ``"hybrid"`` (candidates of every vector, ranked by
-            MaxSim and BM25), ``"fde"``, ``"bm25"`` or ``"exact"`` (MaxSim over every document). ``"fde"`` and ``"bm25"`` rank
-            by one vector alone. Exact search is slow; use it as the reference.
+            MaxSim and BM25), ``"fde"``, ``"bm25"`` or ``"exact"`` (MaxSim over every document). ``"fde"`` and
+            ``"bm25"`` rank by one vector alone. Exact search is slow; use it as the reference.
         params: Search parameters for the FDE; by default ``hnsw_ef = max(128, 2 × candidates)``, and ACORN if there is
             a filter and the engine supports it.
         prefetch: The vectors that find candidates; by default, the mode chooses them. Pass names, such as
             ``["fde", "bm25"]``, or names with limits, such as ``{"fde": 100, "bm25": 50}``.
-        fusion: How candidates of several vectors are ranked: ``"maxsim"`` ranks all candidates by MaxSim; ``"blend"``
-            (or `Blend`) by a mean of MaxSim and the vectors' scores; ``"rrf"`` (or `Rrf`), ``"dbsf"`` and a
-            ``models.FormulaQuery`` fuse their rankings. The default is ``"blend"`` in the mode ``"hybrid"`` with BM25,
-            and ``"maxsim"`` otherwise.
+        fusion: How candidates of several vectors are ranked. ``"maxsim"`` ranks them by MaxSim, and ``"blend"`` (or
+            `Blend`) by a mean of MaxSim and the vectors' scores. ``"rrf"`` (or `Rrf`), ``"dbsf"`` and a
+            ``models.FormulaQuery`` fuse rankings. The default is ``"blend"`` in the mode ``"hybrid"`` with BM25, and
+            ``"maxsim"`` otherwise.
         score_threshold: Minimum score of a hit.
         token_threshold: Minimum MaxSim score per query token, so that it suits queries of any length.
         vectors: Query vectors by name, for vectors without an encoder. A batch takes a list per name, with one vector
