@@ -220,7 +220,7 @@ def blended(
     tokens = WordEncoder().encode_queries([query]) if isinstance(query, str) else query
     encoded = docs.search(tokens, mode="fde", limit=count)
     near = np.argsort(-DENSE @ MEANING)[:count]
-    union = sorted({hit.id for hit in encoded} | set(near.tolist()))
+    union: list[Any] = sorted({*(hit.id for hit in encoded), *near.tolist()}, key=int)
     own = maxsim(tokens, WordEncoder().encode_documents([TEXTS[number] for number in union]))[0]
     meaning = np.maximum((DENSE @ MEANING)[union], (DENSE @ MEANING)[near[-1]])
     return dict(zip(union, alpha * scaled(own) + (1 - alpha) * scaled(meaning), strict=True))
@@ -234,7 +234,7 @@ def test_maxsim_and_a_dense_vector_are_blended(docs: ColbertCollection, alpha: f
     hits = docs.search(tokens, prefetch={"fde": 25, "meaning": 25}, limit=20, **options)
     assert [hit.score for hit in hits] == pytest.approx(sorted(expected.values(), reverse=True)[:20], abs=2e-3)
     assert [hit.score for hit in hits] == pytest.approx([expected[hit.id] for hit in hits], abs=2e-3)
-    assert all(hit.text == TEXTS[hit.id] and hit.payload["rank"] == hit.id for hit in hits)
+    assert all(hit.text == TEXTS[hit.payload["rank"]] and hit.payload["rank"] == hit.id for hit in hits)
     page = docs.search(tokens, prefetch={"fde": 25, "meaning": 25}, limit=6, offset=8, with_payload=False, **options)
     assert [hit.id for hit in page] == [hit.id for hit in hits[8:14]]
     assert all(hit.text is None for hit in page)
@@ -264,7 +264,8 @@ def test_the_weights_of_a_blend_are_those_of_the_other_vectors(docs: ColbertColl
     weighted = Blend(alpha=0.2, weights={"bm25": 0, "words": 0})
     legs = {"fde": 80, "bm25": 80, "words": 80, "meaning": 80}
     hits = docs.search(QUERY, prefetch=legs, fusion=weighted, **options)
-    assert [(hit.id, hit.score) for hit in hits] == [(hit.id, pytest.approx(hit.score)) for hit in only]
+    assert [hit.id for hit in hits] == [hit.id for hit in only]
+    assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in only])
 
 
 def test_groups_are_those_of_the_blended_ranking(docs: ColbertCollection) -> None:
