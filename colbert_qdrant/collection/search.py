@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from qdrant_client import models
 
 from colbert_qdrant._support import telemetry
-from colbert_qdrant._support.grouping import selectable_field
 from colbert_qdrant.collection.filter_indexes import require_indexes
 from colbert_qdrant.documents import SearchGroup, id_sort_key
+from colbert_qdrant.edge.grouping import selectable_field
 from colbert_qdrant.encoders.queries import one_query
 from colbert_qdrant.errors import InvalidQueryError
 from colbert_qdrant.points.convert import vectors_of

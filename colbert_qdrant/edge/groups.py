@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from qdrant_client import models
 
-from colbert_qdrant._support.grouping import group_points, parse_path, selectable_field
 from colbert_qdrant.edge.fields import as_list
+from colbert_qdrant.edge.grouping import group_points, parse_path, selectable_field
 from colbert_qdrant.edge.queries import DEFAULT_LIMIT
 from colbert_qdrant.errors import ConfigurationError
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from qdrant_client.conversions.common_types import PointId
     from qdrant_client.http.models import QueryResponse
 
-    from colbert_qdrant._support.grouping import Groups, Key
+    from colbert_qdrant.edge.grouping import Groups, Key
 
 _OPERATION: Final = "query_points_groups"
 _GROWTH: Final = 4

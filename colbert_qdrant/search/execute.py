@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from qdrant_client import models
 
-from colbert_qdrant._support.grouping import group_points, parse_path
 from colbert_qdrant.documents import SearchTimings
+from colbert_qdrant.edge.grouping import group_points, parse_path
 from colbert_qdrant.engines import Answers
 from colbert_qdrant.errors import ColbertQdrantError, ConfigurationError, InvalidDocumentError, RequestRefusedError
 
