@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 _TIMES: Final = 2
 """The growth of a collection after which its average length is measured again."""
 
+_TIMES_AT_END: Final = 1.1
+"""The same at the end of an ingest, where it is measured only once."""
+
 _TOLERATED: Final = 1.1
 """The factor by which the average length may differ: on ten test collections, it changed nDCG@10 by at most .008."""
 
@@ -85,17 +88,18 @@ class Reweigher:
         return self._is_possible and self._earlier is not None
 
     async def keep(self, *, last: bool = False, written: int = 0, progress: bool | ProgressReporter = False) -> None:
-        """Measure again if the collection has doubled; compute new weights if its average length has changed.
+        """Measure again if the collection has grown; compute new weights if its average length has changed.
 
         Args:
-            last: Whether an ingest ends here: then an interrupted change is completed.
+            last: Whether an ingest ends here: then less growth is enough, and an interrupted change is completed.
             written: The number of points that may have been added since the collection was last described.
             progress: Whether, or to which reporter, to report the computation.
         """
         length = self._collection.lengths.now
         if length is None or not self._is_possible:
             return
-        enough, known = max(1, _TIMES * length.documents), (self._collection.points or 0) + written
+        enough = max(1.0, (_TIMES_AT_END if last else _TIMES) * length.documents)
+        known = (self._collection.points or 0) + written
         if not last and known < enough:
             return
         points = (await self._engine.get_collection(self._name)).points_count or 0
