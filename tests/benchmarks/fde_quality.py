@@ -1,6 +1,7 @@
 """Ranking quality of the encodings, by exact search over them and through the HNSW graph.
 
-    python tests/benchmarks/fde_quality.py --data path/to/scifact path/to/cranfield [--cache FOLDER] [--documents 1000]
+    python tests/benchmarks/fde_quality.py --data path/to/scifact corpora/* [--cache FOLDER] [--documents 1000]
+    python tests/benchmarks/fde_quality.py --data path/to/scifact corpora/* --only MUVERA "MUVERA, filled" "LEMUR 512"
     python tests/benchmarks/fde_quality.py --data path/to/scifact path/to/cranfield --mixed
     python tests/benchmarks/fde_quality.py --data path/to/scifact --peer txtai=path/to/its/python
 
@@ -11,7 +12,8 @@ reduction, one fit, everybody's queries; there the graph is measured with every 
 get a direction in common, as those of some models have, for MUVERA with and without what can be fitted.
 
 Printed for each encoding: nDCG@10 alone and of two stages, as parts of exact MaxSim's; recall of MaxSim's top 10 among
-the first N encodings; each by exact search and through the graph ("→"). A peer is another implementation in an
+the first N encodings; each by exact search and through the graph ("→"). Intervals are of the parts through the graph:
+95 %, by resampling queries. The last table has means over collections. A peer is another implementation in an
 environment of its own; `txtai_lemur.py` says how to make it.
 """
 
@@ -22,6 +24,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
@@ -45,10 +48,11 @@ from colbert_qdrant import (
 from colbert_qdrant.config import FdeQuantization
 from colbert_qdrant.fde.spans import made_up_queries
 from tests.benchmarks.common import machine, minilm
+from tests.benchmarks.shares import share
 from tests.benchmarks.txtai_lemur import TxtaiLemur
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -181,18 +185,33 @@ def _quantized(collection: Collection) -> Iterator[tuple[str, FdeReport]]:
 
 
 def _encodings(collection: Collection, options: argparse.Namespace) -> Iterator[tuple[str, FixedDimensionalEncoder]]:
-    yield "MUVERA", MuveraEncoder(token_dim=TOKEN_DIM)
-    yield "MUVERA, filled", MuveraEncoder(MuveraConfig(fill_empty=True), token_dim=TOKEN_DIM)
-    for name, muvera in MUVERA_FITTED.items():
-        yield name, MuveraEncoder.fit(collection.documents, config=muvera)
     config = LemurConfig(dim=1_024)
-    lemur = _fitted(collection, config)
-    yield "LEMUR 1024", lemur
-    yield "LEMUR 512", lemur.cut(512)
-    yield "LEMUR 1024, untrained", _fitted(collection, replace(config, epochs=0))
-    half = _fitted(_half(collection), config)
-    yield "LEMUR 1024, half fit", half
-    yield "LEMUR 512, half fit", half.cut(512)
+
+    @cache
+    def lemur() -> LemurEncoder:
+        return _fitted(collection, config)
+
+    @cache
+    def half() -> LemurEncoder:
+        return _fitted(_half(collection), config)
+
+    rows: dict[str, Callable[[], FixedDimensionalEncoder]] = {
+        "MUVERA": lambda: MuveraEncoder(token_dim=TOKEN_DIM),
+        "MUVERA, filled": lambda: MuveraEncoder(MuveraConfig(fill_empty=True), token_dim=TOKEN_DIM),
+        **{
+            name: partial(MuveraEncoder.fit, collection.documents, config=fitted)
+            for name, fitted in MUVERA_FITTED.items()
+        },
+        "LEMUR 1024": lemur,
+        "LEMUR 512": lambda: lemur().cut(512),
+        "LEMUR 1024, untrained": lambda: _fitted(collection, replace(config, epochs=0)),
+        "LEMUR 1024, half fit": half,
+        "LEMUR 512, half fit": lambda: half().cut(512),
+    }
+    if unknown := sorted({*options.only} - {*rows}):
+        raise SystemExit(f"there is no row {unknown[0]!r}: --only takes {', '.join(map(repr, rows))}")
+    for name in options.only or rows:
+        yield name, rows[name]()
     if options.peer:
         spans = collection.spans(collection.texts)
         with TxtaiLemur(options.peer, collection.documents, spans, epochs=options.peer_epochs) as peer:
@@ -301,8 +320,8 @@ def _cells(reports: Sequence[FdeReport]) -> tuple[str, ...]:
 
     return (
         f"{reports[0].bytes_per_document:,}",
-        both("ndcg"),
-        both("two_stage_ndcg"),
+        f"{both('ndcg')} {_interval(reports, 'ndcg')}",
+        f"{both('two_stage_ndcg')} {_interval(reports, 'two_stage_ndcg')}",
         *(both("recall", depth) for depth in DEPTHS),
         mean((report.nearest_found for report in reports), 3),
         mean((report.rank_correlation for report in reports), 3),
@@ -312,13 +331,21 @@ def _cells(reports: Sequence[FdeReport]) -> tuple[str, ...]:
     )
 
 
+def _interval(reports: Sequence[FdeReport], name: str) -> str:
+    """The interval of a share of MaxSim through the graph."""
+    pairs = [(getattr(report.graph, f"{name}_by_query"), report.maxsim_ndcg_by_query) for report in reports]
+    _, low, high = share(pairs)
+    return f"[{low:.3f}, {high:.3f}]"
+
+
 def _share(report: FdeReport, side: str, name: str, key: int | None) -> float:
     value = getattr(getattr(report, side), name)
     return float(value[key] if key is not None else value / report.maxsim_ndcg)
 
 
 def _line(name: str, cells: Sequence[str]) -> str:
-    return f"{name:26}" + "  ".join(f"{cell:>{max(len(title), 13)}}" for cell, title in zip(cells, HEADER, strict=True))
+    widths = [31 if "MaxSim" in title else max(len(title), 13) for title in HEADER]
+    return f"{name:30}" + "  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
 
 
 def _options() -> argparse.Namespace:
@@ -327,6 +354,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", help="an encoder model instead of MiniLM")
     parser.add_argument("--cache", type=Path, help="keep token embeddings here for the next run")
     parser.add_argument("--documents", type=int, help="at most so many documents of each collection, judged ones first")
+    parser.add_argument("--only", nargs="+", default=(), metavar="ROW", help="these encodings instead of all")
     parser.add_argument("--mixed", action="store_true", help="all collections in one: presets, and every quantization")
     parser.add_argument(
         "--common", type=float, default=0, help="MUVERA on tokens with a common direction of this length"

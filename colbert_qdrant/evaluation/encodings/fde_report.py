@@ -22,7 +22,7 @@ from colbert_qdrant.evaluation.encodings.graph import encoding_graph
 from colbert_qdrant.evaluation.encodings.ranking import (
     CUTOFF,
     Ranking,
-    ndcg,
+    ndcg_by_query,
     rank_by_score,
     rank_correlation,
     recall,
@@ -119,15 +119,20 @@ def fde_report(
 
     best = rank_by_score(truth, CUTOFF)
 
-    def ndcg_of(ranking: Ranking) -> float | None:
-        return None if judged is None else ndcg(ranking, judged)
+    def ndcg_of(ranking: Ranking) -> list[float]:
+        return [] if judged is None else ndcg_by_query(ranking, judged)
 
     def quality(rankings: Mapping[int, Ranking]) -> SearchQuality:
+        alone, two_stage = ndcg_of(rankings[CUTOFF]), ndcg_of(rerank(rankings[candidates], truth))
         return SearchQuality(
             recall={depth: recall(best, rankings[depth]) for depth in depths},
-            ndcg=ndcg_of(rankings[CUTOFF]),
-            two_stage_ndcg=ndcg_of(rerank(rankings[candidates], truth)),
+            ndcg=_mean(alone),
+            two_stage_ndcg=_mean(two_stage),
+            ndcg_by_query=alone,
+            two_stage_ndcg_by_query=two_stage,
         )
+
+    of_maxsim = ndcg_of(best)
 
     return FdeReport(
         encoder=type(fde).__name__,
@@ -137,7 +142,8 @@ def fde_report(
         quantization=quantization,
         candidates=candidates,
         rank_correlation=correlation,
-        maxsim_ndcg=ndcg_of(best),
+        maxsim_ndcg=_mean(of_maxsim),
+        maxsim_ndcg_by_query=of_maxsim,
         exact=quality({limit: nearest[:, :limit] for limit in limits}),
         graph=quality({limit: each.ranking for limit, each in found.items()}) if graph else None,
         nearest_found=recall(nearest[:, :_NEAREST], found[_NEAREST].ranking) if graph else None,
@@ -145,6 +151,10 @@ def fde_report(
         query_ms=query_ms,
         graph_ms=found[candidates].milliseconds if graph else None,
     )
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
 
 
 def _to_tokens(

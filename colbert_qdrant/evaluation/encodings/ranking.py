@@ -45,8 +45,8 @@ def rank_correlation(first: NDArray[np.float32], second: NDArray[np.float32]) ->
     return np.array([spearman(some, others) for some, others in zip(first, second, strict=True)])
 
 
-def ndcg(ranking: Ranking, qrels: Sequence[Mapping[int, int]]) -> float:
-    """Compute nDCG@10 of a ranking, averaged over the queries with judgments.
+def ndcg_by_query(ranking: Ranking, qrels: Sequence[Mapping[int, int]]) -> list[float]:
+    """Compute nDCG@10 of a ranking for each query with judgments, in order.
 
     A query's judgments map document numbers to graded relevance.
 
@@ -60,5 +60,4 @@ def ndcg(ranking: Ranking, qrels: Sequence[Mapping[int, int]]) -> float:
         str(query): {str(document): relevance for document, relevance in judged.items()}
         for query, judged in enumerate(qrels)
     }
-    values = measure_rankings(rankings, judgments, f"nDCG@{CUTOFF}")[f"nDCG@{CUTOFF}"]
-    return sum(values.values()) / len(values)
+    return list(measure_rankings(rankings, judgments, f"nDCG@{CUTOFF}")[f"nDCG@{CUTOFF}"].values())

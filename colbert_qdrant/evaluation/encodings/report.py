@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -22,11 +22,15 @@ class SearchQuality:
             queries.
         ndcg: nDCG@10 of the encodings alone; ``None`` without judgments.
         two_stage_ndcg: nDCG@10 if MaxSim ranks the nearest encodings; ``None`` without judgments.
+        ndcg_by_query: The values that ``ndcg`` is the mean of, for each query with judgments.
+        two_stage_ndcg_by_query: The values that ``two_stage_ndcg`` is the mean of.
     """
 
     recall: Mapping[int, float]
     ndcg: float | None
     two_stage_ndcg: float | None
+    ndcg_by_query: Sequence[float] = field(default=(), repr=False)
+    two_stage_ndcg_by_query: Sequence[float] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +53,7 @@ class FdeReport:
         document_ms: Milliseconds to encode a document in a batch.
         query_ms: Milliseconds to encode a query in a batch.
         graph_ms: Milliseconds of a search for ``candidates`` through the graph, without encoding the query.
+        maxsim_ndcg_by_query: The values that ``maxsim_ndcg`` is the mean of, for each query with judgments.
     """
 
     encoder: str
@@ -65,6 +70,7 @@ class FdeReport:
     document_ms: float
     query_ms: float
     graph_ms: float | None
+    maxsim_ndcg_by_query: Sequence[float] = field(default=(), repr=False)
 
     @property
     def bytes_per_document(self) -> int:

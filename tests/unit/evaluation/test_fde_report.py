@@ -25,7 +25,7 @@ from colbert_qdrant import (
 )
 from colbert_qdrant.config import CollectionConfig, FdeQuantization, HnswConfig
 from colbert_qdrant.evaluation.encodings.graph import encoding_graph
-from colbert_qdrant.evaluation.encodings.ranking import ndcg, rank_by_score, recall, rerank
+from colbert_qdrant.evaluation.encodings.ranking import ndcg_by_query, rank_by_score, recall, rerank
 from tests.encoders import WordEncoder
 from tests.unit.fde.test_muvera import clustered
 
@@ -123,6 +123,9 @@ def test_ndcg_of_both_stages(muvera: MuveraEncoder, documents: TokenEmbeddings, 
     assert report.maxsim_ndcg == pytest.approx(1)
     assert report.exact.ndcg == pytest.approx(np.mean(alone))
     assert report.exact.two_stage_ndcg == pytest.approx(np.mean(two_stages))
+    assert report.maxsim_ndcg_by_query == pytest.approx([1] * len(qrels))
+    assert report.exact.ndcg_by_query == pytest.approx(alone)
+    assert report.exact.two_stage_ndcg_by_query == pytest.approx(two_stages)
     assert 0 < np.mean(alone) < np.mean(two_stages)
 
 
@@ -131,7 +134,7 @@ def test_ndcg_is_graded_and_leaves_out_queries_without_judgments() -> None:
     ranking = np.array([[3, 1, 2], [0, 1, -1], [5, 6, 7]])
     qrels: list[dict[int, int]] = [{1: 2, 2: 1}, {4: 1, 1: 1}, {}]
     by_hand = [ndcg_by_hand([3, 1, 2], qrels[0]), ndcg_by_hand([0, 1], qrels[1])]
-    assert ndcg(ranking, qrels) == pytest.approx(np.mean(by_hand))
+    assert ndcg_by_query(ranking, qrels) == pytest.approx(by_hand)
 
 
 def test_an_encoding_that_is_maxsim_finds_everything() -> None:
