@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     Work = Callable[[AsyncClient], Coroutine[Any, Any, None]]
     Run = Callable[[Work], None]
 
-CONFIG = CollectionConfig(fde=MuveraConfig(k_sim=3, dim_proj=8, r_reps=8))
+CONFIG = CollectionConfig(fde=MuveraConfig(fill_empty=True, k_sim=3, dim_proj=8, r_reps=8))
 LEARNED = CollectionConfig(fde=LemurConfig(dim=32, hidden=64, epochs=2, fit_documents=64))
 DOCUMENTS = [Document(number, text, {"even": number % 2 == 0}) for number, text in enumerate(random_texts(90))]
 VALUES = np.random.default_rng(0).normal(size=(8, 5, WordEncoder().dim)).astype(np.float32)
