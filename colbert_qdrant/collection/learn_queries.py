@@ -98,11 +98,16 @@ def learn_from(
     if real is None:
         return _made_up(collection, texts, documents, seed=config.seed)
     tokens = query_tokens(_sampled(real, seed=config.seed), encoder=collection.encoder, collection=collection.name)
-    missing = getattr(config, "learn_tokens", _TOKENS) // 2 - len(tokens.values)  # a fit uses no more
-    if missing <= 0:
+    used = getattr(config, "learn_tokens", _TOKENS) // 2
+    if len(tokens.values) >= used:
         return tokens
-    made_up = _made_up(collection, texts, documents, seed=config.seed)
-    return TokenEmbeddings.concatenate([tokens, _first(made_up, missing)])
+    return filled_up(tokens, _made_up(collection, texts, documents, seed=config.seed), used)
+
+
+def filled_up(real: TokenEmbeddings, made_up: TokenEmbeddings, most: int) -> TokenEmbeddings:
+    """Add as many made-up queries to real ones as fit into ``most`` token vectors, so that a fit uses all real ones."""
+    count = int(np.searchsorted(made_up.offsets, most - len(real.values), side="right")) - 1
+    return TokenEmbeddings.concatenate([real, made_up[: max(0, count)]])
 
 
 def _sampled(queries: CheckedQueries, *, seed: int) -> CheckedQueries:
@@ -123,8 +128,3 @@ def _made_up(
         if queries:
             return collection.encoder.encode_queries(queries)
     return token_spans(documents, seed=seed)
-
-
-def _first(tokens: TokenEmbeddings, most: int) -> TokenEmbeddings:
-    """Return the first texts, with at most ``most`` tokens."""
-    return tokens[: int(np.searchsorted(tokens.offsets, most, side="right")) - 1]

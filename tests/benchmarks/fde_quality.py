@@ -4,10 +4,12 @@
     python tests/benchmarks/fde_quality.py --data path/to/scifact corpora/* --only MUVERA "MUVERA, filled" "LEMUR 512"
     python tests/benchmarks/fde_quality.py --data path/to/scifact path/to/cranfield --mixed
     python tests/benchmarks/fde_quality.py --data path/to/scifact --peer txtai=path/to/its/python
+    python tests/benchmarks/fde_quality.py --data path/to/cranfield --learn-queries 0 20 100
 
 Collections in BEIR's layout are encoded by MiniLM (or --model); token vectors are reduced to 128 dimensions, as ColBERT
 has them, by the principal directions of the documents' tokens, and normalised again. LEMUR is fitted to documents and
-to queries made up from them, never to the test queries. With --mixed all collections are one: one
+to queries made up from them, never to the test queries. With --learn-queries it also learns from some of the
+collection's queries, and only the other queries are measured. With --mixed all collections are one: one
 reduction, one fit, everybody's queries; there the graph is measured with every quantization. With --common all tokens
 get a direction in common, as those of some models have, for MUVERA with and without what can be fitted.
 
@@ -45,6 +47,7 @@ from colbert_qdrant import (
     fde_report,
     maxsim,
 )
+from colbert_qdrant.collection.learn_queries import filled_up
 from colbert_qdrant.config import FdeQuantization
 from colbert_qdrant.fde.spans import made_up_queries
 from tests.benchmarks.common import machine, minilm
@@ -133,6 +136,8 @@ def main() -> None:
 def _measured(collection: Collection, options: argparse.Namespace) -> Iterator[tuple[str, FdeReport]]:
     if options.common:
         return _centred(collection)
+    if options.learn_queries:
+        return _learned(collection, options.learn_queries)
     return _quantized(collection) if options.mixed else _compared(collection, options)
 
 
@@ -148,6 +153,25 @@ def _centred(collection: Collection) -> Iterator[tuple[str, FdeReport]]:
     scores = maxsim(collection.queries, collection.documents)
     for name, config in {"MUVERA": MuveraConfig(), **MUVERA_FITTED}.items():
         yield name, _report(collection, MuveraEncoder.fit(collection.documents, config=config), scores)
+
+
+def _learned(collection: Collection, counts: Sequence[int]) -> Iterator[tuple[str, FdeReport]]:
+    """LEMUR after fits to some real queries, measured with the queries that no fit learns from."""
+    order = np.random.default_rng(0).permutation(len(collection.queries)).tolist()
+    learn, rest = order[: max(counts)], order[max(counts) :]
+    qrels = [collection.qrels[number] for number in rest]
+    measured = replace(collection, queries=_chosen(collection.queries, rest), qrels=qrels)
+    scores = maxsim(measured.queries, measured.documents)
+    made_up, config = collection.spans(collection.texts), LemurConfig(dim=1_024)
+    for count in counts:
+        real = _chosen(collection.queries, learn[:count])
+        queries = filled_up(real, made_up, config.learn_tokens // 2) if count else made_up
+        fitted = LemurEncoder.fit(collection.documents, query_tokens=queries, config=config)
+        yield f"LEMUR 1024, {count} queries", _report(measured, fitted, scores)
+
+
+def _chosen(tokens: TokenEmbeddings, numbers: Sequence[int]) -> TokenEmbeddings:
+    return TokenEmbeddings.from_matrices([tokens[number] for number in numbers], dim=tokens.dim)
 
 
 def _crowded(collection: Collection, strength: float) -> Collection:
@@ -359,6 +383,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--common", type=float, default=0, help="MUVERA on tokens with a common direction of this length"
     )
+    parser.add_argument("--learn-queries", type=int, nargs="+", metavar="N", help="LEMUR after fits to N real queries")
     parser.add_argument("--peer", type=_peer, metavar="txtai=PYTHON", help="txtai's LEMUR, and its interpreter")
     parser.add_argument("--peer-epochs", type=int, default=0, help="its training; 100 are its own advice, and hours")
     return parser.parse_args()
