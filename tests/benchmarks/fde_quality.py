@@ -156,13 +156,13 @@ def _centred(collection: Collection) -> Iterator[tuple[str, FdeReport]]:
 
 
 def _learned(collection: Collection, counts: Sequence[int]) -> Iterator[tuple[str, FdeReport]]:
-    """LEMUR after fits to some real queries, measured with the queries that no fit learns from."""
+    """Untrained LEMUR after fits to some real queries, measured with the queries that no fit learns from."""
     order = np.random.default_rng(0).permutation(len(collection.queries)).tolist()
     learn, rest = order[: max(counts)], order[max(counts) :]
     qrels = [collection.qrels[number] for number in rest]
     measured = replace(collection, queries=_chosen(collection.queries, rest), qrels=qrels)
     scores = maxsim(measured.queries, measured.documents)
-    made_up, config = collection.spans(collection.texts), LemurConfig(dim=1_024)
+    made_up, config = collection.spans(collection.texts), LemurConfig(dim=1_024, epochs=0)
     for count in counts:
         real = _chosen(collection.queries, learn[:count])
         queries = filled_up(real, made_up, config.learn_tokens // 2) if count else made_up
@@ -383,7 +383,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--common", type=float, default=0, help="MUVERA on tokens with a common direction of this length"
     )
-    parser.add_argument("--learn-queries", type=int, nargs="+", metavar="N", help="LEMUR after fits to N real queries")
+    parser.add_argument(
+        "--learn-queries", type=int, nargs="+", metavar="N", help="untrained LEMUR after fits to N real queries"
+    )
     parser.add_argument("--peer", type=_peer, metavar="txtai=PYTHON", help="txtai's LEMUR, and its interpreter")
     parser.add_argument("--peer-epochs", type=int, default=0, help="its training; 100 are its own advice, and hours")
     return parser.parse_args()
