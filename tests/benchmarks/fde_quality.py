@@ -28,7 +28,7 @@ import time
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import numpy as np
 
@@ -107,6 +107,13 @@ MUVERA_FITTED: Final = {
     "MUVERA 2560, k-means, centred": MuveraConfig(r_reps=5, partition="kmeans", center=True),
 }
 """Fitted, and what to compare the short one with."""
+
+OWN_TOKENS: Final[dict[str, dict[str, Any]]] = {
+    "spaced own tokens": {"refinement": "spaced"},
+    "256 own tokens": {"own_tokens": 256},
+    "no own tokens": {"own_weight": 0},
+}
+"""Other choices of a document's own tokens; they share the fit."""
 
 
 def main() -> None:
@@ -215,6 +222,9 @@ def _encodings(collection: Collection, options: argparse.Namespace) -> Iterator[
     def lemur() -> LemurEncoder:
         return _fitted(collection, config)
 
+    def refined(settings: dict[str, Any]) -> LemurEncoder:
+        return LemurEncoder(replace(config, **settings), lemur().parameters).cut(512)
+
     @cache
     def half() -> LemurEncoder:
         return _fitted(_half(collection), config)
@@ -228,6 +238,7 @@ def _encodings(collection: Collection, options: argparse.Namespace) -> Iterator[
         },
         "LEMUR 1024": lemur,
         "LEMUR 512": lambda: lemur().cut(512),
+        **{f"LEMUR 512, {name}": partial(refined, settings) for name, settings in OWN_TOKENS.items()},
         "LEMUR 1024, untrained": lambda: _fitted(collection, replace(config, epochs=0)),
         "LEMUR 1024, half fit": half,
         "LEMUR 512, half fit": lambda: half().cut(512),
