@@ -70,7 +70,7 @@ def main() -> None:
     print(f"{machine()}; FDE {config.encoding}, {config.encoding.dim:,} dimensions")
     evaluations = []
     for folder in options.data:
-        dataset = RetrievalDataset.load(folder)
+        dataset = RetrievalDataset.load(folder, missing="ignore")
         with tempfile.TemporaryDirectory() as store, EdgeClient(Path(store, "edge")) as client:
             docs = ColbertCollection.create(dataset.name, client=client, encoder=encoder, config=config)
             report = docs.ingest(dataset.documents or (), progress=True)
