@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from colbert_qdrant.config import LemurConfig
     from colbert_qdrant.tokens import TokenEmbeddings
 
-_BALANCED_BY: Final = 1_000
+_BALANCED_BY: Final = 512
 """The number of documents that determine the scale, enough for a mean of squares."""
 
 _BLOCK_DOCUMENTS: Final = 128
