@@ -307,7 +307,7 @@ def glosses(package: Packages) -> Collection:
 BUILDERS: Final[dict[str, Callable[[Packages], Collection]]] = {
     build.__name__: build for build in (foldoc, manpages, hyponyms, halves, perlfaq, lintian, glosses, docstrings)
 }
-"""All collections. Parameters were chosen on the first four, and confirmed on the others."""
+"""All collections. Parameters may be chosen on the first four. The others only confirm them."""
 
 
 def write(collection: Collection, folder: Path) -> None:
