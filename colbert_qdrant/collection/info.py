@@ -147,7 +147,9 @@ async def state_of(
 
 async def read_choice(engine: Engine, collection: str, info: models.CollectionInfo) -> FdeChoice | None:
     """Read why ``fde="auto"`` chose the encoding of a collection; ``None`` if nothing was chosen."""
-    stored = (await read_metadata(engine, collection, info)).get(CHOICE_KEY)
+    here = (await engine.capabilities()).has("metadata") and collection not in engine.reserved
+    metadata = info.config.metadata if here else await read_metadata(engine, collection, info)
+    stored = (metadata or {}).get(CHOICE_KEY)
     return FdeChoice.from_dict(stored) if isinstance(stored, dict) else None
 
 

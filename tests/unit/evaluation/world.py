@@ -12,7 +12,7 @@ from tests.encoders import WordEncoder, random_texts
 if TYPE_CHECKING:
     from pathlib import Path
 
-MUVERA: Final = MuveraConfig(k_sim=2, dim_proj=4, r_reps=3)
+MUVERA: Final = MuveraConfig(fill_empty=True, k_sim=2, dim_proj=4, r_reps=3)
 CONFIG: Final = CollectionConfig(fde=MUVERA, segments=1, bm25=Bm25Config())
 TEXTS: Final = {f"d{number}": text for number, text in enumerate(random_texts(60, seed=1))}
 QUERIES: Final = {f"q{number}": text for number, text in enumerate(random_texts(12, seed=2, words=(2, 5)))}

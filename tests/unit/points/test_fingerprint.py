@@ -43,7 +43,7 @@ def test_survives_json_with_its_config() -> None:
 def test_a_collection_from_before_the_later_settings_is_no_different() -> None:
     stored = fingerprint().to_dict()
     stored["fde"] = {
-        "config": {"type": "muvera", "k_sim": 3, "dim_proj": 4, "r_reps": 3, "seed": 42, "fill_empty": True},
+        "config": {"type": "muvera", "k_sim": 3, "dim_proj": 4, "r_reps": 3, "seed": 42, "fill_empty": False},
         "version": 1,
         "token_dim": 16,
     }
