@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from colbert_qdrant._support.values import plain
 from colbert_qdrant.config import FdeConfig, LemurConfig, MuveraConfig
-from colbert_qdrant.config.checks import require_int
+from colbert_qdrant.config.checks import require_instance, require_int
 from colbert_qdrant.config.fde import AsStored, fde_from_dict
 from colbert_qdrant.errors import ConfigurationError, InvalidTokensError
 from colbert_qdrant.fde import FixedDimensionalEncoder, LemurEncoder, MuveraEncoder
@@ -72,6 +72,7 @@ class FdeChoice:
         Raises:
             ConfigurationError: If a part is missing or unknown.
         """
+        require_instance("data", data, Mapping, "a dict from to_dict()")
         try:
             return cls(
                 config=fde_from_dict(data["config"]), reason=data["reason"], measurements=dict(data["measurements"])

@@ -100,8 +100,10 @@ def assert_same(one: Evaluation, other: Evaluation) -> None:
     for mode, found in hits(one).items():
         assert {*found} == {*QUERIES}
         for query, expected in hits(other)[mode].items():
-            within = {"rel": 0.08, "abs": 0.08} if mode in ("bm25", "hybrid") else {"abs": 1e-4}
-            assert sorted(found[query].values()) == pytest.approx(sorted(expected.values()), **within)
+            within = 0.08 if mode in ("bm25", "hybrid") else 1e-6
+            assert sorted(found[query].values()) == pytest.approx(
+                sorted(expected.values()), rel=within, abs=max(within, 1e-4)
+            )
 
 
 @pytest.fixture(scope="module")
