@@ -57,8 +57,8 @@ class SearchHit:
             string.
         score: MaxSim, the sum over query tokens of the best match in the document. It is not divided by the number of
             query tokens. In mode ``"fde"`` it is the inner product of the encodings, which estimates MaxSim. In mode
-            ``"bm25"`` it is BM25. A fusion has its own scores, and those of a blend are from 0 to 1. Scores are float32
-            on every engine, so that equal documents have equal scores.
+            ``"bm25"`` it is BM25. A fusion has its own scores, and a blend's are relative to its query's candidates.
+            Scores are float32 on every engine, so that equal documents have equal scores.
         text: The document's text; ``None`` if the search excludes payloads, or the document has no text.
         payload: The document's payload without this library's own keys; in a native collection, the whole payload.
         found_by: The vectors that found the document, if several vectors find candidates (see ``prefetch`` in

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
     Points = Sequence[models.ScoredPoint]
     Scores = Mapping[PointId, float]
+
+_STANDS_OUT: Final = 1.0
+"""Another vector's score counts from this number of standard deviations above the mean."""
+_ROUNDING: Final = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,14 +72,15 @@ class FusedHere:
         ]
 
     def _blend(self, fusion: Blend, maxsim: Scores, lists: Mapping[str, Scores]) -> NDArray[np.float64]:
-        own = _scaled(np.array(list(maxsim.values())))
+        own = _standardized(np.array(list(maxsim.values())))
         weights = {name: fusion.weights.get(name, 1.0) for name in lists if name != self.first}
         if not sum(weights.values()):
             return own
         others = np.zeros(len(own))
         for name, weight in weights.items():
             unknown = self._unknown(name, lists[name])
-            others += weight * _scaled(np.array([lists[name].get(id, unknown) for id in maxsim]))
+            scores = np.array([lists[name].get(id, unknown) for id in maxsim])
+            others += weight * np.maximum(_standardized(scores) - _STANDS_OUT, 0)
         blended: NDArray[np.float64] = fusion.alpha * own + (1 - fusion.alpha) * others / sum(weights.values())
         return blended
 
@@ -96,7 +101,8 @@ class FusedHere:
         return total
 
 
-def _scaled(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scale scores to the range from 0 to 1; equal scores become 0."""
-    low, high = scores.min(initial=np.inf), scores.max(initial=-np.inf)
-    return (scores - low) / (high - low) if high > low else np.zeros_like(scores)
+def _standardized(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Subtract the mean and divide by the standard deviation; scores that are equal up to rounding become 0."""
+    if not len(scores) or np.ptp(scores) <= _ROUNDING * np.abs(scores).max():
+        return np.zeros_like(scores)
+    return np.asarray((scores - scores.mean()) / scores.std())

@@ -45,9 +45,10 @@ class Rrf:
 class Blend:
     """Blends MaxSim with the scores of the other vectors, such as BM25's.
 
-    The score of a document is ``alpha · MaxSim + (1 − alpha) · others``, from 0 to 1. MaxSim and the score of each
-    other vector are scaled to the range from 0 to 1 over the candidates of the query (min-max). ``others`` is the mean
-    of the other vectors, weighted by ``weights``.
+    The score of a document is ``alpha · z(MaxSim) + (1 − alpha) · max(z(BM25) − 1, 0)``. Here z subtracts the mean over
+    the candidates of the query, and divides by their standard deviation. So BM25 counts only where it stands out, by
+    more than one standard deviation: weak matches of common words are noise. With several other vectors, the mean of
+    their terms takes BM25's place, weighted by ``weights``.
 
     MaxSim of every candidate is exact. If a vector did not find a candidate, only bounds of its score are known. For a
     sparse vector, they are 0 and the lowest score that it found, and the middle counts. For a dense vector, the lowest
@@ -61,7 +62,7 @@ class Blend:
         ConfigurationError: If a value is out of range.
     """
 
-    alpha: float = 0.7
+    alpha: float = 0.65
     weights: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -250,7 +250,7 @@ class CheckedOptions:
             if getattr(self, name) is not None:
                 raise ConfigurationError(
                     f"{name}={getattr(self, name)} is ambiguous, because mode='hybrid' blends MaxSim with BM25: pass "
-                    "fusion='maxsim' for MaxSim scores, or fusion='blend' for a score_threshold from 0 to 1"
+                    "fusion='maxsim' for MaxSim scores, or fusion='blend' for a score_threshold of blended scores"
                 )
         return "blend"
 
