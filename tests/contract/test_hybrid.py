@@ -214,7 +214,7 @@ def standardized(scores: np.ndarray) -> np.ndarray:
 
 
 def standing_out(scores: np.ndarray) -> np.ndarray:
-    return np.maximum(standardized(scores) - 1, 0)
+    return np.asarray(np.maximum(standardized(scores) - 1, 0))
 
 
 def blended(
