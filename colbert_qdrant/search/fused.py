@@ -37,6 +37,7 @@ class FusedHere:
         first: The name of the FDE, in whose place MaxSim ranks.
         limits: The number of documents that each vector finds at most.
         sparse: The names of the sparse vectors, whose scores are at least 0.
+        distances: The names of the vectors whose scores are distances: the smaller, the better.
         threshold: Minimum fused score of a hit.
     """
 
@@ -44,6 +45,7 @@ class FusedHere:
     first: str
     limits: Mapping[str, int]
     sparse: frozenset[str]
+    distances: frozenset[str] = frozenset()
     threshold: float | None = None
 
     def rank(
@@ -58,7 +60,7 @@ class FusedHere:
         """
         points = sorted(candidates, key=lambda point: id_sort_key(document_id(point, config)))
         maxsim = {point.id: point.score for point in points}
-        scores = {name: {point.id: point.score for point in each} for name, each in lists.items()}
+        scores = {name: self._scores(name, each) for name, each in lists.items()}
         if self.first in self.limits and self.first not in scores:  # exact MaxSim found candidates instead of the FDE
             best = sorted(points, key=lambda point: -point.score)[: self.limits[self.first]]
             scores[self.first] = {point.id: point.score for point in best}
@@ -70,6 +72,11 @@ class FusedHere:
             for number in np.argsort(-fused, kind="stable").tolist()
             if self.threshold is None or fused[number] >= self.threshold
         ]
+
+    def _scores(self, name: str, found: Points) -> Scores:
+        """Return the scores of the points that a vector found; the larger, the better."""
+        sign = -1 if name in self.distances else 1
+        return {point.id: sign * point.score for point in found}
 
     def _blend(self, fusion: Blend, maxsim: Scores, lists: Mapping[str, Scores]) -> NDArray[np.float64]:
         own = _standardized(np.array(list(maxsim.values())))

@@ -30,6 +30,7 @@ _MIN_HNSW_EF: Final = 128
 _BINARY_OVERSAMPLING: Final = 4.0
 _TIES: Final = 10
 """Extra hits requested before and after the page: engines return ties in any order, and here they are sorted by id."""
+_DISTANCES: Final = ("euclid", "manhattan")
 _SHARDS: Final = 16
 """In a cluster, each shard finds the number of candidates; more shards than this share the limit of all candidates."""
 
@@ -212,12 +213,12 @@ class RequestBuilder:
             return None
         config = self.config
         check_weights(fusion, asked, first=config.fde_vector)
-        sparse = frozenset({config.bm25_vector, *config.sparse})
         return FusedHere(
             fusion=fusion,
             first=config.fde_vector,
             limits=self._limits,
-            sparse=sparse,
+            sparse=frozenset({config.bm25_vector, *config.sparse}),
+            distances=frozenset(name for name, each in config.dense.items() if each.distance in _DISTANCES),
             threshold=self.options.score_threshold,
         )
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from colbert_qdrant import SearchHits
+    from colbert_qdrant.config.vectors import Distance
     from colbert_qdrant.engines import Client
     from tests.contract.conftest import Engine
 
@@ -244,6 +245,22 @@ def test_maxsim_and_a_dense_vector_are_blended(docs: ColbertCollection, alpha: f
     assert all(hit.text is None for hit in page)
     above = docs.search(tokens, prefetch={"fde": 25, "meaning": 25}, limit=20, score_threshold=hits[4].score, **options)
     assert [hit.id for hit in above] == [hit.id for hit in hits if hit.score >= hits[4].score]
+
+
+@pytest.mark.parametrize("distance", ["euclid", "manhattan"])
+def test_the_nearest_documents_are_the_best_ones(engine: Engine, client: Client, distance: Distance) -> None:
+    config = replace(CONFIG, dense={"meaning": DenseConfig(dim=6, distance=distance)})
+    docs = ColbertCollection.create(
+        engine.name, client=client, encoder=WordEncoder(), config=config, vector_encoders={"words": WordCounts()}
+    )
+    docs.ingest(DOCUMENTS)
+    order = 2 if distance == "euclid" else 1
+    nearest = np.argsort(np.linalg.norm(DENSE - MEANING, ord=order, axis=1))[:20].tolist()
+    fusions: list[Any] = [Rrf(weights={"meaning": 100}), Blend(alpha=0)]
+    for fusion in fusions:
+        options: dict[str, Any] = {"vectors": {"meaning": MEANING}, "fusion": fusion}
+        hits = docs.search(QUERY, prefetch={"fde": 20, "meaning": 20}, limit=2, **options)
+        assert [hit.id for hit in hits] == nearest[:2]
 
 
 def test_a_hybrid_search_blends_maxsim_with_bm25(docs: ColbertCollection) -> None:
